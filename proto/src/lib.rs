@@ -1,0 +1,16 @@
+//! Bytes and their meaning on the RocketMQ wire and in the log: frames, command headers, codes, typed headers, JSON
+//! bodies, the stored record.
+//!
+//! Everything here is a pure function of bytes: no I/O, no clock, no async. Foreign bytes never panic, never index
+//! out of bounds and never make us allocate before a limit was checked.
+
+pub mod batch;
+pub mod body;
+pub mod code;
+pub mod command;
+pub mod frame;
+pub mod json;
+pub mod message_id;
+pub mod properties;
+pub mod record;
+pub mod request;
