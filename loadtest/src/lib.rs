@@ -1,1 +1,3 @@
-//! loadtest
+//! Load generation, comparisons, and the tests with other people's clients, name servers and brokers.
+
+pub mod java_peer;
