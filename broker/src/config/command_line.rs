@@ -1,0 +1,61 @@
+//! The command line of `mqbroker`, with Java's letters.
+
+use std::path::PathBuf;
+
+/// Apache RocketMQ compatible message broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Parser)]
+#[command(name = "mqbroker", version, about, long_about = None)]
+pub struct CommandLine {
+    /// Configuration file, in the syntax of Java's broker.conf
+    #[arg(short = 'c', long = "configFile", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Name servers, host:port separated by ';'; goes before namesrvAddr of the file
+    #[arg(short = 'n', long = "namesrvAddr", value_name = "ADDRS")]
+    pub namesrv_addr: Option<String>,
+    /// Print all configuration items and exit
+    #[arg(short = 'p', long = "printConfigItem")]
+    pub print_all: bool,
+    /// Print the important configuration items and exit
+    #[arg(short = 'm', long = "printImportantConfig")]
+    pub print_important: bool,
+    /// Run a name server inside this process; also when neither -c nor a name server is given
+    #[arg(long)]
+    pub standalone: bool,
+}
+
+/// What to print instead of starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Print {
+    /// `-p`: every key.
+    All,
+    /// `-m`: the important ones.
+    Important,
+}
+
+impl CommandLine {
+    /// What to print instead of starting, if anything. `-p` includes what `-m` prints.
+    pub fn print(&self) -> Option<Print> {
+        match (self.print_all, self.print_important) {
+            (true, _) => Some(Print::All),
+            (false, true) => Some(Print::Important),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn javas_letters_are_understood() {
+        CommandLine::command().debug_assert();
+        let line = CommandLine::parse_from(["mqbroker", "-c", "b.conf", "-n", "a:1;b:2", "-m"]);
+        assert_eq!(line.config_file, Some(PathBuf::from("b.conf")));
+        assert_eq!(line.namesrv_addr.as_deref(), Some("a:1;b:2"));
+        assert_eq!(line.print(), Some(Print::Important));
+        assert!(!line.standalone);
+        assert!(CommandLine::parse_from(["mqbroker", "--standalone"]).standalone);
+    }
+}

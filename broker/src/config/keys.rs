@@ -1,0 +1,286 @@
+//! The one table of configuration keys. The struct, its defaults, reading, `-p`, `-m` and `GET_BROKER_CONFIG` come from it.
+//!
+//! Names and defaults are Java's (4.9.8) where the key is Java's; our defaults differ in `flushDiskType` (we flush
+//! before we answer) and `storePathRootDir` (never Java's own directory by accident). Keys of our own carry their unit
+//! in the name. Keys that mean nothing here are in `ignored.rs`.
+
+use super::value::{
+    BROKER_ROLES, BrokerRole, ConfigKind, ConfigValue, CoreList, FLUSH_DISK_TYPES, FlushDiskType,
+};
+
+/// When a changed value begins to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// At the next start.
+    Start,
+    /// Never again: it is written into the store when that is formatted.
+    Format,
+    /// At once, also by `UPDATE_BROKER_CONFIG`.
+    Live,
+    /// Read and shown, but nothing acts on it yet.
+    Later,
+}
+
+/// One key of `broker.conf`.
+pub struct Key {
+    /// Name as it stands in the file.
+    pub name: &'static str,
+    /// What it accepts.
+    pub kind: ConfigKind,
+    /// Unit of the value, empty for none.
+    pub unit: &'static str,
+    /// When a change acts.
+    pub effect: Effect,
+    /// Printed by `-m`.
+    pub important: bool,
+    /// What it means, one paragraph.
+    pub doc: &'static str,
+    /// The current value as text.
+    pub text: fn(&BrokerConfig) -> String,
+    /// Sets the value; false: `text` is not acceptable and nothing was changed.
+    pub set: fn(&mut BrokerConfig, &str) -> bool,
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+}
+
+macro_rules! config_keys {
+    ($(
+        $(#[doc = $doc:literal])+
+        $field:ident: $type:ty = $default:expr, $name:literal, $kind:expr, $unit:literal, $effect:ident $(, $important:ident)?;
+    )+) => {
+        /// All settings of a broker. Built at start, passed by reference, never global.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct BrokerConfig { $( $(#[doc = $doc])+ pub $field: $type, )+ }
+
+        impl Default for BrokerConfig {
+            fn default() -> Self {
+                BrokerConfig { $( $field: $default, )+ }
+            }
+        }
+
+        /// Every key that means something here, in the order of `-p`.
+        pub const KEYS: &[Key] = &[ $( Key {
+            name: $name,
+            kind: $kind,
+            unit: $unit,
+            effect: Effect::$effect,
+            important: false $( || stringify!($important).len() > 0 )?,
+            doc: concat!($($doc),+),
+            text: |config| config.$field.text(),
+            set: |config, text| match <$type as ConfigValue>::read(text, &$kind) {
+                Some(value) => { config.$field = value; true }
+                None => false,
+            },
+        }, )+ ];
+    };
+}
+
+const fn whole(min: i64, max: i64) -> ConfigKind {
+    ConfigKind::Whole { min, max }
+}
+
+/// A quantity without a useful upper limit.
+const ANY: ConfigKind = whole(0, i64::MAX);
+const PORT: ConfigKind = whole(1, 65_535);
+/// The VIP port is two below, and must exist.
+const LISTEN_PORT: ConfigKind = whole(3, 65_535);
+/// Bits of a permission: 1 inherit, 2 write, 4 read, 8 priority.
+const PERMISSION: ConfigKind = whole(0, 15);
+const PERCENT: ConfigKind = whole(0, 100);
+/// A day in milliseconds: longer periods are typing errors.
+const PERIOD_MS: ConfigKind = whole(1, 86_400_000);
+const MIB: i64 = 1024 * 1024;
+/// A message of this size still fits a frame of 16 MiB with its properties and header.
+const MESSAGE_BYTES: ConfigKind = whole(1, 16 * MIB - 256 * 1024);
+const SEGMENT_BYTES: ConfigKind = whole(4 * MIB, 16 * 1024 * MIB);
+
+config_keys! {
+    /// Cluster that the broker belongs to. Also the name of a topic with 16 queues.
+    broker_cluster_name: String = "DefaultCluster".to_owned(), "brokerClusterName", ConfigKind::Name, "", Start, important;
+    /// Name of the broker (of its replica group). Empty until the machine has been asked: the host name.
+    broker_name: String = String::new(), "brokerName", ConfigKind::Name, "", Start, important;
+    /// 0 is the master. Other numbers are slaves, which do not exist here.
+    broker_id: u32 = 0, "brokerId", whole(0, u32::MAX as i64), "", Start, important;
+    /// Address that clients are told and that stands in offsetMsgId. Empty until the machine has been asked.
+    broker_ip1: String = String::new(), "brokerIP1", ConfigKind::Address, "", Start, important;
+    /// Address for replication, told to name servers. Empty: the same as brokerIP1.
+    broker_ip2: String = String::new(), "brokerIP2", ConfigKind::Address, "", Start;
+    /// Role in the replica group; only ASYNC_MASTER works here.
+    broker_role: BrokerRole = BrokerRole::AsyncMaster, "brokerRole", ConfigKind::Choice(BROKER_ROLES), "", Start, important;
+    /// Port for clients. Two below it is the VIP port that Java clients use when told so.
+    listen_port: u16 = 10_911, "listenPort", LISTEN_PORT, "", Start, important;
+    /// Name servers to register with.
+    namesrv_addr: String = String::new(), "namesrvAddr", ConfigKind::Addresses, "", Start, important;
+    /// Permission of the whole broker; without read no pull, without write no send to order topics.
+    broker_permission: i32 = 6, "brokerPermission", PERMISSION, "bits", Live, important;
+    /// Region told to clients for message trace.
+    region_id: String = "DefaultRegion".to_owned(), "regionId", ConfigKind::Text, "", Live;
+    /// Whether clients that trace may trace messages of this broker.
+    trace_on: bool = true, "traceOn", ConfigKind::Bool, "", Live;
+    /// Whether requests must be signed. Refused when true: an open broker must not look like a locked one.
+    acl_enable: bool = false, "aclEnable", ConfigKind::Bool, "", Start;
+    /// Epoch time before which sends are refused.
+    start_accept_send_request_time_stamp: i64 = 0, "startAcceptSendRequestTimeStamp", ANY, "ms", Live;
+    /// Names that UPDATE_BROKER_CONFIG may not touch, besides itself.
+    config_black_list: String = "configBlackList;brokerConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Start;
+
+    /// Whether a send to an unknown topic creates it from TBW102.
+    auto_create_topic_enable: bool = true, "autoCreateTopicEnable", ConfigKind::Bool, "", Start, important;
+    /// Queues of TBW102: the most that an automatically created topic can have.
+    default_topic_queue_nums: i32 = 8, "defaultTopicQueueNums", whole(1, 65_535), "", Start, important;
+    /// Whether the topic with the cluster's name can be read and written.
+    cluster_topic_enable: bool = true, "clusterTopicEnable", ConfigKind::Bool, "", Start;
+    /// Whether the topic with the broker's name can be read and written.
+    broker_topic_enable: bool = true, "brokerTopicEnable", ConfigKind::Bool, "", Start;
+    /// Whether the topic for message trace is created at start.
+    trace_topic_enable: bool = false, "traceTopicEnable", ConfigKind::Bool, "", Start;
+    /// Name of the topic for message trace.
+    msg_trace_topic_name: String = "RMQ_SYS_TRACE_TOPIC".to_owned(), "msgTraceTopicName", ConfigKind::Name, "", Start;
+    /// Whether a consumer group comes into being when it is first used.
+    auto_create_subscription_group: bool = true, "autoCreateSubscriptionGroup", ConfigKind::Bool, "", Live, important;
+    /// Whether half messages of transactions are refused.
+    reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Live;
+    /// Age at which a half message is first checked.
+    transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", ANY, "ms", Later;
+    /// How often a half message is checked before it is given up.
+    transaction_check_max: u32 = 15, "transactionCheckMax", whole(0, 1_000_000), "", Later;
+    /// Pause between two rounds of checks.
+    transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Later;
+    /// Waiting time of each delay level.
+    message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Later;
+    /// Whether consumers may filter by SQL92 expressions.
+    enable_property_filter: bool = false, "enablePropertyFilter", ConfigKind::Bool, "", Later;
+    /// Whether messages of retry topics are filtered by the filter of their first topic.
+    filter_support_retry: bool = false, "filterSupportRetry", ConfigKind::Bool, "", Later;
+    /// Whether replies of request-reply are stored when they cannot be delivered.
+    store_reply_message_enable: bool = true, "storeReplyMessageEnable", ConfigKind::Bool, "", Later;
+
+    /// Pause between two registrations with the name servers; kept within 10,000 to 60,000.
+    register_name_server_period_ms: u64 = 30_000, "registerNameServerPeriod", PERIOD_MS, "ms", Start;
+    /// How long a name server may take to answer a registration.
+    register_broker_timeout_ms: u64 = 6_000, "registerBrokerTimeoutMills", PERIOD_MS, "ms", Start;
+    /// Register each time in full, without asking whether the name server already knows.
+    force_register: bool = true, "forceRegister", ConfigKind::Bool, "", Start;
+    /// Send registrations compressed.
+    compressed_register: bool = false, "compressedRegister", ConfigKind::Bool, "", Start;
+
+    /// Whether a pull that finds nothing waits for the next message.
+    long_polling_enable: bool = true, "longPollingEnable", ConfigKind::Bool, "", Live, important;
+    /// How long such a pull waits when long polling is off.
+    short_polling_time_ms: u64 = 1_000, "shortPollingTimeMills", PERIOD_MS, "ms", Live;
+    /// Whether members of a group hear at once that others came or went.
+    notify_consumer_ids_changed_enable: bool = true, "notifyConsumerIdsChangedEnable", ConfigKind::Bool, "", Live;
+    /// Most bytes of one pull answer that is served from memory.
+    max_transfer_bytes_on_message_in_memory: u32 = 262_144, "maxTransferBytesOnMessageInMemory", whole(1, 8 * MIB), "B", Live;
+    /// Most messages of one pull answer that is served from memory.
+    max_transfer_count_on_message_in_memory: u32 = 32, "maxTransferCountOnMessageInMemory", whole(1, 65_535), "", Live;
+    /// Most bytes of one pull answer that has to be read from the disk.
+    max_transfer_bytes_on_message_in_disk: u32 = 65_536, "maxTransferBytesOnMessageInDisk", whole(1, 8 * MIB), "B", Live;
+    /// Most messages of one pull answer that has to be read from the disk.
+    max_transfer_count_on_message_in_disk: u32 = 8, "maxTransferCountOnMessageInDisk", whole(1, 65_535), "", Live;
+    /// At most this pause between two writes of changed consumer offsets; more than 1,000 acts as 1,000.
+    flush_consumer_offset_interval_ms: u64 = 5_000, "flushConsumerOffsetInterval", PERIOD_MS, "ms", Start;
+    /// Most bytes of a message body, and of all bodies of a batch.
+    max_message_size: u32 = 4 * 1024 * 1024, "maxMessageSize", MESSAGE_BYTES, "B", Start, important;
+
+    /// Directory of all data. Empty until the start mode is known: ./ringmq-data when standalone, else $HOME/ringmq-data.
+    store_path_root_dir: String = String::new(), "storePathRootDir", ConfigKind::Text, "", Start, important;
+    /// Directory of the commit logs. Empty: commitlog below storePathRootDir.
+    store_path_commit_log: String = String::new(), "storePathCommitLog", ConfigKind::Text, "", Start, important;
+    /// Length of a segment of the commit log, allocated ahead of need.
+    mapped_file_size_commit_log: u64 = 1_073_741_824, "mappedFileSizeCommitLog", SEGMENT_BYTES, "B", Start, important;
+    /// When a send is answered: after the disk has it, or before.
+    flush_disk_type: FlushDiskType = FlushDiskType::SyncFlush, "flushDiskType", ConfigKind::Choice(FLUSH_DISK_TYPES), "", Start, important;
+    /// Longest time that an answered message may be in memory only, under ASYNC_FLUSH.
+    flush_interval_commit_log_ms: u64 = 500, "flushIntervalCommitLog", whole(1, 60_000), "ms", Start, important;
+    /// Age after which a flush counts as not done and the sender gets FLUSH_DISK_TIMEOUT.
+    sync_flush_timeout_ms: u64 = 5_000, "syncFlushTimeout", PERIOD_MS, "ms", Start;
+    /// Hours of the day at which old segments are deleted.
+    delete_when: String = "04".to_owned(), "deleteWhen", ConfigKind::Hours, "h", Later, important;
+    /// Age at which a segment may be deleted.
+    file_reserved_time_hours: u32 = 72, "fileReservedTime", whole(1, 876_000), "h", Later, important;
+    /// Use of the disk above which old segments are deleted at any hour; kept within 10 to 95.
+    disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", PERCENT, "%", Later;
+    /// Use of the disk above which sends are refused.
+    disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", PERCENT, "%", Later;
+    /// Use of the disk above which segments are deleted whatever their age.
+    disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", PERCENT, "%", Later;
+    /// Whether a full disk may delete segments that are not old enough.
+    clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", ConfigKind::Bool, "", Later;
+    /// Whether keys of messages are indexed.
+    message_index_enable: bool = true, "messageIndexEnable", ConfigKind::Bool, "", Later;
+    /// Most messages of one answer to a query by key.
+    max_msgs_num_batch: u32 = 64, "maxMsgsNumBatch", whole(1, 10_000), "", Later;
+    /// Most messages of one answer to a query by unique key.
+    default_query_max_num: u32 = 32, "defaultQueryMaxNum", whole(1, 10_000), "", Later;
+
+    /// A connection without a byte in either direction for this long is closed.
+    server_channel_max_idle_time_seconds: u32 = 120, "serverChannelMaxIdleTimeSeconds", whole(1, 86_400), "s", Start;
+
+    /// Number of shards, each with its own log. 0: one per core. Fixed when the store is formatted.
+    shards: u32 = 0, "shards", whole(0, 1_024), "", Format, important;
+    /// Cores to run on. Empty: all that the process may use.
+    shard_cores: CoreList = CoreList::default(), "shardCores", ConfigKind::Cores, "", Start, important;
+    /// Port of the name server inside a standalone broker.
+    standalone_namesrv_port: u16 = 9_876, "standaloneNamesrvPort", PORT, "", Start, important;
+    /// Memory to plan with. 0: the limit of the control group, else half of the machine.
+    memory_budget_mib: u64 = 0, "memoryBudgetMiB", whole(0, 64 * MIB), "MiB", Start, important;
+    /// Latest batches kept in memory, over all shards. 0: a quarter of the memory budget.
+    tail_cache_mib: u64 = 0, "tailCacheMiB", whole(0, 64 * MIB), "MiB", Start, important;
+    /// Requests of one connection that may be unanswered before its socket is read no further.
+    connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Start;
+    /// Requests of one shard that may be unanswered before sends are refused with SYSTEM_BUSY.
+    shard_inflight_bytes_max: u64 = 128 * 1024 * 1024, "shardInflightBytesMax", whole(MIB, 1024 * 1024 * MIB), "B", Start;
+    /// Connections over all shards; more are closed as soon as they are accepted.
+    connections_max: u32 = 50_000, "connectionsMax", whole(1, 10_000_000), "", Start;
+    /// Pulls of one shard that may wait for messages; more are answered at once.
+    shard_parked_pulls_max: u32 = 100_000, "shardParkedPullsMax", whole(1, 10_000_000), "", Start;
+    /// How long a shard looks for work before it sleeps. 0: it sleeps at once.
+    spin_before_park_micros: u32 = 0, "spinBeforeParkMicros", whole(0, 10_000), "us", Start;
+    /// Pause between two lines of statistics in the log, when there was traffic.
+    stats_interval_seconds: u32 = 10, "statsIntervalSeconds", whole(1, 3_600), "s", Start;
+    /// Longest time that a shutdown waits for answers that are on their way.
+    shutdown_seconds_max: u32 = 5, "shutdownSecondsMax", whole(1, 300), "s", Start;
+    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as info,broker=debug. RUST_LOG goes first.
+    log_filter: String = "info".to_owned(), "logFilter", ConfigKind::Text, "", Start;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table is the only place where a key is described, so the table itself is tested.
+    #[test]
+    fn every_key_is_named_once_documented_and_reads_its_own_text() {
+        let defaults = BrokerConfig::default();
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(
+                !KEYS[..index].iter().any(|other| other.name == key.name),
+                "{} twice",
+                key.name
+            );
+            assert!(key.doc.trim().ends_with('.'), "{} has no sentence", key.name);
+            let text = (key.text)(&defaults);
+            let mut changed = defaults.clone();
+            let filled_by_the_machine = key.name == "brokerName" && text.is_empty();
+            assert!(filled_by_the_machine || (key.set)(&mut changed, &text), "{}={text}", key.name);
+            assert_eq!(changed, defaults, "{} reads its own text as something else", key.name);
+        }
+    }
+
+    #[test]
+    fn a_refused_text_changes_nothing() {
+        let mut config = BrokerConfig::default();
+        let key = Key::named("listenPort").unwrap();
+        assert!(!(key.set)(&mut config, "2"));
+        assert!(!(key.set)(&mut config, "port"));
+        assert_eq!(config, BrokerConfig::default());
+        assert!((key.set)(&mut config, "11911"));
+        assert_eq!(config.listen_port, 11_911);
+    }
+}

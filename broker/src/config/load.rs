@@ -1,0 +1,290 @@
+//! From a command line and a file's bytes to a [`BrokerConfig`]: everything that is wrong is told at once.
+//!
+//! Order of precedence, as Java's: `-n`, then the file, then `NAMESRV_ADDR`, then the default. `ROCKETMQ_HOME` is not
+//! needed and not read. Bad values are problems and stop the start; unknown and meaningless keys are notices.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Key, Machine, Print, ignored};
+use crate::properties_file::{self, Entry};
+
+/// Edits by which a mistyped key may differ from the one we suggest, per [`EDITS_PER_CHARS`] characters, plus one.
+const EDITS_PER_CHARS: usize = 5;
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This line of the file, counted from 1.
+    Line(usize),
+    /// The command line.
+    CommandLine,
+    /// The environment variable NAMESRV_ADDR.
+    Environment,
+    /// The combination of several keys.
+    Together,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Line(line) => write!(f, "line {line}: "),
+            Source::CommandLine => f.write_str("command line: "),
+            Source::Environment => f.write_str("environment: "),
+            Source::Together => Ok(()),
+        }
+    }
+}
+
+/// One thing that keeps the broker from starting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source_of}{key}={value}: expected {expected}")]
+pub struct Problem {
+    /// Where the value stands.
+    pub source_of: Source,
+    /// Name of the key.
+    pub key: String,
+    /// The value as written.
+    pub value: String,
+    /// Completes "expected ...".
+    pub expected: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file of `-c` cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// At least one value cannot be used. All of them are listed, one per line.
+    #[error("{} problem(s) in the configuration:{}", .0.len(), bullets(.0))]
+    Problems(Vec<Problem>),
+}
+
+fn bullets(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// The operator may be relying on something that is not so.
+    Warn,
+}
+
+/// A remark on the configuration that does not stop the start; to be logged once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How loud.
+    pub level: Level,
+    /// One sentence.
+    pub text: String,
+}
+
+impl Notice {
+    pub(super) fn info(text: String) -> Notice {
+        Notice { level: Level::Info, text }
+    }
+
+    pub(super) fn warn(text: String) -> Notice {
+        Notice { level: Level::Warn, text }
+    }
+}
+
+/// What was given from outside, already read.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The command line.
+    pub command_line: CommandLine,
+    /// Content of the file of `-c`, if there is one.
+    pub file: Option<String>,
+    /// `NAMESRV_ADDR`.
+    pub namesrv_env: Option<String>,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+}
+
+/// A configuration that can be started.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// All settings, with what the machine had to say filled in.
+    pub config: BrokerConfig,
+    /// Remarks for the log.
+    pub notices: Vec<Notice>,
+    /// Run a name server inside, on `standaloneNamesrvPort`.
+    pub standalone: bool,
+    /// Print and exit instead of starting.
+    pub print: Option<Print>,
+}
+
+/// Bytes of the file of `-c` as text.
+pub fn read_file(path: &Path) -> Result<String, ConfigError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(properties_file::text_of(&bytes).into_owned()),
+        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+/// Turns what was given into a configuration, or lists every problem in it.
+pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
+    let mut config = BrokerConfig::default();
+    let mut problems = Vec::new();
+    let mut notices = Vec::new();
+    if let Some(value) = &given.namesrv_env {
+        problems.extend(set_key(&mut config, "namesrvAddr", value, Source::Environment));
+    }
+    if let Some(text) = &given.file {
+        problems.extend(apply_file(&mut config, text, &mut notices));
+    }
+    if let Some(value) = &given.command_line.namesrv_addr {
+        problems.extend(set_key(&mut config, "namesrvAddr", value, Source::CommandLine));
+    }
+    let nothing_given = given.command_line.config_file.is_none() && config.namesrv_addr.is_empty();
+    let standalone = given.command_line.standalone || nothing_given;
+    fill_in(&mut config, given, machine, standalone);
+    config.keep_within_bounds(&mut notices);
+    problems.extend(config.validate(standalone));
+    problems.extend(config.validate_for(machine));
+    config.remark(standalone, &mut notices);
+    if !problems.is_empty() {
+        return Err(ConfigError::Problems(problems));
+    }
+    Ok(Loaded { config, notices, standalone, print: given.command_line.print() })
+}
+
+impl BrokerConfig {
+    /// This configuration with the changes of an `UPDATE_BROKER_CONFIG` body, for the keys that may change while the
+    /// broker runs. Others are accepted, with a notice, when they keep their value. Nothing is changed on a problem.
+    pub fn with_changes(&self, text: &str) -> Result<(BrokerConfig, Vec<Notice>), ConfigError> {
+        let mut changed = self.clone();
+        let mut notices = Vec::new();
+        let mut problems = apply_file(&mut changed, text, &mut notices);
+        for key in KEYS.iter().filter(|key| key.effect != Effect::Live) {
+            let (before, after) = ((key.text)(self), (key.text)(&changed));
+            if before != after {
+                let expected = format!("{before}, because this key is read at start only");
+                let key = key.name.to_owned();
+                problems.push(Problem { source_of: Source::Together, key, value: after, expected });
+            }
+        }
+        if problems.is_empty() {
+            Ok((changed, notices))
+        } else {
+            Err(ConfigError::Problems(problems))
+        }
+    }
+}
+
+fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
+    let key = Key::named(name)?;
+    if (key.set)(config, value) {
+        return None;
+    }
+    Some(Problem {
+        source_of: source,
+        key: name.to_owned(),
+        value: value.to_owned(),
+        expected: key.kind.expectation(),
+    })
+}
+
+/// Applies all entries of a file; the last of several entries of one key counts, as in Java.
+fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) -> Vec<Problem> {
+    let entries = match properties_file::entries(text) {
+        Ok(entries) => entries,
+        Err(bad) => {
+            let problem = |line| Problem {
+                source_of: Source::Line(line),
+                key: "\\u".to_owned(),
+                value: String::new(),
+                expected: "four hexadecimal digits after \\u".to_owned(),
+            };
+            return bad.iter().map(|escape| problem(escape.line)).collect();
+        }
+    };
+    let mut problems = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(later) = entries[index + 1..].iter().find(|later| later.key == entry.key) {
+            let (key, line) = (&entry.key, entry.line);
+            notices.push(Notice::warn(format!(
+                "line {line}: {key} is given again in line {}, which counts",
+                later.line
+            )));
+            continue;
+        }
+        match Key::named(&entry.key) {
+            Some(key) => {
+                let before = (key.text)(config);
+                problems.extend(set_key(config, key.name, &entry.value, Source::Line(entry.line)));
+                if key.effect == Effect::Later && (key.text)(config) != before {
+                    notices.push(Notice::info(format!(
+                        "{} is understood, but nothing acts on it yet",
+                        key.name
+                    )));
+                }
+            }
+            None => notices.push(notice_of_unused(entry)),
+        }
+    }
+    problems
+}
+
+/// The one line about a key that does nothing: known to Java, or to nobody.
+fn notice_of_unused(entry: &Entry) -> Notice {
+    let Entry { key, value, line } = entry;
+    let Some(group) = ignored::find(key) else {
+        let hint =
+            nearest_key(key).map_or(String::new(), |known| format!("; did you mean {known}?"));
+        return Notice::warn(format!(
+            "line {line}: {key} is not a known key and has no effect{hint}"
+        ));
+    };
+    let text = format!("{key} has no effect here: {}", group.reason);
+    let says_no = value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false");
+    if group.promise && !says_no { Notice::warn(text) } else { Notice::info(text) }
+}
+
+/// The known key that `name` was probably meant to be, if one is near enough.
+fn nearest_key(name: &str) -> Option<&'static str> {
+    let wanted = name.to_lowercase();
+    let known = KEYS.iter().map(|key| key.name);
+    let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
+    known
+        .map(|key| (strsim::damerau_levenshtein(&wanted, &key.to_lowercase()), key))
+        .min()
+        .filter(|(edits, key)| *edits <= 1 + key.len() / EDITS_PER_CHARS)
+        .map(|(_, key)| key)
+}
+
+/// Replaces what nobody has set by what the machine and the start mode say.
+fn fill_in(config: &mut BrokerConfig, given: &Given, machine: &Machine, standalone: bool) {
+    if config.broker_name.is_empty() {
+        config.broker_name = machine.host_name.clone();
+    }
+    if config.broker_ip1.is_empty() {
+        config.broker_ip1 = machine.address.to_string();
+    }
+    if config.broker_ip2.is_empty() {
+        config.broker_ip2 = config.broker_ip1.clone();
+    }
+    if config.store_path_root_dir.is_empty() {
+        let home = given.home.as_deref().filter(|_| !standalone);
+        let root = home.map_or(PathBuf::from("./ringmq-data"), |home| home.join("ringmq-data"));
+        config.store_path_root_dir = root.to_string_lossy().into_owned();
+    }
+    if config.store_path_commit_log.is_empty() {
+        let log = Path::new(&config.store_path_root_dir).join("commitlog");
+        config.store_path_commit_log = log.to_string_lossy().into_owned();
+    }
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

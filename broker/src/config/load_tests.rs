@@ -1,0 +1,204 @@
+//! Stories of an operator with a configuration file.
+
+use super::*;
+use crate::config::FlushDiskType;
+use clap::Parser;
+
+fn machine() -> Machine {
+    Machine {
+        host_name: "host-a".to_owned(),
+        address: "10.1.2.3".parse().unwrap(),
+        processors: vec![0, 1, 2, 3],
+        memory_bytes: 8 << 30,
+        memory_limit_bytes: None,
+    }
+}
+
+fn given(arguments: &[&str], file: Option<&str>) -> Given {
+    let mut all = vec!["mqbroker"];
+    all.extend(arguments);
+    Given {
+        command_line: CommandLine::parse_from(all),
+        file: file.map(str::to_owned),
+        namesrv_env: None,
+        home: Some(PathBuf::from("/home/op")),
+    }
+}
+
+fn loaded(arguments: &[&str], file: Option<&str>) -> Loaded {
+    load(&given(arguments, file), &machine()).unwrap()
+}
+
+fn problems(file: &str) -> Vec<String> {
+    match load(&given(&["-c", "broker.conf"], Some(file)), &machine()) {
+        Err(ConfigError::Problems(problems)) => problems.iter().map(Problem::to_string).collect(),
+        other => panic!("{file:?} should have been refused: {other:?}"),
+    }
+}
+
+fn notices(file: &str) -> Vec<(Level, String)> {
+    let loaded = loaded(&["-c", "broker.conf", "-n", "ns:9876"], Some(file));
+    loaded.notices.into_iter().map(|notice| (notice.level, notice.text)).collect()
+}
+
+/// A newcomer types `mqbroker` and gets everything in one process.
+#[test]
+fn nothing_given_is_standalone() {
+    let start = loaded(&[], None);
+    assert!(start.standalone);
+    let config = start.config;
+    assert_eq!(config.store_path_root_dir, "./ringmq-data");
+    assert_eq!(config.store_path_commit_log, "./ringmq-data/commitlog");
+    assert_eq!(config.broker_name, "host-a");
+    assert_eq!(config.client_address(), "10.1.2.3:10911");
+    assert_eq!(config.broker_ip2, "10.1.2.3");
+    assert_eq!(config.vip_port(), 10_909);
+    assert_eq!(config.flush_disk_type, FlushDiskType::SyncFlush);
+    assert_eq!(start.notices, vec![]);
+    assert_eq!(start.print, None);
+}
+
+/// The sample file of a Java two-master cluster starts our broker.
+#[test]
+fn javas_sample_file_is_enough() {
+    let file = "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\ndeleteWhen=04\n\
+                fileReservedTime=48 \nbrokerRole=ASYNC_MASTER\nflushDiskType=ASYNC_FLUSH\n";
+    let start = loaded(&["-c", "broker.conf", "-n", "ns-1:9876;ns-2:9876"], Some(file));
+    assert!(!start.standalone);
+    assert_eq!(start.config.broker_name, "broker-a");
+    assert_eq!(start.config.file_reserved_time_hours, 48);
+    assert_eq!(start.config.flush_disk_type, FlushDiskType::AsyncFlush);
+    assert_eq!(start.config.name_servers().collect::<Vec<_>>(), ["ns-1:9876", "ns-2:9876"]);
+    assert_eq!(start.config.store_path_root_dir, "/home/op/ringmq-data");
+}
+
+#[test]
+fn the_command_line_goes_before_the_file_and_the_file_before_the_environment() {
+    let file = Some("namesrvAddr=file:1");
+    let mut given = given(&["-c", "b.conf", "-n", "line:1"], file);
+    given.namesrv_env = Some("env:1".to_owned());
+    let addr = |given: &Given| load(given, &machine()).unwrap().config.namesrv_addr;
+    assert_eq!(addr(&given), "line:1");
+    given.command_line.namesrv_addr = None;
+    assert_eq!(addr(&given), "file:1");
+    given.file = None;
+    assert_eq!(addr(&given), "env:1");
+    given.command_line.config_file = None;
+    assert!(!load(&given, &machine()).unwrap().standalone, "a name server is known");
+}
+
+#[test]
+fn standalone_takes_a_file_with_all_keys() {
+    let start = loaded(
+        &["--standalone", "-c", "b.conf"],
+        Some("shards=2\nshardCores=0,2-3\nstandaloneNamesrvPort=19876"),
+    );
+    assert!(start.standalone);
+    assert_eq!(start.config.shards, 2);
+    assert_eq!(start.config.shard_cores.0, vec![0, 2, 3]);
+    assert_eq!(start.config.standalone_namesrv_port, 19_876);
+}
+
+/// One start tells everything that is wrong, not one thing per start.
+#[test]
+fn all_problems_are_listed_at_once() {
+    let file = "# a bad day\nlistenPort=70000\nautoCreateTopicEnable=yes\n\nflushDiskType=SYNC\nbrokerRole=SLAVE\n\
+                brokerId=1\nshardCores=0,9\nmappedFileSizeCommitLog=4194305\nnamesrvAddr=ns\n";
+    let all = problems(file);
+    let expected = [
+        "line 2: listenPort=70000: expected a whole number from 3 to 65535",
+        "line 3: autoCreateTopicEnable=yes: expected true or false",
+        "line 5: flushDiskType=SYNC: expected one of SYNC_FLUSH, ASYNC_FLUSH",
+        "line 10: namesrvAddr=ns: expected host:port, several separated by ';'",
+        "brokerRole=SLAVE: expected ASYNC_MASTER: there is no replication yet, and acknowledgements must not promise it",
+        "brokerId=1: expected 0: every broker here is a master",
+        "mappedFileSizeCommitLog=4194305: expected a multiple of 4096, because of direct I/O",
+        "mappedFileSizeCommitLog=4194305: expected at least maxMessageSize and 1114112 bytes more",
+        "shardCores=0,9: expected only processors that this process may use (9 is not one of them)",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn limits_must_fit_each_other() {
+    let all = problems("maxMessageSize=10485760\nshardInflightBytesMax=2097152\ntailCacheMiB=7000");
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert!(all[0].starts_with("connectionInflightBytesMax=8388608: expected at least 10551296"));
+    assert!(all[1].starts_with(
+        "shardInflightBytesMax=2097152: expected at least connectionInflightBytesMax"
+    ));
+    assert!(
+        all[2].starts_with(
+            "tailCacheMiB=7000: expected at most half of the memory budget of 4096 MiB"
+        )
+    );
+    let clash = given(&["--standalone"], Some("standaloneNamesrvPort=10909"));
+    assert!(matches!(load(&clash, &machine()), Err(ConfigError::Problems(all)) if all.len() == 1));
+}
+
+#[test]
+fn a_mistyped_key_is_told_with_its_neighbour() {
+    let told = notices("brokrName=a\nautoCreateTopicEnabel=true\nsomethingElseEntirely=1");
+    let texts: Vec<_> = told.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "line 1: brokrName is not a known key and has no effect; did you mean brokerName?",
+            "line 2: autoCreateTopicEnabel is not a known key and has no effect; did you mean autoCreateTopicEnable?",
+            "line 3: somethingElseEntirely is not a known key and has no effect",
+        ]
+    );
+    assert!(told.iter().all(|(level, _)| *level == Level::Warn));
+}
+
+/// Keys of the Java broker that have no counterpart are explained; a promise that is not kept is loud.
+#[test]
+fn keys_without_meaning_here_are_explained() {
+    let told = notices(
+        "sendMessageThreadPoolNums=16\nenableDLegerCommitLog=true\nslaveReadEnable=false\nfileReservedTime=24",
+    );
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0].0, Level::Info);
+    assert!(
+        told[0]
+            .1
+            .starts_with("sendMessageThreadPoolNums has no effect here: each core runs one shard")
+    );
+    assert_eq!(told[1].0, Level::Warn);
+    assert_eq!(told[2].0, Level::Info);
+    assert_eq!(told[3].1, "fileReservedTime is understood, but nothing acts on it yet");
+}
+
+#[test]
+fn doubled_keys_and_bounds_are_told() {
+    let told = notices("listenPort=1234\nlistenPort=2345\nregisterNameServerPeriod=1000");
+    assert_eq!(told[0].1, "line 1: listenPort is given again in line 2, which counts");
+    assert_eq!(told[1].1, "registerNameServerPeriod=1000 is outside its bounds and acts as 10000");
+}
+
+/// `-p` prints a file that gives the same configuration again.
+#[test]
+fn what_is_printed_can_be_read() {
+    let file = "brokerName=b\nstorePathRootDir=C:\\\\data \\\\ x\nshardCores=1-3\nflushDiskType=async_flush";
+    let first = loaded(&["-c", "b.conf", "-n", "ns:9876", "-p"], Some(file));
+    assert_eq!(first.print, Some(Print::All));
+    assert_eq!(first.config.store_path_root_dir, "C:\\data \\ x");
+    let again = loaded(&["-c", "b.conf"], Some(&first.config.to_properties()));
+    assert_eq!(again.config, first.config);
+    let important = first.config.important_properties();
+    assert!(important.contains("listenPort=10911\n"));
+    assert!(!important.contains("shortPollingTimeMills"));
+}
+
+#[test]
+fn a_running_broker_takes_live_keys_only() {
+    let config = loaded(&[], None).config;
+    let (changed, told) = config.with_changes("longPollingEnable=false\nlistenPort=10911").unwrap();
+    assert!(!changed.long_polling_enable);
+    assert!(told.is_empty());
+    let refused = config.with_changes("listenPort=1000\ntraceOn=perhaps").unwrap_err().to_string();
+    assert!(
+        refused.contains("listenPort=1000: expected 10911, because this key is read at start only")
+    );
+    assert!(refused.contains("traceOn=perhaps: expected true or false"));
+}

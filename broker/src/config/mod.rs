@@ -1,0 +1,60 @@
+//! Configuration: what Java's `broker.conf` says, plus keys of our own, read once at start and passed by reference.
+//!
+//! `keys.rs` is the table that everything comes from, `load.rs` turns a file and a command line into a
+//! [`BrokerConfig`] and lists *all* problems at once, `rules.rs` holds what several keys must fulfil together,
+//! `machine.rs` asks the machine for what the file leaves open. Only `machine.rs` and `load::read_file` touch the world.
+
+mod command_line;
+mod ignored;
+mod keys;
+mod load;
+mod machine;
+mod rules;
+mod value;
+
+pub use command_line::{CommandLine, Print};
+pub use ignored::{IGNORED, Ignored};
+pub use keys::{BrokerConfig, Effect, KEYS, Key};
+pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
+pub use machine::{Machine, Sizing};
+pub use value::{
+    BrokerRole, CORE_MAX, ConfigKind, ConfigValue, CoreList, FlushDiskType, addresses,
+};
+
+use crate::properties_file;
+
+impl BrokerConfig {
+    /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.
+    pub fn to_properties(&self) -> String {
+        self.print(|_| true)
+    }
+
+    /// The keys that decide what the broker does, for `-m`.
+    pub fn important_properties(&self) -> String {
+        self.print(|key| key.important)
+    }
+
+    fn print(&self, wanted: impl Fn(&Key) -> bool) -> String {
+        let mut out = String::with_capacity(4096);
+        for key in KEYS.iter().filter(|key| wanted(key)) {
+            properties_file::write_entry(&mut out, key.name, &(key.text)(self));
+        }
+        out
+    }
+
+    /// Name servers to register with, in the order given.
+    pub fn name_servers(&self) -> impl Iterator<Item = &str> {
+        addresses(&self.namesrv_addr)
+    }
+
+    /// `brokerIP1:listenPort`, the address that clients are told. IPv6 in brackets is not what Java writes: plain.
+    pub fn client_address(&self) -> String {
+        format!("{}:{}", self.broker_ip1, self.listen_port)
+    }
+
+    /// Port that Java clients use with `sendMessageWithVIPChannel`; slaves use it always.
+    pub fn vip_port(&self) -> u16 {
+        assert!(self.listen_port > 2, "the key's range leaves room for the VIP port");
+        self.listen_port - 2
+    }
+}

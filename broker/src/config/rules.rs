@@ -1,0 +1,163 @@
+//! Rules that several keys must fulfil together, and values that are moved into Java's bounds instead of refused.
+
+use super::load::{Notice, Problem, Source};
+use super::{BrokerConfig, BrokerRole, ConfigValue, FlushDiskType, Machine, Sizing, addresses};
+
+/// What a record needs beyond its body: properties, topic, fields. Java allows the same.
+const RECORD_OVERHEAD_BYTES: u64 = 65_536;
+/// Segments are written in whole blocks by direct I/O.
+const BLOCK_BYTES: u64 = 4_096;
+const MIB: u64 = 1024 * 1024;
+/// Java's bounds of registerNameServerPeriod.
+const REGISTER_PERIOD_MS: (u64, u64) = (10_000, 60_000);
+/// Java's bounds of diskMaxUsedSpaceRatio.
+const DISK_RATIO: (u32, u32) = (10, 95);
+
+impl BrokerConfig {
+    /// All contradictions between keys. `standalone`: a name server runs in the same process.
+    pub fn validate(&self, standalone: bool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, value: String, expected: String| {
+            let (key, source_of) = (key.to_owned(), Source::Together);
+            problems.push(Problem { source_of, key, value, expected });
+        };
+        if self.broker_role != BrokerRole::AsyncMaster {
+            let expected = "ASYNC_MASTER: there is no replication yet, and acknowledgements must not promise it";
+            problem("brokerRole", self.broker_role.text(), expected.to_owned());
+        }
+        if self.broker_id != 0 {
+            problem(
+                "brokerId",
+                self.broker_id.to_string(),
+                "0: every broker here is a master".to_owned(),
+            );
+        }
+        if self.acl_enable {
+            let expected =
+                "false: access control is not built yet, and every client would be let in"
+                    .to_owned();
+            problem("aclEnable", self.acl_enable.text(), expected);
+        }
+        if self.store_path_commit_log.contains(',') {
+            let expected = "one directory: the logs of all shards live in one place".to_owned();
+            problem("storePathCommitLog", self.store_path_commit_log.clone(), expected);
+        }
+        if self.mapped_file_size_commit_log % BLOCK_BYTES != 0 {
+            let expected = format!("a multiple of {BLOCK_BYTES}, because of direct I/O");
+            problem(
+                "mappedFileSizeCommitLog",
+                self.mapped_file_size_commit_log.to_string(),
+                expected,
+            );
+        }
+        let record_max = u64::from(self.max_message_size) + RECORD_OVERHEAD_BYTES;
+        if self.mapped_file_size_commit_log < record_max + MIB {
+            let expected =
+                format!("at least maxMessageSize and {} bytes more", RECORD_OVERHEAD_BYTES + MIB);
+            problem(
+                "mappedFileSizeCommitLog",
+                self.mapped_file_size_commit_log.to_string(),
+                expected,
+            );
+        }
+        if self.connection_inflight_bytes_max < record_max {
+            let expected = format!(
+                "at least {record_max}, so that a message of maxMessageSize can be taken in"
+            );
+            problem(
+                "connectionInflightBytesMax",
+                self.connection_inflight_bytes_max.to_string(),
+                expected,
+            );
+        }
+        if self.shard_inflight_bytes_max < self.connection_inflight_bytes_max {
+            let expected = format!(
+                "at least connectionInflightBytesMax ({})",
+                self.connection_inflight_bytes_max
+            );
+            problem("shardInflightBytesMax", self.shard_inflight_bytes_max.to_string(), expected);
+        }
+        if self.disk_space_clean_forcibly_ratio > self.disk_space_warning_level_ratio {
+            let expected = format!(
+                "at most diskSpaceWarningLevelRatio ({})",
+                self.disk_space_warning_level_ratio
+            );
+            problem(
+                "diskSpaceCleanForciblyRatio",
+                self.disk_space_clean_forcibly_ratio.to_string(),
+                expected,
+            );
+        }
+        let own_ports = [self.listen_port, self.listen_port.saturating_sub(2)];
+        if standalone && own_ports.contains(&self.standalone_namesrv_port) {
+            let expected = format!(
+                "another port than listenPort ({}) and its VIP port ({})",
+                own_ports[0], own_ports[1]
+            );
+            problem("standaloneNamesrvPort", self.standalone_namesrv_port.to_string(), expected);
+        }
+        problems
+    }
+
+    /// Contradictions with the machine: processors that are not there, memory that does not suffice.
+    pub(super) fn validate_for(&self, machine: &Machine) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, value: String, expected: String| {
+            let (key, source_of) = (key.to_owned(), Source::Together);
+            problems.push(Problem { source_of, key, value, expected });
+        };
+        if let Some(absent) =
+            self.shard_cores.0.iter().find(|core| !machine.processors.contains(core))
+        {
+            let expected =
+                format!("only processors that this process may use ({absent} is not one of them)");
+            problem("shardCores", self.shard_cores.text(), expected);
+        }
+        let sizing = Sizing::of(self, machine);
+        if sizing.tail_cache_bytes > sizing.memory_budget_bytes / 2 {
+            let expected = format!(
+                "at most half of the memory budget of {} MiB",
+                sizing.memory_budget_bytes / MIB
+            );
+            problem("tailCacheMiB", self.tail_cache_mib.to_string(), expected);
+        }
+        problems
+    }
+
+    /// Moves what Java would move, and says so.
+    pub(super) fn keep_within_bounds(&mut self, notices: &mut Vec<Notice>) {
+        let mut told = |key: &str, from: u64, to: u64| {
+            if from != to {
+                notices.push(Notice::info(format!(
+                    "{key}={from} is outside its bounds and acts as {to}"
+                )));
+            }
+        };
+        let (low, high) = REGISTER_PERIOD_MS;
+        let period = self.register_name_server_period_ms.clamp(low, high);
+        told("registerNameServerPeriod", self.register_name_server_period_ms, period);
+        self.register_name_server_period_ms = period;
+        let (low, high) = DISK_RATIO;
+        let ratio = self.disk_max_used_space_ratio.clamp(low, high);
+        told("diskMaxUsedSpaceRatio", self.disk_max_used_space_ratio.into(), ratio.into());
+        self.disk_max_used_space_ratio = ratio;
+    }
+
+    /// What an operator should hear although it is allowed.
+    pub(super) fn remark(&self, standalone: bool, notices: &mut Vec<Notice>) {
+        if self.flush_disk_type == FlushDiskType::AsyncFlush {
+            let ms = self.flush_interval_commit_log_ms;
+            let text =
+                "flushDiskType=ASYNC_FLUSH: a crash loses answered messages of up to the last";
+            notices.push(Notice::info(format!("{text} {ms} ms (flushIntervalCommitLog)")));
+        }
+        if !standalone && addresses(&self.namesrv_addr).next().is_none() {
+            let text = "no name server is given (namesrvAddr, -n, NAMESRV_ADDR): clients will not find this broker";
+            notices.push(Notice::warn(text.to_owned()));
+        }
+        if self.broker_ip1.starts_with("127.") && !standalone {
+            let text = "brokerIP1 is a loopback address: clients on other machines will not reach this broker";
+            notices.push(Notice::warn(text.to_owned()));
+        }
+    }
+}
