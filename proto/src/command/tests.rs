@@ -1,0 +1,1 @@
+//! Behaviour of headers as a whole.

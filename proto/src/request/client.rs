@@ -1,0 +1,39 @@
+//! Headers of requests about the clients of a broker: who leaves, who belongs to a group, what a member is doing.
+//! `HEART_BEAT` (34) and `CHECK_CLIENT_CONFIG` (46) have no header of their own; they are bodies.
+
+use super::field::header;
+
+header! {
+    /// `UNREGISTER_CLIENT` (35). Source: Apache RocketMQ 5.3.3, remoting `UnregisterClientRequestHeader`.
+    UnregisterClientHeader {
+        /// The client that leaves.
+        client_id: &'a str = b"clientID" must,
+        /// Group it leaves as a producer; C++ sends the unused one of the two empty.
+        producer_group: Option<&'a str> = b"producerGroup" may,
+        /// Group it leaves as a consumer.
+        consumer_group: Option<&'a str> = b"consumerGroup" may,
+    }
+}
+
+header! {
+    /// `GET_CONSUMER_LIST_BY_GROUP` (38), and `NOTIFY_CONSUMER_IDS_CHANGED` (40) in the other direction.
+    /// Source: Apache RocketMQ 5.3.3, remoting `GetConsumerListByGroupRequestHeader`,
+    /// `NotifyConsumerIdsChangedRequestHeader`.
+    ConsumerGroupHeader {
+        /// The group.
+        consumer_group: &'a str = b"consumerGroup" must,
+    }
+}
+
+header! {
+    /// `GET_CONSUMER_RUNNING_INFO` (307), relayed to the client it names.
+    /// Source: Apache RocketMQ 5.3.3, remoting `GetConsumerRunningInfoRequestHeader`.
+    ConsumerRunningInfoHeader {
+        /// Group of the member.
+        consumer_group: &'a str = b"consumerGroup" must,
+        /// The member asked.
+        client_id: &'a str = b"clientId" must,
+        /// Whether its threads are to be listed; absent is false.
+        jstack_enable: bool = b"jstackEnable" or(false),
+    }
+}

@@ -1,0 +1,128 @@
+//! From the text of an ext field to its type, and the macro that writes a typed header down as a table.
+
+use thiserror::Error;
+
+/// Bytes of a bad value that an error repeats; a peer may send 16 MiB.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// A mandatory field is missing or does not have its type. The text is fit for a remark.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}", self.sentence())]
+pub struct FieldError {
+    /// Wire name of the field.
+    pub field: &'static str,
+    /// What was sent, cut at 64 bytes; `None` when the field was missing.
+    pub value: Option<String>,
+    /// What would have been right, such as `a 32 bit number`.
+    pub expected: &'static str,
+}
+
+impl FieldError {
+    #[cold]
+    pub(super) fn new(field: &'static str, value: Option<&str>, expected: &'static str) -> Self {
+        let cut =
+            |text: &str| text.get(..text.floor_char_boundary(SHOWN_BYTES_MAX)).map(str::to_owned);
+        Self { field, value: value.and_then(cut), expected }
+    }
+
+    fn sentence(&self) -> String {
+        match &self.value {
+            Some(value) => format!("field {} is {value:?}, expected {}", self.field, self.expected),
+            None => format!("field {} is missing, expected {}", self.field, self.expected),
+        }
+    }
+}
+
+/// A type that an ext field can have.
+pub(super) trait Field<'a>: Sized {
+    const EXPECTED: &'static str;
+    fn read(text: &'a str) -> Option<Self>;
+}
+
+impl<'a> Field<'a> for &'a str {
+    const EXPECTED: &'static str = "text";
+    fn read(text: &'a str) -> Option<Self> {
+        Some(text)
+    }
+}
+
+impl Field<'_> for i32 {
+    const EXPECTED: &'static str = "a 32 bit number";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Field<'_> for i64 {
+    const EXPECTED: &'static str = "a 64 bit number";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// Java reads only `true` (in any case) as true; C++ writes `1` and means it.
+impl Field<'_> for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn read(text: &str) -> Option<Self> {
+        Some(text == "1" || text.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// A field without which the request makes no sense.
+pub(super) fn must<'a, T: Field<'a>>(
+    name: &'static [u8],
+    text: Option<&'a str>,
+) -> Result<T, FieldError> {
+    text.and_then(T::read)
+        .ok_or_else(|| FieldError::new(str::from_utf8(name).unwrap_or_default(), text, T::EXPECTED))
+}
+
+/// A field that may be absent; unreadable counts as absent, as in Java.
+pub(super) fn may<'a, T: Field<'a>>(text: Option<&'a str>) -> Option<T> {
+    text.and_then(T::read)
+}
+
+/// Writes a typed header down as a table: field, type, wire name, and `must` (mandatory), `may` (an `Option`) or
+/// `or(default)`.
+macro_rules! header {
+    (
+        $(#[$outer:meta])*
+        $name:ident {
+            $($(#[$inner:meta])* $field:ident: $type:ty = $wire:literal $rule:ident $(($default:expr))?,)*
+        }
+    ) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name<'a> {
+            $($(#[$inner])* pub $field: $type,)*
+        }
+
+        impl<'a> $name<'a> {
+            /// Reads the fields of a request header; the first bad mandatory one is the error.
+            pub fn from_ext(ext: &$crate::command::Ext<'a>) -> Result<Self, $crate::request::FieldError> {
+                $(let mut $field: Option<&'a str> = None;)*
+                for (key, value) in ext.iter() {
+                    match key.as_bytes() {
+                        $($wire => $field = Some(value),)*
+                        _ => {}
+                    }
+                }
+                Ok(Self { $($field: $crate::request::field::rule!($rule $wire, $field $(, $default)?),)* })
+            }
+        }
+    };
+}
+pub(super) use header;
+
+macro_rules! rule {
+    (must $wire:literal, $text:ident) => {
+        $crate::request::field::must($wire, $text)?
+    };
+    (may $wire:literal, $text:ident) => {
+        $crate::request::field::may($text)
+    };
+    (or $wire:literal, $text:ident, $default:expr) => {
+        $crate::request::field::may($text).unwrap_or($default)
+    };
+}
+pub(super) use rule;

@@ -1,0 +1,69 @@
+//! Headers that ask for or move offsets of queues and of consumer groups.
+
+use super::field::header;
+
+header! {
+    /// `QUERY_CONSUMER_OFFSET` (14). Source: Apache RocketMQ 5.3.3, remoting `QueryConsumerOffsetRequestHeader`.
+    QueryConsumerOffsetHeader {
+        /// Whose progress.
+        consumer_group: &'a str = b"consumerGroup" must,
+        /// On which topic.
+        topic: &'a str = b"topic" must,
+        /// On which queue.
+        queue_id: i32 = b"queueId" must,
+        /// Whether a group without progress may be told 0. Sent by 5.x clients; absent means true, as in 4.9.8.
+        set_zero_if_not_found: bool = b"setZeroIfNotFound" or(true),
+    }
+}
+
+header! {
+    /// `UPDATE_CONSUMER_OFFSET` (15), normally one-way.
+    /// Source: Apache RocketMQ 5.3.3, remoting `UpdateConsumerOffsetRequestHeader`.
+    UpdateConsumerOffsetHeader {
+        /// Whose progress.
+        consumer_group: &'a str = b"consumerGroup" must,
+        /// On which topic.
+        topic: &'a str = b"topic" must,
+        /// On which queue.
+        queue_id: i32 = b"queueId" must,
+        /// The next offset the group wants to consume.
+        commit_offset: i64 = b"commitOffset" must,
+    }
+}
+
+header! {
+    /// `SEARCH_OFFSET_BY_TIMESTAMP` (29). Source: Apache RocketMQ 5.3.3, remoting `SearchOffsetRequestHeader`.
+    SearchOffsetHeader {
+        /// Topic of the queue.
+        topic: &'a str = b"topic" must,
+        /// The queue.
+        queue_id: i32 = b"queueId" must,
+        /// Store time looked for, ms since the epoch.
+        timestamp: i64 = b"timestamp" must,
+        /// `LOWER` (also when absent) or `UPPER` in any case, from 5.x tools: first or last offset of that time.
+        boundary_type: Option<&'a str> = b"boundaryType" may,
+    }
+}
+
+header! {
+    /// `GET_MAX_OFFSET` (30). Source: Apache RocketMQ 5.3.3, remoting `GetMaxOffsetRequestHeader`.
+    MaxOffsetHeader {
+        /// Topic of the queue.
+        topic: &'a str = b"topic" must,
+        /// The queue.
+        queue_id: i32 = b"queueId" must,
+        /// Whether only confirmed messages count. Sent by 5.x; absent means true.
+        committed: bool = b"committed" or(true),
+    }
+}
+
+header! {
+    /// `GET_MIN_OFFSET` (31) and `GET_EARLIEST_MSG_STORETIME` (32): a queue and nothing else.
+    /// Source: Apache RocketMQ 5.3.3, remoting `GetMinOffsetRequestHeader`, `GetEarliestMsgStoretimeRequestHeader`.
+    QueueHeader {
+        /// Topic of the queue.
+        topic: &'a str = b"topic" must,
+        /// The queue.
+        queue_id: i32 = b"queueId" must,
+    }
+}

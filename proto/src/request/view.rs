@@ -1,0 +1,31 @@
+//! Headers of requests that look messages up.
+
+use super::field::header;
+
+header! {
+    /// `QUERY_MESSAGE` (12). Source: Apache RocketMQ 5.3.3, remoting `QueryMessageRequestHeader`.
+    QueryMessageHeader {
+        /// The topic.
+        topic: &'a str = b"topic" must,
+        /// A word of the messages' `KEYS`, or a unique id when `unique_key_query` is set.
+        key: &'a str = b"key" must,
+        /// At most so many messages.
+        max_num: i32 = b"maxNum" must,
+        /// Earliest store time, ms since the epoch.
+        begin_timestamp: i64 = b"beginTimestamp" must,
+        /// Latest store time, ms since the epoch.
+        end_timestamp: i64 = b"endTimestamp" must,
+        /// Whether `key` is a client's unique id; absent is false.
+        unique_key_query: bool = b"_UNIQUE_KEY_QUERY" or(false),
+    }
+}
+
+header! {
+    /// `VIEW_MESSAGE_BY_ID` (33). Source: Apache RocketMQ 5.3.3, remoting `ViewMessageRequestHeader`.
+    ViewMessageHeader {
+        /// Physical offset, as the message id carries it.
+        offset: i64 = b"offset" must,
+        /// Sent by 5.x clients.
+        topic: Option<&'a str> = b"topic" may,
+    }
+}
