@@ -294,6 +294,17 @@ pub fn patch(record: &mut [u8], queue_offset: i64, physical_offset: i64, store_t
     put_at(record, BORN_HOST_AT + born_host_bytes, store_timestamp);
 }
 
+/// Store time of a record of which only the first bytes are at hand; `None` when they do not reach that far.
+/// [`TIMESTAMP_PREFIX_BYTES`] always suffice.
+pub fn store_timestamp_of(prefix: &[u8]) -> Option<i64> {
+    let born_host_v6 = i32::from(*prefix.get(SYS_FLAG_AT + 3)?) & SYS_FLAG_BORN_HOST_V6 != 0;
+    let at = BORN_HOST_AT + if born_host_v6 { HOST_V6_BYTES } else { HOST_V4_BYTES };
+    prefix.get(at..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
+}
+
+/// Bytes from the start of a record to the end of its store timestamp, whatever its born host.
+pub const TIMESTAMP_PREFIX_BYTES: usize = BORN_HOST_AT + HOST_V6_BYTES + 8;
+
 #[inline]
 fn put_at(record: &mut [u8], at: usize, value: i64) {
     record[at..at + 8].copy_from_slice(&value.to_be_bytes());

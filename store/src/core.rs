@@ -1,0 +1,319 @@
+//! The state of one shard's store: log, consume queues, group offsets. Plain `&mut self`, no I/O, no clock.
+//!
+//! Order of life of a message: [`Core::append`] assigns its queue offset and position; the commit loop writes it;
+//! [`Core::publish`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
+//! gate is one step over a queue and nothing is looked up twice.
+
+use crate::{
+    batch::{CONTROL_HEADER_BYTES, encode_control},
+    consume_queue::{ConsumeQueue, Entry},
+    error::Refused,
+    group_offsets::{self, GroupOffsets},
+    log::CommitLog,
+    offset::PhysicalOffset,
+};
+use ahash::AHashMap;
+use std::collections::VecDeque;
+
+/// Control entry: a topic was deleted; its queues start again at 0. Content: the topic's name.
+pub const CONTROL_TOPIC_REMOVED: u16 = 2;
+/// Control entry: a group's offsets were deleted. Content: the group's name.
+pub const CONTROL_GROUP_REMOVED: u16 = 3;
+
+/// Number of a queue within its shard. Stays the same while the topic lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueSlot(u32);
+
+impl QueueSlot {
+    /// As an index into tables kept per queue.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where an appended message lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Offset in its queue.
+    pub queue_offset: i64,
+    /// Offset among all logs of the broker.
+    pub physical: PhysicalOffset,
+    /// Acknowledge once the log is committed up to here.
+    pub end: u64,
+}
+
+/// A message to append.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Queue within the topic.
+    pub queue_id: u32,
+    /// Bytes of the record.
+    pub bytes: usize,
+    /// Hash of its tags.
+    pub tags_code: i64,
+}
+
+struct Queue {
+    entries: ConsumeQueue,
+    /// Queue offset of the next appended message.
+    next: i64,
+    /// Stands in `published` already.
+    listed: bool,
+    /// The topic was deleted; what is still pending is dropped.
+    removed: bool,
+}
+
+struct Pending {
+    slot: QueueSlot,
+    entry: Entry,
+}
+
+/// Counters since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages appended.
+    pub messages: u64,
+    /// Bytes of their records.
+    pub record_bytes: u64,
+}
+
+/// The state.
+pub struct Core {
+    /// The commit log.
+    pub log: CommitLog,
+    /// Committed offsets of groups.
+    pub offsets: GroupOffsets,
+    topics: AHashMap<Box<str>, Vec<(u32, QueueSlot)>>,
+    queues: Vec<Queue>,
+    pending: VecDeque<Pending>,
+    published: Vec<QueueSlot>,
+    counters: Counters,
+}
+
+impl Core {
+    /// An empty state over a log; recovery fills it.
+    pub fn new(log: CommitLog) -> Core {
+        Core {
+            log,
+            offsets: GroupOffsets::default(),
+            topics: AHashMap::new(),
+            queues: Vec::new(),
+            pending: VecDeque::new(),
+            published: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Shard whose store it is.
+    pub fn shard(&self) -> u16 {
+        self.log.shape().shard
+    }
+
+    /// Counters since start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Appends a message. `encode` writes the record, given its offsets; queue offset and position are final.
+    pub fn append(
+        &mut self,
+        message: Append<'_>,
+        now: i64,
+        encode: impl FnOnce(&Placed, &mut [u8]),
+    ) -> Result<Placed, Refused> {
+        self.log.admit(message.bytes)?;
+        let slot = self.queue_slot(message.topic, message.queue_id);
+        let queue = &mut self.queues[slot.index()];
+        let queue_offset = queue.next;
+        queue.next += 1;
+        let shard = self.log.shape().shard;
+        let bytes = message.bytes;
+        let place = |position: u64| Placed {
+            queue_offset,
+            physical: PhysicalOffset::new(shard, position),
+            end: position + bytes as u64,
+        };
+        let position = self.log.append(bytes, now, |position, out| encode(&place(position), out));
+        let entry = Entry::new(position, bytes as u32, message.tags_code);
+        self.pending.push_back(Pending { slot, entry });
+        self.counters.messages += 1;
+        self.counters.record_bytes += bytes as u64;
+        Ok(place(position))
+    }
+
+    /// Appends a control entry. Returns the position to wait for.
+    pub fn append_control(&mut self, kind: u16, content: &[u8], now: i64) -> Result<u64, Refused> {
+        let bytes = CONTROL_HEADER_BYTES + content.len();
+        self.log.admit(bytes)?;
+        let position =
+            self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
+        Ok(position + bytes as u64)
+    }
+
+    /// Appends what groups committed since the last call. What is refused now stays dirty for the next call.
+    pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
+        if !self.offsets.is_dirty() {
+            return Ok(None);
+        }
+        self.log.admit(2 * group_offsets::CONTENT_BYTES_MAX)?;
+        let mut end = None;
+        for content in self.offsets.take_changes() {
+            let bytes = CONTROL_HEADER_BYTES + content.len();
+            let position = self.log.append(bytes, now, |_, out| {
+                encode_control(out, group_offsets::CONTROL_KIND, &content);
+            });
+            end = Some(position + bytes as u64);
+        }
+        Ok(end)
+    }
+
+    /// Makes everything before the log's committed position visible. Queues that grew are in
+    /// [`Core::take_published`].
+    pub fn publish(&mut self) {
+        let committed = self.log.committed();
+        while let Some(first) = self.pending.front() {
+            if first.entry.position() + u64::from(first.entry.bytes()) > committed {
+                break;
+            }
+            let Pending { slot, entry } = *first;
+            self.pending.pop_front();
+            let queue = &mut self.queues[slot.index()];
+            if queue.removed {
+                continue;
+            }
+            queue.entries.push(entry);
+            if !std::mem::replace(&mut queue.listed, true) {
+                self.published.push(slot);
+            }
+        }
+    }
+
+    /// The queues that grew since the last call, each once, through `visit`.
+    pub fn take_published(&mut self, mut visit: impl FnMut(QueueSlot)) {
+        for slot in self.published.drain(..) {
+            self.queues[slot.index()].listed = false;
+            visit(slot);
+        }
+    }
+
+    /// The queue's entries, if anything was ever appended to it or it was looked up with [`Core::queue_slot`].
+    pub fn queue(&self, topic: &str, queue_id: u32) -> Option<&ConsumeQueue> {
+        self.find(topic, queue_id).map(|slot| &self.queues[slot.index()].entries)
+    }
+
+    /// Number of the queue; an unknown one comes into being, empty.
+    pub fn queue_slot(&mut self, topic: &str, queue_id: u32) -> QueueSlot {
+        if let Some(slot) = self.find(topic, queue_id) {
+            return slot;
+        }
+        let slot = QueueSlot(self.queues.len() as u32);
+        self.queues.push(Queue {
+            entries: ConsumeQueue::default(),
+            next: 0,
+            listed: false,
+            removed: false,
+        });
+        self.topics.entry(topic.into()).or_default().push((queue_id, slot));
+        slot
+    }
+
+    /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
+    pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
+        if !self.topics.contains_key(topic) {
+            return Ok(None);
+        }
+        let end = self.append_control(CONTROL_TOPIC_REMOVED, topic.as_bytes(), now)?;
+        self.forget_topic(topic);
+        Ok(Some(end))
+    }
+
+    /// Deletes the offsets of a group, durably.
+    pub fn remove_group(&mut self, group: &str, now: i64) -> Result<u64, Refused> {
+        let end = self.append_control(CONTROL_GROUP_REMOVED, group.as_bytes(), now)?;
+        self.offsets.remove_group(group);
+        Ok(end)
+    }
+
+    /// Topics with queues here.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(|topic| &**topic)
+    }
+
+    /// Recovery: a record of the log is visible. `Err` when its queue offset leaves a gap or repeats.
+    pub(crate) fn replay_record(
+        &mut self,
+        topic: &str,
+        queue_id: u32,
+        queue_offset: i64,
+        entry: Entry,
+    ) -> Result<(), &'static str> {
+        let slot = self.queue_slot(topic, queue_id);
+        let queue = &mut self.queues[slot.index()];
+        if queue.entries.min() == queue.entries.max() && queue_offset >= queue.next {
+            // The first one here: what came before it expired or was damaged.
+            queue.entries.start_at(queue_offset);
+            queue.next = queue_offset;
+        }
+        if queue_offset < queue.next {
+            return Err("queue offset repeats");
+        }
+        // Messages between lay in a damaged part of the log: their offsets stay taken by entries of no bytes, so
+        // that offsets stay dense and pulls step over them.
+        while queue.next < queue_offset {
+            queue.entries.push(Entry::new(entry.position(), 0, 0));
+            queue.next += 1;
+        }
+        queue.entries.push(entry);
+        queue.next += 1;
+        Ok(())
+    }
+
+    /// Recovery: a control entry of the log.
+    pub(crate) fn replay_control(&mut self, kind: u16, content: &[u8]) -> Result<(), &'static str> {
+        match kind {
+            group_offsets::CONTROL_KIND => self.offsets.replay(content),
+            CONTROL_TOPIC_REMOVED => {
+                self.forget_topic(text(content)?);
+                Ok(())
+            }
+            CONTROL_GROUP_REMOVED => {
+                self.offsets.remove_group(text(content)?);
+                Ok(())
+            }
+            _ => Err("control entry of unknown kind"),
+        }
+    }
+
+    fn forget_topic(&mut self, topic: &str) {
+        for (_, slot) in self.topics.remove(topic).unwrap_or_default() {
+            let queue = &mut self.queues[slot.index()];
+            queue.removed = true;
+            queue.entries = ConsumeQueue::default();
+        }
+        self.offsets.remove_topic(topic);
+    }
+
+    fn find(&self, topic: &str, queue_id: u32) -> Option<QueueSlot> {
+        let queues = self.topics.get(topic)?;
+        queues.iter().find(|(id, _)| *id == queue_id).map(|(_, slot)| *slot)
+    }
+
+    /// Panics when an invariant is broken. Called after each step in tests and simulation.
+    pub fn check(&self) {
+        assert!(self.log.committed() <= self.log.appended());
+        assert!(self.log.flushed() <= self.log.appended());
+        let mut pending_of = vec![0i64; self.queues.len()];
+        for pending in &self.pending {
+            pending_of[pending.slot.index()] += 1;
+        }
+        for (queue, pending) in self.queues.iter().zip(pending_of) {
+            assert!(queue.removed || queue.entries.max() + pending == queue.next);
+        }
+    }
+}
+
+fn text(content: &[u8]) -> Result<&str, &'static str> {
+    std::str::from_utf8(content).map_err(|_| "control entry is not text")
+}

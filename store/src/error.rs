@@ -1,0 +1,90 @@
+//! What can go wrong at the border of the store, with what an operator needs to know.
+
+use std::{io, path::PathBuf};
+
+/// A failure of the store itself.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused something.
+    #[error("{action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried, as a verb ("open", "write").
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes at this place are not what was written.
+    #[error("log of shard {shard}, position {position}: {what}")]
+    Corrupt {
+        /// Shard whose log it is.
+        shard: u16,
+        /// Position in that log.
+        position: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A file of the store does not have the shape it must have.
+    #[error("{path}: {what}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// Another process holds the data directory.
+    #[error("{path} is held by {holder}; two brokers must not share a data directory", path = path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// What the holder wrote into it.
+        holder: String,
+    },
+    /// An earlier write or sync failed. The log takes no more bytes until restart.
+    #[error("log of shard {shard} is poisoned since: {reason}")]
+    Poisoned {
+        /// Shard whose log it is.
+        shard: u16,
+        /// The first failure.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// Wraps what the system said.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> StoreError {
+        StoreError::Io { action, path: path.into(), source }
+    }
+}
+
+/// Why an append was not accepted. Nothing was stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too much is waiting for the disk.
+    #[error("shard={shard} reason=log-inflight inflight={inflight} limit={limit}")]
+    Busy {
+        /// Shard whose log it is.
+        shard: u16,
+        /// Bytes appended and not yet committed.
+        inflight: u64,
+        /// Most bytes that may be so.
+        limit: u64,
+    },
+    /// The log is poisoned.
+    #[error("shard={shard} reason=log-poisoned cause={reason}")]
+    Poisoned {
+        /// Shard whose log it is.
+        shard: u16,
+        /// The first failure.
+        reason: String,
+    },
+    /// The record is larger than the log can hold.
+    #[error("record of {bytes} bytes is larger than the limit of {limit}")]
+    TooLarge {
+        /// Size of the record.
+        bytes: usize,
+        /// Largest record.
+        limit: usize,
+    },
+}

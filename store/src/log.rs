@@ -1,0 +1,309 @@
+//! The commit log of one shard as a state machine: where bytes go, and which of them are safe.
+//!
+//! Four positions, each only grows: `committed <= flushed <= closed <= appended`. Appending assigns positions at once
+//! and gathers entries in an open batch in the [`TailRing`]; [`CommitLog::take_write`] closes it and says what must go
+//! to disk; [`CommitLog::written`] moves the gate. Nothing here does I/O.
+
+use crate::{
+    batch::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX},
+    error::Refused,
+    ring::TailRing,
+};
+use runtime::BLOCK_BYTES;
+use std::collections::VecDeque;
+
+/// Most bytes of one disk write, when more than one closed batch waits: large enough for full disk bandwidth.
+pub const WRITE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What never changes while a log is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Shard whose log it is.
+    pub shard: u16,
+    /// Drawn when the shard was formatted.
+    pub log_id: u64,
+    /// Grows with each start.
+    pub epoch: u32,
+    /// Bytes of a segment, a multiple of the block.
+    pub segment_bytes: u64,
+    /// Most bytes appended and not committed.
+    pub inflight_bytes_max: u64,
+    /// Largest entry.
+    pub entry_bytes_max: usize,
+}
+
+/// The log.
+pub struct CommitLog {
+    shape: Shape,
+    ring: TailRing,
+    open: Option<OpenBatch>,
+    closed: VecDeque<ClosedBatch>,
+    /// Where the next batch header or entry goes.
+    appended: u64,
+    flushed: u64,
+    committed: u64,
+    poisoned: Option<String>,
+}
+
+struct OpenBatch {
+    position: u64,
+    entry_count: u32,
+    first_store_ms: i64,
+    last_store_ms: i64,
+}
+
+#[derive(Clone, Copy)]
+struct ClosedBatch {
+    position: u64,
+    end: u64,
+}
+
+/// One write: whole blocks of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Start of the segment, which is its name.
+    pub segment: u64,
+    /// First new byte.
+    pub from: u64,
+    /// Behind the last new byte.
+    pub to: u64,
+}
+
+impl Write {
+    /// Position of the first block in the log. It may begin with the tail of what was written before.
+    pub fn block_start(&self) -> u64 {
+        self.from - self.from % BLOCK_BYTES as u64
+    }
+
+    /// Position of the first block in the segment's file.
+    pub fn file_position(&self) -> u64 {
+        self.block_start() - self.segment
+    }
+
+    /// Bytes of whole blocks.
+    pub fn bytes(&self) -> usize {
+        (self.to.next_multiple_of(BLOCK_BYTES as u64) - self.block_start()) as usize
+    }
+}
+
+impl CommitLog {
+    /// A log that goes on at `position`, up to which everything is on disk. `tail` is what the disk holds of the
+    /// block that `position` is in, up to it.
+    pub fn resume(shape: Shape, mut ring: TailRing, position: u64, tail: &[u8]) -> CommitLog {
+        assert!(shape.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(shape.segment_bytes >= shape.entry_bytes_max as u64 + 2 * HEADER_BYTES as u64);
+        assert!(tail.len() as u64 == position % BLOCK_BYTES as u64);
+        assert!(shape.inflight_bytes_max <= ring.capacity() as u64 / 2);
+        ring.reset(position - tail.len() as u64);
+        if !tail.is_empty() {
+            ring.fill(position - tail.len() as u64, tail.len(), |slot| slot.copy_from_slice(tail));
+        }
+        CommitLog {
+            shape,
+            ring,
+            open: None,
+            closed: VecDeque::new(),
+            appended: position,
+            flushed: position,
+            committed: position,
+            poisoned: None,
+        }
+    }
+
+    /// What never changes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The tail cache.
+    pub fn ring(&self) -> &TailRing {
+        &self.ring
+    }
+
+    /// Behind the last entry.
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// Everything before is on disk.
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Everything before may be read and was acknowledged.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// Bytes appended and not committed.
+    pub fn inflight_bytes(&self) -> u64 {
+        self.appended - self.committed
+    }
+
+    /// Why the log takes no more bytes, if so.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// Ends the life of the log: a write or sync failed, and what is on disk is unknown until restart.
+    pub fn poison(&mut self, reason: String) {
+        self.poisoned.get_or_insert(reason);
+    }
+
+    /// Whether `bytes` more may be appended now.
+    pub fn admit(&self, bytes: usize) -> Result<(), Refused> {
+        let Shape { shard, inflight_bytes_max: limit, entry_bytes_max, .. } = self.shape;
+        if let Some(reason) = &self.poisoned {
+            return Err(Refused::Poisoned { shard, reason: reason.clone() });
+        }
+        if bytes > entry_bytes_max {
+            return Err(Refused::TooLarge { bytes, limit: entry_bytes_max });
+        }
+        let inflight = self.inflight_bytes();
+        if inflight > 0 && inflight + bytes as u64 > limit {
+            return Err(Refused::Busy { shard, inflight, limit });
+        }
+        Ok(())
+    }
+
+    /// Appends an admitted entry of `bytes`, written by `fill`, which learns its position. Returns that position.
+    pub fn append(&mut self, bytes: usize, now: i64, fill: impl FnOnce(u64, &mut [u8])) -> u64 {
+        assert!(bytes <= self.shape.entry_bytes_max);
+        assert!(self.poisoned.is_none());
+        self.make_room(bytes, now);
+        let position = self.appended;
+        self.ring.fill(position, bytes, |slot| fill(position, slot));
+        self.appended += bytes as u64;
+        if let Some(open) = &mut self.open {
+            open.entry_count += 1;
+            open.last_store_ms = now;
+        }
+        position
+    }
+
+    /// What to write next, if anything: all closed batches that lie together, the open one closed among them.
+    /// The next call must come after [`CommitLog::written`].
+    pub fn take_write(&mut self) -> Option<Write> {
+        if self.closed.is_empty() {
+            self.close_batch();
+        }
+        let first = self.closed.pop_front()?;
+        let segment = self.segment_of(first.position);
+        let mut to = first.end;
+        while let Some(next) = self.closed.front() {
+            if next.position != to || next.end - first.position > WRITE_BYTES_MAX {
+                break;
+            }
+            if self.segment_of(next.position) != segment {
+                break;
+            }
+            to = next.end;
+            self.closed.pop_front();
+        }
+        Some(Write { segment, from: first.position, to })
+    }
+
+    /// The blocks of a write: the end of what was written before, the new bytes, zeros up to the block's end.
+    pub fn copy_blocks(&self, write: &Write, out: &mut [u8]) {
+        assert!(out.len() == write.bytes());
+        let used = (write.to - write.block_start()) as usize;
+        let (bytes, padding) = out.split_at_mut(used);
+        self.ring.copy_to(write.block_start(), bytes);
+        padding.fill(0);
+    }
+
+    /// A write reached the disk. `synced`: and is durable. `committed` moves by the flush policy's rule.
+    pub fn written(&mut self, write: &Write, synced: bool, committed: bool) {
+        assert!(write.to <= self.appended);
+        if synced {
+            self.synced(write.to);
+        }
+        if committed {
+            assert!(write.to >= self.committed);
+            self.committed = write.to;
+        }
+    }
+
+    /// Everything before `position` is durable.
+    pub fn synced(&mut self, position: u64) {
+        assert!(position <= self.appended);
+        self.flushed = self.flushed.max(position);
+    }
+
+    /// Start of the segment that `position` lies in.
+    pub fn segment_of(&self, position: u64) -> u64 {
+        position - position % self.shape.segment_bytes
+    }
+
+    /// Makes sure that a batch is open and has room for an entry of `bytes` within its segment.
+    fn make_room(&mut self, bytes: usize, now: i64) {
+        if let Some(open) = &self.open {
+            let payload = (self.appended - open.position) as usize - HEADER_BYTES;
+            let full = open.entry_count > 0 && payload + bytes > PAYLOAD_BYTES_MAX;
+            if full || !self.fits(bytes) {
+                self.close_batch();
+            }
+        }
+        if self.open.is_none() {
+            if !self.fits(HEADER_BYTES + bytes) {
+                self.end_segment(now);
+            }
+            self.open_batch(now);
+        }
+    }
+
+    /// Whether `bytes` and the mark that ends the segment still fit.
+    fn fits(&self, bytes: usize) -> bool {
+        let segment_end = self.segment_of(self.appended) + self.shape.segment_bytes;
+        self.appended + (bytes + HEADER_BYTES) as u64 <= segment_end
+    }
+
+    fn open_batch(&mut self, now: i64) {
+        assert!(self.open.is_none());
+        let position = self.appended;
+        self.ring.fill(position, HEADER_BYTES, |slot| slot.fill(0));
+        self.appended += HEADER_BYTES as u64;
+        self.open =
+            Some(OpenBatch { position, entry_count: 0, first_store_ms: now, last_store_ms: now });
+    }
+
+    fn close_batch(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let payload_at = open.position + HEADER_BYTES as u64;
+        let payload_bytes = (self.appended - payload_at) as usize;
+        let header = Header {
+            kind: Kind::Entries,
+            payload_bytes: payload_bytes as u32,
+            position: open.position,
+            durable_until: self.flushed,
+            epoch: self.shape.epoch,
+            entry_count: open.entry_count,
+            first_store_ms: open.first_store_ms,
+            last_store_ms: open.last_store_ms,
+            log_id: self.shape.log_id,
+        };
+        let encoded = header.encode(self.ring.parts(payload_at, payload_bytes));
+        self.ring.overwrite(open.position, &encoded);
+        self.closed.push_back(ClosedBatch { position: open.position, end: self.appended });
+    }
+
+    /// Marks the end of the current segment and moves on to the next.
+    fn end_segment(&mut self, now: i64) {
+        let position = self.appended;
+        let header = Header {
+            kind: Kind::SegmentEnd,
+            payload_bytes: 0,
+            position,
+            durable_until: self.flushed,
+            epoch: self.shape.epoch,
+            entry_count: 0,
+            first_store_ms: now,
+            last_store_ms: now,
+            log_id: self.shape.log_id,
+        };
+        let encoded = header.encode((b"", b""));
+        self.ring.fill(position, batch::HEADER_BYTES, |slot| slot.copy_from_slice(&encoded));
+        self.closed.push_back(ClosedBatch { position, end: position + HEADER_BYTES as u64 });
+        self.appended = self.segment_of(position) + self.shape.segment_bytes;
+    }
+}

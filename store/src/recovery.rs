@@ -1,0 +1,402 @@
+//! Opening a store: read the log, rebuild the tables, cut a torn tail.
+//!
+//! The log is scanned batch by batch. At the first batch that is not whole there are two cases, told apart by what
+//! stands behind it: a later batch that says `durable_until` beyond that place proves that the place was durable once,
+//! so it is damage (what it held is lost and reported, the rest goes on); without such a witness it is the tail of a
+//! write that nobody was promised, and the log is cut there. The cut is made durable by zeroing what follows, before
+//! anything is appended.
+
+use crate::{
+    batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
+    consume_queue,
+    core::Core,
+    error::StoreError,
+    log::{CommitLog, WRITE_BYTES_MAX},
+    ring::TailRing,
+    store::{Settings, Store, create_segment, segment_start},
+};
+use proto::record::RecordView;
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use std::{collections::BTreeMap, path::Path, rc::Rc, time::Instant};
+
+/// Bytes of one read of the scan.
+const SCAN_READ_BYTES: usize = 1024 * 1024;
+
+/// How far behind a damaged place a witness is looked for, besides the largest record. A bound, because behind the
+/// regular end of the log there is up to a whole segment of nothing, which no start should have to read.
+const WITNESS_REACH_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What opening a store found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Segments of the log.
+    pub segments: u64,
+    /// Bytes of whole batches read.
+    pub scanned_bytes: u64,
+    /// Message records found.
+    pub messages: u64,
+    /// Bytes behind the last whole batch that were written and not promised, as far as they can be told from zeros.
+    pub cut_bytes: u64,
+    /// Bytes of damaged places in the middle.
+    pub damaged_bytes: u64,
+    /// Time it took, ms.
+    pub took_ms: u64,
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens the log below `settings.dir`, which may be empty. Nothing may be appended before it returns.
+    pub async fn open(disk: D, settings: Settings) -> Result<(Store<D>, Report), StoreError> {
+        let started = Instant::now();
+        let error = |action, source| StoreError::io(action, settings.dir.clone(), source);
+        disk.create_dir_all(&settings.dir).await.map_err(|source| error("create", source))?;
+        let mut segments = open_segments(&disk, &settings).await?;
+        if segments.is_empty() {
+            let file = create_segment(&disk, &settings, 0).await?;
+            segments.insert(0, Rc::new(file));
+        }
+        let mut scan = Scan::new(&settings);
+        let first = *segments.keys().next().expect("one was created");
+        scan.position = first;
+        for (start, file) in &segments {
+            if scan.position != *start && !scan.continues_in(&**file, *start, &settings).await? {
+                break;
+            }
+            scan.segment(&**file, *start, &settings).await?;
+        }
+        scan.report.segments = segments.len() as u64;
+        let position = cut(&disk, &settings, &mut segments, &mut scan).await?;
+        let tail = read_tail(&segments, &settings, position).await?;
+        let ring = TailRing::new(settings.tail_cache_bytes, settings.record_bytes_max);
+        scan.core.log =
+            CommitLog::resume(settings.shape(scan.epoch + 1), ring, position, &tail);
+        scan.report.took_ms = started.elapsed().as_millis() as u64;
+        let report = scan.report;
+        Ok((Store::assemble(settings, disk, scan.core, segments), report))
+    }
+}
+
+async fn open_segments<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+) -> Result<BTreeMap<u64, Rc<D::File>>, StoreError> {
+    let names = disk
+        .list(&settings.dir)
+        .await
+        .map_err(|source| StoreError::io("list", settings.dir.clone(), source))?;
+    let mut segments = BTreeMap::new();
+    for entry in names.iter().filter(|entry| !entry.is_dir) {
+        let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
+        let path = settings.segment_path(start);
+        let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
+        if !start.is_multiple_of(settings.segment_bytes) || entry.bytes != settings.segment_bytes {
+            if entry.bytes == 0 || is_last(&names, &entry.name) {
+                // Being created when the machine stopped: its length was not durable yet, so nothing is in it.
+                disk.remove(&path)
+                    .await
+                    .map_err(|source| StoreError::io("remove", path.clone(), source))?;
+                continue;
+            }
+            return Err(malformed(format!(
+                "segment of {} bytes; the store was formatted with segments of {} bytes, and \
+                 mappedFileSizeCommitLog must stay what it was",
+                entry.bytes, settings.segment_bytes
+            )));
+        }
+        let file = disk
+            .open(&path, Open::ReadWrite)
+            .await
+            .map_err(|source| StoreError::io("open", path.clone(), source))?;
+        segments.insert(start, Rc::new(file));
+    }
+    Ok(segments)
+}
+
+fn is_last(names: &[runtime::Entry], name: &str) -> bool {
+    names.last().is_some_and(|last| last.name == name)
+}
+
+/// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch, and
+/// moves to the next segment when the last one was ended.
+async fn cut<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut BTreeMap<u64, Rc<D::File>>,
+    scan: &mut Scan,
+) -> Result<u64, StoreError> {
+    let position = scan.position;
+    let segment = position - position % settings.segment_bytes;
+    if !segments.contains_key(&segment) {
+        let file = create_segment(disk, settings, segment).await?;
+        segments.insert(segment, Rc::new(file));
+    }
+    let file = segments.get(&segment).expect("it is there or was created").clone();
+    let path = settings.segment_path(segment);
+    let error = |action: &'static str, source| StoreError::io(action, path.clone(), source);
+    let block = BLOCK_BYTES as u64;
+    let from = position - position % block;
+    let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64 + block;
+    let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
+    let mut blocks = file
+        .read_at(from - segment, (to - from) as usize)
+        .await
+        .map_err(|source| error("read", source))?;
+    let torn = &mut blocks.as_mut()[(position - from) as usize..];
+    let dirty = torn.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    scan.report.cut_bytes = dirty as u64;
+    if dirty > 0 {
+        torn.fill(0);
+        file.write_at(blocks, from - segment).await.map_err(|source| error("cut", source))?;
+        file.sync().await.map_err(|source| error("sync", source))?;
+    }
+    remove_segments_behind(disk, settings, segments, segment).await?;
+    Ok(position)
+}
+
+/// Segments behind the one the log ends in hold nothing of ours.
+async fn remove_segments_behind<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut BTreeMap<u64, Rc<D::File>>,
+    last: u64,
+) -> Result<(), StoreError> {
+    let behind: Vec<u64> = segments.range(last + 1..).map(|(start, _)| *start).collect();
+    for start in &behind {
+        segments.remove(start);
+        let path = settings.segment_path(*start);
+        disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))?;
+    }
+    if !behind.is_empty() {
+        let error = |source| StoreError::io("sync", settings.dir.clone(), source);
+        disk.sync_dir(&settings.dir).await.map_err(error)?;
+    }
+    Ok(())
+}
+
+/// What the disk holds of the block that the log ends in.
+async fn read_tail<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    segments: &BTreeMap<u64, Rc<F>>,
+    settings: &Settings,
+    position: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let within = (position % BLOCK_BYTES as u64) as usize;
+    let segment = position - position % settings.segment_bytes;
+    if within == 0 {
+        return Ok(Vec::new());
+    }
+    let file = segments.get(&segment).expect("the log ends in an open segment");
+    let block = file
+        .read_at(position - within as u64 - segment, BLOCK_BYTES)
+        .await
+        .map_err(|source| StoreError::io("read", settings.segment_path(segment), source))?;
+    Ok(block.as_ref()[..within].to_vec())
+}
+
+struct Scan {
+    core: Core,
+    /// Behind the last whole batch.
+    position: u64,
+    epoch: u32,
+    report: Report,
+}
+
+/// A window of a segment that slides forward.
+struct Window<'f, F> {
+    file: &'f F,
+    /// Start of the segment.
+    segment: u64,
+    segment_bytes: u64,
+    /// Position of `bytes[0]`.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'_, F> {
+    /// The `bytes` at `position`, read as needed; fewer at the segment's end.
+    async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
+        let end = (position + bytes as u64).min(self.segment + self.segment_bytes);
+        while self.start + (self.bytes.len() as u64) < end {
+            let used = (position.max(self.start) - self.start) as usize;
+            let used = (used - used % BLOCK_BYTES).min(self.bytes.len());
+            self.bytes.drain(..used);
+            self.start += used as u64;
+            let from = self.start + self.bytes.len() as u64;
+            let left = self.segment + self.segment_bytes - from;
+            let more = (SCAN_READ_BYTES as u64).min(left) as usize;
+            let blocks = self.file.read_at(from - self.segment, more).await?;
+            self.bytes.extend_from_slice(blocks.as_ref());
+        }
+        let from = (position - self.start) as usize;
+        Ok(&self.bytes[from..(end - self.start) as usize])
+    }
+}
+
+impl Scan {
+    fn new(settings: &Settings) -> Scan {
+        // Recovery only fills the tables; the log itself is put in place when its end is known.
+        let ring = TailRing::new(settings.tail_cache_bytes.min(1 << 23), 4096);
+        let mut shape = settings.shape(0);
+        shape.inflight_bytes_max = 0;
+        shape.entry_bytes_max = 0;
+        let log = CommitLog::resume(shape, ring, 0, &[]);
+        Scan { core: Core::new(log), position: 0, epoch: 0, report: Report::default() }
+    }
+
+    /// Scans a segment from `self.position` on.
+    async fn segment<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        file: &F,
+        segment: u64,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        let path = settings.segment_path(segment);
+        let error = |source| StoreError::io("read", path.clone(), source);
+        let end = segment + settings.segment_bytes;
+        let segment_bytes = settings.segment_bytes;
+        let mut window =
+            Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() };
+        while self.position + HEADER_BYTES as u64 <= end {
+            match self.batch(&mut window, settings).await.map_err(error)? {
+                Some(Kind::Entries) => {}
+                Some(Kind::SegmentEnd) => {
+                    self.position = end;
+                    return Ok(());
+                }
+                None => {
+                    let from = self.position + 1;
+                    let found = self.find_witness(&mut window, from, settings).await;
+                    match found.map_err(error)? {
+                        Some(next) => self.skip_damage(next, settings.shard),
+                        None => return Ok(()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log goes on in a segment although the one before did not end as it should: its end is damaged.
+    async fn continues_in<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        file: &F,
+        segment: u64,
+        settings: &Settings,
+    ) -> Result<bool, StoreError> {
+        let segment_bytes = settings.segment_bytes;
+        let mut window =
+            Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() };
+        let found = self.find_witness(&mut window, segment, settings).await;
+        let found = found
+            .map_err(|source| StoreError::io("read", settings.segment_path(segment), source))?;
+        if found.is_some() {
+            self.skip_damage(segment, settings.shard);
+        }
+        Ok(found.is_some())
+    }
+
+    fn skip_damage(&mut self, next: u64, shard: u16) {
+        let from = self.position;
+        tracing::error!(shard, from, to = next, "the log is damaged here; what it held is lost");
+        self.report.damaged_bytes += next - from;
+        self.position = next;
+    }
+
+    /// Takes the batch at `self.position`, if it is whole.
+    async fn batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        settings: &Settings,
+    ) -> std::io::Result<Option<Kind>> {
+        let position = self.position;
+        let bytes = window.at(position, HEADER_BYTES).await?;
+        let Ok(header) = Header::decode(bytes, position, settings.log_id) else {
+            return Ok(None);
+        };
+        if header.epoch < self.epoch {
+            return Ok(None);
+        }
+        let whole = HEADER_BYTES + header.payload_bytes as usize;
+        let bytes = window.at(position, whole).await?;
+        if bytes.len() < whole {
+            return Ok(None);
+        }
+        let (head, payload) = bytes.split_at(HEADER_BYTES);
+        if Header::check_payload(head, payload).is_err() {
+            return Ok(None);
+        }
+        self.take_entries(payload, position, settings.shard);
+        self.epoch = header.epoch;
+        self.position = header.end();
+        self.report.scanned_bytes += whole as u64;
+        Ok(Some(header.kind))
+    }
+
+    fn take_entries(&mut self, payload: &[u8], position: u64, shard: u16) {
+        for entry in Entries::new(payload, position) {
+            let taken = match entry {
+                Ok(Entry::Record { position, bytes }) => self.take_record(position, bytes),
+                Ok(Entry::Control { kind, content }) => self.core.replay_control(kind, content),
+                Err(what) => Err(what),
+            };
+            if let Err(what) = taken {
+                tracing::error!(shard, position, what, "an entry of the log is ignored");
+            }
+        }
+    }
+
+    fn take_record(&mut self, position: u64, bytes: &[u8]) -> Result<(), &'static str> {
+        let view = RecordView::parse(bytes).map_err(|_| "record cannot be read")?;
+        let queue_id = u32::try_from(view.queue_id()).map_err(|_| "queue id is negative")?;
+        let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);
+        let tags_code = proto::record::tags_code(tags);
+        let entry = consume_queue::Entry::new(position, bytes.len() as u32, tags_code);
+        self.report.messages += 1;
+        self.core.replay_record(view.topic(), queue_id, view.queue_offset(), entry)
+    }
+
+    /// Looks from `from` on for a whole batch which proves that the damaged place at `self.position` was durable.
+    async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        from: u64,
+        settings: &Settings,
+    ) -> std::io::Result<Option<u64>> {
+        let damaged = self.position;
+        let reach = WITNESS_REACH_BYTES + settings.record_bytes_max as u64;
+        let end = (window.segment + window.segment_bytes).min(from + reach);
+        let mut at = from;
+        while at + HEADER_BYTES as u64 <= end {
+            let bytes = window.at(at, SCAN_READ_BYTES).await?;
+            let Some(found) = memchr::memmem::find(bytes, &MAGIC) else {
+                at += (bytes.len() - MAGIC.len() + 1).max(1) as u64;
+                continue;
+            };
+            at += found as u64;
+            if self.is_witness(window, at, damaged, settings).await? {
+                return Ok(Some(at));
+            }
+            at += 1;
+        }
+        Ok(None)
+    }
+
+    async fn is_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
+        window: &mut Window<'_, F>,
+        at: u64,
+        damaged: u64,
+        settings: &Settings,
+    ) -> std::io::Result<bool> {
+        let bytes = window.at(at, HEADER_BYTES).await?;
+        let Ok(header) = Header::decode(bytes, at, settings.log_id) else { return Ok(false) };
+        if header.epoch < self.epoch || header.durable_until <= damaged {
+            return Ok(false);
+        }
+        let whole = HEADER_BYTES + header.payload_bytes as usize;
+        let bytes = window.at(at, whole).await?;
+        if bytes.len() < whole {
+            return Ok(false);
+        }
+        let (head, payload) = bytes.split_at(HEADER_BYTES);
+        Ok(Header::check_payload(head, payload).is_ok())
+    }
+}
