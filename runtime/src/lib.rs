@@ -2,7 +2,27 @@
 //!
 //! This is the only room that names the executor library. See `ARCHITECTURE.md`, "runtime".
 
+pub mod clock;
+mod direct_disk;
 pub mod disk;
+mod executor;
+mod guard;
+mod mesh;
+mod net;
+mod settings;
 pub mod sim;
+mod signal;
+mod stop;
+mod turn;
 
+pub use clock::Millis;
+pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
 pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open};
+pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
+pub use guard::guard_pokes;
+pub use mesh::Lane;
+pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};
+pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Preempt, Settings};
+pub use stop::{EXIT_INTERRUPTED, Stop};
+pub use turn::{HOT_AFTER, SLEEPS_MAX};
+pub use signal::Signal;

@@ -1,0 +1,406 @@
+//! Executors: one thread per core, each with its own io_uring, started together and ended together.
+//!
+//! [`run`] starts them, waits until every one has its rings, and only then lets `main` run on each. A panic in any task
+//! and an `Err` of any `main` end the whole process with [`EXIT_SOFTWARE`]: a broker that lost one of its shards must not
+//! go on with the others (fail-stop). Everything on an executor is single-threaded; only [`Stop`] and messages cross.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    process,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io::PollableFd};
+
+use crate::{
+    clock::{self, Millis},
+    direct_disk::DirectDisk,
+    guard::{self, Watch},
+    mesh::{self, Lane, Mesh, Seat},
+    net::{Connection, Listener},
+    settings::Settings,
+    stop::Stop,
+    turn::Pace,
+};
+
+/// Exit code when an executor failed: `EX_SOFTWARE` of sysexits.h.
+pub const EXIT_SOFTWARE: i32 = 70;
+
+/// Threads per executor for file operations that io_uring does not take (rename, directories) and for `blocking`.
+const POOL_THREADS: usize = 2;
+
+/// Why the executors did not start. Nothing has run then.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The settings contradict themselves.
+    #[error("executor settings: {0}")]
+    Settings(&'static str),
+    /// The limit of locked memory is below what an io_uring needs.
+    #[error(
+        "only {limit_bytes} bytes of memory may be locked, an io_uring needs {needed_bytes}: raise it with \
+         `ulimit -l`, LimitMEMLOCK= of systemd or --ulimit memlock= of the container"
+    )]
+    Memlock {
+        /// Soft limit found.
+        limit_bytes: u64,
+        /// Least that works.
+        needed_bytes: u64,
+    },
+    /// The kernel gave no doorbells.
+    #[error("no eventfd for the doorbells: {0}")]
+    Doorbells(#[source] io::Error),
+    /// The kernel gave no thread.
+    #[error("no thread for executor {index}: {source}")]
+    Thread {
+        /// Which executor.
+        index: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel gave no io_uring, or no such core.
+    #[error("executor {index} did not start: {reason}")]
+    Start {
+        /// Which executor.
+        index: usize,
+        /// The library's words.
+        reason: String,
+    },
+}
+
+/// Starts one executor per core of `settings`, runs `main` on each, and returns when all have returned.
+///
+/// A panic on any executor, or an `Err` of any `main`, is logged and ends the process with [`EXIT_SOFTWARE`].
+/// Errors: what kept the executors from starting; `main` has not run then.
+pub fn run<M, F, Fut>(settings: Settings, stop: Stop, main: F) -> Result<(), RunError>
+where
+    M: Send + 'static,
+    F: Fn(Executor<M>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<(), String>> + 'static,
+{
+    settings.check()?;
+    if settings.guard {
+        guard::start();
+    }
+    let seats = mesh::lay::<M>(settings.cores.len(), settings.lane_messages)
+        .map_err(RunError::Doorbells)?;
+    let (ready_in, ready_out) = mpsc::channel();
+    let mut gates = Vec::new();
+    let mut threads = Vec::new();
+    for (index, seat) in seats.into_iter().enumerate() {
+        let (gate_in, gate_out) = mpsc::channel::<()>();
+        let (settings, stop, main) = (settings.clone(), stop.clone(), main.clone());
+        let ready = ready_in.clone();
+        stop.attach(seat.bell());
+        let thread = thread::Builder::new()
+            .name(format!("{}-{index}", settings.name))
+            .spawn(move || {
+                let executor = make(&settings, index);
+                let failed = executor.as_ref().err().cloned();
+                let _ = ready.send((index, failed));
+                // The gate opens when all executors have their rings, and is dropped when one has not.
+                if let Ok(executor) = executor
+                    && gate_out.recv().is_ok()
+                {
+                    live(&executor, &settings, seat, stop, main);
+                }
+            })
+            .map_err(|source| RunError::Thread { index, source })?;
+        gates.push(gate_in);
+        threads.push(thread);
+    }
+    drop(ready_in);
+    for (index, failed) in ready_out.iter().take(threads.len()) {
+        if let Some(reason) = failed {
+            return Err(RunError::Start { index, reason });
+        }
+    }
+    for gate in gates {
+        let _ = gate.send(());
+    }
+    for (index, thread) in threads.into_iter().enumerate() {
+        if let Err(panic) = thread.join() {
+            end_process(index, &panic_text(&*panic));
+        }
+    }
+    Ok(())
+}
+
+/// Builds the library's executor on the thread that will run it.
+fn make(settings: &Settings, index: usize) -> Result<LocalExecutor, String> {
+    let placement = match settings.cores[index] {
+        Some(cpu) => Placement::Fixed(cpu),
+        None => Placement::Unbound,
+    };
+    let mut builder = LocalExecutorBuilder::new(placement)
+        .name(&settings.name)
+        .io_memory(settings.io_memory_bytes)
+        .ring_depth(settings.ring_depth)
+        .preempt_timer(settings.preempt.interval())
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(POOL_THREADS));
+    if !settings.spin_before_park.is_zero() {
+        builder = builder.spin_before_park(settings.spin_before_park);
+    }
+    // The library panics instead of failing on some kernels; the reason is worth a sentence, too.
+    match catch_unwind(AssertUnwindSafe(|| builder.make())) {
+        Ok(made) => made.map_err(|error| error.to_string()),
+        Err(panic) => Err(panic_text(&*panic)),
+    }
+}
+
+/// Runs `main` on this thread until it returns; does not return when it fails.
+fn live<M, F, Fut>(
+    executor: &LocalExecutor,
+    settings: &Settings,
+    seat: Seat<M>,
+    stop: Stop,
+    main: F,
+) where
+    M: Send + 'static,
+    F: Fn(Executor<M>) -> Fut,
+    Fut: Future<Output = Result<(), String>> + 'static,
+{
+    let index = seat.index();
+    let guarded = settings.guard;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        executor.run(async move {
+            let pace = Rc::new(Pace::new().map_err(|error| format!("no eventfd: {error}"))?);
+            let watch = Rc::new(RefCell::new(None));
+            if guarded {
+                keep_idle_task(Rc::clone(&pace), Rc::clone(&watch));
+            }
+            let here = Executor::new(Rc::clone(&pace), Mesh::new(seat), stop);
+            here.spawn(answer_doorbell(here.clone()));
+            let ended = pace.timed(main(here.clone())).await;
+            here.core.mesh.forget_handler();
+            // The waker goes while its executor still lives.
+            watch.borrow_mut().take();
+            ended
+        })
+    }));
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => end_process(index, &error),
+        Err(panic) => end_process(index, &panic_text(&*panic)),
+    }
+}
+
+/// The task that the guard pokes. It never has anything to do; being scheduled is the point.
+fn keep_idle_task(pace: Rc<Pace>, watch: Rc<RefCell<Option<Watch>>>) {
+    let mut known = false;
+    let idle = poll_fn(move |context| {
+        if !known {
+            known = true;
+            let progress = Arc::clone(pace.counter());
+            *watch.borrow_mut() = Some(Watch::new(progress, context.waker().clone()));
+        }
+        Poll::<()>::Pending
+    });
+    glommio::spawn_local(idle).detach();
+}
+
+/// The one task that waits for the bell: takes messages, passes on the wish to stop.
+async fn answer_doorbell<M: Send + 'static>(here: Executor<M>) {
+    let core = &here.core;
+    let bell = core.mesh.bell();
+    let pollable = match PollableFd::new(Arc::clone(bell)) {
+        Ok(pollable) => pollable,
+        Err(error) => panic!("the doorbell cannot be polled: {error}"),
+    };
+    let mut stop_told = false;
+    loop {
+        if !stop_told && core.stop.requested() {
+            stop_told = true;
+            let waiting = core.awaiting_stop.take();
+            waiting.into_iter().for_each(Waker::wake);
+        }
+        if !core.mesh.drain(&core.pace) {
+            core.pace.turn().await;
+            continue;
+        }
+        bell.announce_wait();
+        let told_all = stop_told || !core.stop.requested();
+        if told_all && !core.mesh.has_messages() {
+            let rung = pollable.readable().await;
+            assert!(rung.is_ok(), "polling the doorbell failed: {rung:?}");
+        }
+        bell.end_wait();
+    }
+}
+
+/// Logs why an executor failed and ends the process.
+fn end_process(index: usize, reason: &str) -> ! {
+    tracing::error!(executor = index, reason, "an executor failed, ending the process");
+    eprintln!("executor {index} failed, ending the process: {reason}");
+    process::exit(EXIT_SOFTWARE);
+}
+
+/// The message of a panic, if it has one.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        format!("panic: {text}")
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        format!("panic: {text}")
+    } else {
+        "panic without a message".to_owned()
+    }
+}
+
+/// Handle to the executor that the caller runs on. Clones are cheap and stay on this thread.
+pub struct Executor<M> {
+    core: Rc<Core<M>>,
+}
+
+struct Core<M> {
+    pace: Rc<Pace>,
+    mesh: Mesh<M>,
+    stop: Stop,
+    awaiting_stop: RefCell<Vec<Waker>>,
+}
+
+impl<M> Clone for Executor<M> {
+    fn clone(&self) -> Self {
+        Executor { core: Rc::clone(&self.core) }
+    }
+}
+
+impl<M: Send + 'static> Executor<M> {
+    fn new(pace: Rc<Pace>, mesh: Mesh<M>, stop: Stop) -> Executor<M> {
+        let awaiting_stop = RefCell::new(Vec::new());
+        Executor { core: Rc::new(Core { pace, mesh, stop, awaiting_stop }) }
+    }
+
+    /// Which executor this is, from 0.
+    pub fn index(&self) -> usize {
+        self.core.mesh.index()
+    }
+
+    /// How many executors there are.
+    pub fn count(&self) -> usize {
+        self.core.mesh.count()
+    }
+
+    /// Wall clock, milliseconds since 1970.
+    pub fn now(&self) -> Millis {
+        clock::now()
+    }
+
+    /// Starts a task on this executor. It does not run before the caller waits, so no borrow is in its way. Dropping
+    /// the handle detaches the task.
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let pace = Rc::clone(&self.core.pace);
+        let queue = glommio::executor().current_task_queue();
+        let spawned = glommio::spawn_local_into(async move { pace.timed(future).await }, queue);
+        match spawned {
+            Ok(task) => Task(task.detach()),
+            Err(error) => unreachable!("the running task queue exists: {error}"),
+        }
+    }
+
+    /// Sleeps. Only for the handful of loops that tick: at most [`crate::SLEEPS_MAX`] at once per executor, each
+    /// awaited alone to its end, never in a select.
+    pub async fn sleep(&self, duration: Duration) {
+        self.core.pace.sleep(duration).await;
+    }
+
+    /// Lets the reactor turn once: whatever is ready meanwhile runs before the caller goes on.
+    pub async fn turn(&self) {
+        self.core.pace.turn().await;
+    }
+
+    /// Whether the running task has not waited for anything for [`crate::HOT_AFTER`] and should take a turn.
+    /// [`crate::Reader::read`] and the draining of lanes look themselves.
+    pub fn hot(&self) -> bool {
+        self.core.pace.hot()
+    }
+
+    /// Counts finished work, so that the guard knows this executor to be awake. Reads, writes, messages, sleeps and
+    /// disk operations count themselves.
+    pub fn progress(&self, n: u64) {
+        self.core.pace.progress(n);
+    }
+
+    /// Resolves on every executor soon after [`Stop::request`].
+    pub async fn stop_requested(&self) {
+        poll_fn(|context: &mut Context<'_>| {
+            if self.core.stop.requested() {
+                return Poll::Ready(());
+            }
+            let mut awaiting = self.core.awaiting_stop.borrow_mut();
+            if !awaiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                awaiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The wish that this executor looks at, to express it from here.
+    pub fn stop(&self) -> &Stop {
+        &self.core.stop
+    }
+
+    /// Sends a message to another executor. Gives it back when that lane is full or the executor has ended.
+    /// To post to oneself is a bug and panics.
+    pub fn post(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
+        self.core.mesh.post(to, lane, message)
+    }
+
+    /// Installs what happens with messages of others (sender's index, message); to be called once. Messages that came
+    /// earlier are kept. The handler is called from the doorbell's task, many messages in a row, and must not wait.
+    pub fn receive(&self, on_message: impl FnMut(usize, M) + 'static) {
+        self.core.mesh.receive(Box::new(on_message));
+    }
+
+    /// Listens on `addr` with SO_REUSEPORT: each executor may listen on the same address and gets its share of
+    /// connections. Two processes may, too, without noticing: take the lock of the data directory first.
+    pub fn listen(&self, addr: SocketAddr) -> io::Result<Listener> {
+        Listener::bind(addr, Rc::clone(&self.core.pace))
+    }
+
+    /// Connects to `addr`, giving up after [`crate::CONNECT_TIMEOUT`].
+    pub async fn connect(&self, addr: SocketAddr) -> io::Result<Connection> {
+        Connection::connect(addr, Rc::clone(&self.core.pace)).await
+    }
+
+    /// The real disk, through this executor's ring.
+    pub fn disk(&self) -> DirectDisk {
+        DirectDisk::new(Rc::clone(&self.core.pace))
+    }
+
+    /// Runs a closure that may block on this executor's small thread pool. A panic in it continues here.
+    pub async fn blocking<T, F>(&self, work: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.core.pace.blocking(work).await
+    }
+}
+
+/// A task that was started with [`Executor::spawn`]. Awaiting it gives its result; dropping it lets it go on alone.
+pub struct Task<T>(glommio::task::JoinHandle<T>);
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Some(value)) => Poll::Ready(value),
+            Poll::Ready(None) => panic!("the awaited task was ended by a panic"),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

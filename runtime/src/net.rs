@@ -1,0 +1,247 @@
+//! TCP: listeners that never lose a descriptor, connections in two halves, and a way to end them from outside.
+//!
+//! Reader and writer of one connection live in two tasks of the same executor. Nothing here is ever cancelled by a
+//! select or a timeout: whoever wants an operation to end closes the socket through its [`Closer`], and the operation
+//! returns. The stream is borrowed inside a poll only, never across a wait.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    net::{Shutdown, SocketAddr},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream};
+use rustix::io::Errno;
+
+use crate::turn::Pace;
+
+/// How long [`crate::Executor::connect`] tries.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause of a listener while the process or the machine is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket of one executor. Accept in a task of its own and never in a select.
+pub struct Listener {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    pace: Rc<Pace>,
+}
+
+impl Listener {
+    pub(crate) fn bind(addr: SocketAddr, pace: Rc<Pace>) -> io::Result<Listener> {
+        let listener = TcpListener::bind(addr)?;
+        let local_addr = listener.local_addr()?;
+        Ok(Listener { listener, local_addr, pace })
+    }
+
+    /// The address it listens on, with the port that the kernel chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The next connection, with Nagle's delay off. Goes on after errors that concern one connection, and after a
+    /// pause when descriptors or memory are short. An error means that the listener itself is broken.
+    pub async fn accept(&self) -> io::Result<Connection> {
+        loop {
+            let error = match self.listener.accept().await {
+                // A peer that is gone already costs nothing but this look.
+                Ok(stream) => match Connection::new(stream, &self.pace) {
+                    Ok(connection) => return Ok(connection),
+                    Err(_) => continue,
+                },
+                Err(error) => io::Error::from(error),
+            };
+            match after_accept_error(&error) {
+                AfterError::Again => self.pace.progress(1),
+                AfterError::Pause => {
+                    tracing::warn!(%error, listener = %self.local_addr, "accept pauses");
+                    self.pace.sleep(ACCEPT_PAUSE).await;
+                }
+                AfterError::GiveUp => return Err(error),
+            }
+        }
+    }
+}
+
+/// What a listener does about an error of accept(2).
+#[derive(Debug, PartialEq, Eq)]
+enum AfterError {
+    Again,
+    Pause,
+    GiveUp,
+}
+
+/// Errors of one connection are passed over, shortages are waited out, errors of the listener itself are final.
+fn after_accept_error(error: &io::Error) -> AfterError {
+    match Errno::from_io_error(error) {
+        Some(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => AfterError::Again,
+        Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) => {
+            AfterError::GiveUp
+        }
+        _ => AfterError::Pause,
+    }
+}
+
+/// A connected socket before it is split.
+pub struct Connection {
+    socket: Rc<Socket>,
+    peer_addr: SocketAddr,
+    local_addr: SocketAddr,
+    pace: Rc<Pace>,
+}
+
+/// The stream that both halves share. Ends the connection when the last half goes.
+struct Socket {
+    stream: RefCell<TcpStream>,
+}
+
+impl Socket {
+    fn shutdown(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        // Immediate; fails only when the peer has closed already.
+        let _ = self.stream.borrow().poll_shutdown(&mut context, Shutdown::Both);
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A poll that is still in the kernel holds the file, so close(2) alone would not tell the peer yet.
+        self.shutdown();
+    }
+}
+
+impl Connection {
+    fn new(stream: TcpStream, pace: &Rc<Pace>) -> io::Result<Connection> {
+        let peer_addr = stream.peer_addr()?;
+        let local_addr = stream.local_addr()?;
+        stream.set_nodelay(true)?;
+        let socket = Rc::new(Socket { stream: RefCell::new(stream) });
+        Ok(Connection { socket, peer_addr, local_addr, pace: Rc::clone(pace) })
+    }
+
+    pub(crate) async fn connect(addr: SocketAddr, pace: Rc<Pace>) -> io::Result<Connection> {
+        // A timeout linked in the kernel, not one of the executor's timers.
+        let stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).await?;
+        pace.progress(1);
+        Connection::new(stream, &pace)
+    }
+
+    /// Address of the other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer_addr
+    }
+
+    /// Address of this end.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Two halves for two tasks, and a handle to end both. The descriptor is closed when both halves are gone.
+    pub fn split(self) -> (Reader, Writer, Closer) {
+        let closer = Closer(Rc::downgrade(&self.socket));
+        let reader = Reader { socket: Rc::clone(&self.socket), pace: Rc::clone(&self.pace) };
+        (reader, Writer { socket: self.socket, pace: self.pace }, closer)
+    }
+}
+
+/// The receiving half.
+pub struct Reader {
+    socket: Rc<Socket>,
+    pace: Rc<Pace>,
+}
+
+impl Reader {
+    /// Reads what is there, at least one byte unless `buf` is empty; 0 means that the peer or a [`Closer`] has ended
+    /// the connection. Takes a turn first when the task is hot, so one busy connection cannot starve the others.
+    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.pace.hot() {
+            self.pace.turn().await;
+        }
+        let read = poll_fn(|context| {
+            let mut stream = self.socket.stream.borrow_mut();
+            Pin::new(&mut *stream).poll_read(context, buf)
+        })
+        .await?;
+        self.pace.progress(1);
+        Ok(read)
+    }
+}
+
+impl Reader {
+    /// Like [`Reader::read`], into memory that many readers of an executor share: it is borrowed only while bytes are
+    /// copied, so an idle connection holds none. What was read is there until the caller next waits.
+    pub async fn read_shared(&mut self, scratch: &RefCell<Vec<u8>>) -> io::Result<usize> {
+        if self.pace.hot() {
+            self.pace.turn().await;
+        }
+        let read = poll_fn(|context| {
+            let mut stream = self.socket.stream.borrow_mut();
+            Pin::new(&mut *stream).poll_read(context, &mut scratch.borrow_mut())
+        })
+        .await?;
+        self.pace.progress(1);
+        Ok(read)
+    }
+}
+
+/// The sending half.
+pub struct Writer {
+    socket: Rc<Socket>,
+    pace: Rc<Pace>,
+}
+
+impl Writer {
+    /// Sends all bytes, waiting while the peer does not take them. After an error nobody knows how many were sent.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|context| {
+                let mut stream = self.socket.stream.borrow_mut();
+                Pin::new(&mut *stream).poll_write(context, bytes)
+            })
+            .await?;
+            self.pace.progress(1);
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// Ends a connection from anywhere on its executor. Does not keep the descriptor open.
+#[derive(Clone)]
+pub struct Closer(Weak<Socket>);
+
+impl Closer {
+    /// shutdown(2) of both directions: a waiting reader gets 0 or an error, a waiting writer an error. Never cancels an
+    /// operation. Nothing happens the second time.
+    pub fn close(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            socket.shutdown();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_survives_shortage_and_gone_peers() {
+        let after = |errno: Errno| after_accept_error(&errno.into());
+        assert_eq!(after(Errno::CONNABORTED), AfterError::Again);
+        assert_eq!(after(Errno::MFILE), AfterError::Pause);
+        assert_eq!(after(Errno::NFILE), AfterError::Pause);
+        assert_eq!(after(Errno::NOBUFS), AfterError::Pause);
+        assert_eq!(after(Errno::NETDOWN), AfterError::Pause);
+        assert_eq!(after(Errno::BADF), AfterError::GiveUp);
+    }
+}

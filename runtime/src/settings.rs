@@ -1,0 +1,130 @@
+//! How the executors of a process are started: cores, lanes, rings, preemption.
+//!
+//! One struct with defaults that were measured; `check` names every problem that would otherwise surface as a panic of
+//! the executor library. What stays fixed (polling of disks, size of the blocking pool) is not a setting.
+
+use std::time::Duration;
+
+use crate::executor::RunError;
+
+/// Messages that one lane between two executors holds unless told otherwise.
+pub const LANE_MESSAGES_DEFAULT: usize = 16_384;
+
+/// Locked memory that an executor cannot start without, in bytes.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+
+/// "Never" for a timer of the kernel: a year. `Duration::MAX` overflows the kernel's clock.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// When a running batch of tasks is interrupted (between two polls, never inside one) to look at the kernel's rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preempt {
+    /// After this long. Shorter is fairer and costs more turns.
+    After(Duration),
+    /// Only when the tasks have nothing left to do. Cross-executor messages alone prefer this.
+    Never,
+}
+
+impl Preempt {
+    /// The interval to give to the executor.
+    pub(crate) fn interval(self) -> Duration {
+        match self {
+            Preempt::After(interval) => interval,
+            Preempt::Never => NEVER,
+        }
+    }
+}
+
+/// Everything that [`crate::run`] wants to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the threads; the executor's index is appended.
+    pub name: String,
+    /// One executor per element; `Some(cpu)` pins it to that logical CPU.
+    pub cores: Vec<Option<usize>>,
+    /// Messages that one lane between two executors holds; at least 1.
+    pub lane_messages: usize,
+    /// How long an idle executor spins before it sleeps. Zero by default; 50 us halve the round trip between two
+    /// executors and burn the core. Only pinned executors spin.
+    pub spin_before_park: Duration,
+    /// When running tasks are interrupted to look at the kernel's rings.
+    pub preempt: Preempt,
+    /// Whether the guard watches these executors. Off only to show what happens without.
+    pub guard: bool,
+    /// Registered memory for disk buffers per executor, in bytes. Beyond it buffers come from the allocator.
+    pub io_memory_bytes: usize,
+    /// Entries of each io_uring. Small rings make the kernel wake the executor more often.
+    pub ring_depth: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            name: "executor".to_owned(),
+            cores: vec![None],
+            lane_messages: LANE_MESSAGES_DEFAULT,
+            spin_before_park: Duration::ZERO,
+            preempt: Preempt::After(Duration::from_micros(500)),
+            guard: true,
+            io_memory_bytes: 2 * 1024 * 1024,
+            ring_depth: 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// Defaults, with one executor per element of `cores` (CPU numbers, or `None` for an executor that is not pinned).
+    pub fn on_cores<C: Into<Option<usize>> + Copy>(name: &str, cores: &[C]) -> Settings {
+        let cores = cores.iter().map(|core| (*core).into()).collect();
+        Settings { name: name.to_owned(), cores, ..Settings::default() }
+    }
+
+    /// Defaults, with `count` executors that the kernel places.
+    pub fn unpinned(name: &str, count: usize) -> Settings {
+        Settings { name: name.to_owned(), cores: vec![None; count], ..Settings::default() }
+    }
+
+    /// Refuses what could not run.
+    pub(crate) fn check(&self) -> Result<(), RunError> {
+        if self.cores.is_empty() {
+            return Err(RunError::Settings("at least one executor is needed"));
+        }
+        if self.lane_messages == 0 {
+            return Err(RunError::Settings("a lane needs room for at least one message"));
+        }
+        if self.ring_depth == 0 || !self.ring_depth.is_power_of_two() {
+            return Err(RunError::Settings("ring_depth must be a power of two"));
+        }
+        if let Some(limit_bytes) = memlock_bytes()
+            && limit_bytes < MEMLOCK_BYTES_MIN
+        {
+            return Err(RunError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+        }
+        Ok(())
+    }
+}
+
+/// The soft limit of locked memory in bytes; `None` means unlimited.
+pub(crate) fn memlock_bytes() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_numbers_or_options() {
+        assert_eq!(Settings::on_cores("a", &[0, 1]).cores, [Some(0), Some(1)]);
+        assert_eq!(Settings::on_cores("a", &[None, Some(3)]).cores, [None, Some(3)]);
+        assert_eq!(Settings::unpinned("a", 2).cores, [None, None]);
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        assert!(Settings::default().check().is_ok());
+        assert!(Settings { cores: vec![], ..Settings::default() }.check().is_err());
+        assert!(Settings { lane_messages: 0, ..Settings::default() }.check().is_err());
+        assert!(Settings { ring_depth: 1000, ..Settings::default() }.check().is_err());
+    }
+}
