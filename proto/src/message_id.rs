@@ -142,8 +142,8 @@ mod tests {
     fn other_texts_are_refused() {
         assert_eq!(decode(""), Err(MessageIdError::Length(0)));
         assert_eq!(decode("7F0000010000Z A9F0000000000004D2"), Err(MessageIdError::Digit(12)));
-        let port = "7F000001000100000000000000000 4D2";
-        assert_eq!(decode(port), Err(MessageIdError::Digit(29)));
+        let port = "7F00000100010000000000000000 4D2";
+        assert_eq!(decode(port), Err(MessageIdError::Digit(28)));
         assert_eq!(decode("7F000001FFFFFFFF00000000000004D2"), Err(MessageIdError::Port(-1)));
         // 32 bytes, but two characters of several bytes.
         assert!(decode("éé0000010000ZA9F0000000000000004").is_err());

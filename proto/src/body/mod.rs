@@ -1,1 +1,114 @@
-//! body
+//! JSON bodies as structs, one file per family: what Java, Go, C++ and mqadmin put into requests and read from answers.
+//!
+//! Reading is as lenient as fastjson: unquoted and object keys, numbers as strings and the reverse, enums as names or
+//! ordinals, absent and null fields take their defaults, unknown fields are skipped. Writing is Java's shape: compact,
+//! members in alphabetical order, integer and object keys unquoted, null members left out; tables are sorted by key.
+//! The files under `config/` have the same shapes, only pretty-printed, and are read by the same readers.
+//! Always holds: what `write` wrote `read` gives back; a limit is checked before memory is spent on foreign bytes.
+
+mod client;
+mod cluster;
+mod connection;
+mod fields;
+mod group;
+mod heartbeat;
+mod kv;
+mod lock;
+mod offset;
+mod queue;
+mod register;
+mod route;
+mod stats;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod topic;
+mod version;
+mod writer;
+
+pub use client::{CheckClientRequest, ConsumerIdList};
+pub use cluster::ClusterInfo;
+pub use connection::{Connection, ConsumerConnection, ProducerConnection};
+pub use group::{GroupList, SubscriptionGroupConfig, SubscriptionGroupTable};
+pub use heartbeat::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData,
+};
+pub use kv::KvTable;
+pub use lock::{LockBatchRequest, LockBatchResponse};
+pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
+pub use queue::MessageQueue;
+pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
+pub use route::{BrokerData, QueueData, RouteData};
+pub use stats::{ConsumeProgress, ConsumeStats, QueueBounds, TopicStatsTable};
+pub use subscription::SubscriptionData;
+pub use topic::{TopicConfig, TopicConfigTable, TopicFilterType, TopicList};
+pub use version::DataVersion;
+
+use thiserror::Error;
+
+use crate::json::JsonError;
+
+/// Why bytes are not the body that was expected.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// The body is longer than its family may be, in bytes. Nothing was read.
+    #[error("body of {bytes} bytes is over the limit of {bytes_max}")]
+    TooLarge {
+        /// Length found; for a compressed body a lower bound of the inflated length.
+        bytes: usize,
+        /// Limit applied.
+        bytes_max: usize,
+    },
+    /// Not JSON, not even fastjson's.
+    #[error("body is not JSON: {0}")]
+    Json(#[from] JsonError),
+    /// A number is out of every range.
+    #[error("body holds a value that cannot be read: {0}")]
+    Value(#[from] serde_json::Error),
+    /// A member has the wrong kind of value.
+    #[error("{name} in the body is not {expected}")]
+    Member {
+        /// Name of the member; `body` for the whole.
+        name: &'static str,
+        /// What it should have been.
+        expected: &'static str,
+    },
+    /// A compressed body is not a zlib stream.
+    #[error("body does not inflate: {0}")]
+    Inflate(#[source] std::io::Error),
+    /// A compressed body's parts are cut short or have impossible lengths.
+    #[error("inflated body is cut short in its {part}")]
+    Incomplete {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A compressed body's topic line is not `name reads writes perm filter`.
+    #[error("inflated body has a topic line that is none")]
+    TopicLine,
+}
+
+/// Declares an enum of Java's whose values travel as names or ordinals.
+macro_rules! java_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All values in Java's ordinal order.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            /// Name as Java writes it.
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// The value of that name or, written in digits, ordinal.
+            pub fn from_name(text: &str) -> Option<Self> {
+                let named = Self::ALL.iter().copied().find(|value| value.name() == text);
+                named.or_else(|| Self::ALL.get(text.parse::<usize>().ok()?).copied())
+            }
+        }
+    };
+}
+pub(crate) use java_enum;

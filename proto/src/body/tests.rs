@@ -1,0 +1,1 @@
+//! Shapes of bodies, one example per family.
