@@ -1,0 +1,277 @@
+//! `mqbench`: how fast, how slow at worst, and at which cost does a broker serve?
+//!
+//! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
+//! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `compare`
+//! turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
+//! `loadtest::load`; here is only the command line.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use loadtest::load::drain::{self, Drain};
+use loadtest::load::drive::{self, Plan, Until};
+use loadtest::load::frames::{SendFrames, SendShape};
+use loadtest::load::idle::{self, Idle};
+use loadtest::load::{LoadError, compare, process};
+use serde_json::Value;
+
+#[derive(Parser)]
+#[command(name = "mqbench", version, about = "Load generator for RocketMQ-compatible brokers")]
+struct CommandLine {
+    #[command(subcommand)]
+    work: Work,
+}
+
+#[derive(Subcommand)]
+enum Work {
+    /// How many messages per second are acknowledged, and how long does one take?
+    Send(SendArgs),
+    /// Write a number of messages as fast as possible (for memory and boot measurements).
+    Fill(FillArgs),
+    /// How fast can a topic be read from its beginning to its end?
+    Pull(PullArgs),
+    /// What does a connection cost that does nothing?
+    Idle(IdleArgs),
+    /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
+    Compare {
+        /// Files with lines that `send --json --label system/work` printed.
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct Target {
+    /// The broker's address.
+    #[arg(long, default_value = "127.0.0.1:10911")]
+    addr: SocketAddr,
+    /// Pin this process to a core (choose another one than the broker's).
+    #[arg(long)]
+    core: Option<usize>,
+    /// The broker's process id: reports its CPU seconds and its memory.
+    #[arg(long)]
+    broker_pid: Option<u32>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Name of the run in the JSON object; `system/work` for `compare`.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
+#[derive(Args)]
+struct Messages {
+    /// Topic; created by the broker on first use where it allows that.
+    #[arg(long, default_value = "mqbench")]
+    topic: String,
+    /// Queues of the topic, used in turn.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 128)]
+    body: usize,
+    /// Messages per request (more than 1: SEND_BATCH_MESSAGE).
+    #[arg(long, default_value_t = 1)]
+    batch: u32,
+    /// Connections.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Requests in flight per connection. An open loop uses it as its limit (default there: 8192).
+    #[arg(long)]
+    window: Option<usize>,
+}
+
+#[derive(Args)]
+struct SendArgs {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    messages: Messages,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds of load before that.
+    #[arg(long, default_value_t = 2.0)]
+    warmup: f64,
+    /// Requests per second (open loop); latency then counts from the intended moment.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Never sleep while waiting for answers (a closed loop with a small window measures its own wake-ups otherwise).
+    #[arg(long)]
+    spin: bool,
+}
+
+#[derive(Args)]
+struct FillArgs {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    shape: Messages,
+    /// How many messages.
+    #[arg(long, default_value_t = 1_000_000)]
+    messages: u64,
+}
+
+#[derive(Args)]
+struct PullArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Topic.
+    #[arg(long, default_value = "mqbench")]
+    topic: String,
+    /// Queues of the topic.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Connections; the queues are dealt over them.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Messages asked for per pull.
+    #[arg(long, default_value_t = 32)]
+    batch: u32,
+    /// How often the whole topic is read.
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+}
+
+#[derive(Args)]
+struct IdleArgs {
+    #[command(flatten)]
+    target: Target,
+    /// How many.
+    #[arg(long, default_value_t = 5000)]
+    connections: usize,
+    /// Leave them untouched instead of sending one small request on each.
+    #[arg(long)]
+    untouched: bool,
+    /// Seconds to wait before memory is read.
+    #[arg(long, default_value_t = 2.0)]
+    hold: f64,
+}
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().work {
+        Work::Send(args) => send(&args),
+        Work::Fill(args) => fill(&args),
+        Work::Pull(args) => pull(&args),
+        Work::Idle(args) => idle(&args),
+        Work::Compare { files } => compare(&files),
+    };
+    match outcome {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("mqbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn send(args: &SendArgs) -> Result<String, LoadError> {
+    let mut frames = args.messages.frames()?;
+    let plan = Plan {
+        addr: args.target.addr,
+        connections: args.messages.connections,
+        window: args.messages.window.unwrap_or(if args.rate.is_some() { 8192 } else { 64 }),
+        rate: args.rate,
+        until: Until::Time { warmup: seconds(args.warmup)?, measure: seconds(args.seconds)? },
+        spin: args.spin,
+        broker_pid: args.target.broker_pid,
+    };
+    args.target.pin()?;
+    let report = drive::run(&plan, &mut frames)?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn fill(args: &FillArgs) -> Result<String, LoadError> {
+    let mut frames = args.shape.frames()?;
+    let plan = Plan {
+        addr: args.target.addr,
+        connections: args.shape.connections,
+        window: args.shape.window.unwrap_or(64),
+        rate: None,
+        until: Until::Acked(args.messages),
+        spin: false,
+        broker_pid: args.target.broker_pid,
+    };
+    args.target.pin()?;
+    let report = drive::run(&plan, &mut frames)?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn pull(args: &PullArgs) -> Result<String, LoadError> {
+    args.target.pin()?;
+    let report = drain::run(&Drain {
+        addr: args.target.addr,
+        topic: args.topic.clone(),
+        queues: args.queues,
+        connections: args.connections,
+        batch: args.batch,
+        repeat: args.repeat,
+        broker_pid: args.target.broker_pid,
+    })?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn idle(args: &IdleArgs) -> Result<String, LoadError> {
+    args.target.pin()?;
+    let broker_pid = args.target.broker_pid.ok_or(LoadError::Range {
+        what: "--broker-pid",
+        range: "given: it is the broker's memory that is measured",
+        value: 0,
+    })?;
+    let report = idle::run(&Idle {
+        addr: args.target.addr,
+        connections: args.connections,
+        touch: !args.untouched,
+        hold: seconds(args.hold)?,
+        broker_pid,
+    })?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn compare(files: &[String]) -> Result<String, LoadError> {
+    let mut all = String::new();
+    for path in files {
+        let text = std::fs::read_to_string(path).map_err(|e| LoadError::Results {
+            path: path.clone(),
+            line: 0,
+            reason: e.to_string(),
+        })?;
+        all.push_str(&text);
+        all.push('\n');
+    }
+    compare::table(&files.join("+"), &all)
+}
+
+impl Target {
+    fn pin(&self) -> Result<(), LoadError> {
+        self.core.map_or(Ok(()), process::pin_to)
+    }
+
+    fn show(&self, report: &impl std::fmt::Display, json: Value) -> String {
+        if self.json { json.to_string() } else { report.to_string() }
+    }
+}
+
+impl Messages {
+    fn frames(&self) -> Result<SendFrames, LoadError> {
+        SendFrames::new(&SendShape {
+            topic: self.topic.clone(),
+            queues: self.queues,
+            body_bytes: self.body,
+            batch: self.batch,
+        })
+    }
+}
+
+fn seconds(value: f64) -> Result<Duration, LoadError> {
+    Duration::try_from_secs_f64(value).map_err(|_| LoadError::Range {
+        what: "a duration",
+        range: "a number of seconds from 0",
+        value: 0,
+    })
+}

@@ -1,0 +1,260 @@
+//! Requests encoded once, as a Java 4.9.8 client writes them, with the few bytes that change patched in place.
+//!
+//! A send costs one copy of some 500 bytes and about 30 stored digits. Every patched field has a fixed width:
+//! `opaque` 9 digits (see `slots`), `bornTimestamp` 13 digits, the last 8 hex digits of UNIQ_KEY. The tests decode
+//! the result with the general decoders, so a template that drifts from the protocol does not compile into a lie.
+
+use super::LoadError;
+
+/// Lowest `opaque` we send; all have nine digits, so that their place in a header never moves.
+pub const OPAQUE_MIN: u32 = 100_000_000;
+const BORN_PLACEHOLDER: &str = "1700000000000";
+const OPAQUE_PLACEHOLDER: &str = "100000000";
+/// IPv4, pid, class loader hash, month time, counter, as Java builds it; only the last 8 digits count up here.
+const UNIQUE_PREFIX: &str = "7F000001303918B4AAC208A1";
+const UNIQUE_COUNTER_PLACEHOLDER: &str = "00000000";
+
+/// What the send templates are made from.
+#[derive(Clone, Debug)]
+pub struct SendShape {
+    /// Topic to send to.
+    pub topic: String,
+    /// Queue ids `0..queues` are used in turn, at least 1; also the number of queues asked for should the broker
+    /// create the topic (Java brokers grant up to 8).
+    pub queues: u32,
+    /// Bytes of each message's body.
+    pub body_bytes: usize,
+    /// Messages per request: 1 sends code 310, more send code 320.
+    pub batch: u32,
+}
+
+/// One pre-encoded send request per queue.
+pub struct SendFrames {
+    templates: Vec<Template>,
+    batch: u32,
+    unique: u32,
+}
+
+struct Template {
+    bytes: Vec<u8>,
+    opaque_at: usize,
+    born_at: usize,
+    unique_at: Vec<usize>,
+}
+
+impl SendFrames {
+    /// Encodes the templates. Refuses names that would need escaping and shapes that no broker accepts.
+    pub fn new(shape: &SendShape) -> Result<SendFrames, LoadError> {
+        check_name("topic", &shape.topic)?;
+        check_range("queues", "1..=100000", u64::from(shape.queues), 1, 100_000)?;
+        check_range("batch", "1..=10000", u64::from(shape.batch), 1, 10_000)?;
+        check_range("body", "1..=4194304 bytes", shape.body_bytes as u64, 1, 4 << 20)?;
+        let templates = (0..shape.queues).map(|queue| Template::new(shape, queue)).collect();
+        Ok(SendFrames { templates, batch: shape.batch, unique: 0 })
+    }
+
+    /// Messages that one request carries.
+    pub fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// Number of templates, which is the number of queues.
+    pub fn queues(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Bytes of one request on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        self.templates[0].bytes.len()
+    }
+
+    /// Appends one request to `out`. `opaque` must have nine digits, `born_ms` thirteen.
+    pub fn append(&mut self, out: &mut Vec<u8>, queue: usize, opaque: u32, born_ms: u64) {
+        assert!((OPAQUE_MIN..1_000_000_000).contains(&opaque));
+        let template = &self.templates[queue];
+        let start = out.len();
+        out.extend_from_slice(&template.bytes);
+        let frame = &mut out[start..];
+        write_digits(&mut frame[template.opaque_at..template.opaque_at + 9], u64::from(opaque));
+        write_digits(&mut frame[template.born_at..template.born_at + 13], born_ms);
+        for &at in &template.unique_at {
+            write_hex(&mut frame[at..at + 8], self.unique);
+            self.unique = self.unique.wrapping_add(1);
+        }
+    }
+}
+
+impl Template {
+    fn new(shape: &SendShape, queue: u32) -> Template {
+        let text = "The quick brown fox jumps over the lazy dog. ".as_bytes();
+        let body: Vec<u8> = text.iter().copied().cycle().take(shape.body_bytes).collect();
+        let single = shape.batch == 1;
+        let unique = format!("{UNIQUE_PREFIX}{UNIQUE_COUNTER_PLACEHOLDER}");
+        // A batch carries the unique keys inside; the request itself then has WAIT only.
+        let properties = if single {
+            format!("UNIQ_KEY\\u0001{unique}\\u0002WAIT\\u0001true\\u0002TAGS\\u0001TagA")
+        } else {
+            "WAIT\\u0001true".to_string()
+        };
+        let code = if single { 310 } else { 320 };
+        let header = format!(
+            "{{\"code\":{code},\"extFields\":{{\"a\":\"mqbench\",\"b\":\"{topic}\",\"c\":\"TBW102\",\"d\":\"{queues}\",\
+             \"e\":\"{queue}\",\"f\":\"0\",\"g\":\"{BORN_PLACEHOLDER}\",\"h\":\"0\",\"i\":\"{properties}\",\
+             \"j\":\"0\",\"k\":\"false\",\"m\":\"{is_batch}\",\"n\":\"broker-a\"}},\"flag\":0,\"language\":\"JAVA\",\
+             \"opaque\":{OPAQUE_PLACEHOLDER},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}",
+            topic = shape.topic,
+            queues = shape.queues,
+            is_batch = !single,
+        );
+        let body = if single { body } else { batch_body(shape.batch, &body, &unique) };
+        let bytes = frame(header.as_bytes(), &body);
+        let counter_behind_prefix: Vec<usize> = memchr::memmem::find_iter(&bytes, UNIQUE_PREFIX)
+            .map(|at| at + UNIQUE_PREFIX.len())
+            .collect();
+        assert_eq!(counter_behind_prefix.len(), shape.batch as usize);
+        Template {
+            opaque_at: place_of(&bytes, "\"opaque\":"),
+            born_at: place_of(&bytes, "\"g\":\""),
+            unique_at: counter_behind_prefix,
+            bytes,
+        }
+    }
+}
+
+/// A pull request (code 11) as a Java 4.9.8 pull consumer sends it: subscription `*`, no parking.
+/// Pulls carry tens of messages each, so they are formatted anew every time.
+pub fn append_pull(
+    out: &mut Vec<u8>,
+    topic: &str,
+    queue: u32,
+    offset: i64,
+    batch: u32,
+    opaque: u32,
+) {
+    let header = format!(
+        "{{\"code\":11,\"extFields\":{{\"queueId\":\"{queue}\",\"maxMsgNums\":\"{batch}\",\"sysFlag\":\"4\",\
+         \"suspendTimeoutMillis\":\"0\",\"commitOffset\":\"0\",\"bname\":\"broker-a\",\"topic\":\"{topic}\",\
+         \"queueOffset\":\"{offset}\",\"expressionType\":\"TAG\",\"subVersion\":\"0\",\"consumerGroup\":\"mqbench\",\
+         \"subscription\":\"*\"}},\"flag\":0,\"language\":\"JAVA\",\"opaque\":{opaque},\
+         \"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}"
+    );
+    out.extend_from_slice(&frame(header.as_bytes(), &[]));
+}
+
+/// A GET_MIN_OFFSET request (code 31): cheap, answered from memory; used to touch a connection and to start a drain.
+pub fn append_min_offset(out: &mut Vec<u8>, topic: &str, queue: u32, opaque: u32) {
+    let header = format!(
+        "{{\"code\":31,\"extFields\":{{\"queueId\":\"{queue}\",\"topic\":\"{topic}\"}},\"flag\":0,\
+         \"language\":\"JAVA\",\"opaque\":{opaque},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}"
+    );
+    out.extend_from_slice(&frame(header.as_bytes(), &[]));
+}
+
+/// Refuses names that would have to be escaped in JSON.
+pub fn check_name(what: &'static str, value: &str) -> Result<(), LoadError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"%|_-".contains(&b);
+    if !value.is_empty() && value.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(LoadError::Name { what, value: value.to_string() })
+}
+
+/// Refuses numbers outside of `min..=max`.
+pub fn check_range(
+    what: &'static str,
+    range: &'static str,
+    value: u64,
+    min: u64,
+    max: u64,
+) -> Result<(), LoadError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(LoadError::Range { what, range, value }) }
+}
+
+fn frame(header: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = (4 + header.len() + body.len()) as u32;
+    let mut bytes = Vec::with_capacity(4 + length as usize);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&(header.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn batch_body(messages: u32, body: &[u8], unique: &str) -> Vec<u8> {
+    let properties = format!("UNIQ_KEY\u{1}{unique}\u{2}WAIT\u{1}true\u{2}TAGS\u{1}TagA");
+    let size = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();
+    let mut out = Vec::with_capacity(size * messages as usize);
+    for _ in 0..messages {
+        out.extend_from_slice(&(size as u32).to_be_bytes());
+        out.extend_from_slice(&[0; 12]); // magic, body CRC and flag, all unused in a request
+        out.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        out.extend_from_slice(body);
+        out.extend_from_slice(&(properties.len() as u16).to_be_bytes());
+        out.extend_from_slice(properties.as_bytes());
+    }
+    out
+}
+
+fn place_of(bytes: &[u8], key: &str) -> usize {
+    memchr::memmem::find(bytes, key.as_bytes()).expect("we wrote this key ourselves") + key.len()
+}
+
+fn write_digits(place: &mut [u8], mut value: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    assert!(value == 0);
+}
+
+fn write_hex(place: &mut [u8], mut value: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b"0123456789ABCDEF"[(value & 15) as usize];
+        value >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(batch: u32) -> SendShape {
+        SendShape { topic: "bench".into(), queues: 12, body_bytes: 128, batch }
+    }
+
+    #[test]
+    fn single_sends_patch_only_fixed_places() {
+        let mut frames = SendFrames::new(&shape(1)).unwrap();
+        let mut out = Vec::new();
+        frames.append(&mut out, 3, 123_456_789, 1_799_999_999_999);
+        let one = out.len();
+        frames.append(&mut out, 11, 987_654_321, 1_800_000_000_001);
+        let text = String::from_utf8_lossy(&out[8..one]).to_string();
+        assert!(text.starts_with("{\"code\":310,\"extFields\":{\"a\":\"mqbench\",\"b\":\"bench\""));
+        assert!(text.contains("\"e\":\"3\"") && text.contains("\"g\":\"1799999999999\""));
+        assert!(text.contains("\"opaque\":123456789,"));
+        assert!(text.contains(&format!("{UNIQUE_PREFIX}00000000\\u0002WAIT")));
+        let second = String::from_utf8_lossy(&out[one + 8..]).to_string();
+        assert!(second.contains("\"e\":\"11\"") && second.contains("\"opaque\":987654321,"));
+        assert!(second.contains(&format!("{UNIQUE_PREFIX}00000001\\u0002WAIT")));
+    }
+
+    #[test]
+    fn a_batch_counts_its_unique_keys() {
+        let mut frames = SendFrames::new(&shape(3)).unwrap();
+        let mut out = Vec::new();
+        frames.append(&mut out, 0, OPAQUE_MIN, 1_799_999_999_999);
+        frames.append(&mut out, 0, OPAQUE_MIN, 1_799_999_999_999);
+        for counter in 0..6 {
+            let key = format!("{UNIQUE_PREFIX}{counter:08X}");
+            assert!(memchr::memmem::find(&out, key.as_bytes()).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_that_need_escaping_are_refused() {
+        assert!(check_name("topic", "a\"b").is_err());
+        assert!(check_name("topic", "").is_err());
+        assert!(check_name("topic", "%RETRY%a|b_c-1").is_ok());
+    }
+}
