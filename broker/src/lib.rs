@@ -2,3 +2,4 @@
 
 pub mod config;
 pub mod properties_file;
+pub mod control;

@@ -1,0 +1,192 @@
+//! The consumer groups of this broker: predefined ones, automatic creation, administration.
+//!
+//! Owned by `Control` on shard 0. A group's configuration outlives its members; who is online is in `members.rs`.
+//! Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
+
+use std::sync::Arc;
+
+use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
+
+use super::facts::{FactRefusal, FactsFileError, GROUPS_MAX, next_version};
+use super::names;
+use super::shared_table::SharedTable;
+
+/// Groups that exist as soon as a broker starts.
+const PREDEFINED: &[&str] = &[
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+
+/// The table of groups.
+#[derive(Debug)]
+pub struct Groups {
+    auto_create: bool,
+    table: SharedTable<SubscriptionGroupConfig>,
+    version: DataVersion,
+    stale: bool,
+}
+
+impl Groups {
+    /// The predefined groups, before `subscriptionGroup.json` is merged over them.
+    pub fn at_boot(auto_create: bool, now: i64) -> Groups {
+        let mut table = SharedTable::default();
+        for name in PREDEFINED {
+            table.insert(name, Arc::new(group(name)));
+        }
+        let version = DataVersion { timestamp: now, counter: 0 };
+        Groups { auto_create, table, version, stale: false }
+    }
+
+    /// `autoCreateSubscriptionGroup` has changed.
+    pub fn set_auto_create(&mut self, auto_create: bool) {
+        self.auto_create = auto_create;
+    }
+
+    /// Merges the content of `subscriptionGroup.json` over what is there and takes its version.
+    pub fn load(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+        let file = SubscriptionGroupTable::read(json)
+            .map_err(|cause| FactsFileError { file: "subscriptionGroup.json", cause })?;
+        for (name, mut config) in file.subscription_group_table {
+            config.group_name.clone_from(&name);
+            self.table.insert(&name, Arc::new(config));
+        }
+        self.version = file.data_version;
+        Ok(())
+    }
+
+    /// The whole table as `subscriptionGroup.json` and as the body of `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
+    pub fn to_table(&self) -> SubscriptionGroupTable {
+        let groups = self.table.sorted().into_iter();
+        SubscriptionGroupTable {
+            data_version: self.version,
+            subscription_group_table: groups
+                .map(|(name, config)| (name.to_string(), SubscriptionGroupConfig::clone(config)))
+                .collect(),
+        }
+    }
+
+    /// The group of this name, never created by asking.
+    pub fn get(&self, group: &str) -> Option<&Arc<SubscriptionGroupConfig>> {
+        self.table.get(group)
+    }
+
+    /// All groups: cheap to clone into a snapshot.
+    pub fn table(&self) -> &SharedTable<SubscriptionGroupConfig> {
+        &self.table
+    }
+
+    /// Version of the table.
+    pub fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    /// True once after changes: `subscriptionGroup.json` must be written before the change is acknowledged.
+    pub fn take_stale(&mut self) -> bool {
+        std::mem::take(&mut self.stale)
+    }
+
+    /// The group of a pull, heartbeat or send-back, created when that is allowed. `Ok(None)`: it does not exist and
+    /// automatic creation is off (code 26). Groups of the system prefix are always created.
+    pub fn find_or_create(
+        &mut self,
+        name: &str,
+        now: i64,
+    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, FactRefusal> {
+        if let Some(known) = self.table.get(name) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        if !self.auto_create && !name.starts_with(names::SYSTEM_GROUP_PREFIX) {
+            return Ok(None);
+        }
+        self.update(group(name), now).map(Some)
+    }
+
+    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`: stored as it is, once its name is one.
+    pub fn update(
+        &mut self,
+        config: SubscriptionGroupConfig,
+        now: i64,
+    ) -> Result<Arc<SubscriptionGroupConfig>, FactRefusal> {
+        names::check_group(&config.group_name)?;
+        if self.table.len() >= GROUPS_MAX && self.table.get(&config.group_name).is_none() {
+            return Err(FactRefusal::Full { what: "groups", count: self.table.len() });
+        }
+        let name = config.group_name.clone();
+        let config = Arc::new(config);
+        self.table.insert(&name, Arc::clone(&config));
+        self.version = next_version(self.version, now);
+        self.stale = true;
+        Ok(config)
+    }
+
+    /// `DELETE_SUBSCRIPTIONGROUP`. False: there was no such group, which is a success too.
+    pub fn delete(&mut self, name: &str, now: i64) -> bool {
+        if self.table.remove(name).is_none() {
+            return false;
+        }
+        self.version = next_version(self.version, now);
+        self.stale = true;
+        true
+    }
+}
+
+/// A group with Java's defaults.
+fn group(name: &str) -> SubscriptionGroupConfig {
+    SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn a_group_comes_into_being_with_javas_defaults() {
+        let mut groups = Groups::at_boot(true, NOW);
+        assert!(groups.get("TOOLS_CONSUMER").is_some());
+        assert!(groups.get("cg").is_none());
+        assert!(!groups.take_stale());
+        let created = groups.find_or_create("cg", NOW + 1).unwrap().unwrap();
+        assert_eq!((created.retry_max_times, created.retry_queue_nums), (16, 1));
+        assert!(created.consume_enable && created.notify_consumer_ids_changed_enable);
+        assert_eq!(groups.version(), DataVersion { timestamp: NOW + 1, counter: 1 });
+        assert!(groups.take_stale() && !groups.take_stale(), "told once");
+        groups.find_or_create("cg", NOW + 2).unwrap();
+        assert!(!groups.take_stale(), "finding is no change");
+    }
+
+    #[test]
+    fn without_automatic_creation_only_system_groups_appear() {
+        let mut groups = Groups::at_boot(false, NOW);
+        assert_eq!(groups.find_or_create("cg", NOW), Ok(None));
+        assert!(groups.find_or_create("CID_RMQ_SYS_x", NOW).unwrap().is_some());
+        groups.set_auto_create(true);
+        assert!(matches!(groups.find_or_create("c g", NOW), Err(FactRefusal::Name(_))));
+        assert!(groups.find_or_create("cg", NOW).unwrap().is_some());
+    }
+
+    #[test]
+    fn groups_survive_their_file() {
+        let mut groups = Groups::at_boot(true, NOW);
+        let config =
+            SubscriptionGroupConfig { retry_max_times: 3, consume_enable: false, ..group("cg") };
+        groups.update(config, NOW).unwrap();
+        let mut json = Vec::new();
+        groups.to_table().write(&mut json);
+        let mut again = Groups::at_boot(true, NOW + 5);
+        again.load(&json).unwrap();
+        assert_eq!(again.get("cg").unwrap().retry_max_times, 3);
+        assert_eq!(again.version(), groups.version());
+        assert!(again.delete("cg", NOW + 6));
+        assert!(!again.delete("cg", NOW + 6));
+        assert_eq!(again.version().counter, 2);
+        assert!(Groups::at_boot(true, NOW).load(b"{").is_err());
+    }
+}

@@ -1,0 +1,459 @@
+//! Who is online: the clients behind the connections, by consumer group and by producer group.
+//!
+//! Owned by `Control` on shard 0, fed by heartbeats, unregister requests, closed connections and a tick. The key is the
+//! connection: one client speaks over several connections to several brokers, but over one to each. A group has one set
+//! of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version.
+//! What always holds: a group in the table has at least one member; the index by connection names exactly the groups
+//! that have the connection. Maps are ordered, so that one history gives one outcome.
+//! Source: Apache RocketMQ 4.9.8, `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::body::{
+    Connection, ConsumeFromWhere, ConsumeType, ConsumerConnection, ConsumerData, HeartbeatData,
+    MessageModel, ProducerConnection,
+};
+use proto::command::Language;
+
+use super::names;
+use super::shared_table::SharedTable;
+use super::subscription::{GroupSubscriptions, Subscription};
+
+/// A connection without a heartbeat for this long has left.
+pub const SILENCE_MS_MAX: i64 = 120_000;
+/// Groups, consuming and producing, of one connection; further ones of a heartbeat are left out and counted.
+pub const CONNECTION_GROUPS_MAX: usize = 1_024;
+/// Topics of one group's subscriptions; further ones are left out and counted.
+pub const GROUP_TOPICS_MAX: usize = 4_096;
+/// Bytes of a client id; a heartbeat with a longer one is left out and counted.
+pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
+/// Members of one group; further ones are left out and counted. A notification goes to each of them.
+pub const GROUP_MEMBERS_MAX: usize = 20_000;
+
+/// Number of a connection, given by the shard that accepted it, never used twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What the frame around a heartbeat tells about its sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its far end.
+    pub address: SocketAddr,
+    /// Language of the client, from the header.
+    pub language: Language,
+    /// Version number of the client, from the header.
+    pub version: i32,
+}
+
+/// A group whose members should look at their queues again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedGroup {
+    /// Its name.
+    pub group: Arc<str>,
+    /// All its members now, also the one that caused the change.
+    pub members: Vec<ConnectionId>,
+}
+
+/// What an event did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Groups that gained or lost a member or a topic, by name.
+    pub groups: Vec<ChangedGroup>,
+    /// Parts of a heartbeat that were over a limit or not named properly, and were left out.
+    pub left_out: usize,
+}
+
+/// One client in one group.
+#[derive(Clone, Debug)]
+struct Member {
+    client_id: Arc<str>,
+    address: SocketAddr,
+    language: Language,
+    version: i32,
+    last_seen: i64,
+}
+
+#[derive(Debug)]
+struct ConsumerGroup {
+    consume_type: ConsumeType,
+    message_model: MessageModel,
+    consume_from_where: ConsumeFromWhere,
+    members: BTreeMap<ConnectionId, Member>,
+}
+
+#[derive(Debug, Default)]
+struct Memberships {
+    consumer_groups: BTreeSet<Arc<str>>,
+    producer_groups: BTreeSet<Arc<str>>,
+}
+
+impl Memberships {
+    fn is_empty(&self) -> bool {
+        self.consumer_groups.is_empty() && self.producer_groups.is_empty()
+    }
+
+    fn count(&self) -> usize {
+        self.consumer_groups.len() + self.producer_groups.len()
+    }
+}
+
+/// All clients of this broker.
+#[derive(Debug, Default)]
+pub struct Members {
+    consumers: BTreeMap<Arc<str>, ConsumerGroup>,
+    producers: BTreeMap<Arc<str>, BTreeMap<ConnectionId, Member>>,
+    by_connection: BTreeMap<ConnectionId, Memberships>,
+    subscriptions: SharedTable<GroupSubscriptions>,
+}
+
+impl Members {
+    /// A heartbeat of `peer`. Refreshes what it names; what it does not name stays until it is silent for too long.
+    pub fn heartbeat(&mut self, now: i64, peer: &Peer, data: &HeartbeatData) -> Changes {
+        let mut changes = Changes::default();
+        if data.client_id.len() > CLIENT_ID_BYTES_MAX {
+            changes.left_out = data.consumer_data_set.len() + data.producer_data_set.len();
+            return changes;
+        }
+        let member = Member {
+            client_id: Arc::from(data.client_id.as_str()),
+            address: peer.address,
+            language: peer.language,
+            version: peer.version,
+            last_seen: now,
+        };
+        for consumer in &data.consumer_data_set {
+            match self.consumer(peer.connection, &member, consumer, &mut changes.left_out) {
+                Some(true) => changes.groups.extend(self.changed(&consumer.group_name)),
+                Some(false) => {}
+                None => changes.left_out += 1,
+            }
+        }
+        for producer in &data.producer_data_set {
+            if !self.producer(peer.connection, &member, &producer.group_name) {
+                changes.left_out += 1;
+            }
+        }
+        changes
+    }
+
+    /// `UNREGISTER_CLIENT`: the connection leaves the groups that are named. An empty name is no name.
+    pub fn unregister(
+        &mut self,
+        connection: ConnectionId,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(group) = producer_group {
+            self.leave_producers(connection, group);
+        }
+        if let Some(group) = consumer_group
+            && self.leave_consumers(connection, group)
+        {
+            changes.groups.extend(self.changed(group));
+        }
+        changes
+    }
+
+    /// The connection is gone: it leaves all its groups at once.
+    pub fn connection_closed(&mut self, connection: ConnectionId) -> Changes {
+        let mut changes = Changes::default();
+        let Some(memberships) = self.by_connection.remove(&connection) else { return changes };
+        for group in memberships.producer_groups {
+            self.leave_producers(connection, &group);
+        }
+        for group in memberships.consumer_groups {
+            if self.leave_consumers(connection, &group) {
+                changes.groups.extend(self.changed(&group));
+            }
+        }
+        changes
+    }
+
+    /// Removes every membership without a heartbeat for more than `silence_ms`, and names the connections that have
+    /// none left: the caller closes them. Called about every ten seconds.
+    pub fn expire(&mut self, now: i64, silence_ms: i64) -> (Changes, Vec<ConnectionId>) {
+        assert!(silence_ms > 0);
+        let silent = |member: &Member| now.saturating_sub(member.last_seen) > silence_ms;
+        let of_consumers = self.consumers.iter().flat_map(|(group, held)| {
+            held.members
+                .iter()
+                .filter(|(_, m)| silent(m))
+                .map(|(id, _)| (true, Arc::clone(group), *id))
+        });
+        let of_producers = self.producers.iter().flat_map(|(group, held)| {
+            held.iter().filter(|(_, m)| silent(m)).map(|(id, _)| (false, Arc::clone(group), *id))
+        });
+        let gone: Vec<(bool, Arc<str>, ConnectionId)> = of_consumers.chain(of_producers).collect();
+        let mut changed = BTreeSet::new();
+        let mut closed = BTreeSet::new();
+        for (consumes, group, connection) in gone {
+            if consumes {
+                self.leave_consumers(connection, &group);
+                changed.insert(group);
+            } else {
+                self.leave_producers(connection, &group);
+            }
+            if !self.by_connection.contains_key(&connection) {
+                closed.insert(connection);
+            }
+        }
+        let groups = changed.iter().filter_map(|group| self.changed(group)).collect();
+        (Changes { groups, left_out: 0 }, closed.into_iter().collect())
+    }
+
+    /// The client ids of a group, or `None` when nobody is online (code 1 for `GET_CONSUMER_LIST_BY_GROUP`).
+    pub fn consumer_ids(&self, group: &str) -> Option<Vec<&str>> {
+        let members = self.consumers.get(group)?.members.values();
+        let ids = members.map(|member| member.client_id.as_ref()).filter(|id| !id.is_empty());
+        Some(ids.collect())
+    }
+
+    /// What tools see of a group (`GET_CONSUMER_CONNECTION_LIST`), or `None` when nobody is online (code 206).
+    pub fn consumer_connection(&self, group: &str) -> Option<ConsumerConnection> {
+        let held = self.consumers.get(group)?;
+        let subscriptions = self.subscriptions.get(group);
+        let topics = subscriptions.iter().flat_map(|published| published.topics.iter());
+        Some(ConsumerConnection {
+            connection_set: held.members.values().map(Member::to_connection).collect(),
+            subscription_table: topics
+                .map(|(topic, wish)| (topic.to_string(), wish.to_data()))
+                .collect(),
+            consume_type: held.consume_type,
+            message_model: held.message_model,
+            consume_from_where: held.consume_from_where,
+        })
+    }
+
+    /// What tools see of a producer group (`GET_PRODUCER_CONNECTION_LIST`), or `None` when it is unknown (code 1).
+    pub fn producer_connection(&self, group: &str) -> Option<ProducerConnection> {
+        let held = self.producers.get(group)?;
+        Some(ProducerConnection {
+            connection_set: held.values().map(Member::to_connection).collect(),
+        })
+    }
+
+    /// Connection of one client of a group, for requests that are passed on to it.
+    pub fn consumer_by_id(&self, group: &str, client_id: &str) -> Option<ConnectionId> {
+        let mut members = self.consumers.get(group)?.members.iter();
+        members
+            .find(|(_, member)| &*member.client_id == client_id)
+            .map(|(connection, _)| *connection)
+    }
+
+    /// Connections of a producer group, ascending.
+    pub fn producer_connections(&self, group: &str) -> Vec<ConnectionId> {
+        self.producers.get(group).map(|held| held.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether a group has a member.
+    pub fn is_online(&self, group: &str) -> bool {
+        self.consumers.contains_key(group)
+    }
+
+    /// What a group wants from a topic.
+    pub fn subscription(&self, group: &str, topic: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(group)?.topics.get(topic)
+    }
+
+    /// Groups that are online and want the topic, sorted.
+    pub fn groups_of_topic(&self, topic: &str) -> Vec<&str> {
+        let wants = |group: &Arc<str>| self.subscription(group, topic).is_some();
+        self.consumers.keys().filter(|group| wants(group)).map(|group| &**group).collect()
+    }
+
+    /// All subscriptions: cheap to clone into a snapshot.
+    pub fn subscriptions(&self) -> &SharedTable<GroupSubscriptions> {
+        &self.subscriptions
+    }
+
+    /// Consumer groups, producer groups and connections that have a membership.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.consumers.len(), self.producers.len(), self.by_connection.len())
+    }
+
+    /// Panics when the tables contradict each other. For tests and simulation, after each event.
+    pub fn check(&self) {
+        let mut named = 0;
+        for (connection, memberships) in &self.by_connection {
+            assert!(!memberships.is_empty(), "{connection:?} has no group");
+            named += memberships.count();
+            for group in &memberships.consumer_groups {
+                assert!(self.consumers[group].members.contains_key(connection), "{group}");
+            }
+            for group in &memberships.producer_groups {
+                assert!(self.producers[group].contains_key(connection), "{group}");
+            }
+        }
+        let consuming: usize = self.consumers.values().map(|group| group.members.len()).sum();
+        let producing: usize = self.producers.values().map(BTreeMap::len).sum();
+        assert_eq!(named, consuming + producing);
+        assert!(self.consumers.values().all(|group| !group.members.is_empty()));
+        assert!(self.producers.values().all(|group| !group.is_empty()));
+        assert_eq!(self.subscriptions.len(), self.consumers.len());
+    }
+
+    /// Some(true): a member or a topic came or went. None: refused by a limit.
+    fn consumer(
+        &mut self,
+        connection: ConnectionId,
+        member: &Member,
+        data: &ConsumerData,
+        left_out: &mut usize,
+    ) -> Option<bool> {
+        let group = self.join(connection, &data.group_name, true)?;
+        let held = self.consumers.entry(Arc::clone(&group)).or_insert_with(|| ConsumerGroup {
+            consume_type: data.consume_type,
+            message_model: data.message_model,
+            consume_from_where: data.consume_from_where,
+            members: BTreeMap::new(),
+        });
+        held.consume_type = data.consume_type;
+        held.message_model = data.message_model;
+        held.consume_from_where = data.consume_from_where;
+        // A known connection with another client id replaces the entry; the group has not changed by that.
+        let is_new = held.members.insert(connection, member.clone()).is_none();
+        let topics_changed = self.subscribe(&group, data, left_out);
+        Some(is_new || topics_changed)
+    }
+
+    fn producer(&mut self, connection: ConnectionId, member: &Member, group: &str) -> bool {
+        let Some(group) = self.join(connection, group, false) else { return false };
+        self.producers.entry(group).or_default().insert(connection, member.clone());
+        true
+    }
+
+    /// Notes the membership in the index and gives the group's shared name, or refuses it.
+    fn join(&mut self, connection: ConnectionId, group: &str, consumes: bool) -> Option<Arc<str>> {
+        if names::check_group(group).is_err() {
+            return None;
+        }
+        let (known, size, is_member) = if consumes {
+            let known = self.consumers.get_key_value(group);
+            let held = known.map(|(_, held)| &held.members);
+            (
+                known.map(|(name, _)| name),
+                held.map_or(0, BTreeMap::len),
+                held.is_some_and(|m| m.contains_key(&connection)),
+            )
+        } else {
+            let known = self.producers.get_key_value(group);
+            let held = known.map(|(_, held)| held);
+            (
+                known.map(|(name, _)| name),
+                held.map_or(0, BTreeMap::len),
+                held.is_some_and(|m| m.contains_key(&connection)),
+            )
+        };
+        let name = known.cloned().unwrap_or_else(|| Arc::from(group));
+        if is_member {
+            return Some(name);
+        }
+        let count = self.by_connection.get(&connection).map_or(0, Memberships::count);
+        if size >= GROUP_MEMBERS_MAX || count >= CONNECTION_GROUPS_MAX {
+            return None;
+        }
+        let memberships = self.by_connection.entry(connection).or_default();
+        let groups = if consumes {
+            &mut memberships.consumer_groups
+        } else {
+            &mut memberships.producer_groups
+        };
+        groups.insert(Arc::clone(&name));
+        Some(name)
+    }
+
+    /// Takes over the subscriptions of a heartbeat and publishes them when anything differs. True: a topic came or went.
+    fn subscribe(&mut self, group: &str, data: &ConsumerData, left_out: &mut usize) -> bool {
+        let published = self.subscriptions.get(group).cloned().unwrap_or_default();
+        let mut next = GroupSubscriptions {
+            broadcast: data.message_model == MessageModel::Broadcasting,
+            topics: BTreeMap::new(),
+        };
+        for wish in &data.subscription_data_set {
+            let held = published.topics.get_key_value(wish.topic.as_str());
+            let (topic, subscription) = match held {
+                Some((topic, old)) if wish.sub_version <= old.sub_version => {
+                    (Arc::clone(topic), Arc::clone(old))
+                }
+                Some((topic, _)) => {
+                    (Arc::clone(topic), Arc::new(Subscription::from_heartbeat(wish)))
+                }
+                None if names::check_topic(&wish.topic).is_err() => {
+                    *left_out += 1;
+                    continue;
+                }
+                None => {
+                    (Arc::from(wish.topic.as_str()), Arc::new(Subscription::from_heartbeat(wish)))
+                }
+            };
+            if next.topics.len() >= GROUP_TOPICS_MAX {
+                *left_out += 1;
+                continue;
+            }
+            next.topics.insert(topic, subscription);
+        }
+        let topics_changed = !next.topics.keys().eq(published.topics.keys());
+        if next != *published || self.subscriptions.get(group).is_none() {
+            self.subscriptions.insert(group, Arc::new(next));
+        }
+        topics_changed
+    }
+
+    /// True: the connection was a member.
+    fn leave_consumers(&mut self, connection: ConnectionId, group: &str) -> bool {
+        self.forget(connection, |memberships| memberships.consumer_groups.remove(group));
+        let Some(held) = self.consumers.get_mut(group) else { return false };
+        let was_member = held.members.remove(&connection).is_some();
+        if held.members.is_empty() {
+            self.consumers.remove(group);
+            self.subscriptions.remove(group);
+        }
+        was_member
+    }
+
+    fn leave_producers(&mut self, connection: ConnectionId, group: &str) {
+        self.forget(connection, |memberships| memberships.producer_groups.remove(group));
+        let Some(held) = self.producers.get_mut(group) else { return };
+        held.remove(&connection);
+        if held.is_empty() {
+            self.producers.remove(group);
+        }
+    }
+
+    fn forget(&mut self, connection: ConnectionId, remove: impl FnOnce(&mut Memberships) -> bool) {
+        let Some(memberships) = self.by_connection.get_mut(&connection) else { return };
+        remove(memberships);
+        if memberships.is_empty() {
+            self.by_connection.remove(&connection);
+        }
+    }
+
+    /// The group with its present members; none when the last one has left.
+    fn changed(&self, group: &str) -> Option<ChangedGroup> {
+        let (name, held) = self.consumers.get_key_value(group)?;
+        Some(ChangedGroup {
+            group: Arc::clone(name),
+            members: held.members.keys().copied().collect(),
+        })
+    }
+}
+
+impl Member {
+    fn to_connection(&self) -> Connection {
+        Connection {
+            client_id: self.client_id.to_string(),
+            client_addr: self.address.to_string(),
+            language: self.language.name().to_owned(),
+            version: self.version,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "members_tests.rs"]
+mod tests;

@@ -1,0 +1,209 @@
+//! Stories of clients that come, change their mind, fall silent and go.
+
+use super::*;
+use proto::body::{ProducerData, SubscriptionData};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn peer(connection: u64) -> Peer {
+    Peer {
+        connection: ConnectionId(connection),
+        address: format!("10.0.0.9:{}", 5000 + connection).parse().unwrap(),
+        language: Language::Java,
+        version: 409,
+    }
+}
+
+fn wish(topic: &str, sub_string: &str, sub_version: i64) -> SubscriptionData {
+    SubscriptionData {
+        topic: topic.to_owned(),
+        sub_string: sub_string.to_owned(),
+        sub_version,
+        ..SubscriptionData::default()
+    }
+}
+
+fn consumer(group: &str, wishes: &[SubscriptionData]) -> ConsumerData {
+    ConsumerData {
+        group_name: group.to_owned(),
+        consume_type: ConsumeType::ConsumePassively,
+        message_model: MessageModel::Clustering,
+        consume_from_where: ConsumeFromWhere::LastOffset,
+        subscription_data_set: wishes.to_vec(),
+        unit_mode: false,
+    }
+}
+
+fn beat(client_id: &str, consumers: &[ConsumerData], producers: &[&str]) -> HeartbeatData {
+    let producer = |group: &&str| ProducerData { group_name: (*group).to_owned() };
+    HeartbeatData {
+        client_id: client_id.to_owned(),
+        consumer_data_set: consumers.to_vec(),
+        producer_data_set: producers.iter().map(producer).collect(),
+        ..HeartbeatData::default()
+    }
+}
+
+fn changed(changes: &Changes) -> Vec<(String, Vec<u64>)> {
+    let members = |group: &ChangedGroup| group.members.iter().map(|id| id.0).collect();
+    changes.groups.iter().map(|group| (group.group.to_string(), members(group))).collect()
+}
+
+fn told(group: &str, members: &[u64]) -> Vec<(String, Vec<u64>)> {
+    vec![(group.to_owned(), members.to_vec())]
+}
+
+/// Two consumers of one group meet, and both hear of each change.
+#[test]
+fn members_hear_of_each_other() {
+    let mut members = Members::default();
+    let data = |id| beat(id, &[consumer("cg", &[wish("orders", "*", 1)])], &[]);
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &data("a"))), told("cg", &[1]));
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(2), &data("b"))), told("cg", &[1, 2]));
+    assert_eq!(changed(&members.heartbeat(NOW + 1, &peer(1), &data("a"))), vec![]);
+    assert_eq!(members.consumer_ids("cg"), Some(vec!["a", "b"]));
+    assert_eq!(members.consumer_by_id("cg", "b"), Some(ConnectionId(2)));
+    members.check();
+    assert_eq!(
+        changed(&members.unregister(ConnectionId(1), Some(""), Some("cg"))),
+        told("cg", &[2])
+    );
+    members.check();
+    assert_eq!(
+        changed(&members.connection_closed(ConnectionId(2))),
+        vec![],
+        "nobody is left to hear it"
+    );
+    assert_eq!(members.consumer_ids("cg"), None);
+    assert_eq!(members.counts(), (0, 0, 0));
+    members.check();
+}
+
+#[test]
+fn the_same_connection_may_change_its_client_id_quietly() {
+    let mut members = Members::default();
+    let data = |id| beat(id, &[consumer("cg", &[])], &["pg"]);
+    members.heartbeat(NOW, &peer(1), &data("a"));
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &data("b"))), vec![]);
+    assert_eq!(members.consumer_ids("cg"), Some(vec!["b"]));
+    members.check();
+}
+
+#[test]
+fn a_subscription_gives_way_to_a_larger_version_only() {
+    let mut members = Members::default();
+    let send = |members: &mut Members, text: &str, version: i64| {
+        let data = beat("a", &[consumer("cg", &[wish("orders", text, version)])], &[]);
+        changed(&members.heartbeat(NOW, &peer(1), &data))
+    };
+    let text = |members: &Members| members.subscription("cg", "orders").unwrap().sub_string.clone();
+    send(&mut members, "a", 5);
+    let seen = members.subscriptions().clone();
+    assert_eq!(send(&mut members, "b", 5), vec![]);
+    assert_eq!(text(&members), "a");
+    assert!(members.subscriptions().is_same(&seen), "nothing to publish");
+    assert_eq!(send(&mut members, "b", 6), vec![], "a new expression is no reason to rebalance");
+    assert_eq!(text(&members), "b");
+    assert!(!members.subscriptions().is_same(&seen), "but all shards must hear of it");
+    send(&mut members, "c", 4);
+    assert_eq!(text(&members), "b");
+}
+
+/// The members of a group disagree: the last heartbeat wins, and topics vanish.
+#[test]
+fn the_last_heartbeat_wins() {
+    let mut members = Members::default();
+    let one = beat("a", &[consumer("cg", &[wish("t1", "*", 1), wish("t2", "*", 1)])], &[]);
+    let two = beat("b", &[consumer("cg", &[wish("t2", "*", 1), wish("t3", "*", 1)])], &[]);
+    members.heartbeat(NOW, &peer(1), &one);
+    members.heartbeat(NOW, &peer(2), &two);
+    assert!(members.subscription("cg", "t1").is_none());
+    assert!(members.subscription("cg", "t3").is_some());
+    assert_eq!(members.groups_of_topic("t3"), ["cg"]);
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &one)), told("cg", &[1, 2]));
+    assert!(members.subscription("cg", "t3").is_none());
+    let broadcast = ConsumerData {
+        message_model: MessageModel::Broadcasting,
+        ..consumer("cg", &[wish("t1", "*", 1), wish("t2", "*", 1)])
+    };
+    members.heartbeat(NOW, &peer(1), &beat("a", &[broadcast], &[]));
+    assert!(members.subscriptions().get("cg").unwrap().broadcast);
+    members.check();
+}
+
+#[test]
+fn silence_and_a_closed_connection_are_the_same_event() {
+    let mut members = Members::default();
+    let data = |id| beat(id, &[consumer("cg", &[wish("orders", "*", 1)])], &["pg"]);
+    members.heartbeat(NOW, &peer(1), &data("a"));
+    members.heartbeat(NOW + 60_000, &peer(2), &data("b"));
+    let (changes, close) = members.expire(NOW + SILENCE_MS_MAX, SILENCE_MS_MAX);
+    assert_eq!((changed(&changes), close), (vec![], vec![]), "exactly 120 s are still allowed");
+    let (changes, close) = members.expire(NOW + SILENCE_MS_MAX + 1, SILENCE_MS_MAX);
+    assert_eq!((changed(&changes), close), (told("cg", &[2]), vec![ConnectionId(1)]));
+    members.check();
+    assert_eq!(
+        members.connection_closed(ConnectionId(1)),
+        Changes::default(),
+        "told again, nothing happens"
+    );
+    assert_eq!(members.producer_connections("pg"), [ConnectionId(2)]);
+}
+
+/// One of two groups of a client falls silent: the client stays.
+#[test]
+fn a_group_that_is_no_longer_named_expires_alone() {
+    let mut members = Members::default();
+    members.heartbeat(
+        NOW,
+        &peer(1),
+        &beat("a", &[consumer("cg1", &[]), consumer("cg2", &[])], &[]),
+    );
+    members.heartbeat(NOW + 100_000, &peer(1), &beat("a", &[consumer("cg1", &[])], &[]));
+    let (_, close) = members.expire(NOW + 130_000, SILENCE_MS_MAX);
+    assert_eq!(close, vec![]);
+    assert!(members.is_online("cg1") && !members.is_online("cg2"));
+    members.check();
+}
+
+#[test]
+fn tools_see_who_is_connected() {
+    let mut members = Members::default();
+    members.heartbeat(
+        NOW,
+        &peer(1),
+        &beat("a", &[consumer("cg", &[wish("orders", "x||y", 3)])], &["pg"]),
+    );
+    let seen = members.consumer_connection("cg").unwrap();
+    assert_eq!(seen.connection_set.len(), 1);
+    let client = &seen.connection_set[0];
+    assert_eq!((client.client_id.as_str(), client.client_addr.as_str()), ("a", "10.0.0.9:5001"));
+    assert_eq!((client.language.as_str(), client.version), ("JAVA", 409));
+    assert_eq!(seen.subscription_table["orders"].tags_set, ["x", "y"]);
+    assert_eq!(members.producer_connection("pg").unwrap().connection_set, seen.connection_set);
+    assert!(members.consumer_connection("pg").is_none());
+    assert!(members.producer_connection("cg").is_none());
+}
+
+/// A hostile client names more than anybody needs: the rest works on.
+#[test]
+fn limits_leave_out_and_count() {
+    let mut members = Members::default();
+    let names: Vec<String> = (0..CONNECTION_GROUPS_MAX + 2).map(|n| format!("pg{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(members.heartbeat(NOW, &peer(1), &beat("a", &[], &names)).left_out, 2);
+    let wishes: Vec<_> =
+        (0..GROUP_TOPICS_MAX + 3).map(|n| wish(&format!("t{n}"), "*", 1)).collect();
+    let greedy = members.heartbeat(NOW, &peer(2), &beat("b", &[consumer("cg", &wishes)], &[]));
+    assert_eq!(greedy.left_out, 3);
+    assert_eq!(members.subscriptions().get("cg").unwrap().topics.len(), GROUP_TOPICS_MAX);
+    let bad = members.heartbeat(NOW, &peer(3), &beat("c", &[consumer("no good", &[])], &["pg"]));
+    assert_eq!((bad.left_out, changed(&bad)), (1, vec![]));
+    let long = "x".repeat(CLIENT_ID_BYTES_MAX + 1);
+    assert_eq!(
+        members.heartbeat(NOW, &peer(4), &beat(&long, &[consumer("cg", &[])], &[])).left_out,
+        1
+    );
+    assert_eq!(members.consumer_ids("cg"), Some(vec!["b"]));
+    members.check();
+}

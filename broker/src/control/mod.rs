@@ -1,0 +1,317 @@
+//! `Control`: topics, groups and members of this broker, owned by shard 0. Pure: no I/O, no clock, no tasks.
+//!
+//! A request function takes `&mut self` and the time and returns its answer. What must happen besides (files to write
+//! before answering, a new [`Meta`] for all shards, registrations, notifications) gathers in [`Effects`], which the
+//! shell takes after each call. What always holds: an answer that says "created" is sent only after the stale files of
+//! the same effects are on the disk; `Meta` versions only grow.
+
+mod facts;
+mod groups;
+mod members;
+mod meta;
+pub mod names;
+mod shared_table;
+mod subscription;
+mod topics;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proto::body::{HeartbeatData, SubscriptionGroupConfig, TopicConfig};
+
+pub use facts::{
+    FactRefusal, FactsFileError, GROUPS_MAX, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
+    QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
+};
+pub use groups::Groups;
+pub use members::{
+    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, ChangedGroup, Changes, ConnectionId,
+    GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members, Peer, SILENCE_MS_MAX,
+};
+pub use meta::{Meta, is_readable, is_writable};
+pub use shared_table::SharedTable;
+pub use subscription::{GroupSubscriptions, Subscription, SubscriptionError, TAGS_MAX, TagFilter};
+pub use topics::{TopicRules, Topics, Unregistered, WantedTopic};
+
+use crate::config::BrokerConfig;
+
+/// What the shell has to do after a call, in this order: write files, publish, answer, register, notify, close.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// `topics.json` must be written before the answer leaves.
+    pub write_topics: bool,
+    /// `subscriptionGroup.json` must be written before the answer leaves.
+    pub write_groups: bool,
+    /// A new snapshot for all shards.
+    pub publish: Option<Arc<Meta>>,
+    /// What name servers should hear at once.
+    pub register: Unregistered,
+    /// Groups whose members get NOTIFY_CONSUMER_IDS_CHANGED.
+    pub notify: Vec<ChangedGroup>,
+    /// Connections to close: silent for too long.
+    pub close: Vec<ConnectionId>,
+}
+
+/// The owner of topics, groups and members.
+#[derive(Debug)]
+pub struct Control {
+    topics: Topics,
+    groups: Groups,
+    members: Members,
+    broker_permission: i32,
+    auto_create_groups: bool,
+    notify_enabled: bool,
+    published: Arc<Meta>,
+    notify: Vec<ChangedGroup>,
+    close: Vec<ConnectionId>,
+}
+
+impl Control {
+    /// A broker's facts at start, before its files are loaded.
+    pub fn new(config: &BrokerConfig, now: i64) -> Control {
+        let trace_topic = config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone());
+        let rules = TopicRules {
+            cluster: config.broker_cluster_name.clone(),
+            broker: config.broker_name.clone(),
+            auto_create: config.auto_create_topic_enable,
+            default_queues: config.default_topic_queue_nums,
+            cluster_topic: config.cluster_topic_enable,
+            broker_topic: config.broker_topic_enable,
+            trace_topic,
+        };
+        Control {
+            topics: Topics::at_boot(rules, now),
+            groups: Groups::at_boot(config.auto_create_subscription_group, now),
+            members: Members::default(),
+            broker_permission: config.broker_permission,
+            auto_create_groups: config.auto_create_subscription_group,
+            notify_enabled: config.notify_consumer_ids_changed_enable,
+            published: Arc::new(Meta::default()),
+            notify: Vec::new(),
+            close: Vec::new(),
+        }
+    }
+
+    /// Merges the content of `topics.json`, at start.
+    pub fn load_topics(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+        self.topics.load(json)
+    }
+
+    /// Merges the content of `subscriptionGroup.json`, at start.
+    pub fn load_groups(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+        self.groups.load(json)
+    }
+
+    /// The content of `topics.json`, and the body of `GET_ALL_TOPIC_CONFIG`.
+    pub fn topics_json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        self.topics.to_table().write(&mut json);
+        json
+    }
+
+    /// The content of `subscriptionGroup.json`, and the body of `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
+    pub fn groups_json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        self.groups.to_table().write(&mut json);
+        json
+    }
+
+    /// What has become necessary since the last call. Cheap when nothing has.
+    pub fn effects(&mut self) -> Effects {
+        Effects {
+            write_topics: self.topics.take_stale(),
+            write_groups: self.groups.take_stale(),
+            publish: self.publish(),
+            register: self.topics.take_unregistered(),
+            notify: std::mem::take(&mut self.notify),
+            close: std::mem::take(&mut self.close),
+        }
+    }
+
+    /// The last published snapshot.
+    pub fn meta(&self) -> &Arc<Meta> {
+        &self.published
+    }
+
+    /// The topics, for reading.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The groups, for reading.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The members, for reading.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The topic of a send, created when allowed. `Ok(None)`: code 17.
+    pub fn topic_for_send(
+        &mut self,
+        now: i64,
+        wanted: &WantedTopic<'_>,
+    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+        self.topics.find_or_create(wanted, now)
+    }
+
+    /// The group of a pull or send-back, created when allowed. `Ok(None)`: code 26.
+    pub fn group(
+        &mut self,
+        now: i64,
+        group: &str,
+    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, FactRefusal> {
+        self.groups.find_or_create(group, now)
+    }
+
+    /// The retry topic of a group, created when missing, with the group's number of queues. `Ok(None)`: code 26.
+    pub fn retry_topic(
+        &mut self,
+        now: i64,
+        group: &str,
+        unit_mode: bool,
+    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+        let Some(config) = self.groups.find_or_create(group, now)? else { return Ok(None) };
+        self.topics.ensure_retry(group, config.retry_queue_nums, unit_mode, now).map(Some)
+    }
+
+    /// The topic of a group's given-up messages, created when missing.
+    pub fn dlq_topic(&mut self, now: i64, group: &str) -> Result<Arc<TopicConfig>, FactRefusal> {
+        self.topics.ensure_dlq(group, now)
+    }
+
+    /// `UPDATE_AND_CREATE_TOPIC`.
+    pub fn update_topic(&mut self, now: i64, wanted: TopicConfig) -> Result<(), FactRefusal> {
+        self.topics.update(wanted, now).map(drop)
+    }
+
+    /// `DELETE_TOPIC_IN_BROKER`. False: there was none. The caller drops the queues.
+    pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, FactRefusal> {
+        self.topics.delete(topic, now)
+    }
+
+    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`.
+    pub fn update_group(
+        &mut self,
+        now: i64,
+        config: SubscriptionGroupConfig,
+    ) -> Result<(), FactRefusal> {
+        self.groups.update(config, now).map(drop)
+    }
+
+    /// `DELETE_SUBSCRIPTIONGROUP`. False: there was none. The caller drops the offsets if asked to.
+    pub fn delete_group(&mut self, now: i64, group: &str) -> bool {
+        self.groups.delete(group, now)
+    }
+
+    /// The answer of a registration named these order topics, all others are not.
+    pub fn apply_order_topics(&mut self, now: i64, listed: &BTreeSet<String>) {
+        self.topics.apply_order(listed, now);
+    }
+
+    /// The configuration has changed while running (`UPDATE_BROKER_CONFIG`).
+    pub fn apply_config(&mut self, now: i64, config: &BrokerConfig) {
+        self.auto_create_groups = config.auto_create_subscription_group;
+        self.groups.set_auto_create(config.auto_create_subscription_group);
+        self.notify_enabled = config.notify_consumer_ids_changed_enable;
+        if self.broker_permission != config.broker_permission {
+            self.broker_permission = config.broker_permission;
+            self.topics.touch(now);
+        }
+    }
+
+    /// A registration did not reach every name server: the next one is whole.
+    pub fn registration_failed(&mut self) {
+        self.topics.register_all();
+    }
+
+    /// `HEART_BEAT`: finds or creates each group and its retry topic, then registers the client. Always a success;
+    /// returns how many parts were left out because of a limit or a bad name.
+    pub fn heartbeat(&mut self, now: i64, peer: &Peer, data: &HeartbeatData) -> usize {
+        let groups = data.consumer_data_set.iter().take(CONNECTION_GROUPS_MAX);
+        let mut refused = 0;
+        for consumer in groups {
+            // A group that may not be created still has members, as in 4.9: its pulls are refused with code 26.
+            refused += usize::from(
+                self.retry_topic(now, &consumer.group_name, consumer.unit_mode).is_err(),
+            );
+        }
+        let changes = self.members.heartbeat(now, peer, data);
+        let left_out = changes.left_out.max(refused);
+        self.notify_if_wanted(changes);
+        left_out
+    }
+
+    /// `UNREGISTER_CLIENT`. Always a success.
+    pub fn unregister(
+        &mut self,
+        connection: ConnectionId,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+    ) {
+        let changes = self.members.unregister(connection, producer_group, consumer_group);
+        self.notify_if_wanted(changes);
+    }
+
+    /// A connection is gone. Told any number of times.
+    pub fn connection_closed(&mut self, connection: ConnectionId) {
+        let changes = self.members.connection_closed(connection);
+        self.notify_of_loss(changes);
+    }
+
+    /// About every ten seconds: who is silent has left.
+    pub fn tick(&mut self, now: i64) {
+        let (changes, close) = self.members.expire(now, SILENCE_MS_MAX);
+        self.close.extend(close);
+        self.notify_of_loss(changes);
+    }
+
+    /// Who comes and goes by request is announced unless the group does not want to hear of it.
+    fn notify_if_wanted(&mut self, changes: Changes) {
+        if !self.notify_enabled {
+            return;
+        }
+        let wanted = |changed: &ChangedGroup| {
+            self.groups
+                .get(&changed.group)
+                .is_none_or(|config| config.notify_consumer_ids_changed_enable)
+        };
+        self.notify.extend(changes.groups.into_iter().filter(wanted));
+    }
+
+    /// A lost member leaves queues that nobody consumes: announced even if the group is quiet otherwise, as in Java.
+    fn notify_of_loss(&mut self, changes: Changes) {
+        if self.notify_enabled {
+            self.notify.extend(changes.groups);
+        }
+    }
+
+    fn publish(&mut self) -> Option<Arc<Meta>> {
+        let last = &self.published;
+        let same = last.version > 0
+            && last.broker_permission == self.broker_permission
+            && last.auto_create_groups == self.auto_create_groups
+            && last.topics.is_same(self.topics.table())
+            && last.groups.is_same(self.groups.table())
+            && last.subscriptions.is_same(self.members.subscriptions());
+        if same {
+            return None;
+        }
+        let next = Arc::new(Meta {
+            version: last.version + 1,
+            broker_permission: self.broker_permission,
+            auto_create_groups: self.auto_create_groups,
+            topics: self.topics.table().clone(),
+            groups: self.groups.table().clone(),
+            subscriptions: self.members.subscriptions().clone(),
+            system: self.topics.system().clone(),
+        });
+        self.published = Arc::clone(&next);
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests;

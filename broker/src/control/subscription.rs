@@ -1,0 +1,266 @@
+//! What a group wants from a topic: the filter that a pull applies to the tag hashes of the consume queue.
+//!
+//! Made from a heartbeat or from the text that a pull carries; immutable from then on and shared by all shards.
+//! Hashes are computed here from the tags, never taken from the client. The client checks the tag text itself again,
+//! so equal hashes of different tags do no harm. Source: Apache RocketMQ 4.9.8, `FilterAPI`, `ExpressionType`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto::body::SubscriptionData;
+use proto::record::string_hash;
+
+/// Tags of one subscription that are taken in; more make a pull fail and are cut from a heartbeat. Java has no limit.
+pub const TAGS_MAX: usize = 1_024;
+/// The expression that matches everything.
+const ALL: &str = "*";
+/// The expression type of tag filters.
+const TAG: &str = "TAG";
+
+/// Why the subscription text of a pull cannot be used (code 23).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscriptionError {
+    /// Separators only.
+    #[error("the subscription {text:?} of topic {topic} names no tag")]
+    SeparatorsOnly {
+        /// Topic of the pull.
+        topic: String,
+        /// The text.
+        text: String,
+    },
+    /// More tags than we take.
+    #[error("the subscription of topic {topic} has {count} tags, the limit is {TAGS_MAX}")]
+    TooManyTags {
+        /// Topic of the pull.
+        topic: String,
+        /// How many it has.
+        count: usize,
+    },
+}
+
+/// Which messages of a consume queue can match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagFilter {
+    /// All of them, or the filter is not a matter of tags.
+    All,
+    /// Those whose tag has one of these hashes; ascending. Empty: none.
+    Hashes(Box<[i32]>),
+}
+
+impl TagFilter {
+    /// The filter for these tags.
+    pub fn of<'a>(tags: impl IntoIterator<Item = &'a str>) -> TagFilter {
+        let mut hashes: Vec<i32> = tags.into_iter().map(string_hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        TagFilter::Hashes(hashes.into_boxed_slice())
+    }
+
+    /// Whether a consume-queue entry with this tags code can match. Only the low 32 bits count: they are the hash.
+    pub fn matches(&self, tags_code: i64) -> bool {
+        match self {
+            TagFilter::All => true,
+            // Cutting off the high half is the meaning of a tags code.
+            TagFilter::Hashes(hashes) => hashes.binary_search(&(tags_code as i32)).is_ok(),
+        }
+    }
+}
+
+/// One group's subscription of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topic.
+    pub topic: String,
+    /// The expression as the client wrote it; `*` for everything.
+    pub sub_string: String,
+    /// `TAG`, or what the client said (`SQL92`).
+    pub expression_type: String,
+    /// Client's version of the subscription, ms of its clock; larger is newer.
+    pub sub_version: i64,
+    /// The broker leaves filtering to a filter server.
+    pub class_filter_mode: bool,
+    /// The tags, in the client's order.
+    pub tags: Vec<String>,
+    /// The tags as a filter.
+    pub filter: TagFilter,
+}
+
+impl Subscription {
+    /// Whether the expression is about tags. SQL is not: its `filter` lets everything pass.
+    pub fn is_tag(&self) -> bool {
+        is_tag_type(&self.expression_type)
+    }
+
+    /// The subscription that a pull carries itself (sysFlag bit 4).
+    pub fn from_pull(
+        topic: &str,
+        text: Option<&str>,
+        expression_type: Option<&str>,
+        sub_version: i64,
+    ) -> Result<Subscription, SubscriptionError> {
+        let expression_type = expression_type.filter(|kind| !is_tag_type(kind)).unwrap_or(TAG);
+        let text = text.filter(|text| !text.is_empty()).unwrap_or(ALL);
+        let (tags, filter) = if expression_type == TAG && text != ALL {
+            let tags = tags_of(text);
+            if text.split("||").all(str::is_empty) {
+                return Err(SubscriptionError::SeparatorsOnly {
+                    topic: topic.to_owned(),
+                    text: text.to_owned(),
+                });
+            }
+            if tags.len() > TAGS_MAX {
+                return Err(SubscriptionError::TooManyTags {
+                    topic: topic.to_owned(),
+                    count: tags.len(),
+                });
+            }
+            let filter = TagFilter::of(tags.iter().map(String::as_str));
+            (tags, filter)
+        } else {
+            (Vec::new(), TagFilter::All)
+        };
+        Ok(Subscription {
+            topic: topic.to_owned(),
+            sub_string: text.to_owned(),
+            expression_type: expression_type.to_owned(),
+            sub_version,
+            class_filter_mode: false,
+            tags,
+            filter,
+        })
+    }
+
+    /// The subscription of a heartbeat. C++ clients leave the tags out and mean the text.
+    pub fn from_heartbeat(data: &SubscriptionData) -> Subscription {
+        let is_tag = is_tag_type(&data.expression_type);
+        let everything = data.sub_string.is_empty() || data.sub_string == ALL;
+        let mut tags = match (is_tag && !everything, data.tags_set.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, false) => data.tags_set.clone(),
+            (true, true) => tags_of(&data.sub_string),
+        };
+        tags.truncate(TAGS_MAX);
+        let unfiltered = !is_tag || everything || data.class_filter_mode;
+        let filter = if unfiltered {
+            TagFilter::All
+        } else {
+            TagFilter::of(tags.iter().map(String::as_str))
+        };
+        Subscription {
+            topic: data.topic.clone(),
+            sub_string: if everything { ALL.to_owned() } else { data.sub_string.clone() },
+            expression_type: if is_tag { TAG.to_owned() } else { data.expression_type.clone() },
+            sub_version: data.sub_version,
+            class_filter_mode: data.class_filter_mode,
+            tags,
+            filter,
+        }
+    }
+
+    /// As tools are shown it.
+    pub fn to_data(&self) -> SubscriptionData {
+        SubscriptionData {
+            topic: self.topic.clone(),
+            sub_string: self.sub_string.clone(),
+            expression_type: self.expression_type.clone(),
+            sub_version: self.sub_version,
+            class_filter_mode: self.class_filter_mode,
+            code_set: self.tags.iter().map(|tag| string_hash(tag)).collect(),
+            tags_set: self.tags.clone(),
+        }
+    }
+}
+
+fn is_tag_type(expression_type: &str) -> bool {
+    expression_type.is_empty() || expression_type == TAG
+}
+
+/// The tags of `a || b`, without blanks, empty pieces and repetitions.
+fn tags_of(text: &str) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in text.split("||").map(str::trim).filter(|tag| !tag.is_empty()) {
+        if tags.len() > TAGS_MAX || !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
+}
+
+/// What the members of one group agreed on last, for the shards to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupSubscriptions {
+    /// All members take all messages, and no offsets are kept here.
+    pub broadcast: bool,
+    /// By topic. Last heartbeat wins: topics that it does not name are gone.
+    pub topics: BTreeMap<Arc<str>, Arc<Subscription>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(text: &str) -> Result<Subscription, SubscriptionError> {
+        Subscription::from_pull("orders", Some(text), None, 1)
+    }
+
+    fn hash(tag: &str) -> i64 {
+        i64::from(string_hash(tag))
+    }
+
+    #[test]
+    fn everything_has_three_spellings() {
+        for text in [None, Some(""), Some("*")] {
+            let all = Subscription::from_pull("orders", text, Some(""), 1).unwrap();
+            assert_eq!((all.filter, all.sub_string.as_str()), (TagFilter::All, "*"));
+        }
+    }
+
+    #[test]
+    fn tags_are_split_trimmed_and_hashed() {
+        let tags = pull(" a ||b||  || a").unwrap();
+        assert_eq!(tags.tags, ["a", "b"]);
+        assert!(tags.filter.matches(hash("a")) && tags.filter.matches(hash("b")));
+        assert!(!tags.filter.matches(hash("c")) && !tags.filter.matches(0));
+        assert!(tags.filter.matches(hash("a") | 1 << 40), "only the low half counts");
+        assert_eq!(pull("a|b").unwrap().tags, ["a|b"], "one bar is part of a tag");
+    }
+
+    #[test]
+    fn separators_alone_are_an_error_and_blanks_match_nothing() {
+        assert!(matches!(pull("||"), Err(SubscriptionError::SeparatorsOnly { .. })));
+        assert!(matches!(pull("||||"), Err(SubscriptionError::SeparatorsOnly { .. })));
+        assert_eq!(pull(" ").unwrap().filter, TagFilter::Hashes(Box::new([])));
+        assert!(!pull("|| ").unwrap().filter.matches(hash("a")));
+        let many: Vec<String> = (0..=TAGS_MAX).map(|n| format!("t{n}")).collect();
+        assert!(matches!(pull(&many.join("||")), Err(SubscriptionError::TooManyTags { .. })));
+    }
+
+    #[test]
+    fn sql_passes_the_tag_filter() {
+        let sql = Subscription::from_pull("orders", Some("a > 1"), Some("SQL92"), 1).unwrap();
+        assert!(!sql.is_tag());
+        assert_eq!(sql.filter, TagFilter::All);
+        assert_eq!(sql.sub_string, "a > 1");
+    }
+
+    /// A C++ client sends the text only; a Java client may send any hashes: ours count.
+    #[test]
+    fn heartbeats_are_not_trusted_with_hashes() {
+        let cpp = SubscriptionData {
+            topic: "orders".to_owned(),
+            sub_string: "a || b".to_owned(),
+            sub_version: 7,
+            ..SubscriptionData::default()
+        };
+        let subscription = Subscription::from_heartbeat(&cpp);
+        assert_eq!(subscription.expression_type, "TAG");
+        assert!(subscription.filter.matches(hash("b")));
+        let lying =
+            SubscriptionData { tags_set: vec!["c".to_owned()], code_set: vec![1], ..cpp.clone() };
+        let subscription = Subscription::from_heartbeat(&lying);
+        assert!(subscription.filter.matches(hash("c")) && !subscription.filter.matches(1));
+        assert_eq!(subscription.to_data().code_set, vec![string_hash("c")]);
+        let class = SubscriptionData { class_filter_mode: true, ..cpp };
+        assert_eq!(Subscription::from_heartbeat(&class).filter, TagFilter::All);
+    }
+}

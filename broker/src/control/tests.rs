@@ -1,0 +1,187 @@
+//! Stories of the whole `Control`: what a request does, and what must happen besides.
+
+use super::*;
+use proto::body::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, ProducerData, SubscriptionData,
+};
+use proto::command::Language;
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn config() -> BrokerConfig {
+    BrokerConfig { broker_name: "broker-a".to_owned(), ..BrokerConfig::default() }
+}
+
+/// A broker whose start is over: first snapshot published, first registration taken.
+fn control() -> Control {
+    let mut control = Control::new(&config(), NOW);
+    let effects = control.effects();
+    assert_eq!(effects.publish.unwrap().version, 1);
+    assert_eq!(effects.register, Unregistered::All);
+    assert!(!effects.write_topics && !effects.write_groups);
+    assert_quiet(&mut control);
+    control
+}
+
+fn assert_quiet(control: &mut Control) {
+    let effects = control.effects();
+    assert!(effects.publish.is_none() && effects.notify.is_empty() && effects.close.is_empty());
+    assert!(!effects.write_topics && !effects.write_groups);
+    assert_eq!(effects.register, Unregistered::Nothing);
+}
+
+fn peer(connection: u64) -> Peer {
+    let address = "10.0.0.9:5000".parse().unwrap();
+    Peer { connection: ConnectionId(connection), address, language: Language::Cpp, version: 333 }
+}
+
+fn beat(client_id: &str, group: &str, sub_version: i64) -> HeartbeatData {
+    HeartbeatData {
+        client_id: client_id.to_owned(),
+        consumer_data_set: vec![ConsumerData {
+            group_name: group.to_owned(),
+            consume_type: ConsumeType::ConsumePassively,
+            message_model: MessageModel::Clustering,
+            consume_from_where: ConsumeFromWhere::LastOffset,
+            subscription_data_set: vec![SubscriptionData {
+                topic: "orders".to_owned(),
+                sub_string: "a".to_owned(),
+                sub_version,
+                ..SubscriptionData::default()
+            }],
+            unit_mode: false,
+        }],
+        producer_data_set: vec![ProducerData { group_name: "pg".to_owned() }],
+        ..HeartbeatData::default()
+    }
+}
+
+fn wanted(topic: &str) -> WantedTopic<'_> {
+    WantedTopic { topic, default_topic: "TBW102", default_topic_queue_nums: 4, unit_mode: false }
+}
+
+#[test]
+fn a_created_topic_is_written_published_and_registered() {
+    let mut control = control();
+    let made = control.topic_for_send(NOW + 1, &wanted("orders")).unwrap().unwrap();
+    assert!(control.meta().topic("orders").is_none(), "not before the effects are taken");
+    let effects = control.effects();
+    assert!(effects.write_topics && !effects.write_groups);
+    assert_eq!(effects.register, Unregistered::Topics(vec![made]));
+    let meta = effects.publish.unwrap();
+    assert_eq!(meta.version, 2);
+    assert_eq!(meta.topic("orders").unwrap().perm, 6);
+    assert!(Arc::ptr_eq(&meta, control.meta()));
+    assert_quiet(&mut control);
+    control.registration_failed();
+    assert_eq!(control.effects().register, Unregistered::All);
+}
+
+/// A consumer's first heartbeat: its group and its retry topic exist before it is answered.
+#[test]
+fn a_first_heartbeat_makes_group_and_retry_topic() {
+    let mut control = control();
+    assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
+    let effects = control.effects();
+    assert!(effects.write_topics && effects.write_groups);
+    let meta = effects.publish.unwrap();
+    assert_eq!(meta.topic("%RETRY%cg").unwrap().read_queue_nums, 1);
+    assert_eq!(meta.group("cg").unwrap().retry_max_times, 16);
+    assert_eq!(meta.subscription("cg", "orders").unwrap().tags, ["a"]);
+    assert!(!meta.subscriptions("cg").unwrap().broadcast);
+    assert_eq!(effects.notify.len(), 1);
+    control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 1));
+    assert_quiet(&mut control);
+    control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 2));
+    let effects = control.effects();
+    assert!(
+        effects.publish.is_some() && effects.notify.is_empty(),
+        "a new version is news for shards only"
+    );
+}
+
+#[test]
+fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
+    let mut control = control();
+    let quiet = SubscriptionGroupConfig {
+        group_name: "cg".to_owned(),
+        notify_consumer_ids_changed_enable: false,
+        ..SubscriptionGroupConfig::default()
+    };
+    control.update_group(NOW, quiet).unwrap();
+    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(NOW, &peer(2), &beat("b", "cg", 1));
+    control.heartbeat(NOW, &peer(3), &beat("c", "cg", 1));
+    control.unregister(ConnectionId(1), None, Some("cg"));
+    assert!(control.effects().notify.is_empty());
+    control.connection_closed(ConnectionId(2));
+    assert_eq!(control.effects().notify[0].members, [ConnectionId(3)]);
+    let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
+    control.apply_config(NOW, &silent);
+    control.heartbeat(NOW, &peer(4), &beat("d", "cg", 1));
+    control.connection_closed(ConnectionId(3));
+    assert!(control.effects().notify.is_empty());
+}
+
+#[test]
+fn the_silent_are_closed_by_the_tick() {
+    let mut control = control();
+    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(NOW + 100_000, &peer(2), &beat("b", "cg", 1));
+    control.effects();
+    control.tick(NOW + 120_001);
+    let effects = control.effects();
+    assert_eq!(effects.close, [ConnectionId(1)]);
+    assert_eq!(effects.notify[0].members, [ConnectionId(2)]);
+    control.tick(NOW + 300_000);
+    let effects = control.effects();
+    assert!(effects.publish.unwrap().subscriptions("cg").is_none());
+    control.members().check();
+}
+
+#[test]
+fn without_automatic_groups_a_heartbeat_still_succeeds() {
+    let closed = BrokerConfig { auto_create_subscription_group: false, ..config() };
+    let mut control = Control::new(&closed, NOW);
+    assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
+    let meta = control.effects().publish.unwrap();
+    assert!(meta.group("cg").is_none() && meta.topic("%RETRY%cg").is_none());
+    assert!(!meta.auto_create_groups);
+    assert!(control.members().is_online("cg"));
+    assert_eq!(control.group(NOW, "cg"), Ok(None));
+    assert_eq!(control.retry_topic(NOW, "cg", false), Ok(None));
+}
+
+#[test]
+fn a_changed_permission_reaches_shards_and_routes() {
+    let mut control = control();
+    control.apply_config(NOW, &BrokerConfig { broker_permission: 4, ..config() });
+    let effects = control.effects();
+    let meta = effects.publish.unwrap();
+    assert!(meta.broker_readable() && !meta.broker_writable());
+    assert_eq!(effects.register, Unregistered::All);
+    assert!(effects.write_topics, "the version in the file has moved");
+}
+
+/// A broker stops and starts again: the facts come back from the two files.
+#[test]
+fn a_restart_brings_the_facts_back() {
+    let mut before = control();
+    before.topic_for_send(NOW, &wanted("orders")).unwrap();
+    before.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    before.delete_group(NOW, "TOOLS_CONSUMER");
+    before.dlq_topic(NOW, "cg").unwrap();
+    let mut after = Control::new(&config(), NOW + 1);
+    after.load_topics(&before.topics_json()).unwrap();
+    after.load_groups(&before.groups_json()).unwrap();
+    let meta = after.effects().publish.unwrap();
+    for topic in ["orders", "%RETRY%cg", "%DLQ%cg", "TBW102"] {
+        assert!(meta.topic(topic).is_some(), "{topic}");
+    }
+    assert!(meta.group("cg").is_some());
+    assert!(meta.is_system_topic("DefaultCluster") && !meta.is_system_topic("orders"));
+    assert_eq!(after.topics().version(), before.topics().version());
+    assert_eq!(after.topics_json(), before.topics_json());
+    assert!(after.delete_topic(NOW, "orders").unwrap());
+    assert!(after.effects().publish.unwrap().topic("orders").is_none());
+}

@@ -1,0 +1,354 @@
+//! The topics of this broker: boot topics, automatic creation, administration, and what name servers must hear.
+//!
+//! Owned by `Control` on shard 0. Every change moves the data version, marks `topics.json` as stale and remembers the
+//! topic for the next registration; the caller asks for these with [`Topics::take_stale`] and
+//! [`Topics::take_unregistered`]. Messages of a deleted topic are the store's matter.
+//! Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
+
+use super::facts::{
+    FactRefusal, FactsFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
+    SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_range, next_version,
+};
+use super::names::{self, SystemTopics};
+use super::shared_table::SharedTable;
+
+const RW: i32 = PERM_READ | PERM_WRITE;
+/// Queues of the topics that Java creates for itself at start.
+const BENCHMARK_QUEUES: i32 = 1024;
+const CLUSTER_TOPIC_QUEUES: i32 = 16;
+const DELAY_LEVELS: i32 = 18;
+
+/// What the configuration says about topics.
+#[derive(Clone, Debug)]
+pub struct TopicRules {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the broker.
+    pub broker: String,
+    /// `autoCreateTopicEnable`.
+    pub auto_create: bool,
+    /// `defaultTopicQueueNums`, the queues of TBW102.
+    pub default_queues: i32,
+    /// `clusterTopicEnable`.
+    pub cluster_topic: bool,
+    /// `brokerTopicEnable`.
+    pub broker_topic: bool,
+    /// Name of the trace topic, if it is to be created.
+    pub trace_topic: Option<String>,
+}
+
+/// What a send to an unknown topic says about the topic it wants.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedTopic<'a> {
+    /// The unknown topic.
+    pub topic: &'a str,
+    /// Topic whose configuration it takes, `TBW102` from usual clients.
+    pub default_topic: &'a str,
+    /// How many queues the client would like.
+    pub default_topic_queue_nums: i32,
+    /// The client runs in unit mode.
+    pub unit_mode: bool,
+}
+
+/// What name servers do not know yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Unregistered {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These topics, with their present configuration. A deleted topic asks for a whole registration instead.
+    Topics(Vec<Arc<TopicConfig>>),
+    /// Everything.
+    All,
+}
+
+/// The table of topics.
+#[derive(Debug)]
+pub struct Topics {
+    rules: TopicRules,
+    system: SystemTopics,
+    table: SharedTable<TopicConfig>,
+    version: DataVersion,
+    stale: bool,
+    changed: BTreeSet<Arc<str>>,
+    register_all: bool,
+}
+
+impl Topics {
+    /// The boot topics, before `topics.json` is merged over them.
+    pub fn at_boot(rules: TopicRules, now: i64) -> Topics {
+        let boot = boot_topics(&rules);
+        let system = SystemTopics::with(boot.iter().map(|config| config.topic_name.clone()));
+        let mut table = SharedTable::default();
+        for config in boot {
+            table.insert(&config.topic_name.clone(), Arc::new(config));
+        }
+        let version = DataVersion { timestamp: now, counter: 0 };
+        let changed = BTreeSet::new();
+        Topics { rules, system, table, version, stale: false, changed, register_all: true }
+    }
+
+    /// Merges the content of `topics.json` over what is there and takes its version.
+    pub fn load(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+        let file = TopicConfigTable::read(json)
+            .map_err(|cause| FactsFileError { file: "topics.json", cause })?;
+        for (name, mut config) in file.topic_config_table {
+            // Under which name a topic is found is what counts; files edited by hand may disagree.
+            config.topic_name.clone_from(&name);
+            self.table.insert(&name, Arc::new(config));
+        }
+        self.version = file.data_version;
+        self.register_all = true;
+        Ok(())
+    }
+
+    /// The whole table as `topics.json` and as the body of `GET_ALL_TOPIC_CONFIG`.
+    pub fn to_table(&self) -> TopicConfigTable {
+        let topics = self.table.sorted().into_iter();
+        TopicConfigTable {
+            data_version: self.version,
+            topic_config_table: topics
+                .map(|(name, config)| (name.to_string(), TopicConfig::clone(config)))
+                .collect(),
+        }
+    }
+
+    /// The topic of this name.
+    pub fn get(&self, topic: &str) -> Option<&Arc<TopicConfig>> {
+        self.table.get(topic)
+    }
+
+    /// All topics: cheap to clone into a snapshot.
+    pub fn table(&self) -> &SharedTable<TopicConfig> {
+        &self.table
+    }
+
+    /// Version of the table, told to name servers.
+    pub fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    /// Topics that the broker owns.
+    pub fn system(&self) -> &SystemTopics {
+        &self.system
+    }
+
+    /// True once after changes: `topics.json` must be written before the change is acknowledged.
+    pub fn take_stale(&mut self) -> bool {
+        std::mem::take(&mut self.stale)
+    }
+
+    /// What the next registration must tell; the caller registers, or gives it back with [`Topics::register_all`].
+    pub fn take_unregistered(&mut self) -> Unregistered {
+        let changed = std::mem::take(&mut self.changed);
+        if std::mem::take(&mut self.register_all) {
+            return Unregistered::All;
+        }
+        if changed.is_empty() {
+            return Unregistered::Nothing;
+        }
+        Unregistered::Topics(
+            changed.iter().filter_map(|name| self.table.get(name)).cloned().collect(),
+        )
+    }
+
+    /// Makes the next registration a whole one.
+    pub fn register_all(&mut self) {
+        self.register_all = true;
+    }
+
+    /// Moves the version without changing a topic: the broker's permission has changed, which routes show.
+    pub fn touch(&mut self, now: i64) {
+        self.version = next_version(self.version, now);
+        self.stale = true;
+        self.register_all = true;
+    }
+
+    /// The topic of a send, created when the rules allow it. `Ok(None)`: it does not exist and may not be created
+    /// (code 17). Exactly Java's rules: the default topic must exist and have INHERIT; a retry topic needs no default.
+    pub fn find_or_create(
+        &mut self,
+        wanted: &WantedTopic<'_>,
+        now: i64,
+    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+        if let Some(known) = self.table.get(wanted.topic) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        names::check_topic(wanted.topic)?;
+        let is_retry = names::is_retry_topic(wanted.topic);
+        let topic_sys_flag = match (wanted.unit_mode, is_retry) {
+            (false, _) => 0,
+            (true, false) => SYS_FLAG_UNIT,
+            (true, true) => SYS_FLAG_UNIT_SUB,
+        };
+        let config = match self.default_for(wanted.default_topic, now) {
+            Some(default) => {
+                let queues = wanted.default_topic_queue_nums.min(default.write_queue_nums).max(0);
+                TopicConfig {
+                    topic_filter_type: default.topic_filter_type,
+                    ..topic(wanted.topic, queues, default.perm & !PERM_INHERIT, topic_sys_flag)
+                }
+            }
+            None if is_retry => topic(wanted.topic, 1, RW, topic_sys_flag),
+            None => return Ok(None),
+        };
+        self.put(config, now).map(Some)
+    }
+
+    /// The group's retry topic, created when missing. `queues` is the group's `retryQueueNums`.
+    pub fn ensure_retry(
+        &mut self,
+        group: &str,
+        queues: i32,
+        unit_mode: bool,
+        now: i64,
+    ) -> Result<Arc<TopicConfig>, FactRefusal> {
+        let sys_flag = if unit_mode { SYS_FLAG_UNIT_SUB } else { 0 };
+        self.ensure(topic(&names::retry_topic(group), queues.max(0), RW, sys_flag), now)
+    }
+
+    /// The group's topic of messages that are given up, created when missing.
+    pub fn ensure_dlq(&mut self, group: &str, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+        self.ensure(topic(&names::dlq_topic(group), 1, RW, 0), now)
+    }
+
+    /// The topic of half messages that were checked too often, created when missing.
+    pub fn ensure_trans_check_max(&mut self, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+        self.ensure(topic(names::TRANS_CHECK_MAX_TOPIC, 1, RW, 0), now)
+    }
+
+    /// `UPDATE_AND_CREATE_TOPIC`: replaces the whole configuration. As in 4.9.8 `order` of the request is ignored.
+    pub fn update(
+        &mut self,
+        wanted: TopicConfig,
+        now: i64,
+    ) -> Result<Arc<TopicConfig>, FactRefusal> {
+        self.check_not_ours(&wanted.topic_name)?;
+        check_range("readQueueNums", wanted.read_queue_nums, 0, QUEUES_MAX)?;
+        check_range("writeQueueNums", wanted.write_queue_nums, 0, QUEUES_MAX)?;
+        check_range("perm", wanted.perm, 0, PERM_BITS)?;
+        self.put(TopicConfig { order: false, ..wanted }, now)
+    }
+
+    /// `DELETE_TOPIC_IN_BROKER`. False: there was no such topic, which is a success too.
+    pub fn delete(&mut self, topic: &str, now: i64) -> Result<bool, FactRefusal> {
+        self.check_not_ours(topic)?;
+        if self.table.remove(topic).is_none() {
+            return Ok(false);
+        }
+        self.version = next_version(self.version, now);
+        self.stale = true;
+        self.changed.remove(topic);
+        self.register_all = true;
+        Ok(true)
+    }
+
+    /// What a registration's answer says about order topics: listed ones become `order`, all others not.
+    pub fn apply_order(&mut self, listed: &BTreeSet<String>, now: i64) {
+        let different = |config: &TopicConfig| config.order != listed.contains(&config.topic_name);
+        let changed: Vec<TopicConfig> = self
+            .table
+            .iter()
+            .filter(|(_, config)| different(config))
+            .map(|(_, config)| TopicConfig { order: !config.order, ..TopicConfig::clone(config) })
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        for config in changed {
+            self.table.insert(&config.topic_name.clone(), Arc::new(config));
+        }
+        self.version = next_version(self.version, now);
+        self.stale = true;
+    }
+
+    /// The default topic if it may be inherited from. TBW102 loses INHERIT when automatic creation is off, even if
+    /// it was loaded from a file with it.
+    fn default_for(&mut self, default_topic: &str, now: i64) -> Option<Arc<TopicConfig>> {
+        let default = Arc::clone(self.table.get(default_topic)?);
+        if default.perm & PERM_INHERIT == 0 {
+            return None;
+        }
+        if default_topic == names::AUTO_CREATE_TOPIC && !self.rules.auto_create {
+            let closed = TopicConfig { perm: RW, ..TopicConfig::clone(&default) };
+            // The table is not full by replacing what is in it.
+            let _ = self.put(closed, now);
+            return None;
+        }
+        Some(default)
+    }
+
+    fn check_not_ours(&self, topic: &str) -> Result<(), FactRefusal> {
+        names::check_topic(topic)?;
+        if self.system.contains(topic) {
+            return Err(FactRefusal::SystemTopic { topic: topic.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn ensure(&mut self, wanted: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+        match self.table.get(&wanted.topic_name) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => {
+                names::check_topic(&wanted.topic_name)?;
+                self.put(wanted, now)
+            }
+        }
+    }
+
+    fn put(&mut self, config: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+        if self.table.len() >= TOPICS_MAX && self.table.get(&config.topic_name).is_none() {
+            return Err(FactRefusal::Full { what: "topics", count: self.table.len() });
+        }
+        let name = config.topic_name.clone();
+        let config = Arc::new(config);
+        self.table.insert(&name, Arc::clone(&config));
+        self.version = next_version(self.version, now);
+        self.stale = true;
+        self.changed.extend(self.table.name(&name).cloned());
+        Ok(config)
+    }
+}
+
+/// A topic with as many read as write queues.
+fn topic(name: &str, queues: i32, perm: i32, topic_sys_flag: i32) -> TopicConfig {
+    TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        perm,
+        topic_sys_flag,
+        ..TopicConfig::default()
+    }
+}
+
+/// Topics that exist as soon as a broker starts.
+fn boot_topics(rules: &TopicRules) -> Vec<TopicConfig> {
+    let open = |enabled: bool| if enabled { RW | PERM_INHERIT } else { PERM_INHERIT };
+    let mut topics = vec![
+        topic(names::SELF_TEST_TOPIC, 1, RW, 0),
+        topic(names::BENCHMARK_TOPIC, BENCHMARK_QUEUES, RW, 0),
+        topic(&rules.cluster, CLUSTER_TOPIC_QUEUES, open(rules.cluster_topic), 0),
+        topic(&rules.broker, 1, open(rules.broker_topic), 0),
+        topic(names::OFFSET_MOVED_TOPIC, 1, RW, 0),
+        topic(names::SCHEDULE_TOPIC, DELAY_LEVELS, RW, 0),
+        topic(&names::reply_topic(&rules.cluster), 1, RW, 0),
+        topic(names::TRANS_HALF_TOPIC, 1, RW, 0),
+        topic(names::TRANS_OP_TOPIC, 1, RW, 0),
+    ];
+    if rules.auto_create {
+        let queues = rules.default_queues;
+        topics.push(topic(names::AUTO_CREATE_TOPIC, queues, RW | PERM_INHERIT, 0));
+    }
+    topics.extend(rules.trace_topic.iter().map(|name| topic(name, 1, RW, 0)));
+    topics
+}
+
+#[cfg(test)]
+#[path = "topics_tests.rs"]
+mod tests;
