@@ -1,0 +1,111 @@
+package interop;
+
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/** The consumer classes of the Java client, each from the first offset unless the group has committed one. */
+final class Consume {
+    private Consume() {
+    }
+
+    static void push(Target target, String group, Received received, String expression) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Shutdown waits for listeners still running, so that what was printed is also committed.
+        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        consumer.subscribe(target.topic, expression);
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            messages.forEach(received::add);
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        received.ready();
+        received.await();
+        consumer.shutdown();
+        received.done();
+    }
+
+    static void litePull(Target target, String group, Received received, String expression) throws Exception {
+        DefaultLitePullConsumer consumer = lite(target, group);
+        consumer.subscribe(target.topic, expression);
+        consumer.start();
+        received.ready();
+        poll(consumer, received);
+    }
+
+    /** Queues chosen by hand and read from their beginning, whatever the group has committed. */
+    static void liteAssign(Target target, String group, Received received) throws Exception {
+        DefaultLitePullConsumer consumer = lite(target, group);
+        consumer.start();
+        Collection<MessageQueue> queues = consumer.fetchMessageQueues(target.topic);
+        consumer.assign(queues);
+        for (MessageQueue queue : queues) {
+            consumer.seekToBegin(queue);
+        }
+        received.ready();
+        poll(consumer, received);
+    }
+
+    private static DefaultLitePullConsumer lite(Target target, String group) {
+        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setAutoCommit(false);
+        return consumer;
+    }
+
+    @SuppressWarnings("deprecation")
+    private static void poll(DefaultLitePullConsumer consumer, Received received) {
+        while (received.wanted()) {
+            for (MessageExt message : consumer.poll(200)) {
+                received.add(message);
+            }
+            consumer.commitSync();
+        }
+        consumer.shutdown();
+        received.done();
+    }
+
+    /** The oldest class: the program itself walks over the queues, and commits through the consumer's offset store. */
+    @SuppressWarnings("deprecation")
+    static void pull(Target target, String group, Received received, String expression) throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.start();
+        Map<MessageQueue, Long> next = new HashMap<>();
+        for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(target.topic)) {
+            long committed = consumer.fetchConsumeOffset(queue, true);
+            next.put(queue, Math.max(committed, consumer.minOffset(queue)));
+        }
+        received.ready();
+        while (received.wanted()) {
+            for (MessageQueue queue : next.keySet()) {
+                PullResult result = consumer.pull(queue, expression, next.get(queue), 32);
+                List<MessageExt> found = result.getMsgFoundList();
+                if (found != null) {
+                    found.forEach(received::add);
+                }
+                next.put(queue, result.getNextBeginOffset());
+                consumer.updateConsumeOffset(queue, result.getNextBeginOffset());
+            }
+        }
+        // Shutdown persists the offsets only of queues that a rebalance assigned; by hand it is told queue by queue.
+        for (MessageQueue queue : next.keySet()) {
+            consumer.getOffsetStore().updateConsumeOffsetToBroker(queue, next.get(queue), false);
+        }
+        consumer.shutdown();
+        received.done();
+    }
+}

@@ -1,0 +1,56 @@
+package interop;
+
+import java.nio.charset.StandardCharsets;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/** Questions about what is stored: a message by its id, the offsets of each queue, a group's progress. */
+@SuppressWarnings("deprecation")
+final class Look {
+    private Look() {
+    }
+
+    static void view(Target target, String[] messageIds) throws Exception {
+        DefaultMQPullConsumer consumer = start(target, "interop-view");
+        for (String id : messageIds) {
+            MessageExt message = consumer.viewMessage(target.topic, id);
+            System.out.println("VIEW " + message.getQueueId() + " " + message.getQueueOffset() + " "
+                + new String(message.getBody(), StandardCharsets.UTF_8));
+        }
+        consumer.shutdown();
+    }
+
+    static void offsets(Target target, String group) throws Exception {
+        DefaultMQPullConsumer consumer = start(target, group);
+        long inAnHour = System.currentTimeMillis() + TimeUnit.HOURS.toMillis(1);
+        for (MessageQueue queue : queues(consumer, target)) {
+            System.out.println("OFFSETS " + queue.getQueueId() + " " + consumer.minOffset(queue) + " "
+                + consumer.maxOffset(queue) + " " + consumer.earliestMsgStoreTime(queue) + " "
+                + consumer.searchOffset(queue, 0) + " " + consumer.searchOffset(queue, inAnHour));
+        }
+        consumer.shutdown();
+    }
+
+    static void committed(Target target, String group) throws Exception {
+        DefaultMQPullConsumer consumer = start(target, group);
+        for (MessageQueue queue : queues(consumer, target)) {
+            System.out.println("COMMITTED " + queue.getQueueId() + " " + consumer.fetchConsumeOffset(queue, true));
+        }
+        consumer.shutdown();
+    }
+
+    private static DefaultMQPullConsumer start(Target target, String group) throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.start();
+        return consumer;
+    }
+
+    private static Set<MessageQueue> queues(DefaultMQPullConsumer consumer, Target target) throws Exception {
+        return new TreeSet<>(consumer.fetchSubscribeMessageQueues(target.topic));
+    }
+}

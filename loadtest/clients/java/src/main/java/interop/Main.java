@@ -1,0 +1,73 @@
+// Entry of the Java client programs: one verb per feature, the same words and output lines as the other languages.
+//   produce NAMESRV TOPIC GROUP COUNT [TAG]                     SENT <offset message id> <queue> <offset> <body>
+//   batch   NAMESRV TOPIC GROUP COUNT PER_BATCH                 the same, one SENT line per message of a batch
+//   oneway  NAMESRV TOPIC GROUP COUNT                           SENT - -1 -1 <body>: nobody answers
+//   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
+//   litepull, liteassign, pull NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]   the same by other consumer classes
+//   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>
+//   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
+//   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
+package interop;
+
+import java.util.Arrays;
+
+public final class Main {
+    private Main() {
+    }
+
+    public static void main(String[] args) {
+        try {
+            run(args);
+        } catch (Throwable failed) {
+            failed.printStackTrace();
+            System.exit(1);
+        }
+        // Client threads of some releases are not daemons; everything was shut down in order before.
+        System.exit(0);
+    }
+
+    private static void run(String[] args) throws Exception {
+        if (args.length < 3) {
+            System.err.println("usage: VERB NAMESRV TOPIC ... (see Main.java)");
+            System.exit(2);
+        }
+        String verb = args[0];
+        Target target = new Target(args[1], args[2]);
+        String[] rest = Arrays.copyOfRange(args, 3, args.length);
+        switch (verb) {
+            case "produce":
+                Produce.one(target, rest[0], Integer.parseInt(rest[1]), rest.length > 2 ? rest[2] : null);
+                break;
+            case "batch":
+                Produce.batches(target, rest[0], Integer.parseInt(rest[1]), Integer.parseInt(rest[2]));
+                break;
+            case "oneway":
+                Produce.oneway(target, rest[0], Integer.parseInt(rest[1]));
+                break;
+            case "consume":
+                Consume.push(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "litepull":
+                Consume.litePull(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "liteassign":
+                Consume.liteAssign(target, rest[0], new Received(rest));
+                break;
+            case "pull":
+                Consume.pull(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "view":
+                Look.view(target, rest);
+                break;
+            case "offsets":
+                Look.offsets(target, rest[0]);
+                break;
+            case "committed":
+                Look.committed(target, rest[0]);
+                break;
+            default:
+                System.err.println("unknown verb " + verb);
+                System.exit(2);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+"""The Python client program of the interoperability tests (`rocketmq`, a binding of the C++ client).
+
+produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <message id> -1 <offset> <body>: the binding hides the queue
+consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
+"""
+
+import os
+import sys
+import threading
+
+from rocketmq.client import Message, Producer, PushConsumer, SendStatus
+
+printing = threading.Lock()
+
+
+def line(*words):
+    with printing:
+        print(*words, flush=True)
+
+
+def produce(namesrv, topic, group, count, tag=None):
+    producer = Producer(group)
+    producer.set_namesrv_addr(namesrv)
+    producer.start()
+    for n in range(int(count)):
+        body = f"{group}.{os.getpid()}-{n}"
+        message = Message(topic)
+        message.set_keys("key-" + body)
+        if tag:
+            message.set_tags(tag)
+        message.set_body(body)
+        result = producer.send_sync(message)
+        if result.status != SendStatus.OK:
+            sys.exit(f"send {n}: {result}")
+        line("SENT", result.msg_id, -1, result.offset, body)
+    producer.shutdown()
+
+
+def consume(namesrv, topic, group, expect, seconds, expression="*"):
+    received = 0
+    end = threading.Event()
+    counting = threading.Lock()
+
+    def on_message(message):
+        nonlocal received
+        with counting:
+            line("RECV", message.queue_id, message.queue_offset, message.body.decode())
+            received += 1
+            if 0 < int(expect) <= received:
+                end.set()
+
+    def watch_input():
+        while sys.stdin.buffer.read1(4096):
+            pass
+        end.set()
+
+    consumer = PushConsumer(group)
+    consumer.set_namesrv_addr(namesrv)
+    consumer.subscribe(topic, on_message, expression)
+    consumer.start()
+    line("READY")
+    threading.Thread(target=watch_input, daemon=True).start()
+    end.wait(float(seconds))
+    consumer.shutdown()
+    line("DONE", received)
+
+
+def main():
+    verbs = {"produce": produce, "consume": consume}
+    if len(sys.argv) < 6 or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
+    verbs[sys.argv[1]](*sys.argv[2:])
+    # Destructors of the native objects would shut them down a second time.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+main()

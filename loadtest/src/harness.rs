@@ -1,0 +1,162 @@
+//! Real brokers and other people's clients, for the tests `clients_*` and `mqadmin`.
+//!
+//! A test asks for a [`Peer`] (our broker, or Java's as the reference: a test that fails on both is not our fault) and
+//! for a [`program::Program`] (one client library behind a small command line, see `loadtest/clients`), and plays one of
+//! the stories of [`scenario`]. Peers are shared by all tests of one process and ended with it. Functions here panic
+//! with a sentence when something fails, as the assertions of a test do.
+
+pub mod our_broker;
+pub mod program;
+pub mod reaper;
+pub mod scenario;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use client::{Connection, admin::NewTopic};
+
+use crate::java_peer::{self, JavaPeer};
+use our_broker::OurBroker;
+
+/// Shards of the broker that client tests run against: with two, every client reaches queues of both through whatever
+/// connection the kernel gave it.
+const SHARDS: &str = "2";
+/// On a busy machine Java's broker refuses sends after 0.2 to 1 s of waiting; what is tested here is not its speed.
+const PATIENT: [(&str, &str); 2] =
+    [("brokerFastFailureEnable", "false"), ("osPageCacheBusyTimeOutMills", "60000")];
+/// How long a new topic may take until its route is known everywhere.
+const ROUTE_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Whose broker a test runs against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Our standalone broker, with the name server inside.
+    Ours,
+    /// Java's 4.9.7 broker and name server.
+    Java4,
+    /// Java's 5.3.3 broker and name server.
+    Java5,
+}
+
+/// A running broker with its name server.
+pub struct Peer {
+    /// Whose it is.
+    pub side: Side,
+    /// `host:port` for clients.
+    pub namesrv_addr: String,
+    /// `host:port` of the broker, as routes name it.
+    pub broker_addr: SocketAddr,
+    /// Keeps the processes; ours also tells its log.
+    broker: Running,
+}
+
+enum Running {
+    Ours(Box<OurBroker>),
+    Java(JavaPeer),
+}
+
+impl Side {
+    /// The peer of this side, started at first use and shared by the tests of this process. `None`: there is no Java
+    /// here, which was printed (and is a panic when clients are required).
+    pub fn peer(self, test: &str) -> Option<&'static Peer> {
+        static OURS: OnceLock<Peer> = OnceLock::new();
+        static JAVA4: OnceLock<Peer> = OnceLock::new();
+        static JAVA5: OnceLock<Peer> = OnceLock::new();
+        if self != Side::Ours && !java_peer::available_or_skip(test) {
+            return None;
+        }
+        Some(match self {
+            Side::Ours => OURS.get_or_init(start_ours),
+            Side::Java4 => JAVA4.get_or_init(|| start_java(self, java_peer::VERSION_4_9)),
+            Side::Java5 => JAVA5.get_or_init(|| start_java(self, java_peer::VERSION_5_3)),
+        })
+    }
+}
+
+fn start_ours() -> Peer {
+    let broker = OurBroker::standalone(&[("shards", SHARDS)]);
+    // A static is never dropped: the reaper ends the process when this one is gone.
+    reaper::end_with_us(&[broker.pid()], &[broker.dir()]);
+    Peer {
+        side: Side::Ours,
+        namesrv_addr: broker.namesrv_addr(),
+        broker_addr: broker.broker_addr(),
+        broker: Running::Ours(Box::new(broker)),
+    }
+}
+
+fn start_java(side: Side, version: &str) -> Peer {
+    let start = || -> Result<Peer, java_peer::PeerError> {
+        let mut java = JavaPeer::new(version)?;
+        let namesrv = java.start_namesrv()?;
+        reaper::end_with_us(&java.pids(), &[java.dir()]);
+        let broker_addr = java.start_broker(&PATIENT)?;
+        reaper::end_with_us(&java.pids(), &[java.dir()]);
+        let namesrv_addr = namesrv.to_string();
+        Ok(Peer { side, namesrv_addr, broker_addr, broker: Running::Java(java) })
+    };
+    start().unwrap_or_else(|error| panic!("Java {version}: {error}"))
+}
+
+impl Peer {
+    /// Creates a topic with a name of its own and waits until the name server knows its route.
+    pub fn new_topic(&self, prefix: &str, queues: i32) -> String {
+        let topic = unique(prefix);
+        self.create_topic(&topic, queues);
+        topic
+    }
+
+    /// The same for a topic whose name is given.
+    pub fn create_topic(&self, topic: &str, queues: i32) {
+        let mut broker = self.connect_broker();
+        broker
+            .create_topic(&NewTopic::new(topic, queues))
+            .unwrap_or_else(|error| panic!("create topic {topic}: {error}\n{}", self.log_tail()));
+        let namesrv = self.namesrv_addr.parse().expect("addresses of peers are literal");
+        let routed = wait_until(ROUTE_WAIT_MAX, || {
+            Connection::connect(namesrv).is_ok_and(|mut c| c.route(topic, true).is_ok())
+        });
+        assert!(routed, "no route of {topic} after {ROUTE_WAIT_MAX:?}\n{}", self.log_tail());
+    }
+
+    /// A connection of our own client to the broker.
+    pub fn connect_broker(&self) -> Connection {
+        Connection::connect(self.broker_addr).unwrap_or_else(|error| {
+            panic!("connect {}: {error}\n{}", self.broker_addr, self.log_tail())
+        })
+    }
+
+    /// The end of what the broker printed, for messages of failed tests.
+    pub fn log_tail(&self) -> String {
+        match &self.broker {
+            Running::Ours(broker) => broker.log_tail(),
+            Running::Java(java) => java.output_tail(),
+        }
+    }
+}
+
+/// A name that no other test and no other run has: prefix, process, number. Good for topics and groups.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Asks again every 50 ms until `condition` holds; false after `limit`.
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let until = std::time::Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if std::time::Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,249 @@
+//! Starts, kills and restarts our own `mqbroker --standalone` as a process of its own.
+//!
+//! The binary is the one of the running test's profile, built first when it is missing or older than its sources, so
+//! that `cargo test -p loadtest` never tests an old broker. `RINGMQ_BROKER` names another binary.
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::wait_until;
+use crate::java_peer::free_ports;
+
+/// How long a start may take; it includes the scan of what a test has written.
+const BOOT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a stop may take before the process is killed. The broker promises 5 s.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(8);
+/// Other ports are tried when someone takes ours between the probe and the start.
+const START_ATTEMPTS: u32 = 3;
+/// What the broker prints when it serves.
+const BOOT_LINE: &str = "boot success";
+
+/// One standalone broker with its directory, which vanishes with it.
+pub struct OurBroker {
+    binary: PathBuf,
+    dir: TempDir,
+    broker_port: u16,
+    namesrv_port: u16,
+    child: Child,
+    boot_time: Duration,
+}
+
+impl OurBroker {
+    /// Starts a broker on free ports of 127.0.0.1 with these keys of `broker.conf`, which win over what is set here:
+    /// cluster `DefaultCluster`, name `broker-a`, addresses, ports, data below a new directory. Waits for its boot line.
+    pub fn standalone(keys: &[(&str, &str)]) -> OurBroker {
+        for attempt in 1.. {
+            match OurBroker::try_standalone(keys) {
+                Ok(broker) => return broker,
+                Err(log) if attempt < START_ATTEMPTS && log.contains("in use") => {}
+                Err(log) => panic!("our broker did not start; it printed:\n{log}"),
+            }
+        }
+        unreachable!("the last attempt returns or panics")
+    }
+
+    /// Err holds what the broker printed.
+    fn try_standalone(keys: &[(&str, &str)]) -> Result<OurBroker, String> {
+        let binary = binary();
+        let dir =
+            tempfile::Builder::new().prefix("ringmq-").tempdir().map_err(|e| e.to_string())?;
+        let given = |key: &str| keys.iter().find(|(k, _)| *k == key).map(|(_, value)| *value);
+        let given_port = |key: &str| given(key).and_then(|text| text.parse::<u16>().ok());
+        // The VIP port is two below, Java's replication port one above; the name server takes the one between.
+        let first = free_ports(4);
+        let broker_port = given_port("listenPort").unwrap_or(first + 2);
+        let namesrv_port = given_port("standaloneNamesrvPort").unwrap_or(first + 1);
+        let set = [
+            ("brokerClusterName", "DefaultCluster".to_owned()),
+            ("brokerName", "broker-a".to_owned()),
+            ("brokerIP1", "127.0.0.1".to_owned()),
+            ("listenPort", broker_port.to_string()),
+            ("standaloneNamesrvPort", namesrv_port.to_string()),
+            ("storePathRootDir", dir.path().join("data").display().to_string()),
+        ];
+        let ours = set.iter().filter(|(key, _)| given(key).is_none());
+        let ours = ours.map(|(key, value)| format!("{key}={value}\n"));
+        let theirs = keys.iter().map(|(key, value)| format!("{key}={value}\n"));
+        let conf: String = ours.chain(theirs).collect();
+        fs::write(dir.path().join("broker.conf"), conf).map_err(|e| e.to_string())?;
+        let started = Instant::now();
+        let child = spawn(&binary, dir.path())?;
+        let mut broker =
+            OurBroker { binary, dir, broker_port, namesrv_port, child, boot_time: Duration::ZERO };
+        broker.await_boot(started)?;
+        Ok(broker)
+    }
+
+    /// `host:port` of the name server inside.
+    pub fn namesrv_addr(&self) -> String {
+        format!("127.0.0.1:{}", self.namesrv_port)
+    }
+
+    /// Address of the broker.
+    pub fn broker_addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.broker_port))
+    }
+
+    /// Process id of the broker that runs now.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Directory of configuration, data (`data`) and log (`log`).
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Time from the start of the process to its boot line.
+    pub fn boot_time(&self) -> Duration {
+        self.boot_time
+    }
+
+    /// Everything that all starts in this directory printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The last 60 lines of it.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(60)).copied().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Kills the process as a power cut would end it, and waits for its end.
+    pub fn kill9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits; kills it when it takes too long. `None`: it had to be killed.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let mut status = None;
+        wait_until(STOP_WAIT_MAX, || {
+            status = self.child.try_wait().ok().flatten();
+            status.is_some()
+        });
+        if status.is_none() {
+            self.kill9();
+        }
+        status
+    }
+
+    /// Starts the broker again on the same data and ports, after [`OurBroker::kill9`] or [`OurBroker::stop`].
+    pub fn restart(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
+        assert!(ended.is_some(), "restart of a broker that still runs");
+        let started = Instant::now();
+        let restarted = spawn(&self.binary, self.dir.path()).and_then(|child| {
+            self.child = child;
+            self.await_boot(started)
+        });
+        restarted
+            .unwrap_or_else(|log| panic!("our broker did not start again; it printed:\n{log}"));
+    }
+
+    fn await_boot(&mut self, started: Instant) -> Result<(), String> {
+        let mut ended = false;
+        let booted = wait_until(BOOT_WAIT_MAX, || {
+            ended = !matches!(self.child.try_wait(), Ok(None));
+            ended || self.log().contains(BOOT_LINE)
+        });
+        self.boot_time = started.elapsed();
+        if booted && !ended { Ok(()) } else { Err(self.log()) }
+    }
+}
+
+impl Drop for OurBroker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Standard output and error go to the file `log`, which begins anew with each start.
+fn spawn(binary: &Path, dir: &Path) -> Result<Child, String> {
+    let log = fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
+    let errors = log.try_clone().map_err(|e| e.to_string())?;
+    Command::new(binary)
+        .arg("--standalone")
+        .arg("-c")
+        .arg(dir.join("broker.conf"))
+        .current_dir(dir)
+        .env_remove("NAMESRV_ADDR")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", binary.display()))
+}
+
+/// The broker to test; built once per process when it is missing or stale.
+pub fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(find_or_build).clone()
+}
+
+fn find_or_build() -> PathBuf {
+    if let Some(named) = env::var_os("RINGMQ_BROKER") {
+        return PathBuf::from(named);
+    }
+    let profile_dir = profile_dir();
+    let binary = profile_dir.join("mqbroker");
+    let built = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    if built(&binary).is_some_and(|time| time >= newest_source()) {
+        return binary;
+    }
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev".to_owned(),
+        Some(name) => name.to_owned(),
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "-p", "broker", "--bin", "mqbroker", "--profile", &profile])
+        .arg("--target-dir")
+        .arg(profile_dir.parent().unwrap_or(&profile_dir))
+        .current_dir(workspace)
+        .status();
+    assert!(status.is_ok_and(|s| s.success()), "cargo build -p broker --bin mqbroker failed");
+    binary
+}
+
+/// `target/debug` or `target/release`: tests run from its `deps`, programs from itself.
+fn profile_dir() -> PathBuf {
+    let exe = env::current_exe().expect("the system knows what runs");
+    let dir = exe.parent().expect("a program lies in a directory");
+    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
+}
+
+/// When a source that the broker is made of was last changed.
+fn newest_source() -> SystemTime {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let rooms = ["proto", "runtime", "store", "namesrv", "broker"];
+    rooms
+        .iter()
+        .map(|room| newest_below(&workspace.join(room).join("src")))
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn newest_below(dir: &Path) -> SystemTime {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let times = entries.map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => newest_below(&entry.path()),
+        Ok(meta) => meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        Err(_) => SystemTime::UNIX_EPOCH,
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,253 @@
+//! The stories that every client library must live through, against any broker.
+//!
+//! Each creates its own topic and group, so that stories of one broker run side by side. A story returns nothing: what
+//! it promises is asserted here, in the words of a user (none lost, none doubled).
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use super::{
+    Peer,
+    program::{Program, Received, Running, Sent},
+    unique, wait_until,
+};
+
+/// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
+const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Something that should not arrive gets this long to do so.
+const QUIET: Duration = Duration::from_millis(700);
+/// More queues than shards, so that each shard owns several.
+const QUEUES: i32 = 8;
+
+/// A producer sends while a push consumer listens: all arrive, once, at the queue and offset that the producer was told,
+/// and all queues of the topic take part.
+pub fn quickstart(program: &Program, peer: &Peer, count: usize) {
+    let topic = peer.new_topic("quickstart", QUEUES);
+    let group = unique("group");
+    let consumer = program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let sent = produce(program, peer, &topic, count, None);
+    assert_all_queues_sent(&sent);
+    await_all(&consumer, sent.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&sent, &consumer.finish());
+}
+
+/// Messages that were there before the first consumer of a group: it begins at the first one.
+pub fn consume_later(program: &Program, peer: &Peer, count: usize) {
+    let topic = peer.new_topic("later", QUEUES);
+    let sent = produce(program, peer, &topic, count, None);
+    let received =
+        consume_exactly(program, peer, "consume", (&topic, &unique("group")), sent.len());
+    assert_same(&sent, &received);
+}
+
+/// A consumer stops and comes back: it gets what was sent meanwhile and nothing twice.
+pub fn restart_resumes(program: &Program, peer: &Peer, count: usize) {
+    let topic = peer.new_topic("resume", QUEUES);
+    let group = unique("group");
+    let first = produce(program, peer, &topic, count, None);
+    assert_same(&first, &consume_exactly(program, peer, "consume", (&topic, &group), first.len()));
+    let second = produce(program, peer, &topic, count, None);
+    assert_same(
+        &second,
+        &consume_exactly(program, peer, "consume", (&topic, &group), second.len()),
+    );
+}
+
+/// Two consumers of a group divide the queues; when one leaves, the other gets everything.
+pub fn share_and_take_over(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("share", QUEUES);
+    let group = unique("group");
+    let start = || program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let (one, two) = (start(), start());
+    // They see each other after a notification or a timer: rounds of one message per queue until the work is divided.
+    let mut sent = Vec::new();
+    let divided = wait_until(ARRIVE_WAIT_MAX, || {
+        let round = produce(program, peer, &topic, QUEUES as usize * 2, None);
+        let bodies: HashSet<String> = round.iter().map(|s| s.body.clone()).collect();
+        sent.extend(round);
+        let arrived = |consumer: &Running| {
+            consumer.received().into_iter().filter(|r| bodies.contains(&r.body)).collect::<Vec<_>>()
+        };
+        wait_until(ARRIVE_WAIT_MAX, || arrived(&one).len() + arrived(&two).len() >= bodies.len());
+        queues(&arrived(&one)).len() == 4 && queues(&arrived(&two)).len() == 4
+    });
+    assert!(divided, "the queues were never divided 4 and 4\n{}", peer.log_tail());
+    let mut received = one.finish();
+    let before_leaving = two.received().len();
+    let alone = produce(program, peer, &topic, 100, None);
+    sent.extend(alone.iter().cloned());
+    let took_over =
+        wait_until(ARRIVE_WAIT_MAX, || two.received().len() >= before_leaving + alone.len());
+    assert!(
+        took_over,
+        "one of two consumers left, the other did not take over\n{}",
+        peer.log_tail()
+    );
+    std::thread::sleep(QUIET);
+    received.extend(two.finish());
+    assert_same(&sent, &received);
+}
+
+/// A consumer dies without a word: the other one of its group takes over when the connection breaks, and nothing is
+/// lost. What the dead one had not committed may come again.
+pub fn killed_consumer_is_replaced(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("killed", QUEUES);
+    let group = unique("group");
+    let start = || program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let (mut one, two) = (start(), start());
+    let before = produce(program, peer, &topic, 80, None);
+    wait_until(ARRIVE_WAIT_MAX, || one.received().len() + two.received().len() >= before.len());
+    one.kill();
+    let after = produce(program, peer, &topic, 80, None);
+    let mut wanted: HashSet<String> = before.iter().chain(&after).map(|s| s.body.clone()).collect();
+    let complete = wait_until(ARRIVE_WAIT_MAX, || {
+        let arrived = [one.received(), two.received()].concat();
+        wanted.retain(|body| arrived.iter().all(|r| r.body != *body));
+        wanted.is_empty()
+    });
+    assert!(complete, "{} messages lost after a consumer died\n{}", wanted.len(), peer.log_tail());
+}
+
+/// Tags: a subscription of two of three gets exactly those.
+pub fn tags(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("tags", QUEUES);
+    let group = unique("group");
+    let red = produce(program, peer, &topic, 20, Some("red"));
+    let green = produce(program, peer, &topic, 20, Some("green"));
+    let blue = produce(program, peer, &topic, 20, Some("blue"));
+    let namesrv = &peer.namesrv_addr;
+    let consumer = program.start_consumer("consume", namesrv, &topic, &group, Some("red || blue"));
+    await_all(&consumer, red.len() + blue.len(), peer);
+    std::thread::sleep(QUIET);
+    let received = consumer.finish();
+    assert_same(&[red, blue].concat(), &received);
+    assert!(green.iter().all(|s| received.iter().all(|r| r.body != s.body)));
+}
+
+/// Java's other consumer classes: they get all, and what they committed is where the next one begins.
+pub fn pull_and_resume(program: &Program, peer: &Peer, verb: &str) {
+    let topic = peer.new_topic(verb, QUEUES);
+    let group = unique("group");
+    let first = produce(program, peer, &topic, 50, None);
+    assert_same(&first, &consume_exactly(program, peer, verb, (&topic, &group), first.len()));
+    let second = produce(program, peer, &topic, 50, None);
+    // `liteassign` seeks to the beginning each time; the others go on.
+    let expected = if verb == "liteassign" { [first, second].concat() } else { second };
+    let received = consume_exactly(program, peer, verb, (&topic, &group), expected.len());
+    assert_same(&expected, &received);
+}
+
+/// Java: batches arrive as single messages at consecutive offsets, one-way sends arrive.
+pub fn batch_and_oneway(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("batch", QUEUES);
+    let producers = unique("producers");
+    let batched = program.send("batch", &[&peer.namesrv_addr, &topic, &producers, "60", "20"]);
+    assert_eq!(batched.len(), 60);
+    let received = consume_exactly(program, peer, "consume", (&topic, &unique("group")), 60);
+    assert_same(&batched, &received);
+    let topic = peer.new_topic("oneway", QUEUES);
+    let oneway = program.send("oneway", &[&peer.namesrv_addr, &topic, &producers, "40"]);
+    let received = consume_exactly(program, peer, "consume", (&topic, &unique("group")), 40);
+    assert_same(&oneway, &received);
+}
+
+/// Java: looking up a message by its id, and the offsets of queues.
+pub fn look(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("look", 4);
+    let sent = produce(program, peer, &topic, 20, None);
+    let ids: Vec<&str> = sent.iter().map(|s| s.message_id.as_str()).collect();
+    let viewed = program.run(&[&["view", &peer.namesrv_addr, &topic], &ids[..5]].concat());
+    let expected: Vec<String> =
+        sent[..5].iter().map(|s| format!("VIEW {} {} {}", s.queue, s.offset, s.body)).collect();
+    assert_eq!(viewed.lines().collect::<Vec<_>>(), expected);
+
+    let output = program.run(&["offsets", &peer.namesrv_addr, &topic, &unique("group")]);
+    let rows: Vec<Vec<i64>> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("OFFSETS "))
+        .map(|row| row.split(' ').map(|word| word.parse().expect("numbers")).collect())
+        .collect();
+    assert_eq!(rows.len(), 4, "{output}");
+    for row in rows {
+        let [queue, min, max, earliest, search_begin, search_end] = row[..] else {
+            panic!("{output}")
+        };
+        let count = sent.iter().filter(|s| i64::from(s.queue) == queue).count() as i64;
+        assert_eq!((min, max, search_begin), (0, count, 0), "{output}");
+        // 4.9 answers the last message, 5.x the end.
+        assert!(search_end == count || search_end == count - 1, "{output}");
+        assert!(earliest > 1_500_000_000_000, "{output}");
+    }
+}
+
+/// Sends `count` messages with the program's plain producer.
+pub fn produce(
+    program: &Program,
+    peer: &Peer,
+    topic: &str,
+    count: usize,
+    tag: Option<&str>,
+) -> Vec<Sent> {
+    let (group, count_text) = (unique("producers"), count.to_string());
+    let mut args = vec![peer.namesrv_addr.as_str(), topic, &group, &count_text];
+    args.extend(tag);
+    let sent = program.send("produce", &args);
+    assert_eq!(sent.len(), count, "a SENT line for each message");
+    sent
+}
+
+/// Starts a consumer, waits for `count` messages and a quiet moment, ends it cleanly and returns what it got.
+pub fn consume_exactly(
+    program: &Program,
+    peer: &Peer,
+    verb: &str,
+    (topic, group): (&str, &str),
+    count: usize,
+) -> Vec<Received> {
+    let consumer = program.start_consumer(verb, &peer.namesrv_addr, topic, group, None);
+    await_all(&consumer, count, peer);
+    std::thread::sleep(QUIET);
+    consumer.finish()
+}
+
+fn await_all(consumer: &Running, count: usize, peer: &Peer) {
+    let complete = consumer.wait_received(count, ARRIVE_WAIT_MAX);
+    let arrived = consumer.received().len();
+    let (errors, log) = (consumer.errors(), peer.log_tail());
+    assert!(
+        complete,
+        "{arrived} of {count} messages arrived\n-- client:\n{errors}\n-- broker:\n{log}"
+    );
+}
+
+fn queues(received: &[Received]) -> HashSet<i32> {
+    received.iter().map(|r| r.queue).collect()
+}
+
+fn assert_all_queues_sent(sent: &[Sent]) {
+    let queues: HashSet<i32> = sent.iter().map(|s| s.queue).collect();
+    // Libraries that do not tell the queue say -1 each time.
+    assert!(
+        queues == HashSet::from([-1]) || queues.len() == QUEUES as usize,
+        "queues used: {queues:?}"
+    );
+}
+
+/// Every message once, and where its producer was told.
+fn assert_same(sent: &[Sent], received: &[Received]) {
+    let mut places: HashMap<&str, Vec<&Received>> = HashMap::new();
+    received.iter().for_each(|r| places.entry(&r.body).or_default().push(r));
+    let lost: Vec<&Sent> = sent.iter().filter(|s| !places.contains_key(s.body.as_str())).collect();
+    let doubled: Vec<_> = places.values().filter(|p| p.len() > 1).take(5).collect();
+    assert!(lost.is_empty(), "{} lost, among them {:?}", lost.len(), &lost[..lost.len().min(5)]);
+    assert!(doubled.is_empty(), "doubled, among others: {doubled:?}");
+    assert_eq!(places.len(), sent.len(), "messages that nobody sent here");
+    for s in sent {
+        let r = places[s.body.as_str()][0];
+        assert!(s.queue < 0 || s.queue == r.queue, "queue: {s:?} became {r:?}");
+        assert!(s.offset < 0 || s.offset == r.offset, "offset: {s:?} became {r:?}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Java's `mqadmin` (4.9.8 and 5.3.3) against our broker: what operators type, and what it prints.
+
+use loadtest::harness::{
+    Peer, Side,
+    program::{Library, Program},
+    scenario, unique,
+};
+
+/// Runs `story` with mqadmin and the client program of both releases.
+fn with_both(test: &str, story: impl Fn(&Admin<'_>)) {
+    for version in ["4.9.8", "5.3.3"] {
+        let test = format!("mqadmin {version}, {test}");
+        if let Some(program) = Library::Java(version).program(&test)
+            && let Some(peer) = Side::Ours.peer(&test)
+        {
+            story(&Admin { mqadmin: program.mqadmin(), program, peer });
+        }
+    }
+}
+
+struct Admin<'a> {
+    mqadmin: Program,
+    program: Program,
+    peer: &'a Peer,
+}
+
+impl Admin<'_> {
+    /// A command that asks the name server.
+    fn ask(&self, command: &str, args: &[&str]) -> String {
+        let output = self.mqadmin.run(&[&[command, "-n", &self.peer.namesrv_addr], args].concat());
+        // mqadmin ends with 0 even when it failed.
+        assert!(!output.contains("Exception"), "{command} {args:?}:\n{output}");
+        output
+    }
+
+    fn broker(&self) -> String {
+        self.peer.broker_addr.to_string()
+    }
+}
+
+/// The row whose first words are these, as words.
+fn row(output: &str, first: &[&str]) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let found = output
+        .lines()
+        .map(words)
+        .find(|row| row.len() >= first.len() && row[..first.len()] == *first);
+    found.unwrap_or_else(|| panic!("no row {first:?} in:\n{output}"))
+}
+
+#[test]
+fn cluster_list_and_broker_status() {
+    with_both("clusterList, brokerStatus", |admin| {
+        let output = admin.ask("clusterList", &[]);
+        let row = row(&output, &["DefaultCluster", "broker-a", "0"]);
+        assert_eq!(row[3], admin.broker(), "{output}");
+
+        let output = admin.ask("brokerStatus", &["-b", &admin.broker()]);
+        for key in
+            ["bootTimestamp", "brokerVersionDesc", "putTps", "msgPutTotalTodayNow", "runtime"]
+        {
+            assert!(
+                output.lines().any(|l| l.split_whitespace().next() == Some(key)),
+                "{key} in:\n{output}"
+            );
+        }
+    });
+}
+
+#[test]
+fn topics() {
+    with_both("updateTopic, topicList, topicRoute, topicStatus, deleteTopic", |admin| {
+        let topic = unique("admin-topic");
+        let broker = admin.broker();
+        let output = admin.ask("updateTopic", &["-b", &broker, "-t", &topic, "-r", "8", "-w", "8"]);
+        assert!(output.contains(&format!("create topic to {broker} success")), "{output}");
+        assert!(admin.ask("topicList", &[]).lines().any(|line| line.trim() == topic));
+
+        // `standard` JSON, one key per line.
+        let route = admin.ask("topicRoute", &["-t", &topic]);
+        let dense: String = route.split_whitespace().collect();
+        for part in [
+            "\"brokerName\":\"broker-a\"",
+            "\"readQueueNums\":8",
+            "\"writeQueueNums\":8",
+            broker.as_str(),
+        ] {
+            assert!(dense.contains(part), "{part} in:\n{route}");
+        }
+
+        let sent = scenario::produce(&admin.program, admin.peer, &topic, 16, None);
+        let status = admin.ask("topicStatus", &["-t", &topic]);
+        for queue in 0..8 {
+            let count = sent.iter().filter(|s| s.queue == queue).count();
+            let row = row(&status, &["broker-a", &queue.to_string()]);
+            assert_eq!(row[2..4], ["0".to_owned(), count.to_string()], "{status}");
+        }
+
+        let output = admin
+            .ask("updateTopic", &["-c", "DefaultCluster", "-t", &topic, "-r", "16", "-w", "16"]);
+        assert!(output.contains("success"), "{output}");
+        let dense: String = admin.ask("topicRoute", &["-t", &topic]).split_whitespace().collect();
+        assert!(dense.contains("\"readQueueNums\":16"), "{dense}");
+
+        let output = admin.ask("deleteTopic", &["-c", "DefaultCluster", "-t", &topic]);
+        assert!(output.contains("success"), "{output}");
+        assert!(!admin.ask("topicList", &[]).lines().any(|line| line.trim() == topic));
+    });
+}
+
+#[test]
+fn groups() {
+    with_both("updateSubGroup, consumerProgress, consumerStatus", |admin| {
+        let broker = admin.broker();
+        let (topic, group) = (admin.peer.new_topic("admin-group", 4), unique("admin-group"));
+        let output = admin.ask("updateSubGroup", &["-b", &broker, "-g", &group]);
+        assert!(
+            output.contains(&format!("create subscription group to {broker} success")),
+            "{output}"
+        );
+
+        scenario::produce(&admin.program, admin.peer, &topic, 20, None);
+        scenario::consume_exactly(&admin.program, admin.peer, "consume", (&topic, &group), 20);
+        let behind = scenario::produce(&admin.program, admin.peer, &topic, 12, None);
+        let progress = admin.ask("consumerProgress", &["-g", &group]);
+        let mut diff_sum = 0;
+        for queue in 0..4 {
+            let row = row(&progress, &[&topic, "broker-a", &queue.to_string()]);
+            let number = |index: usize| row[index].parse::<i64>().expect("offsets are numbers");
+            let (broker_offset, consumer_offset) = (number(3), number(4));
+            assert!(consumer_offset > 0, "{progress}");
+            diff_sum += broker_offset - consumer_offset;
+        }
+        assert_eq!(diff_sum, behind.len() as i64, "{progress}");
+    });
+}
