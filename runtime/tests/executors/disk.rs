@@ -1,10 +1,10 @@
 //! The real disk behind the seam: what is written comes back, what is refused is refused with the name of the file.
 
-mod world;
-
 use std::{future::Future, io::ErrorKind, path::PathBuf, time::Duration};
 
 use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Open, Settings, Stop, run};
+
+use crate::world;
 
 /// Runs `story` on an executor with the real disk and an empty directory on a disk (not in memory).
 fn on_disk<F, Fut>(story: F)

@@ -1,7 +1,5 @@
 //! TCP as the broker uses it: many peers, half-closed peers, peers that go, peers that are thrown out.
 
-mod world;
-
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -11,6 +9,8 @@ use std::{
 };
 
 use runtime::{Connection, Executor, Settings, Stop, run};
+
+use crate::world;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

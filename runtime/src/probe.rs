@@ -1,0 +1,275 @@
+//! What this machine allows, found out before anything is promised: io_uring, locked memory, direct I/O, durability.
+//!
+//! [`probe`] runs once at start, before the executors, on an ordinary thread with ordinary system calls. Every failure is
+//! one sentence that names the remedy. It leaves no file behind and takes well under 200 ms on a disk that is alive.
+
+use std::{
+    fs::{File, OpenOptions, remove_file},
+    io::{self, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use glommio::{LocalExecutorBuilder, Placement};
+use rustix::fs::OFlags;
+
+use crate::{
+    disk::BLOCK_BYTES,
+    settings::{MEMLOCK_BYTES_MIN, memlock_bytes},
+};
+
+/// Blocks of the file that the probe writes and measures in.
+const BLOCKS: usize = 64;
+
+/// Durable writes per way that are timed at most.
+const SAMPLES_MAX: usize = 50;
+
+/// Durable writes per way that are timed at least, however slow.
+const SAMPLES_MIN: usize = 3;
+
+/// Time for the samples of one way.
+const SAMPLING_MAX: Duration = Duration::from_millis(60);
+
+/// What the machine offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    /// Memory that may be locked, in bytes; `None` is unlimited.
+    pub memlock_bytes: Option<u64>,
+    /// Median of a direct write of 4 KiB followed by fdatasync, in space that was zeroed before. This is how
+    /// [`crate::DirectFile`] makes data durable; the executor adds 25-30 us.
+    pub sync_latency: Duration,
+    /// Median of the same write to a file opened with O_DSYNC.
+    pub dsync_latency: Duration,
+}
+
+/// What is missing, with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Too little lockable memory.
+    #[error(
+        "only {limit_bytes} bytes of memory may be locked, an io_uring needs {needed_bytes}: raise it with \
+         `ulimit -l`, LimitMEMLOCK= of systemd or --ulimit memlock= of the container"
+    )]
+    Memlock {
+        /// Soft limit found.
+        limit_bytes: u64,
+        /// Least that works.
+        needed_bytes: u64,
+    },
+    /// No io_uring.
+    #[error(
+        "io_uring is not available ({reason}): it needs Linux 5.8 or newer, sysctl kernel.io_uring_disabled=0 (here: \
+         {sysctl}) and a container whose seccomp profile allows it (--security-opt seccomp=unconfined)"
+    )]
+    Uring {
+        /// What the kernel or the library said.
+        reason: String,
+        /// Value of the sysctl, or why it is not known.
+        sysctl: String,
+    },
+    /// The directory cannot be written at all.
+    #[error("cannot write in {}: {source}; create it and give it to the user of this process", dir.display())]
+    Write {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No direct I/O.
+    #[error(
+        "the file system of {} does not take direct I/O ({source}): put the data on ext4 or xfs, not on a network or \
+         overlay file system",
+        dir.display()
+    )]
+    DirectIo {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Bytes came back changed.
+    #[error(
+        "block {block} written to {} came back changed: do not use this disk or file system for data",
+        dir.display()
+    )]
+    Changed {
+        /// The data directory.
+        dir: PathBuf,
+        /// Which block of the test file.
+        block: usize,
+    },
+}
+
+/// Looks whether a broker can run here with its data in `dir`, and how long durability takes. Blocks; not for executors.
+pub fn probe(dir: &Path) -> Result<ProbeReport, ProbeError> {
+    let memlock_bytes = memlock_bytes();
+    if let Some(limit_bytes) = memlock_bytes.filter(|limit| *limit < MEMLOCK_BYTES_MIN) {
+        return Err(ProbeError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+    }
+    uring_works()?;
+    let scratch = Scratch::create(dir)?;
+    scratch.check_blocks()?;
+    let sync_latency = scratch.latency(OFlags::empty())?;
+    let dsync_latency = scratch.latency(OFlags::DSYNC)?;
+    Ok(ProbeReport { memlock_bytes, sync_latency, dsync_latency })
+}
+
+/// Builds the smallest executor there is, without running it.
+fn uring_works() -> Result<(), ProbeError> {
+    let build = || {
+        catch_unwind(AssertUnwindSafe(|| {
+            let builder = LocalExecutorBuilder::new(Placement::Unbound);
+            let made = builder.io_memory(64 * 1024).ring_depth(16).make();
+            made.map(drop).map_err(|error| error.to_string())
+        }))
+        .unwrap_or_else(|_| Err("the library refused this kernel".to_owned()))
+    };
+    // On a thread of its own: the caller's may belong to an executor one day.
+    let outcome = thread::scope(|scope| scope.spawn(build).join());
+    let reason = match outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(_) => "the probing thread failed".to_owned(),
+    };
+    let sysctl = match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+        Ok(value) => value.trim().to_owned(),
+        Err(_) => "not known".to_owned(),
+    };
+    Err(ProbeError::Uring { reason, sysctl })
+}
+
+/// A file of zeros in the data directory, gone when dropped.
+struct Scratch<'a> {
+    dir: &'a Path,
+    path: PathBuf,
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        let _ = remove_file(&self.path);
+    }
+}
+
+impl<'a> Scratch<'a> {
+    fn create(dir: &'a Path) -> Result<Scratch<'a>, ProbeError> {
+        let path = dir.join(format!(".probe-{}", process::id()));
+        let written = (|| {
+            let mut file = File::create(&path)?;
+            file.write_all(&[0; BLOCKS * BLOCK_BYTES])?;
+            file.sync_all()
+        })();
+        // Made first, so that a half-written file is removed, too.
+        let scratch = Scratch { dir, path };
+        written.map_err(|source| ProbeError::Write { dir: dir.to_owned(), source })?;
+        Ok(scratch)
+    }
+
+    fn open(&self, more: OFlags) -> Result<File, ProbeError> {
+        let flags = (OFlags::DIRECT | more).bits().cast_signed();
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path);
+        opened.map_err(|source| self.direct_io(source))
+    }
+
+    fn direct_io(&self, source: io::Error) -> ProbeError {
+        ProbeError::DirectIo { dir: self.dir.to_owned(), source }
+    }
+
+    /// Writes every block with its own pattern, reads it back and compares.
+    fn check_blocks(&self) -> Result<(), ProbeError> {
+        let file = self.open(OFlags::empty())?;
+        let mut block = AlignedBlock::new();
+        for index in 0..BLOCKS {
+            fill(block.bytes(), index);
+            let position = (index * BLOCK_BYTES) as u64;
+            file.write_all_at(block.bytes(), position).map_err(|e| self.direct_io(e))?;
+        }
+        file.sync_data().map_err(|source| self.direct_io(source))?;
+        let mut expected = AlignedBlock::new();
+        for index in 0..BLOCKS {
+            fill(expected.bytes(), index);
+            let position = (index * BLOCK_BYTES) as u64;
+            file.read_exact_at(block.bytes(), position).map_err(|e| self.direct_io(e))?;
+            if block.bytes() != expected.bytes() {
+                return Err(ProbeError::Changed { dir: self.dir.to_owned(), block: index });
+            }
+        }
+        Ok(())
+    }
+
+    /// Median time until one block is durable, by O_DSYNC or by fdatasync.
+    fn latency(&self, way: OFlags) -> Result<Duration, ProbeError> {
+        let file = self.open(way)?;
+        let mut block = AlignedBlock::new();
+        let mut samples = Vec::with_capacity(SAMPLES_MAX);
+        let began = Instant::now();
+        while samples.len() < SAMPLES_MAX
+            && (samples.len() < SAMPLES_MIN || began.elapsed() < SAMPLING_MAX)
+        {
+            let index = samples.len() % BLOCKS;
+            fill(block.bytes(), index + 1);
+            let writing = Instant::now();
+            let written = file.write_all_at(block.bytes(), (index * BLOCK_BYTES) as u64);
+            written.map_err(|source| self.direct_io(source))?;
+            if !way.contains(OFlags::DSYNC) {
+                file.sync_data().map_err(|source| self.direct_io(source))?;
+            }
+            samples.push(writing.elapsed());
+        }
+        samples.sort();
+        Ok(samples.get(samples.len() / 2).copied().unwrap_or_default())
+    }
+}
+
+/// A pattern that differs from block to block and from word to word.
+fn fill(block: &mut [u8], index: usize) {
+    for (word, bytes) in block.chunks_exact_mut(8).enumerate() {
+        let value = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ word as u64;
+        bytes.copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// One block of memory at a multiple of its length, cut from twice as much.
+struct AlignedBlock {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl AlignedBlock {
+    fn new() -> AlignedBlock {
+        let memory = vec![0; 2 * BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
+        assert!(start < BLOCK_BYTES);
+        AlignedBlock { memory, start }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + BLOCK_BYTES]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_passes_and_no_file_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let began = Instant::now();
+        let report = probe(dir.path()).unwrap();
+        println!("{report:?} in {:?}", began.elapsed());
+        assert!(report.sync_latency > Duration::ZERO);
+        assert!(report.dsync_latency > Duration::ZERO);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let text = probe(&missing).unwrap_err().to_string();
+        assert!(text.contains("missing") && text.contains("create it"), "{text}");
+    }
+}

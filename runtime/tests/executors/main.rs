@@ -1,0 +1,9 @@
+//! Tests of real executors on real sockets and files. One program, because each links the whole executor library.
+
+mod disk;
+mod guard;
+mod mesh;
+mod process;
+mod tcp;
+mod workarounds;
+mod world;

@@ -1,0 +1,127 @@
+//! How a process of executors ends: politely on a signal, at once on the second, non-zero when anything fails.
+//!
+//! Each test starts this test program again as a child that plays one role.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use runtime::{EXIT_INTERRUPTED, EXIT_SOFTWARE, Executor, Settings, Stop, run};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world;
+
+const ROLE: &str = "RUNTIME_TEST_ROLE";
+
+/// The child's side. Does nothing when the test program runs as itself.
+#[test]
+fn child() {
+    let Ok(role) = env::var(ROLE) else { return };
+    let stop = Stop::new();
+    stop.on_signals().unwrap();
+    run(Settings::unpinned("child", 2), stop, move |here: Executor<()>| {
+        let role = role.clone();
+        async move {
+            if here.index() == 0 {
+                println!("\nready");
+            }
+            match (role.as_str(), here.index()) {
+                ("stubborn", _) => std::future::pending().await,
+                ("panic", 1) => {
+                    here.spawn(async { panic!("on purpose") });
+                }
+                ("pool panic", 1) => {
+                    let here = here.clone();
+                    here.clone().spawn(async move {
+                        here.blocking(|| panic!("on purpose in the pool")).await;
+                    });
+                }
+                ("error", 1) => return Err("out of paper".to_owned()),
+                _ => {}
+            }
+            here.stop_requested().await;
+            Ok(())
+        }
+    })
+    .unwrap();
+}
+
+fn start(role: &str) -> Child {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "process::child", "--nocapture"])
+        .env(ROLE, role)
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // "panic" may be over before it says that it is ready.
+    lines.find(|line| line.as_ref().is_ok_and(|line| line == "ready"));
+    // Keeps the pipe open for what else it prints.
+    thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn end_of(child: &mut Child, limit: Duration) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if began.elapsed() > limit {
+            child.kill().unwrap();
+            panic!("still running after {limit:?}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_signal_stops_all_executors_within_a_second() {
+    let _alone = world::alone();
+    for asked in [Signal::TERM, Signal::INT] {
+        let mut child = start("obedient");
+        let began = Instant::now();
+        signal(&child, asked);
+        let status = end_of(&mut child, Duration::from_secs(5));
+        assert_eq!(status.code(), Some(0));
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let _alone = world::alone();
+    let mut child = start("stubborn");
+    signal(&child, Signal::TERM);
+    thread::sleep(Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none(), "the first signal is only a wish");
+    signal(&child, Signal::TERM);
+    assert_eq!(end_of(&mut child, Duration::from_secs(2)).code(), Some(EXIT_INTERRUPTED));
+}
+
+#[test]
+fn a_failure_on_one_executor_ends_the_process() {
+    let _alone = world::alone();
+    for (role, words) in [
+        ("panic", "on purpose"),
+        ("pool panic", "on purpose in the pool"),
+        ("error", "out of paper"),
+    ] {
+        let mut child = start(role);
+        let status = end_of(&mut child, Duration::from_secs(5));
+        assert_eq!(status.code(), Some(EXIT_SOFTWARE), "{role}");
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("executor 1 failed") && text.contains(words), "{role}: {text}");
+    }
+}
