@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use client::{Connection, NewTopic};
 use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
 use loadtest::load::frames::{SendFrames, SendShape};
@@ -63,9 +64,12 @@ struct Target {
 
 #[derive(Args)]
 struct Messages {
-    /// Topic; created by the broker on first use where it allows that.
+    /// Topic; created (or widened) with the given number of queues before the run.
     #[arg(long, default_value = "mqbench")]
     topic: String,
+    /// Leave the topic as it is.
+    #[arg(long)]
+    keep_topic: bool,
     /// Queues of the topic, used in turn.
     #[arg(long, default_value_t = 8)]
     queues: u32,
@@ -171,7 +175,7 @@ fn main() -> ExitCode {
 }
 
 fn send(args: &SendArgs) -> Result<String, LoadError> {
-    let mut frames = args.messages.frames()?;
+    let mut frames = args.messages.prepare(args.target.addr)?;
     let plan = Plan {
         addr: args.target.addr,
         connections: args.messages.connections,
@@ -187,7 +191,7 @@ fn send(args: &SendArgs) -> Result<String, LoadError> {
 }
 
 fn fill(args: &FillArgs) -> Result<String, LoadError> {
-    let mut frames = args.shape.frames()?;
+    let mut frames = args.shape.prepare(args.target.addr)?;
     let plan = Plan {
         addr: args.target.addr,
         connections: args.shape.connections,
@@ -258,13 +262,19 @@ impl Target {
 }
 
 impl Messages {
-    fn frames(&self) -> Result<SendFrames, LoadError> {
-        SendFrames::new(&SendShape {
+    /// Encodes the requests and sees to the topic, which otherwise might have fewer queues than we use.
+    fn prepare(&self, addr: SocketAddr) -> Result<SendFrames, LoadError> {
+        let frames = SendFrames::new(&SendShape {
             topic: self.topic.clone(),
             queues: self.queues,
             body_bytes: self.body,
             batch: self.batch,
-        })
+        })?;
+        if !self.keep_topic {
+            let queues = i32::try_from(self.queues).unwrap_or(i32::MAX);
+            Connection::connect(addr)?.create_topic(&NewTopic::new(&self.topic, queues))?;
+        }
+        Ok(frames)
     }
 }
 

@@ -74,6 +74,9 @@ pub enum LoadError {
         /// RocketMQ's response code.
         code: i32,
     },
+    /// The topic could not be created before the run.
+    #[error("cannot create the topic: {0}")]
+    Topic(#[from] client::ClientError),
     /// A file with results of earlier runs that cannot be read.
     #[error("{path}, line {line}: {reason}")]
     Results {

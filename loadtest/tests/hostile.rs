@@ -1,0 +1,496 @@
+//! Goal: bytes of enemies and of careless clients cost nobody else anything. Method: 50 connections misbehave in turn in
+//! every way we could think of for `RINGMQ_HOSTILE_SECONDS` (5 unless told otherwise) while a well-behaved client sends
+//! and pulls and its latency is taken; then floods without reading, consumers that never read, 5,000 idle connections.
+//! After each: process alive, no panic in its log, resident memory bounded.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use client::{ClientError, Connection, Message, NewTopic, PullRequest, PullStatus};
+use fastrand::Rng;
+use loadtest::harness::our_broker::OurBroker;
+use loadtest::load::idle::{self, Idle};
+use loadtest::load::process;
+use loadtest::load::report::Latency;
+use proto::command::{self, ExtValue, Language, RequestHead};
+use proto::frame::HeaderKind;
+
+const ATTACKERS: usize = 50;
+const TOPIC: &str = "calm-waters";
+const QUEUES: i32 = 4;
+const GROWTH_BYTES_MAX: u64 = 64 << 20;
+const IDLE_CONNECTIONS: usize = 5000;
+const IDLE_BYTES_MAX: u64 = 100_000_000;
+/// Generous, because the test machine runs attackers, broker and everything else on few cores.
+const LATENCY_P99_MAX: Duration = Duration::from_millis(1000);
+const LATENCY_MAX: Duration = Duration::from_secs(5);
+
+#[test]
+fn hostile_bytes_cost_nobody_else_anything() {
+    let broker = start(&[("shards", "2")]);
+    behave(broker.broker_addr(), &until_elapsed(Duration::from_secs(1)));
+    let before = process::memory(broker.pid()).unwrap();
+    let seconds = std::env::var("RINGMQ_HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let stop = until_elapsed(Duration::from_secs(seconds.unwrap_or(5)));
+    let addr = broker.broker_addr();
+    let latency = std::thread::scope(|scope| {
+        for seed in 0..ATTACKERS {
+            let stop = &stop;
+            scope.spawn(move || attack(addr, seed as u64, stop));
+        }
+        behave(addr, &stop)
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    check_health(&broker, before.resident_bytes);
+    println!(
+        "hostile: {} well-behaved rounds, p50 {:.0} us, p99 {:.0} us, max {:.0} us",
+        latency.count(),
+        latency.micros_at(0.5),
+        latency.micros_at(0.99),
+        latency.micros_max()
+    );
+    assert!(latency.micros_at(0.99) < LATENCY_P99_MAX.as_micros() as f64);
+    assert!(latency.micros_max() < LATENCY_MAX.as_micros() as f64);
+}
+
+#[test]
+fn five_thousand_idle_connections_cost_less_than_100_mb() {
+    let broker = start(&[("shards", "2")]);
+    let idle = Idle {
+        addr: broker.broker_addr(),
+        connections: IDLE_CONNECTIONS,
+        touch: true,
+        hold: Duration::from_secs(1),
+        broker_pid: broker.pid(),
+    };
+    let report = idle::run(&idle).unwrap();
+    println!("{report}");
+    assert!(report.growth_bytes() < IDLE_BYTES_MAX, "{report}");
+    check_health(&broker, report.before.resident_bytes + IDLE_BYTES_MAX);
+}
+
+#[test]
+fn a_flood_without_reading_is_throttled() {
+    let broker = start(&[("shards", "1")]);
+    let addr = broker.broker_addr();
+    behave(addr, &until_elapsed(Duration::from_millis(300)));
+    let before = process::memory(broker.pid()).unwrap();
+    let body = vec![b'x'; 256];
+    let request = frame_of(310, &send_fields(TOPIC), &body);
+    let stop = until_elapsed(Duration::from_secs(3));
+    let (taken, latency) = std::thread::scope(|scope| {
+        let flood = scope.spawn(|| pour(addr, &request, Duration::from_millis(1500), 1 << 30));
+        (flood.join().unwrap(), behave(addr, &stop))
+    });
+    println!(
+        "flood: {taken} bytes were taken before the broker stopped reading; others' max {:.0} us",
+        latency.micros_max()
+    );
+    assert!(taken < 1 << 30, "a connection that reads no answer was never throttled");
+    // What was taken may be kept: it is stored, and the latest of it stays in the tail cache.
+    check_health(&broker, before.resident_bytes + taken as u64);
+}
+
+#[test]
+fn a_shard_that_is_full_refuses_with_numbers() {
+    let broker = start(&[("shards", "1"), ("shardInflightBytesMax", "1048576")]);
+    let before = process::memory(broker.pid()).unwrap();
+    let mut connection = connect(broker.broker_addr());
+    let body = vec![b'x'; 64 << 10];
+    let message = Message::new(TOPIC, 0, &body);
+    let mut remarks = Vec::new();
+    let mut accepted = 0u64;
+    for _ in 0..40 {
+        let mut tickets = Vec::new();
+        for _ in 0..64 {
+            tickets.push(connection.start_send(&message).unwrap());
+        }
+        for ticket in tickets {
+            match connection.finish_send(ticket) {
+                Ok(_) => accepted += 1,
+                Err(ClientError::Refused { code: 2, remark }) => remarks.push(remark),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    println!("overload: {accepted} accepted, {} refused", remarks.len());
+    assert!(accepted > 0, "a full shard still makes progress");
+    // A broker may throttle the connection instead of refusing; what it refuses, it must explain.
+    for remark in &remarks {
+        for part in ["shard=", "reason=", "inflight=", "limit="] {
+            assert!(remark.contains(part), "`{part}` is missing in: {remark}");
+        }
+    }
+    check_health(&broker, before.resident_bytes + accepted * body.len() as u64);
+}
+
+#[test]
+fn consumers_that_never_read_hold_no_memory() {
+    const STUCK: usize = 20;
+    let broker = start(&[("shards", "2")]);
+    let addr = broker.broker_addr();
+    let mut connection = connect(addr);
+    let body = vec![b'y'; 4 << 10];
+    for round in 0..64 {
+        let messages: Vec<Message<'_>> =
+            (0..64).map(|_| Message::new(TOPIC, round % QUEUES, &body)).collect();
+        connection.send_batch(&messages).unwrap();
+    }
+    let before = process::memory(broker.pid()).unwrap();
+    let pulls: Vec<u8> =
+        (0..QUEUES).flat_map(|queue| frame_of(11, &pull_fields(TOPIC, queue), &[])).collect();
+    let stop = until_elapsed(Duration::from_secs(3));
+    let latency = std::thread::scope(|scope| {
+        for _ in 0..STUCK {
+            scope.spawn(|| pour(addr, &pulls, Duration::from_millis(2500), 2 << 20));
+        }
+        behave(addr, &stop)
+    });
+    println!(
+        "stuck consumers: others' p99 {:.0} us, max {:.0} us",
+        latency.micros_at(0.99),
+        latency.micros_max()
+    );
+    assert!(latency.micros_max() < LATENCY_MAX.as_micros() as f64);
+    check_health(&broker, before.resident_bytes);
+}
+
+/// The broker and the topic of the well-behaved client. The limit of open files is inherited by the broker.
+fn start(keys: &[(&str, &str)]) -> OurBroker {
+    process::raise_open_files().unwrap();
+    let broker = OurBroker::standalone(keys);
+    connect(broker.broker_addr()).create_topic(&NewTopic::new(TOPIC, QUEUES)).unwrap();
+    broker
+}
+
+fn connect(addr: SocketAddr) -> Connection {
+    Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
+}
+
+/// A flag that a thread raises after a while; good for scopes of several threads.
+fn until_elapsed(duration: Duration) -> impl Fn() -> bool + Sync {
+    let end = Instant::now() + duration;
+    let over = AtomicBool::new(false);
+    move || {
+        if Instant::now() >= end {
+            over.store(true, Ordering::Relaxed);
+        }
+        over.load(Ordering::Relaxed)
+    }
+}
+
+/// Alive, answering, without a panic, and not grown beyond `bytes` plus the allowance.
+fn check_health(broker: &OurBroker, bytes: u64) {
+    let log = broker.log();
+    assert!(!log.contains("panicked"), "{log}");
+    connect(broker.broker_addr()).max_offset(TOPIC, 0).unwrap();
+    let now = process::memory(broker.pid()).unwrap().resident_bytes;
+    println!("resident: {} KiB, at the start {} KiB", now >> 10, bytes >> 10);
+    assert!(now < bytes.saturating_add(GROWTH_BYTES_MAX), "grew from {bytes} to {now} bytes");
+}
+
+/// Sends a message and pulls it back, again and again; asserts that it is the same one. Latency is of the pair.
+fn behave(addr: SocketAddr, stop: &dyn Fn() -> bool) -> Latency {
+    let mut connection = connect(addr);
+    let mut latency = Latency::new();
+    let mut number = 0u64;
+    while !stop() || number < 10 {
+        let queue = (number % QUEUES as u64) as i32;
+        let body = format!("calm {number} {}", "~".repeat((number % 300) as usize));
+        let started = Instant::now();
+        let sent = loop {
+            match connection.send(&Message::new(TOPIC, queue, body.as_bytes())) {
+                Ok(sent) => break sent,
+                // Refused for overload: a client waits and tries again, and its clock runs.
+                Err(ClientError::Refused { code: 2, .. }) => {
+                    std::thread::sleep(Duration::from_millis(1))
+                }
+                Err(error) => panic!("message {number}: {error}"),
+            }
+        };
+        let pull = PullRequest::new("calm-group", TOPIC, queue, sent.queue_offset);
+        let pulled = connection.pull(&pull).unwrap();
+        latency.record(started.elapsed().as_nanos() as u64);
+        assert_eq!(
+            pulled.status,
+            PullStatus::Found,
+            "message {number} was acknowledged and cannot be read"
+        );
+        let first = pulled.messages.first().expect("FOUND has a message");
+        assert_eq!(
+            (first.queue_offset, first.body.as_slice()),
+            (sent.queue_offset, body.as_bytes())
+        );
+        number += 1;
+    }
+    assert_eq!(connection.strays(), 0);
+    latency
+}
+
+/// One misbehaving connection after the other.
+fn attack(addr: SocketAddr, seed: u64, stop: &dyn Fn() -> bool) {
+    let mut random = Rng::with_seed(seed);
+    let codes: Vec<i32> =
+        (0..250_000).filter(|&code| proto::code::request::name(code).is_some()).collect();
+    while !stop() {
+        let Ok(stream) = TcpStream::connect(addr) else { continue };
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_write_timeout(Some(Duration::from_millis(300)));
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
+        // Every error here is the broker's good right: it hangs up on us.
+        let _ = match random.u32(0..7) {
+            0 => random_bytes(stream, &mut random),
+            1 => lying_lengths(stream, &mut random),
+            2 => drip(stream, &mut random, stop),
+            3 => half_close(stream, &mut random, &codes),
+            4 => never_read(stream, &mut random, &codes),
+            _ => mutated_frames(stream, &mut random, &codes),
+        };
+    }
+}
+
+fn random_bytes(mut stream: TcpStream, random: &mut Rng) -> std::io::Result<()> {
+    let bytes: Vec<u8> = (0..random.usize(1..20_000)).map(|_| random.u8(..)).collect();
+    stream.write_all(&bytes)?;
+    drain(&mut stream)
+}
+
+/// Frames whose length words promise more, less or nonsense.
+fn lying_lengths(mut stream: TcpStream, random: &mut Rng) -> std::io::Result<()> {
+    const LENGTHS: [u32; 12] = [
+        0,
+        1,
+        3,
+        4,
+        5,
+        1 << 24,
+        (1 << 24) + 1,
+        0x7fff_ffff,
+        0x8000_0000,
+        u32::MAX - 4,
+        u32::MAX - 3,
+        u32::MAX,
+    ];
+    let length = LENGTHS[random.usize(..LENGTHS.len())];
+    let header_word =
+        if random.bool() { random.u32(..) } else { LENGTHS[random.usize(..LENGTHS.len())] };
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(&header_word.to_be_bytes())?;
+    let some: Vec<u8> = (0..random.usize(0..100_000)).map(|_| random.u8(..)).collect();
+    stream.write_all(&some)?;
+    drain(&mut stream)
+}
+
+/// A valid frame, byte by byte; often we leave in the middle.
+fn drip(mut stream: TcpStream, random: &mut Rng, stop: &dyn Fn() -> bool) -> std::io::Result<()> {
+    let request = frame_of(31, &[("topic", TOPIC.into()), ("queueId", 0.into())], &[]);
+    let pause = Duration::from_millis(random.u64(1..20));
+    for byte in request {
+        if stop() || random.u32(0..300) == 0 {
+            return Ok(());
+        }
+        stream.write_all(&[byte])?;
+        std::thread::sleep(pause);
+    }
+    drain(&mut stream)
+}
+
+/// Requests, then no more from our side; the answers may still come.
+fn half_close(mut stream: TcpStream, random: &mut Rng, codes: &[i32]) -> std::io::Result<()> {
+    for _ in 0..random.usize(1..50) {
+        stream.write_all(&any_request(random, codes))?;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    if random.bool() { drain(&mut stream) } else { Ok(()) }
+}
+
+/// Requests with large answers, none of which we read.
+fn never_read(mut stream: TcpStream, random: &mut Rng, codes: &[i32]) -> std::io::Result<()> {
+    let request = if random.bool() { frame_of(21, &[], &[]) } else { any_request(random, codes) };
+    for _ in 0..2000 {
+        stream.write_all(&request)?;
+    }
+    std::thread::sleep(Duration::from_millis(random.u64(0..500)));
+    Ok(())
+}
+
+/// Valid requests of any code with a few bytes changed.
+fn mutated_frames(mut stream: TcpStream, random: &mut Rng, codes: &[i32]) -> std::io::Result<()> {
+    for _ in 0..random.usize(1..100) {
+        let mut request = any_request(random, codes);
+        for _ in 0..random.usize(0..6) {
+            // The length word stays mostly right, so that the broker looks behind it.
+            let from = if random.u32(0..10) == 0 { 0 } else { 4 };
+            let at = random.usize(from..request.len());
+            request[at] =
+                if random.bool() { random.u8(..) } else { request[at] ^ (1 << random.u32(0..8)) };
+        }
+        stream.write_all(&request)?;
+    }
+    drain(&mut stream)
+}
+
+/// A request of any known code with fields that many handlers look at, some of them absurd.
+fn any_request(random: &mut Rng, codes: &[i32]) -> Vec<u8> {
+    const NUMBERS: [&str; 9] = [
+        "0",
+        "1",
+        "-1",
+        "7",
+        "2147483647",
+        "-2147483648",
+        "9223372036854775807",
+        "99999999999999999999",
+        "x",
+    ];
+    const NAMES: [&str; 8] = [
+        "hostile",
+        "",
+        "%RETRY%hostile",
+        "TBW102",
+        "a b",
+        "\u{1}\u{2}",
+        "\u{1F41A}",
+        "SCHEDULE_TOPIC_XXXX",
+    ];
+    const FIELDS: [&str; 30] = [
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "g",
+        "h",
+        "i",
+        "j",
+        "k",
+        "l",
+        "m",
+        "n",
+        "topic",
+        "consumerGroup",
+        "producerGroup",
+        "group",
+        "queueId",
+        "queueOffset",
+        "maxMsgNums",
+        "sysFlag",
+        "commitOffset",
+        "suspendTimeoutMillis",
+        "subscription",
+        "offset",
+        "timestamp",
+        "clientID",
+        "properties",
+        "bornTimestamp",
+    ];
+    let code = codes[random.usize(..codes.len())];
+    let mut ext: Vec<(&str, ExtValue<'_>)> = Vec::new();
+    for field in FIELDS {
+        // The default topic never fits, so that no topics are created by the thousand.
+        let names =
+            field == "b" || field == "topic" || field.ends_with("roup") || field == "clientID";
+        let value = if field == "c" {
+            "none"
+        } else if names {
+            NAMES[random.usize(..NAMES.len())]
+        } else {
+            NUMBERS[random.usize(..NUMBERS.len())]
+        };
+        if random.u32(0..8) > 0 {
+            ext.push((field, value.into()));
+        }
+    }
+    let body: Vec<u8> = match random.u32(0..4) {
+        0 => Vec::new(),
+        1 => (0..random.usize(0..3000)).map(|_| random.u8(..)).collect(),
+        2 => b"{\"clientID\":\"x\",\"consumerDataSet\":[{\"groupName\":\"hostile\",\"subscriptionDataSet\":[{}]}]}".to_vec(),
+        _ => [b"[".repeat(random.usize(1..5000)), b"{\"a\":".repeat(random.usize(0..3000))].concat(),
+    };
+    let kind = if random.bool() { HeaderKind::Json } else { HeaderKind::Rocketmq };
+    encode(kind, code, random.u32(0..10) == 0, &ext, &body)
+}
+
+/// Writes `request` until nothing is taken for `patience`, or `bytes_max` were; reads nothing. Returns bytes taken.
+fn pour(addr: SocketAddr, request: &[u8], patience: Duration, bytes_max: usize) -> usize {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_write_timeout(Some(patience)).unwrap();
+    let many = request.repeat((64 << 10) / request.len() + 1);
+    let mut taken = 0;
+    while taken < bytes_max {
+        match stream.write(&many[taken % request.len()..]) {
+            Ok(bytes) => taken += bytes,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            // Hanging up on us is an answer too.
+            Err(_) => break,
+        }
+    }
+    std::thread::sleep(patience.min(Duration::from_millis(500)));
+    taken
+}
+
+fn drain(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut chunk = [0; 16 << 10];
+    while stream.read(&mut chunk)? > 0 {}
+    Ok(())
+}
+
+fn frame_of(code: i32, ext: &[(&str, ExtValue<'_>)], body: &[u8]) -> Vec<u8> {
+    encode(HeaderKind::Json, code, false, ext, body)
+}
+
+fn encode(
+    kind: HeaderKind,
+    code: i32,
+    oneway: bool,
+    ext: &[(&str, ExtValue<'_>)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let head = RequestHead {
+        code,
+        language: Language::Java,
+        version: 409,
+        opaque: 7,
+        oneway,
+        remark: None,
+        ext,
+    };
+    command::write_request(&mut out, kind, &head, body);
+    out
+}
+
+fn send_fields(topic: &str) -> [(&'static str, ExtValue<'_>); 11] {
+    [
+        ("a", "flood".into()),
+        ("b", topic.into()),
+        ("c", "TBW102".into()),
+        ("d", QUEUES.into()),
+        ("e", 0.into()),
+        ("f", 0.into()),
+        ("g", 1_700_000_000_000i64.into()),
+        ("h", 0.into()),
+        ("i", "WAIT\u{1}true".into()),
+        ("k", false.into()),
+        ("m", false.into()),
+    ]
+}
+
+fn pull_fields(topic: &str, queue: i32) -> [(&'static str, ExtValue<'_>); 11] {
+    [
+        ("consumerGroup", "stuck".into()),
+        ("topic", topic.into()),
+        ("queueId", queue.into()),
+        ("queueOffset", 0.into()),
+        ("maxMsgNums", 32.into()),
+        ("sysFlag", 4.into()),
+        ("commitOffset", 0.into()),
+        ("suspendTimeoutMillis", 0.into()),
+        ("subscription", "*".into()),
+        ("expressionType", "TAG".into()),
+        ("subVersion", 0.into()),
+    ]
+}

@@ -1,0 +1,307 @@
+//! Goal: what was acknowledged survives `kill -9` at any moment, at its offset, with its bytes.
+//! Method: writers keep many sends in flight and note each acknowledgement; the broker is killed after 50 to 400 ms
+//! and started again; then every queue is read from offset 0 and compared with the notes. 20 times, half of them with
+//! one shard, half with two; `RINGMQ_KILL9_ROUNDS` sets another number.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use client::{ClientError, Connection, Message, NewTopic, PullRequest, PullStatus};
+use loadtest::harness::our_broker::OurBroker;
+
+const TOPICS: [&str; 2] = ["kill9-a", "kill9-b"];
+const QUEUES: i32 = 4;
+const WRITERS: usize = 4;
+const WINDOW: usize = 32;
+const GROUP: &str = "kill9-readers";
+/// A committed offset is written at least once a second; so much younger ones may be lost.
+const OFFSET_AGE_MS: i64 = 1000;
+
+/// A queue of a topic.
+type Queue = (&'static str, i32);
+
+/// An acknowledged message.
+struct Acked {
+    queue: Queue,
+    queue_offset: i64,
+    message_id: String,
+    body: Vec<u8>,
+}
+
+/// What all rounds on one data directory know.
+#[derive(Default)]
+struct Notes {
+    /// By unique id.
+    acked: HashMap<String, Acked>,
+    /// Offsets that the broker confirmed for the group, with the time of the confirmation, per queue in order.
+    committed: HashMap<Queue, Vec<(i64, i64)>>,
+}
+
+/// What reading everything back found.
+#[derive(Default, Debug)]
+struct Findings {
+    stored: u64,
+    lost: u64,
+    unacked_kept: u64,
+    unacked_doubled: u64,
+}
+
+#[test]
+fn one_shard_loses_nothing_acknowledged() {
+    play("1", rounds());
+}
+
+#[test]
+fn two_shards_lose_nothing_acknowledged() {
+    play("2", rounds());
+}
+
+fn rounds() -> u32 {
+    let all = std::env::var("RINGMQ_KILL9_ROUNDS").ok().and_then(|text| text.parse().ok());
+    all.unwrap_or(20u32).div_ceil(2)
+}
+
+fn play(shards: &str, rounds: u32) {
+    let mut broker = OurBroker::standalone(&[("shards", shards)]);
+    let mut notes = Notes::default();
+    create_topics(broker.broker_addr());
+    let mut last = Findings::default();
+    for round in 0..rounds {
+        let killed_at_ms = write_until_killed(&mut broker, &mut notes, round);
+        broker.restart();
+        let log = broker.log();
+        assert!(
+            tells_scan_and_cut(&log),
+            "round {round}: the boot log does not tell what was scanned and cut:\n{log}"
+        );
+        last = read_back(broker.broker_addr(), &notes, round);
+        assert_eq!(last.lost, 0, "round {round}, {shards} shard(s): {last:?}\n{log}");
+        check_offsets(broker.broker_addr(), &mut notes, killed_at_ms, round);
+    }
+    println!(
+        "kill9: shards={shards} rounds={rounds} acked={} lost={} dup={} (of unacknowledged ids) kept without acknowledgement={}",
+        notes.acked.len(),
+        last.lost,
+        last.unacked_doubled,
+        last.unacked_kept
+    );
+    assert!(
+        notes.acked.len() as u32 > 100 * rounds,
+        "too little load to mean anything: {}",
+        notes.acked.len()
+    );
+}
+
+fn create_topics(addr: SocketAddr) {
+    let mut connection = connect(addr);
+    for topic in TOPICS {
+        connection.create_topic(&NewTopic::new(topic, QUEUES)).unwrap();
+    }
+}
+
+fn connect(addr: SocketAddr) -> Connection {
+    Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
+}
+
+/// Runs the writers, kills the broker under them, and files what they saw. Returns when it was killed.
+fn write_until_killed(broker: &mut OurBroker, notes: &mut Notes, round: u32) -> i64 {
+    let addr = broker.broker_addr();
+    let dead = AtomicBool::new(false);
+    let pause = Duration::from_millis(fastrand::u64(50..=400));
+    let (killed_at_ms, seen) = std::thread::scope(|scope| {
+        let dead = &dead;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| scope.spawn(move || write(addr, round, writer, dead)))
+            .collect();
+        let committer = scope.spawn(move || commit(addr, dead));
+        std::thread::sleep(pause);
+        let killed_at_ms = client::send::now_ms();
+        broker.kill9();
+        dead.store(true, Ordering::Relaxed);
+        let acked: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        (killed_at_ms, (acked, committer.join().unwrap()))
+    });
+    let (acked, committed) = seen;
+    for (id, message) in acked {
+        assert!(
+            notes.acked.insert(id, message).is_none(),
+            "a unique id was used twice by this test"
+        );
+    }
+    for (queue, at_ms, offset) in committed {
+        notes.committed.entry(queue).or_default().push((at_ms, offset));
+    }
+    killed_at_ms
+}
+
+/// Sends over all queues with a full window until the connection breaks; returns what was acknowledged.
+fn write(addr: SocketAddr, round: u32, writer: usize, dead: &AtomicBool) -> Vec<(String, Acked)> {
+    let mut connection = connect(addr);
+    let mut acked = Vec::new();
+    let mut out: HashMap<client::Ticket, (String, Queue, Vec<u8>)> = HashMap::new();
+    let mut number = 0u32;
+    loop {
+        while out.len() < WINDOW {
+            let id = format!("{round:04}-{writer:02}-{number:08}");
+            let queue = queue_of(number as usize + writer);
+            let body = body_of(&id);
+            let properties = [("UNIQ_KEY", id.as_str()), ("WAIT", "true"), ("TAGS", "TagA")];
+            let message = Message::new(queue.0, queue.1, &body).with_properties(&properties);
+            number += 1;
+            match connection.start_send(&message) {
+                Ok(ticket) => out.insert(ticket, (id, queue, body)),
+                Err(_) => return acked,
+            };
+        }
+        let answer = match connection.finish_any() {
+            Ok((ticket, answer)) => {
+                out.remove(&ticket).map(|sent| (sent, client::send::sent(answer)))
+            }
+            Err(ClientError::Closed | ClientError::Io(_)) => return acked,
+            Err(error) if dead.load(Ordering::Relaxed) => {
+                // A reply cut in two by the kill shows as a closed connection; anything else is the broker's fault.
+                panic!("writer {writer} of round {round}: {error}");
+            }
+            Err(error) => panic!("writer {writer} of round {round}, broker alive: {error}"),
+        };
+        let ((id, queue, body), outcome) = answer.expect("an answer to a request of this writer");
+        match outcome {
+            Ok(sent) => {
+                assert_eq!(sent.queue_id, queue.1);
+                let (queue_offset, message_id) = (sent.queue_offset, sent.message_id);
+                acked.push((id, Acked { queue, queue_offset, message_id, body }));
+            }
+            // A refusal under load is allowed; it promises nothing.
+            Err(ClientError::Refused { code: 2, .. }) => {}
+            Err(error) => panic!("writer {writer} of round {round}: {error}"),
+        }
+    }
+}
+
+/// Commits ever larger offsets for one group; returns (queue, when confirmed, offset).
+fn commit(addr: SocketAddr, dead: &AtomicBool) -> Vec<(Queue, i64, i64)> {
+    let mut connection = connect(addr);
+    let mut confirmed = Vec::new();
+    let mut step = 0usize;
+    while !dead.load(Ordering::Relaxed) {
+        let queue = queue_of(step);
+        step += 1;
+        let Ok(offset) = connection.max_offset(queue.0, queue.1) else { return confirmed };
+        if connection.commit_offset(GROUP, queue.0, queue.1, offset).is_err() {
+            return confirmed;
+        }
+        confirmed.push((queue, client::send::now_ms(), offset));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    confirmed
+}
+
+fn queue_of(index: usize) -> Queue {
+    let queue = (index / TOPICS.len()) as i32 % QUEUES;
+    (TOPICS[index % TOPICS.len()], queue)
+}
+
+/// A body that its id determines, 20 to 2000 bytes.
+fn body_of(id: &str) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(proto::record::string_hash(id) as u64);
+    let bytes =
+        if random.u32(0..20) == 0 { random.usize(1000..2000) } else { random.usize(20..200) };
+    id.bytes().cycle().take(bytes).collect()
+}
+
+/// Reads every queue from its beginning and compares with the notes. Density, placement, bytes and CRC are asserted
+/// on the way; what is missing is counted.
+fn read_back(addr: SocketAddr, notes: &Notes, round: u32) -> Findings {
+    let mut connection = connect(addr);
+    let mut findings = Findings::default();
+    let mut found_acked: HashSet<&str> = HashSet::new();
+    let mut unacked: HashMap<String, u32> = HashMap::new();
+    for index in 0..TOPICS.len() * QUEUES as usize {
+        let queue = queue_of(index);
+        let mut offset = 0;
+        loop {
+            let request = PullRequest::new("kill9-check", queue.0, queue.1, offset);
+            let pulled = connection
+                .pull(&request)
+                .unwrap_or_else(|e| panic!("round {round}, {queue:?} at {offset}: {e}"));
+            if pulled.status != PullStatus::Found {
+                assert_eq!(
+                    offset, pulled.max_offset,
+                    "round {round}, {queue:?}: reading stopped before the end"
+                );
+                break;
+            }
+            for message in &pulled.messages {
+                assert_eq!(
+                    message.queue_offset, offset,
+                    "round {round}, {queue:?}: queue offsets are not dense"
+                );
+                assert_eq!((message.topic.as_str(), message.queue_id), queue);
+                offset += 1;
+                findings.stored += 1;
+                let id =
+                    message.property("UNIQ_KEY").expect("every message of this test has an id");
+                assert_eq!(
+                    message.body,
+                    body_of(id),
+                    "round {round}: torn or foreign bytes in {id}"
+                );
+                match notes.acked.get_key_value(id) {
+                    Some((id, acked)) => {
+                        assert_eq!(acked.queue, queue, "{id}");
+                        assert_eq!(
+                            acked.queue_offset, message.queue_offset,
+                            "round {round}: {id} is not where it was acknowledged, or twice"
+                        );
+                        assert_eq!(acked.message_id, message.message_id(), "round {round}: {id}");
+                        assert_eq!(acked.body, message.body);
+                        found_acked.insert(id);
+                    }
+                    None => *unacked.entry(id.to_string()).or_default() += 1,
+                }
+            }
+            assert_eq!(pulled.next_offset, offset);
+        }
+    }
+    findings.lost = (notes.acked.len() - found_acked.len()) as u64;
+    findings.unacked_kept = unacked.len() as u64;
+    findings.unacked_doubled = unacked.values().filter(|&&times| times > 1).count() as u64;
+    findings
+}
+
+/// The group's offsets are at most a second older than the kill, and never ahead of what was confirmed.
+fn check_offsets(addr: SocketAddr, notes: &mut Notes, killed_at_ms: i64, round: u32) {
+    let mut connection = connect(addr);
+    for (queue, confirmed) in &mut notes.committed {
+        let kept = match connection.consumer_offset(GROUP, queue.0, queue.1) {
+            Ok(offset) => offset,
+            // The group has no offset here: only right if its first commit is younger than a second.
+            Err(ClientError::Refused { code: 22, .. }) => 0,
+            Err(error) => panic!("round {round}, {queue:?}: {error}"),
+        };
+        let must = confirmed.iter().filter(|(at, _)| *at < killed_at_ms - OFFSET_AGE_MS - 200);
+        let must = must.map(|(_, offset)| *offset).max().unwrap_or(0);
+        let may = confirmed.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
+        assert!(
+            kept >= must,
+            "round {round}, {queue:?}: offset {kept} is more than a second back, {must} was confirmed"
+        );
+        // The commit in flight at the kill may have been stored without being confirmed to us.
+        let end = connection.max_offset(queue.0, queue.1).unwrap();
+        assert!(
+            kept <= may.max(end),
+            "round {round}, {queue:?}: offset {kept} was never committed (newest {may}, end {end})"
+        );
+        // From here on what was read back counts: it is durable now.
+        confirmed.clear();
+        confirmed.push((0, kept));
+    }
+}
+
+/// The boot log says how many bytes were scanned and what was cut.
+fn tells_scan_and_cut(log: &str) -> bool {
+    let lower = log.to_lowercase();
+    lower.contains("scanned") && lower.contains("cut")
+}
