@@ -42,7 +42,7 @@ impl BrokerConfig {
             let expected = "one directory: the logs of all shards live in one place".to_owned();
             problem("storePathCommitLog", self.store_path_commit_log.clone(), expected);
         }
-        if self.mapped_file_size_commit_log % BLOCK_BYTES != 0 {
+        if !self.mapped_file_size_commit_log.is_multiple_of(BLOCK_BYTES) {
             let expected = format!("a multiple of {BLOCK_BYTES}, because of direct I/O");
             problem(
                 "mappedFileSizeCommitLog",
