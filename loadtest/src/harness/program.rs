@@ -19,9 +19,9 @@ use super::wait_until;
 use crate::java_peer::{OPEN_FLAGS, clients_required};
 
 /// How long a program that ends by itself may run.
-const RUN_WAIT_MAX: Duration = Duration::from_secs(120);
+const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
 /// How long a consumer may take to start, a JVM on a busy machine included.
-const READY_WAIT_MAX: Duration = Duration::from_secs(60);
+const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a consumer may take to shut down cleanly.
 const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
 /// `consume` ends by itself after this many seconds, should its test forget it.
@@ -173,7 +173,7 @@ impl Library {
                 "-Xmx192m".to_owned(),
                 // Programs of seconds: starting fast is all that counts.
                 "-XX:TieredStopAtLevel=1".to_owned(),
-                "-Xshare:auto".to_owned(),
+                "-XX:+UseSerialGC".to_owned(),
                 format!("-Duser.home={}", home.display()),
                 "-cp".to_owned(),
                 format!("{}:{}/*", path("classes"), path("lib")),
