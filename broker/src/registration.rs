@@ -1,0 +1,411 @@
+//! The broker's side of a name server: what to send to which one, and when.
+//!
+//! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over sockets,
+//! one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then every period;
+//! on a change of topics at once and one-way, as Java does, but not more often than every [`CHANGE_GAP_MS`]; after a lost
+//! connection as soon as the name server is back (Java waits for the next period). Without `forceRegister` a period asks
+//! for the data version first. At the end the broker unregisters wherever it is connected.
+//! Each name server is a world of its own: a slow or dead one never delays the others.
+
+use std::collections::BTreeMap;
+
+use proto::body::DataVersion;
+use runtime::Millis;
+
+mod peer;
+#[cfg(test)]
+mod tests;
+
+pub use peer::{Registrar, Source, start};
+
+/// Bounds of the period. Source: 4.9.8 `BrokerController.start`.
+const PERIOD_MS: std::ops::RangeInclusive<Millis> = 10_000..=60_000;
+/// From the first registration to the second.
+const SECOND_AFTER_MS: Millis = 10_000;
+/// Least time between two registrations because of changes: a thousand new topics are a few registrations.
+pub const CHANGE_GAP_MS: Millis = 100;
+/// Pause after the first failure to connect; doubles up to [`RECONNECT_PAUSE_MS_MAX`].
+const RECONNECT_PAUSE_MS_MIN: Millis = 1_000;
+/// Longest pause between two attempts to connect.
+const RECONNECT_PAUSE_MS_MAX: Millis = 10_000;
+/// How long a name server may take to answer the farewell.
+const UNREGISTER_WAIT_MS_MAX: Millis = 1_500;
+
+/// Who registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Cluster of the broker.
+    pub cluster_name: String,
+    /// Name that master and slaves share.
+    pub broker_name: String,
+    /// 0 for the master.
+    pub broker_id: i64,
+    /// `host:port` that clients connect to.
+    pub broker_addr: String,
+    /// `host:port` for replication.
+    pub ha_server_addr: String,
+}
+
+/// How it registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `registerNameServerPeriod`, ms; clamped to 10 to 60 s.
+    pub period_ms: Millis,
+    /// `registerBrokerTimeoutMills`: how long an answer may take before the connection is given up.
+    pub timeout_ms: Millis,
+    /// `forceRegister`: register each period without asking for the data version first.
+    pub force: bool,
+    /// `compressedRegister`: deflate the body.
+    pub compressed: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { period_ms: 30_000, timeout_ms: 6_000, force: true, compressed: false }
+    }
+}
+
+/// What the name servers told, merged: the first one (in configured order) that says something counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Address of the master; only slaves are told.
+    pub master_addr: Option<String>,
+    /// Address from which the master replicates; only slaves are told.
+    pub ha_server_addr: Option<String>,
+    /// Topic to order configuration (`broker-a:4;broker-b:4`). `None` until a name server has such a table.
+    pub order_topics: Option<BTreeMap<String, String>>,
+}
+
+/// What the task of one name server has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing now; ask again after an event or a tick.
+    Wait,
+    /// Connect, then report [`Registration::connected`] or [`Registration::lost`].
+    Connect,
+    /// Send this.
+    Send(Send),
+    /// The end: nothing will ever be sent again.
+    Done,
+}
+
+/// A request to a name server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Which request.
+    pub what: Question,
+    /// Correlates the answer.
+    pub opaque: i32,
+    /// No answer is wanted.
+    pub oneway: bool,
+}
+
+/// The requests that a broker sends to name servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `REGISTER_BROKER` (103) with all topics of the version given to [`Registration::next`].
+    Register,
+    /// `QUERY_DATA_VERSION` (322).
+    Version,
+    /// `UNREGISTER_BROKER` (104).
+    Unregister,
+}
+
+/// What a name server answered. Which question it belongs to is known by its opaque only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Code 0.
+    Accepted {
+        /// To a question for the version: the name server has another one, or does not know the broker.
+        changed: bool,
+        /// To a registration.
+        learned: Learned,
+    },
+    /// Any other code.
+    Refused {
+        /// Response code.
+        code: i32,
+        /// Its remark.
+        remark: String,
+    },
+}
+
+/// Something that an operator should read, once per change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The first registration, or the first after a failure, was accepted.
+    Registered,
+    /// The name server can not be reached or refuses; `why` is for people. Told once until it works again.
+    Failing {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// All name servers of one broker.
+#[derive(Debug)]
+pub struct Registration {
+    options: Options,
+    peers: Vec<Peer>,
+    stopping: bool,
+}
+
+/// One name server.
+#[derive(Debug)]
+struct Peer {
+    addr: String,
+    state: State,
+    /// Next periodic registration.
+    due: Millis,
+    /// How many periodic registrations were answered; the second follows the first sooner.
+    rounds: u64,
+    /// Version that this name server was last sent over the present connection.
+    sent: Option<DataVersion>,
+    /// When it was sent.
+    sent_at: Millis,
+    /// The period's question was answered with "changed".
+    must_register: bool,
+    failures: u32,
+    next_opaque: i32,
+    learned: Learned,
+    /// What the log says about it at present.
+    told: Told,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Not connected; may try from then on.
+    Apart { retry_at: Millis },
+    /// [`Action::Connect`] was given out.
+    Connecting,
+    /// Connected, nothing is under way.
+    Together,
+    /// A request was sent.
+    Waiting { what: Question, opaque: i32, until: Millis },
+    /// Unregistered, or never was.
+    Gone,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Registered,
+    Failing,
+}
+
+impl Registration {
+    /// Nothing sent yet; everything is due at `now`.
+    pub fn new(options: Options, servers: &[String], now: Millis) -> Registration {
+        let peer = |addr: &String| Peer {
+            addr: addr.clone(),
+            state: State::Apart { retry_at: now },
+            due: now,
+            rounds: 0,
+            sent: None,
+            sent_at: Millis::MIN,
+            must_register: true,
+            failures: 0,
+            next_opaque: 0,
+            learned: Learned::default(),
+            told: Told::Nothing,
+        };
+        let period_ms = options.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end());
+        let options = Options { period_ms, ..options };
+        Registration { options, peers: servers.iter().map(peer).collect(), stopping: false }
+    }
+
+    /// Number of name servers; they are addressed by index below.
+    pub fn count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// `host:port` of one name server, as configured.
+    pub fn addr(&self, index: usize) -> &str {
+        &self.peers[index].addr
+    }
+
+    /// What to do for one name server. Given out once: what it says has happened as far as this machine is concerned.
+    /// `version` is that of the topics now.
+    pub fn next(&mut self, index: usize, version: DataVersion, now: Millis) -> Action {
+        let (options, stopping) = (self.options, self.stopping);
+        let peer = &mut self.peers[index];
+        match peer.state {
+            State::Gone => Action::Done,
+            State::Connecting | State::Waiting { .. } => Action::Wait,
+            State::Apart { .. } if stopping => {
+                peer.state = State::Gone;
+                Action::Done
+            }
+            State::Apart { retry_at } => {
+                if now < retry_at {
+                    return Action::Wait;
+                }
+                peer.state = State::Connecting;
+                Action::Connect
+            }
+            State::Together if stopping => {
+                peer.ask(Question::Unregister, now + UNREGISTER_WAIT_MS_MAX.min(options.timeout_ms))
+            }
+            State::Together if now >= peer.due => {
+                let register = options.force || peer.must_register || peer.sent.is_none();
+                if register {
+                    peer.mark_sent(version, now);
+                }
+                let what = if register { Question::Register } else { Question::Version };
+                peer.ask(what, now + options.timeout_ms)
+            }
+            State::Together
+                if peer.sent != Some(version) && now >= peer.sent_at + CHANGE_GAP_MS =>
+            {
+                peer.mark_sent(version, now);
+                Action::Send(Send { what: Question::Register, opaque: peer.opaque(), oneway: true })
+            }
+            State::Together => Action::Wait,
+        }
+    }
+
+    /// The connection stands; everything is due again, because a name server forgets with the connection.
+    pub fn connected(&mut self, index: usize, now: Millis) {
+        let peer = &mut self.peers[index];
+        assert_eq!(peer.state, State::Connecting);
+        peer.state = State::Together;
+        peer.due = now;
+        peer.sent = None;
+    }
+
+    /// An answer arrived. One that nobody waits for (late, or to a one-way request) changes nothing.
+    pub fn answered(
+        &mut self,
+        index: usize,
+        opaque: i32,
+        reply: Reply,
+        now: Millis,
+    ) -> Option<News> {
+        let period_ms = self.options.period_ms;
+        let peer = &mut self.peers[index];
+        let State::Waiting { what, opaque: awaited, .. } = peer.state else {
+            return None;
+        };
+        if awaited != opaque {
+            return None;
+        }
+        peer.state = State::Together;
+        match (what, reply) {
+            (Question::Unregister, _) => {
+                peer.state = State::Gone;
+                None
+            }
+            (_, Reply::Refused { code, remark }) => {
+                peer.must_register = true;
+                peer.due = now + peer.pause();
+                let why = format!("refused with code {code}: {remark}");
+                peer.tell(Told::Failing).then_some(News::Failing { why })
+            }
+            (Question::Version, Reply::Accepted { changed: true, .. }) => {
+                // Still due: the registration follows at once.
+                peer.must_register = true;
+                None
+            }
+            (Question::Version, Reply::Accepted { changed: false, .. }) => {
+                peer.round_done(period_ms, now);
+                None
+            }
+            (Question::Register, Reply::Accepted { learned, .. }) => {
+                peer.must_register = false;
+                peer.failures = 0;
+                peer.learned = learned;
+                peer.round_done(period_ms, now);
+                peer.tell(Told::Registered).then_some(News::Registered)
+            }
+        }
+    }
+
+    /// The connection could not be made, or ended.
+    pub fn lost(&mut self, index: usize, why: &str, now: Millis) -> Option<News> {
+        let stopping = self.stopping;
+        let peer = &mut self.peers[index];
+        if peer.state == State::Gone {
+            return None;
+        }
+        peer.sent = None;
+        peer.learned = Learned::default();
+        if stopping {
+            peer.state = State::Gone;
+            return None;
+        }
+        peer.state = State::Apart { retry_at: now + peer.pause() };
+        peer.tell(Told::Failing).then(|| News::Failing { why: why.to_owned() })
+    }
+
+    /// Name servers whose answer is overdue: their connections have to be closed, which then is [`Registration::lost`].
+    pub fn overdue(&self, now: Millis) -> impl Iterator<Item = usize> {
+        let late =
+            move |peer: &Peer| matches!(peer.state, State::Waiting { until, .. } if now >= until);
+        self.peers.iter().enumerate().filter(move |(_, peer)| late(peer)).map(|(index, _)| index)
+    }
+
+    /// From now on only farewells are sent.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether every farewell was answered or is pointless.
+    pub fn is_gone(&self) -> bool {
+        self.peers.iter().all(|peer| peer.state == State::Gone)
+    }
+
+    /// How many name servers know this broker, as far as we know.
+    pub fn registered_count(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.told == Told::Registered).count()
+    }
+
+    /// Everything the name servers told, merged.
+    pub fn learned(&self) -> Learned {
+        let mut merged = Learned::default();
+        for Learned { master_addr, ha_server_addr, order_topics } in
+            self.peers.iter().map(|peer| &peer.learned)
+        {
+            merged.master_addr = merged.master_addr.or_else(|| master_addr.clone());
+            merged.ha_server_addr = merged.ha_server_addr.or_else(|| ha_server_addr.clone());
+            merged.order_topics = merged.order_topics.or_else(|| order_topics.clone());
+        }
+        merged
+    }
+}
+
+impl Peer {
+    fn opaque(&mut self) -> i32 {
+        self.next_opaque = self.next_opaque.wrapping_add(1);
+        self.next_opaque
+    }
+
+    fn ask(&mut self, what: Question, until: Millis) -> Action {
+        let opaque = self.opaque();
+        self.state = State::Waiting { what, opaque, until };
+        Action::Send(Send { what, opaque, oneway: false })
+    }
+
+    fn mark_sent(&mut self, version: DataVersion, now: Millis) {
+        self.sent = Some(version);
+        self.sent_at = now;
+    }
+
+    fn round_done(&mut self, period_ms: Millis, now: Millis) {
+        self.due = now + if self.rounds == 0 { SECOND_AFTER_MS } else { period_ms };
+        self.rounds += 1;
+    }
+
+    /// Pause after one failure more.
+    fn pause(&mut self) -> Millis {
+        let pause = RECONNECT_PAUSE_MS_MIN << self.failures.min(4);
+        self.failures = self.failures.saturating_add(1);
+        pause.min(RECONNECT_PAUSE_MS_MAX)
+    }
+
+    /// True when that is news.
+    fn tell(&mut self, told: Told) -> bool {
+        let news = self.told != told;
+        self.told = told;
+        news
+    }
+}

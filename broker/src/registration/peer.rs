@@ -1,0 +1,367 @@
+//! [`Registration`] over sockets: one task per name server talks, one task per connection listens, one task ticks.
+//!
+//! Nothing here is cancelled: an answer that takes too long ends by closing its socket from the tick. Everything runs on
+//! one executor; the topics come from a closure, so that this file knows nothing of their owner.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    net::ToSocketAddrs,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use proto::{
+    body::{DataVersion, KvTable, RegisterBrokerBody, TopicConfigTable},
+    code::{request, response},
+    command::{
+        self, ExtValue, Header, HeaderArena, HeaderKind, Language, OUR_VERSION, RequestHead,
+    },
+    frame, record,
+};
+use runtime::{Closer, Connection, Executor, Reader};
+
+use super::{Action, Identity, Learned, News, Options, Question, Registration, Reply};
+
+/// Precision of all deadlines here; also the most by which a coalesced change is late.
+const TICK: Duration = Duration::from_millis(100);
+/// Longest that [`Registrar::stop`] takes, in ticks.
+const STOP_TICKS_MAX: u32 = 20;
+
+/// Where the topics come from and where answers go. All are called on the executor of [`start`], must not wait, and
+/// must not call the [`Registrar`].
+pub struct Source {
+    /// Version of the topics now; called often.
+    pub version: Box<dyn Fn() -> DataVersion>,
+    /// All topics as name servers shall see them (a broker without read or write permission has put its own `perm` in).
+    pub topics: Box<dyn Fn() -> TopicConfigTable>,
+    /// What name servers told has changed.
+    pub learned: Box<dyn Fn(&Learned)>,
+}
+
+/// Handle to the running registration. Clones share it.
+pub struct Registrar<M> {
+    shared: Rc<Shared<M>>,
+}
+
+impl<M> Clone for Registrar<M> {
+    fn clone(&self) -> Self {
+        Registrar { shared: Rc::clone(&self.shared) }
+    }
+}
+
+struct Shared<M> {
+    executor: Executor<M>,
+    identity: Identity,
+    options: Options,
+    source: Source,
+    registration: RefCell<Registration>,
+    /// By name server: who waits for something to do.
+    wakers: RefCell<Vec<Option<Waker>>>,
+    /// By name server: the present connection and its number.
+    links: RefCell<Vec<(u64, Option<Closer>)>>,
+    last_learned: RefCell<Learned>,
+}
+
+/// Starts registering with `servers` (`host:port`; names are looked up at each connect) and returns at once.
+pub fn start<M: Send + 'static>(
+    executor: &Executor<M>,
+    identity: Identity,
+    options: Options,
+    servers: &[String],
+    source: Source,
+) -> Registrar<M> {
+    let shared = Rc::new(Shared {
+        executor: executor.clone(),
+        identity,
+        options,
+        source,
+        registration: RefCell::new(Registration::new(options, servers, executor.now())),
+        wakers: RefCell::new(servers.iter().map(|_| None).collect()),
+        links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
+        last_learned: RefCell::default(),
+    });
+    for index in 0..servers.len() {
+        drop(executor.spawn(talk(Rc::clone(&shared), index)));
+    }
+    drop(executor.spawn(tick(Rc::clone(&shared))));
+    Registrar { shared }
+}
+
+impl<M: Send + 'static> Registrar<M> {
+    /// The topics have changed: tell the name servers now, not with the next tick.
+    pub fn changed(&self) {
+        self.shared.wake_all();
+    }
+
+    /// How many name servers know this broker.
+    pub fn registered_count(&self) -> usize {
+        self.shared.registration.borrow().registered_count()
+    }
+
+    /// Unregisters everywhere; resolves when all have answered, after two seconds at most. For the shutdown.
+    pub async fn stop(&self) {
+        self.shared.registration.borrow_mut().stop();
+        self.shared.wake_all();
+        for _ in 0..STOP_TICKS_MAX {
+            if self.shared.registration.borrow().is_gone() {
+                return;
+            }
+            self.shared.executor.sleep(TICK).await;
+        }
+        tracing::warn!(
+            "a name server did not answer the farewell; it will drop this broker with the connection"
+        );
+    }
+}
+
+impl<M: Send + 'static> Shared<M> {
+    fn wake(&self, index: usize) {
+        let waker = self.wakers.borrow_mut()[index].take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn wake_all(&self) {
+        for index in 0..self.wakers.borrow().len() {
+            self.wake(index);
+        }
+    }
+
+    /// Resolves with the next action that is not to wait.
+    async fn next_action(&self, index: usize) -> Action {
+        poll_fn(|context| {
+            let version = (self.source.version)();
+            match self.registration.borrow_mut().next(index, version, self.executor.now()) {
+                Action::Wait => {
+                    self.wakers.borrow_mut()[index] = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                action => Poll::Ready(action),
+            }
+        })
+        .await
+    }
+
+    fn report(&self, index: usize, news: Option<News>) {
+        let addr = self.registration.borrow().addr(index).to_owned();
+        match news {
+            None => {}
+            Some(News::Registered) => {
+                tracing::info!(namesrv = addr, "registered with the name server")
+            }
+            Some(News::Failing { why }) => {
+                tracing::warn!(namesrv = addr, why, "name server does not serve us")
+            }
+        }
+        let learned = self.registration.borrow().learned();
+        if *self.last_learned.borrow() != learned {
+            (self.source.learned)(&learned);
+            *self.last_learned.borrow_mut() = learned;
+        }
+        self.wake(index);
+    }
+
+    /// Connection number `link` is gone; a later one is not concerned.
+    fn lost(&self, index: usize, link: u64, why: &str) {
+        let closer = {
+            let mut links = self.links.borrow_mut();
+            if links[index].0 != link {
+                return;
+            }
+            links[index].0 += 1;
+            links[index].1.take()
+        };
+        if let Some(closer) = closer {
+            closer.close();
+        }
+        let news = self.registration.borrow_mut().lost(index, why, self.executor.now());
+        self.report(index, news);
+    }
+
+    fn request(&self, send: super::Send) -> Vec<u8> {
+        let me = &self.identity;
+        let mut ext: Vec<(&str, ExtValue<'_>)> = vec![
+            ("brokerAddr", me.broker_addr.as_str().into()),
+            ("brokerId", me.broker_id.into()),
+            ("brokerName", me.broker_name.as_str().into()),
+            ("clusterName", me.cluster_name.as_str().into()),
+        ];
+        let mut body = Vec::new();
+        let code = match send.what {
+            Question::Unregister => request::UNREGISTER_BROKER,
+            Question::Version => {
+                (self.source.version)().write(&mut body);
+                request::QUERY_DATA_VERSION
+            }
+            Question::Register => {
+                let topic_config = (self.source.topics)();
+                let content = RegisterBrokerBody { topic_config, filter_server_list: Vec::new() };
+                if self.options.compressed {
+                    content.write_compressed(&mut body);
+                } else {
+                    content.write(&mut body);
+                }
+                ext.push(("haServerAddr", me.ha_server_addr.as_str().into()));
+                ext.push(("compressed", self.options.compressed.into()));
+                ext.push(("bodyCrc32", i64::from(record::body_crc(&body)).into()));
+                request::REGISTER_BROKER
+            }
+        };
+        let head = RequestHead {
+            code,
+            language: Language::Java,
+            version: OUR_VERSION,
+            opaque: send.opaque,
+            oneway: send.oneway,
+            remark: None,
+            ext: &ext,
+        };
+        let mut out = Vec::with_capacity(512 + body.len());
+        command::write_request(&mut out, HeaderKind::Json, &head, &body);
+        out
+    }
+}
+
+/// Does what the state machine says for one name server until the end.
+async fn talk<M: Send + 'static>(shared: Rc<Shared<M>>, index: usize) {
+    let mut writer = None;
+    loop {
+        match shared.next_action(index).await {
+            Action::Wait => unreachable!("waiting happens inside"),
+            Action::Done => return,
+            Action::Connect => {
+                let addr = shared.registration.borrow().addr(index).to_owned();
+                let link = shared.links.borrow()[index].0;
+                match connect(&shared.executor, addr).await {
+                    Err(error) => shared.lost(index, link, &format!("cannot connect: {error}")),
+                    Ok(connection) => {
+                        let (reader, new_writer, closer) = connection.split();
+                        shared.links.borrow_mut()[index].1 = Some(closer);
+                        writer = Some(new_writer);
+                        shared.registration.borrow_mut().connected(index, shared.executor.now());
+                        drop(shared.executor.spawn(listen(
+                            Rc::clone(&shared),
+                            index,
+                            link,
+                            reader,
+                        )));
+                    }
+                }
+            }
+            Action::Send(send) => {
+                let link = shared.links.borrow()[index].0;
+                let bytes = shared.request(send);
+                let Some(writer) = writer.as_mut() else {
+                    unreachable!("the state machine sends only when connected");
+                };
+                if let Err(error) = writer.write_all(&bytes).await {
+                    shared.lost(index, link, &format!("cannot send: {error}"));
+                }
+            }
+        }
+    }
+}
+
+/// Looks the name up on the blocking pool and tries its addresses in order.
+async fn connect<M: Send + 'static>(
+    executor: &Executor<M>,
+    addr: String,
+) -> io::Result<Connection> {
+    let found = match addr.parse() {
+        Ok(addr) => vec![addr],
+        Err(_) => executor.blocking(move || addr.to_socket_addrs().map(Vec::from_iter)).await?,
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in found {
+        match executor.connect(addr).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Reads answers until the connection ends.
+async fn listen<M: Send + 'static>(
+    shared: Rc<Shared<M>>,
+    index: usize,
+    link: u64,
+    mut reader: Reader,
+) {
+    let mut arena = HeaderArena::default();
+    let mut input = Vec::new();
+    let mut chunk = vec![0; 4096];
+    let why = 'connection: loop {
+        match reader.read(&mut chunk).await {
+            Ok(0) => break "it closed the connection, or did not answer in time".to_owned(),
+            Err(error) => break error.to_string(),
+            Ok(bytes) => input.extend_from_slice(chunk.get(..bytes).unwrap_or_default()),
+        }
+        let mut done = 0;
+        loop {
+            let frame = match frame::next_frame(input.get(done..).unwrap_or_default()) {
+                Ok(None) => break,
+                Err(error) => break 'connection error.to_string(),
+                Ok(Some(frame)) => frame,
+            };
+            let header = match command::decode(frame.kind, frame.header, &mut arena) {
+                Err(error) => break 'connection error.to_string(),
+                Ok(header) => header,
+            };
+            // A 5.x name server also sends notices (905); nothing here depends on them.
+            if header.is_response() && shared.links.borrow()[index].0 == link {
+                let reply = read_reply(&header, frame.body);
+                let now = shared.executor.now();
+                let news =
+                    shared.registration.borrow_mut().answered(index, header.opaque, reply, now);
+                shared.report(index, news);
+            }
+            done += frame.wire_bytes;
+        }
+        input.drain(..done);
+    };
+    shared.lost(index, link, &why);
+}
+
+/// What an answer says, whatever it answers.
+fn read_reply(header: &Header<'_>, body: &[u8]) -> Reply {
+    if header.code != response::SUCCESS {
+        let remark = header.remark.unwrap_or_default().to_owned();
+        return Reply::Refused { code: header.code, remark };
+    }
+    let text = |name| header.ext.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let table = if body.is_empty() { None } else { KvTable::read(body).ok() };
+    Reply::Accepted {
+        // A broker that asked and did not understand the answer had better register.
+        changed: header.ext.get("changed").is_none_or(|text| !text.eq_ignore_ascii_case("false")),
+        learned: Learned {
+            master_addr: text("masterAddr"),
+            ha_server_addr: text("haServerAddr"),
+            order_topics: table.map(|table| table.table),
+        },
+    }
+}
+
+/// The one look at the clock: gives up connections whose answer is late and lets everybody look for something due.
+async fn tick<M: Send + 'static>(shared: Rc<Shared<M>>) {
+    while !shared.registration.borrow().is_gone() {
+        shared.executor.sleep(TICK).await;
+        let late: Vec<usize> =
+            shared.registration.borrow().overdue(shared.executor.now()).collect();
+        for index in late {
+            let closer = shared.links.borrow()[index].1.clone();
+            if let Some(closer) = closer {
+                closer.close();
+            }
+        }
+        shared.wake_all();
+    }
+}
+
+#[cfg(test)]
+#[path = "peer_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! Stories of a broker and its name servers, told to the state machine.
+
+use super::*;
+
+const V1: DataVersion = DataVersion { timestamp: 1, counter: 1 };
+const V2: DataVersion = DataVersion { timestamp: 1, counter: 2 };
+
+fn two(options: Options) -> Registration {
+    Registration::new(options, &["ns1:9876".to_owned(), "ns2:9876".to_owned()], 0)
+}
+
+/// Connects one name server and returns the first thing sent.
+fn join(registration: &mut Registration, index: usize, now: Millis) -> Send {
+    assert_eq!(registration.next(index, V1, now), Action::Connect);
+    assert_eq!(registration.next(index, V1, now), Action::Wait, "an action is given out once");
+    registration.connected(index, now);
+    sent(registration, index, V1, now)
+}
+
+fn sent(registration: &mut Registration, index: usize, version: DataVersion, now: Millis) -> Send {
+    match registration.next(index, version, now) {
+        Action::Send(send) => send,
+        other => panic!("expected to send, not {other:?}"),
+    }
+}
+
+fn accepted() -> Reply {
+    Reply::Accepted { changed: true, learned: Learned::default() }
+}
+
+/// At once, after ten seconds, then every period, to each name server on its own clock.
+#[test]
+fn periods_are_kept() {
+    let mut registration = two(Options { period_ms: 20_000, ..Options::default() });
+    let first = join(&mut registration, 0, 0);
+    assert_eq!((first.what, first.oneway), (Question::Register, false));
+    assert_eq!(registration.next(0, V1, 100), Action::Wait);
+    assert_eq!(registration.answered(0, first.opaque, accepted(), 100), Some(News::Registered));
+    assert_eq!(registration.registered_count(), 1);
+    assert_eq!(registration.next(0, V1, 10_099), Action::Wait);
+    let second = sent(&mut registration, 0, V1, 10_100);
+    assert_eq!(registration.answered(0, second.opaque, accepted(), 10_200), None, "told once");
+    assert_eq!(registration.next(0, V1, 30_199), Action::Wait);
+    assert_eq!(sent(&mut registration, 0, V1, 30_200).what, Question::Register);
+    assert_eq!(registration.next(1, V1, 30_200), Action::Connect);
+}
+
+/// The period is clamped as Java clamps it.
+#[test]
+fn periods_have_bounds() {
+    assert_eq!(two(Options { period_ms: 1, ..Options::default() }).options.period_ms, 10_000);
+    assert_eq!(
+        two(Options { period_ms: 99_999_999, ..Options::default() }).options.period_ms,
+        60_000
+    );
+}
+
+/// A new topic is told at once and one-way; a flood of new topics is told together; nothing is told twice.
+#[test]
+fn changes_are_told_at_once_but_not_too_often() {
+    let mut registration = two(Options::default());
+    let first = join(&mut registration, 0, 0);
+    assert_eq!(registration.next(0, V2, 500), Action::Wait, "an answer is under way");
+    registration.answered(0, first.opaque, accepted(), 500);
+    let change = sent(&mut registration, 0, V2, 500);
+    assert_eq!((change.what, change.oneway), (Question::Register, true));
+    assert_eq!(registration.next(0, V2, 10_000), Action::Wait);
+    assert_eq!(
+        registration.answered(0, change.opaque, accepted(), 510),
+        None,
+        "answers to one-way requests are ignored"
+    );
+    let v3 = DataVersion { counter: 3, ..V1 };
+    assert!(sent(&mut registration, 0, v3, 600).oneway);
+    assert_eq!(registration.next(0, V1, 699), Action::Wait);
+    assert!(sent(&mut registration, 0, V1, 700).oneway);
+}
+
+/// Without forceRegister a period asks first, and registers only when told to.
+#[test]
+fn unforced_periods_ask_first() {
+    let mut registration = two(Options { force: false, ..Options::default() });
+    let first = join(&mut registration, 0, 0);
+    assert_eq!(first.what, Question::Register, "the first registration is never asked for");
+    registration.answered(0, first.opaque, accepted(), 0);
+    let ask = sent(&mut registration, 0, V1, 10_000);
+    assert_eq!(ask.what, Question::Version);
+    let unchanged = Reply::Accepted { changed: false, learned: Learned::default() };
+    registration.answered(0, ask.opaque, unchanged, 10_000);
+    assert_eq!(registration.next(0, V1, 39_999), Action::Wait);
+    let ask = sent(&mut registration, 0, V1, 40_000);
+    registration.answered(0, ask.opaque, accepted(), 40_001);
+    assert_eq!(sent(&mut registration, 0, V1, 40_001).what, Question::Register);
+}
+
+/// A name server that is away is tried again with growing pauses, told about once, and registered with as soon as it is
+/// back; the other one does not notice.
+#[test]
+fn absence_is_waited_out() {
+    let mut registration = two(Options::default());
+    let mut now = 0;
+    let mut pauses = Vec::new();
+    for attempt in 0..7 {
+        assert_eq!(registration.next(0, V1, now), Action::Connect);
+        let news = registration.lost(0, "refused", now);
+        assert_eq!(news.is_some(), attempt == 0);
+        let tried = now;
+        while registration.next(0, V1, now) == Action::Wait {
+            now += 500;
+        }
+        pauses.push(now - tried);
+        registration.lost(0, "put back", now - 1);
+        now += 20_000;
+    }
+    assert_eq!(pauses.first(), Some(&1_000));
+    assert_eq!(pauses.last(), Some(&10_000));
+    let first = join(&mut registration, 0, now);
+    assert_eq!(registration.answered(0, first.opaque, accepted(), now), Some(News::Registered));
+    assert!(registration.lost(0, "restarted", now + 5_000).is_some());
+    assert_eq!(join(&mut registration, 0, now + 6_000).what, Question::Register);
+}
+
+/// No answer in time: the connection is to be closed. A refusal is told and tried again soon.
+#[test]
+fn silence_and_refusal() {
+    let mut registration = two(Options::default());
+    let first = join(&mut registration, 0, 0);
+    assert_eq!(registration.overdue(5_999).count(), 0);
+    assert_eq!(registration.overdue(6_000).collect::<Vec<_>>(), [0]);
+    let refused = Reply::Refused { code: 1, remark: "crc32 not match".to_owned() };
+    let why = "refused with code 1: crc32 not match".to_owned();
+    assert_eq!(registration.answered(0, first.opaque, refused, 0), Some(News::Failing { why }));
+    assert_eq!(registration.next(0, V1, 999), Action::Wait);
+    assert!(!sent(&mut registration, 0, V1, 1_000).oneway);
+}
+
+/// At the end the broker says goodbye where it is connected and does not try where it is not.
+#[test]
+fn farewell() {
+    let mut registration = two(Options::default());
+    let first = join(&mut registration, 0, 0);
+    registration.answered(0, first.opaque, accepted(), 0);
+    registration.stop();
+    assert_eq!(registration.next(1, V1, 0), Action::Done);
+    let bye = sent(&mut registration, 0, V2, 0);
+    assert_eq!(bye.what, Question::Unregister);
+    assert!(!registration.is_gone());
+    assert_eq!(registration.overdue(1_500).collect::<Vec<_>>(), [0]);
+    registration.answered(0, bye.opaque, Reply::Refused { code: 3, remark: String::new() }, 10);
+    assert!(registration.is_gone());
+    assert_eq!(registration.next(0, V1, 10), Action::Done);
+}
+
+/// What the first name server says counts; what it does not say, the next one may.
+#[test]
+fn answers_are_merged() {
+    let mut registration = two(Options::default());
+    let orders: BTreeMap<String, String> = [("t".to_owned(), "broker-a:4".to_owned())].into();
+    let one = Learned { master_addr: Some("m1".to_owned()), ..Learned::default() };
+    let other = Learned {
+        master_addr: Some("m2".to_owned()),
+        ha_server_addr: Some("h2".to_owned()),
+        order_topics: Some(orders.clone()),
+    };
+    for (index, learned) in [(1, other), (0, one)] {
+        let first = join(&mut registration, index, 0);
+        registration.answered(index, first.opaque, Reply::Accepted { changed: true, learned }, 0);
+    }
+    let merged = registration.learned();
+    assert_eq!(merged.master_addr.as_deref(), Some("m1"));
+    assert_eq!(merged.ha_server_addr.as_deref(), Some("h2"));
+    assert_eq!(merged.order_topics, Some(orders));
+    registration.lost(1, "gone", 1);
+    assert_eq!(registration.learned().order_topics, None);
+}

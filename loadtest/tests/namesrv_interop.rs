@@ -1,0 +1,134 @@
+//! A Java broker at our name server: it registers, refreshes, takes new topics along, says goodbye; Java's mqadmin reads
+//! the routes. What is checked is what a client would see.
+
+use std::{
+    env,
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use client::{Connection, admin::NewTopic};
+use loadtest::java_peer::{JavaPeer, VERSION_4_9, available_or_skip, free_ports};
+use tempfile::TempDir;
+
+/// How long anything may take on a busy machine.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Our `mqnamesrv` as a process of its own.
+struct OurNamesrv {
+    child: Child,
+    addr: SocketAddr,
+    _dir: TempDir,
+}
+
+impl OurNamesrv {
+    /// Starts it and waits for the boot line. Expiry is shortened only by what brokers ask for, as in production.
+    fn start() -> OurNamesrv {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = free_ports(1);
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let conf = dir.path().join("namesrv.conf");
+        let kv = dir.path().join("kvConfig.json");
+        let keys =
+            format!("listenPort={port}\nbindAddress=127.0.0.1\nkvConfigPath={}\n", kv.display());
+        fs::write(&conf, keys).expect("a file");
+        let out = dir.path().join("out");
+        let child = Command::new(binary())
+            .arg("-c")
+            .arg(&conf)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).expect("a file"))
+            .spawn()
+            .expect("mqnamesrv starts");
+        let started = OurNamesrv { child, addr, _dir: dir };
+        wait(|| {
+            fs::read_to_string(&out).unwrap_or_default().contains("The Name Server boot success")
+        });
+        started
+    }
+}
+
+impl Drop for OurNamesrv {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary of the running test's profile, built first: `cargo test -p loadtest` alone does not build it.
+/// `RINGMQ_NAMESRV` names another one.
+fn binary() -> PathBuf {
+    if let Some(named) = env::var_os("RINGMQ_NAMESRV") {
+        return PathBuf::from(named);
+    }
+    let exe = env::current_exe().expect("a path");
+    let profile_dir = exe.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "-q", "-p", "namesrv", "--bin", "mqnamesrv"]).arg("--target-dir");
+    build.arg(profile_dir.parent().expect("the target directory"));
+    if profile_dir.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(built.success(), "mqnamesrv does not build");
+    profile_dir.join("mqnamesrv")
+}
+
+fn wait(mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + WAIT_MAX;
+    while !done() {
+        assert!(Instant::now() < until, "waited in vain for {WAIT_MAX:?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Code of the route's answer, and the route's text.
+fn route(namesrv: &mut Connection, topic: &str) -> (i32, String) {
+    let answer = namesrv.route_answer(topic, false).expect("an answer");
+    (answer.code, String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+#[test]
+fn a_java_broker_lives_with_our_name_server() {
+    if !available_or_skip("a Java broker at our name server") {
+        return;
+    }
+    let ours = OurNamesrv::start();
+    let mut java = JavaPeer::new(VERSION_4_9).expect("jars");
+    java.namesrv_addr = Some(ours.addr.to_string());
+    let broker_addr =
+        java.start_broker(&[("registerNameServerPeriod", "10000")]).expect("a broker");
+    let mut namesrv = Connection::connect(ours.addr).expect("connects");
+    wait(|| route(&mut namesrv, "TBW102").0 == 0);
+    let (_, text) = route(&mut namesrv, "TBW102");
+    let expected = format!(r#""brokerAddrs":{{"0":"{broker_addr}"}},"brokerName":"broker-a""#);
+    assert!(text.contains(&expected), "{text}");
+
+    // A topic made at the broker is registered at once.
+    let mut broker = Connection::connect(broker_addr).expect("connects");
+    broker.create_topic(&NewTopic::new("made-in-java", 3)).expect("a topic");
+    wait(|| route(&mut namesrv, "made-in-java").1.contains(r#""readQueueNums":3"#));
+
+    // Forgotten here, the topic comes back with the next periodic registration: the broker refreshes.
+    let topic = [("topic", "made-in-java".into())];
+    assert_eq!(namesrv.call(216, &topic, &[]).expect("an answer").code, 0);
+    assert_eq!(route(&mut namesrv, "made-in-java").0, 17);
+    wait(|| route(&mut namesrv, "made-in-java").0 == 0);
+
+    // Java's tools understand what we say.
+    let addr = ours.addr.to_string();
+    let list = java.mqadmin(&["clusterList", "-n", &addr]).expect("mqadmin");
+    assert!(list.contains("broker-a") && list.contains(&broker_addr.to_string()), "{list}");
+    let told = java.mqadmin(&["topicRoute", "-n", &addr, "-t", "made-in-java"]).expect("mqadmin");
+    assert!(told.contains(&broker_addr.to_string()), "{told}");
+    let wiped = java.mqadmin(&["wipeWritePerm", "-n", &addr, "-b", "broker-a"]).expect("mqadmin");
+    assert!(wiped.contains("OK,"), "{wiped}");
+    wait(|| route(&mut namesrv, "made-in-java").1.contains(r#""perm":4"#));
+
+    java.stop_brokers();
+    assert_eq!(route(&mut namesrv, "TBW102").0, 17, "the broker has unregistered at its end");
+}

@@ -1,0 +1,525 @@
+//! One request in, one answer out: everything a name server can be asked, in one match.
+//!
+//! Pure: [`Namesrv`] changes, nothing is read or written elsewhere. An [`Answer`] that must not leave before a file is on
+//! disk says so in `save`; [`crate::server`] does that. Bodies and headers are foreign bytes: whatever is wrong with them is an
+//! answer with code 1 (or 17, 22), never a panic.
+
+use std::{borrow::Cow, path::PathBuf, time::Duration};
+
+use proto::{
+    body::{
+        BodyError, DataVersion, KvTable, RegisterBrokerBody, RouteData, TopicConfigTable, TopicList,
+    },
+    code::{request as ask, response},
+    command::{ExtValue, Header, HeaderKind, ResponseHead, write_response},
+    record::body_crc,
+    request::{self as fields, FieldError},
+};
+use runtime::Millis;
+
+use crate::{
+    config::Config,
+    kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
+    properties_file,
+    routes::{Change, ConnectionId, Registration, Routes, UnitFilter},
+};
+
+/// From this version of the asking client on (V4_9_4) routes are strict JSON. Source: 4.9.8 `DefaultRequestProcessor`.
+const STANDARD_JSON_VERSION_MIN: i32 = 401;
+/// From this version of a broker on (V3_0_11) a registration carries more than the topic table.
+const REGISTER_BODY_VERSION_MIN: i32 = 37;
+
+/// Everything a name server knows.
+#[derive(Debug)]
+pub struct Namesrv {
+    routes: Routes,
+    kv: KvConfig,
+    config: Config,
+    config_generation: u64,
+}
+
+/// A file that has to be written before an answer may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Save {
+    /// The KV table.
+    Kv,
+    /// The settings.
+    Config,
+}
+
+/// One request of one connection.
+pub struct Request<'a> {
+    /// Its decoded header.
+    pub header: &'a Header<'a>,
+    /// Its body.
+    pub body: &'a [u8],
+    /// Where it came from: a broker lives as long as the connection over which it registered.
+    pub connection: ConnectionId,
+}
+
+/// What is answered, without the frame around it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Response code.
+    pub code: i32,
+    /// Text for people.
+    pub remark: Option<Cow<'static, str>>,
+    /// Ext fields in the order in which they are written.
+    pub ext: Vec<(&'static str, Value)>,
+    /// Body, empty for none.
+    pub body: Vec<u8>,
+    /// To be on disk before this answer leaves.
+    pub save: Option<Save>,
+}
+
+/// Value of an ext field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+impl Answer {
+    /// Code 0 and nothing else.
+    pub fn success() -> Answer {
+        Answer {
+            code: response::SUCCESS,
+            remark: None,
+            ext: Vec::new(),
+            body: Vec::new(),
+            save: None,
+        }
+    }
+
+    /// A refusal and its reason.
+    pub fn refuse(code: i32, remark: impl Into<Cow<'static, str>>) -> Answer {
+        Answer { code, remark: Some(remark.into()), ..Answer::success() }
+    }
+
+    /// Appends the response frame.
+    pub fn write_to(&self, out: &mut Vec<u8>, kind: HeaderKind, opaque: i32) {
+        let ext: Vec<(&str, ExtValue<'_>)> = self
+            .ext
+            .iter()
+            .map(|(name, value)| {
+                let value = match value {
+                    Value::Text(text) => ExtValue::Str(text),
+                    Value::Number(number) => ExtValue::I64(*number),
+                    Value::Bool(bool) => ExtValue::Bool(*bool),
+                };
+                (*name, value)
+            })
+            .collect();
+        let head =
+            ResponseHead { code: self.code, opaque, remark: self.remark.as_deref(), ext: &ext };
+        write_response(out, kind, &head, &self.body);
+    }
+
+    fn with_body(write: impl FnOnce(&mut Vec<u8>)) -> Answer {
+        let mut answer = Answer::success();
+        write(&mut answer.body);
+        answer
+    }
+
+    fn with_ext(mut self, name: &'static str, value: Value) -> Answer {
+        self.ext.push((name, value));
+        self
+    }
+
+    fn saving(mut self, what: Save) -> Answer {
+        self.save = Some(what);
+        self
+    }
+}
+
+/// A header that cannot be read is code 1, as Java's failure behind it is.
+impl From<FieldError> for Answer {
+    fn from(error: FieldError) -> Answer {
+        Answer::refuse(response::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+impl Namesrv {
+    /// An empty name server with these settings and this KV table.
+    pub fn new(config: Config, kv: KvConfig) -> Namesrv {
+        Namesrv { routes: Routes::new(), kv, config, config_generation: 0 }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// The routes, for events that are not requests: a closed connection, time.
+    pub fn routes_mut(&mut self) -> &mut Routes {
+        &mut self.routes
+    }
+
+    /// Counts the changes of one file's content; equal numbers mean equal content.
+    pub fn generation(&self, what: Save) -> u64 {
+        match what {
+            Save::Kv => self.kv.generation(),
+            Save::Config => self.config_generation,
+        }
+    }
+
+    /// Place and content of one file.
+    pub fn file(&self, what: Save) -> (PathBuf, Vec<u8>) {
+        match what {
+            Save::Kv => (self.config.kv_config_path.clone(), self.kv.to_file()),
+            Save::Config => {
+                (self.config.config_store_path.clone(), self.config.to_properties().into_bytes())
+            }
+        }
+    }
+}
+
+/// Answers one request. One-way requests are answered, too; the caller then throws the answer away.
+pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Answer {
+    let answered = match request.header.code {
+        ask::REGISTER_BROKER => register_broker(state, request, now),
+        ask::UNREGISTER_BROKER => unregister_broker(state, request),
+        ask::QUERY_DATA_VERSION => query_data_version(state, request, now),
+        ask::BROKER_HEARTBEAT => broker_heartbeat(state, request, now),
+        ask::REGISTER_TOPIC_IN_NAMESRV => register_topic(state, request),
+        ask::GET_ROUTEINFO_BY_TOPIC => route_by_topic(state, request),
+        ask::GET_BROKER_CLUSTER_INFO => {
+            Ok(Answer::with_body(|out| state.routes.cluster_info().write(out)))
+        }
+        ask::GET_BROKER_MEMBER_GROUP => member_group(state, request),
+        ask::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Ok(all_topics(state)),
+        ask::GET_TOPICS_BY_CLUSTER => topics_by_cluster(state, request),
+        ask::GET_SYSTEM_TOPIC_LIST_FROM_NS => {
+            let (topics, broker_addr) = state.routes.system_topics();
+            Ok(topic_list(topics, broker_addr))
+        }
+        ask::GET_UNIT_TOPIC_LIST => Ok(unit_topics(state, UnitFilter::Unit)),
+        ask::GET_HAS_UNIT_SUB_TOPIC_LIST => Ok(unit_topics(state, UnitFilter::UnitSub)),
+        ask::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => {
+            Ok(unit_topics(state, UnitFilter::UnitSubNotUnit))
+        }
+        ask::DELETE_TOPIC_IN_NAMESRV => delete_topic(state, request),
+        ask::WIPE_WRITE_PERM_OF_BROKER => wipe_write_perm(state, request),
+        ask::ADD_WRITE_PERM_OF_BROKER => add_write_perm(state, request),
+        ask::PUT_KV_CONFIG => put_kv(state, request),
+        ask::GET_KV_CONFIG => get_kv(state, request),
+        ask::DELETE_KV_CONFIG => delete_kv(state, request),
+        ask::GET_KVLIST_BY_NAMESPACE => kv_list(state, request),
+        ask::UPDATE_NAMESRV_CONFIG => update_config(state, request),
+        ask::GET_NAMESRV_CONFIG => {
+            Ok(Answer::with_body(|out| out.extend(state.config.to_properties().bytes())))
+        }
+        code => Ok(Answer::refuse(
+            response::REQUEST_CODE_NOT_SUPPORTED,
+            format!(" request type {code} not supported by a name server"),
+        )),
+    };
+    answered.unwrap_or_else(Answer::from)
+}
+
+type Handled = Result<Answer, FieldError>;
+
+fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+    let header = fields::RegisterBrokerHeader::from_ext(&request.header.ext)?;
+    let (told, actual) = (header.body_crc32, body_crc(request.body));
+    // 0 means that the sender did not compute one.
+    if told != 0 && i64::from(told) != i64::from(actual) {
+        let remark = format!("crc32 not match: the header says {told}, the body has {actual}");
+        return Ok(Answer::refuse(response::SYSTEM_ERROR, remark));
+    }
+    let table = match registered_topics(request, header.compressed) {
+        Ok(table) => table,
+        Err(error) => {
+            return Ok(Answer::refuse(
+                response::SYSTEM_ERROR,
+                format!("body of the registration: {error}"),
+            ));
+        }
+    };
+    let registration = Registration {
+        cluster: header.cluster_name,
+        broker_name: header.broker_name,
+        broker_addr: header.broker_addr,
+        broker_id: header.broker_id,
+        ha_server_addr: header.ha_server_addr,
+        data_version: table.data_version,
+        topics: &table.topic_config_table,
+        expiry_ms: header.heartbeat_timeout_millis,
+    };
+    let registered = match state.routes.register(&registration, request.connection, now) {
+        Ok(registered) => registered,
+        Err(error) => return Ok(Answer::refuse(response::SYSTEM_ERROR, error.to_string())),
+    };
+    log_change(&registration, &registered.change);
+    let mut answer = Answer::success();
+    if state.config.return_order_topic_config_to_broker
+        && let Some(orders) = state.kv.namespace(ORDER_TOPIC_NAMESPACE)
+    {
+        KvTable { table: orders.clone() }.write(&mut answer.body);
+    }
+    if let Some(addr) = registered.ha_server_addr {
+        answer = answer.with_ext("haServerAddr", Value::Text(addr));
+    }
+    if let Some(addr) = registered.master_addr {
+        answer = answer.with_ext("masterAddr", Value::Text(addr));
+    }
+    Ok(answer)
+}
+
+/// The topics of a registration, whatever its age and form. No body means no topics, as in Java.
+fn registered_topics(
+    request: &Request<'_>,
+    compressed: bool,
+) -> Result<TopicConfigTable, BodyError> {
+    if request.body.is_empty() {
+        Ok(TopicConfigTable::default())
+    } else if request.header.version >= REGISTER_BODY_VERSION_MIN {
+        Ok(RegisterBrokerBody::read(request.body, compressed)?.topic_config)
+    } else {
+        TopicConfigTable::read(request.body)
+    }
+}
+
+fn log_change(broker: &Registration<'_>, change: &Change) {
+    let (name, addr, id) = (broker.broker_name, broker.broker_addr, broker.broker_id);
+    let topics = broker.topics.len();
+    match change {
+        Change::Refreshed => tracing::debug!(name, addr, id, topics, "broker refreshed"),
+        Change::Joined => {
+            tracing::info!(cluster = broker.cluster, name, addr, id, topics, "broker registered")
+        }
+        Change::TookOver { previous } => {
+            tracing::warn!(
+                name,
+                addr,
+                id,
+                previous,
+                "another address took over this broker name and id"
+            );
+        }
+    }
+}
+
+fn unregister_broker(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::BrokerIdentityHeader::from_ext(&request.header.ext)?;
+    state.routes.unregister(header.broker_name, header.broker_addr);
+    tracing::info!(
+        name = header.broker_name,
+        addr = header.broker_addr,
+        id = header.broker_id,
+        "broker unregistered"
+    );
+    Ok(Answer::success())
+}
+
+fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+    let header = fields::BrokerIdentityHeader::from_ext(&request.header.ext)?;
+    let asked = match DataVersion::read(request.body) {
+        Ok(version) => version,
+        Err(error) => {
+            return Ok(Answer::refuse(response::SYSTEM_ERROR, format!("data version: {error}")));
+        }
+    };
+    let known = state.routes.query_version(header.broker_name, header.broker_addr, asked, now);
+    let answer = Answer::with_body(|out| {
+        if let Some(version) = known.known {
+            version.write(out);
+        }
+    });
+    Ok(answer.with_ext("changed", Value::Bool(known.changed)))
+}
+
+fn broker_heartbeat(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+    let header = fields::BrokerHeartbeatHeader::from_ext(&request.header.ext)?;
+    // An unknown broker registers by itself within its period; Java answers success, too.
+    state.routes.heartbeat(header.broker_addr, now);
+    Ok(Answer::success())
+}
+
+fn register_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    // The one header of this request has one field, and so has no type of its own.
+    let topic = request.header.ext.get("topic").unwrap_or_default();
+    let route = match RouteData::read(request.body) {
+        Ok(route) => route,
+        Err(error) => {
+            return Ok(Answer::refuse(response::SYSTEM_ERROR, format!("route data: {error}")));
+        }
+    };
+    Ok(match state.routes.register_topic(topic, &route.queue_datas) {
+        Ok(_) => Answer::success(),
+        Err(error) => Answer::refuse(response::SYSTEM_ERROR, error.to_string()),
+    })
+}
+
+fn route_by_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::RouteInfoHeader::from_ext(&request.header.ext)?;
+    let Some(mut route) = state.routes.route(header.topic) else {
+        let remark =
+            format!("no route for topic {}: no live broker has registered it here", header.topic);
+        return Ok(Answer::refuse(response::TOPIC_NOT_EXIST, remark));
+    };
+    if state.config.order_message_enable {
+        route.order_topic_conf =
+            state.kv.get(ORDER_TOPIC_NAMESPACE, header.topic).map(str::to_owned);
+    }
+    let standard =
+        request.header.version >= STANDARD_JSON_VERSION_MIN || header.accept_standard_json_only;
+    Ok(Answer::with_body(|out| {
+        if standard { route.write_standard(out) } else { route.write_default(out) }
+    }))
+}
+
+/// 901. Source of the shape: 5.3.3 `GetBrokerMemberGroupResponseBody`; an unknown name is an empty group.
+fn member_group(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let field = |name| request.header.ext.get(name).unwrap_or_default();
+    let (cluster, broker_name) = (field("clusterName"), field("brokerName"));
+    let group = state.routes.broker_data(broker_name);
+    let addrs = group.as_ref().map(|group| &group.broker_addrs);
+    let text = |text: &str| serde_json::to_string(text).expect("text is always representable");
+    let members: Vec<String> =
+        addrs.into_iter().flatten().map(|(id, addr)| format!("{id}:{}", text(addr))).collect();
+    let body = format!(
+        r#"{{"brokerMemberGroup":{{"brokerAddrs":{{{}}},"brokerName":{},"cluster":{}}}}}"#,
+        members.join(","),
+        text(broker_name),
+        text(cluster)
+    );
+    Ok(Answer::with_body(|out| out.extend(body.bytes())))
+}
+
+fn topic_list(topics: Vec<String>, broker_addr: Option<String>) -> Answer {
+    Answer::with_body(|out| TopicList { topic_list: topics, broker_addr }.write(out))
+}
+
+fn all_topics(state: &Namesrv) -> Answer {
+    if !state.config.enable_all_topic_list {
+        return Answer::refuse(
+            response::SYSTEM_ERROR,
+            "the list of all topics is switched off (enableAllTopicList=false)",
+        );
+    }
+    topic_list(state.routes.topics(), None)
+}
+
+fn topics_by_cluster(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::TopicsByClusterHeader::from_ext(&request.header.ext)?;
+    Ok(topic_list(state.routes.topics_of_cluster(header.cluster), None))
+}
+
+fn unit_topics(state: &Namesrv, filter: UnitFilter) -> Answer {
+    topic_list(state.routes.topics_by_unit(filter), None)
+}
+
+fn delete_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::DeleteTopicInNamesrvHeader::from_ext(&request.header.ext)?;
+    let cluster = header.cluster_name.filter(|name| !name.is_empty());
+    state.routes.delete_topic(header.topic, cluster);
+    tracing::info!(topic = header.topic, cluster, "topic deleted from the routes");
+    Ok(Answer::success())
+}
+
+fn wipe_write_perm(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::WritePermHeader::from_ext(&request.header.ext)?;
+    let touched = state.routes.wipe_write_perm(header.broker_name);
+    tracing::info!(name = header.broker_name, topics = touched, "write permission wiped");
+    Ok(Answer::success().with_ext("wipeTopicCount", count(touched)))
+}
+
+fn add_write_perm(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::WritePermHeader::from_ext(&request.header.ext)?;
+    let touched = state.routes.add_write_perm(header.broker_name);
+    tracing::info!(name = header.broker_name, topics = touched, "write permission added");
+    Ok(Answer::success().with_ext("addTopicCount", count(touched)))
+}
+
+fn put_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::PutKvHeader::from_ext(&request.header.ext)?;
+    Ok(match state.kv.put(header.namespace, header.key, header.value) {
+        Ok(()) => Answer::success().saving(Save::Kv),
+        Err(error) => Answer::refuse(response::SYSTEM_ERROR, error.to_string()),
+    })
+}
+
+fn get_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::KvKeyHeader::from_ext(&request.header.ext)?;
+    Ok(match state.kv.get(header.namespace, header.key) {
+        Some(value) => Answer::success().with_ext("value", Value::Text(value.to_owned())),
+        None => {
+            let remark =
+                format!("no value for key {} in namespace {}", header.key, header.namespace);
+            Answer::refuse(response::QUERY_NOT_FOUND, remark)
+        }
+    })
+}
+
+fn delete_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::KvKeyHeader::from_ext(&request.header.ext)?;
+    state.kv.remove(header.namespace, header.key);
+    Ok(Answer::success().saving(Save::Kv))
+}
+
+fn kv_list(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let header = fields::KvNamespaceHeader::from_ext(&request.header.ext)?;
+    Ok(match state.kv.namespace(header.namespace) {
+        Some(table) => Answer::with_body(|out| KvTable { table: table.clone() }.write(out)),
+        None => Answer::refuse(
+            response::QUERY_NOT_FOUND,
+            format!("no values in namespace {}", header.namespace),
+        ),
+    })
+}
+
+/// 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change.
+fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
+    let Ok(text) = str::from_utf8(request.body) else {
+        return Ok(Answer::refuse(response::SYSTEM_ERROR, "the body is not UTF-8 text"));
+    };
+    let pairs = properties_file::parse(text);
+    if let Some((key, _)) = pairs.iter().find(|(key, _)| state.config.is_blacklisted(key)) {
+        return Ok(Answer::refuse(
+            response::NO_PERMISSION,
+            format!("{key} can not be changed while running"),
+        ));
+    }
+    let mut changed = state.config.clone();
+    let findings = changed.apply(&pairs);
+    let problems: Vec<String> = findings
+        .bad
+        .iter()
+        .map(ToString::to_string)
+        .chain(findings.unknown.iter().map(ToString::to_string))
+        .collect();
+    if !problems.is_empty() {
+        return Ok(Answer::refuse(
+            response::SYSTEM_ERROR,
+            format!("nothing was changed: {}", problems.join("; ")),
+        ));
+    }
+    if pairs.is_empty() {
+        return Ok(Answer::success());
+    }
+    for (key, value) in &pairs {
+        tracing::info!(key, value, "configuration changed");
+    }
+    state.config = changed;
+    state.config_generation += 1;
+    Ok(Answer::success().saving(Save::Config))
+}
+
+fn count(topics: usize) -> Value {
+    Value::Number(i64::try_from(topics).unwrap_or(i64::MAX))
+}
+
+/// A duration as the difference of two times.
+pub(crate) fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
