@@ -61,14 +61,15 @@ impl<'v> Fields<'v> {
         self.get(name).map_or(Ok(default), |value| int(value, name))
     }
 
-    /// A number.
+    /// A finite number, 0 when absent.
     pub(super) fn float(&self, name: &'static str) -> Result<f64, BodyError> {
-        let error = BodyError::Member { name, expected: "a number" };
-        match self.get(name) {
-            None => Ok(0.0),
-            Some(Value::String(text)) => text.trim().parse().map_err(|_| error),
-            Some(value) => value.as_f64().ok_or(error),
-        }
+        let number = match self.get(name) {
+            None => Some(0.0),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(value) => value.as_f64(),
+        };
+        let finite = number.filter(|number: &f64| number.is_finite());
+        finite.ok_or(BodyError::Member { name, expected: "a number" })
     }
 
     /// A truth value: `true`, `"true"`, `1` and their opposites.

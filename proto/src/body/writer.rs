@@ -147,7 +147,7 @@ pub(super) fn text(out: &mut Vec<u8>, value: &str, escapes: Escapes) {
             '\n' => out.extend_from_slice(b"\\n"),
             '\u{C}' => out.extend_from_slice(b"\\f"),
             '\r' => out.extend_from_slice(b"\\r"),
-            '\0'..='\u{1F}' | '\u{7F}'..='\u{A0}' | '\u{2028}' | '\u{2029}' => {
+            '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}' | '\u{2029}' => {
                 utf16(out, character);
             }
             _ if escapes == Escapes::Browser && !character.is_ascii() => utf16(out, character),
