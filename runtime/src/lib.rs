@@ -11,8 +11,8 @@ mod mesh;
 mod net;
 mod probe;
 mod settings;
-pub mod sim;
 mod signal;
+pub mod sim;
 mod stop;
 mod turn;
 
@@ -25,6 +25,6 @@ pub use mesh::Lane;
 pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};
 pub use probe::{ProbeError, ProbeReport, probe};
 pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Preempt, Settings};
+pub use signal::Signal;
 pub use stop::{EXIT_INTERRUPTED, Stop};
 pub use turn::{HOT_AFTER, SLEEPS_MAX};
-pub use signal::Signal;

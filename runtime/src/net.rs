@@ -50,10 +50,17 @@ impl Listener {
     /// pause when descriptors or memory are short. An error means that the listener itself is broken.
     pub async fn accept(&self) -> io::Result<Connection> {
         loop {
+            // A storm of connections must not keep those that are there waiting.
+            if self.pace.hot() {
+                self.pace.turn().await;
+            }
             let error = match self.listener.accept().await {
                 // A peer that is gone already costs nothing but this look.
                 Ok(stream) => match Connection::new(stream, &self.pace) {
-                    Ok(connection) => return Ok(connection),
+                    Ok(connection) => {
+                        self.pace.progress(1);
+                        return Ok(connection);
+                    }
                     Err(_) => continue,
                 },
                 Err(error) => io::Error::from(error),

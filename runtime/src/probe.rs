@@ -249,27 +249,3 @@ impl AlignedBlock {
         &mut self.memory[self.start..self.start + BLOCK_BYTES]
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_passes_and_no_file_is_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let began = Instant::now();
-        let report = probe(dir.path()).unwrap();
-        println!("{report:?} in {:?}", began.elapsed());
-        assert!(report.sync_latency > Duration::ZERO);
-        assert!(report.dsync_latency > Duration::ZERO);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_missing_directory_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let missing = dir.path().join("missing");
-        let text = probe(&missing).unwrap_err().to_string();
-        assert!(text.contains("missing") && text.contains("create it"), "{text}");
-    }
-}

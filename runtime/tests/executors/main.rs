@@ -3,6 +3,7 @@
 mod disk;
 mod guard;
 mod mesh;
+mod probe;
 mod process;
 mod tcp;
 mod workarounds;
