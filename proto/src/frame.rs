@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn empty_header_and_body_are_legal() {
-        let frame = next_frame(&bytes(4, 0x0100_0000, b"")).unwrap().unwrap();
+        let wire = bytes(4, 0x0100_0000, b"");
+        let frame = next_frame(&wire).unwrap().unwrap();
         assert_eq!(frame.kind, HeaderKind::Rocketmq);
         assert!(frame.header.is_empty());
         assert!(frame.body.is_empty());
