@@ -59,6 +59,8 @@ struct Queue {
     entries: ConsumeQueue,
     /// Queue offset of the next appended message.
     next: i64,
+    /// Store timestamp of the last message, ms; 0 without one.
+    last_store_ms: i64,
     /// Stands in `published` already.
     listed: bool,
     /// The topic was deleted; what is still pending is dropped.
@@ -116,18 +118,24 @@ impl Core {
         self.counters
     }
 
-    /// Appends a message. `encode` writes the record, given its offsets; queue offset and position are final.
+    /// Whether `bytes` in all, in entries of at most `entry_bytes`, may be appended now.
+    pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
+        self.log.admit(bytes, entry_bytes)
+    }
+
+    /// Appends an admitted message. `encode` writes the record, given its offsets; queue offset and position are
+    /// final.
     pub fn append(
         &mut self,
         message: Append<'_>,
         now: i64,
         encode: impl FnOnce(&Placed, &mut [u8]),
-    ) -> Result<Placed, Refused> {
-        self.log.admit(message.bytes)?;
+    ) -> Placed {
         let slot = self.queue_slot(message.topic, message.queue_id);
         let queue = &mut self.queues[slot.index()];
         let queue_offset = queue.next;
         queue.next += 1;
+        queue.last_store_ms = now;
         let shard = self.log.shape().shard;
         let bytes = message.bytes;
         let place = |position: u64| Placed {
@@ -140,13 +148,13 @@ impl Core {
         self.pending.push_back(Pending { slot, entry });
         self.counters.messages += 1;
         self.counters.record_bytes += bytes as u64;
-        Ok(place(position))
+        place(position)
     }
 
     /// Appends a control entry. Returns the position to wait for.
     pub fn append_control(&mut self, kind: u16, content: &[u8], now: i64) -> Result<u64, Refused> {
         let bytes = CONTROL_HEADER_BYTES + content.len();
-        self.log.admit(bytes)?;
+        self.log.admit(bytes, bytes)?;
         let position =
             self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
         Ok(position + bytes as u64)
@@ -157,7 +165,8 @@ impl Core {
         if !self.offsets.is_dirty() {
             return Ok(None);
         }
-        self.log.admit(2 * group_offsets::CONTENT_BYTES_MAX)?;
+        let bytes = 2 * group_offsets::CONTENT_BYTES_MAX;
+        self.log.admit(bytes, 0)?;
         let mut end = None;
         for content in self.offsets.take_changes() {
             let bytes = CONTROL_HEADER_BYTES + content.len();
@@ -212,6 +221,7 @@ impl Core {
         self.queues.push(Queue {
             entries: ConsumeQueue::default(),
             next: 0,
+            last_store_ms: 0,
             listed: false,
             removed: false,
         });
@@ -236,6 +246,15 @@ impl Core {
         Ok(end)
     }
 
+    /// Queues of a topic here, through `visit`: queue id, entries, store timestamp of the last message in ms (0
+    /// without one).
+    pub fn queues_of(&self, topic: &str, mut visit: impl FnMut(u32, &ConsumeQueue, i64)) {
+        for (queue_id, slot) in self.topics.get(topic).into_iter().flatten() {
+            let queue = &self.queues[slot.index()];
+            visit(*queue_id, &queue.entries, queue.last_store_ms);
+        }
+    }
+
     /// Topics with queues here.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.topics.keys().map(|topic| &**topic)
@@ -247,6 +266,7 @@ impl Core {
         topic: &str,
         queue_id: u32,
         queue_offset: i64,
+        store_ms: i64,
         entry: Entry,
     ) -> Result<(), &'static str> {
         let slot = self.queue_slot(topic, queue_id);
@@ -267,6 +287,7 @@ impl Core {
         }
         queue.entries.push(entry);
         queue.next += 1;
+        queue.last_store_ms = store_ms;
         Ok(())
     }
 

@@ -18,7 +18,6 @@ pub mod offset;
 pub mod read;
 pub mod recovery;
 pub mod ring;
-pub mod signal;
 pub mod store;
 
 pub use crate::{

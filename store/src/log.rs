@@ -150,14 +150,14 @@ impl CommitLog {
         self.poisoned.get_or_insert(reason);
     }
 
-    /// Whether `bytes` more may be appended now.
-    pub fn admit(&self, bytes: usize) -> Result<(), Refused> {
+    /// Whether `bytes` in all, in entries of at most `entry_bytes`, may be appended now.
+    pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
         let Shape { shard, inflight_bytes_max: limit, entry_bytes_max, .. } = self.shape;
         if let Some(reason) = &self.poisoned {
             return Err(Refused::Poisoned { shard, reason: reason.clone() });
         }
-        if bytes > entry_bytes_max {
-            return Err(Refused::TooLarge { bytes, limit: entry_bytes_max });
+        if entry_bytes > entry_bytes_max {
+            return Err(Refused::TooLarge { bytes: entry_bytes, limit: entry_bytes_max });
         }
         let inflight = self.inflight_bytes();
         if inflight > 0 && inflight + bytes as u64 > limit {

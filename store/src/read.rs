@@ -123,18 +123,20 @@ impl Core {
         PullPlan { status, next_offset: next, min_offset: min, max_offset: max, pieces, bytes }
     }
 
-    /// Copies the planned records behind `out`, if the tail cache holds all of them. `false`: nothing was copied.
-    pub fn copy_cached(&self, plan: &PullPlan, out: &mut Vec<u8>) -> bool {
+    /// Whether the tail cache holds all planned records.
+    pub fn is_cached(&self, plan: &PullPlan) -> bool {
         let ring = self.log.ring();
-        if !plan.pieces.iter().all(|(position, bytes)| ring.holds(*position, *bytes as usize)) {
-            return false;
-        }
+        plan.pieces.iter().all(|(position, bytes)| ring.holds(*position, *bytes as usize))
+    }
+
+    /// Copies the planned records behind `out`; all of them must be cached.
+    pub fn copy_cached(&self, plan: &PullPlan, out: &mut Vec<u8>) {
+        let ring = self.log.ring();
         for (position, bytes) in &plan.pieces {
             let (first, second) = ring.parts(*position, *bytes as usize);
             out.extend_from_slice(first);
             out.extend_from_slice(second);
         }
-        true
     }
 
     /// The entry of a message, for searches.

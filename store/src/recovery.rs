@@ -350,7 +350,8 @@ impl Scan {
         let tags_code = proto::record::tags_code(tags);
         let entry = consume_queue::Entry::new(position, bytes.len() as u32, tags_code);
         self.report.messages += 1;
-        self.core.replay_record(view.topic(), queue_id, view.queue_offset(), entry)
+        let store_ms = view.store_timestamp();
+        self.core.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
     }
 
     /// Looks from `from` on for a whole batch which proves that the damaged place at `self.position` was durable.

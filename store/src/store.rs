@@ -8,9 +8,8 @@ use crate::{
     core::Core,
     error::StoreError,
     log::{Shape, Write},
-    signal::Signal,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, Signal};
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
     collections::BTreeMap,

@@ -52,6 +52,11 @@ impl BrokerConfig {
         format!("{}:{}", self.broker_ip1, self.listen_port)
     }
 
+    /// `brokerIP1` as an address; loopback when it is a name, which message ids cannot carry.
+    pub fn broker_ip1_addr(&self) -> std::net::IpAddr {
+        self.broker_ip1.parse().unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+    }
+
     /// Port that Java clients use with `sendMessageWithVIPChannel`; slaves use it always.
     pub fn vip_port(&self) -> u16 {
         assert!(self.listen_port > 2, "the key's range leaves room for the VIP port");

@@ -1,0 +1,88 @@
+//! Refusals: the one place where reasons become wire codes. Codes are those of the Java 4.9 broker, so that clients
+//! retry and report as they are used to; remarks are ours and name cause, value and limit.
+
+use proto::{code::response, command::HeaderError, request::FieldError};
+use store::{Refused, StoreError};
+
+/// A request that is not served, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Response code.
+    pub code: i32,
+    /// What the client is told.
+    pub remark: String,
+}
+
+impl Refusal {
+    /// A refusal with a remark.
+    pub fn new(code: i32, remark: impl Into<String>) -> Refusal {
+        Refusal { code, remark: remark.into() }
+    }
+
+    /// The request code is unknown or not served yet.
+    pub fn unsupported(code: i32) -> Refusal {
+        Refusal::new(
+            response::REQUEST_CODE_NOT_SUPPORTED,
+            format!(" request type {code} not supported"),
+        )
+    }
+
+    /// The request is known; what it asks for comes with a later version.
+    pub fn not_yet(what: &str) -> Refusal {
+        Refusal::new(
+            response::REQUEST_CODE_NOT_SUPPORTED,
+            format!("{what} not supported by this version of the broker"),
+        )
+    }
+
+    /// Java's answer to whatever went wrong.
+    pub fn system_error(remark: impl Into<String>) -> Refusal {
+        Refusal::new(response::SYSTEM_ERROR, remark)
+    }
+
+    /// Another shard's lane is full.
+    pub fn lane_full(to: usize) -> Refusal {
+        Refusal::new(response::SYSTEM_BUSY, format!("[OVERLOAD] reason=lane-full executor={to}"))
+    }
+
+    /// A topic that does not exist and is not made.
+    pub fn topic_not_exist(topic: &str) -> Refusal {
+        Refusal::new(
+            response::TOPIC_NOT_EXIST,
+            format!("topic[{topic}] not exist, apply first please!"),
+        )
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Refusal {
+        Refusal::system_error(error.to_string())
+    }
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Refusal {
+        Refusal::system_error(error.to_string())
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        let code = match &refused {
+            Refused::Busy { .. } => response::SYSTEM_BUSY,
+            Refused::Poisoned { .. } => response::SERVICE_NOT_AVAILABLE,
+            Refused::TooLarge { .. } => response::MESSAGE_ILLEGAL,
+        };
+        let remark = match &refused {
+            Refused::Busy { .. } => format!("[OVERLOAD] {refused}"),
+            _ => refused.to_string(),
+        };
+        Refusal { code, remark }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        Refusal::system_error(error.to_string())
+    }
+}

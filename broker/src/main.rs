@@ -1,0 +1,157 @@
+//! The broker as a program: read what was given, hold the data directory, probe the machine, run one executor per core.
+
+use broker::{
+    boot::{self, Plan},
+    config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
+    logging, panel,
+    stats::Totals,
+};
+use clap::Parser;
+use namesrv::server::check_port_is_free;
+use runtime::{Settings, Stop};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+use store::format::{self, Format};
+
+/// Exit code for a configuration that cannot be used.
+const EXIT_USAGE: u8 = 2;
+/// How long the last lines of the log may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let machine = Machine::read();
+    let loaded = match load(&machine) {
+        Ok(loaded) => loaded,
+        Err(problem) => {
+            eprintln!("mqbroker: {problem}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match loaded.print {
+        Some(Print::All) => print!("{}", loaded.config.to_properties()),
+        Some(Print::Important) => print!("{}", loaded.config.important_properties()),
+        None => return start(loaded, &machine),
+    }
+    ExitCode::SUCCESS
+}
+
+fn load(machine: &Machine) -> Result<Loaded, config::ConfigError> {
+    let command_line = CommandLine::parse();
+    let file = command_line.config_file.as_deref().map(config::read_file).transpose()?;
+    let given = Given {
+        command_line,
+        file,
+        namesrv_env: std::env::var("NAMESRV_ADDR").ok(),
+        home: std::env::var_os("HOME").map(PathBuf::from),
+    };
+    config::load(&given, machine)
+}
+
+fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
+    let log = match logging::start(&loaded.config.log_filter) {
+        Ok(log) => log,
+        Err(problem) => {
+            eprintln!("mqbroker: {problem}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    for notice in &loaded.notices {
+        match notice.level {
+            Level::Info => tracing::info!("{}", notice.text),
+            Level::Warn => tracing::warn!("{}", notice.text),
+        }
+    }
+    let ended = run(loaded, machine);
+    if let Err(problem) = &ended {
+        tracing::error!("{problem}");
+    }
+    log.stop(LOG_PATIENCE);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("mqbroker: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
+    let Loaded { config, standalone, .. } = loaded;
+    let root = PathBuf::from(&config.store_path_root_dir);
+    // Before the ports: they can be shared silently, the directory cannot.
+    let _lock = format::lock(&root).map_err(|error| error.to_string())?;
+    check_ports(&config, standalone)?;
+    let mut sizing = Sizing::of(&config, machine);
+    let format = format_of(&root, &config, &sizing)?;
+    let executors = sizing.cores.len().min(distinct(&sizing.cores)).min(usize::from(format.shards));
+    sizing.cores.truncate(executors);
+    let probe = runtime::probe(&root).map_err(|error| error.to_string())?;
+    let facts = panel::Facts::of(&config, &sizing, standalone, probe.sync_latency);
+    let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
+    let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
+    settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
+    let plan = Plan {
+        config: Arc::new(config),
+        format,
+        tail_cache_bytes: sizing.tail_cache_bytes,
+        standalone,
+        facts,
+        totals,
+        ready: Arc::new(AtomicUsize::new(0)),
+    };
+    let stop = Stop::new();
+    stop.on_signals().map_err(|error| format!("signals: {error}"))?;
+    runtime::run(settings, stop, move |executor| boot::run(executor, plan.clone()))
+        .map_err(|error| error.to_string())
+}
+
+fn distinct(cores: &[usize]) -> usize {
+    let mut cores = cores.to_vec();
+    cores.sort_unstable();
+    cores.dedup();
+    cores.len()
+}
+
+fn check_ports(config: &BrokerConfig, standalone: bool) -> Result<(), String> {
+    let mut ports = vec![config.listen_port, config.vip_port()];
+    if standalone {
+        ports.push(config.standalone_namesrv_port);
+    }
+    for port in ports {
+        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        check_port_is_free(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// The format of the store, made now if the directory is new. What is fixed there goes before the configuration.
+fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Format, String> {
+    let shards = u16::try_from(sizing.shards).map_err(|error| error.to_string())?;
+    let wanted = Format {
+        version: format::VERSION,
+        shards,
+        segment_bytes: config.mapped_file_size_commit_log,
+        store_id: fastrand::u64(..) >> 8,
+    };
+    let format = format::read_or_create(root, wanted.clone()).map_err(|error| error.to_string())?;
+    if config.shards != 0 && format.shards != shards {
+        tracing::warn!(
+            configured = shards,
+            formatted = format.shards,
+            "shards is fixed when the store is formatted; the configured number is ignored"
+        );
+    }
+    if format.segment_bytes != wanted.segment_bytes {
+        tracing::warn!(
+            configured = wanted.segment_bytes,
+            formatted = format.segment_bytes,
+            "mappedFileSizeCommitLog is fixed when the store is formatted; the configured size is ignored"
+        );
+    }
+    Ok(format)
+}

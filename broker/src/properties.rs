@@ -1,0 +1,111 @@
+//! The few properties of a message that the broker looks at, found in one pass over their text.
+
+use proto::properties::{self, CLUSTER, DELAY, TAGS, TRAN_MSG, WAIT};
+
+const ENTRY_END: u8 = 2;
+
+/// What one pass finds.
+pub struct Scanned<'a> {
+    text: &'a str,
+    /// `TAGS`.
+    pub tags: Option<&'a str>,
+    /// `TRAN_MSG` is true: a half message.
+    pub transaction: bool,
+    /// `DELAY` asks for a later delivery.
+    pub delayed: bool,
+    /// Where the entry of `WAIT` lies, its separator included.
+    wait: Option<(usize, usize)>,
+    has_cluster: bool,
+}
+
+impl<'a> Scanned<'a> {
+    /// Looks at all entries.
+    pub fn of(text: &'a str) -> Scanned<'a> {
+        let mut scanned = Scanned {
+            text,
+            tags: None,
+            transaction: false,
+            delayed: false,
+            wait: None,
+            has_cluster: false,
+        };
+        for (name, value) in properties::iter(text) {
+            match name {
+                TAGS => scanned.tags = Some(value),
+                WAIT => scanned.wait = scanned.entry_span(name, value),
+                TRAN_MSG => scanned.transaction = value.eq_ignore_ascii_case("true"),
+                DELAY => scanned.delayed = value.parse().is_ok_and(|level: i32| level > 0),
+                CLUSTER => scanned.has_cluster = true,
+                _ => {}
+            }
+        }
+        scanned
+    }
+
+    /// The stored text in three pieces: without `WAIT`, which has done its work, and with our cluster's name.
+    /// `cluster` begins with a separator.
+    pub fn stored<'b>(&self, cluster: &'b str) -> [&'b [u8]; 3]
+    where
+        'a: 'b,
+    {
+        let bytes = self.text.as_bytes();
+        let (before, after) = match self.wait {
+            Some((start, end)) => (bytes.get(..start), bytes.get(end..)),
+            None => (Some(bytes), Some(&b""[..])),
+        };
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        if self.has_cluster {
+            return [before, after, b""];
+        }
+        let last = if after.is_empty() { before.last() } else { after.last() };
+        let separated = last.is_none_or(|byte| *byte == ENTRY_END);
+        let cluster = cluster.as_bytes();
+        [before, after, if separated { cluster.get(1..).unwrap_or_default() } else { cluster }]
+    }
+
+    /// Both are slices of our text, so their addresses tell where the entry lies.
+    fn entry_span(&self, name: &str, value: &str) -> Option<(usize, usize)> {
+        let base = self.text.as_ptr().addr();
+        let start = name.as_ptr().addr().checked_sub(base)?;
+        let end = value.as_ptr().addr().checked_sub(base)? + value.len();
+        let separated = self.text.as_bytes().get(end) == Some(&ENTRY_END);
+        Some((start, end + usize::from(separated)))
+    }
+}
+
+/// The entry that is added to each message, with a separator in front.
+pub fn cluster_property(cluster: &str) -> String {
+    format!("\u{2}{CLUSTER}\u{1}{cluster}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(text: &str) -> String {
+        let cluster = cluster_property("c1");
+        let pieces = Scanned::of(text).stored(&cluster).concat();
+        String::from_utf8(pieces).expect("text").replace('\u{1}', "=").replace('\u{2}', ";")
+    }
+
+    #[test]
+    fn wait_goes_and_the_cluster_comes() {
+        assert_eq!(stored(""), "CLUSTER=c1");
+        assert_eq!(stored("A\u{1}b"), "A=b;CLUSTER=c1");
+        assert_eq!(stored("A\u{1}b\u{2}"), "A=b;CLUSTER=c1");
+        assert_eq!(stored("WAIT\u{1}true"), "CLUSTER=c1");
+        assert_eq!(stored("WAIT\u{1}true\u{2}A\u{1}b"), "A=b;CLUSTER=c1");
+        assert_eq!(stored("A\u{1}b\u{2}WAIT\u{1}false\u{2}C\u{1}d\u{2}"), "A=b;C=d;CLUSTER=c1");
+        assert_eq!(stored("A\u{1}b\u{2}WAIT\u{1}true"), "A=b;CLUSTER=c1");
+        assert_eq!(stored("CLUSTER\u{1}c9\u{2}"), "CLUSTER=c9;");
+    }
+
+    #[test]
+    fn kinds_are_recognised() {
+        let scanned = Scanned::of("TRAN_MSG\u{1}TRUE\u{2}DELAY\u{1}3\u{2}TAGS\u{1}a b\u{2}");
+        assert!(scanned.transaction);
+        assert!(scanned.delayed);
+        assert_eq!(scanned.tags, Some("a b"));
+        assert!(!Scanned::of("DELAY\u{1}0").delayed);
+    }
+}

@@ -1,0 +1,146 @@
+//! GET_BROKER_RUNTIME_INFO and GET_BROKER_CONFIG: what tools show of a broker. Both spellings of the transfer rate are
+//! there, since each generation of mqadmin reads only its own; queues of thread pools do not exist here and are 0.
+
+use crate::{
+    desk::Desk,
+    front::dispatch::Request,
+    letter::{Answer, Reply},
+    shard::Shard,
+    stats::Sum,
+};
+use proto::{body::KvTable, code::request, command::OUR_VERSION};
+use std::{collections::BTreeMap, rc::Rc};
+
+/// Serves the request, sending it on to executor 0.
+pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
+    let Some(desk) = &shard.control else {
+        return shard.forward_frame(0, request, reply);
+    };
+    if request.header.code == request::GET_BROKER_CONFIG {
+        let version = desk.control.borrow().topics().version();
+        let mut json = Vec::new();
+        version.write(&mut json);
+        let version = String::from_utf8_lossy(&json).into_owned();
+        let body = shard.config.to_properties().into_bytes();
+        return shard.answer(reply, Answer::Body(body, vec![("version", version)]));
+    }
+    let table = runtime_info(shard, desk, request.now);
+    let mut body = Vec::new();
+    KvTable { table }.write(&mut body);
+    shard.answer(reply, Answer::body(body));
+}
+
+fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String> {
+    let sum = Sum::of(&shard.totals);
+    let rates = desk.rates.borrow();
+    let mut table = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        table.insert(key.to_owned(), value);
+    };
+    put("brokerVersion", OUR_VERSION.to_string());
+    put("brokerVersionDesc", format!("RingMQ_{}", env!("CARGO_PKG_VERSION").replace('.', "_")));
+    put("brokerActive", "true".to_owned());
+    put("bootTimestamp", desk.boot_ms.to_string());
+    put("runtime", duration_text(now - desk.boot_ms));
+    put("putTps", rates.text(|sum| sum.put_messages));
+    for key in ["getTransferedTps", "getTransferredTps"] {
+        put(key, rates.text(|sum| sum.got_messages));
+    }
+    put("getFoundTps", rates.text(|sum| sum.get_hits));
+    put("getMissTps", "0.00 0.00 0.00".to_owned());
+    put("getTotalTps", rates.text(|sum| sum.get_hits));
+    put("putMessageTimesTotal", sum.put_messages.to_string());
+    put("putMessageFailedTimes", sum.refused.to_string());
+    put("putMessageSizeTotal", sum.put_bytes.to_string());
+    let average = sum.put_bytes as f64 / sum.put_messages.max(1) as f64;
+    put("putMessageAverageSize", format!("{average:.2}"));
+    for (key, total) in [("msgPutTotal", sum.put_messages), ("msgGetTotal", sum.got_messages)] {
+        put(&format!("{key}YesterdayMorning"), "0".to_owned());
+        put(&format!("{key}TodayMorning"), "0".to_owned());
+        put(&format!("{key}TodayNow"), total.to_string());
+    }
+    for key in ZEROS {
+        put(key, "0".to_owned());
+    }
+    put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
+    put("commitLogMinOffset", "0".to_owned());
+    put("commitLogMaxOffset", sum.log_bytes.to_string());
+    put("earliestMessageTimeStamp", desk.boot_ms.to_string());
+    put(
+        "startAcceptSendRequestTimeStamp",
+        shard.config.start_accept_send_request_time_stamp.to_string(),
+    );
+    let disk = disk_use(&shard.config.store_path_root_dir);
+    put("commitLogDiskRatio", format!("{:.4}", disk.used_ratio));
+    put("consumeQueueDiskRatio", format!("{:.4}", disk.used_ratio));
+    put(
+        "commitLogDirCapacity",
+        format!("Total : {}, Free : {}.", gib(disk.total_bytes), gib(disk.free_bytes)),
+    );
+    put("ringmq.shards", shard.shard_count.to_string());
+    put("ringmq.connections", sum.connections.to_string());
+    put("ringmq.parkedPulls", sum.parked_pulls.to_string());
+    put("ringmq.inflightBytes", sum.inflight_bytes.to_string());
+    let (pokes, useful) = runtime::guard_pokes();
+    put("ringmq.guardPokes", pokes.to_string());
+    put("ringmq.guardPokesUseful", useful.to_string());
+    table
+}
+
+/// Keys that tools parse as numbers and that have no meaning here.
+const ZEROS: [&str; 24] = [
+    "sendThreadPoolQueueSize",
+    "sendThreadPoolQueueCapacity",
+    "sendThreadPoolQueueHeadWaitTimeMills",
+    "pullThreadPoolQueueSize",
+    "pullThreadPoolQueueCapacity",
+    "pullThreadPoolQueueHeadWaitTimeMills",
+    "queryThreadPoolQueueSize",
+    "queryThreadPoolQueueCapacity",
+    "queryThreadPoolQueueHeadWaitTimeMills",
+    "ackThreadPoolQueueSize",
+    "ackThreadPoolQueueCapacity",
+    "ackThreadPoolQueueHeadWaitTimeMills",
+    "EndTransactionQueueSize",
+    "EndTransactionThreadPoolQueueCapacity",
+    "pageCacheLockTimeMills",
+    "dispatchBehindBytes",
+    "dispatchMaxBuffer",
+    "putMessageEntireTimeMax",
+    "getMessageEntireTimeMax",
+    "timerReadBehind",
+    "timerOffsetBehind",
+    "timerCongestNum",
+    "timerEnqueueTps",
+    "timerDequeueTps",
+];
+
+struct DiskUse {
+    total_bytes: u64,
+    free_bytes: u64,
+    used_ratio: f64,
+}
+
+fn disk_use(dir: &str) -> DiskUse {
+    // One statvfs of a mounted local disk; asked for by people, not per message.
+    let Ok(stat) = rustix::fs::statvfs(dir) else {
+        return DiskUse { total_bytes: 0, free_bytes: 0, used_ratio: 0.0 };
+    };
+    let total_bytes = stat.f_blocks * stat.f_frsize;
+    let free_bytes = stat.f_bavail * stat.f_frsize;
+    let used = total_bytes.saturating_sub(stat.f_bfree * stat.f_frsize);
+    let usable = used + free_bytes;
+    DiskUse { total_bytes, free_bytes, used_ratio: used as f64 / usable.max(1) as f64 }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+}
+
+/// As Java writes it: `[ 1 days, 2 hours, 3 minutes, 4 seconds ]`.
+fn duration_text(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    format!("[ {days} days, {hours} hours, {minutes} minutes, {seconds} seconds ]")
+}

@@ -1,0 +1,428 @@
+//! SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE.
+//!
+//! [`admit`] checks where the socket is; [`run`] appends where the queue is. When both are the same shard the record
+//! is encoded once, straight into the log's memory; otherwise it is encoded here and travels as bytes. Order and codes
+//! of the checks are those of the Java broker (`AbstractSendMessageProcessor`, 4.9.8).
+
+use crate::{
+    control::names,
+    error::Refusal,
+    front::dispatch::Request,
+    letter::{Answer, Letter, Reply, Sent},
+    properties::Scanned,
+    queues::{Queues, Waiting},
+    shard::Shard,
+};
+use proto::{
+    batch,
+    body::TopicConfig,
+    code::{request, response},
+    record::{self, RecordFields, SYS_FLAG_TRANSACTION_MASK},
+    request::SendHeader,
+};
+use std::{rc::Rc, sync::Arc};
+use store::{PhysicalOffset, core::Append};
+
+/// Messages of one batch, at most: the answer names each of them.
+const BATCH_MESSAGES_MAX: usize = 32_768;
+
+/// Encoded records on their way to the shard that owns their queue.
+pub struct AppendOp {
+    reply: Reply,
+    shard: u16,
+    topic: Arc<TopicConfig>,
+    queue_id: u32,
+    /// Records without their offsets, one behind the other.
+    records: Vec<u8>,
+    parts: Parts,
+}
+
+enum Parts {
+    /// One record with this tags code.
+    One(i64),
+    /// Bytes and tags code of each record.
+    Many(Vec<(u32, i64)>),
+}
+
+/// A send that passed the checks.
+struct Admitted<'a> {
+    topic: Arc<TopicConfig>,
+    queue_id: u32,
+    header: SendHeader<'a>,
+}
+
+enum Verdict<'a> {
+    Append(Admitted<'a>),
+    /// The topic may come into being, which is the control owner's decision.
+    UnknownTopic,
+}
+
+/// Serves a send from its connection's shard.
+pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
+    let header = match header_of(request) {
+        Ok(header) => header,
+        Err(refusal) => return refuse(shard, reply, refusal),
+    };
+    match admit(shard, request, header) {
+        Ok(Verdict::Append(admitted)) if request.header.code == request::SEND_BATCH_MESSAGE => {
+            append_batch(shard, request, admitted, reply);
+        }
+        Ok(Verdict::Append(admitted)) if admitted.header.batch => {
+            append_batch(shard, request, admitted, reply);
+        }
+        Ok(Verdict::Append(admitted)) => append_one(shard, request, &admitted, reply),
+        Ok(Verdict::UnknownTopic) => create_topic(shard, request, &header, reply),
+        Err(refusal) => refuse(shard, reply, refusal),
+    }
+}
+
+fn refuse(shard: &Shard, reply: Reply, refusal: Refusal) {
+    shard.answer(reply, Answer::SendRefused(Box::new(refusal)));
+}
+
+fn header_of<'a>(request: &Request<'a>) -> Result<SendHeader<'a>, Refusal> {
+    let ext = &request.header.ext;
+    let header = match request.header.code {
+        request::SEND_MESSAGE => SendHeader::from_ext_v1(ext),
+        _ => SendHeader::from_ext_v2(ext),
+    };
+    header.map_err(Refusal::from)
+}
+
+fn admit<'a>(
+    shard: &Shard,
+    request: &Request<'a>,
+    header: SendHeader<'a>,
+) -> Result<Verdict<'a>, Refusal> {
+    let config = &shard.config;
+    if request.now < config.start_accept_send_request_time_stamp {
+        return Err(Refusal::system_error(format!(
+            "broker unable to service, until {}",
+            config.start_accept_send_request_time_stamp
+        )));
+    }
+    let meta = shard.meta.borrow();
+    let Some(topic) = meta.topic(header.topic) else {
+        names::check_topic(header.topic)
+            .map_err(|error| Refusal::system_error(error.to_string()))?;
+        forbid_system_topic(header.topic)?;
+        return Ok(Verdict::UnknownTopic);
+    };
+    if topic.order && !meta.broker_writable() {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("the broker[{}] sending message is forbidden", config.broker_name),
+        ));
+    }
+    forbid_system_topic(header.topic)?;
+    let queue_id = choose_queue(topic, header.queue_id)?;
+    if names::is_retry_topic(header.topic) {
+        check_retry(shard, &meta, &header)?;
+    }
+    Ok(Verdict::Append(Admitted { topic: Arc::clone(topic), queue_id, header }))
+}
+
+fn forbid_system_topic(topic: &str) -> Result<(), Refusal> {
+    if names::SystemTopics::is_send_forbidden(topic) {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("sending message to topic[{topic}] is forbidden"),
+        ));
+    }
+    Ok(())
+}
+
+/// A negative queue id leaves the choice to the broker.
+fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
+    let write = u32::try_from(topic.write_queue_nums).unwrap_or(0);
+    let read = u32::try_from(topic.read_queue_nums).unwrap_or(0);
+    let Ok(queue_id) = u32::try_from(wanted) else {
+        return match write {
+            0 => Err(Refusal::system_error(format!(
+                "topic[{}] has no write queue",
+                topic.topic_name
+            ))),
+            _ => Ok(fastrand::u32(..write)),
+        };
+    };
+    if queue_id >= write.max(read) {
+        return Err(Refusal::system_error(format!(
+            "request queueId[{queue_id}] is illegal, topic[{}] has {read} read and {write} write \
+             queues",
+            topic.topic_name
+        )));
+    }
+    Ok(queue_id)
+}
+
+/// A message that its consumer sends again by itself: the group must exist, and its limit of tries holds.
+fn check_retry(
+    shard: &Shard,
+    meta: &crate::control::Meta,
+    header: &SendHeader<'_>,
+) -> Result<(), Refusal> {
+    let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+    let Some(config) = meta.group(group) else {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("subscription group not exist, {group}"),
+        ));
+    };
+    let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    if header.reconsume_times >= tries_max {
+        tracing::debug!(executor = shard.executor.index(), group, "a message has used up its tries");
+        return Err(Refusal::not_yet("the dead letter queue is"));
+    }
+    Ok(())
+}
+
+/// What a single message must fulfil besides: kinds that are served later are refused, never stored as something else.
+fn check_kind(scanned: &Scanned<'_>) -> Result<(), Refusal> {
+    if scanned.transaction {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            "transactional messages are not supported by this version of the broker",
+        ));
+    }
+    if scanned.delayed {
+        return Err(Refusal::new(
+            response::MESSAGE_ILLEGAL,
+            "delayed messages are not supported by this version of the broker",
+        ));
+    }
+    Ok(())
+}
+
+fn fields<'a>(
+    shard: &'a Shard,
+    request: &Request<'a>,
+    admitted: &'a Admitted<'a>,
+    flag: i32,
+    body: &'a [u8],
+    properties: [&'a [u8]; 3],
+) -> RecordFields<'a> {
+    RecordFields {
+        queue_id: admitted.queue_id as i32,
+        flag,
+        sys_flag: admitted.header.sys_flag,
+        born_timestamp: admitted.header.born_timestamp,
+        born_host: request.peer.addr,
+        store_host: shard.stamp.store_host,
+        reconsume_times: admitted.header.reconsume_times,
+        prepared_transaction_offset: 0,
+        body,
+        topic: &admitted.topic.topic_name,
+        properties,
+    }
+}
+
+fn append_one(shard: &Rc<Shard>, request: &Request<'_>, admitted: &Admitted<'_>, reply: Reply) {
+    let scanned = Scanned::of(admitted.header.properties);
+    let parts = scanned.stored(&shard.cluster_property);
+    let fields = fields(shard, request, admitted, admitted.header.flag, request.body, parts);
+    let checked = check_kind(&scanned).and_then(|()| {
+        fields
+            .check(shard.config.max_message_size as usize)
+            .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))
+    });
+    if let Err(refusal) = checked {
+        return refuse(shard, reply, refusal);
+    }
+    let tags_code = record::tags_code(scanned.tags);
+    let owner = shard.owner_of(&admitted.topic.topic_name, admitted.queue_id);
+    match shard.queues(owner) {
+        Some(queues) => append_here(queues, request.now, admitted, &fields, tags_code, reply),
+        None => {
+            let mut records = vec![0; fields.encoded_len()];
+            fields.encode_into(&mut records);
+            forward(shard, owner, admitted, records, Parts::One(tags_code), reply);
+        }
+    }
+}
+
+/// The hot path: the record is encoded into the log's memory, and the reply waits for its commit.
+fn append_here(
+    queues: &Queues,
+    now: i64,
+    admitted: &Admitted<'_>,
+    fields: &RecordFields<'_>,
+    tags_code: i64,
+    reply: Reply,
+) {
+    let bytes = fields.encoded_len();
+    let mut core = queues.store.core_mut();
+    if let Err(refused) = core.admit(bytes, bytes) {
+        drop(core);
+        return queues.refuse_send(reply, refused.into());
+    }
+    let message = Append {
+        topic: &admitted.topic.topic_name,
+        queue_id: admitted.queue_id,
+        bytes,
+        tags_code,
+    };
+    let placed = core.append(message, now, |placed, out| {
+        fields.encode_into(out);
+        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+    });
+    drop(core);
+    let sent = Sent {
+        queue_id: admitted.queue_id,
+        queue_offset: placed.queue_offset,
+        physical: placed.physical,
+        more: None,
+    };
+    queues.wait_for_commit(Waiting { until: placed.end, reply, answer: Answer::Sent(sent) });
+}
+
+fn append_batch(shard: &Rc<Shard>, request: &Request<'_>, admitted: Admitted<'_>, reply: Reply) {
+    match encode_batch(shard, request, &admitted) {
+        Ok((records, parts)) => {
+            let owner = shard.owner_of(&admitted.topic.topic_name, admitted.queue_id);
+            forward(shard, owner, &admitted, records, Parts::Many(parts), reply);
+        }
+        Err(refusal) => refuse(shard, reply, refusal),
+    }
+}
+
+/// The records of a batch. Each has its own properties, then those of the batch.
+fn encode_batch(
+    shard: &Shard,
+    request: &Request<'_>,
+    admitted: &Admitted<'_>,
+) -> Result<(Vec<u8>, Vec<(u32, i64)>), Refusal> {
+    let illegal = |remark: String| Refusal::new(response::MESSAGE_ILLEGAL, remark);
+    let header = &admitted.header;
+    let of_batch = Scanned::of(header.properties);
+    check_kind(&of_batch)?;
+    if header.sys_flag & SYS_FLAG_TRANSACTION_MASK != 0 {
+        return Err(illegal("a batch cannot be part of a transaction".to_owned()));
+    }
+    if names::is_retry_topic(header.topic) {
+        return Err(illegal("a batch cannot go to a retry topic".to_owned()));
+    }
+    let limit = shard.config.max_message_size as usize;
+    if request.body.len() > limit {
+        return Err(illegal(format!(
+            "batch of {} bytes, the limit is {limit} (maxMessageSize)",
+            request.body.len()
+        )));
+    }
+    let mut records = Vec::with_capacity(request.body.len() * 2);
+    let mut parts = Vec::new();
+    let tail = of_batch.stored(&shard.cluster_property).concat();
+    for message in batch::messages(request.body) {
+        let message = message.map_err(|error| illegal(error.to_string()))?;
+        let text = std::str::from_utf8(message.properties)
+            .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
+        let scanned = Scanned::of(text);
+        check_kind(&scanned)?;
+        let own = message.properties;
+        let joint = proto::properties::joint(text).as_bytes();
+        let fields =
+            fields(shard, request, admitted, message.flag, message.body, [own, joint, &tail]);
+        fields.check(limit).map_err(|error| illegal(error.to_string()))?;
+        let start = records.len();
+        records.resize(start + fields.encoded_len(), 0);
+        fields.encode_into(records.get_mut(start..).unwrap_or_default());
+        parts.push(((records.len() - start) as u32, record::tags_code(scanned.tags)));
+        if parts.len() > BATCH_MESSAGES_MAX {
+            return Err(illegal(format!(
+                "batch of more than {BATCH_MESSAGES_MAX} messages"
+            )));
+        }
+    }
+    if parts.is_empty() {
+        return Err(illegal("batch without a message".to_owned()));
+    }
+    Ok((records, parts))
+}
+
+fn forward(
+    shard: &Rc<Shard>,
+    owner: u16,
+    admitted: &Admitted<'_>,
+    records: Vec<u8>,
+    parts: Parts,
+    reply: Reply,
+) {
+    let topic = Arc::clone(&admitted.topic);
+    let queue_id = admitted.queue_id;
+    let op = Box::new(AppendOp { reply, shard: owner, topic, queue_id, records, parts });
+    match shard.queues(owner) {
+        Some(queues) => run(queues, *op, shard.executor.now()),
+        None => {
+            let home = shard.executor_of(owner);
+            if let Err(Letter::Append(op)) = shard.post_request(home, Letter::Append(op)) {
+                refuse(shard, op.reply, Refusal::lane_full(home));
+            }
+        }
+    }
+}
+
+/// Appends records that were encoded elsewhere, on the shard that owns their queue.
+pub fn run(queues: &Queues, op: AppendOp, now: i64) {
+    let AppendOp { reply, topic, queue_id, records, parts, .. } = op;
+    let one;
+    let parts = match &parts {
+        Parts::One(tags_code) => {
+            one = [(records.len() as u32, *tags_code)];
+            one.as_slice()
+        }
+        Parts::Many(parts) => parts.as_slice(),
+    };
+    let largest = parts.iter().map(|(bytes, _)| *bytes as usize).max().unwrap_or(0);
+    let mut core = queues.store.core_mut();
+    if let Err(refused) = core.admit(records.len(), largest) {
+        drop(core);
+        return queues.refuse_send(reply, refused.into());
+    }
+    let mut rest = records.as_slice();
+    let mut first = None;
+    let mut more: Vec<PhysicalOffset> = Vec::new();
+    let mut until = 0;
+    for (bytes, tags_code) in parts {
+        let (record, later) = rest.split_at(*bytes as usize);
+        rest = later;
+        let message = Append {
+            topic: &topic.topic_name,
+            queue_id,
+            bytes: record.len(),
+            tags_code: *tags_code,
+        };
+        let placed = core.append(message, now, |placed, out| {
+            out.copy_from_slice(record);
+            record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+        });
+        until = placed.end;
+        match first {
+            None => first = Some(placed),
+            Some(_) => more.push(placed.physical),
+        }
+    }
+    drop(core);
+    let Some(first) = first else { unreachable!("a batch has at least one message") };
+    let sent = Sent {
+        queue_id,
+        queue_offset: first.queue_offset,
+        physical: first.physical,
+        more: (!more.is_empty()).then(|| more.into_boxed_slice()),
+    };
+    queues.wait_for_commit(Waiting { until, reply, answer: Answer::Sent(sent) });
+}
+
+/// The shard that an [`AppendOp`] is for.
+impl AppendOp {
+    /// Logical shard that owns the queue.
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+}
+
+/// The topic is unknown here: the control owner creates it, or refuses, and the send goes on from there.
+fn create_topic(shard: &Rc<Shard>, request: &Request<'_>, header: &SendHeader<'_>, reply: Reply) {
+    let Some(control) = &shard.control else {
+        return shard.forward_frame(0, request, reply);
+    };
+    control.topic_for_send(shard, request, header, reply);
+}
