@@ -40,6 +40,7 @@ const NAMES: [(Language, &str); 14] = [
     (Language::NodeJs, "NODE_JS"),
 ];
 
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const _: () = {
     let mut ordinal = 0;
     while ordinal < NAMES.len() {

@@ -87,7 +87,7 @@ impl OpenFrame {
     /// Everything appended since the header is the body: writes the length word. `out` must be the buffer the frame was
     /// begun in, with nothing removed. Keeping the whole below [`crate::frame::FRAME_BYTES_MAX`] is the caller's
     /// affair; a longer frame is written as it is and refused by the peer.
-    pub fn finish(self, out: &mut Vec<u8>) {
+    pub fn finish(self, out: &mut [u8]) {
         let length = out.len() - self.start - LENGTH_BYTES;
         assert!(length <= u32::MAX as usize);
         write_word(out, self.start, length as u32);
