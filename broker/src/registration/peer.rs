@@ -126,7 +126,9 @@ impl<M: Send + 'static> Shared<M> {
     }
 
     fn wake_all(&self) {
-        for index in 0..self.wakers.borrow().len() {
+        // A borrow in the loop's head would last for all of its rounds.
+        let count = self.wakers.borrow().len();
+        for index in 0..count {
             self.wake(index);
         }
     }
