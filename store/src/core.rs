@@ -155,8 +155,7 @@ impl Core {
     pub fn append_control(&mut self, kind: u16, content: &[u8], now: i64) -> Result<u64, Refused> {
         let bytes = CONTROL_HEADER_BYTES + content.len();
         self.log.admit(bytes, bytes)?;
-        let position =
-            self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
+        let position = self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
         Ok(position + bytes as u64)
     }
 
@@ -165,10 +164,16 @@ impl Core {
         if !self.offsets.is_dirty() {
             return Ok(None);
         }
-        let bytes = 2 * group_offsets::CONTENT_BYTES_MAX;
-        self.log.admit(bytes, 0)?;
+        let record_bytes_max = self.log.shape().entry_bytes_max;
+        let bytes_max = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
         let mut end = None;
-        for content in self.offsets.take_changes() {
+        loop {
+            match self.log.admit(CONTROL_HEADER_BYTES + bytes_max, 0) {
+                Err(refused) if end.is_none() => return Err(refused),
+                Err(_) => break,
+                Ok(()) => {}
+            }
+            let Some(content) = self.offsets.take_change(bytes_max) else { break };
             let bytes = CONTROL_HEADER_BYTES + content.len();
             let position = self.log.append(bytes, now, |_, out| {
                 encode_control(out, group_offsets::CONTROL_KIND, &content);
@@ -260,7 +265,7 @@ impl Core {
         self.topics.keys().map(|topic| &**topic)
     }
 
-    /// Recovery: a record of the log is visible. `Err` when its queue offset leaves a gap or repeats.
+    /// Recovery: a record of the log is visible. `Err` when its queue offset is impossible.
     pub(crate) fn replay_record(
         &mut self,
         topic: &str,
@@ -269,15 +274,20 @@ impl Core {
         store_ms: i64,
         entry: Entry,
     ) -> Result<(), &'static str> {
-        let slot = self.queue_slot(topic, queue_id);
+        if queue_offset < 0 {
+            return Err("queue offset is negative");
+        }
+        let mut slot = self.queue_slot(topic, queue_id);
+        if queue_offset < self.queues[slot.index()].next {
+            // Offsets start again only when the topic was deleted: a damaged place took the control entry along.
+            self.forget_topic(topic);
+            slot = self.queue_slot(topic, queue_id);
+        }
         let queue = &mut self.queues[slot.index()];
         if queue.entries.min() == queue.entries.max() && queue_offset >= queue.next {
             // The first one here: what came before it expired or was damaged.
             queue.entries.start_at(queue_offset);
             queue.next = queue_offset;
-        }
-        if queue_offset < queue.next {
-            return Err("queue offset repeats");
         }
         // Messages between lay in a damaged part of the log: their offsets stay taken by entries of no bytes, so
         // that offsets stay dense and pulls step over them.

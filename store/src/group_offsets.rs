@@ -10,11 +10,17 @@ use ahash::AHashMap;
 
 /// Kind of the control entry that carries offsets.
 pub const CONTROL_KIND: u16 = 1;
-/// Most bytes of one control entry's content; more changes make more entries.
+/// Most bytes of one control entry's content; more changes make more entries. The largest record of the log may set
+/// a lower limit.
 pub const CONTENT_BYTES_MAX: usize = 256 * 1024;
 
 /// Queue ids that a client may name: far above any real topic, far below what would cost memory.
 pub const QUEUE_ID_MAX: u32 = 65_535;
+
+/// Bytes of a queue id with its offset.
+const PAIR_BYTES: usize = size_of::<u32>() + size_of::<i64>();
+/// Most pairs under one pair of names.
+const PAIRS_MAX: usize = u16::MAX as usize;
 
 type Queues = Vec<Slot>;
 
@@ -63,33 +69,35 @@ impl GroupOffsets {
         }
     }
 
-    /// Whether something was committed since the last [`GroupOffsets::take_changes`].
+    /// Whether something was committed that [`GroupOffsets::take_change`] has not returned yet.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// The changes since the last call as contents of control entries.
-    pub fn take_changes(&mut self) -> Vec<Vec<u8>> {
-        let mut contents = Vec::new();
+    /// Changes that were not returned yet, as the content of one control entry of about `bytes_max` at most (a single
+    /// change may be larger). Call until `None`.
+    pub fn take_change(&mut self, bytes_max: usize) -> Option<Vec<u8>> {
         let mut content = Vec::new();
-        for (group, topic) in std::mem::take(&mut self.dirty) {
-            let Some(queues) =
-                self.groups.get_mut(&group).and_then(|topics| topics.get_mut(&topic))
-            else {
-                continue;
-            };
+        while content.len() < bytes_max {
+            let Some((group, topic)) = self.dirty.pop() else { break };
+            let queues = self.groups.get_mut(&group).and_then(|topics| topics.get_mut(&topic));
+            let Some(queues) = queues else { continue };
             if !queues.iter().any(|slot| slot.dirty) {
                 continue;
             }
-            write_changes(&mut content, &group, &topic, queues);
-            if content.len() >= CONTENT_BYTES_MAX {
-                contents.push(std::mem::take(&mut content));
+            let names = 3 * size_of::<u16>() + group.len() + topic.len();
+            let room = bytes_max.saturating_sub(content.len() + names) / PAIR_BYTES;
+            if room == 0 && !content.is_empty() {
+                self.dirty.push((group, topic));
+                break;
+            }
+            write_changes(&mut content, &group, &topic, queues, room.clamp(1, PAIRS_MAX));
+            if queues.iter().any(|slot| slot.dirty) {
+                self.dirty.push((group, topic));
+                break;
             }
         }
-        if !content.is_empty() {
-            contents.push(content);
-        }
-        contents
+        (!content.is_empty()).then_some(content)
     }
 
     /// Replays the content of a control entry. An impossible one, which only a bug of ours can have written, is
@@ -135,7 +143,13 @@ impl GroupOffsets {
     }
 }
 
-fn write_changes(out: &mut Vec<u8>, group: &str, topic: &str, queues: &mut Queues) {
+fn write_changes(
+    out: &mut Vec<u8>,
+    group: &str,
+    topic: &str,
+    queues: &mut Queues,
+    pairs_max: usize,
+) {
     for text in [group, topic] {
         out.extend_from_slice(&(text.len() as u16).to_be_bytes());
         out.extend_from_slice(text.as_bytes());
@@ -143,7 +157,7 @@ fn write_changes(out: &mut Vec<u8>, group: &str, topic: &str, queues: &mut Queue
     let count_at = out.len();
     out.extend_from_slice(&[0; 2]);
     let mut count = 0u16;
-    for slot in queues.iter_mut().filter(|slot| slot.dirty) {
+    for slot in queues.iter_mut().filter(|slot| slot.dirty).take(pairs_max) {
         out.extend_from_slice(&slot.queue_id.to_be_bytes());
         out.extend_from_slice(&slot.offset.to_be_bytes());
         slot.dirty = false;
@@ -185,13 +199,12 @@ mod tests {
             offsets.set("group", "topic", 3, offset * 2);
         }
         offsets.set("other", "topic", 0, 5);
-        let contents = offsets.take_changes();
-        assert_eq!(contents.len(), 1);
-        assert!(contents[0].len() < 100);
-        assert!(offsets.take_changes().is_empty());
+        let content = offsets.take_change(CONTENT_BYTES_MAX).expect("changes");
+        assert!(content.len() < 100);
+        assert_eq!(offsets.take_change(CONTENT_BYTES_MAX), None);
 
         let mut replayed = GroupOffsets::default();
-        replayed.replay(&contents[0]).expect("our own content");
+        replayed.replay(&content).expect("our own content");
         assert_eq!(replayed.get("group", "topic", 0), Some(99));
         assert_eq!(replayed.get("group", "topic", 3), Some(198));
         assert_eq!(replayed.get("other", "topic", 0), Some(5));
@@ -204,10 +217,31 @@ mod tests {
         let mut offsets = GroupOffsets::default();
         offsets.set("g", "t", 0, 10);
         offsets.set("g", "t", 0, 3);
-        let contents = offsets.take_changes();
+        let content = offsets.take_change(CONTENT_BYTES_MAX).expect("a change");
         assert_eq!(offsets.get("g", "t", 0), Some(3));
-        for cut in 1..contents[0].len() {
-            assert!(GroupOffsets::default().replay(&contents[0][..cut]).is_err());
+        for cut in 1..content.len() {
+            assert!(GroupOffsets::default().replay(&content[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn many_changes_are_spread_over_entries_that_fit() {
+        let mut offsets = GroupOffsets::default();
+        for queue_id in 0..5_000 {
+            offsets.set("group", "topic", queue_id, i64::from(queue_id));
+            offsets.set("other", "topic", queue_id % 7, i64::from(queue_id));
+        }
+        let mut replayed = GroupOffsets::default();
+        let mut contents = 0;
+        while let Some(content) = offsets.take_change(1_000) {
+            assert!(content.len() <= 1_000);
+            replayed.replay(&content).expect("our own content");
+            contents += 1;
+        }
+        assert!(contents > 60 && !offsets.is_dirty());
+        assert_eq!(replayed.iter().count(), 5_007);
+        assert!(replayed.iter().all(|(group, topic, queue_id, offset)| {
+            offsets.get(group, topic, queue_id) == Some(offset)
+        }));
     }
 }

@@ -9,6 +9,8 @@
 pub mod batch;
 pub mod consume_queue;
 pub mod core;
+#[doc(hidden)]
+pub mod crashsim;
 pub mod error;
 pub mod facts;
 pub mod format;

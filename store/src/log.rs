@@ -1,6 +1,6 @@
 //! The commit log of one shard as a state machine: where bytes go, and which of them are safe.
 //!
-//! Four positions, each only grows: `committed <= flushed <= closed <= appended`. Appending assigns positions at once
+//! Three positions, each only grows: `appended`, `flushed`, `committed`; the latter two never pass the first. Appending assigns positions at once
 //! and gathers entries in an open batch in the [`TailRing`]; [`CommitLog::take_write`] closes it and says what must go
 //! to disk; [`CommitLog::written`] moves the gate. Nothing here does I/O.
 
@@ -30,6 +30,14 @@ pub struct Shape {
     pub inflight_bytes_max: u64,
     /// Largest entry.
     pub entry_bytes_max: usize,
+}
+
+impl Shape {
+    /// Most payload bytes of a batch with more than one entry. A small share of a segment at most, because a damaged
+    /// batch is lost as a whole.
+    pub fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_MAX.min((self.segment_bytes / 16) as usize)
+    }
 }
 
 /// The log.
@@ -89,11 +97,16 @@ impl Write {
 impl CommitLog {
     /// A log that goes on at `position`, up to which everything is on disk. `tail` is what the disk holds of the
     /// block that `position` is in, up to it.
-    pub fn resume(shape: Shape, mut ring: TailRing, position: u64, tail: &[u8]) -> CommitLog {
+    pub fn resume(mut shape: Shape, mut ring: TailRing, position: u64, tail: &[u8]) -> CommitLog {
         assert!(shape.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
         assert!(shape.segment_bytes >= shape.entry_bytes_max as u64 + 2 * HEADER_BYTES as u64);
         assert!(tail.len() as u64 == position % BLOCK_BYTES as u64);
-        assert!(shape.inflight_bytes_max <= ring.capacity() as u64 / 2);
+        // What is not on disk yet must stay in the ring, with the block before it and, at the end of a segment, the
+        // space that the next entry did not fit into.
+        let spare = shape.entry_bytes_max + 2 * BLOCK_BYTES;
+        assert!(ring.capacity() / 2 > spare, "the tail cache is too small for the largest record");
+        shape.inflight_bytes_max =
+            shape.inflight_bytes_max.min((ring.capacity() / 2 - spare) as u64);
         ring.reset(position - tail.len() as u64);
         if !tail.is_empty() {
             ring.fill(position - tail.len() as u64, tail.len(), |slot| slot.copy_from_slice(tail));
@@ -160,6 +173,10 @@ impl CommitLog {
             return Err(Refused::TooLarge { bytes: entry_bytes, limit: entry_bytes_max });
         }
         let inflight = self.inflight_bytes();
+        let ever = entry_bytes_max.max(limit as usize);
+        if bytes > ever {
+            return Err(Refused::TooLarge { bytes, limit: ever });
+        }
         if inflight > 0 && inflight + bytes as u64 > limit {
             return Err(Refused::Busy { shard, inflight, limit });
         }
@@ -179,6 +196,14 @@ impl CommitLog {
             open.last_store_ms = now;
         }
         position
+    }
+
+    /// Appends a batch without entries. The first thing that a start writes and syncs: every later batch of its
+    /// epoch then lies behind a durable one, so no two starts that wrote anything share an epoch.
+    pub fn append_start(&mut self, now: i64) {
+        assert!(self.open.is_none());
+        self.make_room(0, now);
+        self.close_batch();
     }
 
     /// What to write next, if anything: all closed batches that lie together, the open one closed among them.
@@ -239,7 +264,7 @@ impl CommitLog {
     fn make_room(&mut self, bytes: usize, now: i64) {
         if let Some(open) = &self.open {
             let payload = (self.appended - open.position) as usize - HEADER_BYTES;
-            let full = open.entry_count > 0 && payload + bytes > PAYLOAD_BYTES_MAX;
+            let full = open.entry_count > 0 && payload + bytes > self.shape.payload_bytes_max();
             if full || !self.fits(bytes) {
                 self.close_batch();
             }

@@ -3,8 +3,9 @@
 //! The log is scanned batch by batch. At the first batch that is not whole there are two cases, told apart by what
 //! stands behind it: a later batch that says `durable_until` beyond that place proves that the place was durable once,
 //! so it is damage (what it held is lost and reported, the rest goes on); without such a witness it is the tail of a
-//! write that nobody was promised, and the log is cut there. The cut is made durable by zeroing what follows, before
-//! anything is appended.
+//! write that nobody was promised, and the log is cut there. The cut is made durable by zeroing what follows, and what
+//! was read and not proven durable by writing it again. Then the start appends a batch without entries, which carries
+//! the new epoch and witnesses all that. Only after that anything is appended or served.
 
 use crate::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
@@ -17,7 +18,7 @@ use crate::{
 };
 use proto::record::RecordView;
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
-use std::{collections::BTreeMap, path::Path, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, ops::Range, path::Path, rc::Rc, time::Instant};
 
 /// Bytes of one read of the scan.
 const SCAN_READ_BYTES: usize = 1024 * 1024;
@@ -57,21 +58,20 @@ impl<D: Disk> Store<D> {
         let mut scan = Scan::new(&settings);
         let first = *segments.keys().next().expect("one was created");
         scan.position = first;
-        for (start, file) in &segments {
-            if scan.position != *start && !scan.continues_in(&**file, *start, &settings).await? {
-                break;
-            }
-            scan.segment(&**file, *start, &settings).await?;
-        }
+        scan.segments(&segments, &settings).await?;
         scan.report.segments = segments.len() as u64;
         let position = cut(&disk, &settings, &mut segments, &mut scan).await?;
         let tail = read_tail(&segments, &settings, position).await?;
-        let ring = TailRing::new(settings.tail_cache_bytes, settings.record_bytes_max);
-        scan.core.log =
-            CommitLog::resume(settings.shape(scan.epoch + 1), ring, position, &tail);
-        scan.report.took_ms = started.elapsed().as_millis() as u64;
-        let report = scan.report;
-        Ok((Store::assemble(settings, disk, scan.core, segments), report))
+        let slot_bytes_max = settings.record_bytes_max.max(BLOCK_BYTES);
+        let ring = TailRing::new(settings.tail_cache_bytes, slot_bytes_max);
+        scan.core.log = CommitLog::resume(settings.shape(scan.epoch + 1), ring, position, &tail);
+        scan.core.log.append_start(scan.last_store_ms);
+        let Scan { core, mut report, last_store_ms, .. } = scan;
+        let store = Store::assemble(settings, disk, core, segments);
+        while store.commit_once(|| last_store_ms).await? {}
+        store.sync_now().await?;
+        report.took_ms = started.elapsed().as_millis() as u64;
+        Ok((store, report))
     }
 }
 
@@ -112,11 +112,14 @@ async fn open_segments<D: Disk>(
 }
 
 fn is_last(names: &[runtime::Entry], name: &str) -> bool {
-    names.last().is_some_and(|last| last.name == name)
+    let mut segments = names.iter().filter(|entry| segment_start(Path::new(&entry.name)).is_some());
+    segments.next_back().is_some_and(|last| last.name == name)
 }
 
-/// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch, and
-/// moves to the next segment when the last one was ended.
+/// Makes durable what the log goes on from: everything that was read and not proven to be on disk is written again
+/// (after a mere restart it may sit in a cache only, or a sync over it may have failed), and what follows the log's
+/// end is zeroed, so that the remains of a torn write can never be taken for a later batch. Moves to the next segment
+/// when the last one was ended.
 async fn cut<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -124,32 +127,59 @@ async fn cut<D: Disk>(
     scan: &mut Scan,
 ) -> Result<u64, StoreError> {
     let position = scan.position;
-    let segment = position - position % settings.segment_bytes;
-    if !segments.contains_key(&segment) {
-        let file = create_segment(disk, settings, segment).await?;
-        segments.insert(segment, Rc::new(file));
+    let last = position - position % settings.segment_bytes;
+    if !segments.contains_key(&last) {
+        let file = create_segment(disk, settings, last).await?;
+        segments.insert(last, Rc::new(file));
     }
-    let file = segments.get(&segment).expect("it is there or was created").clone();
-    let path = settings.segment_path(segment);
-    let error = |action: &'static str, source| StoreError::io(action, path.clone(), source);
-    let block = BLOCK_BYTES as u64;
-    let from = position - position % block;
-    let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64 + block;
-    let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
-    let mut blocks = file
-        .read_at(from - segment, (to - from) as usize)
-        .await
-        .map_err(|source| error("read", source))?;
-    let torn = &mut blocks.as_mut()[(position - from) as usize..];
-    let dirty = torn.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    scan.report.cut_bytes = dirty as u64;
-    if dirty > 0 {
-        torn.fill(0);
-        file.write_at(blocks, from - segment).await.map_err(|source| error("cut", source))?;
-        file.sync().await.map_err(|source| error("sync", source))?;
+    remove_segments_behind(disk, settings, segments, last).await?;
+    // A segment that the last start created and did not live to make durable may be among them.
+    let error = |source| StoreError::io("sync", settings.dir.clone(), source);
+    disk.sync_dir(&settings.dir).await.map_err(error)?;
+    let proven = scan.proven.min(position);
+    for (segment, file) in segments.range(proven - proven % settings.segment_bytes..) {
+        let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
+        let from = proven.max(*segment);
+        let to = (position + reach).min(segment + settings.segment_bytes);
+        let error = |source| StoreError::io("cut", settings.segment_path(*segment), source);
+        scan.report.cut_bytes +=
+            rewrite(disk, &**file, *segment, from..to, position).await.map_err(error)?;
     }
-    remove_segments_behind(disk, settings, segments, segment).await?;
     Ok(position)
+}
+
+/// Writes a range of a segment again as it is up to `end`, with zeros behind, and syncs it. Returns how many bytes
+/// behind `end` were not zero, as a span.
+async fn rewrite<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    segment: u64,
+    range: Range<u64>,
+    end: u64,
+) -> std::io::Result<u64> {
+    let block = BLOCK_BYTES as u64;
+    let mut at = range.start - range.start % block;
+    let stop = range.end.next_multiple_of(block);
+    let mut torn_bytes = 0;
+    while at < stop {
+        let bytes = (stop - at).min(SCAN_READ_BYTES as u64) as usize;
+        let mut blocks = disk.alloc(bytes);
+        let read = file.read_at(at - segment, bytes).await?;
+        blocks.as_mut().copy_from_slice(read.as_ref());
+        let kept = end.saturating_sub(at).min(bytes as u64) as usize;
+        let torn = &mut blocks.as_mut()[kept..];
+        if let Some(last) = torn.iter().rposition(|byte| *byte != 0) {
+            torn_bytes = at + kept as u64 + last as u64 + 1 - end;
+            torn.fill(0);
+        } else if kept == 0 {
+            at += bytes as u64;
+            continue;
+        }
+        file.write_at(blocks, at - segment).await?;
+        at += bytes as u64;
+    }
+    file.sync().await?;
+    Ok(torn_bytes)
 }
 
 /// Segments behind the one the log ends in hold nothing of ours.
@@ -164,10 +194,6 @@ async fn remove_segments_behind<D: Disk>(
         segments.remove(start);
         let path = settings.segment_path(*start);
         disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))?;
-    }
-    if !behind.is_empty() {
-        let error = |source| StoreError::io("sync", settings.dir.clone(), source);
-        disk.sync_dir(&settings.dir).await.map_err(error)?;
     }
     Ok(())
 }
@@ -195,8 +221,24 @@ struct Scan {
     core: Core,
     /// Behind the last whole batch.
     position: u64,
+    /// The newest batch says that everything before was durable when it was closed.
+    proven: u64,
     epoch: u32,
+    last_store_ms: i64,
     report: Report,
+}
+
+/// What stands behind a damaged place within one segment.
+#[derive(Default)]
+struct Seen {
+    /// The first whole batch.
+    first: Option<u64>,
+    /// Whether one of them proves that the place was durable.
+    proves: bool,
+}
+
+fn read_error(settings: &Settings, segment: u64, source: std::io::Error) -> StoreError {
+    StoreError::io("read", settings.segment_path(segment), source)
 }
 
 /// A window of a segment that slides forward.
@@ -210,7 +252,11 @@ struct Window<'f, F> {
     bytes: Vec<u8>,
 }
 
-impl<F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'_, F> {
+impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'f, F> {
+    fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+        Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() }
+    }
+
     /// The `bytes` at `position`, read as needed; fewer at the segment's end.
     async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
         let end = (position + bytes as u64).min(self.segment + self.segment_bytes);
@@ -233,64 +279,62 @@ impl<F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'_, F> {
 impl Scan {
     fn new(settings: &Settings) -> Scan {
         // Recovery only fills the tables; the log itself is put in place when its end is known.
-        let ring = TailRing::new(settings.tail_cache_bytes.min(1 << 23), 4096);
+        let ring = TailRing::new(1 << 15, BLOCK_BYTES);
         let mut shape = settings.shape(0);
         shape.inflight_bytes_max = 0;
         shape.entry_bytes_max = 0;
         let log = CommitLog::resume(shape, ring, 0, &[]);
-        Scan { core: Core::new(log), position: 0, epoch: 0, report: Report::default() }
+        Scan {
+            core: Core::new(log),
+            position: 0,
+            proven: 0,
+            epoch: 0,
+            last_store_ms: 0,
+            report: Report::default(),
+        }
     }
 
-    /// Scans a segment from `self.position` on.
-    async fn segment<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    /// Scans all segments, as far as the log goes.
+    async fn segments<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &mut self,
-        file: &F,
-        segment: u64,
+        segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
     ) -> Result<(), StoreError> {
-        let path = settings.segment_path(segment);
-        let error = |source| StoreError::io("read", path.clone(), source);
-        let end = segment + settings.segment_bytes;
-        let segment_bytes = settings.segment_bytes;
-        let mut window =
-            Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() };
+        loop {
+            let segment = self.position - self.position % settings.segment_bytes;
+            if let Some(file) = segments.get(&segment) {
+                let mut window = Window::new(&**file, segment, settings.segment_bytes);
+                let taken = self.batches(&mut window, settings).await;
+                let whole = taken.map_err(|source| read_error(settings, segment, source))?;
+                if whole && segments.contains_key(&self.position) {
+                    continue;
+                }
+            }
+            match self.find_witness(segments, settings).await? {
+                Some(next) => self.skip_damage(next, settings.shard),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes batch after batch of a segment from `self.position` on. `true`: up to the segment's end.
+    async fn batches<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        settings: &Settings,
+    ) -> std::io::Result<bool> {
+        let end = window.segment + settings.segment_bytes;
         while self.position + HEADER_BYTES as u64 <= end {
-            match self.batch(&mut window, settings).await.map_err(error)? {
+            match self.batch(window, settings).await? {
                 Some(Kind::Entries) => {}
                 Some(Kind::SegmentEnd) => {
                     self.position = end;
-                    return Ok(());
+                    return Ok(true);
                 }
-                None => {
-                    let from = self.position + 1;
-                    let found = self.find_witness(&mut window, from, settings).await;
-                    match found.map_err(error)? {
-                        Some(next) => self.skip_damage(next, settings.shard),
-                        None => return Ok(()),
-                    }
-                }
+                None => return Ok(false),
             }
         }
-        Ok(())
-    }
-
-    /// Whether the log goes on in a segment although the one before did not end as it should: its end is damaged.
-    async fn continues_in<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
-        &mut self,
-        file: &F,
-        segment: u64,
-        settings: &Settings,
-    ) -> Result<bool, StoreError> {
-        let segment_bytes = settings.segment_bytes;
-        let mut window =
-            Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() };
-        let found = self.find_witness(&mut window, segment, settings).await;
-        let found = found
-            .map_err(|source| StoreError::io("read", settings.segment_path(segment), source))?;
-        if found.is_some() {
-            self.skip_damage(segment, settings.shard);
-        }
-        Ok(found.is_some())
+        Ok(false)
     }
 
     fn skip_damage(&mut self, next: u64, shard: u16) {
@@ -307,24 +351,15 @@ impl Scan {
         settings: &Settings,
     ) -> std::io::Result<Option<Kind>> {
         let position = self.position;
-        let bytes = window.at(position, HEADER_BYTES).await?;
-        let Ok(header) = Header::decode(bytes, position, settings.log_id) else {
+        let Some(header) = self.whole_batch(window, position, settings).await? else {
             return Ok(None);
         };
-        if header.epoch < self.epoch {
-            return Ok(None);
-        }
         let whole = HEADER_BYTES + header.payload_bytes as usize;
-        let bytes = window.at(position, whole).await?;
-        if bytes.len() < whole {
-            return Ok(None);
-        }
-        let (head, payload) = bytes.split_at(HEADER_BYTES);
-        if Header::check_payload(head, payload).is_err() {
-            return Ok(None);
-        }
+        let payload = &window.at(position, whole).await?[HEADER_BYTES..];
         self.take_entries(payload, position, settings.shard);
         self.epoch = header.epoch;
+        self.proven = self.proven.max(header.durable_until);
+        self.last_store_ms = header.last_store_ms;
         self.position = header.end();
         self.report.scanned_bytes += whole as u64;
         Ok(Some(header.kind))
@@ -354,17 +389,46 @@ impl Scan {
         self.core.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
     }
 
-    /// Looks from `from` on for a whole batch which proves that the damaged place at `self.position` was durable.
+    /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
+    /// segment and, as long as they hold whole batches, in those behind. Returns where the log goes on: at the first
+    /// whole batch, which may stand before the one that proves it.
     async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
-        &mut self,
+        &self,
+        segments: &BTreeMap<u64, Rc<F>>,
+        settings: &Settings,
+    ) -> Result<Option<u64>, StoreError> {
+        let damaged = self.position;
+        let damaged_segment = damaged - damaged % settings.segment_bytes;
+        let mut first = None;
+        for (segment, file) in segments.range(damaged_segment..) {
+            let mut window = Window::new(&**file, *segment, settings.segment_bytes);
+            let from = (damaged + 1).max(*segment);
+            let seen = self.walk(&mut window, from, settings).await;
+            let seen = seen.map_err(|source| read_error(settings, *segment, source))?;
+            first = first.or(seen.first);
+            if seen.proves {
+                return Ok(first);
+            }
+            if seen.first.is_none() && *segment > damaged {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
+    /// was durable or none follows for [`WITNESS_REACH_BYTES`].
+    async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
         window: &mut Window<'_, F>,
         from: u64,
         settings: &Settings,
-    ) -> std::io::Result<Option<u64>> {
-        let damaged = self.position;
+    ) -> std::io::Result<Seen> {
         let reach = WITNESS_REACH_BYTES + settings.record_bytes_max as u64;
-        let end = (window.segment + window.segment_bytes).min(from + reach);
+        let segment_end = window.segment + window.segment_bytes;
+        let mut end = segment_end.min(from + reach);
         let mut at = from;
+        let mut seen = Seen::default();
         while at + HEADER_BYTES as u64 <= end {
             let bytes = window.at(at, SCAN_READ_BYTES).await?;
             let Some(found) = memchr::memmem::find(bytes, &MAGIC) else {
@@ -372,32 +436,39 @@ impl Scan {
                 continue;
             };
             at += found as u64;
-            if self.is_witness(window, at, damaged, settings).await? {
-                return Ok(Some(at));
+            let Some(header) = self.whole_batch(window, at, settings).await? else {
+                at += 1;
+                continue;
+            };
+            seen.first.get_or_insert(at);
+            if header.durable_until > self.position {
+                seen.proves = true;
+                break;
             }
-            at += 1;
+            at = header.end();
+            end = segment_end.min(at + reach);
         }
-        Ok(None)
+        Ok(seen)
     }
 
-    async fn is_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    /// The header of the batch at `at`, if a whole one stands there that may follow what was taken so far.
+    async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &self,
         window: &mut Window<'_, F>,
         at: u64,
-        damaged: u64,
         settings: &Settings,
-    ) -> std::io::Result<bool> {
+    ) -> std::io::Result<Option<Header>> {
         let bytes = window.at(at, HEADER_BYTES).await?;
-        let Ok(header) = Header::decode(bytes, at, settings.log_id) else { return Ok(false) };
-        if header.epoch < self.epoch || header.durable_until <= damaged {
-            return Ok(false);
+        let Ok(header) = Header::decode(bytes, at, settings.log_id) else { return Ok(None) };
+        if header.epoch < self.epoch {
+            return Ok(None);
         }
         let whole = HEADER_BYTES + header.payload_bytes as usize;
         let bytes = window.at(at, whole).await?;
         if bytes.len() < whole {
-            return Ok(false);
+            return Ok(None);
         }
         let (head, payload) = bytes.split_at(HEADER_BYTES);
-        Ok(Header::check_payload(head, payload).is_ok())
+        Ok(Header::check_payload(head, payload).is_ok().then_some(header))
     }
 }

@@ -39,13 +39,12 @@ impl TailRing {
     }
 
     /// Lets `fill` write the slot `[position, position + bytes)`, which must begin at or behind the end of the last
-    /// one. A gap in between (the unused end of a segment) cannot be read.
+    /// one. A gap in between (the unused end of a segment) reads as zeros, as it does on disk; what stands before it
+    /// is still to be written and stays.
     pub fn fill(&mut self, position: u64, bytes: usize, fill: impl FnOnce(&mut [u8])) {
         assert!(position >= self.held.end);
         assert!(bytes <= self.memory.len() - self.capacity);
-        if position > self.held.end {
-            self.held = position..position;
-        }
+        self.skip_to(position);
         let index = self.index(position);
         fill(&mut self.memory[index..index + bytes]);
         let overflow = (index + bytes).saturating_sub(self.capacity);
@@ -54,6 +53,19 @@ impl TailRing {
         }
         self.held.end = position + bytes as u64;
         self.held.start = self.held.start.max(self.held.end.saturating_sub(self.capacity as u64));
+    }
+
+    fn skip_to(&mut self, position: u64) {
+        let gap = position - self.held.end;
+        if gap >= self.capacity as u64 {
+            self.held = position..position;
+            return;
+        }
+        let index = self.index(self.held.end);
+        let first = (gap as usize).min(self.capacity - index);
+        self.memory[index..index + first].fill(0);
+        self.memory[..gap as usize - first].fill(0);
+        self.held.end = position;
     }
 
     /// Overwrites bytes that are held already (the header of a batch, once it is closed).
@@ -129,13 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_ends_what_can_be_read() {
+    fn a_gap_reads_as_zeros_and_keeps_what_stands_before_it() {
         let mut ring = TailRing::new(64, 16);
-        ring.reset(0);
-        ring.fill(0, 10, |slot| slot.fill(1));
-        ring.fill(32, 10, |slot| slot.fill(2));
-        assert!(!ring.holds(0, 10));
-        assert!(ring.holds(32, 10));
-        assert_eq!(ring.start(), 32);
+        ring.reset(40);
+        ring.fill(40, 10, |slot| slot.fill(1));
+        ring.fill(80, 10, |slot| slot.fill(2));
+        let mut out = [9; 50];
+        ring.copy_to(40, &mut out);
+        assert_eq!(out[..10], [1; 10]);
+        assert_eq!(out[10..40], [0; 30]);
+        assert_eq!(out[40..], [2; 10]);
+        ring.fill(300, 10, |slot| slot.fill(3));
+        assert_eq!(ring.start(), 300);
     }
 }

@@ -87,6 +87,11 @@ pub struct Store<D: Disk> {
     zero_wanted: Signal,
     /// ASYNC_FLUSH: the segment with bytes that were not synced, and since when.
     unsynced: Cell<Option<Unsynced>>,
+    /// Segment of the newest write.
+    writing: Cell<u64>,
+    /// Syncs of ASYNC_FLUSH under way. The commit loop waits for their end before it changes the segment.
+    syncs: Cell<u32>,
+    syncs_done: Signal,
 }
 
 #[derive(Clone, Copy)]
@@ -94,6 +99,13 @@ struct Unsynced {
     segment: u64,
     since_ms: i64,
     position: u64,
+}
+
+impl Unsynced {
+    /// Whether it is old enough. A clock that was set back since then says nothing about its age.
+    fn is_due(&self, now: i64, interval_ms: i64) -> bool {
+        now < self.since_ms || now - self.since_ms >= interval_ms
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -104,6 +116,7 @@ impl<D: Disk> Store<D> {
         segments: BTreeMap<u64, Rc<D::File>>,
     ) -> Store<D> {
         let zeroed = core.log.appended();
+        let segment = core.log.segment_of(zeroed);
         Store {
             settings,
             disk,
@@ -115,6 +128,9 @@ impl<D: Disk> Store<D> {
             zeroing_done: Signal::default(),
             zero_wanted: Signal::default(),
             unsynced: Cell::new(None),
+            writing: Cell::new(segment),
+            syncs: Cell::new(0),
+            syncs_done: Signal::default(),
         }
     }
 
@@ -146,6 +162,7 @@ impl<D: Disk> Store<D> {
     /// Writes everything appended so far (up to a limit), syncs by the policy and moves the gate. `Ok(false)`: there
     /// was nothing. An error has poisoned the log. `now` is read when the write is done.
     pub async fn commit_once(&self, now: impl Fn() -> i64) -> Result<bool, StoreError> {
+        self.check_not_poisoned()?;
         let Some(write) = self.core.borrow_mut().log.take_write() else { return Ok(false) };
         if let Err(error) = self.commit(&write, now).await {
             self.core.borrow_mut().log.poison(error.to_string());
@@ -156,6 +173,16 @@ impl<D: Disk> Store<D> {
             self.zero_wanted.raise();
         }
         Ok(true)
+    }
+
+    /// What was taken for a failed write is on disk or not; nothing behind it may be promised any more.
+    fn check_not_poisoned(&self) -> Result<(), StoreError> {
+        match self.core.borrow().log.poisoned() {
+            None => Ok(()),
+            Some(reason) => {
+                Err(StoreError::Poisoned { shard: self.settings.shard, reason: reason.to_owned() })
+            }
+        }
     }
 
     async fn commit(&self, write: &Write, now: impl Fn() -> i64) -> Result<(), StoreError> {
@@ -176,12 +203,13 @@ impl<D: Disk> Store<D> {
                 self.core.borrow_mut().log.written(write, true, true);
             }
             FlushPolicy::Async { interval_ms } => {
+                self.check_not_poisoned()?;
                 self.core.borrow_mut().log.written(write, false, true);
                 let now = now();
                 let since_ms = self.unsynced.get().map_or(now, |unsynced| unsynced.since_ms);
-                let segment = write.segment;
-                self.unsynced.set(Some(Unsynced { segment, since_ms, position: write.to }));
-                if now - since_ms >= interval_ms {
+                let unsynced = Unsynced { segment: write.segment, since_ms, position: write.to };
+                self.unsynced.set(Some(unsynced));
+                if unsynced.is_due(now, interval_ms) {
                     self.sync_now().await?;
                 }
             }
@@ -194,7 +222,7 @@ impl<D: Disk> Store<D> {
     pub async fn sync_if_due(&self, now: i64) -> Result<(), StoreError> {
         let FlushPolicy::Async { interval_ms } = self.settings.flush else { return Ok(()) };
         match self.unsynced.get() {
-            Some(unsynced) if now - unsynced.since_ms >= interval_ms => self.sync_now().await,
+            Some(unsynced) if unsynced.is_due(now, interval_ms) => self.sync_now().await,
             _ => Ok(()),
         }
     }
@@ -204,7 +232,11 @@ impl<D: Disk> Store<D> {
         let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
         let file = self.segments.borrow().get(&unsynced.segment).cloned();
         let Some(file) = file else { return Ok(()) };
-        if let Err(source) = file.sync().await {
+        self.syncs.set(self.syncs.get() + 1);
+        let synced = file.sync().await;
+        self.syncs.set(self.syncs.get() - 1);
+        self.syncs_done.raise();
+        if let Err(source) = synced {
             let error =
                 StoreError::io("sync", self.settings.segment_path(unsynced.segment), source);
             self.core.borrow_mut().log.poison(error.to_string());
@@ -214,12 +246,17 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// A segment is durable before the first byte of the next one is written: recovery relies on it.
+    /// A segment is durable before the first byte of the next one is written: recovery relies on it, and `flushed`
+    /// would otherwise pass over a segment whose sync another task still waits for.
     async fn sync_before(&self, segment: u64) -> Result<(), StoreError> {
-        match self.unsynced.get() {
-            Some(unsynced) if unsynced.segment != segment => self.sync_now().await,
-            _ => Ok(()),
+        if self.writing.replace(segment) == segment {
+            return Ok(());
         }
+        self.sync_now().await?;
+        while self.syncs.get() > 0 {
+            self.syncs_done.wait().await;
+        }
+        self.check_not_poisoned()
     }
 
     async fn segment_for_writing(&self, start: u64) -> Result<Rc<D::File>, StoreError> {
@@ -262,7 +299,8 @@ impl<D: Disk> Store<D> {
             return None;
         }
         // Appends go on while zeros are being written; what is in flight at most, and a write, stay free of them.
-        let margin = 2 * ZERO_WRITE_BYTES;
+        let piece = self.zero_write_bytes();
+        let margin = 2 * piece;
         let appended = core.log.appended();
         let from = self.zeroed.get().max((appended + margin).next_multiple_of(BLOCK_BYTES as u64));
         let segment = core.log.segment_of(from);
@@ -272,8 +310,14 @@ impl<D: Disk> Store<D> {
         {
             return None;
         }
-        let to = (from + ZERO_WRITE_BYTES).min(segment + self.settings.segment_bytes);
+        let to = (from + piece).min(segment + self.settings.segment_bytes);
         (to > from).then_some((segment, from, to))
+    }
+
+    /// Small segments are zeroed in small pieces, or the margin would leave nothing of them to zero.
+    fn zero_write_bytes(&self) -> u64 {
+        let share = (self.settings.segment_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
+        ZERO_WRITE_BYTES.min(share)
     }
 
     async fn write_zeros(&self, segment: u64, from: u64, to: u64) -> Result<(), StoreError> {
@@ -295,7 +339,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<(), StoreError> {
         let mut rest = pieces;
         while let Some((first, _)) = rest.first() {
-            let run = run_of_neighbours(rest);
+            let run = run_of_neighbours(rest, self.settings.segment_bytes);
             let (now, later) = rest.split_at(run);
             rest = later;
             let (last, bytes) = now[run - 1];
@@ -313,7 +357,11 @@ impl<D: Disk> Store<D> {
 
     /// Reads `bytes` at `position` of the log, from the tail cache or from the disk. `None` when that is outside of
     /// what was committed.
-    pub async fn read_log(&self, position: u64, bytes: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    pub async fn read_log(
+        &self,
+        position: u64,
+        bytes: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         {
             let core = self.core.borrow();
             if position + bytes as u64 > core.log.committed() {
@@ -352,9 +400,11 @@ impl<D: Disk> Store<D> {
         Ok(self.check_record(position, &record).is_ok().then_some(record))
     }
 
-    /// Store timestamp of the record at `position`.
+    /// Store timestamp of the record at `position`. An entry of no bytes stands for a message that was lost to
+    /// damage; the time of the record behind the damage, where it points, is then the nearest known.
     pub async fn store_timestamp(&self, position: u64, bytes: u32) -> Result<i64, StoreError> {
-        let bytes = (bytes as usize).min(proto::record::TIMESTAMP_PREFIX_BYTES);
+        let prefix = proto::record::TIMESTAMP_PREFIX_BYTES;
+        let bytes = if bytes == 0 { prefix } else { prefix.min(bytes as usize) };
         let prefix = self.read_log(position, bytes).await?;
         prefix.as_deref().and_then(proto::record::store_timestamp_of).ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
@@ -378,7 +428,11 @@ impl<D: Disk> Store<D> {
     }
 
     /// Whole blocks around `[position, position + bytes)` of one segment, and where the range begins in them.
-    async fn read_blocks(&self, position: u64, bytes: usize) -> Result<(D::Buf, usize), StoreError> {
+    async fn read_blocks(
+        &self,
+        position: u64,
+        bytes: usize,
+    ) -> Result<(D::Buf, usize), StoreError> {
         let segment = position - position % self.settings.segment_bytes;
         let file = self.segments.borrow().get(&segment).cloned().ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
@@ -388,10 +442,10 @@ impl<D: Disk> Store<D> {
         let block = BLOCK_BYTES as u64;
         let start = position - position % block;
         let end = (position + bytes as u64).next_multiple_of(block);
-        let blocks = file
-            .read_at(start - segment, (end - start) as usize)
-            .await
-            .map_err(|source| StoreError::io("read", self.settings.segment_path(segment), source))?;
+        let blocks =
+            file.read_at(start - segment, (end - start) as usize).await.map_err(|source| {
+                StoreError::io("read", self.settings.segment_path(segment), source)
+            })?;
         Ok((blocks, (position - start) as usize))
     }
 }
@@ -401,15 +455,16 @@ const NEIGHBOUR_GAP_BYTES: u64 = 16 * 1024;
 /// Most bytes of one cold read, unless a record is larger.
 const COLD_READ_BYTES_MAX: u64 = 512 * 1024;
 
-/// How many of the first pieces are worth one read.
-fn run_of_neighbours(pieces: &[(u64, u32)]) -> usize {
+/// How many of the first pieces are worth one read. A read stays within one segment, as each is a file.
+fn run_of_neighbours(pieces: &[(u64, u32)], segment_bytes: u64) -> usize {
     let Some((first, _)) = pieces.first() else { return 0 };
     let mut run = 1;
     for pair in pieces.windows(2) {
         let (position, bytes) = pair[0];
         let (next, next_bytes) = pair[1];
         let end = position + u64::from(bytes);
-        let close = next >= end && next - end <= NEIGHBOUR_GAP_BYTES;
+        let together = next / segment_bytes == first / segment_bytes;
+        let close = together && next >= end && next - end <= NEIGHBOUR_GAP_BYTES;
         if !close || next + u64::from(next_bytes) - first > COLD_READ_BYTES_MAX {
             break;
         }

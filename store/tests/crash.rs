@@ -1,0 +1,39 @@
+//! Two hundred histories of the real store over a simulated disk: whatever is cut, killed or broken, what was
+//! acknowledged is there, in order, with its bytes, and nothing else is. See `store::crashsim`.
+
+use store::crashsim::{Mutation, Summary, run};
+
+fn play(seed: u64) -> Summary {
+    run(seed, None).unwrap_or_else(|what| {
+        panic!("seed {seed}: {what}\nreplay: cargo run -p store --bin crashsim -- --from {seed} --seeds 1")
+    })
+}
+
+#[test]
+fn two_hundred_histories_hold() {
+    let mut sum = Summary::default();
+    (0..200).for_each(|seed| sum.add(&play(seed)));
+    println!("{sum:?}");
+    // Histories that do nothing hold, too: the simulation must keep meeting what it is for.
+    assert!(sum.messages > 10_000, "{sum:?}");
+    assert!(sum.messages_compared > 10_000, "{sum:?}");
+    assert!(sum.boots_failed > 50 && sum.power_cuts > 200 && sum.kills > 20, "{sum:?}");
+    assert!(sum.rotten > 20 && sum.poisoned > 5, "{sum:?}");
+    assert!(sum.zeroings > 50 && sum.cold_reads > 500, "{sum:?}");
+    assert!(sum.segments > 2 * 200, "{sum:?}");
+}
+
+#[test]
+fn a_seed_is_a_history() {
+    for seed in [3, 17, 90] {
+        assert_eq!(play(seed), play(seed));
+    }
+}
+
+#[test]
+fn what_the_store_relies_on_is_noticed_when_it_is_missing() {
+    for mutation in Mutation::ALL {
+        let caught = (0..500).find(|seed| run(*seed, Some(mutation)).is_err());
+        assert!(caught.is_some(), "{} goes unnoticed", mutation.name());
+    }
+}
