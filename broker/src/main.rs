@@ -3,11 +3,11 @@
 use broker::{
     boot::{self, Plan},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
-    logging, panel,
+    panel,
     stats::Totals,
 };
 use clap::Parser;
-use namesrv::server::check_port_is_free;
+use namesrv::{logging, server::check_port_is_free};
 use runtime::{Settings, Stop};
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::properties_file;
+use crate::properties_file::{self, Entry};
 
 /// All settings. Defaults are Java's, except that files live below `~/namesrv` only when no other place was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,10 +263,10 @@ pub struct Findings {
 }
 
 impl Config {
-    /// Takes every pair that can be taken and reports all others.
-    pub fn apply(&mut self, pairs: &[(String, String)]) -> Findings {
+    /// Takes every entry that can be taken and reports all others.
+    pub fn apply(&mut self, entries: &[Entry]) -> Findings {
         let mut findings = Findings::default();
-        for (name, value) in pairs {
+        for Entry { key: name, value, .. } in entries {
             if let Some(key) = KEYS.iter().find(|key| key.name == name) {
                 if let Err(expected) = (key.set)(self, value.trim()) {
                     findings.bad.push(BadValue {
@@ -289,10 +289,10 @@ impl Config {
     pub fn to_properties(&self) -> String {
         let mut text = String::new();
         for key in KEYS {
-            properties_file::write_line(&mut text, key.name, &(key.get)(self));
+            properties_file::write_entry(&mut text, key.name, &(key.get)(self));
         }
         for (name, value) in &self.ignored {
-            properties_file::write_line(&mut text, name, value);
+            properties_file::write_entry(&mut text, name, value);
         }
         text
     }
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     fn apply(config: &mut Config, text: &str) -> Findings {
-        config.apply(&properties_file::parse(text))
+        config.apply(&properties_file::entries(text).unwrap())
     }
 
     #[test]

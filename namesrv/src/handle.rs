@@ -483,15 +483,21 @@ fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let Ok(text) = str::from_utf8(request.body) else {
         return Ok(Answer::refuse(response::SYSTEM_ERROR, "the body is not UTF-8 text"));
     };
-    let pairs = properties_file::parse(text);
-    if let Some((key, _)) = pairs.iter().find(|(key, _)| state.config.is_blacklisted(key)) {
+    let entries = match properties_file::entries(text) {
+        Ok(entries) => entries,
+        Err(bad) => {
+            let problems: Vec<String> = bad.iter().map(ToString::to_string).collect();
+            return Ok(nothing_changed(&problems));
+        }
+    };
+    if let Some(entry) = entries.iter().find(|entry| state.config.is_blacklisted(&entry.key)) {
         return Ok(Answer::refuse(
             response::NO_PERMISSION,
-            format!("{key} can not be changed while running"),
+            format!("{} can not be changed while running", entry.key),
         ));
     }
     let mut changed = state.config.clone();
-    let findings = changed.apply(&pairs);
+    let findings = changed.apply(&entries);
     let problems: Vec<String> = findings
         .bad
         .iter()
@@ -499,20 +505,21 @@ fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
         .chain(findings.unknown.iter().map(ToString::to_string))
         .collect();
     if !problems.is_empty() {
-        return Ok(Answer::refuse(
-            response::SYSTEM_ERROR,
-            format!("nothing was changed: {}", problems.join("; ")),
-        ));
+        return Ok(nothing_changed(&problems));
     }
-    if pairs.is_empty() {
+    if entries.is_empty() {
         return Ok(Answer::success());
     }
-    for (key, value) in &pairs {
+    for properties_file::Entry { key, value, .. } in &entries {
         tracing::info!(key, value, "configuration changed");
     }
     state.config = changed;
     state.config_generation += 1;
     Ok(Answer::success().saving(Save::Config))
+}
+
+fn nothing_changed(problems: &[String]) -> Answer {
+    Answer::refuse(response::SYSTEM_ERROR, format!("nothing was changed: {}", problems.join("; ")))
 }
 
 fn count(topics: usize) -> Value {

@@ -3,7 +3,9 @@
 //! Reads a properties file, listens, prints the line that operators wait for, serves until SIGTERM or SIGINT. Everything it does
 //! is in the library.
 
-use std::{cell::RefCell, io::Write as _, path::PathBuf, process::ExitCode, rc::Rc};
+use std::{
+    cell::RefCell, io::Write as _, path::PathBuf, process::ExitCode, rc::Rc, time::Duration,
+};
 
 use clap::Parser;
 use namesrv::{config::Config, logging, properties_file, server};
@@ -11,6 +13,10 @@ use runtime::{Executor, Settings, Stop};
 
 /// Exit code for a command line or configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
+/// What is logged unless `RUST_LOG` says otherwise.
+const LOG_FILTER: &str = "info";
+/// How long the last lines of the log may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// RingMQ name server, compatible with Apache RocketMQ.
 #[derive(Debug, Parser)]
@@ -40,9 +46,15 @@ fn main() -> ExitCode {
         print!("{}", config.to_properties());
         return ExitCode::SUCCESS;
     }
-    let log = logging::start();
+    let log = match logging::start(LOG_FILTER) {
+        Ok(log) => log,
+        Err(problem) => {
+            eprintln!("mqnamesrv: {problem}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let ended = run(config);
-    drop(log);
+    log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -58,11 +70,14 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
     let Some(path) = &line.config_file else {
         return Ok(config);
     };
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let entries = properties_file::entries(&properties_file::text_of(&bytes)).map_err(|bad| {
+        let list: String = bad.iter().map(|escape| format!("\n  {escape}")).collect();
+        format!("{}: can not be read:{list}", path.display())
+    })?;
     // As with Java, changes made while running go to the file that was given, unless it names another.
     config.config_store_path.clone_from(path);
-    let findings = config.apply(&properties_file::parse(&text));
+    let findings = config.apply(&entries);
     for unknown in &findings.unknown {
         eprintln!("mqnamesrv: warning: {}: {unknown}", path.display());
     }

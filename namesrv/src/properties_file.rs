@@ -1,107 +1,187 @@
-//! The text form of Java properties: `key=value` lines with comments, escapes and continued lines.
+//! Java's properties syntax, as configuration files and the bodies of
+//! `UPDATE_BROKER_CONFIG` and `UPDATE_NAMESRV_CONFIG` use it: text in, entries out. The broker uses this module too.
 //!
-//! Used for configuration files and for the bodies of `UPDATE_NAMESRV_CONFIG` and `UPDATE_BROKER_CONFIG`. Differences
-//! from Java that help an operator: blanks at the end of a value are dropped (Java keeps them and then silently ignores
-//! `listenPort=9876 `), and a broken `\u` escape stays as it is written instead of refusing the whole file.
+//! Differences from `java.util.Properties`, both on purpose: bytes are UTF-8 first and Latin-1 only when they are not
+//! UTF-8, and blanks at the end of a value are dropped unless escaped (a number followed by a blank is a number).
+//! Duplicates are kept in order: the reader of the entries decides, and can name both lines.
+//! Pure: no file is opened here.
 
-/// Keys and values in the order of the text; a key that comes twice is given twice (the later one counts).
-pub fn parse(text: &str) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let mut logical = line.to_owned();
-        while ends_with_open_backslash(&logical) {
-            logical.pop();
-            match lines.next() {
-                Some(next) => logical.push_str(next.trim_start()),
-                None => break,
-            }
-        }
-        let (key, value) = split(&logical);
-        let key = unescape(key);
-        if !key.is_empty() {
-            pairs.push((key, unescape(value.trim_end())));
-        }
-    }
-    pairs
+use std::borrow::Cow;
+
+/// One `key = value` of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Key with its escapes resolved; may be empty.
+    pub key: String,
+    /// Value with its escapes resolved, without unescaped blanks at its ends.
+    pub value: String,
+    /// Line of the file where the entry starts, counted from 1.
+    pub line: usize,
 }
 
-/// One `key=value` line (with its end) that [`parse`] reads back as the same pair.
-pub fn write_line(out: &mut String, key: &str, value: &str) {
-    escape(out, key, true);
+/// A `\uXXXX` escape that is not four hexadecimal digits. Java refuses the whole file for it, and so do we.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: \\u must be followed by four hexadecimal digits")]
+pub struct BadEscape {
+    /// Line where the entry with the bad escape starts, counted from 1.
+    pub line: usize,
+}
+
+/// Bytes of a file as text. Never fails: what is not UTF-8 is Latin-1, as Java writes it.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}
+
+/// All entries of `text` in their order, or every bad escape in it.
+pub fn entries(text: &str) -> Result<Vec<Entry>, Vec<BadEscape>> {
+    let mut entries = Vec::new();
+    let mut bad = Vec::new();
+    let mut lines = natural_lines(text).enumerate();
+    while let Some((index, first)) = lines.next() {
+        let first = first.trim_start_matches(is_blank);
+        if first.is_empty() || first.starts_with(['#', '!']) {
+            continue;
+        }
+        let mut logical = Cow::Borrowed(first);
+        while ends_with_open_backslash(&logical) {
+            let Some((_, next)) = lines.next() else { break };
+            let joined = logical.to_mut();
+            joined.pop();
+            joined.push_str(next.trim_start_matches(is_blank));
+        }
+        match entry_of(&logical, index + 1) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => bad.push(error),
+        }
+    }
+    if bad.is_empty() { Ok(entries) } else { Err(bad) }
+}
+
+/// Appends `key=value` and a line feed so that [`entries`] and Java read back exactly this key and value.
+pub fn write_entry(out: &mut String, key: &str, value: &str) {
+    write_escaped(out, key, true);
     out.push('=');
-    escape(out, value, false);
+    write_escaped(out, value, false);
     out.push('\n');
 }
 
-/// An odd number of backslashes at the end continues the line.
-fn ends_with_open_backslash(line: &str) -> bool {
-    line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+/// Blanks of the format: Java counts the form feed, but no other Unicode space.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\u{c}')
 }
 
-/// The key ends at the first unescaped `=`, `:` or blank.
-fn split(line: &str) -> (&str, &str) {
+/// Lines ended by LF, CR or CR LF, without their ends.
+fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else {
+            rest = None;
+            return Some(text);
+        };
+        let (line, tail) = text.split_at(end);
+        let tail = tail.strip_prefix("\r\n").or_else(|| tail.strip_prefix(['\n', '\r']));
+        rest = tail;
+        Some(line)
+    })
+}
+
+/// True when the text ends in an odd number of backslashes: the last one escapes what follows.
+fn ends_with_open_backslash(text: &str) -> bool {
+    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+}
+
+fn entry_of(logical: &str, line: usize) -> Result<Entry, BadEscape> {
     let mut escaped = false;
-    let end = line.char_indices().find(|(_, c)| {
-        let ends = !escaped && (matches!(c, '=' | ':') || c.is_whitespace());
-        escaped = *c == '\\' && !escaped;
-        ends
-    });
-    let Some((at, _)) = end else {
-        return (line, "");
-    };
-    let (key, rest) = line.split_at(at);
-    let rest = rest.trim_start();
-    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start())
+    let key_end = logical
+        .char_indices()
+        .find(|(_, c)| {
+            let ends = !escaped && (is_blank(*c) || matches!(c, '=' | ':'));
+            escaped = !escaped && *c == '\\';
+            ends
+        })
+        .map_or(logical.len(), |(index, _)| index);
+    let (key, rest) = logical.split_at(key_end);
+    let rest = rest.trim_start_matches(is_blank);
+    let rest = rest.strip_prefix(['=', ':']).unwrap_or(rest);
+    let value = without_trailing_blanks(rest.trim_start_matches(is_blank));
+    Ok(Entry { key: unescaped(key, line)?, value: unescaped(value, line)?, line })
 }
 
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+/// Drops blanks at the end, except one that a backslash protects.
+fn without_trailing_blanks(value: &str) -> &str {
+    let trimmed = value.trim_end_matches(is_blank);
+    let blanks_cut = trimmed.len() < value.len();
+    if blanks_cut && ends_with_open_backslash(trimmed) {
+        let protected = value[trimmed.len()..].chars().next().map_or(0, char::len_utf8);
+        return &value[..trimmed.len() + protected];
+    }
+    trimmed
+}
+
+fn unescaped(text: &str, line: usize) -> Result<String, BadEscape> {
+    if !text.contains('\\') {
+        return Ok(text.to_owned());
+    }
+    // Java's escapes are UTF-16 units: a pair of them may form one character.
+    let mut units: Vec<u16> = Vec::with_capacity(text.len());
+    let mut unit_buffer = [0; 2];
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('n') => out.push('\n'),
-            Some('t') => out.push('\t'),
-            Some('r') => out.push('\r'),
-            Some('f') => out.push('\u{c}'),
-            Some('u') => match utf16_unit(chars.as_str()) {
-                Some(decoded) => {
-                    out.push(decoded);
-                    chars.nth(3);
+        let plain = if c == '\\' {
+            match chars.next() {
+                None => break,
+                Some('u') => {
+                    units.push(unicode_unit(&mut chars).ok_or(BadEscape { line })?);
+                    continue;
                 }
-                None => out.push_str("\\u"),
-            },
-            Some(other) => out.push(other),
-            None => {}
-        }
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('f') => '\u{c}',
+                Some(other) => other,
+            }
+        } else {
+            c
+        };
+        units.extend_from_slice(plain.encode_utf16(&mut unit_buffer));
     }
-    out
+    Ok(String::from_utf16_lossy(&units))
 }
 
-fn utf16_unit(digits: &str) -> Option<char> {
-    let digits = digits.get(..4)?;
-    let all_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    all_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten().and_then(char::from_u32)
+fn unicode_unit(chars: &mut std::str::Chars<'_>) -> Option<u16> {
+    let mut unit = 0_u16;
+    for _ in 0..4 {
+        let digit = u16::try_from(chars.next()?.to_digit(16)?).ok()?;
+        unit = (unit << 4) | digit;
+    }
+    Some(unit)
 }
 
-fn escape(out: &mut String, text: &str, is_key: bool) {
+fn write_escaped(out: &mut String, text: &str, is_key: bool) {
+    let last = text.chars().count().saturating_sub(1);
     for (index, c) in text.chars().enumerate() {
         match c {
             '\\' => out.push_str("\\\\"),
+            '\t' => out.push_str("\\t"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '=' | ':' | '#' | '!' if is_key => out.extend(['\\', c]),
-            ' ' if is_key || index == 0 => out.push_str("\\ "),
-            _ => out.push(c),
+            '\u{c}' => out.push_str("\\f"),
+            ' ' if is_key || index == 0 || index == last => out.push_str("\\ "),
+            '=' | ':' | '#' | '!' if is_key => {
+                out.push('\\');
+                out.push(c);
+            }
+            ' '..='~' => out.push(c),
+            _ => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04X}"));
+                }
+            }
         }
     }
 }
@@ -109,38 +189,106 @@ fn escape(out: &mut String, text: &str, is_key: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn check(text: &str, expected: &[(&str, &str)]) {
-        let expected: Vec<_> =
-            expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        assert_eq!(parse(text), expected, "{text:?}");
+    fn read(text: &str) -> Vec<(String, String)> {
+        entries(text).unwrap().into_iter().map(|entry| (entry.key, entry.value)).collect()
     }
 
-    #[test]
-    fn reads_what_java_reads() {
-        check("", &[]);
-        check("# c\n! c\n\n  \n", &[]);
-        check(
-            "a=1\r\nb: 2\nc 3\n  d  =  4\ne\n",
-            &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "")],
-        );
-        check("list=a;\\\n   b;\\\n   c\nx=1", &[("list", "a;b;c"), ("x", "1")]);
-        check("path=C:\\\\dir\\tx\nk\\=y=z", &[("path", "C:\\dir\tx"), ("k=y", "z")]);
-        check("u=\\u00e4\\u12", &[("u", "ä\\u12")]);
-        check("a=x=y", &[("a", "x=y")]);
-        check("listenPort=9876  \n", &[("listenPort", "9876")]);
-        check("a=1\na=2", &[("a", "1"), ("a", "2")]);
-        check("end=\\", &[("end", "")]);
+    fn one(text: &str) -> (String, String) {
+        let all = read(text);
+        assert_eq!(all.len(), 1, "{text:?} must hold one entry, holds {all:?}");
+        all.into_iter().next().unwrap()
     }
 
+    /// What an operator may write in a file, and what it means.
     #[test]
-    fn writes_what_it_reads() {
-        let pairs = [("a b", " x "), ("k=:#", "v=1:2"), ("p", "C:\\x\ny"), ("ü", "ä")];
-        let mut text = String::new();
-        for (key, value) in pairs {
-            write_line(&mut text, key, value);
+    fn every_way_to_write_an_entry_is_understood() {
+        let cases = [
+            ("a=b", "a", "b"),
+            ("a = b  \t", "a", "b"),
+            ("a:b", "a", "b"),
+            ("a b", "a", "b"),
+            ("  a \t : b = c", "a", "b = c"),
+            ("a==b", "a", "=b"),
+            ("a", "a", ""),
+            ("a=", "a", ""),
+            ("=b", "", "b"),
+            ("a\\ b=c", "a b", "c"),
+            ("a\\=b=c", "a=b", "c"),
+            ("path=C:\\\\data", "path", "C:\\data"),
+            ("a=b\\\n    c", "a", "bc"),
+            ("a=b\\\r\n    c", "a", "bc"),
+            ("a=b\\\n# not a comment", "a", "b# not a comment"),
+            ("a=\\u00e9\\uD83D\\uDE00", "a", "\u{e9}\u{1f600}"),
+            ("a=b\\ ", "a", "b "),
+            ("a=b\\\\ ", "a", "b\\"),
+            ("a=1 # kept", "a", "1 # kept"),
+            ("a=b\\", "a", "b"),
+            ("b: 2", "b", "2"),
+            ("  d  =  4", "d", "4"),
+            ("list=a;\\\n   b;\\\n   c", "list", "a;b;c"),
+            ("path=C:\\\\dir\\tx", "path", "C:\\dir\tx"),
+            ("k\\=y=z", "k=y", "z"),
+            ("u=\\u00e4", "u", "ä"),
+            ("listenPort=9876  \n", "listenPort", "9876"),
+        ];
+        for (text, key, value) in cases {
+            assert_eq!(one(text), (key.to_owned(), value.to_owned()), "{text:?}");
         }
-        // Blanks at the end are the one thing that is not kept.
-        check(&text, &[("a b", " x"), ("k=:#", "v=1:2"), ("p", "C:\\x\ny"), ("ü", "ä")]);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_skipped_and_lines_are_counted() {
+        let text = "# one\n! two\n\n   \t\r\n  # three\rkey=1\\\n 2\nother=3";
+        let all = entries(text).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[0].key.as_str(), all[0].value.as_str(), all[0].line), ("key", "12", 6));
+        assert_eq!((all[1].key.as_str(), all[1].line), ("other", 8));
+    }
+
+    #[test]
+    fn nothing_is_no_entry_and_a_key_that_comes_twice_is_given_twice() {
+        assert_eq!(read(""), vec![]);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(read("a=1\r\na=2"), vec![pair("a", "1"), pair("a", "2")]);
+    }
+
+    #[test]
+    fn all_bad_escapes_are_named_with_their_lines() {
+        let bad = entries("a=\\u12\nb=1\nc=\\uxyzw").unwrap_err();
+        assert_eq!(bad, vec![BadEscape { line: 1 }, BadEscape { line: 3 }]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_latin1() {
+        assert_eq!(text_of(b"name=caf\xe9"), "name=caf\u{e9}");
+        assert_eq!(text_of("\u{feff}name=caf\u{e9}".as_bytes()), "name=caf\u{e9}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(pairs in proptest::collection::vec((".{0,12}", ".{0,24}"), 0..8)) {
+            let mut text = String::from("# written by a test\n");
+            for (key, value) in &pairs {
+                write_entry(&mut text, key, value);
+            }
+            prop_assert!(text.is_ascii());
+            prop_assert_eq!(read(&text), pairs);
+        }
+
+        #[test]
+        fn odd_pairs_of_format_characters_survive(key in "[ \\\\=:#!\t\n\r\u{c}u]{0,8}", value in "[ \\\\=:#!\t\n\r\u{c}u]{0,12}") {
+            let mut text = String::new();
+            write_entry(&mut text, &key, &value);
+            prop_assert_eq!(one(&text), (key, value));
+        }
+
+        #[test]
+        fn no_text_panics_and_lines_never_go_back(text in "[ab \\\\=:#!\t\n\ru0-9]{0,200}") {
+            if let Ok(all) = entries(&text) {
+                prop_assert!(all.windows(2).all(|pair| pair[0].line < pair[1].line));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Key, Machine, Print, ignored};
-use crate::properties_file::{self, Entry};
+use namesrv::properties_file::{self, Entry};
 
 /// Edits by which a mistyped key may differ from the one we suggest, per [`EDITS_PER_CHARS`] characters, plus one.
 const EDITS_PER_CHARS: usize = 5;

@@ -21,7 +21,7 @@ pub use value::{
     BrokerRole, CORE_MAX, ConfigKind, ConfigValue, CoreList, FlushDiskType, addresses,
 };
 
-use crate::properties_file;
+use namesrv::properties_file;
 
 impl BrokerConfig {
     /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.
