@@ -2,7 +2,12 @@
 //! bodies, the stored record.
 //!
 //! Everything here is a pure function of bytes: no I/O, no clock, no async. Foreign bytes never panic, never index
-//! out of bounds and never make us allocate before a limit was checked.
+//! out of bounds and never make us allocate before a limit was checked. The lints below keep it so; tests may be careless.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
 pub mod batch;
 pub mod body;

@@ -32,12 +32,17 @@ impl MessageId {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.text[self.len] = DIGITS[usize::from(byte >> 4)];
-            self.text[self.len + 1] = DIGITS[usize::from(byte & 0xF)];
-            self.len += 2;
+        assert!(self.len + 2 * bytes.len() <= self.text.len());
+        let room = self.text.get_mut(self.len..).unwrap_or_default();
+        for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xF)]);
         }
+        self.len += 2 * bytes.len();
     }
+}
+
+fn digit(nibble: u8) -> u8 {
+    DIGITS.get(usize::from(nibble & 0xF)).copied().unwrap_or_default()
 }
 
 impl fmt::Display for MessageId {

@@ -287,7 +287,8 @@ impl Pen<'_> {
 pub fn patch(record: &mut [u8], queue_offset: i64, physical_offset: i64, store_timestamp: i64) {
     assert!(record.len() >= OVERHEAD_BYTES);
     // The lowest sysFlag byte holds the IPv6 bit, which moves the store timestamp.
-    let born_host_v6 = i32::from(record[SYS_FLAG_AT + 3]) & SYS_FLAG_BORN_HOST_V6 != 0;
+    let sys_flag = record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default();
+    let born_host_v6 = i32::from(sys_flag) & SYS_FLAG_BORN_HOST_V6 != 0;
     let born_host_bytes = if born_host_v6 { HOST_V6_BYTES } else { HOST_V4_BYTES };
     put_at(record, QUEUE_OFFSET_AT, queue_offset);
     put_at(record, PHYSICAL_OFFSET_AT, physical_offset);
@@ -307,7 +308,10 @@ pub const TIMESTAMP_PREFIX_BYTES: usize = BORN_HOST_AT + HOST_V6_BYTES + 8;
 
 #[inline]
 fn put_at(record: &mut [u8], at: usize, value: i64) {
-    record[at..at + 8].copy_from_slice(&value.to_be_bytes());
+    let Some(slot) = record.get_mut(at..at + 8) else {
+        unreachable!("an encoded record is longer than its head");
+    };
+    slot.copy_from_slice(&value.to_be_bytes());
 }
 
 /// A parsed record over borrowed bytes. All lengths were checked; the body's checksum only by [`Self::check_body`].

@@ -119,7 +119,10 @@ fn part(out: &mut Vec<u8>, inside: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[0; 4]);
     inside(out);
     let length = (out.len() - at - 4) as u32;
-    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    let (_, written) = out.split_at_mut(at);
+    if let Some(word) = written.first_chunk_mut() {
+        *word = length.to_be_bytes();
+    }
 }
 
 /// `name reads writes perm filter`, single spaces.

@@ -1,3 +1,5 @@
+//! Texts in every dialect that the clients write, and texts that nobody may write.
+
 use super::*;
 
 fn check(text: &str, strict: &str) {
