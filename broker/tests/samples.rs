@@ -1,0 +1,84 @@
+//! The files that operators start from: every sample of `deploy/conf` is accepted without a remark about its keys, and
+//! every key that the README's table names exists.
+
+use std::path::{Path, PathBuf};
+
+use broker::config::{self, CommandLine, Given, KEYS, Loaded, Machine};
+use namesrv::properties_file;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    config::read_file(&repository().join(path)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Larger than any sample asks for.
+fn machine() -> Machine {
+    Machine {
+        host_name: "host-a".to_owned(),
+        address: "10.0.0.9".parse().expect("an address"),
+        processors: (0..16).collect(),
+        memory_bytes: 64 << 30,
+        memory_limit_bytes: None,
+    }
+}
+
+fn load(path: &str, standalone: bool) -> Loaded {
+    let command_line =
+        CommandLine { config_file: Some(PathBuf::from(path)), standalone, ..Default::default() };
+    let given = Given { command_line, file: Some(read(path)), ..Default::default() };
+    config::load(&given, &machine()).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_sample_is_accepted() {
+    let dir = repository().join("deploy/conf");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&dir).expect("deploy/conf is there") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+        if name == "namesrv.conf" {
+            continue;
+        }
+        let loaded = load(&format!("deploy/conf/{name}"), name == "standalone.conf");
+        // What ASYNC_FLUSH costs is said at every start.
+        let asynchronous = name == "broker-async.conf";
+        let remarks: Vec<&str> = loaded
+            .notices
+            .iter()
+            .map(|notice| notice.text.as_str())
+            .filter(|text| !(asynchronous && text.starts_with("flushDiskType=ASYNC_FLUSH")))
+            .collect();
+        assert!(remarks.is_empty(), "{name}: {remarks:?}");
+        count += 1;
+    }
+    assert_eq!(count, 3, "samples of a broker");
+}
+
+#[test]
+fn the_sample_of_a_name_server_is_accepted() {
+    let text = read("deploy/conf/namesrv.conf");
+    let entries = properties_file::entries(&text).expect("properties");
+    let findings = namesrv::config::Config::default().apply(&entries);
+    assert_eq!(findings, namesrv::config::Findings::default());
+}
+
+/// Rows of the table below "## Configuration" begin with a key in backticks.
+#[test]
+fn keys_of_the_readme_exist() {
+    let readme = read("README.md");
+    let section = readme.split("\n## Configuration\n").nth(1).expect("a section on configuration");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('|').next())
+        .collect();
+    assert!(rows.len() > 10, "rows of the table: {rows:?}");
+    for row in rows {
+        for name in row.split('`').step_by(2).map(str::trim).filter(|name| name.len() > 1) {
+            assert!(KEYS.iter().any(|key| key.name == name), "{name} is no key");
+        }
+    }
+}
