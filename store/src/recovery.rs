@@ -44,6 +44,9 @@ pub struct Report {
     pub took_ms: u64,
 }
 
+/// Open segments by the position that they start at.
+type Segments<D> = BTreeMap<u64, Rc<<D as Disk>::File>>;
+
 impl<D: Disk> Store<D> {
     /// Opens the log below `settings.dir`, which may be empty. Nothing may be appended before it returns.
     pub async fn open(disk: D, settings: Settings) -> Result<(Store<D>, Report), StoreError> {
@@ -60,25 +63,21 @@ impl<D: Disk> Store<D> {
         scan.position = first;
         scan.segments(&segments, &settings).await?;
         scan.report.segments = segments.len() as u64;
-        let position = cut(&disk, &settings, &mut segments, &mut scan).await?;
+        let Scan { mut core, position, proven, epoch, last_store_ms, mut report } = scan;
+        settle_segments(&disk, &settings, &mut segments, position).await?;
+        make_durable(&disk, &settings, &segments, proven.min(position)..position).await?;
         let tail = read_tail(&segments, &settings, position).await?;
         let slot_bytes_max = settings.record_bytes_max.max(BLOCK_BYTES);
         let ring = TailRing::new(settings.tail_cache_bytes, slot_bytes_max);
-        scan.core.log = CommitLog::resume(settings.shape(scan.epoch + 1), ring, position, &tail);
-        scan.core.log.append_start(scan.last_store_ms);
-        let Scan { core, mut report, last_store_ms, .. } = scan;
-        let store = Store::assemble(settings, disk, core, segments);
-        while store.commit_once(|| last_store_ms).await? {}
-        store.sync_now().await?;
+        core.log = CommitLog::resume(settings.shape(epoch + 1), ring, position, &tail);
+        write_start(&disk, &settings, &mut segments, &mut core.log, last_store_ms).await?;
+        report.cut_bytes = cut(&disk, &settings, &segments, core.log.appended()).await?;
         report.took_ms = started.elapsed().as_millis() as u64;
-        Ok((store, report))
+        Ok((Store::assemble(settings, disk, core, segments), report))
     }
 }
 
-async fn open_segments<D: Disk>(
-    disk: &D,
-    settings: &Settings,
-) -> Result<BTreeMap<u64, Rc<D::File>>, StoreError> {
+async fn open_segments<D: Disk>(disk: &D, settings: &Settings) -> Result<Segments<D>, StoreError> {
     let names = disk
         .list(&settings.dir)
         .await
@@ -116,69 +115,122 @@ fn is_last(names: &[runtime::Entry], name: &str) -> bool {
     segments.next_back().is_some_and(|last| last.name == name)
 }
 
-/// Makes durable what the log goes on from: everything that was read and not proven to be on disk is written again
-/// (after a mere restart it may sit in a cache only, or a sync over it may have failed), and what follows the log's
-/// end is zeroed, so that the remains of a torn write can never be taken for a later batch. Moves to the next segment
-/// when the last one was ended.
-async fn cut<D: Disk>(
+/// Makes sure that the segment which the log goes on in is there, and durable by name, and none behind it. Moves to the
+/// next segment when the last one was ended.
+async fn settle_segments<D: Disk>(
     disk: &D,
     settings: &Settings,
-    segments: &mut BTreeMap<u64, Rc<D::File>>,
-    scan: &mut Scan,
-) -> Result<u64, StoreError> {
-    let position = scan.position;
+    segments: &mut Segments<D>,
+    position: u64,
+) -> Result<(), StoreError> {
     let last = position - position % settings.segment_bytes;
-    if !segments.contains_key(&last) {
-        let file = create_segment(disk, settings, last).await?;
-        segments.insert(last, Rc::new(file));
-    }
+    segment_or_new(disk, settings, segments, last).await?;
     remove_segments_behind(disk, settings, segments, last).await?;
     // A segment that the last start created and did not live to make durable may be among them.
     let error = |source| StoreError::io("sync", settings.dir.clone(), source);
-    disk.sync_dir(&settings.dir).await.map_err(error)?;
-    let proven = scan.proven.min(position);
-    for (segment, file) in segments.range(proven - proven % settings.segment_bytes..) {
-        let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
-        let from = proven.max(*segment);
-        let to = (position + reach).min(segment + settings.segment_bytes);
-        let error = |source| StoreError::io("cut", settings.segment_path(*segment), source);
-        scan.report.cut_bytes +=
-            rewrite(disk, &**file, *segment, from..to, position).await.map_err(error)?;
-    }
-    Ok(position)
+    disk.sync_dir(&settings.dir).await.map_err(error)
 }
 
-/// Writes a range of a segment again as it is up to `end`, with zeros behind, and syncs it. Returns how many bytes
-/// behind `end` were not zero, as a span.
-async fn rewrite<D: Disk>(
+async fn segment_or_new<D: Disk>(
     disk: &D,
-    file: &D::File,
-    segment: u64,
-    range: Range<u64>,
-    end: u64,
-) -> std::io::Result<u64> {
-    let block = BLOCK_BYTES as u64;
-    let mut at = range.start - range.start % block;
-    let stop = range.end.next_multiple_of(block);
-    let mut torn_bytes = 0;
-    while at < stop {
-        let bytes = (stop - at).min(SCAN_READ_BYTES as u64) as usize;
-        let mut blocks = disk.alloc(bytes);
-        let read = file.read_at(at - segment, bytes).await?;
-        blocks.as_mut().copy_from_slice(read.as_ref());
-        let kept = end.saturating_sub(at).min(bytes as u64) as usize;
-        let torn = &mut blocks.as_mut()[kept..];
-        if let Some(last) = torn.iter().rposition(|byte| *byte != 0) {
-            torn_bytes = at + kept as u64 + last as u64 + 1 - end;
-            torn.fill(0);
-        } else if kept == 0 {
-            at += bytes as u64;
-            continue;
-        }
-        file.write_at(blocks, at - segment).await?;
-        at += bytes as u64;
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    start: u64,
+) -> Result<Rc<D::File>, StoreError> {
+    if let Some(file) = segments.get(&start) {
+        return Ok(file.clone());
     }
-    file.sync().await?;
+    let file = Rc::new(create_segment(disk, settings, start).await?);
+    segments.insert(start, file.clone());
+    Ok(file)
+}
+
+/// Writes the range again as it is and syncs it: after a mere restart what was read may sit in a cache only, or a sync
+/// over it may have failed.
+async fn make_durable<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+    range: Range<u64>,
+) -> Result<(), StoreError> {
+    let first = range.start - range.start % settings.segment_bytes;
+    for (segment, file) in segments.range(first..) {
+        let from = range.start.max(*segment);
+        let to = range.end.min(segment + settings.segment_bytes);
+        let error = |source| StoreError::io("secure", settings.segment_path(*segment), source);
+        let mut at = from - from % BLOCK_BYTES as u64;
+        while at < to {
+            let bytes = (to - at).next_multiple_of(BLOCK_BYTES as u64).min(SCAN_READ_BYTES as u64);
+            let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
+            let mut blocks = disk.alloc(bytes as usize);
+            blocks.as_mut().copy_from_slice(read.as_ref());
+            file.write_at(blocks, at - segment).await.map_err(error)?;
+            at += bytes;
+        }
+        file.sync().await.map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Appends and syncs the batch that every start begins with. What stands behind it in its block stays for now: a batch
+/// there may be the only proof that a damaged place was durable, until this one is.
+async fn write_start<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    log: &mut CommitLog,
+    last_store_ms: i64,
+) -> Result<(), StoreError> {
+    log.append_start(last_store_ms);
+    while let Some(write) = log.take_write() {
+        let file = segment_or_new(disk, settings, segments, write.segment).await?;
+        let path = settings.segment_path(write.segment);
+        let error = |source| StoreError::io("write", path.clone(), source);
+        let behind = file.read_at(write.file_position(), write.bytes()).await.map_err(error)?;
+        let mut blocks = disk.alloc(write.bytes());
+        log.copy_blocks(&write, blocks.as_mut());
+        let used = (write.to - write.block_start()) as usize;
+        blocks.as_mut()[used..].copy_from_slice(&behind.as_ref()[used..]);
+        file.write_at(blocks, write.file_position()).await.map_err(error)?;
+        file.sync().await.map_err(error)?;
+        log.written(&write, true, true);
+    }
+    Ok(())
+}
+
+/// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch.
+/// Returns how far they reached, bytes.
+async fn cut<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+    position: u64,
+) -> Result<u64, StoreError> {
+    let block = BLOCK_BYTES as u64;
+    let segment = position - position % settings.segment_bytes;
+    let Some(file) = segments.get(&segment) else { return Ok(0) };
+    let error = |source| StoreError::io("cut", settings.segment_path(segment), source);
+    let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
+    let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
+    let mut at = position - position % block;
+    let mut torn_bytes = 0;
+    while at < to {
+        let bytes = (to - at).min(SCAN_READ_BYTES as u64);
+        let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
+        let kept = position.saturating_sub(at) as usize;
+        let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
+        if let Some(last) = last {
+            torn_bytes = at + (kept + last + 1) as u64 - position;
+            let mut blocks = disk.alloc(bytes as usize);
+            blocks.as_mut().fill(0);
+            blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);
+            file.write_at(blocks, at - segment).await.map_err(error)?;
+        }
+        at += bytes;
+    }
+    if torn_bytes > 0 {
+        file.sync().await.map_err(error)?;
+    }
     Ok(torn_bytes)
 }
 
@@ -186,7 +238,7 @@ async fn rewrite<D: Disk>(
 async fn remove_segments_behind<D: Disk>(
     disk: &D,
     settings: &Settings,
-    segments: &mut BTreeMap<u64, Rc<D::File>>,
+    segments: &mut Segments<D>,
     last: u64,
 ) -> Result<(), StoreError> {
     let behind: Vec<u64> = segments.range(last + 1..).map(|(start, _)| *start).collect();
@@ -233,8 +285,8 @@ struct Scan {
 struct Seen {
     /// The first whole batch.
     first: Option<u64>,
-    /// Whether one of them proves that the place was durable.
-    proves: bool,
+    /// One of them proves that the place was durable, and everything up to here.
+    durable_until: Option<u64>,
 }
 
 fn read_error(settings: &Settings, segment: u64, source: std::io::Error) -> StoreError {
@@ -358,7 +410,7 @@ impl Scan {
         let payload = &window.at(position, whole).await?[HEADER_BYTES..];
         self.take_entries(payload, position, settings.shard);
         self.epoch = header.epoch;
-        self.proven = self.proven.max(header.durable_until);
+        self.proven = self.proven.max(header.durable_until.max(window.segment));
         self.last_store_ms = header.last_store_ms;
         self.position = header.end();
         self.report.scanned_bytes += whole as u64;
@@ -390,8 +442,8 @@ impl Scan {
     }
 
     /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
-    /// segment and, as long as they hold whole batches, in those behind. Returns where the log goes on: at the first
-    /// whole batch, which may stand before the one that proves it.
+    /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
+    /// the one that proves it, but not behind the end of what is proven.
     async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &self,
         segments: &BTreeMap<u64, Rc<F>>,
@@ -399,18 +451,15 @@ impl Scan {
     ) -> Result<Option<u64>, StoreError> {
         let damaged = self.position;
         let damaged_segment = damaged - damaged % settings.segment_bytes;
-        let mut first = None;
+        let mut first: Option<u64> = None;
         for (segment, file) in segments.range(damaged_segment..) {
             let mut window = Window::new(&**file, *segment, settings.segment_bytes);
             let from = (damaged + 1).max(*segment);
             let seen = self.walk(&mut window, from, settings).await;
             let seen = seen.map_err(|source| read_error(settings, *segment, source))?;
             first = first.or(seen.first);
-            if seen.proves {
-                return Ok(first);
-            }
-            if seen.first.is_none() && *segment > damaged {
-                break;
+            if let Some(durable) = seen.durable_until {
+                return Ok(first.map(|first| first.min(durable)));
             }
         }
         Ok(None)
@@ -441,8 +490,10 @@ impl Scan {
                 continue;
             };
             seen.first.get_or_insert(at);
-            if header.durable_until > self.position {
-                seen.proves = true;
+            // A segment is durable before anything is written to the next one.
+            let durable_until = header.durable_until.max(window.segment);
+            if durable_until > self.position {
+                seen.durable_until = Some(durable_until);
                 break;
             }
             at = header.end();

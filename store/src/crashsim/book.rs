@@ -94,9 +94,9 @@ impl Book {
         self.items.push(Item { start, end, lost: false, what });
     }
 
-    /// Forgets what the cut at `position` removed.
-    pub(super) fn cut(&mut self, position: u64) {
-        self.items.retain(|item| item.end <= position);
+    /// Forgets what a cut removed: all that `survives` denies, apart from what rotted.
+    pub(super) fn cut(&mut self, survives: impl Fn(&Item) -> bool) {
+        self.items.retain(|item| item.lost || survives(item));
     }
 
     /// Marks everything in a damaged place as lost.

@@ -2,7 +2,7 @@
 
 use super::{
     Summary,
-    book::{Book, QueueState, State},
+    book::{Book, Item, QueueState, State},
     mutant::{MutantDisk, Mutation},
     rot,
     work::{End, Life},
@@ -34,10 +34,12 @@ pub(super) struct History {
     pub(super) summary: Summary,
     mutation: Option<Mutation>,
     rotten: Option<(u64, u64)>,
+    /// Tells what happens on standard error, for a reader who replays one seed.
+    told: bool,
 }
 
 impl History {
-    pub(super) fn new(seed: u64, mutation: Option<Mutation>) -> History {
+    pub(super) fn new(seed: u64, mutation: Option<Mutation>, told: bool) -> History {
         let mut rng = Rng::with_seed(seed);
         let disk = MutantDisk::new(SimDisk::new(rng.u64(..)), mutation);
         let settings = settings(&mut rng);
@@ -51,6 +53,7 @@ impl History {
             summary: Summary::default(),
             mutation,
             rotten: None,
+            told,
         }
     }
 
@@ -65,6 +68,12 @@ impl History {
         drop(store);
         self.trace();
         Ok(self.summary)
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            eprintln!("{}", what());
+        }
     }
 
     fn trace(&mut self) {
@@ -87,6 +96,7 @@ impl History {
     }
 
     fn end(&mut self, end: End) {
+        self.tell(|| format!("{end:?}: committed {}, durable {}", self.committed, self.durable));
         match end {
             End::Power => {
                 self.summary.power_cuts += 1;
@@ -102,6 +112,7 @@ impl History {
             let durable = self.durable;
             self.rotten = rot::flip(&self.disk, &self.settings, durable, &mut self.rng);
             if let Some((from, to)) = self.rotten {
+                self.tell(|| format!("a bit flips within {from}..{to}"));
                 self.book.lose(from, to);
                 self.summary.rotten += 1;
             }
@@ -134,6 +145,7 @@ impl History {
                     return Ok((store, state));
                 }
             }
+            self.tell(|| "booting failed".into());
             self.summary.boots_failed += 1;
         }
         unreachable!("attempts do not run out");
@@ -161,7 +173,16 @@ impl History {
         if self.rotten.take().is_some() && report.damaged_bytes == 0 {
             return Err("damage was not reported".into());
         }
-        self.book.cut(end);
+        self.tell(|| format!("booted up to {end}: {report:?}"));
+        // Batches of no entries, with which starts begin, may stand where something of the book was cut.
+        let held = rot::held(&self.disk, &self.settings);
+        let held_at = |position| held.iter().any(|(from, to)| *from <= position && position < *to);
+        let promised = |item: &Item| !item.lost && item.end <= self.committed;
+        let gone = self.book.items.iter().find(|item| promised(item) && !held_at(item.start));
+        if let Some(item) = gone {
+            return Err(format!("what was promised at {} is gone", item.start));
+        }
+        self.book.cut(|item| item.end <= end && held_at(item.start));
         self.durable = end;
         self.committed = end;
         let state = self.book.replay();

@@ -63,7 +63,16 @@ impl Summary {
 
 /// Plays one seed. `Err` says what did not hold; a failed assertion of the store counts as such.
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
-    match catch_unwind(AssertUnwindSafe(|| lives::History::new(seed, mutation).play())) {
+    play(lives::History::new(seed, mutation, false))
+}
+
+/// Plays one seed and tells on standard error what happens.
+pub fn tell(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
+    play(lives::History::new(seed, mutation, true))
+}
+
+fn play(history: lives::History) -> Result<Summary, String> {
+    match catch_unwind(AssertUnwindSafe(|| history.play())) {
         Ok(result) => result,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

@@ -44,6 +44,15 @@ pub(super) fn batches(disk: &MutantDisk, settings: &Settings, segment: u64) -> V
     found
 }
 
+/// Where whole batches with entries lie, by position in the log.
+pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
+    let files = disk.sim.files();
+    let starts = files.iter().filter_map(|(path, _)| crate::store::segment_start(path));
+    let all = starts.flat_map(|start| batches(disk, settings, start));
+    let filled = all.filter(|batch| batch.header.entry_count > 0);
+    filled.map(|batch| (batch.header.position, batch.header.end())).collect()
+}
+
 /// Flips a bit of a batch that ends at or before `acknowledged` and that a later batch proves to have been durable.
 /// Returns the damaged place.
 pub(super) fn flip(

@@ -17,6 +17,7 @@ use runtime::sim::{Outcome, Stepper};
 use std::{cell::RefCell, collections::BTreeMap, io::ErrorKind, net::SocketAddr, rc::Rc};
 
 /// How a life ends.
+#[derive(Debug)]
 pub(super) enum End {
     /// The power goes; what was not synced may be lost.
     Power,
