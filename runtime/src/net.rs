@@ -9,6 +9,7 @@ use std::{
     future::poll_fn,
     io,
     net::{Shutdown, SocketAddr},
+    os::fd::{FromRawFd, IntoRawFd},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Waker},
@@ -17,7 +18,10 @@ use std::{
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt},
+};
 
 use crate::turn::Pace;
 
@@ -26,6 +30,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause of a listener while the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be accepted; the kernel's own limit (`net.core.somaxconn`) is 4096 by default.
+const BACKLOG: i32 = 4096;
 
 /// A listening socket of one executor. Accept in a task of its own and never in a select.
 pub struct Listener {
@@ -36,7 +43,7 @@ pub struct Listener {
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr, pace: Rc<Pace>) -> io::Result<Listener> {
-        let listener = TcpListener::bind(addr)?;
+        let listener = listening_socket(addr)?;
         let local_addr = listener.local_addr()?;
         Ok(Listener { listener, local_addr, pace })
     }
@@ -75,6 +82,24 @@ impl Listener {
             }
         }
     }
+}
+
+/// A listening socket that shares its port with those of other executors (SO_REUSEPORT), and whose connections do not
+/// keep the port from the next start of the process (SO_REUSEADDR, which they inherit): after a crash the kernel holds
+/// them for a minute. The library's own `bind` sets only the former, and then nobody can tell a port that is taken
+/// from one that was.
+fn listening_socket(addr: SocketAddr) -> io::Result<TcpListener> {
+    let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    // Nonblocking: the library takes several connections in a row without asking the ring.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &addr)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    // SAFETY: the descriptor is an open, bound and listening TCP socket, and `into_raw_fd` gave up its ownership, so
+    // the listener is its only owner.
+    Ok(unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) })
 }
 
 /// What a listener does about an error of accept(2).
