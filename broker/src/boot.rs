@@ -67,11 +67,8 @@ pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
             return Ok(());
         }
     }
-    let commits: Vec<Task<()>> = shard
-        .hosted
-        .iter()
-        .map(|queues| executor.spawn(Rc::clone(queues).commit_loop()))
-        .collect();
+    let commits: Vec<Task<()>> =
+        shard.hosted.iter().map(|queues| executor.spawn(Rc::clone(queues).commit_loop())).collect();
     if let Some(desk) = &shard.control {
         desk.settle(&shard);
         let files = Rc::clone(&shard);
@@ -102,7 +99,8 @@ async fn assemble(executor: &Executor<Letter>, plan: &Plan) -> Result<Rc<Shard>,
             hosted.push(Rc::new(Queues::new(Rc::new(store), parked_max)));
         }
     }
-    let control = if executor.index() == 0 { Some(open_desk(executor, config).await?) } else { None };
+    let control =
+        if executor.index() == 0 { Some(open_desk(executor, config).await?) } else { None };
     let store_host = SocketAddr::new(config.broker_ip1_addr(), config.listen_port);
     Ok(Shard::start(Parts {
         executor: executor.clone(),
@@ -222,7 +220,8 @@ async fn announce(shard: &Rc<Shard>, plan: &Plan) -> Result<(), String> {
     }
     let started = shard.executor.now();
     while !servers.is_empty() && registrar.registered_count() == 0 {
-        if shard.executor.now() - started > REGISTER_PATIENCE_MS || shard.executor.stop().requested()
+        if shard.executor.now() - started > REGISTER_PATIENCE_MS
+            || shard.executor.stop().requested()
         {
             break;
         }
@@ -265,8 +264,7 @@ async fn start_name_server(shard: &Rc<Shard>, config: &BrokerConfig) -> Result<(
 
 fn register(shard: &Rc<Shard>, config: &BrokerConfig, servers: &[String]) -> Registrar<Letter> {
     let broker_addr = config.client_address();
-    let ha_ip =
-        if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };
+    let ha_ip = if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };
     let identity = Identity {
         cluster_name: config.broker_cluster_name.clone(),
         broker_name: config.broker_name.clone(),
@@ -361,4 +359,3 @@ fn is_quiet(shard: &Shard) -> bool {
     let files = shard.control.as_ref().is_none_or(Desk::is_durable);
     nobody_waits && all_sent && files
 }
-

@@ -99,9 +99,10 @@ fn consumer_connections(desk: &Desk, request: &Request<'_>) -> Result<Answer, Re
 fn producer_connections(desk: &Desk, request: &Request<'_>) -> Result<Answer, Refusal> {
     let group = ProducerGroupHeader::from_ext(&request.header.ext)?.producer_group;
     let control = desk.control.borrow();
-    let connections = control.members().producer_connection(group).ok_or_else(|| {
-        Refusal::system_error(format!("the producer group[{group}] not exist"))
-    })?;
+    let connections = control
+        .members()
+        .producer_connection(group)
+        .ok_or_else(|| Refusal::system_error(format!("the producer group[{group}] not exist")))?;
     let mut body = Vec::new();
     connections.write(&mut body);
     Ok(Answer::body(body))

@@ -69,7 +69,8 @@ impl Cold {
         job: impl FnOnce(Reply) -> Job,
     ) -> Result<(), (Reply, Refusal)> {
         if self.jobs.borrow().len() >= WAITING_MAX {
-            let remark = format!("[OVERLOAD] reason=cold-reads waiting={WAITING_MAX} limit={WAITING_MAX}");
+            let remark =
+                format!("[OVERLOAD] reason=cold-reads waiting={WAITING_MAX} limit={WAITING_MAX}");
             return Err((reply, Refusal::new(response::SYSTEM_BUSY, remark)));
         }
         self.jobs.borrow_mut().push_back(job(reply));

@@ -31,6 +31,9 @@ use store::facts;
 /// Heartbeats are looked through for silent clients this often, ms.
 const EXPIRE_MS: i64 = 10_000;
 
+/// How long an answer waits for name servers, ms.
+const REGISTER_PATIENCE_MS: i64 = 1_000;
+
 /// What waits for the files.
 enum Pending {
     Answer(Reply, Answer),
@@ -138,6 +141,23 @@ impl Desk {
         self.pending.borrow_mut().push(Pending::Answer(reply, answer));
     }
 
+    /// Answers once everything that was decided so far is durable and the name servers know the topics, so that who
+    /// created a topic finds its route. Name servers that do not answer delay it by a second at most.
+    pub fn answer_registered(&self, shard: &Rc<Shard>, reply: Reply, answer: Answer) {
+        self.settle(shard);
+        let registrar = self.registrar.borrow().clone();
+        let Some(registrar) = registrar else {
+            return self.answer_durably(shard, reply, answer);
+        };
+        let home = Rc::clone(shard);
+        shard.executor.spawn(async move {
+            registrar.known(REGISTER_PATIENCE_MS).await;
+            if let Some(desk) = &home.control {
+                desk.answer_durably(&home, reply, answer);
+            }
+        });
+    }
+
     fn files_are_current(&self) -> bool {
         !self.stale_topics.get() && !self.stale_groups.get() && self.files_idle.get()
     }
@@ -208,7 +228,9 @@ impl Desk {
             for pending in waiting {
                 release(&shard, pending, written.as_ref().err());
             }
-            if !self.pending.borrow().is_empty() || self.stale_topics.get() || self.stale_groups.get()
+            if !self.pending.borrow().is_empty()
+                || self.stale_topics.get()
+                || self.stale_groups.get()
             {
                 if written.is_err() {
                     shard.executor.sleep(std::time::Duration::from_secs(1)).await;
@@ -244,13 +266,7 @@ impl Desk {
     }
 
     /// Asks all shards, then answers with what `conclude` makes of it.
-    pub fn survey(
-        &self,
-        shard: &Rc<Shard>,
-        reply: Reply,
-        question: Question,
-        conclude: Conclude,
-    ) {
+    pub fn survey(&self, shard: &Rc<Shard>, reply: Reply, question: Question, conclude: Conclude) {
         let mut findings = Findings::default();
         for queues in &shard.hosted {
             findings.add(&question, queues);

@@ -2,7 +2,13 @@
 //!
 //! A request makes at most one hop out and one hop back. Letters are small; what is large is boxed.
 
-use crate::{control::Meta, error::Refusal, pull::PullOp, send::AppendOp, survey::{Question, Findings}};
+use crate::{
+    control::Meta,
+    error::Refusal,
+    pull::PullOp,
+    send::AppendOp,
+    survey::{Findings, Question},
+};
 use proto::frame::HeaderKind;
 use std::{net::SocketAddr, sync::Arc};
 use store::PhysicalOffset;

@@ -21,9 +21,9 @@ use store::{Store, StoreError, group_offsets::QUEUE_ID_MAX};
 
 /// Serves a request on one queue, sending it on to the queue's shard when that is elsewhere.
 pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
-    let place = QueueHeader::from_ext(&request.header.ext).map_err(Refusal::from).and_then(
-        |header| Ok((header.topic, queue_id(header.queue_id)?)),
-    );
+    let place = QueueHeader::from_ext(&request.header.ext)
+        .map_err(Refusal::from)
+        .and_then(|header| Ok((header.topic, queue_id(header.queue_id)?)));
     let (topic, queue_id) = match place {
         Ok(place) => place,
         Err(refusal) => return shard.answer(reply, refusal.into()),

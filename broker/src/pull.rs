@@ -18,10 +18,7 @@ use proto::{
     request::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullHeader},
 };
 use std::{rc::Rc, sync::Arc};
-use store::{
-    PullPlan, PullStatus,
-    read::PullLimits,
-};
+use store::{PullPlan, PullStatus, read::PullLimits};
 
 /// Longest time that a pull is parked, ms; clients wait 30 s for an answer and ask for 15 or 20.
 const PARK_MS_MAX: i64 = 60_000;
@@ -146,8 +143,7 @@ fn admit(shard: &Shard, meta: &Meta, header: &PullHeader<'_>) -> Result<Admitted
     if !group.consume_enable {
         return Err(forbidden(format!("subscription group no permission, {group_name}")));
     }
-    let topic =
-        meta.topic(header.topic).ok_or_else(|| Refusal::topic_not_exist(header.topic))?;
+    let topic = meta.topic(header.topic).ok_or_else(|| Refusal::topic_not_exist(header.topic))?;
     if !is_readable(topic.perm) {
         return Err(forbidden(format!("the topic[{}] pulling message is forbidden", header.topic)));
     }
@@ -192,9 +188,8 @@ fn filter_of(
     group: &SubscriptionGroupConfig,
     header: &PullHeader<'_>,
 ) -> Result<Filter, Refusal> {
-    let sql = || {
-        Refusal::system_error("The broker does not support consumer to filter message by SQL92")
-    };
+    let sql =
+        || Refusal::system_error("The broker does not support consumer to filter message by SQL92");
     if header.sys_flag & PULL_SUBSCRIPTION != 0 {
         let subscription = Subscription::from_pull(
             header.topic,
@@ -202,9 +197,7 @@ fn filter_of(
             header.expression_type,
             header.sub_version,
         )
-        .map_err(|error| {
-            Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
-        })?;
+        .map_err(|error| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string()))?;
         return if subscription.is_tag() {
             Ok(Filter::of(Arc::new(subscription)))
         } else {
@@ -217,17 +210,15 @@ fn filter_of(
             format!("the consumer's {what} not exist, group={}", header.consumer_group),
         )
     };
-    let online = meta
-        .subscriptions(header.consumer_group)
-        .ok_or_else(|| not_exist("group info"))?;
+    let online =
+        meta.subscriptions(header.consumer_group).ok_or_else(|| not_exist("group info"))?;
     if online.broadcast && !group.consume_broadcast_enable {
         return Err(Refusal::new(
             response::NO_PERMISSION,
             format!("the consumer group[{}] can not consume by broadcast way", group.group_name),
         ));
     }
-    let subscription =
-        online.topics.get(header.topic).ok_or_else(|| not_exist("subscription"))?;
+    let subscription = online.topics.get(header.topic).ok_or_else(|| not_exist("subscription"))?;
     if subscription.sub_version < header.sub_version {
         return Err(Refusal::new(
             response::SUBSCRIPTION_NOT_LATEST,
@@ -285,9 +276,7 @@ fn code_of(plan: &PullPlan, offset: i64) -> i32 {
         PullStatus::NoMessageInQueue if offset == 0 => response::PULL_NOT_FOUND,
         PullStatus::NoMessageInQueue => response::PULL_OFFSET_MOVED,
         PullStatus::OffsetOverflowOne => response::PULL_NOT_FOUND,
-        PullStatus::OffsetOverflowBadly | PullStatus::OffsetTooSmall => {
-            response::PULL_OFFSET_MOVED
-        }
+        PullStatus::OffsetOverflowBadly | PullStatus::OffsetTooSmall => response::PULL_OFFSET_MOVED,
     }
 }
 
@@ -351,8 +340,7 @@ fn park_or_answer(queues: &Queues, shard: &Shard, op: PullOp, plan: PullPlan, no
 }
 
 fn park(queues: &Queues, shard: &Shard, parked: Parked, plan: &PullPlan) {
-    let slot =
-        queues.store.core_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
+    let slot = queues.store.core_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
     if let Err(parked) = queues.parked.borrow_mut().park(slot, parked) {
         nothing(shard, parked.op.reply, plan, response::PULL_NOT_FOUND);
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over sockets,
 //! one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then every period;
-//! on a change of topics at once and one-way, as Java does, but not more often than every [`CHANGE_GAP_MS`]; after a lost
+//! on a change of topics at once, but not more often than every [`CHANGE_GAP_MS`], and acknowledged (Java: one-way), so
+//! that whoever created a topic can be told when its route is known; after a lost
 //! connection as soon as the name server is back (Java waits for the next period). Without `forceRegister` a period asks
 //! for the data version first. At the end the broker unregisters wherever it is connected.
 //! Each name server is a world of its own: a slow or dead one never delays the others.
@@ -96,8 +97,6 @@ pub struct Send {
     pub what: Question,
     /// Correlates the answer.
     pub opaque: i32,
-    /// No answer is wanted.
-    pub oneway: bool,
 }
 
 /// The requests that a broker sends to name servers.
@@ -161,6 +160,8 @@ struct Peer {
     rounds: u64,
     /// Version that this name server was last sent over the present connection.
     sent: Option<DataVersion>,
+    /// Version of the last registration that was accepted on this connection.
+    known: Option<DataVersion>,
     /// When it was sent.
     sent_at: Millis,
     /// The period's question was answered with "changed".
@@ -202,6 +203,7 @@ impl Registration {
             due: now,
             rounds: 0,
             sent: None,
+            known: None,
             sent_at: Millis::MIN,
             must_register: true,
             failures: 0,
@@ -258,7 +260,7 @@ impl Registration {
                 if peer.sent != Some(version) && now >= peer.sent_at + CHANGE_GAP_MS =>
             {
                 peer.mark_sent(version, now);
-                Action::Send(Send { what: Question::Register, opaque: peer.opaque(), oneway: true })
+                peer.ask(Question::Register, now + options.timeout_ms)
             }
             State::Together => Action::Wait,
         }
@@ -312,6 +314,7 @@ impl Registration {
             }
             (Question::Register, Reply::Accepted { learned, .. }) => {
                 peer.must_register = false;
+                peer.known = peer.sent;
                 peer.failures = 0;
                 peer.learned = learned;
                 peer.round_done(period_ms, now);
@@ -328,6 +331,7 @@ impl Registration {
             return None;
         }
         peer.sent = None;
+        peer.known = None;
         peer.learned = Learned::default();
         if stopping {
             peer.state = State::Gone;
@@ -352,6 +356,14 @@ impl Registration {
     /// Whether every farewell was answered or is pointless.
     pub fn is_gone(&self) -> bool {
         self.peers.iter().all(|peer| peer.state == State::Gone)
+    }
+
+    /// Whether every name server that can be reached knows this version of the topics.
+    pub fn knows(&self, version: DataVersion) -> bool {
+        let away = |peer: &Peer| {
+            matches!(peer.state, State::Apart { .. } | State::Connecting | State::Gone)
+        };
+        self.peers.iter().all(|peer| away(peer) || peer.known == Some(version))
     }
 
     /// How many name servers know this broker, as far as we know.
@@ -382,7 +394,7 @@ impl Peer {
     fn ask(&mut self, what: Question, until: Millis) -> Action {
         let opaque = self.opaque();
         self.state = State::Waiting { what, opaque, until };
-        Action::Send(Send { what, opaque, oneway: false })
+        Action::Send(Send { what, opaque })
     }
 
     fn mark_sent(&mut self, version: DataVersion, now: Millis) {

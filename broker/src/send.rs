@@ -170,7 +170,11 @@ fn check_retry(
     };
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
     if header.reconsume_times >= tries_max {
-        tracing::debug!(executor = shard.executor.index(), group, "a message has used up its tries");
+        tracing::debug!(
+            executor = shard.executor.index(),
+            group,
+            "a message has used up its tries"
+        );
         return Err(Refusal::not_yet("the dead letter queue is"));
     }
     Ok(())
@@ -255,12 +259,8 @@ fn append_here(
         drop(core);
         return queues.refuse_send(reply, refused.into());
     }
-    let message = Append {
-        topic: &admitted.topic.topic_name,
-        queue_id: admitted.queue_id,
-        bytes,
-        tags_code,
-    };
+    let message =
+        Append { topic: &admitted.topic.topic_name, queue_id: admitted.queue_id, bytes, tags_code };
     let placed = core.append(message, now, |placed, out| {
         fields.encode_into(out);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
@@ -285,12 +285,15 @@ fn append_batch(shard: &Rc<Shard>, request: &Request<'_>, admitted: Admitted<'_>
     }
 }
 
+/// Records one behind the other, and bytes and tags code of each.
+type EncodedBatch = (Vec<u8>, Vec<(u32, i64)>);
+
 /// The records of a batch. Each has its own properties, then those of the batch.
 fn encode_batch(
     shard: &Shard,
     request: &Request<'_>,
     admitted: &Admitted<'_>,
-) -> Result<(Vec<u8>, Vec<(u32, i64)>), Refusal> {
+) -> Result<EncodedBatch, Refusal> {
     let illegal = |remark: String| Refusal::new(response::MESSAGE_ILLEGAL, remark);
     let header = &admitted.header;
     let of_batch = Scanned::of(header.properties);
@@ -327,9 +330,7 @@ fn encode_batch(
         fields.encode_into(records.get_mut(start..).unwrap_or_default());
         parts.push(((records.len() - start) as u32, record::tags_code(scanned.tags)));
         if parts.len() > BATCH_MESSAGES_MAX {
-            return Err(illegal(format!(
-                "batch of more than {BATCH_MESSAGES_MAX} messages"
-            )));
+            return Err(illegal(format!("batch of more than {BATCH_MESSAGES_MAX} messages")));
         }
     }
     if parts.is_empty() {

@@ -175,7 +175,11 @@ impl Shard {
 
     /// Like [`Shard::deliver`], for letters that may be for this executor.
     pub fn deliver_or_take(self: &Rc<Self>, to: usize, letter: Letter) {
-        if to == self.executor.index() { self.on_letter(to, letter) } else { self.deliver(to, letter) }
+        if to == self.executor.index() {
+            self.on_letter(to, letter)
+        } else {
+            self.deliver(to, letter)
+        }
     }
 
     /// Sends the whole frame of a request to the executor that serves it.
@@ -259,7 +263,8 @@ impl Shard {
 
     fn forget_connection(self: &Rc<Self>, connection: ConnectionId) {
         for queues in &self.hosted {
-            let gone = queues.parked.borrow_mut().take_where(|reply| reply.connection == connection);
+            let gone =
+                queues.parked.borrow_mut().take_where(|reply| reply.connection == connection);
             for parked in gone {
                 spend(parked.op.reply);
             }

@@ -126,18 +126,13 @@ impl Sum {
 }
 
 /// Rates over the last 10 s, 1 min and 10 min, from one sample a second.
+#[derive(Default)]
 pub struct Rates {
     samples: std::collections::VecDeque<(i64, Sum)>,
 }
 
 /// Samples kept: ten minutes of one a second, and one to compare with.
 const SAMPLES_MAX: usize = 601;
-
-impl Default for Rates {
-    fn default() -> Rates {
-        Rates { samples: std::collections::VecDeque::new() }
-    }
-}
 
 impl Rates {
     /// Takes a sample.

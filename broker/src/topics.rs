@@ -2,7 +2,6 @@
 //! GET_TOPIC_STATS_INFO, GET_SYSTEM_TOPIC_LIST_FROM_BROKER. Served by the control owner on executor 0.
 
 use crate::{
-    control::names,
     desk::Desk,
     error::Refusal,
     front::dispatch::Request,
@@ -23,7 +22,10 @@ pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
         return shard.forward_frame(0, request, reply);
     };
     let answer = match request.header.code {
-        request::UPDATE_AND_CREATE_TOPIC => update(desk, request),
+        request::UPDATE_AND_CREATE_TOPIC => match update(desk, request) {
+            Ok(answer) => return desk.answer_registered(shard, reply, answer),
+            Err(refusal) => Err(refusal),
+        },
         request::DELETE_TOPIC_IN_BROKER => delete(shard, desk, request),
         request::GET_ALL_TOPIC_CONFIG => Ok(Answer::body(desk.control.borrow().topics_json())),
         request::GET_TOPIC_CONFIG => one(desk, request),
@@ -121,9 +123,4 @@ fn system_topics(desk: &Desk) -> Answer {
     let mut body = Vec::new();
     TopicList { topic_list: names, broker_addr: None }.write(&mut body);
     Answer::body(body)
-}
-
-/// Topics of groups, which tools do not show as topics.
-pub fn is_of_group(topic: &str) -> bool {
-    names::is_retry_topic(topic)
 }

@@ -348,3 +348,102 @@ impl Core {
 fn text(content: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(content).map_err(|_| "control entry is not text")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{log::Shape, ring::TailRing};
+
+    fn core() -> Core {
+        let shape = Shape {
+            shard: 3,
+            log_id: 1,
+            epoch: 1,
+            segment_bytes: 1 << 20,
+            inflight_bytes_max: 1 << 16,
+            entry_bytes_max: 4_096,
+        };
+        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
+    }
+
+    fn append(core: &mut Core, topic: &str, queue_id: u32) -> Placed {
+        let message = Append { topic, queue_id, bytes: 50, tags_code: 0 };
+        core.append(message, 9, |_, out| out.fill(1))
+    }
+
+    fn commit(core: &mut Core) -> Vec<usize> {
+        while let Some(write) = core.log.take_write() {
+            core.log.written(&write, true, true);
+        }
+        core.publish();
+        core.check();
+        let mut grown = Vec::new();
+        core.take_published(|slot| grown.push(slot.index()));
+        grown
+    }
+
+    fn max(core: &Core, topic: &str, queue_id: u32) -> Option<i64> {
+        core.queue(topic, queue_id).map(ConsumeQueue::max)
+    }
+
+    #[test]
+    fn a_message_is_visible_when_the_log_is_committed_past_it_and_not_before() {
+        let mut core = core();
+        let first = append(&mut core, "a", 0);
+        let second = append(&mut core, "a", 0);
+        append(&mut core, "b", 5);
+        assert_eq!((first.queue_offset, second.queue_offset), (0, 1));
+        assert_eq!((first.physical.shard(), first.physical.position()), (3, 64));
+        assert_eq!(second.end, second.physical.position() + 50);
+        core.check();
+        assert_eq!(max(&core, "a", 0), Some(0));
+        assert_eq!(commit(&mut core), [0, 1], "each queue that grew, once");
+        assert_eq!((max(&core, "a", 0), max(&core, "b", 5)), (Some(2), Some(1)));
+        assert!(commit(&mut core).is_empty());
+        assert_eq!(core.counters(), Counters { messages: 3, record_bytes: 150 });
+    }
+
+    #[test]
+    fn a_topic_that_is_deleted_and_made_again_starts_at_0() {
+        let mut core = core();
+        append(&mut core, "a", 0);
+        core.offsets.set("g", "a", 0, 1);
+        assert_eq!(core.remove_topic("unknown", 1), Ok(None));
+        core.remove_topic("a", 1).expect("admitted").expect("known");
+        assert_eq!((max(&core, "a", 0), core.offsets.get("g", "a", 0)), (None, None));
+        assert_eq!(append(&mut core, "a", 0).queue_offset, 0);
+        commit(&mut core);
+        assert_eq!(max(&core, "a", 0), Some(1), "what was pending of the old one is gone");
+    }
+
+    #[test]
+    fn group_offsets_that_the_log_refuses_stay_for_the_next_time() {
+        let mut core = core();
+        core.offsets.set("g", "a", 0, 1);
+        while core.admit(2_100, 2_100).is_ok() {
+            core.append_control(99, &[0; 2_090], 1).expect("admitted");
+        }
+        assert!(matches!(core.append_group_offsets(1), Err(Refused::Busy { .. })));
+        commit(&mut core);
+        assert!(core.append_group_offsets(1).expect("room").is_some());
+        assert_eq!(core.append_group_offsets(1), Ok(None));
+    }
+
+    #[test]
+    fn replayed_offsets_stay_dense_over_damage_and_start_again_after_a_lost_deletion() {
+        let mut core = core();
+        let entry = |position| Entry::new(position, 50, 0);
+        for (offset, position) in [(4, 100), (5, 200), (8, 900)] {
+            core.replay_record("a", 0, offset, 1, entry(position)).expect("possible");
+        }
+        let queue = core.queue("a", 0).expect("replayed");
+        assert_eq!((queue.min(), queue.max()), (4, 9));
+        assert_eq!(queue.get(6).map(|hole| hole.bytes()), Some(0));
+        assert!(core.replay_record("a", 0, -1, 1, entry(950)).is_err());
+        core.replay_record("a", 0, 0, 1, entry(1_000)).expect("the topic was made again");
+        let queue = core.queue("a", 0).expect("replayed");
+        assert_eq!((queue.min(), queue.max()), (0, 1));
+        assert!(core.replay_control(77, b"").is_err());
+        core.check();
+    }
+}

@@ -72,3 +72,93 @@ async fn finish<D: Disk>(disk: &D, new: &Path, path: &Path) -> Result<(), StoreE
     disk.rename(new, path).await.map_err(|source| StoreError::io("rename", new, source))?;
     disk.sync_dir(dir).await.map_err(|source| StoreError::io("sync", dir, source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::sim::{SimDisk, block_on};
+
+    const FACT: &str = "/data/config/topics.json";
+
+    /// Whole contents begin and end with a brace.
+    fn parse(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let whole = bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}');
+        if whole && !bytes.contains(&0) { Ok(bytes.to_vec()) } else { Err("not whole") }
+    }
+
+    fn content(letter: u8) -> Vec<u8> {
+        let mut text = vec![letter; 6_000];
+        text[0] = b'{';
+        text[5_999] = b'}';
+        text
+    }
+
+    fn disk(seed: u64) -> SimDisk {
+        let disk = SimDisk::new(seed);
+        block_on(disk.create_dir_all(Path::new("/data/config"))).expect("power").expect("room");
+        disk
+    }
+
+    fn read_back(disk: &SimDisk) -> Option<Vec<u8>> {
+        block_on(read(disk, Path::new(FACT), parse)).expect("power").expect("one name is whole")
+    }
+
+    /// Power cuts after each call of a replacement, and of the reading after it: the old or the new content is there.
+    fn replace_under_power_cuts(prepare: impl Fn(&SimDisk) -> Option<Vec<u8>>) {
+        for seed in 0..600 {
+            let first = disk(seed);
+            let old = prepare(&first);
+            let new = content(b'n');
+            first.crash_after(seed % 12);
+            let done = block_on(replace(&first, Path::new(FACT), &new)).is_some();
+            let second = first.after_crash(seed);
+            second.crash_after(seed / 12 % 5);
+            let _ = block_on(read(&second, Path::new(FACT), parse));
+            let third = second.after_crash(seed + 1);
+            let found = read_back(&third);
+            assert!(found == old || found.as_ref() == Some(&new), "seed {seed}");
+            assert!(!done || found.as_ref() == Some(&new), "seed {seed}: promised");
+            let last = content(b'l');
+            block_on(replace(&third, Path::new(FACT), &last)).expect("power").expect("room");
+            assert_eq!(read_back(&third.after_crash(seed)), Some(last), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_fact_is_the_old_one_or_the_new_one_whenever_the_power_goes() {
+        replace_under_power_cuts(|_| None);
+        replace_under_power_cuts(|disk| {
+            for letter in [b'a', b'b'] {
+                let old = content(letter);
+                block_on(replace(disk, Path::new(FACT), &old)).expect("power").expect("room");
+            }
+            Some(content(b'b'))
+        });
+    }
+
+    #[test]
+    fn a_fact_that_rotted_falls_back_and_is_never_copied_over_the_good_one() {
+        replace_under_power_cuts(|disk| {
+            for letter in [b'a', b'b'] {
+                let old = content(letter);
+                block_on(replace(disk, Path::new(FACT), &old)).expect("power").expect("room");
+            }
+            assert!(disk.flip_bit(Path::new(FACT), 0, 3));
+            let found = read_back(disk);
+            assert_eq!(found, Some(content(b'a')));
+            found
+        });
+    }
+
+    #[test]
+    fn when_nothing_is_whole_the_reasons_are_named() {
+        let disk = disk(1);
+        for name in [FACT.to_owned(), format!("{FACT}.bak")] {
+            block_on(disk.write_file(Path::new(&name), b"{")).expect("power").expect("room");
+        }
+        let error = block_on(read(&disk, Path::new(FACT), parse)).expect("power");
+        let error = error.expect_err("nothing is whole").to_string();
+        assert!(error.contains("topics.json: not whole; "), "{error}");
+        assert!(error.contains("topics.json.bak: not whole"), "{error}");
+    }
+}

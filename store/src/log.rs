@@ -332,3 +332,133 @@ impl CommitLog {
         self.appended = self.segment_of(position) + self.shape.segment_bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1 << 16;
+
+    fn log(position: u64) -> CommitLog {
+        let shape = Shape {
+            shard: 1,
+            log_id: 7,
+            epoch: 2,
+            segment_bytes: SEGMENT,
+            inflight_bytes_max: 100_000,
+            entry_bytes_max: 16_384,
+        };
+        CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), position, &[])
+    }
+
+    fn append(log: &mut CommitLog, bytes: usize) -> u64 {
+        log.append(bytes, 5, |position, slot| slot.fill(position as u8))
+    }
+
+    /// Commits everything; returns the writes.
+    fn drain(log: &mut CommitLog) -> Vec<Write> {
+        let mut writes = Vec::new();
+        while let Some(write) = log.take_write() {
+            log.written(&write, true, true);
+            writes.push(write);
+        }
+        writes
+    }
+
+    #[test]
+    fn entries_that_arrive_during_a_write_share_the_next_one() {
+        let mut log = log(0);
+        assert_eq!(append(&mut log, 100), 64);
+        let first = log.take_write().expect("an open batch");
+        assert_eq!(append(&mut log, 100), 164 + 64);
+        assert_eq!(append(&mut log, 100), 328);
+        assert_eq!((log.committed(), log.appended()), (0, 428));
+        log.written(&first, true, true);
+        assert_eq!((log.committed(), log.flushed()), (164, 164));
+        let second = Write { segment: 0, from: 164, to: 428 };
+        assert_eq!(drain(&mut log), [second]);
+        assert_eq!(log.take_write(), None);
+        assert_eq!((second.file_position(), second.bytes()), (0, 4096));
+
+        let mut blocks = vec![9; 4096];
+        log.copy_blocks(&second, &mut blocks);
+        let header = Header::decode(&blocks[164..], 164, 7).expect("the second batch");
+        assert_eq!((header.entry_count, header.durable_until), (2, 0));
+        assert!(Header::decode(&blocks, 0, 7).is_ok(), "the first block repeats what was there");
+        assert_eq!(blocks[428..], [0; 4096 - 428]);
+    }
+
+    #[test]
+    fn a_full_batch_is_closed_and_closed_batches_go_out_together() {
+        let mut log = log(0);
+        let limit = log.shape().payload_bytes_max();
+        assert_eq!(limit, 4096);
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            append(&mut log, 3_000);
+            ends.push(log.appended());
+        }
+        assert_eq!(ends, [3_064, 6_128, 9_192]);
+        assert_eq!(drain(&mut log).len(), 2, "what is closed first, then the open one");
+        append(&mut log, 10_000);
+        assert_eq!(log.appended(), 9_192 + 64 + 10_000, "a single large entry is a batch");
+    }
+
+    #[test]
+    fn a_segment_ends_with_a_mark_that_always_fits() {
+        for last in 1..300 {
+            let mut log = log(0);
+            while log.appended() + 16_384 + 300 < SEGMENT {
+                append(&mut log, 16_000);
+                drain(&mut log);
+            }
+            let left = (SEGMENT - log.appended()) as usize;
+            append(&mut log, left.saturating_sub(last).clamp(1, 16_384));
+            let next = append(&mut log, 1_000);
+            let writes = drain(&mut log);
+            assert!(writes.iter().all(|write| write.to <= write.segment + SEGMENT));
+            if next > SEGMENT {
+                assert_eq!(next, SEGMENT + 64);
+                let end = writes.iter().find(|write| write.segment == 0).expect("the mark");
+                let mut blocks = vec![0; end.bytes()];
+                log.copy_blocks(end, &mut blocks);
+                let at = (end.to - 64 - end.block_start()) as usize;
+                let mark = Header::decode(&blocks[at..], end.to - 64, 7).expect("the mark");
+                assert_eq!(mark.kind, Kind::SegmentEnd);
+            }
+            assert_eq!(log.committed(), log.appended());
+        }
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_is_bounded_and_a_poisoned_log_takes_nothing() {
+        let mut log = log(0);
+        assert!(matches!(log.admit(20_000, 20_000), Err(Refused::TooLarge { .. })));
+        assert!(matches!(log.admit(1 << 30, 10), Err(Refused::TooLarge { .. })));
+        let mut count = 0;
+        while log.admit(16_384, 16_384).is_ok() {
+            append(&mut log, 16_384);
+            count += 1;
+        }
+        assert!((3..8).contains(&count));
+        assert!(matches!(log.admit(16_384, 16_384), Err(Refused::Busy { shard: 1, .. })));
+        let writes = drain(&mut log);
+        assert!(writes.windows(2).all(|pair| pair[0].segment < pair[1].segment));
+        log.admit(16_384, 16_384).expect("room again");
+        log.poison("no sync".into());
+        log.poison("later".into());
+        assert_eq!(log.admit(1, 1), Err(Refused::Poisoned { shard: 1, reason: "no sync".into() }));
+    }
+
+    #[test]
+    fn a_log_resumes_within_a_block() {
+        let shape = *log(0).shape();
+        let ring = TailRing::new(1 << 18, 16_384);
+        let mut log = CommitLog::resume(shape, ring, 4_096 + 10, b"0123456789");
+        append(&mut log, 10);
+        let write = log.take_write().expect("a write");
+        let mut blocks = vec![0; write.bytes()];
+        log.copy_blocks(&write, &mut blocks);
+        assert_eq!((write.file_position(), &blocks[..10]), (4_096, b"0123456789".as_slice()));
+    }
+}

@@ -144,3 +144,83 @@ impl Core {
         self.queue(topic, queue_id)?.get(offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::Append,
+        log::{CommitLog, Shape},
+        ring::TailRing,
+    };
+
+    fn core() -> Core {
+        let shape = Shape {
+            shard: 0,
+            log_id: 1,
+            epoch: 1,
+            segment_bytes: 1 << 20,
+            inflight_bytes_max: 1 << 16,
+            entry_bytes_max: 4_096,
+        };
+        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
+    }
+
+    fn append(core: &mut Core, count: usize) {
+        for number in 0..count {
+            let tags_code = number as i64 % 2;
+            let message = Append { topic: "t", queue_id: 0, bytes: 100, tags_code };
+            core.append(message, 1, |placed, out| out.fill(placed.queue_offset as u8));
+        }
+    }
+
+    fn commit(core: &mut Core) {
+        while let Some(write) = core.log.take_write() {
+            core.log.written(&write, true, true);
+        }
+        core.publish();
+        core.check();
+    }
+
+    fn pull(core: &Core, offset: i64, matches: impl FnMut(i64) -> bool) -> PullPlan {
+        let limits = PullLimits { offset, count_max: 4, bytes_max: 350, scan_max: 6 };
+        core.plan_pull("t", 0, limits, vec![(1, 1)], matches)
+    }
+
+    /// Status, next offset and number of messages for an offset.
+    fn decision(core: &Core, offset: i64) -> (PullStatus, i64, usize) {
+        let plan = pull(core, offset, |_| true);
+        (plan.status, plan.next_offset, plan.pieces.len())
+    }
+
+    #[test]
+    fn the_offset_decides() {
+        use PullStatus::*;
+        let mut core = core();
+        assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0));
+        append(&mut core, 10);
+        assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0), "nothing is committed yet");
+        commit(&mut core);
+        assert_eq!(decision(&core, -1), (OffsetTooSmall, 0, 0));
+        assert_eq!(decision(&core, 0), (Found, 3, 3), "the byte limit");
+        assert_eq!(decision(&core, 8), (Found, 10, 2));
+        assert_eq!(decision(&core, 10), (OffsetOverflowOne, 10, 0));
+        assert_eq!(decision(&core, 11), (OffsetOverflowBadly, 10, 0));
+        assert_eq!(decision(&core, i64::MAX), (OffsetOverflowBadly, 10, 0));
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_steps_over_what_it_has_seen() {
+        let mut core = core();
+        append(&mut core, 10);
+        commit(&mut core);
+        let plan = pull(&core, 0, |_| false);
+        assert_eq!((plan.status, plan.next_offset), (PullStatus::NoMatchedMessage, 6));
+        let plan = pull(&core, 0, |tags_code| tags_code == 1);
+        assert_eq!((plan.next_offset, plan.bytes), (6, 300));
+        let mut out = Vec::new();
+        assert!(core.is_cached(&plan));
+        core.copy_cached(&plan, &mut out);
+        assert_eq!(out, [[1; 100], [3; 100], [5; 100]].concat());
+    }
+}

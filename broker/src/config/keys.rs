@@ -230,7 +230,7 @@ config_keys! {
     standalone_namesrv_port: u16 = 9_876, "standaloneNamesrvPort", PORT, "", Start, important;
     /// Memory to plan with. 0: the limit of the control group, else half of the machine.
     memory_budget_mib: u64 = 0, "memoryBudgetMiB", whole(0, 64 * MIB), "MiB", Start, important;
-    /// Latest batches kept in memory, over all shards. 0: a quarter of the memory budget.
+    /// Latest bytes of the logs kept in memory, over all shards. 0: a quarter of the memory budget, at most 256 per shard.
     tail_cache_mib: u64 = 0, "tailCacheMiB", whole(0, 64 * MIB), "MiB", Start, important;
     /// Requests of one connection that may be unanswered before its socket is read no further.
     connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Start;

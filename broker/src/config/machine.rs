@@ -14,6 +14,8 @@ const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// Assumed when nothing can be read: small enough for any machine that runs a broker.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
+/// Most tail cache per shard that is taken without being asked for: seconds of log at full speed.
+const SHARD_TAIL_CACHE_BYTES_MAX: u64 = 256 * MIB;
 
 /// Facts about the machine (or container) that the broker runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +77,8 @@ impl Sizing {
             (mib, _) => mib.saturating_mul(MIB),
         };
         let tail_cache_bytes = match config.tail_cache_mib {
-            0 => memory_budget_bytes / 4,
+            // Live consumers are milliseconds behind; more than this only makes the process large.
+            0 => (memory_budget_bytes / 4).min(SHARD_TAIL_CACHE_BYTES_MAX * shards as u64),
             mib => mib.saturating_mul(MIB),
         };
         let cores: Vec<usize> = processors.iter().copied().cycle().take(shards).collect();

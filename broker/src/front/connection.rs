@@ -3,11 +3,7 @@
 //! The reader takes what came, serves every whole frame in it without waiting, and stops reading while the connection
 //! is over its limit. The writer sends what has gathered; answers that come while it sends ride in the next write.
 
-use super::{
-    dispatch,
-    feed::Feed,
-    outbox::Outbox,
-};
+use super::{dispatch, feed::Feed, outbox::Outbox};
 use crate::{
     letter::{ConnectionId, Peer},
     shard::Shard,
@@ -72,7 +68,13 @@ async fn read_loop(shard: Rc<Shard>, mut reader: Reader, outbox: Rc<Outbox>, id:
 }
 
 /// Serves the frames in what was just read. `false`: the connection must end.
-fn serve(shard: &Rc<Shard>, peer: &Peer, outbox: &Rc<Outbox>, feed: &mut Feed, read: usize) -> bool {
+fn serve(
+    shard: &Rc<Shard>,
+    peer: &Peer,
+    outbox: &Rc<Outbox>,
+    feed: &mut Feed,
+    read: usize,
+) -> bool {
     let now = shard.executor.now();
     outbox.alive_ms.set(now);
     let scratch = shard.scratch.borrow();

@@ -1,8 +1,13 @@
 //! The one list of all requests that the broker serves.
 
 use crate::{
-    clients, error::Refusal, groups, letter::{ForwardedFrame, Peer, Reply}, offset, pull, runtime_info, send,
-    shard::Shard, topics, view,
+    clients,
+    error::Refusal,
+    groups,
+    letter::{ForwardedFrame, Peer, Reply},
+    offset, pull, runtime_info, send,
+    shard::Shard,
+    topics, view,
 };
 use proto::{
     code::request,
@@ -47,8 +52,7 @@ pub fn arrived(
     }
     let weight = u32::try_from(frame.wire_bytes).unwrap_or(u32::MAX);
     charge(weight);
-    let reply =
-        Reply::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
+    let reply = Reply::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
     let request = Request { header, body: frame.body, frame: bytes, peer, now };
     serve(shard, &request, reply);
     Ok(())

@@ -91,7 +91,8 @@ mod tests {
             let mut rest = stream.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(rng.usize(1..=rest.len().min(400)));
-                feed.feed(now, |frame, _| bodies.push(frame.body.to_vec())).expect("our own frames");
+                feed.feed(now, |frame, _| bodies.push(frame.body.to_vec()))
+                    .expect("our own frames");
                 rest = later;
             }
             assert_eq!(bodies.len(), 20);

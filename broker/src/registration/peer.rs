@@ -21,7 +21,7 @@ use proto::{
     },
     frame, record,
 };
-use runtime::{Closer, Connection, Executor, Reader};
+use runtime::{Closer, Connection, Executor, Millis, Reader};
 
 use super::{Action, Identity, Learned, News, Options, Question, Registration, Reply};
 
@@ -63,6 +63,8 @@ struct Shared<M> {
     /// By name server: the present connection and its number.
     links: RefCell<Vec<(u64, Option<Closer>)>>,
     last_learned: RefCell<Learned>,
+    /// Who waits in [`Registrar::known`].
+    curious: RefCell<Vec<Waker>>,
 }
 
 /// Starts registering with `servers` (`host:port`; names are looked up at each connect) and returns at once.
@@ -82,6 +84,7 @@ pub fn start<M: Send + 'static>(
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
         last_learned: RefCell::default(),
+        curious: RefCell::default(),
     });
     for index in 0..servers.len() {
         drop(executor.spawn(talk(Rc::clone(&shared), index)));
@@ -94,6 +97,22 @@ impl<M: Send + 'static> Registrar<M> {
     /// The topics have changed: tell the name servers now, not with the next tick.
     pub fn changed(&self) {
         self.shared.wake_all();
+    }
+
+    /// Resolves when every name server that can be reached knows the topics as they are now, or after `patience` ms.
+    pub async fn known(&self, patience: Millis) {
+        let shared = &self.shared;
+        let deadline = shared.executor.now() + patience;
+        poll_fn(|context| {
+            let version = (shared.source.version)();
+            let over = shared.executor.now() >= deadline;
+            if over || shared.registration.borrow().knows(version) {
+                return Poll::Ready(());
+            }
+            shared.curious.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// How many name servers know this broker.
@@ -165,6 +184,13 @@ impl<M: Send + 'static> Shared<M> {
             *self.last_learned.borrow_mut() = learned;
         }
         self.wake(index);
+        self.wake_curious();
+    }
+
+    fn wake_curious(&self) {
+        for waker in self.curious.take() {
+            waker.wake();
+        }
     }
 
     /// Connection number `link` is gone; a later one is not concerned.
@@ -218,7 +244,7 @@ impl<M: Send + 'static> Shared<M> {
             language: Language::Java,
             version: OUR_VERSION,
             opaque: send.opaque,
-            oneway: send.oneway,
+            oneway: false,
             remark: None,
             ext: &ext,
         };
@@ -361,6 +387,7 @@ async fn tick<M: Send + 'static>(shared: Rc<Shared<M>>) {
             }
         }
         shared.wake_all();
+        shared.wake_curious();
     }
 }
 

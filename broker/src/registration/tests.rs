@@ -33,7 +33,7 @@ fn accepted() -> Reply {
 fn periods_are_kept() {
     let mut registration = two(Options { period_ms: 20_000, ..Options::default() });
     let first = join(&mut registration, 0, 0);
-    assert_eq!((first.what, first.oneway), (Question::Register, false));
+    assert_eq!(first.what, Question::Register);
     assert_eq!(registration.next(0, V1, 100), Action::Wait);
     assert_eq!(registration.answered(0, first.opaque, accepted(), 100), Some(News::Registered));
     assert_eq!(registration.registered_count(), 1);
@@ -55,7 +55,7 @@ fn periods_have_bounds() {
     );
 }
 
-/// A new topic is told at once and one-way; a flood of new topics is told together; nothing is told twice.
+/// A new topic is told at once; a flood of new topics is told together; nothing is told twice.
 #[test]
 fn changes_are_told_at_once_but_not_too_often() {
     let mut registration = two(Options::default());
@@ -63,17 +63,19 @@ fn changes_are_told_at_once_but_not_too_often() {
     assert_eq!(registration.next(0, V2, 500), Action::Wait, "an answer is under way");
     registration.answered(0, first.opaque, accepted(), 500);
     let change = sent(&mut registration, 0, V2, 500);
-    assert_eq!((change.what, change.oneway), (Question::Register, true));
-    assert_eq!(registration.next(0, V2, 10_000), Action::Wait);
-    assert_eq!(
-        registration.answered(0, change.opaque, accepted(), 510),
-        None,
-        "answers to one-way requests are ignored"
-    );
+    assert_eq!(change.what, Question::Register);
+    assert_eq!(registration.next(0, V2, 505), Action::Wait);
+    assert!(!registration.knows(V2), "told, and not yet acknowledged");
+    assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "told once");
+    assert!(registration.knows(V2));
     let v3 = DataVersion { counter: 3, ..V1 };
-    assert!(sent(&mut registration, 0, v3, 600).oneway);
+    assert_eq!(registration.next(0, v3, 599), Action::Wait);
+    let third = sent(&mut registration, 0, v3, 600);
+    assert_eq!(third.what, Question::Register);
+    registration.answered(0, third.opaque, accepted(), 601);
+    assert!(registration.knows(v3) && !registration.knows(V2));
     assert_eq!(registration.next(0, V1, 699), Action::Wait);
-    assert!(sent(&mut registration, 0, V1, 700).oneway);
+    assert_eq!(sent(&mut registration, 0, V1, 700).what, Question::Register);
 }
 
 /// Without forceRegister a period asks first, and registers only when told to.
@@ -131,7 +133,7 @@ fn silence_and_refusal() {
     let why = "refused with code 1: crc32 not match".to_owned();
     assert_eq!(registration.answered(0, first.opaque, refused, 0), Some(News::Failing { why }));
     assert_eq!(registration.next(0, V1, 999), Action::Wait);
-    assert!(!sent(&mut registration, 0, V1, 1_000).oneway);
+    assert_eq!(sent(&mut registration, 0, V1, 1_000).what, Question::Register);
 }
 
 /// At the end the broker says goodbye where it is connected and does not try where it is not.

@@ -124,7 +124,10 @@ impl History {
         for attempt in 0.. {
             let disturbed = attempt < DISTURBED_BOOTS_MAX && self.disturb();
             let opening = Store::open(self.disk.clone(), self.settings.clone());
-            match block_on(opening) {
+            self.disk.recovering.set(true);
+            let opened = block_on(opening);
+            self.disk.recovering.set(false);
+            match opened {
                 None if self.disk.sim.crashed() => self.cut_power(),
                 None => return Err("opening the store hangs".into()),
                 Some(Err(_)) if disturbed => {

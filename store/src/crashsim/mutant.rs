@@ -64,6 +64,8 @@ pub(super) struct MutantDisk {
     pub(super) sim: SimDisk,
     mutation: Option<Mutation>,
     tails: Rc<RefCell<Tails>>,
+    /// Whether a store is being opened.
+    pub(super) recovering: Rc<Cell<bool>>,
     /// Writes of nothing but zeros, which is what the zeroing task does.
     pub(super) zeroings: Rc<Cell<u64>>,
 }
@@ -78,7 +80,13 @@ pub(super) struct MutantFile {
 impl MutantDisk {
     pub(super) fn new(sim: SimDisk, mutation: Option<Mutation>) -> MutantDisk {
         sim.lie(lies(mutation));
-        MutantDisk { sim, mutation, tails: Rc::default(), zeroings: Rc::default() }
+        MutantDisk {
+            sim,
+            mutation,
+            tails: Rc::default(),
+            recovering: Rc::default(),
+            zeroings: Rc::default(),
+        }
     }
 
     /// Lies again after [`SimDisk::heal`]. The files that are open stay as they are.
@@ -158,7 +166,8 @@ impl DiskFile for MutantFile {
 
     async fn read_at(&self, position: u64, bytes: usize) -> io::Result<SimBuf> {
         let mut buf = self.sim.read_at(position, bytes).await?;
-        if self.disk.mutation == Some(Mutation::SkipHeaderPosition) {
+        let recovering = self.disk.recovering.get();
+        if recovering && self.disk.mutation == Some(Mutation::SkipHeaderPosition) {
             relocate(buf.as_mut(), self.start + position);
         }
         Ok(buf)
@@ -189,7 +198,7 @@ impl MutantFile {
     }
 }
 
-/// Gives every whole batch the position at which it is found.
+/// Gives every whole batch the position at which it is found, so that it passes every check but that one.
 fn relocate(bytes: &mut [u8], start: u64) {
     let mut from = 0;
     while let Some(found) = memchr::memmem::find(&bytes[from..], &MAGIC) {
@@ -208,6 +217,8 @@ fn relocate(bytes: &mut [u8], start: u64) {
             Header::check_payload(head, payload).map(|()| (header, payload))
         });
         if let Ok((header, payload)) = whole {
+            // What lies within a whole batch is not looked at, with or without the mutation.
+            from = at + HEADER_BYTES + payload.len();
             let position = start + at as u64;
             let durable_until = header.durable_until.min(position);
             let moved = Header { position, durable_until, ..header }.encode((payload, b""));
