@@ -5,7 +5,7 @@ use crate::{
     control::Control,
     desk::Desk,
     front::{answer::SendStamp, connection},
-    letter::Letter,
+    letter::{Letter, end_replies},
     panel, pull,
     queues::Queues,
     registration::{self, Identity, Options, Registrar},
@@ -349,6 +349,7 @@ async fn stop(shard: &Rc<Shard>, commits: Vec<Task<()>>) {
     for outbox in shard.front.borrow().iter() {
         outbox.close();
     }
+    end_replies();
     tracing::info!(executor = executor.index(), "stopped");
 }
 

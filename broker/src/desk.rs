@@ -10,7 +10,7 @@ use crate::{
     letter::{Answer, ConnectionId, ForwardedFrame, Letter, Reply},
     registration::Registrar,
     shard::Shard,
-    stats::{Rates, Sum},
+    stats::{Days, Rates, Sum},
     survey::{Conclude, Findings, Question, Surveys},
 };
 use proto::{
@@ -49,6 +49,8 @@ pub struct Desk {
     pub registrar: RefCell<Option<Registrar<Letter>>>,
     /// Rates for the runtime information.
     pub rates: RefCell<Rates>,
+    /// Totals of yesterday and today.
+    pub days: Cell<Days>,
     /// When the broker started, ms.
     pub boot_ms: i64,
     disk: DirectDisk,
@@ -71,6 +73,7 @@ impl Desk {
             control: RefCell::new(control),
             registrar: RefCell::default(),
             rates: RefCell::default(),
+            days: Cell::default(),
             boot_ms: now,
             disk,
             config_dir,
@@ -305,6 +308,9 @@ impl Desk {
         self.settle(shard);
         let sum = Sum::of(&shard.totals);
         self.rates.borrow_mut().sample(now, sum);
+        let mut days = self.days.get();
+        days.note(now, sum);
+        self.days.set(days);
         let (last_ms, last) = self.last_stats.get();
         let interval_ms = i64::from(shard.config.stats_interval_seconds) * 1000;
         if now - last_ms >= interval_ms {

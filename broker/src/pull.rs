@@ -252,7 +252,7 @@ pub fn run(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, now: i64) {
         PullStatus::NoMessageInQueue if op.offset == 0 => {
             park_or_answer(queues, shard, op, plan, now);
         }
-        _ => nothing(shard, op.reply, &plan, code_of(&plan, op.offset)),
+        _ => nothing(shard, queues, op.reply, &plan, code_of(&plan, op.offset)),
     }
 }
 
@@ -325,14 +325,15 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
     });
 }
 
-fn nothing(shard: &Shard, reply: Reply, plan: &PullPlan, code: i32) {
+fn nothing(shard: &Shard, queues: &Queues, reply: Reply, plan: &PullPlan, code: i32) {
+    queues.tally.missed();
     shard.answer(reply, Answer::Pulled(Box::new(head(plan, code))));
 }
 
 fn park_or_answer(queues: &Queues, shard: &Shard, op: PullOp, plan: PullPlan, now: i64) {
     let code = code_of(&plan, op.offset);
     if op.suspend_ms <= 0 || op.reply.oneway {
-        return nothing(shard, op.reply, &plan, code);
+        return nothing(shard, queues, op.reply, &plan, code);
     }
     let deadline = now + op.suspend_ms;
     let first_offset = op.offset;
@@ -342,7 +343,7 @@ fn park_or_answer(queues: &Queues, shard: &Shard, op: PullOp, plan: PullPlan, no
 fn park(queues: &Queues, shard: &Shard, parked: Parked, plan: &PullPlan) {
     let slot = queues.store.core_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
     if let Err(parked) = queues.parked.borrow_mut().park(slot, parked) {
-        nothing(shard, parked.op.reply, plan, response::PULL_NOT_FOUND);
+        nothing(shard, queues, parked.op.reply, plan, response::PULL_NOT_FOUND);
     }
 }
 
@@ -359,7 +360,15 @@ pub fn run_again(shard: &Rc<Shard>, queues: &Queues, mut parked: Parked, now: i6
             PullStatus::OffsetOverflowOne if parked.deadline > now => {
                 return park(queues, shard, parked, &plan);
             }
-            _ => return nothing(shard, parked.op.reply, &plan, code_of(&plan, parked.op.offset)),
+            _ => {
+                return nothing(
+                    shard,
+                    queues,
+                    parked.op.reply,
+                    &plan,
+                    code_of(&plan, parked.op.offset),
+                );
+            }
         }
     }
 }
@@ -377,5 +386,5 @@ pub fn give_up(shard: &Rc<Shard>, queues: &Queues, parked: Parked) {
     } else {
         code_of(&plan, parked.op.offset)
     };
-    nothing(shard, parked.op.reply, &plan, code);
+    nothing(shard, queues, parked.op.reply, &plan, code);
 }

@@ -6,7 +6,7 @@ use crate::{
     front::dispatch::Request,
     letter::{Answer, Reply},
     shard::Shard,
-    stats::Sum,
+    stats::{Sum, earliest_store_ms},
 };
 use proto::{body::KvTable, code::request, command::OUR_VERSION};
 use std::{collections::BTreeMap, rc::Rc};
@@ -30,6 +30,9 @@ pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
     shard.answer(reply, Answer::body(body));
 }
 
+/// One of the counters.
+type Field = fn(&Sum) -> u64;
+
 fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String> {
     let sum = Sum::of(&shard.totals);
     let rates = desk.rates.borrow();
@@ -47,17 +50,20 @@ fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String
         put(key, rates.text(|sum| sum.got_messages));
     }
     put("getFoundTps", rates.text(|sum| sum.get_hits));
-    put("getMissTps", "0.00 0.00 0.00".to_owned());
-    put("getTotalTps", rates.text(|sum| sum.get_hits));
+    put("getMissTps", rates.text(|sum| sum.get_misses));
+    put("getTotalTps", rates.text(|sum| sum.get_hits + sum.get_misses));
     put("putMessageTimesTotal", sum.put_messages.to_string());
     put("putMessageFailedTimes", sum.refused.to_string());
     put("putMessageSizeTotal", sum.put_bytes.to_string());
     let average = sum.put_bytes as f64 / sum.put_messages.max(1) as f64;
     put("putMessageAverageSize", format!("{average:.2}"));
-    for (key, total) in [("msgPutTotal", sum.put_messages), ("msgGetTotal", sum.got_messages)] {
-        put(&format!("{key}YesterdayMorning"), "0".to_owned());
-        put(&format!("{key}TodayMorning"), "0".to_owned());
-        put(&format!("{key}TodayNow"), total.to_string());
+    let days = desk.days.get();
+    let columns: [(&str, Field); 2] =
+        [("msgPutTotal", |sum| sum.put_messages), ("msgGetTotal", |sum| sum.got_messages)];
+    for (key, field) in columns {
+        put(&format!("{key}YesterdayMorning"), field(&days.yesterday_morning).to_string());
+        put(&format!("{key}TodayMorning"), field(&days.today_morning).to_string());
+        put(&format!("{key}TodayNow"), field(&sum).to_string());
     }
     for key in ZEROS {
         put(key, "0".to_owned());
@@ -65,7 +71,9 @@ fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
     put("commitLogMinOffset", "0".to_owned());
     put("commitLogMaxOffset", sum.log_bytes.to_string());
-    put("earliestMessageTimeStamp", desk.boot_ms.to_string());
+    // Without a message the age shown is that of now, as in Java.
+    let earliest = earliest_store_ms(&shard.totals).unwrap_or(now);
+    put("earliestMessageTimeStamp", earliest.to_string());
     put(
         "startAcceptSendRequestTimeStamp",
         shard.config.start_accept_send_request_time_stamp.to_string(),
@@ -87,8 +95,9 @@ fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String
     table
 }
 
-/// Keys that tools parse as numbers and that have no meaning here.
-const ZEROS: [&str; 24] = [
+/// Keys that tools parse as numbers: thread pools, the page cache, a dispatcher that runs behind and a timer wheel do
+/// not exist here, so nothing ever waits in them.
+const ZEROS: [&str; 21] = [
     "sendThreadPoolQueueSize",
     "sendThreadPoolQueueCapacity",
     "sendThreadPoolQueueHeadWaitTimeMills",
@@ -105,9 +114,6 @@ const ZEROS: [&str; 24] = [
     "EndTransactionThreadPoolQueueCapacity",
     "pageCacheLockTimeMills",
     "dispatchBehindBytes",
-    "dispatchMaxBuffer",
-    "putMessageEntireTimeMax",
-    "getMessageEntireTimeMax",
     "timerReadBehind",
     "timerOffsetBehind",
     "timerCongestNum",

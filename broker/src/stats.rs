@@ -12,6 +12,7 @@ struct Cells {
     pulled_messages: Cell<u64>,
     pulled_bytes: Cell<u64>,
     pull_hits: Cell<u64>,
+    pull_misses: Cell<u64>,
     refused: Cell<u64>,
 }
 
@@ -29,6 +30,11 @@ impl Tally {
         add(&self.0.pulled_messages, messages);
         add(&self.0.pulled_bytes, bytes);
         add(&self.0.pull_hits, 1);
+    }
+
+    /// A pull found nothing.
+    pub fn missed(&self) {
+        add(&self.0.pull_misses, 1);
     }
 
     /// Sends were refused.
@@ -50,6 +56,8 @@ pub struct Totals {
     pub got_bytes: AtomicU64,
     /// Pulls that found messages.
     pub get_hits: AtomicU64,
+    /// Pulls that found none.
+    pub get_misses: AtomicU64,
     /// Sends refused by the log.
     pub refused: AtomicU64,
     /// Bytes appended and not committed.
@@ -58,6 +66,8 @@ pub struct Totals {
     pub parked_pulls: AtomicU64,
     /// End of the log.
     pub log_end: AtomicU64,
+    /// Store timestamp of the oldest message, ms; the largest number when there is none.
+    pub earliest_store_ms: AtomicU64,
     /// Connections of the executor; counted by the first shard on it.
     pub connections: AtomicU64,
 }
@@ -71,6 +81,9 @@ impl Totals {
         self.got_messages.store(tally.0.pulled_messages.get(), Relaxed);
         self.got_bytes.store(tally.0.pulled_bytes.get(), Relaxed);
         self.get_hits.store(tally.0.pull_hits.get(), Relaxed);
+        self.get_misses.store(tally.0.pull_misses.get(), Relaxed);
+        let earliest = core.earliest_store_ms().and_then(|time| u64::try_from(time).ok());
+        self.earliest_store_ms.store(earliest.unwrap_or(u64::MAX), Relaxed);
         self.refused.store(tally.0.refused.get(), Relaxed);
         self.inflight_bytes.store(core.log.inflight_bytes(), Relaxed);
         self.parked_pulls.store(parked as u64, Relaxed);
@@ -92,6 +105,8 @@ pub struct Sum {
     pub got_bytes: u64,
     /// Pulls that found messages.
     pub get_hits: u64,
+    /// Pulls that found none.
+    pub get_misses: u64,
     /// Sends refused by the log.
     pub refused: u64,
     /// Bytes appended and not committed.
@@ -116,12 +131,41 @@ impl Sum {
             got_messages: sum(|totals| &totals.got_messages),
             got_bytes: sum(|totals| &totals.got_bytes),
             get_hits: sum(|totals| &totals.get_hits),
+            get_misses: sum(|totals| &totals.get_misses),
             refused: sum(|totals| &totals.refused),
             inflight_bytes: sum(|totals| &totals.inflight_bytes),
             parked_pulls: sum(|totals| &totals.parked_pulls),
             log_bytes: sum(|totals| &totals.log_end),
             connections: sum(|totals| &totals.connections),
         }
+    }
+}
+
+/// Store timestamp of the oldest message of all shards, ms.
+pub fn earliest_store_ms(totals: &[Totals]) -> Option<i64> {
+    let times = totals.iter().map(|totals| totals.earliest_store_ms.load(Relaxed));
+    times.filter(|time| *time > 0).min().and_then(|time| i64::try_from(time).ok())
+}
+
+/// Totals at the last two midnights (UTC), for tools that show yesterday and today.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Days {
+    today: i64,
+    /// Sum at the start of yesterday, as far back as this process goes.
+    pub yesterday_morning: Sum,
+    /// Sum at the start of today.
+    pub today_morning: Sum,
+}
+
+impl Days {
+    /// Moves on when a new day has begun.
+    pub fn note(&mut self, now: i64, sum: Sum) {
+        let today = now.div_euclid(86_400_000);
+        if self.today != 0 && today != self.today {
+            self.yesterday_morning = self.today_morning;
+            self.today_morning = sum;
+        }
+        self.today = today;
     }
 }
 

@@ -92,6 +92,7 @@ pub struct Core {
     pending: VecDeque<Pending>,
     published: Vec<QueueSlot>,
     counters: Counters,
+    earliest_store_ms: Option<i64>,
 }
 
 impl Core {
@@ -105,12 +106,18 @@ impl Core {
             pending: VecDeque::new(),
             published: Vec::new(),
             counters: Counters::default(),
+            earliest_store_ms: None,
         }
     }
 
     /// Shard whose store it is.
     pub fn shard(&self) -> u16 {
         self.log.shape().shard
+    }
+
+    /// Store timestamp of the oldest message in the log, ms.
+    pub fn earliest_store_ms(&self) -> Option<i64> {
+        self.earliest_store_ms
     }
 
     /// Counters since start.
@@ -146,6 +153,7 @@ impl Core {
         let position = self.log.append(bytes, now, |position, out| encode(&place(position), out));
         let entry = Entry::new(position, bytes as u32, message.tags_code);
         self.pending.push_back(Pending { slot, entry });
+        self.earliest_store_ms.get_or_insert(now);
         self.counters.messages += 1;
         self.counters.record_bytes += bytes as u64;
         place(position)
@@ -298,6 +306,7 @@ impl Core {
         queue.entries.push(entry);
         queue.next += 1;
         queue.last_store_ms = store_ms;
+        self.earliest_store_ms.get_or_insert(store_ms);
         Ok(())
     }
 

@@ -1,24 +1,29 @@
 //! Cutting a stream of bytes into frames. What is read lies in memory shared by all connections of an executor; only
 //! the beginning of a frame that is not complete yet is kept per connection, and grows only with bytes that came.
+//!
+//! Whoever takes the frames may stop after any of them: one read can hold thousands of small requests with large
+//! answers. What is behind it is kept, and goes on with [`Feed::resume`].
 
 use proto::frame::{Frame, FrameError, next_frame, wire_bytes};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 /// Memory that a quiet connection may keep for its next partial frame, bytes.
 const KEPT_BYTES: usize = 4096;
 
-/// The incomplete frame at the end of what was read.
+/// What was read and not handed out: the incomplete frame at the end, or all that is behind a stop.
 #[derive(Default)]
 pub struct Feed {
     partial: Vec<u8>,
 }
 
 impl Feed {
-    /// Takes what was read and hands out the frames that it completes, each with all its bytes.
+    /// Takes what was read and hands out the frames that it completes, each with all its bytes, until `on_frame` breaks
+    /// off. `Break`: there may be more frames; [`Feed::resume`] comes before the next bytes.
     pub fn feed(
         &mut self,
         mut bytes: &[u8],
-        mut on_frame: impl FnMut(&Frame<'_>, &[u8]),
-    ) -> Result<(), FrameError> {
+        mut on_frame: impl FnMut(&Frame<'_>, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, FrameError> {
         while !self.partial.is_empty() {
             // Until the length is known a word at a time, then to the frame's end.
             let wanted = wire_bytes(&self.partial)?.unwrap_or(PREFIX_BYTES.max(self.partial.len()));
@@ -27,23 +32,39 @@ impl Feed {
             let (head, rest) = bytes.split_at(missing.min(bytes.len()));
             self.partial.extend_from_slice(head);
             bytes = rest;
-            match next_frame(&self.partial)? {
+            let flow = match next_frame(&self.partial)? {
                 Some(frame) => on_frame(&frame, &self.partial),
-                None if bytes.is_empty() => return Ok(()),
+                None if bytes.is_empty() => return Ok(Continue(())),
                 None => continue,
-            }
+            };
             self.partial.clear();
             self.partial.shrink_to(KEPT_BYTES);
+            if flow.is_break() {
+                self.partial.extend_from_slice(bytes);
+                return Ok(Break(()));
+            }
         }
-        while let Some(frame) = next_frame(bytes)? {
+        let mut flow = Continue(());
+        while flow.is_continue()
+            && let Some(frame) = next_frame(bytes)?
+        {
             let (whole, rest) = bytes.split_at(frame.wire_bytes.min(bytes.len()));
-            on_frame(&frame, whole);
+            flow = on_frame(&frame, whole);
             bytes = rest;
         }
         // Limits are checked as soon as the length is known, before anything is kept.
         wire_bytes(bytes)?;
         self.partial.extend_from_slice(bytes);
-        Ok(())
+        Ok(flow)
+    }
+
+    /// Goes on behind a stop.
+    pub fn resume(
+        &mut self,
+        on_frame: impl FnMut(&Frame<'_>, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, FrameError> {
+        let kept = std::mem::take(&mut self.partial);
+        self.feed(&kept, on_frame)
     }
 
     /// Bytes kept for the next read.
