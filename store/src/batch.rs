@@ -144,6 +144,12 @@ impl Header {
         if ours && possible { Ok(header) } else { Err(NotABatch::Foreign) }
     }
 
+    /// The log that a header says it belongs to, whatever else is wrong with it; `None` without magic.
+    pub fn log_id_of(bytes: &[u8]) -> Option<u64> {
+        let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
+        (bytes[0..4] == MAGIC).then(|| u64::from_be_bytes(field(bytes, 56)))
+    }
+
     /// Whether header and payload are as they were written.
     pub fn check_payload(header: &[u8], payload: &[u8]) -> Result<(), NotABatch> {
         let header: &[u8; HEADER_BYTES] =

@@ -3,9 +3,11 @@
 //! The log is scanned batch by batch. At the first batch that is not whole there are two cases, told apart by what
 //! stands behind it: a later batch that says `durable_until` beyond that place proves that the place was durable once,
 //! so it is damage (what it held is lost and reported, the rest goes on); without such a witness it is the tail of a
-//! write that nobody was promised, and the log is cut there. The cut is made durable by zeroing what follows, and what
-//! was read and not proven durable by writing it again. Then the start appends a batch without entries, which carries
-//! the new epoch and witnesses all that. Only after that anything is appended or served.
+//! write that nobody was promised, and the log is cut there.
+//!
+//! The order of what follows matters at each crash in between: what was read and not proven durable is written again;
+//! a batch without entries, which carries the new epoch and witnesses everything before, is made durable; only then
+//! is zeroed what stands behind it. Only after that anything is appended or served.
 
 use crate::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
@@ -62,6 +64,9 @@ impl<D: Disk> Store<D> {
         let first = *segments.keys().next().expect("one was created");
         scan.position = first;
         scan.segments(&segments, &settings).await?;
+        if scan.report.scanned_bytes == 0 {
+            refuse_foreign_log(&scan, &segments, &settings).await?;
+        }
         scan.report.segments = segments.len() as u64;
         let Scan { mut core, position, proven, epoch, last_store_ms, mut report } = scan;
         settle_segments(&disk, &settings, &mut segments, position).await?;
@@ -77,6 +82,32 @@ impl<D: Disk> Store<D> {
     }
 }
 
+/// A log of which nothing is ours is not an empty one when it begins with a whole batch of another: `format.json` was
+/// lost or exchanged, and going on would overwrite somebody's messages.
+async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    scan: &Scan,
+    segments: &BTreeMap<u64, Rc<F>>,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let Some((start, file)) = segments.first_key_value() else { return Ok(()) };
+    let mut window = Window::new(&**file, *start, settings.segment_bytes);
+    let error = |source| read_error(settings, *start, source);
+    let header = window.at(*start, HEADER_BYTES).await.map_err(error)?;
+    let Some(log_id) = Header::log_id_of(header) else { return Ok(()) };
+    let theirs = Settings { log_id, ..settings.clone() };
+    if scan.whole_batch(&mut window, *start, &theirs).await.map_err(error)?.is_none() {
+        return Ok(());
+    }
+    Err(StoreError::Malformed {
+        path: settings.segment_path(*start),
+        what: format!(
+            "belongs to log {log_id:016x}, this store's is {:016x}; put back the format.json that \
+             was written with it, or move the segments away",
+            settings.log_id
+        ),
+    })
+}
+
 async fn open_segments<D: Disk>(disk: &D, settings: &Settings) -> Result<Segments<D>, StoreError> {
     let names = disk
         .list(&settings.dir)
@@ -88,8 +119,8 @@ async fn open_segments<D: Disk>(disk: &D, settings: &Settings) -> Result<Segment
         let path = settings.segment_path(start);
         let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
         if !start.is_multiple_of(settings.segment_bytes) || entry.bytes != settings.segment_bytes {
-            if entry.bytes == 0 || is_last(&names, &entry.name) {
-                // Being created when the machine stopped: its length was not durable yet, so nothing is in it.
+            let unborn = is_unborn(disk, settings, start, entry.bytes).await;
+            if unborn.map_err(|source| StoreError::io("read", path.clone(), source))? {
                 disk.remove(&path)
                     .await
                     .map_err(|source| StoreError::io("remove", path.clone(), source))?;
@@ -110,9 +141,24 @@ async fn open_segments<D: Disk>(disk: &D, settings: &Settings) -> Result<Segment
     Ok(segments)
 }
 
-fn is_last(names: &[runtime::Entry], name: &str) -> bool {
-    let mut segments = names.iter().filter(|entry| segment_start(Path::new(&entry.name)).is_some());
-    segments.next_back().is_some_and(|last| last.name == name)
+/// Whether a segment was being created when the machine stopped: its length was not durable yet, so nothing is in it.
+/// A segment of another size that holds something belongs to a store that was formatted otherwise.
+async fn is_unborn<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    start: u64,
+    bytes: u64,
+) -> std::io::Result<bool> {
+    if bytes >= settings.segment_bytes || !start.is_multiple_of(settings.segment_bytes) {
+        return Ok(false);
+    }
+    if bytes < BLOCK_BYTES as u64 {
+        return Ok(true);
+    }
+    let file = disk.open(&settings.segment_path(start), Open::Read).await?;
+    let block = file.read_at(0, BLOCK_BYTES).await?;
+    file.close().await?;
+    Ok(block.as_ref().iter().all(|byte| *byte == 0))
 }
 
 /// Makes sure that the segment which the log goes on in is there, and durable by name, and none behind it. Moves to the
@@ -521,5 +567,115 @@ impl Scan {
         }
         let (head, payload) = bytes.split_at(HEADER_BYTES);
         Ok(Header::check_payload(head, payload).is_ok().then_some(header))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FlushPolicy;
+    use runtime::sim::{SimDisk, block_on};
+
+    fn settings() -> Settings {
+        Settings {
+            shard: 0,
+            dir: "/log".into(),
+            log_id: 5,
+            segment_bytes: 1 << 16,
+            tail_cache_bytes: 1 << 17,
+            inflight_bytes_max: 1 << 15,
+            record_bytes_max: 8_192,
+            flush: FlushPolicy::Sync,
+            zero_ahead_bytes: 0,
+        }
+    }
+
+    fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
+        block_on(Store::open(disk.clone(), settings())).expect("power").expect("a log")
+    }
+
+    /// Commits one group's offset in a batch of its own.
+    fn commit(store: &Store<SimDisk>, offset: i64) {
+        store.core_mut().offsets.set("g", "t", 0, offset);
+        store.core_mut().append_group_offsets(0).expect("room");
+        block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
+    }
+
+    fn offset(store: &Store<SimDisk>) -> Option<i64> {
+        store.core().offsets.get("g", "t", 0)
+    }
+
+    fn path() -> std::path::PathBuf {
+        settings().segment_path(0)
+    }
+
+    #[test]
+    fn each_start_leaves_its_mark_and_finds_what_the_last_one_committed() {
+        let disk = SimDisk::new(1);
+        let (store, report) = open(&disk);
+        assert_eq!((report.segments, report.scanned_bytes), (1, 0));
+        commit(&store, 7);
+        let end = store.core().log.committed();
+        drop(store);
+        let (store, report) = open(&disk.after_crash(1));
+        assert_eq!((report.scanned_bytes, report.damaged_bytes), (end, 0));
+        assert_eq!(store.core().log.committed(), end + HEADER_BYTES as u64);
+        assert_eq!(store.core().log.shape().epoch, 2);
+        assert_eq!(offset(&store), Some(7));
+    }
+
+    #[test]
+    fn a_damaged_place_is_skipped_when_a_later_batch_proves_it_and_ends_the_log_otherwise() {
+        let disk = SimDisk::new(1);
+        let (store, _) = open(&disk);
+        let mut ends = vec![store.core().log.committed()];
+        for number in 1..=3 {
+            commit(&store, number);
+            ends.push(store.core().log.committed());
+        }
+        drop(store);
+        let before = disk.snapshot();
+        assert!(disk.flip_bit(&path(), ends[1] + 70, 0));
+        let (store, report) = open(&disk);
+        assert_eq!((report.damaged_bytes, offset(&store)), (ends[2] - ends[1], Some(3)));
+
+        let disk = SimDisk::restore(&before);
+        assert!(disk.flip_bit(&path(), ends[2] + 70, 0));
+        let (store, report) = open(&disk);
+        assert_eq!((report.damaged_bytes, offset(&store)), (0, Some(2)));
+        assert!(report.cut_bytes > 0);
+        drop(store);
+        assert_eq!(open(&disk).1.cut_bytes, 0, "the cut is durable");
+    }
+
+    #[test]
+    fn the_log_of_another_store_is_refused_and_left_alone() {
+        let disk = SimDisk::new(1);
+        let (store, _) = open(&disk);
+        commit(&store, 1);
+        drop(store);
+        let other = Settings { log_id: 6, ..settings() };
+        let error = block_on(Store::open(disk.clone(), other)).expect("power").err();
+        let text = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(text.contains("belongs to log 0000000000000005"), "{text}");
+        assert_eq!(offset(&open(&disk).0), Some(1), "and nothing was changed");
+    }
+
+    #[test]
+    fn a_segment_of_another_size_is_refused_unless_nothing_is_in_it() {
+        let disk = SimDisk::new(1);
+        let (store, _) = open(&disk);
+        commit(&store, 1);
+        drop(store);
+        let wide = Settings { segment_bytes: 1 << 17, ..settings() };
+        let error = block_on(Store::open(disk.clone(), wide)).expect("power").err();
+        assert!(matches!(error, Some(StoreError::Malformed { .. })), "{error:?}");
+        let narrow = Settings { segment_bytes: 1 << 15, ..settings() };
+        let error = block_on(Store::open(disk.clone(), narrow)).expect("power").err();
+        assert!(matches!(error, Some(StoreError::Malformed { .. })), "{error:?}");
+        let mode = Open::Create { bytes: 8_192 };
+        block_on(disk.open(&settings().segment_path(1 << 16), mode)).expect("power").expect("room");
+        let (store, report) = open(&disk);
+        assert_eq!((report.segments, offset(&store)), (1, Some(1)));
     }
 }

@@ -57,6 +57,9 @@ impl TailRing {
 
     fn skip_to(&mut self, position: u64) {
         let gap = position - self.held.end;
+        if gap == 0 {
+            return;
+        }
         if gap >= self.capacity as u64 {
             self.held = position..position;
             return;

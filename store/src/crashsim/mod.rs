@@ -1,6 +1,6 @@
 //! Simulation of the real store over a simulated disk: lives of random work that end in power cuts, kills and faults.
 //!
-//! [`run`] plays one seed: boot, compare everything readable with the [`book::Book`] of what was done, work until the
+//! [`run`] plays one seed: boot, compare everything readable with the book of what was done, work until the
 //! life ends, boot again. One seed is one history; its [`Summary::trace`] is the same each time. `tests/crash.rs` runs
 //! a few hundred seeds, the binary `crashsim` as many as one likes. Not used by the broker.
 
