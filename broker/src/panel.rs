@@ -109,7 +109,7 @@ impl Facts {
         let server = server.unwrap_or("NAMESERVER:9876");
         format!(
             "  python3 -c \"from rocketmq.client import Producer, Message; p = Producer('first'); \
-             p.set_name_server_address('{server}'); p.start(); m = Message('hello'); m.set_body('hi'); \
+             p.set_namesrv_addr('{server}'); p.start(); m = Message('hello'); m.set_body('hi'); \
              print(p.send_sync(m)); p.shutdown()\"\n  \
              mqadmin sendMessage -n {server} -t hello -p hi\n"
         )
@@ -202,7 +202,7 @@ mod tests {
         let panel = facts().framed();
         let widths: Vec<usize> = panel.lines().take(9).map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{widths:?}\n{panel}");
-        assert!(panel.contains("set_name_server_address('10.1.2.3:9876')"));
+        assert!(panel.contains("set_namesrv_addr('10.1.2.3:9876')"));
         assert!(panel.contains("mqadmin sendMessage -n 10.1.2.3:9876 -t hello -p hi"));
     }
 }

@@ -1,6 +1,6 @@
 //! SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE.
 //!
-//! [`admit`] checks where the socket is; [`run`] appends where the queue is. When both are the same shard the record
+//! `admit` checks where the socket is; [`run`] appends where the queue is. When both are the same shard the record
 //! is encoded once, straight into the log's memory; otherwise it is encoded here and travels as bytes. Order and codes
 //! of the checks are those of the Java broker (`AbstractSendMessageProcessor`, 4.9.8).
 

@@ -16,6 +16,16 @@ pub struct Ignored {
 /// All groups.
 pub const IGNORED: &[Ignored] = &[
     Ignored {
+        names: &["flushConsumerOffsetInterval"],
+        reason: "offsets of groups are written into the log once a second",
+        promise: false,
+    },
+    Ignored {
+        names: &["syncFlushTimeout"],
+        reason: "a send is answered when its sync has succeeded or failed, never in between",
+        promise: false,
+    },
+    Ignored {
         names: &[
             "sendMessageThreadPoolNums",
             "putMessageFutureThreadPoolNums",

@@ -144,7 +144,7 @@ config_keys! {
     /// Whether a consumer group comes into being when it is first used.
     auto_create_subscription_group: bool = true, "autoCreateSubscriptionGroup", ConfigKind::Bool, "", Live, important;
     /// Whether half messages of transactions are refused.
-    reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Live;
+    reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Later;
     /// Age at which a half message is first checked.
     transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", ANY, "ms", Later;
     /// How often a half message is checked before it is given up.
@@ -180,11 +180,9 @@ config_keys! {
     /// Most messages of one pull answer that is served from memory.
     max_transfer_count_on_message_in_memory: u32 = 32, "maxTransferCountOnMessageInMemory", whole(1, 65_535), "", Live;
     /// Most bytes of one pull answer that has to be read from the disk.
-    max_transfer_bytes_on_message_in_disk: u32 = 65_536, "maxTransferBytesOnMessageInDisk", whole(1, 8 * MIB), "B", Live;
+    max_transfer_bytes_on_message_in_disk: u32 = 65_536, "maxTransferBytesOnMessageInDisk", whole(1, 8 * MIB), "B", Later;
     /// Most messages of one pull answer that has to be read from the disk.
-    max_transfer_count_on_message_in_disk: u32 = 8, "maxTransferCountOnMessageInDisk", whole(1, 65_535), "", Live;
-    /// At most this pause between two writes of changed consumer offsets; more than 1,000 acts as 1,000.
-    flush_consumer_offset_interval_ms: u64 = 5_000, "flushConsumerOffsetInterval", PERIOD_MS, "ms", Start;
+    max_transfer_count_on_message_in_disk: u32 = 8, "maxTransferCountOnMessageInDisk", whole(1, 65_535), "", Later;
     /// Most bytes of a message body, and of all bodies of a batch.
     max_message_size: u32 = 4 * 1024 * 1024, "maxMessageSize", MESSAGE_BYTES, "B", Start, important;
 
@@ -198,8 +196,6 @@ config_keys! {
     flush_disk_type: FlushDiskType = FlushDiskType::SyncFlush, "flushDiskType", ConfigKind::Choice(FLUSH_DISK_TYPES), "", Start, important;
     /// Longest time that an answered message may be in memory only, under ASYNC_FLUSH.
     flush_interval_commit_log_ms: u64 = 500, "flushIntervalCommitLog", whole(1, 60_000), "ms", Start, important;
-    /// Age after which a flush counts as not done and the sender gets FLUSH_DISK_TIMEOUT.
-    sync_flush_timeout_ms: u64 = 5_000, "syncFlushTimeout", PERIOD_MS, "ms", Start;
     /// Hours of the day at which old segments are deleted.
     delete_when: String = "04".to_owned(), "deleteWhen", ConfigKind::Hours, "h", Later, important;
     /// Age at which a segment may be deleted.
