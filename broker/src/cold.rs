@@ -108,6 +108,7 @@ impl Cold {
                             max_offset: plan.max_offset,
                             count: (plan.next_offset - offset).max(0) as u32,
                             body,
+                            on_the_way: None,
                         };
                         home.answer(reply, Answer::Pulled(Box::new(pulled)));
                     }

@@ -5,6 +5,7 @@
 use crate::{
     control::Meta,
     error::Refusal,
+    front::outbox::OnTheWay,
     pull::PullOp,
     send::AppendOp,
     survey::{Findings, Question},
@@ -146,6 +147,8 @@ pub struct Pulled {
     pub count: u32,
     /// Records, one behind the other.
     pub body: Vec<u8>,
+    /// Counts the body while it travels.
+    pub on_the_way: Option<OnTheWay>,
 }
 
 /// What a request is answered with.

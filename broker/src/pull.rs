@@ -1,13 +1,13 @@
 //! PULL_MESSAGE and LITE_PULL_MESSAGE.
 //!
-//! [`admit`] checks where the socket is and attaches the filter; [`run`] plans where the queue is, answers from the
+//! `admit` checks where the socket is and attaches the filter; [`run`] plans where the queue is, answers from the
 //! tail cache, parks, or hands over to the readers of cold data. Order and codes of the checks are those of the Java
 //! broker (`PullMessageProcessor`, 4.9.8).
 
 use crate::{
     control::{Meta, Subscription, TagFilter, is_readable},
     error::Refusal,
-    front::{answer, dispatch::Request},
+    front::{answer, dispatch::Request, outbox::Road},
     letter::{Answer, Letter, Pulled, Reply},
     queues::{Queues, parked::Parked},
     shard::Shard,
@@ -41,6 +41,8 @@ pub struct PullOp {
     /// How long to wait for messages; 0: not at all.
     suspend_ms: i64,
     commit: Option<(Arc<SubscriptionGroupConfig>, i64)>,
+    /// Set when the connection is elsewhere.
+    road: Option<Road>,
 }
 
 enum Filter {
@@ -76,12 +78,15 @@ pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
     }
     match admit(shard, &meta, &header) {
         Ok(admitted) => {
-            let op = admitted.with(reply);
+            let mut op = admitted.with(reply);
             let owner = op.shard;
             match shard.queues(owner) {
                 Some(queues) => run(shard, queues, op, request.now),
                 None => {
                     let home = shard.executor_of(owner);
+                    let front = shard.front.borrow();
+                    op.road = front.get(op.reply.connection).map(|outbox| outbox.road.clone());
+                    drop(front);
                     let letter = Letter::Pull(Box::new(op));
                     if let Err(Letter::Pull(op)) = shard.post_request(home, letter) {
                         shard.answer(op.reply, Refusal::lane_full(home).into());
@@ -120,6 +125,7 @@ impl Admitted {
             filter,
             suspend_ms,
             commit,
+            road: None,
         }
     }
 }
@@ -289,6 +295,7 @@ fn head(plan: &PullPlan, code: i32) -> Pulled {
         max_offset: plan.max_offset,
         count: plan.pieces.len() as u32,
         body: Vec::new(),
+        on_the_way: None,
     }
 }
 
@@ -301,7 +308,13 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
     }
     queues.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
     if op.reply.connection.home() != shard.executor.index() {
+        let on_the_way = op.road.as_ref().map(|road| road.enter(plan.bytes));
+        if let Some(None) = on_the_way {
+            drop(core);
+            return shard.answer(op.reply, Answer::Pulled(Box::new(clogged(&plan, op.offset))));
+        }
         let mut pulled = head(&plan, response::SUCCESS);
+        pulled.on_the_way = on_the_way.flatten();
         pulled.body.reserve_exact(plan.bytes);
         core.copy_cached(&plan, &mut pulled.body);
         drop(core);
@@ -314,15 +327,22 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
     let Some(outbox) = outbox else { return };
     outbox.discharge(op.reply.charge as usize);
     if outbox.is_clogged() {
-        // The peer does not read what it already has. Nothing is lost: it asks for the same offset again.
-        let mut empty = head(&plan, response::PULL_NOT_FOUND);
-        empty.status = "CONNECTION_CLOGGED";
-        empty.next_offset = op.offset;
+        let empty = clogged(&plan, op.offset);
         return answer::write_pulled_with(&outbox, &op.reply, &empty, |_| ());
     }
     answer::write_pulled_with(&outbox, &op.reply, &head(&plan, response::SUCCESS), |out| {
         core.copy_cached(&plan, out);
     });
+}
+
+/// The peer does not read what it already has. Nothing is lost: it asks for the same offset again.
+fn clogged(plan: &PullPlan, offset: i64) -> Pulled {
+    Pulled {
+        status: "CONNECTION_CLOGGED",
+        next_offset: offset,
+        count: 0,
+        ..head(plan, response::PULL_NOT_FOUND)
+    }
 }
 
 fn nothing(shard: &Shard, queues: &Queues, reply: Reply, plan: &PullPlan, code: i32) {

@@ -26,6 +26,8 @@ use std::{
 
 /// Pause of the one tick loop.
 const TICK: Duration = Duration::from_millis(50);
+/// What a request that is served on another executor counts for besides its own bytes.
+const FORWARDED_BYTES: u32 = 16 * 1024;
 /// Bytes of the read buffer that all connections of an executor share.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
@@ -183,7 +185,12 @@ impl Shard {
     }
 
     /// Sends the whole frame of a request to the executor that serves it.
-    pub fn forward_frame(&self, to: usize, request: &Request<'_>, reply: Reply) {
+    pub fn forward_frame(&self, to: usize, request: &Request<'_>, mut reply: Reply) {
+        if let Some(outbox) = self.front.borrow().get(reply.connection) {
+            // Its answer may be large, and is not counted before it is here.
+            outbox.charge(FORWARDED_BYTES as usize);
+            reply.charge = reply.charge.saturating_add(FORWARDED_BYTES);
+        }
         let frame = request.frame.into();
         let forwarded = Box::new(ForwardedFrame { reply, peer: *request.peer, frame });
         if let Err(Letter::Frame(forwarded)) = self.post_request(to, Letter::Frame(forwarded)) {

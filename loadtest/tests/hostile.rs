@@ -21,6 +21,7 @@ const ATTACKERS: usize = 50;
 const TOPIC: &str = "calm-waters";
 const QUEUES: i32 = 4;
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
+const OVERLOAD_BODY_BYTES: usize = 64 << 10;
 const IDLE_CONNECTIONS: usize = 5000;
 const IDLE_BYTES_MAX: u64 = 100_000_000;
 /// Generous, because the test machine runs attackers, broker and everything else on few cores.
@@ -95,18 +96,44 @@ fn a_flood_without_reading_is_throttled() {
 
 #[test]
 fn a_shard_that_is_full_refuses_with_numbers() {
-    let broker = start(&[("shards", "1"), ("shardInflightBytesMax", "1048576")]);
+    const SENDERS: usize = 6;
+    let keys = [
+        ("shards", "1"),
+        ("maxMessageSize", "131072"),
+        ("connectionInflightBytesMax", "1048576"),
+        ("shardInflightBytesMax", "1048576"),
+    ];
+    let broker = start(&keys);
+    let addr = broker.broker_addr();
     let before = process::memory(broker.pid()).unwrap();
-    let mut connection = connect(broker.broker_addr());
-    let body = vec![b'x'; 64 << 10];
+    let (accepted, remarks) = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS).map(|_| scope.spawn(move || overload(addr))).collect();
+        let parts = senders.into_iter().map(|sender| sender.join().unwrap());
+        parts.fold((0, Vec::new()), |(sum, mut all), (accepted, remarks)| {
+            all.extend(remarks);
+            (sum + accepted, all)
+        })
+    });
+    println!("overload: {accepted} accepted, {} refused: {:?}", remarks.len(), remarks.first());
+    assert!(accepted > 0, "a full shard still makes progress");
+    assert!(!remarks.is_empty(), "{SENDERS} MiB in flight fit into a limit of 1 MiB");
+    for remark in &remarks {
+        for part in ["shard=", "reason=", "inflight=", "limit="] {
+            assert!(remark.contains(part), "`{part}` is missing in: {remark}");
+        }
+    }
+    check_health(&broker, before.resident_bytes + accepted * OVERLOAD_BODY_BYTES as u64);
+}
+
+/// Sends with 1 MiB in flight; returns how many were accepted, and why the others were not.
+fn overload(addr: SocketAddr) -> (u64, Vec<String>) {
+    let mut connection = connect(addr);
+    let body = vec![b'x'; OVERLOAD_BODY_BYTES];
     let message = Message::new(TOPIC, 0, &body);
     let mut remarks = Vec::new();
-    let mut accepted = 0u64;
-    for _ in 0..40 {
-        let mut tickets = Vec::new();
-        for _ in 0..64 {
-            tickets.push(connection.start_send(&message).unwrap());
-        }
+    let mut accepted = 0;
+    for _ in 0..20 {
+        let tickets: Vec<_> = (0..16).map(|_| connection.start_send(&message).unwrap()).collect();
         for ticket in tickets {
             match connection.finish_send(ticket) {
                 Ok(_) => accepted += 1,
@@ -115,15 +142,7 @@ fn a_shard_that_is_full_refuses_with_numbers() {
             }
         }
     }
-    println!("overload: {accepted} accepted, {} refused", remarks.len());
-    assert!(accepted > 0, "a full shard still makes progress");
-    // A broker may throttle the connection instead of refusing; what it refuses, it must explain.
-    for remark in &remarks {
-        for part in ["shard=", "reason=", "inflight=", "limit="] {
-            assert!(remark.contains(part), "`{part}` is missing in: {remark}");
-        }
-    }
-    check_health(&broker, before.resident_bytes + accepted * body.len() as u64);
+    (accepted, remarks)
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn write_pulled(outbox: &Outbox, reply: &Reply, pulled: &Pulled) {
             status: "CONNECTION_CLOGGED",
             next_offset: pulled.next_offset - i64::from(pulled.count),
             body: Vec::new(),
+            on_the_way: None,
             ..*pulled
         };
         return write_pulled_with(outbox, reply, &empty, |_| ());

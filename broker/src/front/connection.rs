@@ -1,15 +1,16 @@
 //! The two tasks of each connection, and the loop that accepts them.
 //!
-//! The reader takes what came, serves every whole frame in it without waiting, and stops reading while the connection
-//! is over its limit. The writer sends what has gathered; answers that come while it sends ride in the next write.
+//! The reader takes what came, serves the whole frames in it without waiting, and stops, in the middle of what it read
+//! if need be, while the connection is over its limit. The writer sends what has gathered; answers that come while it sends ride in the next write.
 
 use super::{dispatch, feed::Feed, outbox::Outbox};
 use crate::{
     letter::{ConnectionId, Peer},
     shard::Shard,
 };
+use proto::frame::Frame;
 use runtime::{Connection, Listener, Reader, Writer};
-use std::rc::Rc;
+use std::{ops::ControlFlow, rc::Rc};
 
 /// Accepts connections until the listener fails, which only the end of the process does.
 pub async fn accept_loop(shard: Rc<Shard>, listener: Listener, vip: bool) {
@@ -34,7 +35,8 @@ fn start(shard: &Rc<Shard>, connection: Connection, vip: bool) {
     let (reader, writer, closer) = connection.split();
     let inflight_bytes_max = shard.config.connection_inflight_bytes_max as usize;
     let now = shard.executor.now();
-    let outbox = Rc::new(Outbox::new(addr, vip, closer, inflight_bytes_max, now));
+    let shared_bytes = shard.front.borrow().unsent_bytes();
+    let outbox = Rc::new(Outbox::new(addr, vip, closer, inflight_bytes_max, shared_bytes, now));
     let Some(id) = shard.front.borrow_mut().open(Rc::clone(&outbox)) else { return };
     tracing::debug!(peer = %addr, connection = id.to_u64(), "connected");
     shard.executor.spawn(write_loop(Rc::clone(shard), writer, Rc::clone(&outbox)));
@@ -53,13 +55,18 @@ async fn read_loop(shard: Rc<Shard>, mut reader: Reader, outbox: Rc<Outbox>, id:
                 break;
             }
         };
-        if !serve(&shard, &peer, &outbox, &mut feed, read) {
-            break;
+        let mut flow = serve(&shard, &peer, &outbox, &mut feed, Some(read));
+        while flow.is_ok() {
+            while outbox.is_full() && !outbox.is_closed() {
+                outbox.room.wait().await;
+            }
+            let more = matches!(flow, Ok(ControlFlow::Break(())));
+            if !more || outbox.is_closed() {
+                break;
+            }
+            flow = serve(&shard, &peer, &outbox, &mut feed, None);
         }
-        while outbox.is_full() && !outbox.is_closed() {
-            outbox.room.wait().await;
-        }
-        if outbox.is_closed() {
+        if flow.is_err() || outbox.is_closed() {
             break;
         }
     }
@@ -67,32 +74,43 @@ async fn read_loop(shard: Rc<Shard>, mut reader: Reader, outbox: Rc<Outbox>, id:
     shard.connection_gone(id);
 }
 
-/// Serves the frames in what was just read. `false`: the connection must end.
+/// The connection must end.
+struct MustEnd;
+
+/// Serves the frames in what was just read, or, without that, goes on with what was read before. `Break`: the
+/// connection is full, and there may be more frames.
 fn serve(
     shard: &Rc<Shard>,
     peer: &Peer,
     outbox: &Rc<Outbox>,
     feed: &mut Feed,
-    read: usize,
-) -> bool {
+    read: Option<usize>,
+) -> Result<ControlFlow<()>, MustEnd> {
     let now = shard.executor.now();
-    outbox.alive_ms.set(now);
-    let scratch = shard.scratch.borrow();
-    let bytes = scratch.get(..read).unwrap_or_default();
     let mut out_of_step = None;
-    let fed = feed.feed(bytes, |frame, bytes| {
-        if out_of_step.is_none() {
-            let charge = |weight: u32| outbox.charge(weight as usize);
-            out_of_step = dispatch::arrived(shard, peer, frame, bytes, now, charge).err();
+    let on_frame = |frame: &Frame<'_>, bytes: &[u8]| {
+        let charge = |weight: u32| outbox.charge(weight as usize);
+        out_of_step = dispatch::arrived(shard, peer, frame, bytes, now, charge).err();
+        if out_of_step.is_some() || outbox.is_full() {
+            return ControlFlow::Break(());
         }
-    });
+        ControlFlow::Continue(())
+    };
+    let fed = match read {
+        Some(read) => {
+            outbox.alive_ms.set(now);
+            let scratch = shard.scratch.borrow();
+            feed.feed(scratch.get(..read).unwrap_or_default(), on_frame)
+        }
+        None => feed.resume(on_frame),
+    };
     let problem = match (fed, out_of_step) {
         (Err(error), _) => error.to_string(),
-        (Ok(()), Some(dispatch::OutOfStep(error))) => error,
-        (Ok(()), None) => return true,
+        (Ok(_), Some(dispatch::OutOfStep(error))) => error,
+        (Ok(flow), None) => return Ok(flow),
     };
     tracing::warn!(peer = %peer.addr, %problem, "closing a connection that does not speak the protocol");
-    false
+    Err(MustEnd)
 }
 
 async fn write_loop(shard: Rc<Shard>, mut writer: Writer, outbox: Rc<Outbox>) {

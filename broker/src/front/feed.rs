@@ -112,8 +112,14 @@ mod tests {
             let mut rest = stream.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(rng.usize(1..=rest.len().min(400)));
-                feed.feed(now, |frame, _| bodies.push(frame.body.to_vec()))
-                    .expect("our own frames");
+                let mut on_frame = |frame: &Frame<'_>, _: &[u8]| {
+                    bodies.push(frame.body.to_vec());
+                    if rng.bool() { Break(()) } else { Continue(()) }
+                };
+                let mut flow = feed.feed(now, &mut on_frame).expect("our own frames");
+                while flow.is_break() {
+                    flow = feed.resume(&mut on_frame).expect("our own frames");
+                }
                 rest = later;
             }
             assert_eq!(bodies.len(), 20);
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn an_impossible_length_is_refused_before_anything_is_kept() {
         let mut feed = Feed::default();
-        assert!(feed.feed(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1, 2, 3], |_, _| ()).is_err());
+        let bytes = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1, 2, 3];
+        assert!(feed.feed(&bytes, |_, _| Continue(())).is_err());
         assert_eq!(feed.partial_bytes(), 0);
     }
 }

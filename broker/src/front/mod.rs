@@ -11,7 +11,7 @@ pub mod outbox;
 
 use crate::letter::ConnectionId;
 use outbox::Outbox;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 /// The open connections of an executor.
 pub struct Front {
@@ -19,6 +19,8 @@ pub struct Front {
     slots: Vec<Slot>,
     free: Vec<usize>,
     open: usize,
+    /// Bytes that wait to be read by any peer.
+    unsent_bytes: Rc<Cell<usize>>,
 }
 
 #[derive(Default)]
@@ -30,7 +32,8 @@ struct Slot {
 impl Front {
     /// No connections yet.
     pub fn new(home: usize) -> Front {
-        Front { home, slots: Vec::new(), free: Vec::new(), open: 0 }
+        let unsent_bytes = Rc::default();
+        Front { home, slots: Vec::new(), free: Vec::new(), open: 0, unsent_bytes }
     }
 
     /// Adds a connection and names it. `None` when there are too many.
@@ -66,6 +69,11 @@ impl Front {
         let slot = self.slots.get(id.slot())?;
         let same = ConnectionId::new(self.home, slot.generation, id.slot()) == id;
         if same { slot.outbox.as_ref() } else { None }
+    }
+
+    /// The count of unsent bytes that all outboxes share.
+    pub fn unsent_bytes(&self) -> Rc<Cell<usize>> {
+        Rc::clone(&self.unsent_bytes)
     }
 
     /// Number of open connections.

@@ -1,18 +1,65 @@
 //! One connection as the rest of its executor sees it: bytes to send, bytes in flight, and when it was last alive.
 //!
-//! The reader stops reading while more than the limit is in flight or waits to be sent; so a peer that sends without
-//! reading holds a bounded amount of memory and is slowed down by TCP.
+//! The reader stops serving while too much is in flight or waits to be sent; so a peer that sends without reading holds
+//! a bounded amount of memory and is slowed down by TCP. When all peers of an executor together hold much, each may hold
+//! less.
 
 use runtime::{Closer, Signal};
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// Memory that an idle connection may keep for its answers, bytes.
 const KEPT_BYTES: usize = 16 * 1024;
 /// Largest buffer that is used again after it was sent, bytes.
 const REUSED_BYTES_MAX: usize = 1024 * 1024;
+/// Unsent bytes from which a connection is clogged: several of the largest answers to a pull.
+const CLOGGED_BYTES: usize = 1024 * 1024;
+/// Unsent bytes of all connections of an executor from which each gets less.
+const SHARED_BYTES: usize = 64 * 1024 * 1024;
+/// Unsent bytes from which a connection is clogged then.
+const CLOGGED_BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// Bytes of pulled messages that may be on their way to a connection from other executors.
+const ON_THE_WAY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Counts the bytes that other executors have sent towards a connection and that have not arrived there.
+#[derive(Clone, Default)]
+pub struct Road(Arc<AtomicUsize>);
+
+impl Road {
+    /// Room for so many bytes, until the ticket is dropped. `None`: too much is on its way already.
+    pub fn enter(&self, bytes: usize) -> Option<OnTheWay> {
+        if self.0.load(Relaxed) > ON_THE_WAY_BYTES_MAX {
+            return None;
+        }
+        self.0.fetch_add(bytes, Relaxed);
+        Some(OnTheWay { road: self.clone(), bytes })
+    }
+}
+
+/// Bytes on their way to a connection.
+pub struct OnTheWay {
+    road: Road,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for OnTheWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OnTheWay").field(&self.bytes).finish()
+    }
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        self.road.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
 
 /// The sending side of a connection.
 pub struct Outbox {
@@ -30,6 +77,10 @@ pub struct Outbox {
     inflight_bytes: Cell<usize>,
     sending_bytes: Cell<usize>,
     inflight_bytes_max: usize,
+    /// Unsent bytes of all connections of the executor.
+    shared_bytes: Rc<Cell<usize>>,
+    /// Answers from other executors.
+    pub road: Road,
     closed: Cell<bool>,
     /// When bytes last moved in either direction, ms.
     pub alive_ms: Cell<i64>,
@@ -42,6 +93,7 @@ impl Outbox {
         vip: bool,
         closer: Closer,
         inflight_bytes_max: usize,
+        shared_bytes: Rc<Cell<usize>>,
         now: i64,
     ) -> Outbox {
         Outbox {
@@ -55,6 +107,8 @@ impl Outbox {
             inflight_bytes: Cell::new(0),
             sending_bytes: Cell::new(0),
             inflight_bytes_max,
+            shared_bytes,
+            road: Road::default(),
             closed: Cell::new(false),
             alive_ms: Cell::new(now),
         }
@@ -65,7 +119,12 @@ impl Outbox {
         if self.closed.get() {
             return;
         }
-        write(&mut self.bytes.borrow_mut());
+        let mut bytes = self.bytes.borrow_mut();
+        let before = bytes.len();
+        write(&mut bytes);
+        let more = bytes.len().saturating_sub(before);
+        self.shared_bytes.set(self.shared_bytes.get() + more);
+        drop(bytes);
         self.ready.raise();
     }
 
@@ -81,7 +140,8 @@ impl Outbox {
     /// What was taken has been sent.
     pub fn sent(&self, bytes: Vec<u8>, now: i64) {
         self.alive_ms.set(now);
-        self.sending_bytes.set(0);
+        let sent = self.sending_bytes.replace(0);
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(sent));
         if bytes.capacity() <= REUSED_BYTES_MAX {
             *self.spare.borrow_mut() = bytes;
         }
@@ -111,12 +171,13 @@ impl Outbox {
 
     /// Whether the peer must wait before more is read from it.
     pub fn is_full(&self) -> bool {
-        self.inflight_bytes.get() + self.unsent_bytes() > self.inflight_bytes_max
+        self.inflight_bytes.get() > self.inflight_bytes_max || self.is_clogged()
     }
 
     /// Whether the peer takes too long to read for another large answer.
     pub fn is_clogged(&self) -> bool {
-        self.unsent_bytes() > self.inflight_bytes_max / 2
+        let short = self.shared_bytes.get() > SHARED_BYTES;
+        self.unsent_bytes() > if short { CLOGGED_BYTES_WHEN_SHORT } else { CLOGGED_BYTES }
     }
 
     /// Ends the connection: its reader and writer see it. Nothing more is written.
@@ -140,5 +201,12 @@ impl Outbox {
         if bytes.is_empty() {
             bytes.shrink_to(KEPT_BYTES);
         }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let unsent = self.unsent_bytes();
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
     }
 }
