@@ -5,6 +5,7 @@
 //! the stories of [`scenario`]. Peers are shared by all tests of one process and ended with it. Functions here panic
 //! with a sentence when something fails, as the assertions of a test do.
 
+pub mod mqadmin;
 pub mod our_broker;
 pub mod program;
 pub mod reaper;
@@ -83,12 +84,8 @@ fn start_ours() -> Peer {
     let broker = OurBroker::standalone(&[("shards", SHARDS)]);
     // A static is never dropped: the reaper ends the process when this one is gone.
     reaper::end_with_us(&[broker.pid()], &[broker.dir()]);
-    Peer {
-        side: Side::Ours,
-        namesrv_addr: broker.namesrv_addr(),
-        broker_addr: broker.broker_addr(),
-        broker: Running::Ours(Box::new(broker)),
-    }
+    let namesrv_addr = broker.namesrv_addr();
+    Peer::of(broker, &namesrv_addr)
 }
 
 fn start_java(side: Side, version: &str) -> Peer {
@@ -105,6 +102,50 @@ fn start_java(side: Side, version: &str) -> Peer {
 }
 
 impl Peer {
+    /// A broker of ours that belongs to one test, and ends with this value.
+    pub fn own() -> Peer {
+        let broker = OurBroker::standalone(&[("shards", SHARDS)]);
+        let namesrv_addr = broker.namesrv_addr();
+        Peer::of(broker, &namesrv_addr)
+    }
+
+    /// The same without a name server inside, registered with these (`host:port`); clients are sent to the first one,
+    /// until [`Peer::namesrv_addr`] is set to another.
+    pub fn own_registered_with(namesrv_addrs: &[String]) -> Peer {
+        let broker = OurBroker::registered_with(&namesrv_addrs.join(";"), &[("shards", SHARDS)]);
+        Peer::of(broker, &namesrv_addrs[0])
+    }
+
+    fn of(broker: OurBroker, namesrv_addr: &str) -> Peer {
+        Peer {
+            side: Side::Ours,
+            namesrv_addr: namesrv_addr.to_owned(),
+            broker_addr: broker.broker_addr(),
+            broker: Running::Ours(Box::new(broker)),
+        }
+    }
+
+    /// Stops a broker of ours as an operator does. Panics when it does not end by itself, or not well.
+    pub fn stop(&mut self) {
+        let Running::Ours(broker) = &mut self.broker else {
+            panic!("Java's broker is not ours to stop")
+        };
+        let status = broker.stop();
+        assert!(
+            status.is_some_and(|s| s.success()),
+            "end of the broker: {status:?}\n{}",
+            broker.log_tail()
+        );
+    }
+
+    /// Starts it again on the same data and ports.
+    pub fn start_again(&mut self) {
+        let Running::Ours(broker) = &mut self.broker else {
+            panic!("Java's broker is not ours to start")
+        };
+        broker.restart();
+    }
+
     /// Creates a topic with a name of its own and waits until the name server knows its route.
     pub fn new_topic(&self, prefix: &str, queues: i32) -> String {
         let topic = unique(prefix);

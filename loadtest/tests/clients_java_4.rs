@@ -1,8 +1,10 @@
 //! The Java 4.9.8 client against our broker (two shards) and, as the reference, against Java's 4.9.7.
 
-use loadtest::harness::{Side, program::Library, scenario};
+use loadtest::harness::{Peer, Side, program::Library, scenario};
 
 const JAVA: Library = Library::Java("4.9.8");
+/// Makes the client send, commit and query through the second port (listenPort - 2).
+const VIP_CHANNEL: &str = "-Dcom.rocketmq.sendMessageWithVIPChannel=true";
 /// Makes the client write its headers in the binary form.
 const BINARY_HEADERS: &str = "-Drocketmq.serialize.type=ROCKETMQ";
 
@@ -13,11 +15,7 @@ macro_rules! stories {
     };
 }
 
-fn play(
-    side: Side,
-    name: &str,
-    story: impl FnOnce(&loadtest::harness::program::Program, &loadtest::harness::Peer),
-) {
+fn play(side: Side, name: &str, story: impl FnOnce(&loadtest::harness::program::Program, &Peer)) {
     let test = format!("Java 4.9.8, {name}");
     if let Some(program) = JAVA.program(&test)
         && let Some(peer) = side.peer(&test)
@@ -42,4 +40,14 @@ stories! {
         scenario::quickstart(&program, peer, 200);
         scenario::look(&program, peer);
     };
+    vip_channel: |program, peer| {
+        scenario::restart_resumes(&program.with_java_option(VIP_CHANNEL), peer, 100);
+    };
+}
+
+#[test]
+fn broker_restart() {
+    if let Some(program) = JAVA.program("Java 4.9.8, broker_restart") {
+        scenario::broker_restart(&program, &mut Peer::own());
+    }
 }

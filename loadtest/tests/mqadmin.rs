@@ -1,7 +1,10 @@
 //! Java's `mqadmin` (4.9.8 and 5.3.3) against our broker: what operators type, and what it prints.
 
+use std::cell::RefCell;
+
 use loadtest::harness::{
     Peer, Side,
+    mqadmin::Mqadmin,
     program::{Library, Program},
     scenario, unique,
 };
@@ -13,13 +16,13 @@ fn with_both(test: &str, story: impl Fn(&Admin<'_>)) {
         if let Some(program) = Library::Java(version).program(&test)
             && let Some(peer) = Side::Ours.peer(&test)
         {
-            story(&Admin { mqadmin: program.mqadmin(), program, peer });
+            story(&Admin { mqadmin: RefCell::new(Mqadmin::start(&program)), program, peer });
         }
     }
 }
 
 struct Admin<'a> {
-    mqadmin: Program,
+    mqadmin: RefCell<Mqadmin>,
     program: Program,
     peer: &'a Peer,
 }
@@ -27,8 +30,9 @@ struct Admin<'a> {
 impl Admin<'_> {
     /// A command that asks the name server.
     fn ask(&self, command: &str, args: &[&str]) -> String {
-        let output = self.mqadmin.run(&[&[command, "-n", &self.peer.namesrv_addr], args].concat());
-        // mqadmin ends with 0 even when it failed.
+        let words = [&[command, "-n", &self.peer.namesrv_addr], args].concat();
+        let output = self.mqadmin.borrow_mut().run(&words);
+        // A command that fails only prints why.
         assert!(!output.contains("Exception"), "{command} {args:?}:\n{output}");
         output
     }

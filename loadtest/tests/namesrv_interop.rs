@@ -1,5 +1,5 @@
 //! A Java broker at our name server: it registers, refreshes, takes new topics along, says goodbye; Java's mqadmin reads
-//! the routes. What is checked is what a client would see.
+//! the routes. And our broker at Java's name servers. What is checked is what a client would see.
 
 use std::{
     env,
@@ -12,7 +12,10 @@ use std::{
 };
 
 use client::{Connection, admin::NewTopic};
-use loadtest::java_peer::{JavaPeer, VERSION_4_9, available_or_skip, free_ports};
+use loadtest::{
+    harness::{Peer, mqadmin::Mqadmin, program::Library, scenario},
+    java_peer::{JavaPeer, VERSION_4_9, VERSION_5_3, available_or_skip, free_ports},
+};
 use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
@@ -131,4 +134,37 @@ fn a_java_broker_lives_with_our_name_server() {
 
     java.stop_brokers();
     assert_eq!(route(&mut namesrv, "TBW102").0, 17, "the broker has unregistered at its end");
+}
+
+/// Our broker serves two name servers at once, one of each Java release; a client of each release finds it there.
+#[test]
+fn our_broker_lives_with_java_name_servers() {
+    if !available_or_skip("our broker at Java's name servers") {
+        return;
+    }
+    let start = |version| {
+        let mut java = JavaPeer::new(version).expect("jars");
+        let addr = java.start_namesrv().expect("a name server");
+        (java, addr)
+    };
+    let ((_java4, addr4), (_java5, addr5)) = (start(VERSION_4_9), start(VERSION_5_3));
+    let mut ours = Peer::own_registered_with(&[addr4.to_string(), addr5.to_string()]);
+    for (addr, release) in [(addr4, "4.9.8"), (addr5, "5.3.3")] {
+        ours.namesrv_addr = addr.to_string();
+        let program = Library::Java(release).program("our broker at Java's name servers");
+        let program = program.expect("the tools were looked for above");
+        scenario::quickstart(&program, &ours, 100);
+        let list = Mqadmin::start(&program).run(&["clusterList", "-n", &ours.namesrv_addr]);
+        assert!(list.contains(&format!(" {} ", ours.broker_addr)), "{list}");
+    }
+
+    let mut namesrvs = [addr4, addr5].map(|addr| Connection::connect(addr).expect("connects"));
+    ours.create_topic("seen-by-both", 3);
+    for namesrv in &mut namesrvs {
+        wait(|| route(namesrv, "seen-by-both").1.contains(r#""readQueueNums":3"#));
+    }
+    ours.stop();
+    for namesrv in &mut namesrvs {
+        assert_eq!(route(namesrv, "seen-by-both").0, 17, "our broker unregisters at its end");
+    }
 }

@@ -1,4 +1,4 @@
-//! Starts, kills and restarts our own `mqbroker --standalone` as a process of its own.
+//! Starts, kills and restarts our own `mqbroker` as a process of its own, standalone or registered with name servers.
 //!
 //! The binary is the one of the running test's profile, built first when it is missing or older than its sources, so
 //! that `cargo test -p loadtest` never tests an old broker. `RINGMQ_BROKER` names another binary.
@@ -32,7 +32,8 @@ pub struct OurBroker {
     binary: PathBuf,
     dir: TempDir,
     broker_port: u16,
-    namesrv_port: u16,
+    /// Of the name server inside; `None`: there is none, the broker registers with others.
+    namesrv_port: Option<u16>,
     child: Child,
     boot_time: Duration,
 }
@@ -41,8 +42,17 @@ impl OurBroker {
     /// Starts a broker on free ports of 127.0.0.1 with these keys of `broker.conf`, which win over what is set here:
     /// cluster `DefaultCluster`, name `broker-a`, addresses, ports, data below a new directory. Waits for its boot line.
     pub fn standalone(keys: &[(&str, &str)]) -> OurBroker {
+        OurBroker::start(true, keys)
+    }
+
+    /// The same without a name server inside: the broker registers with these (`host:port;host:port`).
+    pub fn registered_with(namesrv_addrs: &str, keys: &[(&str, &str)]) -> OurBroker {
+        OurBroker::start(false, &[&[("namesrvAddr", namesrv_addrs)], keys].concat())
+    }
+
+    fn start(standalone: bool, keys: &[(&str, &str)]) -> OurBroker {
         for attempt in 1.. {
-            match OurBroker::try_standalone(keys) {
+            match OurBroker::try_start(standalone, keys) {
                 Ok(broker) => return broker,
                 Err(log) if attempt < START_ATTEMPTS && log.contains("in use") => {}
                 Err(log) => panic!("our broker did not start; it printed:\n{log}"),
@@ -52,7 +62,7 @@ impl OurBroker {
     }
 
     /// Err holds what the broker printed.
-    fn try_standalone(keys: &[(&str, &str)]) -> Result<OurBroker, String> {
+    fn try_start(standalone: bool, keys: &[(&str, &str)]) -> Result<OurBroker, String> {
         let binary = binary();
         let dir =
             tempfile::Builder::new().prefix("ringmq-").tempdir().map_err(|e| e.to_string())?;
@@ -76,16 +86,18 @@ impl OurBroker {
         let conf: String = ours.chain(theirs).collect();
         fs::write(dir.path().join("broker.conf"), conf).map_err(|e| e.to_string())?;
         let started = Instant::now();
-        let child = spawn(&binary, dir.path())?;
+        let namesrv_port = standalone.then_some(namesrv_port);
+        let child = spawn(&binary, dir.path(), standalone)?;
         let mut broker =
             OurBroker { binary, dir, broker_port, namesrv_port, child, boot_time: Duration::ZERO };
         broker.await_boot(started)?;
         Ok(broker)
     }
 
-    /// `host:port` of the name server inside.
+    /// `host:port` of the name server inside; panics when there is none.
     pub fn namesrv_addr(&self) -> String {
-        format!("127.0.0.1:{}", self.namesrv_port)
+        let port = self.namesrv_port.expect("only a standalone broker has a name server inside");
+        format!("127.0.0.1:{port}")
     }
 
     /// Address of the broker.
@@ -147,7 +159,8 @@ impl OurBroker {
         let ended = self.child.try_wait().ok().flatten();
         assert!(ended.is_some(), "restart of a broker that still runs");
         let started = Instant::now();
-        let restarted = spawn(&self.binary, self.dir.path()).and_then(|child| {
+        let standalone = self.namesrv_port.is_some();
+        let restarted = spawn(&self.binary, self.dir.path(), standalone).and_then(|child| {
             self.child = child;
             self.await_boot(started)
         });
@@ -173,11 +186,11 @@ impl Drop for OurBroker {
 }
 
 /// Standard output and error go to the file `log`, which begins anew with each start.
-fn spawn(binary: &Path, dir: &Path) -> Result<Child, String> {
+fn spawn(binary: &Path, dir: &Path, standalone: bool) -> Result<Child, String> {
     let log = fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
     let errors = log.try_clone().map_err(|e| e.to_string())?;
     Command::new(binary)
-        .arg("--standalone")
+        .args(standalone.then_some("--standalone"))
         .arg("-c")
         .arg(dir.join("broker.conf"))
         .current_dir(dir)

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     env,
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::wait_until;
-use crate::java_peer::{OPEN_FLAGS, clients_required};
+use crate::java_peer::{clients_required, not_run};
 
 /// How long a program that ends by itself may run.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
@@ -44,7 +44,7 @@ pub enum Library {
 #[derive(Clone, Debug)]
 pub struct Program {
     words: Vec<String>,
-    home: PathBuf,
+    pub(super) home: PathBuf,
 }
 
 /// `SENT` line: the broker has this message.
@@ -78,11 +78,7 @@ impl Library {
         if !missing.is_empty() {
             let why = format!("{} is not installed", missing.join(" and "));
             assert!(!clients_required(), "{test} is required here, but {why}");
-            // Not captured by the test runner: who runs the tests shall see it.
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("NOT RUN: {why} ({test})\n").as_bytes(),
-            );
+            not_run(&format!("{test}: {why}"));
             return None;
         }
         Some(self.install())
@@ -194,16 +190,6 @@ impl Program {
         Program { words, home: self.home.clone() }
     }
 
-    /// Java's `mqadmin` of the program's release, as a program that takes mqadmin's words.
-    pub fn mqadmin(&self) -> Program {
-        let mut words = self.words.clone();
-        words.pop();
-        words.splice(1..1, OPEN_FLAGS.iter().map(|flag| (*flag).to_owned()));
-        words.insert(1, format!("-Drocketmq.home.dir={}", self.home.display()));
-        words.push("org.apache.rocketmq.tools.command.MQAdminStartup".to_owned());
-        Program { words, home: self.home.clone() }
-    }
-
     /// Runs to the end and returns standard output; panics unless it ends with 0 in time.
     pub fn run(&self, args: &[&str]) -> String {
         self.try_run(args).unwrap_or_else(|failed| panic!("{failed}"))
@@ -272,7 +258,7 @@ struct Output {
 }
 
 impl Running {
-    fn start(program: &Program, args: &[&str]) -> Running {
+    pub(super) fn start(program: &Program, args: &[&str]) -> Running {
         let errors = program.home.join(super::unique("stderr"));
         let (first, rest) = program.words.split_first().expect("a program has a name");
         let mut child = Command::new(first)
@@ -334,10 +320,23 @@ impl Running {
         self.received()
     }
 
+    /// Writes a line to its standard input; panics when the program has ended.
+    pub(super) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is open until the end is asked for");
+        if let Err(error) = writeln!(stdin, "{line}") {
+            panic!("{line}: {error}\n{}\n{}", self.all_lines().join("\n"), self.errors());
+        }
+    }
+
     /// Ends the program at once, as a crash would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Whether the program has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// What it wrote to standard error.
@@ -346,7 +345,7 @@ impl Running {
     }
 
     /// All lines so far; of an ended program, all.
-    fn all_lines(&mut self) -> Vec<String> {
+    pub(super) fn all_lines(&mut self) -> Vec<String> {
         if !matches!(self.child.try_wait(), Ok(None))
             && let Some(reader) = self.reader.take()
         {

@@ -91,6 +91,26 @@ pub fn share_and_take_over(program: &Program, peer: &Peer) {
     assert_same(&sent, &received);
 }
 
+/// Our broker is restarted under a listening consumer, which goes on by itself; what came before does not come again,
+/// not even to the next consumer of the group.
+pub fn broker_restart(program: &Program, peer: &mut Peer) {
+    let topic = peer.new_topic("restart", QUEUES);
+    let group = unique("group");
+    let consumer = program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let before = produce(program, peer, &topic, 100, None);
+    await_all(&consumer, before.len(), peer);
+    peer.stop();
+    peer.start_again();
+    let after = produce(program, peer, &topic, 100, None);
+    await_all(&consumer, before.len() + after.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&[before, after].concat(), &consumer.finish());
+    peer.stop();
+    peer.start_again();
+    let last = produce(program, peer, &topic, 20, None);
+    assert_same(&last, &consume_exactly(program, peer, "consume", (&topic, &group), last.len()));
+}
+
 /// A consumer dies without a word: the other one of its group takes over when the connection breaks, and nothing is
 /// lost. What the dead one had not committed may come again.
 pub fn killed_consumer_is_replaced(program: &Program, peer: &Peer) {

@@ -7,6 +7,7 @@
 //   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>
 //   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
 //   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
+//   mqadmin                                                     runs mqadmin commands from standard input, see Admin
 package interop;
 
 import java.util.Arrays;
@@ -27,6 +28,10 @@ public final class Main {
     }
 
     private static void run(String[] args) throws Exception {
+        if (args.length == 1 && args[0].equals("mqadmin")) {
+            Admin.serve();
+            return;
+        }
         if (args.length < 3) {
             System.err.println("usage: VERB NAMESRV TOPIC ... (see Main.java)");
             System.exit(2);

@@ -1,0 +1,54 @@
+//! Java's `mqadmin`, command after command in one process.
+
+use std::time::Duration;
+
+use super::{
+    program::{Program, Running},
+    wait_until,
+};
+use crate::java_peer::write_log_configs;
+
+/// How long one command may take, the start of the process included.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
+/// What the program prints behind each answer.
+const END: &str = "END";
+
+/// A running `mqadmin` of one release. It ends when this value is dropped.
+pub struct Mqadmin {
+    running: Running,
+    /// Lines of answers that were handed out, their `END` included.
+    read: usize,
+}
+
+impl Mqadmin {
+    /// Starts the one that belongs to a Java program.
+    pub fn start(program: &Program) -> Mqadmin {
+        write_log_configs(&program.home, &program.home.join("mqadmin.log"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let program =
+            program.with_java_option(&format!("-Drocketmq.home.dir={}", program.home.display()));
+        Mqadmin { running: Running::start(&program, &["mqadmin"]), read: 0 }
+    }
+
+    /// Runs a command, given as its words, and returns all that it printed. Panics when it does not end in time, or when
+    /// it ended the process, as wrong options do; a command that failed otherwise has printed an exception.
+    pub fn run(&mut self, words: &[&str]) -> String {
+        self.running.tell(&words.join("\t"));
+        let mut answer = None;
+        let ended = wait_until(ANSWER_WAIT_MAX, || {
+            let lines = self.running.all_lines();
+            let new = lines.get(self.read..).unwrap_or_default();
+            answer = new.iter().position(|line| line == END).map(|end| new[..end].to_vec());
+            answer.is_some() || self.running.has_ended()
+        });
+        let Some(lines) = answer else {
+            let lines = self.running.all_lines().join("\n");
+            panic!(
+                "mqadmin {words:?}, ended or too slow ({ended}):\n{lines}\n{}",
+                self.running.errors()
+            );
+        };
+        self.read += lines.len() + 1;
+        lines.join("\n")
+    }
+}
