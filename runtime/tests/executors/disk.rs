@@ -87,7 +87,7 @@ fn many_writes_may_be_under_way_at_once_and_large_buffers_work() {
             buf.as_mut().fill(part + 1);
             file.write_at(buf, u64::from(part) << 20)
         });
-        let mut under_way: Vec<_> = writes.map(|write| Box::pin(write)).collect();
+        let mut under_way: Vec<_> = writes.map(Box::pin).collect();
         // All are polled, so all are submitted, before any is waited for.
         for write in &mut under_way {
             let _ = futures_lite::future::poll_once(write.as_mut()).await;
