@@ -176,7 +176,7 @@ fn live<M, F, Fut>(
             let pace = Rc::new(Pace::new().map_err(|error| format!("no eventfd: {error}"))?);
             let watch = Rc::new(RefCell::new(None));
             if guarded {
-                keep_idle_task(Rc::clone(&pace), Rc::clone(&watch));
+                keep_guarded(&pace, Rc::clone(&watch)).await;
             }
             let here = Executor::new(Rc::clone(&pace), Mesh::new(seat), stop);
             here.spawn(answer_doorbell(here.clone()));
@@ -194,14 +194,24 @@ fn live<M, F, Fut>(
     }
 }
 
-/// The task that the guard pokes. It never has anything to do; being scheduled is the point.
-fn keep_idle_task(pace: Rc<Pace>, watch: Rc<RefCell<Option<Watch>>>) {
+/// Puts this executor under guard before anything can be lost. The guard pokes a task that never has anything to do;
+/// being scheduled is the point. Until that task has run once, the caller is poked in its place: an executor whose very
+/// first wake is lost would otherwise sleep for ever (one start in a hundred, on a busy machine).
+async fn keep_guarded(pace: &Pace, watch: Rc<RefCell<Option<Watch>>>) {
+    let progress = pace.counter();
+    poll_fn(|context| {
+        let first = Watch::new(Arc::clone(progress), context.waker().clone());
+        *watch.borrow_mut() = Some(first);
+        Poll::Ready(())
+    })
+    .await;
     let mut known = false;
     let idle = poll_fn(move |context| {
         if !known {
             known = true;
-            let progress = Arc::clone(pace.counter());
-            *watch.borrow_mut() = Some(Watch::new(progress, context.waker().clone()));
+            if let Some(watch) = &*watch.borrow() {
+                watch.poke_instead(context.waker().clone());
+            }
         }
         Poll::<()>::Pending
     });

@@ -102,7 +102,7 @@ impl Watched {
 pub(crate) struct Watch(Arc<Progress>);
 
 impl Watch {
-    /// Puts an executor under guard. `waker` belongs to a task of it that does nothing.
+    /// Puts an executor under guard. `waker` belongs to a task of it; one that does nothing should follow.
     pub(crate) fn new(progress: Arc<Progress>, waker: Waker) -> Watch {
         let seen = progress.get();
         let watched =
@@ -110,6 +110,15 @@ impl Watch {
         WATCHED.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
         WATCHED_GREW.notify_one();
         Watch(progress)
+    }
+
+    /// Pokes another task of the same executor from now on. The former waker is dropped here, on its own thread.
+    pub(crate) fn poke_instead(&self, waker: Waker) {
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = watched.iter_mut().find(|one| Arc::ptr_eq(&one.progress, &self.0));
+        if let Some(own) = own {
+            own.waker = waker;
+        }
     }
 }
 
