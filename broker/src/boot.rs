@@ -33,6 +33,8 @@ use store::{FlushPolicy, Settings, Store, facts, format::Format};
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long the boot line waits for the first name server.
 const REGISTER_PATIENCE_MS: i64 = 3_000;
+/// How long a peer may take no byte before the shutdown goes on without it.
+const STUCK_MS: i64 = 1_000;
 /// Bytes of a record besides its body: header, longest topic and properties, IPv6 hosts.
 const RECORD_OVERHEAD_BYTES: usize = 64 * 1024;
 /// Bytes zeroed in front of each log.
@@ -53,7 +55,7 @@ pub struct Plan {
     pub facts: panel::Facts,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
-    /// Executors whose stores are open.
+    /// Executors whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
 }
 
@@ -85,7 +87,7 @@ pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
         announce(&shard, &plan).await?;
     }
     executor.stop_requested().await;
-    stop(&shard, commits).await;
+    stop(&shard, &plan, commits).await;
     Ok(())
 }
 
@@ -313,11 +315,13 @@ fn topics_of(shard: &Rc<Shard>) -> registration::Source {
     }
 }
 
-/// Stop accepting, answer what is in flight, make everything durable.
-async fn stop(shard: &Rc<Shard>, commits: Vec<Task<()>>) {
+/// Stop accepting and reading, answer what is in flight, make everything durable.
+async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
     shard.stopping.set(true);
     let executor = &shard.executor;
-    let deadline = executor.now() + i64::from(shard.config.shutdown_seconds_max) * 1000;
+    // The rest of the time is for the disk.
+    let patience_ms = i64::from(shard.config.shutdown_seconds_max) * 600;
+    let deadline = executor.now() + patience_ms;
     let registrar = shard.control.as_ref().and_then(|desk| desk.registrar.borrow().clone());
     if let Some(registrar) = registrar {
         registrar.stop().await;
@@ -327,12 +331,23 @@ async fn stop(shard: &Rc<Shard>, commits: Vec<Task<()>>) {
         for parked in parked {
             pull::give_up(shard, queues, parked);
         }
-        queues.append_group_offsets(executor.now());
     }
-    while executor.now() < deadline && !is_quiet(shard) {
+    // Requests of one executor's connections are served by others: all go on until none owes an answer.
+    let mut owes = true;
+    while executor.now() < deadline && plan.ready.load(Ordering::SeqCst) > 0 {
+        shard.offer_again();
+        if owes && is_quiet(shard) {
+            owes = false;
+            plan.ready.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
         executor.sleep(LOOK_AGAIN).await;
     }
+    if owes {
+        tracing::warn!(patience_ms, "stopping although not everything was answered");
+    }
     for queues in &shard.hosted {
+        queues.append_group_offsets(executor.now());
         queues.drain();
     }
     for commit in commits {
@@ -353,10 +368,13 @@ async fn stop(shard: &Rc<Shard>, commits: Vec<Task<()>>) {
     tracing::info!(executor = executor.index(), "stopped");
 }
 
-/// Nobody waits for an answer or for bytes that are on their way.
+/// Nobody waits for an answer or for bytes that are on their way; but for a peer that takes nothing nobody waits.
 fn is_quiet(shard: &Shard) -> bool {
     let nobody_waits = shard.hosted.iter().all(|queues| queues.waiting_count() == 0);
-    let all_sent = shard.front.borrow().iter().all(|outbox| outbox.unsent_bytes() == 0);
+    let stuck_since = shard.executor.now() - STUCK_MS;
+    let all_sent = shard.front.borrow().iter().all(|outbox| {
+        outbox.owes_nothing() || (outbox.unsent_bytes() > 0 && outbox.alive_ms.get() < stuck_since)
+    });
     let files = shard.control.as_ref().is_none_or(Desk::is_durable);
     nobody_waits && all_sent && files
 }

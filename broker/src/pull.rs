@@ -361,6 +361,9 @@ fn park_or_answer(queues: &Queues, shard: &Shard, op: PullOp, plan: PullPlan, no
 }
 
 fn park(queues: &Queues, shard: &Shard, parked: Parked, plan: &PullPlan) {
+    if shard.stopping.get() {
+        return nothing(shard, queues, parked.op.reply, plan, response::PULL_NOT_FOUND);
+    }
     let slot = queues.store.core_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
     if let Err(parked) = queues.parked.borrow_mut().park(slot, parked) {
         nothing(shard, queues, parked.op.reply, plan, response::PULL_NOT_FOUND);

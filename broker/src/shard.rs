@@ -59,7 +59,7 @@ pub struct Shard {
     pub arena: RefCell<HeaderArena>,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
-    /// Pulls and sends that came while stopping are refused.
+    /// Nothing more is accepted, read or parked.
     pub stopping: Cell<bool>,
     /// Letters that must arrive and did not fit: offered again with each tick.
     undelivered: RefCell<Vec<(usize, Letter)>>,
@@ -170,7 +170,10 @@ impl Shard {
         if undelivered.iter().any(|(other, _)| *other == to) {
             return undelivered.push((to, letter));
         }
-        if let Err(letter) = self.executor.post(to, Lane::Reply, letter) {
+        // The end of a connection must not overtake its last requests: a pull would be parked, a member remembered for
+        // ever so long.
+        let lane = if matches!(letter, Letter::Gone(_)) { Lane::Request } else { Lane::Reply };
+        if let Err(letter) = self.executor.post(to, lane, letter) {
             undelivered.push((to, letter));
         }
     }
@@ -350,7 +353,7 @@ impl Shard {
     }
 
     /// Offers again what did not fit, in order per executor.
-    fn offer_again(&self) {
+    pub fn offer_again(&self) {
         let letters = std::mem::take(&mut *self.undelivered.borrow_mut());
         for (to, letter) in letters {
             self.deliver(to, letter);

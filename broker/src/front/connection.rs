@@ -55,6 +55,10 @@ async fn read_loop(shard: Rc<Shard>, mut reader: Reader, outbox: Rc<Outbox>, id:
                 break;
             }
         };
+        if shard.stopping.get() {
+            // What is in flight is still answered; the end of the broker closes the connection.
+            return;
+        }
         let mut flow = serve(&shard, &peer, &outbox, &mut feed, Some(read));
         while flow.is_ok() {
             while outbox.is_full() && !outbox.is_closed() {

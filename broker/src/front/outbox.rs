@@ -164,6 +164,11 @@ impl Outbox {
         }
     }
 
+    /// Whether all that was asked was answered and sent.
+    pub fn owes_nothing(&self) -> bool {
+        self.inflight_bytes.get() == 0 && self.unsent_bytes() == 0
+    }
+
     /// Bytes that wait to be read by the peer.
     pub fn unsent_bytes(&self) -> usize {
         self.bytes.borrow().len() + self.sending_bytes.get()

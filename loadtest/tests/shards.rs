@@ -1,0 +1,148 @@
+//! Goal: with two shards on two executors, messages of all queues flow whatever executor a connection landed on.
+//! Method: several plain connections, more than the kernel would put on one executor, each send to and pull from all
+//! eight queues of a topic; long polls are woken across executors; tables and offsets look the same from everywhere.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
+use loadtest::harness::our_broker::OurBroker;
+
+const TOPIC: &str = "eight-queues";
+const GROUP: &str = "eight-readers";
+const QUEUES: i32 = 8;
+const CONNECTIONS: usize = 8;
+const PER_QUEUE: usize = 20;
+
+fn connect(addr: SocketAddr) -> Vec<Connection> {
+    (0..CONNECTIONS)
+        .map(|_| Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap())
+        .collect()
+}
+
+fn start() -> (OurBroker, Vec<Connection>) {
+    let broker = OurBroker::standalone(&[("shards", "2")]);
+    let mut connections = connect(broker.broker_addr());
+    connections[0].create_topic(&NewTopic::new(TOPIC, QUEUES)).unwrap();
+    // The answer comes when the topic is durable; its snapshot reaches the other executors about then.
+    for connection in &mut connections {
+        let until = Instant::now() + Duration::from_secs(5);
+        while connection.pull(&PullRequest::new(GROUP, TOPIC, 0, 0)).is_err() {
+            assert!(Instant::now() < until, "the topic is not known everywhere");
+        }
+    }
+    (broker, connections)
+}
+
+#[test]
+fn all_queues_flow_through_all_connections() {
+    let (broker, mut connections) = start();
+    let mut sent = HashSet::new();
+    for (number, connection) in connections.iter_mut().enumerate() {
+        for queue in 0..QUEUES {
+            let bodies: Vec<String> =
+                (0..PER_QUEUE).map(|index| format!("{number}/{queue}/{index}")).collect();
+            let tickets: Vec<_> = bodies
+                .iter()
+                .map(|body| connection.start_send(&Message::new(TOPIC, queue, body.as_bytes())))
+                .collect();
+            for (body, ticket) in bodies.into_iter().zip(tickets) {
+                assert_eq!(connection.finish_send(ticket.unwrap()).unwrap().queue_id, queue);
+                sent.insert(body);
+            }
+        }
+    }
+    for connection in &mut connections {
+        assert_eq!(read_all(connection), sent);
+        for queue in 0..QUEUES {
+            let end = (CONNECTIONS * PER_QUEUE) as i64;
+            assert_eq!(connection.max_offset(TOPIC, queue).unwrap(), end);
+            assert_eq!(connection.min_offset(TOPIC, queue).unwrap(), 0);
+        }
+    }
+    let shards: HashSet<_> = std::fs::read_dir(broker.dir().join("data/commitlog"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(shards.len(), 2, "the test needs two shards: {shards:?}");
+}
+
+fn read_all(connection: &mut Connection) -> HashSet<String> {
+    let mut found = HashSet::new();
+    for queue in 0..QUEUES {
+        let mut offset = 0;
+        loop {
+            let pulled = connection.pull(&PullRequest::new(GROUP, TOPIC, queue, offset)).unwrap();
+            if pulled.status != PullStatus::Found {
+                break;
+            }
+            offset = pulled.next_offset;
+            for message in pulled.messages {
+                assert_eq!(message.queue_id, queue);
+                let body = String::from_utf8(message.body).unwrap();
+                assert!(found.insert(body), "a message came twice");
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_send_anywhere_wakes_a_long_poll_anywhere() {
+    let (_broker, mut connections) = start();
+    let (senders, pullers) = connections.split_at_mut(CONNECTIONS / 2);
+    for (round, sender) in senders.iter_mut().enumerate() {
+        for (index, puller) in pullers.iter_mut().enumerate() {
+            let queue = ((round + index) % QUEUES as usize) as i32;
+            let offset = puller.max_offset(TOPIC, queue).unwrap();
+            let pull =
+                PullRequest::new(GROUP, TOPIC, queue, offset).parked(Duration::from_secs(20));
+            let ticket = puller.start_pull(&pull).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            let started = Instant::now();
+            sender.send(&Message::new(TOPIC, queue, b"wake up")).unwrap();
+            let pulled = puller.finish_pull(ticket).unwrap();
+            assert_eq!(pulled.status, PullStatus::Found);
+            assert_eq!(pulled.messages[0].queue_offset, offset);
+            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        }
+    }
+}
+
+#[test]
+fn offsets_and_parked_pulls_belong_to_all_executors() {
+    let (broker, mut connections) = start();
+    for queue in 0..QUEUES {
+        let writer = queue as usize % CONNECTIONS;
+        connections[writer].send(&Message::new(TOPIC, queue, b"one")).unwrap();
+        connections[writer].commit_offset(GROUP, TOPIC, queue, i64::from(queue)).unwrap();
+    }
+    for connection in &mut connections {
+        for queue in 0..QUEUES {
+            let offset = connection.consumer_offset(GROUP, TOPIC, queue).unwrap();
+            assert_eq!(offset, i64::from(queue));
+        }
+    }
+    // Connections leave with pulls parked on both executors; nothing of them stays.
+    for mut connection in connect(broker.broker_addr()) {
+        for queue in 0..QUEUES {
+            let pull = PullRequest::new(GROUP, TOPIC, queue, 1).parked(Duration::from_secs(50));
+            connection.start_pull(&pull).unwrap();
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let info = connections[0].runtime_info().unwrap();
+        let parked =
+            info.iter().find(|(key, _)| key == "ringmq.parkedPulls").map(|(_, n)| n.as_str());
+        if parked.is_none_or(|parked| parked == "0") {
+            assert!(parked.is_some(), "no count of parked pulls in {info:?}");
+            break;
+        }
+        assert!(Instant::now() < until, "{parked:?} pulls of closed connections are still parked");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
