@@ -40,11 +40,13 @@ impl OurNamesrv {
             format!("listenPort={port}\nbindAddress=127.0.0.1\nkvConfigPath={}\n", kv.display());
         fs::write(&conf, keys).expect("a file");
         let out = dir.path().join("out");
+        let printed = File::create(&out).expect("a file");
         let child = Command::new(binary())
             .arg("-c")
             .arg(&conf)
             .stdin(Stdio::null())
-            .stdout(File::create(&out).expect("a file"))
+            .stderr(printed.try_clone().expect("a descriptor"))
+            .stdout(printed)
             .spawn()
             .expect("mqnamesrv starts");
         let started = OurNamesrv { child, addr, _dir: dir };
