@@ -7,6 +7,7 @@
 use std::{
     any::Any,
     cell::RefCell,
+    collections::HashMap,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -14,10 +15,10 @@ use std::{
     pin::Pin,
     process,
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     task::{Context, Poll, Waker},
-    thread,
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io::PollableFd};
@@ -35,6 +36,12 @@ use crate::{
 
 /// Exit code when an executor failed: `EX_SOFTWARE` of sysexits.h.
 pub const EXIT_SOFTWARE: i32 = 70;
+
+/// How long an executor may take from its rings to its first task, and how often that is looked at.
+const BEGIN_PATIENCE: Duration = Duration::from_millis(500);
+const BEGIN_LOOK: Duration = Duration::from_millis(1);
+/// Attempts before that is a failure.
+const BEGIN_ATTEMPTS: u32 = 8;
 
 /// Threads per executor for file operations that io_uring does not take (rename, directories) and for `blocking`.
 const POOL_THREADS: usize = 2;
@@ -93,30 +100,28 @@ where
     }
     let seats = mesh::lay::<M>(settings.cores.len(), settings.lane_messages)
         .map_err(RunError::Doorbells)?;
+    let (ended_in, ended_out) = mpsc::channel();
     let (ready_in, ready_out) = mpsc::channel();
     let mut gates = Vec::new();
-    let mut threads = Vec::new();
+    let mut starts = Vec::new();
+    let mut threads = HashMap::new();
     for (index, seat) in seats.into_iter().enumerate() {
-        let (gate_in, gate_out) = mpsc::channel::<()>();
-        let (settings, stop, main) = (settings.clone(), stop.clone(), main.clone());
-        let ready = ready_in.clone();
         stop.attach(seat.bell());
-        let thread = thread::Builder::new()
-            .name(format!("{}-{index}", settings.name))
-            .spawn(move || {
-                let executor = make(&settings, index);
-                let failed = executor.as_ref().err().cloned();
-                let _ = ready.send((index, failed));
-                // The gate opens when all executors have their rings, and is dropped when one has not.
-                if let Ok(executor) = executor
-                    && gate_out.recv().is_ok()
-                {
-                    live(&executor, &settings, seat, stop, main);
-                }
-            })
-            .map_err(|source| RunError::Thread { index, source })?;
+        let start = Start {
+            index,
+            settings: settings.clone(),
+            seat: Arc::new(Mutex::new(Some(seat))),
+            stop: stop.clone(),
+            main: main.clone(),
+            ended: ended_in.clone(),
+        };
+        let (gate_in, gate_out) = mpsc::channel::<()>();
+        let ready = ready_in.clone();
+        // The gate opens when all executors have their rings, and is dropped when one has not.
+        let open = move |failed| ready.send((index, failed)).is_ok() && gate_out.recv().is_ok();
+        threads.insert((index, 0), start.begin(0, open)?);
         gates.push(gate_in);
-        threads.push(thread);
+        starts.push(start);
     }
     drop(ready_in);
     for (index, failed) in ready_out.iter().take(threads.len()) {
@@ -127,12 +132,94 @@ where
     for gate in gates {
         let _ = gate.send(());
     }
-    for (index, thread) in threads.into_iter().enumerate() {
+    for start in &starts {
+        start.see_it_begin(&mut threads)?;
+    }
+    for key in ended_out.iter().take(starts.len()) {
+        let Some(thread) = threads.remove(&key) else { continue };
         if let Err(panic) = thread.join() {
-            end_process(index, &panic_text(&*panic));
+            end_process(key.0, &panic_text(&*panic));
         }
     }
     Ok(())
+}
+
+/// Index of an executor and number of the attempt to start it.
+type Attempt = (usize, u32);
+
+/// All that one executor starts from. Its seat is taken by the first poll of its first task.
+///
+/// The library can lose its very first wake: when its preemption timer fires before the first task has run, it goes to
+/// sleep, and no guard can know it yet. Such a thread is given up, which costs a ring and an idle thread, and another
+/// one is started. Should the first wake up after all, it finds the seat taken and ends.
+struct Start<M, F> {
+    index: usize,
+    settings: Settings,
+    seat: Arc<Mutex<Option<Seat<M>>>>,
+    stop: Stop,
+    main: F,
+    ended: mpsc::Sender<Attempt>,
+}
+
+impl<M, F, Fut> Start<M, F>
+where
+    M: Send + 'static,
+    F: Fn(Executor<M>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<(), String>> + 'static,
+{
+    /// Starts a thread that makes an executor, tells `open` what kept it from that, and runs it if `open` says so.
+    fn begin(
+        &self,
+        attempt: u32,
+        open: impl FnOnce(Option<String>) -> bool + Send + 'static,
+    ) -> Result<JoinHandle<()>, RunError> {
+        let (index, settings, seat) = (self.index, self.settings.clone(), Arc::clone(&self.seat));
+        let (stop, main, ended) = (self.stop.clone(), self.main.clone(), self.ended.clone());
+        let life = move || {
+            let executor = make(&settings, index);
+            if !open(executor.as_ref().err().cloned()) {
+                return;
+            }
+            let Ok(executor) = executor else { return };
+            let seated = live(&executor, &settings, index, seat, stop, main);
+            drop(executor);
+            if seated {
+                let _ = ended.send((index, attempt));
+            }
+        };
+        thread::Builder::new()
+            .name(format!("{}-{index}", self.settings.name))
+            .spawn(life)
+            .map_err(|source| RunError::Thread { index, source })
+    }
+
+    fn is_seated(&self) -> bool {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Waits until the executor runs its first task, starting it again as often as it takes.
+    fn see_it_begin(&self, threads: &mut HashMap<Attempt, JoinHandle<()>>) -> Result<(), RunError> {
+        let index = self.index;
+        for attempt in 1..=BEGIN_ATTEMPTS {
+            let patience = Instant::now() + BEGIN_PATIENCE;
+            while !self.is_seated() {
+                if Instant::now() > patience {
+                    break;
+                }
+                thread::sleep(BEGIN_LOOK);
+            }
+            if self.is_seated() {
+                return Ok(());
+            }
+            tracing::warn!(executor = index, attempt, "an executor slept over its start, again");
+            let open = move |failed: Option<String>| match failed {
+                Some(reason) => end_process(index, &reason),
+                None => true,
+            };
+            threads.insert((index, attempt), self.begin(attempt, open)?);
+        }
+        end_process(index, "it does not begin");
+    }
 }
 
 /// Builds the library's executor on the thread that will run it.
@@ -157,22 +244,26 @@ fn make(settings: &Settings, index: usize) -> Result<LocalExecutor, String> {
     }
 }
 
-/// Runs `main` on this thread until it returns; does not return when it fails.
+/// Takes the seat and runs `main` on this thread until it returns; does not return when it fails. False: the seat was
+/// taken.
 fn live<M, F, Fut>(
     executor: &LocalExecutor,
     settings: &Settings,
-    seat: Seat<M>,
+    index: usize,
+    seat: Arc<Mutex<Option<Seat<M>>>>,
     stop: Stop,
     main: F,
-) where
+) -> bool
+where
     M: Send + 'static,
     F: Fn(Executor<M>) -> Fut,
     Fut: Future<Output = Result<(), String>> + 'static,
 {
-    let index = seat.index();
     let guarded = settings.guard;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
+            let seat = seat.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(seat) = seat else { return Ok(false) };
             let pace = Rc::new(Pace::new().map_err(|error| format!("no eventfd: {error}"))?);
             let watch = Rc::new(RefCell::new(None));
             if guarded {
@@ -184,11 +275,11 @@ fn live<M, F, Fut>(
             here.core.mesh.forget_handler();
             // The waker goes while its executor still lives.
             watch.borrow_mut().take();
-            ended
+            ended.map(|()| true)
         })
     }));
     match outcome {
-        Ok(Ok(())) => {}
+        Ok(Ok(seated)) => seated,
         Ok(Err(error)) => end_process(index, &error),
         Err(panic) => end_process(index, &panic_text(&*panic)),
     }

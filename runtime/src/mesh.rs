@@ -129,11 +129,6 @@ pub(crate) fn lay<M>(count: usize, lane_messages: usize) -> io::Result<Vec<Seat<
 }
 
 impl<M> Seat<M> {
-    /// Which executor this seat belongs to.
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-
     /// The bell of the executor that this seat belongs to.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bells[self.index]
