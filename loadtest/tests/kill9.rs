@@ -110,12 +110,17 @@ fn write_until_killed(broker: &mut OurBroker, notes: &mut Notes, round: u32) -> 
     let addr = broker.broker_addr();
     let dead = AtomicBool::new(false);
     let pause = Duration::from_millis(fastrand::u64(50..=400));
+    // Before the clock runs: on a busy machine a connection takes longer than the broker has to live.
+    let connections: Vec<_> = (0..WRITERS).map(|_| connect(addr)).collect();
+    let committing = connect(addr);
     let (killed_at_ms, seen) = std::thread::scope(|scope| {
         let dead = &dead;
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| scope.spawn(move || write(addr, round, writer, dead)))
+        let writers: Vec<_> = connections
+            .into_iter()
+            .enumerate()
+            .map(|(writer, link)| scope.spawn(move || write(link, round, writer, dead)))
             .collect();
-        let committer = scope.spawn(move || commit(addr, dead));
+        let committer = scope.spawn(move || commit(committing, dead));
         std::thread::sleep(pause);
         let killed_at_ms = client::send::now_ms();
         broker.kill9();
@@ -137,8 +142,12 @@ fn write_until_killed(broker: &mut OurBroker, notes: &mut Notes, round: u32) -> 
 }
 
 /// Sends over all queues with a full window until the connection breaks; returns what was acknowledged.
-fn write(addr: SocketAddr, round: u32, writer: usize, dead: &AtomicBool) -> Vec<(String, Acked)> {
-    let mut connection = connect(addr);
+fn write(
+    mut connection: Connection,
+    round: u32,
+    writer: usize,
+    dead: &AtomicBool,
+) -> Vec<(String, Acked)> {
     let mut acked = Vec::new();
     let mut out: HashMap<client::Ticket, (String, Queue, Vec<u8>)> = HashMap::new();
     let mut number = 0u32;
@@ -181,8 +190,7 @@ fn write(addr: SocketAddr, round: u32, writer: usize, dead: &AtomicBool) -> Vec<
 }
 
 /// Commits ever larger offsets for one group; returns (queue, when confirmed, offset).
-fn commit(addr: SocketAddr, dead: &AtomicBool) -> Vec<(Queue, i64, i64)> {
-    let mut connection = connect(addr);
+fn commit(mut connection: Connection, dead: &AtomicBool) -> Vec<(Queue, i64, i64)> {
     let mut confirmed = Vec::new();
     let mut step = 0usize;
     while !dead.load(Ordering::Relaxed) {

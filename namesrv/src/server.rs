@@ -11,7 +11,8 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use runtime::{Executor, Listener, Millis};
@@ -29,6 +30,10 @@ const TICK: Duration = Duration::from_millis(250);
 const DRAIN_TICKS_MAX: u32 = 20;
 /// Pause between two looks at the answers that are still leaving at shutdown.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
+
+/// How long a port may take to become free after its last owner has ended, and how often that is looked at.
+const FREED_WITHIN: Duration = Duration::from_secs(1);
+const FREED_LOOK: Duration = Duration::from_millis(20);
 
 /// What all tasks of one running name server share.
 pub(crate) struct Server<M> {
@@ -74,9 +79,18 @@ pub async fn serve<M: Send + 'static>(
 }
 
 /// An error when another process listens on this address. Our own sockets share ports (SO_REUSEPORT), so that two name
-/// servers would otherwise split the brokers between them without a word.
+/// servers would otherwise split the brokers between them without a word. Waits a second for a port to become free: the
+/// kernel takes an io_uring apart after its process has ended, and holds the listening sockets until then.
 pub fn check_port_is_free(addr: SocketAddr) -> io::Result<()> {
-    TcpListener::bind(addr).map(drop)
+    let until = Instant::now() + FREED_WITHIN;
+    loop {
+        match TcpListener::bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                thread::sleep(FREED_LOOK);
+            }
+            bound => return bound.map(drop),
+        }
+    }
 }
 
 async fn accept<M: Send + 'static>(server: &Rc<Server<M>>, listener: &Listener) -> io::Error {
