@@ -19,14 +19,14 @@ use std::{
 const KEPT_BYTES: usize = 16 * 1024;
 /// Largest buffer that is used again after it was sent, bytes.
 const REUSED_BYTES_MAX: usize = 1024 * 1024;
-/// Unsent bytes from which a connection is clogged: several of the largest answers to a pull.
-const CLOGGED_BYTES: usize = 1024 * 1024;
+/// Unsent bytes from which a connection is clogged: two of the largest answers to a pull. The kernel holds more.
+const CLOGGED_BYTES: usize = 512 * 1024;
 /// Unsent bytes of all connections of an executor from which each gets less.
 const SHARED_BYTES: usize = 64 * 1024 * 1024;
 /// Unsent bytes from which a connection is clogged then.
 const CLOGGED_BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// Bytes of pulled messages that may be on their way to a connection from other executors.
-const ON_THE_WAY_BYTES_MAX: usize = 2 * 1024 * 1024;
+const ON_THE_WAY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Counts the bytes that other executors have sent towards a connection and that have not arrived there.
 #[derive(Clone, Default)]
