@@ -208,7 +208,8 @@ fn connections_that_come_and_go_leave_nothing_behind() {
                         let mut visitor = connect(addr);
                         for queue in 0..QUEUES {
                             let pull = PullRequest::new(GROUP, TOPIC, queue, 0);
-                            visitor.start_pull(&pull.parked(Duration::from_secs(50))).unwrap();
+                            let _ =
+                                visitor.start_pull(&pull.parked(Duration::from_secs(50))).unwrap();
                         }
                     }
                 });

@@ -130,7 +130,7 @@ fn offsets_and_parked_pulls_belong_to_all_executors() {
     for mut connection in connect(broker.broker_addr()) {
         for queue in 0..QUEUES {
             let pull = PullRequest::new(GROUP, TOPIC, queue, 1).parked(Duration::from_secs(50));
-            connection.start_pull(&pull).unwrap();
+            let _ = connection.start_pull(&pull).unwrap();
         }
     }
     let until = Instant::now() + Duration::from_secs(10);
