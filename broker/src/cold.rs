@@ -106,7 +106,7 @@ impl Cold {
                             next_offset: plan.next_offset,
                             min_offset: plan.min_offset,
                             max_offset: plan.max_offset,
-                            count: (plan.next_offset - offset).max(0) as u32,
+                            span: plan.next_offset - offset,
                             body,
                             on_the_way: None,
                         };

@@ -143,8 +143,8 @@ pub struct Pulled {
     pub min_offset: i64,
     /// Behind the last offset of the queue.
     pub max_offset: i64,
-    /// Messages in the body.
-    pub count: u32,
+    /// Queue offsets that the answer covers, matching or not: what a client that gets no body goes back by.
+    pub span: i64,
     /// Records, one behind the other.
     pub body: Vec<u8>,
     /// Counts the body while it travels.

@@ -293,7 +293,7 @@ fn head(plan: &PullPlan, code: i32) -> Pulled {
         next_offset: plan.next_offset,
         min_offset: plan.min_offset,
         max_offset: plan.max_offset,
-        count: plan.pieces.len() as u32,
+        span: 0,
         body: Vec::new(),
         on_the_way: None,
     }
@@ -314,6 +314,7 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
             return shard.answer(op.reply, Answer::Pulled(Box::new(clogged(&plan, op.offset))));
         }
         let mut pulled = head(&plan, response::SUCCESS);
+        pulled.span = plan.next_offset - op.offset;
         pulled.on_the_way = on_the_way.flatten();
         pulled.body.reserve_exact(plan.bytes);
         core.copy_cached(&plan, &mut pulled.body);
@@ -340,7 +341,7 @@ fn clogged(plan: &PullPlan, offset: i64) -> Pulled {
     Pulled {
         status: "CONNECTION_CLOGGED",
         next_offset: offset,
-        count: 0,
+        span: 0,
         ..head(plan, response::PULL_NOT_FOUND)
     }
 }

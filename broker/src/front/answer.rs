@@ -131,7 +131,7 @@ fn write_pulled(outbox: &Outbox, reply: &Reply, pulled: &Pulled) {
         let empty = Pulled {
             code: response::PULL_NOT_FOUND,
             status: "CONNECTION_CLOGGED",
-            next_offset: pulled.next_offset - i64::from(pulled.count),
+            next_offset: pulled.next_offset - pulled.span,
             body: Vec::new(),
             on_the_way: None,
             ..*pulled

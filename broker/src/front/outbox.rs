@@ -17,8 +17,8 @@ use std::{
 
 /// Memory that an idle connection may keep for its answers, bytes.
 const KEPT_BYTES: usize = 16 * 1024;
-/// Largest buffer that is used again after it was sent, bytes.
-const REUSED_BYTES_MAX: usize = 1024 * 1024;
+/// Largest buffer that is used again after it was sent, bytes. Larger ones go back at once: each connection has two.
+const REUSED_BYTES_MAX: usize = 256 * 1024;
 /// Unsent bytes from which a connection is clogged: two of the largest answers to a pull. The kernel holds more.
 const CLOGGED_BYTES: usize = 512 * 1024;
 /// Unsent bytes of all connections of an executor from which each gets less.
@@ -26,7 +26,7 @@ const SHARED_BYTES: usize = 64 * 1024 * 1024;
 /// Unsent bytes from which a connection is clogged then.
 const CLOGGED_BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// Bytes of pulled messages that may be on their way to a connection from other executors.
-const ON_THE_WAY_BYTES_MAX: usize = 1024 * 1024;
+const ON_THE_WAY_BYTES_MAX: usize = 512 * 1024;
 
 /// Counts the bytes that other executors have sent towards a connection and that have not arrived there.
 #[derive(Clone, Default)]
