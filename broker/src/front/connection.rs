@@ -130,7 +130,7 @@ async fn write_loop(shard: Rc<Shard>, mut writer: Writer, outbox: Rc<Outbox>) {
         }
         if let Err(error) = writer.write_all(&bytes).await {
             tracing::debug!(peer = %outbox.addr, %error, "writing ended");
-            outbox.close();
+            outbox.mute();
             return;
         }
         outbox.sent(bytes, shard.executor.now());

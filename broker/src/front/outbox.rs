@@ -82,6 +82,8 @@ pub struct Outbox {
     /// Answers from other executors.
     pub road: Road,
     closed: Cell<bool>,
+    /// The peer takes no more bytes; what it has sent already still counts.
+    muted: Cell<bool>,
     /// When bytes last moved in either direction, ms.
     pub alive_ms: Cell<i64>,
 }
@@ -110,13 +112,14 @@ impl Outbox {
             shared_bytes,
             road: Road::default(),
             closed: Cell::new(false),
+            muted: Cell::new(false),
             alive_ms: Cell::new(now),
         }
     }
 
     /// Appends to what is sent next.
     pub fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.closed.get() {
+        if self.closed.get() || self.muted.get() {
             return;
         }
         let mut bytes = self.bytes.borrow_mut();
@@ -145,6 +148,17 @@ impl Outbox {
         if bytes.capacity() <= REUSED_BYTES_MAX {
             *self.spare.borrow_mut() = bytes;
         }
+        self.room.raise();
+    }
+
+    /// Writing has failed: the peer has gone or reads no more. Answers are dropped from now on, but not the connection:
+    /// a client that commits its offsets and leaves must not lose those that were not read yet.
+    pub fn mute(&self) {
+        self.muted.set(true);
+        let unsent = self.unsent_bytes();
+        self.sending_bytes.set(0);
+        *self.bytes.borrow_mut() = Vec::new();
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
         self.room.raise();
     }
 

@@ -88,6 +88,9 @@ pub fn share_and_take_over(program: &Program, peer: &Peer) {
     );
     std::thread::sleep(QUIET);
     received.extend(two.finish());
+    // What was in flight when queues changed hands may come again, from the same place: seen with every broker.
+    let mut places: HashSet<(String, i32, i64)> = HashSet::new();
+    received.retain(|r| places.insert((r.body.clone(), r.queue, r.offset)));
     assert_same(&sent, &received);
 }
 
