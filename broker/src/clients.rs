@@ -79,7 +79,7 @@ fn check_client_config(request: &Request<'_>) -> Result<Answer, Refusal> {
     if control::Subscription::from_heartbeat(&check.subscription_data).is_tag() {
         return Ok(Answer::Done);
     }
-    Err(Refusal::system_error("The broker does not support consumer to filter message by SQL92"))
+    Err(Refusal::sql_unsupported())
 }
 
 fn consumer_connections(desk: &Desk, request: &Request<'_>) -> Result<Answer, Refusal> {

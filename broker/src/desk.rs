@@ -208,10 +208,7 @@ impl Desk {
         let found = self.control.borrow_mut().group(request.now, group);
         let refusal = match found {
             Ok(Some(_)) => return self.resume_durably(shard, request, reply),
-            Ok(None) => Refusal::new(
-                proto::code::response::SUBSCRIPTION_GROUP_NOT_EXIST,
-                format!("subscription group [{group}] does not exist"),
-            ),
+            Ok(None) => Refusal::group_not_exist(group),
             Err(error) => Refusal::system_error(error.to_string()),
         };
         shard.answer(reply, refusal.into());

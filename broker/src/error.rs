@@ -45,6 +45,19 @@ impl Refusal {
         Refusal::new(response::SYSTEM_BUSY, format!("[OVERLOAD] reason=lane-full executor={to}"))
     }
 
+    /// A group that does not exist and is not made.
+    pub fn group_not_exist(group: &str) -> Refusal {
+        Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("subscription group [{group}] does not exist"),
+        )
+    }
+
+    /// Filtering by anything but tags; the text is Java's, which clients print.
+    pub fn sql_unsupported() -> Refusal {
+        Refusal::system_error("The broker does not support consumer to filter message by SQL92")
+    }
+
     /// A topic that does not exist and is not made.
     pub fn topic_not_exist(topic: &str) -> Refusal {
         Refusal::new(

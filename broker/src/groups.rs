@@ -12,7 +12,7 @@ use crate::{
 };
 use proto::{
     body::{ConsumeProgress, ConsumeStats, GroupList, MessageQueue, SubscriptionGroupConfig},
-    code::{request, response},
+    code::request,
     request::{ConsumeStatsHeader, DeleteGroupHeader, GroupHeader, TopicHeader},
 };
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
@@ -54,12 +54,7 @@ fn update(desk: &Desk, request: &Request<'_>) -> Result<Answer, Refusal> {
 fn one(desk: &Desk, request: &Request<'_>) -> Result<Answer, Refusal> {
     let group = GroupHeader::from_ext(&request.header.ext)?.group;
     let control = desk.control.borrow();
-    let config = control.groups().get(group).ok_or_else(|| {
-        Refusal::new(
-            response::SUBSCRIPTION_GROUP_NOT_EXIST,
-            format!("subscription group [{group}] does not exist"),
-        )
-    })?;
+    let config = control.groups().get(group).ok_or_else(|| Refusal::group_not_exist(group))?;
     let mut body = Vec::new();
     config.write(&mut body);
     Ok(Answer::body(body))

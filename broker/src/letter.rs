@@ -151,6 +151,23 @@ pub struct Pulled {
     pub on_the_way: Option<OnTheWay>,
 }
 
+impl Pulled {
+    /// The same without messages, for a peer that does not read what it already has. Nothing is lost: it asks for
+    /// `offset` again.
+    pub fn clogged(&self, offset: i64) -> Pulled {
+        Pulled {
+            code: proto::code::response::PULL_NOT_FOUND,
+            status: "CONNECTION_CLOGGED",
+            next_offset: offset,
+            min_offset: self.min_offset,
+            max_offset: self.max_offset,
+            span: 0,
+            body: Vec::new(),
+            on_the_way: None,
+        }
+    }
+}
+
 /// What a request is answered with.
 #[derive(Debug)]
 pub enum Answer {

@@ -140,12 +140,7 @@ fn admit(shard: &Shard, meta: &Meta, header: &PullHeader<'_>) -> Result<Admitted
         )));
     }
     let group_name = header.consumer_group;
-    let group = meta.group(group_name).ok_or_else(|| {
-        Refusal::new(
-            response::SUBSCRIPTION_GROUP_NOT_EXIST,
-            format!("subscription group [{group_name}] does not exist"),
-        )
-    })?;
+    let group = meta.group(group_name).ok_or_else(|| Refusal::group_not_exist(group_name))?;
     if !group.consume_enable {
         return Err(forbidden(format!("subscription group no permission, {group_name}")));
     }
@@ -194,8 +189,7 @@ fn filter_of(
     group: &SubscriptionGroupConfig,
     header: &PullHeader<'_>,
 ) -> Result<Filter, Refusal> {
-    let sql =
-        || Refusal::system_error("The broker does not support consumer to filter message by SQL92");
+    let sql = || Refusal::sql_unsupported();
     if header.sys_flag & PULL_SUBSCRIPTION != 0 {
         let subscription = Subscription::from_pull(
             header.topic,
@@ -311,7 +305,10 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
         let on_the_way = op.road.as_ref().map(|road| road.enter(plan.bytes));
         if let Some(None) = on_the_way {
             drop(core);
-            return shard.answer(op.reply, Answer::Pulled(Box::new(clogged(&plan, op.offset))));
+            return shard.answer(
+                op.reply,
+                Answer::Pulled(Box::new(head(&plan, response::PULL_NOT_FOUND).clogged(op.offset))),
+            );
         }
         let mut pulled = head(&plan, response::SUCCESS);
         pulled.span = plan.next_offset - op.offset;
@@ -328,22 +325,12 @@ fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
     let Some(outbox) = outbox else { return };
     outbox.discharge(op.reply.charge as usize);
     if outbox.is_clogged() {
-        let empty = clogged(&plan, op.offset);
+        let empty = head(&plan, response::PULL_NOT_FOUND).clogged(op.offset);
         return answer::write_pulled_with(&outbox, &op.reply, &empty, |_| ());
     }
     answer::write_pulled_with(&outbox, &op.reply, &head(&plan, response::SUCCESS), |out| {
         core.copy_cached(&plan, out);
     });
-}
-
-/// The peer does not read what it already has. Nothing is lost: it asks for the same offset again.
-fn clogged(plan: &PullPlan, offset: i64) -> Pulled {
-    Pulled {
-        status: "CONNECTION_CLOGGED",
-        next_offset: offset,
-        span: 0,
-        ..head(plan, response::PULL_NOT_FOUND)
-    }
 }
 
 fn nothing(shard: &Shard, queues: &Queues, reply: Reply, plan: &PullPlan, code: i32) {

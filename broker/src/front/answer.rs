@@ -127,15 +127,7 @@ pub fn write_pulled_with(
 
 fn write_pulled(outbox: &Outbox, reply: &Reply, pulled: &Pulled) {
     if !pulled.body.is_empty() && outbox.is_clogged() {
-        // The peer does not read what it already has. Nothing is lost: it asks for the same offset again.
-        let empty = Pulled {
-            code: response::PULL_NOT_FOUND,
-            status: "CONNECTION_CLOGGED",
-            next_offset: pulled.next_offset - pulled.span,
-            body: Vec::new(),
-            on_the_way: None,
-            ..*pulled
-        };
+        let empty = pulled.clogged(pulled.next_offset - pulled.span);
         return write_pulled_with(outbox, reply, &empty, |_| ());
     }
     write_pulled_with(outbox, reply, pulled, |out| out.extend_from_slice(&pulled.body));
