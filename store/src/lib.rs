@@ -15,6 +15,7 @@ pub mod error;
 pub mod facts;
 pub mod format;
 pub mod group_offsets;
+pub mod index;
 pub mod log;
 pub mod offset;
 pub mod read;
