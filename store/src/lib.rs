@@ -18,6 +18,8 @@ pub mod group_offsets;
 pub mod index;
 pub mod log;
 pub mod offset;
+#[doc(hidden)]
+pub mod powercut;
 pub mod read;
 pub mod recovery;
 pub mod ring;

@@ -4,7 +4,7 @@
 //! life ends, boot again. One seed is one history; its [`Summary::trace`] is the same each time. `tests/crash.rs` runs
 //! a few hundred seeds, the binary `crashsim` as many as one likes. Not used by the broker.
 
-mod book;
+pub(crate) mod book;
 mod lives;
 mod mutant;
 mod rot;

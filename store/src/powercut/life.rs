@@ -1,0 +1,259 @@
+//! A life of a store on a recorded disk: it boots on what a power cut left, must have all that was promised, works,
+//! ends, and starts once more.
+//!
+//! Tasks and returning calls take turns as a seed decides, so a seed gives one tape. Time is made up.
+
+use super::{
+    Mutation,
+    medium::{Image, Medium},
+    recorder::Recorder,
+    served::{self, Recorded},
+    site::Site,
+    tape::{Mark, Moment, Tape},
+    work::Work,
+};
+use crate::{
+    crashsim::book::Item,
+    store::{Settings, Store},
+};
+use fastrand::Rng;
+use runtime::{
+    Disk,
+    sim::{Outcome, Stepper},
+};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+/// What a boot starts from.
+#[derive(Default)]
+pub(super) struct Past {
+    /// The files.
+    pub(super) image: Image,
+    /// What was appended, in log order.
+    pub(super) items: Vec<Rc<Item>>,
+    /// Everything that ends at or before this position must be there.
+    pub(super) promised: u64,
+}
+
+/// What a life left behind.
+pub(super) struct History {
+    past: Past,
+    tape: Tape,
+    /// Moments before the store was open.
+    opened_at: usize,
+    /// Entries of the log that came back or were appended.
+    items: Vec<Rc<Item>>,
+    end: Mark,
+}
+
+impl History {
+    /// All moments.
+    pub(super) fn moments(&self) -> &[Moment] {
+        &self.tape.moments
+    }
+
+    /// Hash of the tape.
+    pub(super) fn trace(&self) -> u64 {
+        self.tape.trace()
+    }
+
+    /// The disk before the first moment.
+    pub(super) fn medium(&self) -> Medium {
+        Medium::new(&self.past.image)
+    }
+
+    /// What the next boot finds when the power goes at the moment that `medium` has come to.
+    pub(super) fn cut(&self, moment: usize, medium: &Medium, rng: &mut Rng) -> Past {
+        let image = medium.after_cut(rng);
+        if moment < self.opened_at {
+            let items = self.past.items.clone();
+            return Past { image, items, promised: self.past.promised };
+        }
+        let mark = self.tape.marks.get(moment).copied().unwrap_or(self.end);
+        Past { image, items: self.items[..mark.items].to_vec(), promised: mark.promised }
+    }
+}
+
+/// Where lives are lived.
+pub(super) struct Scene<D: Disk> {
+    pub(super) site: Site<D>,
+    pub(super) settings: Settings,
+    pub(super) mutation: Option<Mutation>,
+    /// Messages that were compared.
+    pub(super) compared: u64,
+}
+
+impl<D: Disk> Scene<D> {
+    /// Lives one life: boot, compare, `acts` of work, a restart, compare.
+    pub(super) async fn live(
+        &mut self,
+        past: Past,
+        rng: Rng,
+        acts: usize,
+    ) -> Result<History, String> {
+        let placed = self.site.place(&past.image).await;
+        placed.map_err(|error| format!("laying out the image: {error}"))?;
+        let tape = Tape::new(past.image.keys());
+        let mark = Mark { promised: past.promised, items: past.items.len() };
+        let disk = Recorder::new(self.site.disk().clone(), tape, mark, self.mutation);
+        let mut life = Life { scene: self, disk: disk.clone(), rng, stepper: Stepper::new() };
+        let lived = life.play(&past, acts).await;
+        // A call that is on its way is never dropped, whatever went wrong.
+        while disk.finish_one(&mut life.rng).await {}
+        drop(life);
+        disk.watch(None);
+        let (opened_at, items) = lived?;
+        let end = disk.mark();
+        let history = History { past, tape: disk.take_tape(), opened_at, items, end };
+        let mut medium = history.medium();
+        medium.advance(history.moments(), history.moments().len());
+        self.site.holds = medium.live();
+        Ok(history)
+    }
+}
+
+struct Life<'s, D: Disk> {
+    scene: &'s mut Scene<D>,
+    disk: Recorder<D>,
+    rng: Rng,
+    stepper: Stepper,
+}
+
+impl<D: Disk> Life<'_, D> {
+    async fn play(&mut self, past: &Past, acts: usize) -> Result<(usize, Vec<Rc<Item>>), String> {
+        let must = past.items.iter().take_while(|item| item.end <= past.promised).count();
+        let (store, mut work) = self.boot(&past.items, must).await?;
+        let opened_at = self.disk.moments();
+        let items = Rc::new(Cell::new(work.items.len()));
+        self.watch(&store, &items);
+        self.work(&store, &mut work, &items, acts).await?;
+        let items = std::mem::take(&mut work.items);
+        self.disk.watch(None);
+        drop((store, work));
+        self.stepper = Stepper::new();
+        // The process ended and the power did not: everything is there.
+        let restarted = self.boot(&items, items.len()).await;
+        restarted.map_err(|what| format!("after a restart: {what}"))?;
+        Ok((opened_at, items))
+    }
+
+    async fn boot(
+        &mut self,
+        items: &[Rc<Item>],
+        must: usize,
+    ) -> Result<(Recorded<D>, Work), String> {
+        let opening = Store::open(self.disk.clone(), self.scene.settings.clone());
+        let opened = self.drive("opening the store", opening).await?;
+        let (store, report) = opened.map_err(|error| format!("opening the store: {error}"))?;
+        if report.damaged_bytes > 0 {
+            return Err(format!("takes what was never promised for damage: {report:?}"));
+        }
+        let store = Rc::new(store);
+        let comparing = served::recovered(store.clone(), items.to_vec(), must);
+        let (state, count) = self.drive("comparing", comparing).await??;
+        self.scene.compared +=
+            state.queues.values().map(|queue| queue.messages.len() as u64).sum::<u64>();
+        Ok((store, Work::new(state, items[..count].to_vec())))
+    }
+
+    fn watch(&self, store: &Recorded<D>, items: &Rc<Cell<usize>>) {
+        let (store, items) = (store.clone(), items.clone());
+        self.disk.watch(Some(Box::new(move || Mark {
+            promised: served::promised(&store),
+            items: items.get(),
+        })));
+    }
+
+    async fn work(
+        &mut self,
+        store: &Recorded<D>,
+        work: &mut Work,
+        items: &Cell<usize>,
+        acts: usize,
+    ) -> Result<(), String> {
+        let failed = self.spawn_loops(store, work);
+        let busy = self.rng.usize(2..24);
+        let mut ticking: Option<Outcome<_>> = None;
+        for _ in 0..acts {
+            work.act(store, &mut self.rng);
+            items.set(work.items.len());
+            if ticking.as_ref().is_none_or(Outcome::is_ready) {
+                let (store, now) = (store.clone(), work.clock.get());
+                let tick = async move { store.sync_if_due(now).await };
+                ticking = Some(self.stepper.spawn("tick", tick));
+            }
+            for _ in 0..self.rng.usize(0..busy) {
+                self.step().await?;
+            }
+        }
+        while self.step().await? {}
+        if let Some(error) = failed.borrow().as_ref() {
+            return Err(format!("a commit failed: {error}"));
+        }
+        let core = store.core();
+        core.check();
+        if core.log.committed() != core.log.appended() {
+            return Err("the commit loop sleeps although there is work".into());
+        }
+        Ok(())
+    }
+
+    fn spawn_loops(&mut self, store: &Recorded<D>, work: &Work) -> Rc<RefCell<Option<String>>> {
+        let failed: Rc<RefCell<Option<String>>> = Rc::default();
+        let (committing, clock, error) = (store.clone(), work.clock.clone(), failed.clone());
+        self.stepper.spawn("commit loop", async move {
+            loop {
+                committing.work().await;
+                loop {
+                    match committing.commit_once(|| clock.get()).await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(what) => {
+                            error.replace(Some(what.to_string()));
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        let zeroing = store.clone();
+        self.stepper.spawn("zero ahead", async move { zeroing.zero_ahead().await });
+        failed
+    }
+
+    /// Runs a future to its end, among everything else.
+    async fn drive<T: 'static>(
+        &mut self,
+        name: &str,
+        future: impl Future<Output = T> + 'static,
+    ) -> Result<T, String> {
+        let outcome = self.stepper.spawn(name, future);
+        while !outcome.is_ready() {
+            if !self.step().await? {
+                return Err(format!("{name} hangs"));
+            }
+        }
+        Ok(outcome.take().expect("it is ready"))
+    }
+
+    /// Polls one task or lets one call return. False when there is neither.
+    async fn step(&mut self) -> Result<bool, String> {
+        if self.disk.in_flight() > 0 && self.rng.u8(0..4) == 0 {
+            return Ok(self.disk.finish_one(&mut self.rng).await);
+        }
+        let stepped = catch_unwind(AssertUnwindSafe(|| self.stepper.step(&mut self.rng)));
+        if stepped.map_err(|panic| format!("panic: {}", text_of(&*panic)))? {
+            return Ok(true);
+        }
+        Ok(self.disk.finish_one(&mut self.rng).await)
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+}
