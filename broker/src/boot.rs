@@ -3,7 +3,7 @@
 use crate::{
     config::{BrokerConfig, FlushDiskType},
     control::Control,
-    desk::Desk,
+    desk::{Desk, FactFiles},
     front::{answer::SendStamp, connection},
     letter::{Letter, end_replies},
     panel, pull,
@@ -27,7 +27,7 @@ use std::{
     },
     time::Duration,
 };
-use store::{FlushPolicy, Settings, Store, facts, format::Format};
+use store::{FlushPolicy, Settings, Store, format::Format};
 
 /// Pause between two looks at something that others are about to finish.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -180,19 +180,12 @@ async fn open_desk(executor: &Executor<Letter>, config: &BrokerConfig) -> Result
     let disk = executor.disk();
     let dir = Path::new(&config.store_path_root_dir).join("config");
     let now = executor.now();
-    let control = RefCell::new(Control::new(config, now));
+    let mut control = Control::new(config, now);
     runtime::Disk::create_dir_all(&disk, &dir)
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
-    facts::read(&disk, &dir.join("topics.json"), |json| control.borrow_mut().load_topics(json))
-        .await
-        .map_err(|error| error.to_string())?;
-    facts::read(&disk, &dir.join("subscriptionGroup.json"), |json| {
-        control.borrow_mut().load_groups(json)
-    })
-    .await
-    .map_err(|error| error.to_string())?;
-    Ok(Desk::new(control.into_inner(), disk, dir, now))
+    let files = FactFiles::load(disk, dir, &mut control).await?;
+    Ok(Desk::new(control, files, now))
 }
 
 fn listen(shard: &Rc<Shard>) -> Result<(), String> {
@@ -293,7 +286,8 @@ fn topics_of(shard: &Rc<Shard>) -> registration::Source {
             }
         }
     };
-    let (version_of, table_of, order_of) = (desk_of(shard), desk_of(shard), desk_of(shard));
+    let (version_of, announced_of) = (desk_of(shard), desk_of(shard));
+    let (table_of, order_of) = (desk_of(shard), desk_of(shard));
     let home = Rc::clone(shard);
     registration::Source {
         version: Box::new(move || {
@@ -301,9 +295,18 @@ fn topics_of(shard: &Rc<Shard>) -> registration::Source {
             version_of(&mut |control| version = control.topics().version());
             version
         }),
-        topics: Box::new(move || {
+        announced: Box::new(move || {
+            let mut version = Default::default();
+            announced_of(&mut |control| version = control.topics().announced());
+            version
+        }),
+        topics: Box::new(move |since| {
             let mut table = Default::default();
-            table_of(&mut |control| table = control.topics().to_table());
+            table_of(&mut |control| {
+                let topics = control.topics();
+                let missed = since.and_then(|version| topics.since(version));
+                table = missed.unwrap_or_else(|| topics.to_table());
+            });
             table
         }),
         learned: Box::new(move |learned| {
@@ -360,6 +363,9 @@ async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
         if let Err(error) = queues.store.sync_now().await {
             tracing::error!(shard = queues.shard, %error, "the last sync failed");
         }
+    }
+    if let Some(desk) = &shard.control {
+        desk.fold_files().await;
     }
     for outbox in shard.front.borrow().iter() {
         outbox.close();

@@ -1,10 +1,14 @@
 //! The shell around the control owner, on executor 0: it carries out what [`Control`] decides.
 //!
-//! Files are written before the answers that depend on them leave, many changes in one write. Snapshots, notifications
-//! and registrations go out at once.
+//! Changes are durable before the answers that depend on them leave, many in one write ([`FactFiles`]). Snapshots,
+//! notifications and registrations go out at once.
+
+mod files;
+
+pub use files::FactFiles;
 
 use crate::{
-    control::{Control, Effects, Unregistered, WantedTopic},
+    control::{Control, Effects, WantedTopic},
     error::Refusal,
     front::dispatch::{self, Request},
     letter::{Answer, ConnectionId, ForwardedFrame, Letter, Reply},
@@ -19,14 +23,12 @@ use proto::{
     frame::HeaderKind,
     request::SendHeader,
 };
-use runtime::{DirectDisk, Signal};
+use runtime::Signal;
 use std::{
     cell::{Cell, RefCell},
-    path::PathBuf,
     rc::Rc,
     sync::Arc,
 };
-use store::facts;
 
 /// Heartbeats are looked through for silent clients this often, ms.
 const EXPIRE_MS: i64 = 10_000;
@@ -53,36 +55,32 @@ pub struct Desk {
     pub days: Cell<Days>,
     /// When the broker started, ms.
     pub boot_ms: i64,
-    disk: DirectDisk,
-    config_dir: PathBuf,
+    /// Not here while [`Desk::files_loop`] writes.
+    files: RefCell<Option<FactFiles>>,
     surveys: RefCell<Surveys>,
     pending: RefCell<Vec<Pending>>,
-    stale_topics: Cell<bool>,
-    stale_groups: Cell<bool>,
+    /// Changes that are not durable yet.
+    unsaved: RefCell<Vec<Vec<u8>>>,
     files_work: Signal,
-    files_idle: Cell<bool>,
     push_opaque: Cell<i32>,
     last_expire_ms: Cell<i64>,
     last_stats: Cell<(i64, Sum)>,
 }
 
 impl Desk {
-    /// A desk whose files lie in `config_dir`. The control owner has loaded them.
-    pub fn new(control: Control, disk: DirectDisk, config_dir: PathBuf, now: i64) -> Desk {
+    /// A desk with the control owner's files.
+    pub fn new(control: Control, files: FactFiles, now: i64) -> Desk {
         Desk {
             control: RefCell::new(control),
             registrar: RefCell::default(),
             rates: RefCell::default(),
             days: Cell::default(),
             boot_ms: now,
-            disk,
-            config_dir,
+            files: RefCell::new(Some(files)),
             surveys: RefCell::default(),
             pending: RefCell::default(),
-            stale_topics: Cell::new(false),
-            stale_groups: Cell::new(false),
+            unsaved: RefCell::default(),
             files_work: Signal::default(),
-            files_idle: Cell::new(true),
             push_opaque: Cell::new(0),
             last_expire_ms: Cell::new(now),
             last_stats: Cell::new((now, Sum::default())),
@@ -92,18 +90,16 @@ impl Desk {
     /// Carries out what the last calls of the control owner made necessary.
     pub fn settle(&self, shard: &Rc<Shard>) {
         let effects = self.control.borrow_mut().effects();
-        let Effects { write_topics, write_groups, publish, register, notify, close } = effects;
+        let Effects { topic_changes, group_changes, publish, register, notify, close } = effects;
         if let Some(meta) = publish {
             shard.tell_all(|| Letter::Meta(Arc::clone(&meta)));
         }
-        if write_topics || write_groups {
-            self.stale_topics.set(self.stale_topics.get() || write_topics);
-            self.stale_groups.set(self.stale_groups.get() || write_groups);
+        if !topic_changes.is_empty() || !group_changes.is_empty() {
+            let mut unsaved = self.unsaved.borrow_mut();
+            unsaved.extend(topic_changes.into_iter().chain(group_changes));
             self.files_work.raise();
         }
-        if register != Unregistered::Nothing
-            && let Some(registrar) = &*self.registrar.borrow()
-        {
+        if register && let Some(registrar) = &*self.registrar.borrow() {
             registrar.changed();
         }
         for changed in notify {
@@ -161,8 +157,25 @@ impl Desk {
         });
     }
 
+    /// Answers once everything that was decided so far is durable and no registration is under way any more that may
+    /// still name a deleted topic: who deletes it at a name server next, as tools do, would see it come back.
+    pub fn answer_overtaken(&self, shard: &Rc<Shard>, reply: Reply, answer: Answer) {
+        self.settle(shard);
+        let registrar = self.registrar.borrow().clone();
+        let Some(registrar) = registrar else {
+            return self.answer_durably(shard, reply, answer);
+        };
+        let home = Rc::clone(shard);
+        shard.executor.spawn(async move {
+            registrar.overtaken(REGISTER_PATIENCE_MS).await;
+            if let Some(desk) = &home.control {
+                desk.answer_durably(&home, reply, answer);
+            }
+        });
+    }
+
     fn files_are_current(&self) -> bool {
-        !self.stale_topics.get() && !self.stale_groups.get() && self.files_idle.get()
+        self.unsaved.borrow().is_empty() && self.files.borrow().is_some()
     }
 
     /// Serves a request again, once everything that was decided so far is durable.
@@ -214,24 +227,25 @@ impl Desk {
         shard.answer(reply, refusal.into());
     }
 
-    /// Writes files whenever they are stale, then lets go what waited for them. Runs for ever.
+    /// Makes changes durable as they come, then lets go what waited for them. Runs for ever.
     pub async fn files_loop(&self, shard: Rc<Shard>) {
+        self.files_work.raise();
         loop {
             self.files_work.wait().await;
-            self.files_idle.set(false);
-            let waiting = std::mem::take(&mut *self.pending.borrow_mut());
-            let written = self.write_stale().await;
+            let Some(mut files) = self.files.take() else { return };
+            let waiting = self.pending.take();
+            let changes = self.unsaved.take();
+            let written = files.save(&self.control, &changes).await;
+            self.files.replace(Some(files));
             if let Err(error) = &written {
                 tracing::error!(%error, "facts could not be written");
+                // Before what has been decided meanwhile: the journal is in order.
+                self.unsaved.borrow_mut().splice(..0, changes);
             }
-            self.files_idle.set(true);
             for pending in waiting {
                 release(&shard, pending, written.as_ref().err());
             }
-            if !self.pending.borrow().is_empty()
-                || self.stale_topics.get()
-                || self.stale_groups.get()
-            {
+            if !self.pending.borrow().is_empty() || !self.unsaved.borrow().is_empty() {
                 if written.is_err() {
                     shard.executor.sleep(std::time::Duration::from_secs(1)).await;
                 }
@@ -240,24 +254,14 @@ impl Desk {
         }
     }
 
-    async fn write_stale(&self) -> Result<(), store::StoreError> {
-        if self.stale_topics.take() {
-            let json = self.control.borrow().topics_json();
-            let path = self.config_dir.join("topics.json");
-            if let Err(error) = facts::replace(&self.disk, &path, &json).await {
-                self.stale_topics.set(true);
-                return Err(error);
-            }
+    /// Writes the files whole, so that the next start has no journal to read. For the end, when nothing is decided any
+    /// more.
+    pub async fn fold_files(&self) {
+        let Some(mut files) = self.files.take() else { return };
+        let changes = self.unsaved.take();
+        if let Err(error) = files.close(&self.control, &changes).await {
+            tracing::error!(%error, "facts could not be written at the end");
         }
-        if self.stale_groups.take() {
-            let json = self.control.borrow().groups_json();
-            let path = self.config_dir.join("subscriptionGroup.json");
-            if let Err(error) = facts::replace(&self.disk, &path, &json).await {
-                self.stale_groups.set(true);
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
     /// Whether everything decided so far is on disk: for the shutdown.

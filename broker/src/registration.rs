@@ -2,10 +2,12 @@
 //!
 //! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over sockets,
 //! one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then every period;
-//! on a change of topics at once, but not more often than every [`CHANGE_GAP_MS`], and acknowledged (Java: one-way), so
-//! that whoever created a topic can be told when its route is known; after a lost
-//! connection as soon as the name server is back (Java waits for the next period). Without `forceRegister` a period asks
-//! for the data version first. At the end the broker unregisters wherever it is connected.
+//! on a change of topics at once, and acknowledged (Java: one-way), so that whoever created a topic can be told when its
+//! route is known. Such a registration holds the topics that this name server has missed, as Java's does; whatever
+//! changes while it is under way goes with the next one. All topics are told no more often than every
+//! [`WHOLE_GAP_MS`]. After a lost connection the broker registers as soon as the name server is back (Java waits for
+//! the next period). Without `forceRegister` a period asks for the data version first. At the end the broker
+//! unregisters wherever it is connected.
 //! Each name server is a world of its own: a slow or dead one never delays the others.
 
 use std::collections::BTreeMap;
@@ -23,8 +25,8 @@ pub use peer::{Registrar, Source, start};
 const PERIOD_MS: std::ops::RangeInclusive<Millis> = 10_000..=60_000;
 /// From the first registration to the second.
 const SECOND_AFTER_MS: Millis = 10_000;
-/// Least time between two registrations because of changes: a thousand new topics are a few registrations.
-pub const CHANGE_GAP_MS: Millis = 100;
+/// Least time between two registrations of all topics because of changes.
+pub const WHOLE_GAP_MS: Millis = 100;
 /// Pause after the first failure to connect; doubles up to [`RECONNECT_PAUSE_MS_MAX`].
 const RECONNECT_PAUSE_MS_MIN: Millis = 1_000;
 /// Longest pause between two attempts to connect.
@@ -102,8 +104,10 @@ pub struct Send {
 /// The requests that a broker sends to name servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// `REGISTER_BROKER` (103) with all topics of the version given to [`Registration::next`].
+    /// `REGISTER_BROKER` (103) with all topics of the version given to [`Registration::next`], or a later one.
     Register,
+    /// The same with the topics that changed after this version, which the name server knows.
+    RegisterSince(DataVersion),
     /// `QUERY_DATA_VERSION` (322).
     Version,
     /// `UNREGISTER_BROKER` (104).
@@ -162,7 +166,7 @@ struct Peer {
     sent: Option<DataVersion>,
     /// Version of the last registration that was accepted on this connection.
     known: Option<DataVersion>,
-    /// When it was sent.
+    /// When all topics were sent last.
     sent_at: Millis,
     /// The period's question was answered with "changed".
     must_register: bool,
@@ -227,7 +231,7 @@ impl Registration {
     }
 
     /// What to do for one name server. Given out once: what it says has happened as far as this machine is concerned.
-    /// `version` is that of the topics now.
+    /// `version` is that of the last change that name servers must hear of.
     pub fn next(&mut self, index: usize, version: DataVersion, now: Millis) -> Action {
         let (options, stopping) = (self.options, self.stopping);
         let peer = &mut self.peers[index];
@@ -256,12 +260,17 @@ impl Registration {
                 let what = if register { Question::Register } else { Question::Version };
                 peer.ask(what, now + options.timeout_ms)
             }
-            State::Together
-                if peer.sent != Some(version) && now >= peer.sent_at + CHANGE_GAP_MS =>
-            {
-                peer.mark_sent(version, now);
-                peer.ask(Question::Register, now + options.timeout_ms)
-            }
+            State::Together if peer.sent != Some(version) => match peer.known {
+                Some(known) if !peer.must_register => {
+                    peer.sent = Some(version);
+                    peer.ask(Question::RegisterSince(known), now + options.timeout_ms)
+                }
+                _ if now >= peer.sent_at + WHOLE_GAP_MS => {
+                    peer.mark_sent(version, now);
+                    peer.ask(Question::Register, now + options.timeout_ms)
+                }
+                _ => Action::Wait,
+            },
             State::Together => Action::Wait,
         }
     }
@@ -312,6 +321,12 @@ impl Registration {
                 peer.round_done(period_ms, now);
                 None
             }
+            (Question::RegisterSince(_), Reply::Accepted { learned, .. }) => {
+                // The period goes on: all topics are told again from time to time.
+                peer.known = peer.sent;
+                peer.learned = learned;
+                None
+            }
             (Question::Register, Reply::Accepted { learned, .. }) => {
                 peer.must_register = false;
                 peer.known = peer.sent;
@@ -358,12 +373,26 @@ impl Registration {
         self.peers.iter().all(|peer| peer.state == State::Gone)
     }
 
-    /// Whether every name server that can be reached knows this version of the topics.
+    /// Whether every name server that can be reached knows this version of the topics, or a later one.
     pub fn knows(&self, version: DataVersion) -> bool {
         let away = |peer: &Peer| {
             matches!(peer.state, State::Apart { .. } | State::Connecting | State::Gone)
         };
-        self.peers.iter().all(|peer| away(peer) || peer.known == Some(version))
+        let knows = |known: DataVersion| known.counter >= version.counter;
+        self.peers.iter().all(|peer| away(peer) || peer.known.is_some_and(knows))
+    }
+
+    /// Registrations that are under way: name server and opaque.
+    pub fn under_way(&self) -> Vec<(usize, i32)> {
+        let asked = |(index, peer): (usize, &Peer)| match peer.state {
+            State::Waiting {
+                what: Question::Register | Question::RegisterSince(_),
+                opaque,
+                ..
+            } => Some((index, opaque)),
+            _ => None,
+        };
+        self.peers.iter().enumerate().filter_map(asked).collect()
     }
 
     /// How many name servers know this broker, as far as we know.

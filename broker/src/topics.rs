@@ -26,7 +26,10 @@ pub fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
             Ok(answer) => return desk.answer_registered(shard, reply, answer),
             Err(refusal) => Err(refusal),
         },
-        request::DELETE_TOPIC_IN_BROKER => delete(shard, desk, request),
+        request::DELETE_TOPIC_IN_BROKER => match delete(shard, desk, request) {
+            Ok(answer) => return desk.answer_overtaken(shard, reply, answer),
+            Err(refusal) => Err(refusal),
+        },
         request::GET_ALL_TOPIC_CONFIG => Ok(Answer::body(desk.control.borrow().topics_json())),
         request::GET_TOPIC_CONFIG => one(desk, request),
         request::GET_TOPIC_STATS_INFO => match stats(shard, desk, request) {

@@ -91,7 +91,14 @@ fn unique_of(properties: &str) -> String {
 }
 
 fn run(addr: SocketAddr, batch: u32, rate: Option<f64>, until: Until) -> SendReport {
-    let shape = SendShape { topic: "bench".into(), queues: 8, body_bytes: 128, batch };
+    let shape = SendShape {
+        topic: "bench".into(),
+        topics: 1,
+        random: false,
+        queues: 8,
+        body_bytes: 128,
+        batch,
+    };
     let mut frames = SendFrames::new(&shape).unwrap();
     let plan = Plan {
         addr,

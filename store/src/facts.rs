@@ -2,7 +2,11 @@
 //!
 //! A replacement is written beside the file and made durable there; then the file becomes `.bak` and the replacement
 //! takes its name. So at any moment one whole content is durable under one of three names, even if the file itself has
-//! rotted and what is kept as `.bak` is worthless. Reading tries the file, the replacement, the backup.
+//! rotted and what is kept as `.bak` is worthless. Reading tries the file, the replacement, the backup. Single changes of
+//! large facts go into a [`journal`] instead.
+
+pub mod journal;
+mod record;
 
 use crate::error::StoreError;
 use runtime::Disk;
@@ -30,16 +34,26 @@ pub async fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> Result<(),
     disk.sync_dir(dir).await.map_err(|source| io("sync", dir, source))
 }
 
+/// A fact that was read.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// What was parsed.
+    pub fact: T,
+    /// It is the content before the last one: nothing better was whole.
+    pub from_backup: bool,
+}
+
 /// Reads a fact with `parse`. `Ok(None)`: there is no file of it. An unreadable file whose replacement or backup is
 /// good is reported and replaced by that content in memory; all unreadable is an error that names the reasons.
 pub async fn read<D: Disk, T, E: std::fmt::Display>(
     disk: &D,
     path: &Path,
     parse: impl Fn(&[u8]) -> Result<T, E>,
-) -> Result<Option<T>, StoreError> {
+) -> Result<Option<Loaded<T>>, StoreError> {
     let mut reasons = Vec::new();
     let new = beside(path, ".tmp");
-    for candidate in [path, &new, &beside(path, ".bak")] {
+    let backup = beside(path, ".bak");
+    for candidate in [path, &new, &backup] {
         let bytes = match disk.read_file(candidate).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -53,7 +67,7 @@ pub async fn read<D: Disk, T, E: std::fmt::Display>(
                 if candidate == new {
                     finish(disk, &new, path).await?;
                 }
-                return Ok(Some(fact));
+                return Ok(Some(Loaded { fact, from_backup: candidate == backup }));
             }
             // A replacement that was not finished when the machine stopped was promised to nobody.
             Err(_) if candidate == new => {}
@@ -100,7 +114,8 @@ mod tests {
     }
 
     fn read_back(disk: &SimDisk) -> Option<Vec<u8>> {
-        block_on(read(disk, Path::new(FACT), parse)).expect("power").expect("one name is whole")
+        let found = block_on(read(disk, Path::new(FACT), parse)).expect("power");
+        found.expect("one name is whole").map(|loaded| loaded.fact)
     }
 
     /// Power cuts after each call of a replacement, and of the reading after it: the old or the new content is there.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
 
+use super::change::{self, What};
 use super::facts::{FactRefusal, FactsFileError, GROUPS_MAX, next_version};
 use super::names;
 use super::shared_table::SharedTable;
@@ -29,7 +30,8 @@ pub struct Groups {
     auto_create: bool,
     table: SharedTable<SubscriptionGroupConfig>,
     version: DataVersion,
-    stale: bool,
+    /// For the journal, in order.
+    changes: Vec<Vec<u8>>,
 }
 
 impl Groups {
@@ -40,7 +42,7 @@ impl Groups {
             table.insert(name, Arc::new(group(name)));
         }
         let version = DataVersion { timestamp: now, counter: 0 };
-        Groups { auto_create, table, version, stale: false }
+        Groups { auto_create, table, version, changes: Vec::new() }
     }
 
     /// `autoCreateSubscriptionGroup` has changed.
@@ -58,6 +60,19 @@ impl Groups {
         }
         self.version = file.data_version;
         Ok(())
+    }
+
+    /// Replays a change of the journal, unless the file contained it already.
+    pub(super) fn replay(&mut self, version: DataVersion, what: What<SubscriptionGroupConfig>) {
+        if version.counter <= self.version.counter {
+            return;
+        }
+        self.version = version;
+        match what {
+            What::Put(config) => drop(self.table.insert(&config.group_name.clone(), config.into())),
+            What::Removed(name) => drop(self.table.remove(&name)),
+            What::Version => {}
+        }
     }
 
     /// The whole table as `subscriptionGroup.json` and as the body of `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
@@ -86,9 +101,9 @@ impl Groups {
         self.version
     }
 
-    /// True once after changes: `subscriptionGroup.json` must be written before the change is acknowledged.
-    pub fn take_stale(&mut self) -> bool {
-        std::mem::take(&mut self.stale)
+    /// Changes since the last call, as the journal keeps them: durable before they are acknowledged.
+    pub fn take_changes(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.changes)
     }
 
     /// The group of a pull, heartbeat or send-back, created when that is allowed. `Ok(None)`: it does not exist and
@@ -121,7 +136,7 @@ impl Groups {
         let config = Arc::new(config);
         self.table.insert(&name, Arc::clone(&config));
         self.version = next_version(self.version, now);
-        self.stale = true;
+        self.changes.push(change::group_put(self.version, &config));
         Ok(config)
     }
 
@@ -131,7 +146,7 @@ impl Groups {
             return false;
         }
         self.version = next_version(self.version, now);
-        self.stale = true;
+        self.changes.push(change::group_removed(self.version, name));
         true
     }
 }
@@ -152,14 +167,15 @@ mod tests {
         let mut groups = Groups::at_boot(true, NOW);
         assert!(groups.get("TOOLS_CONSUMER").is_some());
         assert!(groups.get("cg").is_none());
-        assert!(!groups.take_stale());
+        assert!(groups.take_changes().is_empty());
         let created = groups.find_or_create("cg", NOW + 1).unwrap().unwrap();
         assert_eq!((created.retry_max_times, created.retry_queue_nums), (16, 1));
         assert!(created.consume_enable && created.notify_consumer_ids_changed_enable);
         assert_eq!(groups.version(), DataVersion { timestamp: NOW + 1, counter: 1 });
-        assert!(groups.take_stale() && !groups.take_stale(), "told once");
+        assert_eq!(groups.take_changes().len(), 1);
+        assert!(groups.take_changes().is_empty(), "told once");
         groups.find_or_create("cg", NOW + 2).unwrap();
-        assert!(!groups.take_stale(), "finding is no change");
+        assert!(groups.take_changes().is_empty(), "finding is no change");
     }
 
     #[test]

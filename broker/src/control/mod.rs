@@ -1,10 +1,11 @@
 //! `Control`: topics, groups and members of this broker, owned by shard 0. Pure: no I/O, no clock, no tasks.
 //!
-//! A request function takes `&mut self` and the time and returns its answer. What must happen besides (files to write
-//! before answering, a new [`Meta`] for all shards, registrations, notifications) gathers in [`Effects`], which the
-//! shell takes after each call. What always holds: an answer that says "created" is sent only after the stale files of
+//! A request function takes `&mut self` and the time and returns its answer. What must happen besides (changes to make
+//! durable before answering, a new [`Meta`] for all shards, registrations, notifications) gathers in [`Effects`], which
+//! the shell takes after each call. What always holds: an answer that says "created" is sent only after the changes of
 //! the same effects are on the disk; `Meta` versions only grow.
 
+mod change;
 mod facts;
 mod groups;
 mod members;
@@ -17,8 +18,9 @@ mod topics;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proto::body::{HeartbeatData, SubscriptionGroupConfig, TopicConfig};
+use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 
+pub use change::ChangeError;
 pub use facts::{
     FactRefusal, FactsFileError, GROUPS_MAX, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
     QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
@@ -31,21 +33,23 @@ pub use members::{
 pub use meta::{Meta, is_readable, is_writable};
 pub use shared_table::SharedTable;
 pub use subscription::{GroupSubscriptions, Subscription, SubscriptionError, TAGS_MAX, TagFilter};
-pub use topics::{TopicRules, Topics, Unregistered, WantedTopic};
+pub use topics::{TopicRules, Topics, WantedTopic};
+
+use change::Change;
 
 use crate::config::BrokerConfig;
 
-/// What the shell has to do after a call, in this order: write files, publish, answer, register, notify, close.
+/// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// `topics.json` must be written before the answer leaves.
-    pub write_topics: bool,
-    /// `subscriptionGroup.json` must be written before the answer leaves.
-    pub write_groups: bool,
+    /// Changes of topics, as the journal keeps them: durable before the answer leaves.
+    pub topic_changes: Vec<Vec<u8>>,
+    /// Changes of groups, the same.
+    pub group_changes: Vec<Vec<u8>>,
     /// A new snapshot for all shards.
     pub publish: Option<Arc<Meta>>,
-    /// What name servers should hear at once.
-    pub register: Unregistered,
+    /// Name servers should hear of it at once; what it is tells [`Topics::since`].
+    pub register: bool,
     /// Groups whose members get NOTIFY_CONSUMER_IDS_CHANGED.
     pub notify: Vec<ChangedGroup>,
     /// Connections to close: silent for too long.
@@ -62,6 +66,8 @@ pub struct Control {
     auto_create_groups: bool,
     notify_enabled: bool,
     published: Arc<Meta>,
+    /// Version up to which the shell was told to register.
+    registered: DataVersion,
     notify: Vec<ChangedGroup>,
     close: Vec<ConnectionId>,
 }
@@ -87,6 +93,7 @@ impl Control {
             auto_create_groups: config.auto_create_subscription_group,
             notify_enabled: config.notify_consumer_ids_changed_enable,
             published: Arc::new(Meta::default()),
+            registered: DataVersion::default(),
             notify: Vec::new(),
             close: Vec::new(),
         }
@@ -100,6 +107,15 @@ impl Control {
     /// Merges the content of `subscriptionGroup.json`, at start.
     pub fn load_groups(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
         self.groups.load(json)
+    }
+
+    /// Replays a change of the journal over what was loaded, at start.
+    pub fn replay(&mut self, record: &[u8]) -> Result<(), ChangeError> {
+        match change::read(record)? {
+            Change::Topics(version, what) => self.topics.replay(version, what),
+            Change::Groups(version, what) => self.groups.replay(version, what),
+        }
+        Ok(())
     }
 
     /// The content of `topics.json`, and the body of `GET_ALL_TOPIC_CONFIG`.
@@ -118,11 +134,12 @@ impl Control {
 
     /// What has become necessary since the last call. Cheap when nothing has.
     pub fn effects(&mut self) -> Effects {
+        let announced = self.topics.announced();
         Effects {
-            write_topics: self.topics.take_stale(),
-            write_groups: self.groups.take_stale(),
+            topic_changes: self.topics.take_changes(),
+            group_changes: self.groups.take_changes(),
             publish: self.publish(),
-            register: self.topics.take_unregistered(),
+            register: std::mem::replace(&mut self.registered, announced) != announced,
             notify: std::mem::take(&mut self.notify),
             close: std::mem::take(&mut self.close),
         }
@@ -220,11 +237,6 @@ impl Control {
             self.broker_permission = config.broker_permission;
             self.topics.touch(now);
         }
-    }
-
-    /// A registration did not reach every name server: the next one is whole.
-    pub fn registration_failed(&mut self) {
-        self.topics.register_all();
     }
 
     /// `HEART_BEAT`: finds or creates each group and its retry topic, then registers the client. Always a success;

@@ -17,8 +17,8 @@ fn control() -> Control {
     let mut control = Control::new(&config(), NOW);
     let effects = control.effects();
     assert_eq!(effects.publish.unwrap().version, 1);
-    assert_eq!(effects.register, Unregistered::All);
-    assert!(!effects.write_topics && !effects.write_groups);
+    assert!(effects.register);
+    assert!(effects.topic_changes.is_empty() && effects.group_changes.is_empty());
     assert_quiet(&mut control);
     control
 }
@@ -26,8 +26,8 @@ fn control() -> Control {
 fn assert_quiet(control: &mut Control) {
     let effects = control.effects();
     assert!(effects.publish.is_none() && effects.notify.is_empty() && effects.close.is_empty());
-    assert!(!effects.write_topics && !effects.write_groups);
-    assert_eq!(effects.register, Unregistered::Nothing);
+    assert!(effects.topic_changes.is_empty() && effects.group_changes.is_empty());
+    assert!(!effects.register);
 }
 
 fn peer(connection: u64) -> Peer {
@@ -66,15 +66,15 @@ fn a_created_topic_is_written_published_and_registered() {
     let made = control.topic_for_send(NOW + 1, &wanted("orders")).unwrap().unwrap();
     assert!(control.meta().topic("orders").is_none(), "not before the effects are taken");
     let effects = control.effects();
-    assert!(effects.write_topics && !effects.write_groups);
-    assert_eq!(effects.register, Unregistered::Topics(vec![made]));
+    assert!(!effects.topic_changes.is_empty() && effects.group_changes.is_empty());
+    assert!(effects.register);
+    let told = control.topics().since(DataVersion { timestamp: NOW, counter: 0 }).unwrap();
+    assert_eq!(told.topic_config_table.into_values().collect::<Vec<_>>(), [(*made).clone()]);
     let meta = effects.publish.unwrap();
     assert_eq!(meta.version, 2);
     assert_eq!(meta.topic("orders").unwrap().perm, 6);
     assert!(Arc::ptr_eq(&meta, control.meta()));
     assert_quiet(&mut control);
-    control.registration_failed();
-    assert_eq!(control.effects().register, Unregistered::All);
 }
 
 /// A consumer's first heartbeat: its group and its retry topic exist before it is answered.
@@ -83,7 +83,7 @@ fn a_first_heartbeat_makes_group_and_retry_topic() {
     let mut control = control();
     assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
     let effects = control.effects();
-    assert!(effects.write_topics && effects.write_groups);
+    assert!(!effects.topic_changes.is_empty() && !effects.group_changes.is_empty());
     let meta = effects.publish.unwrap();
     assert_eq!(meta.topic("%RETRY%cg").unwrap().read_queue_nums, 1);
     assert_eq!(meta.group("cg").unwrap().retry_max_times, 16);
@@ -159,8 +159,8 @@ fn a_changed_permission_reaches_shards_and_routes() {
     let effects = control.effects();
     let meta = effects.publish.unwrap();
     assert!(meta.broker_readable() && !meta.broker_writable());
-    assert_eq!(effects.register, Unregistered::All);
-    assert!(effects.write_topics, "the version in the file has moved");
+    assert!(effects.register);
+    assert!(!effects.topic_changes.is_empty(), "the version in the file has moved");
 }
 
 /// A broker stops and starts again: the facts come back from the two files.

@@ -1,15 +1,17 @@
 //! The topics of this broker: boot topics, automatic creation, administration, and what name servers must hear.
 //!
-//! Owned by `Control` on shard 0. Every change moves the data version, marks `topics.json` as stale and remembers the
-//! topic for the next registration; the caller asks for these with [`Topics::take_stale`] and
-//! [`Topics::take_unregistered`]. Messages of a deleted topic are the store's matter.
+//! Owned by `Control` on shard 0. Every change moves the data version, makes a record for the journal
+//! ([`Topics::take_changes`]) and, if name servers have to hear of it, moves [`Topics::announced`]; what they have missed
+//! since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a deleted topic are the
+//! store's matter.
 //! Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
 
+use super::change::{self, What};
 use super::facts::{
     FactRefusal, FactsFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
     SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_range, next_version,
@@ -22,6 +24,8 @@ const RW: i32 = PERM_READ | PERM_WRITE;
 const BENCHMARK_QUEUES: i32 = 1024;
 const CLUSTER_TOPIC_QUEUES: i32 = 16;
 const DELAY_LEVELS: i32 = 18;
+/// So many changes are remembered for registrations; who has missed more is told everything.
+const RECENT_MAX: usize = 8192;
 
 /// What the configuration says about topics.
 #[derive(Clone, Debug)]
@@ -55,18 +59,6 @@ pub struct WantedTopic<'a> {
     pub unit_mode: bool,
 }
 
-/// What name servers do not know yet.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Unregistered {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// These topics, with their present configuration. A deleted topic asks for a whole registration instead.
-    Topics(Vec<Arc<TopicConfig>>),
-    /// Everything.
-    All,
-}
-
 /// The table of topics.
 #[derive(Debug)]
 pub struct Topics {
@@ -74,9 +66,14 @@ pub struct Topics {
     system: SystemTopics,
     table: SharedTable<TopicConfig>,
     version: DataVersion,
-    stale: bool,
-    changed: BTreeSet<Arc<str>>,
-    register_all: bool,
+    /// Version at the last change that name servers must hear of.
+    announced: DataVersion,
+    /// For the journal, in order.
+    changes: Vec<Vec<u8>>,
+    /// Topics that were put lately, each with the version's counter at that time, ascending.
+    recent: VecDeque<(i64, Arc<str>)>,
+    /// `recent` has everything that name servers must hear of above this counter.
+    recent_above: i64,
 }
 
 impl Topics {
@@ -89,8 +86,16 @@ impl Topics {
             table.insert(&config.topic_name.clone(), Arc::new(config));
         }
         let version = DataVersion { timestamp: now, counter: 0 };
-        let changed = BTreeSet::new();
-        Topics { rules, system, table, version, stale: false, changed, register_all: true }
+        Topics {
+            rules,
+            system,
+            table,
+            version,
+            announced: version,
+            changes: Vec::new(),
+            recent: VecDeque::new(),
+            recent_above: version.counter,
+        }
     }
 
     /// Merges the content of `topics.json` over what is there and takes its version.
@@ -103,8 +108,22 @@ impl Topics {
             self.table.insert(&name, Arc::new(config));
         }
         self.version = file.data_version;
-        self.register_all = true;
+        self.announce_all();
         Ok(())
+    }
+
+    /// Replays a change of the journal, unless the file contained it already. For the start, before anything registers.
+    pub(super) fn replay(&mut self, version: DataVersion, what: What<TopicConfig>) {
+        if version.counter <= self.version.counter {
+            return;
+        }
+        self.version = version;
+        match what {
+            What::Put(config) => drop(self.table.insert(&config.topic_name.clone(), config.into())),
+            What::Removed(name) => drop(self.table.remove(&name)),
+            What::Version => {}
+        }
+        self.announce_all();
     }
 
     /// The whole table as `topics.json` and as the body of `GET_ALL_TOPIC_CONFIG`.
@@ -138,35 +157,44 @@ impl Topics {
         &self.system
     }
 
-    /// True once after changes: `topics.json` must be written before the change is acknowledged.
-    pub fn take_stale(&mut self) -> bool {
-        std::mem::take(&mut self.stale)
+    /// Changes since the last call, as the journal keeps them: durable before they are acknowledged.
+    pub fn take_changes(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.changes)
     }
 
-    /// What the next registration must tell; the caller registers, or gives it back with [`Topics::register_all`].
-    pub fn take_unregistered(&mut self) -> Unregistered {
-        let changed = std::mem::take(&mut self.changed);
-        if std::mem::take(&mut self.register_all) {
-            return Unregistered::All;
-        }
-        if changed.is_empty() {
-            return Unregistered::Nothing;
-        }
-        Unregistered::Topics(
-            changed.iter().filter_map(|name| self.table.get(name)).cloned().collect(),
-        )
+    /// Version at the last change that name servers must hear of: not a deletion, because they forget no topic for
+    /// being left out of a registration, and not an order, which they know themselves.
+    pub fn announced(&self) -> DataVersion {
+        self.announced
     }
 
-    /// Makes the next registration a whole one.
-    pub fn register_all(&mut self) {
-        self.register_all = true;
+    /// Topics that were put after this version, under the present one. `None`: it is too long ago, everything counts.
+    pub fn since(&self, version: DataVersion) -> Option<TopicConfigTable> {
+        if !(self.recent_above..=self.version.counter).contains(&version.counter) {
+            return None;
+        }
+        let first = self.recent.partition_point(|(counter, _)| *counter <= version.counter);
+        let put = self.recent.range(first..).filter_map(|(_, name)| self.table.get(name));
+        Some(TopicConfigTable {
+            data_version: self.version,
+            topic_config_table: put
+                .map(|config| (config.topic_name.clone(), TopicConfig::clone(config)))
+                .collect(),
+        })
+    }
+
+    /// Name servers have to hear everything.
+    fn announce_all(&mut self) {
+        self.announced = self.version;
+        self.recent.clear();
+        self.recent_above = self.version.counter;
     }
 
     /// Moves the version without changing a topic: the broker's permission has changed, which routes show.
     pub fn touch(&mut self, now: i64) {
         self.version = next_version(self.version, now);
-        self.stale = true;
-        self.register_all = true;
+        self.changes.push(change::topics_version(self.version));
+        self.announce_all();
     }
 
     /// The topic of a send, created when the rules allow it. `Ok(None)`: it does not exist and may not be created
@@ -242,9 +270,7 @@ impl Topics {
             return Ok(false);
         }
         self.version = next_version(self.version, now);
-        self.stale = true;
-        self.changed.remove(topic);
-        self.register_all = true;
+        self.changes.push(change::topic_removed(self.version, topic));
         Ok(true)
     }
 
@@ -257,14 +283,11 @@ impl Topics {
             .filter(|(_, config)| different(config))
             .map(|(_, config)| TopicConfig { order: !config.order, ..TopicConfig::clone(config) })
             .collect();
-        if changed.is_empty() {
-            return;
-        }
         for config in changed {
+            self.version = next_version(self.version, now);
+            self.changes.push(change::topic_put(self.version, &config));
             self.table.insert(&config.topic_name.clone(), Arc::new(config));
         }
-        self.version = next_version(self.version, now);
-        self.stale = true;
     }
 
     /// The default topic if it may be inherited from. TBW102 loses INHERIT when automatic creation is off, even if
@@ -309,8 +332,15 @@ impl Topics {
         let config = Arc::new(config);
         self.table.insert(&name, Arc::clone(&config));
         self.version = next_version(self.version, now);
-        self.stale = true;
-        self.changed.extend(self.table.name(&name).cloned());
+        self.announced = self.version;
+        self.changes.push(change::topic_put(self.version, &config));
+        let name = self.table.name(&name).cloned();
+        self.recent.extend(name.map(|name| (self.version.counter, name)));
+        if self.recent.len() > RECENT_MAX
+            && let Some((counter, _)) = self.recent.pop_front()
+        {
+            self.recent_above = counter;
+        }
         Ok(config)
     }
 }

@@ -17,13 +17,18 @@ fn rules() -> TopicRules {
 }
 
 fn topics() -> Topics {
-    let mut topics = Topics::at_boot(rules(), NOW);
-    assert_eq!(topics.take_unregistered(), Unregistered::All);
-    topics
+    Topics::at_boot(rules(), NOW)
 }
 
 fn wanted<'a>(topic: &'a str, default_topic: &'a str, queues: i32) -> WantedTopic<'a> {
     WantedTopic { topic, default_topic, default_topic_queue_nums: queues, unit_mode: false }
+}
+
+/// Names that a name server hears that knows the version with this counter.
+fn told_since(topics: &Topics, counter: i64) -> Option<String> {
+    let told = topics.since(DataVersion { timestamp: NOW, counter })?;
+    assert_eq!(told.data_version, topics.version());
+    Some(told.topic_config_table.into_keys().collect::<Vec<_>>().join(" "))
 }
 
 fn shape(topics: &Topics, name: &str) -> Option<(i32, i32, i32)> {
@@ -71,12 +76,14 @@ fn a_send_creates_its_topic_from_the_default() {
     let made = topics.find_or_create(&wanted("orders", "TBW102", 4), NOW + 1).unwrap().unwrap();
     assert_eq!((made.read_queue_nums, made.write_queue_nums, made.perm), (4, 4, 6));
     assert_eq!(topics.version(), DataVersion { timestamp: NOW + 1, counter: 1 });
-    assert!(topics.take_stale() && !topics.take_stale());
-    assert_eq!(topics.take_unregistered(), Unregistered::Topics(vec![Arc::clone(&made)]));
-    assert_eq!(topics.take_unregistered(), Unregistered::Nothing);
+    assert_eq!(topics.take_changes().len(), 1);
+    assert!(topics.take_changes().is_empty());
+    assert_eq!(topics.announced(), topics.version());
+    assert_eq!(told_since(&topics, 0).as_deref(), Some("orders"));
+    assert_eq!(told_since(&topics, 1).as_deref(), Some(""));
     let found = topics.find_or_create(&wanted("orders", "TBW102", 7), NOW + 2).unwrap().unwrap();
     assert!(Arc::ptr_eq(&found, &made), "it exists");
-    assert!(!topics.take_stale());
+    assert!(topics.take_changes().is_empty());
 }
 
 #[test]
@@ -128,7 +135,7 @@ fn a_loaded_default_topic_loses_its_power_when_creation_is_off() {
     assert_eq!(shape(&topics, "TBW102"), Some((8, 8, 7)));
     assert_eq!(topics.find_or_create(&wanted("orders", "TBW102", 4), NOW), Ok(None));
     assert_eq!(shape(&topics, "TBW102"), Some((8, 8, 6)));
-    assert!(topics.take_stale());
+    assert!(!topics.take_changes().is_empty());
     assert!(
         topics.find_or_create(&wanted("orders", "c1", 4), NOW).unwrap().is_some(),
         "others still may"
@@ -160,28 +167,78 @@ fn an_update_replaces_everything_and_names_are_checked() {
 }
 
 #[test]
-fn deleting_twice_is_a_success_and_asks_for_a_whole_registration() {
+fn deleting_twice_is_a_success_and_nothing_that_name_servers_must_hear() {
     let mut topics = topics();
     topics.ensure_retry("cg", 1, false, NOW).unwrap();
     topics.find_or_create(&wanted("orders", "TBW102", 4), NOW).unwrap();
     assert_eq!(topics.delete("orders", NOW + 3), Ok(true));
     assert_eq!(topics.delete("orders", NOW + 4), Ok(false));
     assert_eq!(topics.version(), DataVersion { timestamp: NOW + 3, counter: 3 });
-    assert_eq!(topics.take_unregistered(), Unregistered::All);
+    assert_eq!(topics.announced().counter, 2);
+    assert_eq!(told_since(&topics, 0).as_deref(), Some("%RETRY%cg"));
     assert!(matches!(topics.delete("c1", NOW), Err(FactRefusal::SystemTopic { .. })));
+}
+
+/// What a name server has missed is a few topics, or everything when that is too long ago.
+#[test]
+fn name_servers_hear_what_they_have_missed() {
+    let mut topics = topics();
+    topics.ensure_retry("a", 1, false, NOW).unwrap();
+    topics.ensure_retry("b", 1, false, NOW).unwrap();
+    topics.ensure_dlq("a", NOW).unwrap();
+    assert_eq!(told_since(&topics, 1).as_deref(), Some("%DLQ%a %RETRY%b"));
+    assert_eq!(told_since(&topics, 4), None, "a version that never was");
+    topics.touch(NOW);
+    assert_eq!(told_since(&topics, 3), None, "every route shows the broker's permission");
+    assert_eq!(told_since(&topics, 4).as_deref(), Some(""));
+    for number in 0..RECENT_MAX + 1 {
+        topics.ensure_dlq(&format!("g{number}"), NOW).unwrap();
+    }
+    assert_eq!(told_since(&topics, 4), None);
+    let told = topics.since(DataVersion { timestamp: NOW, counter: 5 }).unwrap();
+    assert_eq!(told.topic_config_table.len(), RECENT_MAX);
+}
+
+/// A journal replayed over any of the files that it may meet gives the table that was.
+#[test]
+fn a_replayed_journal_gives_the_table_that_was() {
+    let (mut topics, mut journal, mut files) = (topics(), Vec::new(), Vec::new());
+    for round in 0..40 {
+        let name = format!("t{}", round % 7);
+        match round % 5 {
+            4 => drop(topics.delete(&name, NOW + round).unwrap()),
+            3 => topics.touch(NOW + round),
+            _ => drop(topics.find_or_create(&wanted(&name, "TBW102", round as i32), NOW + round)),
+        }
+        journal.extend(topics.take_changes());
+        let mut json = Vec::new();
+        topics.to_table().write(&mut json);
+        files.push(json);
+    }
+    for file in &files {
+        let mut again = Topics::at_boot(rules(), NOW + 99);
+        again.load(file).unwrap();
+        for record in &journal {
+            match change::read(record).unwrap() {
+                change::Change::Topics(version, what) => again.replay(version, what),
+                change::Change::Groups(..) => unreachable!("no group was changed"),
+            }
+        }
+        assert_eq!(again.to_table(), topics.to_table());
+    }
 }
 
 #[test]
 fn order_comes_from_the_name_server() {
     let mut topics = topics();
     topics.find_or_create(&wanted("orders", "TBW102", 4), NOW).unwrap();
-    topics.take_stale();
+    topics.take_changes();
     let listed = BTreeSet::from(["orders".to_owned(), "not-here".to_owned()]);
     topics.apply_order(&listed, NOW + 1);
     assert!(topics.get("orders").unwrap().order);
-    assert!(topics.take_stale());
+    assert!(!topics.take_changes().is_empty());
     topics.apply_order(&listed, NOW + 2);
-    assert!(!topics.take_stale(), "nothing differs");
+    assert!(topics.take_changes().is_empty(), "nothing differs");
     topics.apply_order(&BTreeSet::new(), NOW + 3);
     assert!(!topics.get("orders").unwrap().order);
     assert_eq!(topics.version().counter, 3);
@@ -207,7 +264,7 @@ fn topics_survive_their_file() {
     after.load(changed.as_bytes()).unwrap();
     assert_eq!(shape(&after, "BenchmarkTest"), Some((12, 1024, 4)));
     assert_eq!(after.version(), before.version());
-    assert!(!after.take_stale());
+    assert!(after.take_changes().is_empty());
     let refused = after.load(b"[1,").unwrap_err();
     assert!(refused.to_string().starts_with("topics.json: "), "{refused}");
 }

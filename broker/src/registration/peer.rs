@@ -33,10 +33,13 @@ const STOP_TICKS_MAX: u32 = 20;
 /// Where the topics come from and where answers go. All are called on the executor of [`start`], must not wait, and
 /// must not call the [`Registrar`].
 pub struct Source {
-    /// Version of the topics now; called often.
+    /// Version of the topics now, for the question whether a name server knows it.
     pub version: Box<dyn Fn() -> DataVersion>,
-    /// All topics as name servers shall see them (a broker without read or write permission has put its own `perm` in).
-    pub topics: Box<dyn Fn() -> TopicConfigTable>,
+    /// Version at the last change that name servers must hear of; called often.
+    pub announced: Box<dyn Fn() -> DataVersion>,
+    /// Topics that changed after a version, or all of them (also when the version is too old to tell), as name servers
+    /// shall see them (a broker without read or write permission has put its own `perm` in).
+    pub topics: Box<dyn Fn(Option<DataVersion>) -> TopicConfigTable>,
     /// What name servers told has changed.
     pub learned: Box<dyn Fn(&Learned)>,
 }
@@ -63,7 +66,7 @@ struct Shared<M> {
     /// By name server: the present connection and its number.
     links: RefCell<Vec<(u64, Option<Closer>)>>,
     last_learned: RefCell<Learned>,
-    /// Who waits in [`Registrar::known`].
+    /// Who waits in [`Registrar::known`] or [`Registrar::overtaken`].
     curious: RefCell<Vec<Waker>>,
 }
 
@@ -99,14 +102,30 @@ impl<M: Send + 'static> Registrar<M> {
         self.shared.wake_all();
     }
 
-    /// Resolves when every name server that can be reached knows the topics as they are now, or after `patience` ms.
+    /// Resolves when every name server that can be reached knows the topics as they were at the call, or after
+    /// `patience` ms.
     pub async fn known(&self, patience: Millis) {
+        let version = (self.shared.source.announced)();
+        self.patiently(patience, |registration| registration.knows(version)).await;
+    }
+
+    /// Resolves when no registration is under way that was under way at the call, or after `patience` ms: none can
+    /// bring back a topic that has been deleted meanwhile.
+    pub async fn overtaken(&self, patience: Millis) {
+        let before = self.shared.registration.borrow().under_way();
+        self.patiently(patience, |registration| {
+            let now = registration.under_way();
+            !before.iter().any(|asked| now.contains(asked))
+        })
+        .await;
+    }
+
+    async fn patiently(&self, patience: Millis, done: impl Fn(&Registration) -> bool) {
         let shared = &self.shared;
         let deadline = shared.executor.now() + patience;
         poll_fn(|context| {
-            let version = (shared.source.version)();
             let over = shared.executor.now() >= deadline;
-            if over || shared.registration.borrow().knows(version) {
+            if over || done(&shared.registration.borrow()) {
                 return Poll::Ready(());
             }
             shared.curious.borrow_mut().push(context.waker().clone());
@@ -155,7 +174,7 @@ impl<M: Send + 'static> Shared<M> {
     /// Resolves with the next action that is not to wait.
     async fn next_action(&self, index: usize) -> Action {
         poll_fn(|context| {
-            let version = (self.source.version)();
+            let version = (self.source.announced)();
             match self.registration.borrow_mut().next(index, version, self.executor.now()) {
                 Action::Wait => {
                     self.wakers.borrow_mut()[index] = Some(context.waker().clone());
@@ -225,8 +244,12 @@ impl<M: Send + 'static> Shared<M> {
                 (self.source.version)().write(&mut body);
                 request::QUERY_DATA_VERSION
             }
-            Question::Register => {
-                let topic_config = (self.source.topics)();
+            Question::Register | Question::RegisterSince(_) => {
+                let since = match send.what {
+                    Question::RegisterSince(version) => Some(version),
+                    _ => None,
+                };
+                let topic_config = (self.source.topics)(since);
                 let content = RegisterBrokerBody { topic_config, filter_server_list: Vec::new() };
                 if self.options.compressed {
                     content.write_compressed(&mut body);

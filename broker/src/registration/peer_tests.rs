@@ -36,11 +36,18 @@ fn a_broker_comes_changes_and_goes() {
             };
             add("first");
             let (for_version, for_topics) = (Rc::clone(&topics), Rc::clone(&topics));
+            let for_announced = Rc::clone(&topics);
+            let asked = Rc::new(RefCell::new(Vec::new()));
+            let for_asked = Rc::clone(&asked);
             let learned = Rc::new(Cell::new(0));
             let heard = Rc::clone(&learned);
             let source = Source {
                 version: Box::new(move || for_version.borrow().data_version),
-                topics: Box::new(move || for_topics.borrow().clone()),
+                announced: Box::new(move || for_announced.borrow().data_version),
+                topics: Box::new(move |since| {
+                    for_asked.borrow_mut().push(since.map(|version| version.counter));
+                    for_topics.borrow().clone()
+                }),
                 learned: Box::new(move |_| heard.set(heard.get() + 1)),
             };
             let me = Identity {
@@ -65,7 +72,10 @@ fn a_broker_comes_changes_and_goes() {
             wait_for("first", true).await;
             add("second");
             registrar.changed();
+            registrar.known(5_000).await;
             wait_for("second", true).await;
+            assert_eq!(*asked.borrow(), [None, Some(1)], "everything once, then what was missed");
+            registrar.overtaken(0).await;
             assert_eq!(registrar.registered_count(), 1);
             assert_eq!(learned.get(), 0, "this name server has nothing to tell");
             registrar.stop().await;

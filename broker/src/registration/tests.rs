@@ -55,27 +55,50 @@ fn periods_have_bounds() {
     );
 }
 
-/// A new topic is told at once; a flood of new topics is told together; nothing is told twice.
+/// A new topic is told at once, by itself; a flood of new topics is told together; nothing is told twice.
 #[test]
-fn changes_are_told_at_once_but_not_too_often() {
+fn changes_are_told_at_once_and_one_after_the_other() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
+    assert_eq!(registration.under_way(), [(0, first.opaque)]);
     assert_eq!(registration.next(0, V2, 500), Action::Wait, "an answer is under way");
     registration.answered(0, first.opaque, accepted(), 500);
     let change = sent(&mut registration, 0, V2, 500);
-    assert_eq!(change.what, Question::Register);
-    assert_eq!(registration.next(0, V2, 505), Action::Wait);
-    assert!(!registration.knows(V2), "told, and not yet acknowledged");
+    assert_eq!(change.what, Question::RegisterSince(V1));
+    assert_eq!(registration.under_way(), [(0, change.opaque)]);
+    let v9 = DataVersion { counter: 9, ..V1 };
+    assert_eq!(registration.next(0, v9, 505), Action::Wait);
+    assert!(registration.knows(V1) && !registration.knows(V2), "told, and not yet acknowledged");
     assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "told once");
-    assert!(registration.knows(V2));
+    assert!(registration.knows(V2) && !registration.knows(v9));
+    let third = sent(&mut registration, 0, v9, 510);
+    assert_eq!(third.what, Question::RegisterSince(V2), "all that came meanwhile");
+    registration.answered(0, third.opaque, accepted(), 511);
+    assert!(registration.knows(v9) && registration.knows(V2), "who knows more knows that, too");
+    assert!(registration.under_way().is_empty());
+    assert_eq!(registration.next(0, v9, 10_499), Action::Wait);
+    assert_eq!(sent(&mut registration, 0, v9, 10_500).what, Question::Register, "the period");
+}
+
+/// What a name server refused, or a connection lost, is told whole; that not too often.
+#[test]
+fn after_a_refusal_everything_is_told() {
+    let mut registration = two(Options::default());
+    let first = join(&mut registration, 0, 0);
+    registration.answered(0, first.opaque, accepted(), 10);
+    let change = sent(&mut registration, 0, V2, 50);
+    let refused = Reply::Refused { code: 1, remark: "crc32 not match".to_owned() };
+    registration.answered(0, change.opaque, refused, 60);
+    assert_eq!(registration.next(0, V2, 99), Action::Wait, "it was sent");
     let v3 = DataVersion { counter: 3, ..V1 };
-    assert_eq!(registration.next(0, v3, 599), Action::Wait);
-    let third = sent(&mut registration, 0, v3, 600);
-    assert_eq!(third.what, Question::Register);
-    registration.answered(0, third.opaque, accepted(), 601);
-    assert!(registration.knows(v3) && !registration.knows(V2));
-    assert_eq!(registration.next(0, V1, 699), Action::Wait);
-    assert_eq!(sent(&mut registration, 0, V1, 700).what, Question::Register);
+    assert_eq!(registration.next(0, v3, 99), Action::Wait, "everything was told a moment ago");
+    assert_eq!(sent(&mut registration, 0, v3, 100).what, Question::Register);
+    registration.lost(0, "gone", 110);
+    assert!(registration.knows(v3), "who is away is not waited for");
+    assert_eq!(registration.next(0, v3, 5_000), Action::Connect);
+    registration.connected(0, 5_000);
+    assert!(!registration.knows(v3));
+    assert_eq!(sent(&mut registration, 0, v3, 5_000).what, Question::Register);
 }
 
 /// Without forceRegister a period asks first, and registers only when told to.

@@ -1,8 +1,8 @@
 //! `mqbench`: how fast, how slow at worst, and at which cost does a broker serve?
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
-//! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `compare`
-//! turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
+//! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `topics`
+//! creates and deletes many topics, `compare` turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
 //! `loadtest::load`; here is only the command line.
 
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use client::{Connection, NewTopic};
+use loadtest::load::churn::{self, Churn};
 use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
 use loadtest::load::frames::{SendFrames, SendShape};
@@ -35,6 +36,8 @@ enum Work {
     Pull(PullArgs),
     /// What does a connection cost that does nothing?
     Idle(IdleArgs),
+    /// How fast are topics created and deleted, each acknowledged?
+    Topics(TopicsArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
         /// Files with lines that `send --json --label system/work` printed.
@@ -67,6 +70,12 @@ struct Messages {
     /// Topic; created (or widened) with the given number of queues before the run.
     #[arg(long, default_value = "mqbench")]
     topic: String,
+    /// More than 1: send to as many topics, which `topics` has created before.
+    #[arg(long, default_value_t = 1)]
+    topics: u32,
+    /// Pick queues (of all topics) at random instead of in turn.
+    #[arg(long)]
+    random: bool,
     /// Leave the topic as it is.
     #[arg(long)]
     keep_topic: bool,
@@ -154,12 +163,43 @@ struct IdleArgs {
     hold: f64,
 }
 
+#[derive(Args)]
+struct TopicsArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Names are this, a dash and six digits.
+    #[arg(long, default_value = "mqbench")]
+    topic: String,
+    /// Number of the first topic.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many topics.
+    #[arg(long, default_value_t = 10_000)]
+    topics: u64,
+    /// Queues of each.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Delete them after that, at the broker.
+    #[arg(long)]
+    delete: bool,
+    /// Do not create them first.
+    #[arg(long)]
+    keep: bool,
+    /// Delete them there, too, as mqadmin does.
+    #[arg(long)]
+    namesrv: Option<SocketAddr>,
+}
+
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().work {
         Work::Send(args) => send(&args),
         Work::Fill(args) => fill(&args),
         Work::Pull(args) => pull(&args),
         Work::Idle(args) => idle(&args),
+        Work::Topics(args) => topics(&args),
         Work::Compare { files } => compare(&files),
     };
     match outcome {
@@ -237,6 +277,23 @@ fn idle(args: &IdleArgs) -> Result<String, LoadError> {
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
 }
 
+fn topics(args: &TopicsArgs) -> Result<String, LoadError> {
+    args.target.pin()?;
+    let report = churn::run(&Churn {
+        addr: args.target.addr,
+        namesrv: args.namesrv,
+        topic: args.topic.clone(),
+        first: args.first,
+        topics: args.topics,
+        queues: args.queues,
+        connections: args.connections,
+        create: !args.keep,
+        delete: args.delete,
+        broker_pid: args.target.broker_pid,
+    })?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
 fn compare(files: &[String]) -> Result<String, LoadError> {
     let mut all = String::new();
     for path in files {
@@ -266,11 +323,13 @@ impl Messages {
     fn prepare(&self, addr: SocketAddr) -> Result<SendFrames, LoadError> {
         let frames = SendFrames::new(&SendShape {
             topic: self.topic.clone(),
+            topics: self.topics,
+            random: self.random,
             queues: self.queues,
             body_bytes: self.body,
             batch: self.batch,
         })?;
-        if !self.keep_topic {
+        if !self.keep_topic && self.topics == 1 {
             let queues = i32::try_from(self.queues).unwrap_or(i32::MAX);
             Connection::connect(addr)?.create_topic(&NewTopic::new(&self.topic, queues))?;
         }

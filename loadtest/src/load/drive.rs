@@ -272,7 +272,7 @@ impl Driver<'_> {
         }
         let Some(opaque) = lane.slots.take(since) else { return false };
         self.frames.append(lane.socket.outbox(), lane.next_queue, opaque, born_ms);
-        lane.next_queue = (lane.next_queue + 1) % self.frames.queues();
+        lane.next_queue = self.frames.queue_after(lane.next_queue);
         true
     }
 

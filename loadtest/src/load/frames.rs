@@ -8,6 +8,9 @@ use super::LoadError;
 
 /// Lowest `opaque` we send; all have nine digits, so that their place in a header never moves.
 pub const OPAQUE_MIN: u32 = 100_000_000;
+/// Most topics of one run: their numbers have [`TOPIC_DIGITS`] digits.
+pub const TOPICS_MAX: u64 = 1_000_000;
+const TOPIC_DIGITS: usize = 6;
 const BORN_PLACEHOLDER: &str = "1700000000000";
 const OPAQUE_PLACEHOLDER: &str = "100000000";
 /// IPv4, pid, class loader hash, month time, counter, as Java builds it; only the last 8 digits count up here.
@@ -19,6 +22,10 @@ const UNIQUE_COUNTER_PLACEHOLDER: &str = "00000000";
 pub struct SendShape {
     /// Topic to send to.
     pub topic: String,
+    /// 1 sends to that topic; more send to [`numbered`] topics of it, `0..topics`.
+    pub topics: u32,
+    /// Queues (of all topics) are picked uniformly at random instead of in turn.
+    pub random: bool,
     /// Queue ids `0..queues` are used in turn, at least 1; also the number of queues asked for should the broker
     /// create the topic (Java brokers grant up to 8).
     pub queues: u32,
@@ -28,15 +35,20 @@ pub struct SendShape {
     pub batch: u32,
 }
 
-/// One pre-encoded send request per queue.
+/// One pre-encoded send request per queue of a topic; which of several topics is patched, so that eighty thousand
+/// queues cost the loader no more memory (and no more cache misses) than eight.
 pub struct SendFrames {
     templates: Vec<Template>,
+    topics: usize,
+    random: bool,
     batch: u32,
     unique: u32,
 }
 
 struct Template {
     bytes: Vec<u8>,
+    /// Digits of the topic's number, when there are several.
+    topic_at: Option<usize>,
     opaque_at: usize,
     born_at: usize,
     unique_at: Vec<usize>,
@@ -47,10 +59,17 @@ impl SendFrames {
     pub fn new(shape: &SendShape) -> Result<SendFrames, LoadError> {
         check_name("topic", &shape.topic)?;
         check_range("queues", "1..=100000", u64::from(shape.queues), 1, 100_000)?;
+        check_range("topics", "1..=1000000", u64::from(shape.topics), 1, TOPICS_MAX)?;
         check_range("batch", "1..=10000", u64::from(shape.batch), 1, 10_000)?;
         check_range("body", "1..=4194304 bytes", shape.body_bytes as u64, 1, 4 << 20)?;
         let templates = (0..shape.queues).map(|queue| Template::new(shape, queue)).collect();
-        Ok(SendFrames { templates, batch: shape.batch, unique: 0 })
+        Ok(SendFrames {
+            templates,
+            topics: shape.topics as usize,
+            random: shape.random,
+            batch: shape.batch,
+            unique: 0,
+        })
     }
 
     /// Messages that one request carries.
@@ -58,9 +77,14 @@ impl SendFrames {
         self.batch
     }
 
-    /// Number of templates, which is the number of queues.
+    /// Queues of all topics together.
     pub fn queues(&self) -> usize {
-        self.templates.len()
+        self.templates.len() * self.topics
+    }
+
+    /// The queue to send to after `queue`, below [`SendFrames::queues`].
+    pub fn queue_after(&self, queue: usize) -> usize {
+        if self.random { fastrand::usize(..self.queues()) } else { (queue + 1) % self.queues() }
     }
 
     /// Bytes of one request on the wire.
@@ -71,10 +95,14 @@ impl SendFrames {
     /// Appends one request to `out`. `opaque` must have nine digits, `born_ms` thirteen.
     pub fn append(&mut self, out: &mut Vec<u8>, queue: usize, opaque: u32, born_ms: u64) {
         assert!((OPAQUE_MIN..1_000_000_000).contains(&opaque));
-        let template = &self.templates[queue];
+        let template = &self.templates[queue % self.templates.len()];
         let start = out.len();
         out.extend_from_slice(&template.bytes);
         let frame = &mut out[start..];
+        if let Some(at) = template.topic_at {
+            let number = queue / self.templates.len();
+            write_digits(&mut frame[at..at + TOPIC_DIGITS], number as u64);
+        }
         write_digits(&mut frame[template.opaque_at..template.opaque_at + 9], u64::from(opaque));
         write_digits(&mut frame[template.born_at..template.born_at + 13], born_ms);
         for &at in &template.unique_at {
@@ -97,12 +125,13 @@ impl Template {
             "WAIT\\u0001true".to_string()
         };
         let code = if single { 310 } else { 320 };
+        let several = shape.topics > 1;
+        let topic = if several { numbered(&shape.topic, 0) } else { shape.topic.clone() };
         let header = format!(
             "{{\"code\":{code},\"extFields\":{{\"a\":\"mqbench\",\"b\":\"{topic}\",\"c\":\"TBW102\",\"d\":\"{queues}\",\
              \"e\":\"{queue}\",\"f\":\"0\",\"g\":\"{BORN_PLACEHOLDER}\",\"h\":\"0\",\"i\":\"{properties}\",\
              \"j\":\"0\",\"k\":\"false\",\"m\":\"{is_batch}\",\"n\":\"broker-a\"}},\"flag\":0,\"language\":\"JAVA\",\
              \"opaque\":{OPAQUE_PLACEHOLDER},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}",
-            topic = shape.topic,
             queues = shape.queues,
             is_batch = !single,
         );
@@ -112,13 +141,21 @@ impl Template {
             .map(|at| at + UNIQUE_PREFIX.len())
             .collect();
         assert_eq!(counter_behind_prefix.len(), shape.batch as usize);
+        let topic_at = several.then(|| place_of(&bytes, "\"b\":\"") + shape.topic.len() + 1);
         Template {
+            topic_at,
             opaque_at: place_of(&bytes, "\"opaque\":"),
             born_at: place_of(&bytes, "\"g\":\""),
             unique_at: counter_behind_prefix,
             bytes,
         }
     }
+}
+
+/// Name of topic number `number` of a run over many, below [`TOPICS_MAX`].
+pub fn numbered(topic: &str, number: u64) -> String {
+    assert!(number < TOPICS_MAX);
+    format!("{topic}-{number:0width$}", width = TOPIC_DIGITS)
 }
 
 /// A pull request (code 11) as a Java 4.9.8 pull consumer sends it: subscription `*`, no parking.
@@ -219,7 +256,14 @@ mod tests {
     use super::*;
 
     fn shape(batch: u32) -> SendShape {
-        SendShape { topic: "bench".into(), queues: 12, body_bytes: 128, batch }
+        SendShape {
+            topic: "bench".into(),
+            topics: 1,
+            random: false,
+            queues: 12,
+            body_bytes: 128,
+            batch,
+        }
     }
 
     #[test]
@@ -237,6 +281,17 @@ mod tests {
         let second = String::from_utf8_lossy(&out[one + 8..]).to_string();
         assert!(second.contains("\"e\":\"11\"") && second.contains("\"opaque\":987654321,"));
         assert!(second.contains(&format!("{UNIQUE_PREFIX}00000001\\u0002WAIT")));
+    }
+
+    #[test]
+    fn many_topics_are_gone_through_queue_by_queue() {
+        let mut frames = SendFrames::new(&SendShape { topics: 3, ..shape(1) }).unwrap();
+        assert_eq!(frames.queues(), 36);
+        assert_eq!(frames.queue_after(35), 0);
+        let mut out = Vec::new();
+        frames.append(&mut out, 27, OPAQUE_MIN, 1_799_999_999_999);
+        let text = String::from_utf8_lossy(&out[8..]).to_string();
+        assert!(text.contains("\"b\":\"bench-000002\"") && text.contains("\"e\":\"3\""));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! more load.
 
 pub mod answers;
+pub mod churn;
 pub mod compare;
 pub mod drain;
 pub mod drive;

@@ -32,6 +32,13 @@ pub fn memory(pid: u32) -> Result<Memory, LoadError> {
     })
 }
 
+/// Bytes that the process has had written to block devices. None when the kernel does not count or tell them.
+pub fn written_bytes(pid: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
+    line.trim().parse().ok()
+}
+
 /// Raises the limit of open files to what the system allows; returns the limit in force.
 pub fn raise_open_files() -> Result<u64, LoadError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

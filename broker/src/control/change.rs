@@ -1,0 +1,161 @@
+//! How the journal of facts keeps one change of the tables of topics and groups, and how a start reads it back.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | table: 1 topics, 2 groups |
+//! | 1 | what: 1 put, 2 removed, 3 only the version moved |
+//! | 8 | timestamp of the table's version after the change, ms |
+//! | 8 | its counter |
+//! | n | put: the configuration, JSON in Java's shape; removed: the name |
+//!
+//! Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
+
+use proto::body::{BodyError, DataVersion, SubscriptionGroupConfig, TopicConfig};
+
+const TOPICS: u8 = 1;
+const GROUPS: u8 = 2;
+const PUT: u8 = 1;
+const REMOVED: u8 = 2;
+const VERSION: u8 = 3;
+const HEAD_BYTES: usize = 2 + 2 * size_of::<i64>();
+
+/// What a change did to a table whose facts are `F`.
+#[derive(Debug, PartialEq)]
+pub(super) enum What<F> {
+    /// This fact stands under its name now.
+    Put(F),
+    /// The name is gone.
+    Removed(String),
+    /// Nothing but the version changed.
+    Version,
+}
+
+/// A change of one of the tables, with the table's version after it.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    Topics(DataVersion, What<TopicConfig>),
+    Groups(DataVersion, What<SubscriptionGroupConfig>),
+}
+
+/// A record of the journal that is none of ours, although its checksum is right: another version wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Its head says nothing that we know.
+    #[error("a change of unknown kind ({table}, {what})")]
+    Unknown {
+        /// First byte.
+        table: u8,
+        /// Second byte.
+        what: u8,
+    },
+    /// It ends too early, or a name is no text.
+    #[error("a change that ends too early, or whose name is no text")]
+    Garbled,
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+/// The record of a topic that was put.
+pub(super) fn topic_put(version: DataVersion, config: &TopicConfig) -> Vec<u8> {
+    let mut record = head(TOPICS, PUT, version);
+    config.write(&mut record);
+    record
+}
+
+/// The record of a topic that was removed.
+pub(super) fn topic_removed(version: DataVersion, name: &str) -> Vec<u8> {
+    let mut record = head(TOPICS, REMOVED, version);
+    record.extend_from_slice(name.as_bytes());
+    record
+}
+
+/// The record of a moved version.
+pub(super) fn topics_version(version: DataVersion) -> Vec<u8> {
+    head(TOPICS, VERSION, version)
+}
+
+/// The record of a group that was put.
+pub(super) fn group_put(version: DataVersion, config: &SubscriptionGroupConfig) -> Vec<u8> {
+    let mut record = head(GROUPS, PUT, version);
+    config.write(&mut record);
+    record
+}
+
+/// The record of a group that was removed.
+pub(super) fn group_removed(version: DataVersion, name: &str) -> Vec<u8> {
+    let mut record = head(GROUPS, REMOVED, version);
+    record.extend_from_slice(name.as_bytes());
+    record
+}
+
+fn head(table: u8, what: u8, version: DataVersion) -> Vec<u8> {
+    // A usual configuration fits without growing.
+    let mut record = Vec::with_capacity(256);
+    record.extend_from_slice(&[table, what]);
+    record.extend_from_slice(&version.timestamp.to_le_bytes());
+    record.extend_from_slice(&version.counter.to_le_bytes());
+    assert!(record.len() == HEAD_BYTES);
+    record
+}
+
+/// Reads a record.
+pub(super) fn read(record: &[u8]) -> Result<Change, ChangeError> {
+    let (head, rest) = record.split_first_chunk::<HEAD_BYTES>().ok_or(ChangeError::Garbled)?;
+    let number = |at: usize| {
+        let bytes = head.get(at..).and_then(|bytes| bytes.first_chunk());
+        bytes.map(|bytes| i64::from_le_bytes(*bytes)).ok_or(ChangeError::Garbled)
+    };
+    let version = DataVersion { timestamp: number(2)?, counter: number(10)? };
+    let name = || String::from_utf8(rest.to_vec()).map_err(|_| ChangeError::Garbled);
+    let [table, what, ..] = *head;
+    match (table, what) {
+        (TOPICS, PUT) => Ok(Change::Topics(version, What::Put(TopicConfig::read(rest)?))),
+        (TOPICS, REMOVED) => Ok(Change::Topics(version, What::Removed(name()?))),
+        (TOPICS, VERSION) => Ok(Change::Topics(version, What::Version)),
+        (GROUPS, PUT) => {
+            Ok(Change::Groups(version, What::Put(SubscriptionGroupConfig::read(rest)?)))
+        }
+        (GROUPS, REMOVED) => Ok(Change::Groups(version, What::Removed(name()?))),
+        (table, what) => Err(ChangeError::Unknown { table, what }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION_7: DataVersion = DataVersion { timestamp: 1_700_000_000_000, counter: 7 };
+
+    #[test]
+    fn every_change_comes_back() {
+        let topic = TopicConfig { topic_name: "orders".to_owned(), perm: 4, ..Default::default() };
+        let group = SubscriptionGroupConfig { group_name: "cg".to_owned(), ..Default::default() };
+        for (record, change) in [
+            (topic_put(VERSION_7, &topic), Change::Topics(VERSION_7, What::Put(topic.clone()))),
+            (
+                topic_removed(VERSION_7, "orders"),
+                Change::Topics(VERSION_7, What::Removed("orders".to_owned())),
+            ),
+            (topics_version(VERSION_7), Change::Topics(VERSION_7, What::Version)),
+            (group_put(VERSION_7, &group), Change::Groups(VERSION_7, What::Put(group.clone()))),
+            (
+                group_removed(VERSION_7, "cg"),
+                Change::Groups(VERSION_7, What::Removed("cg".to_owned())),
+            ),
+        ] {
+            assert_eq!(read(&record).expect("readable"), change);
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_refused() {
+        assert!(matches!(read(b""), Err(ChangeError::Garbled)));
+        assert!(matches!(read(&[9; 18]), Err(ChangeError::Unknown { table: 9, what: 9 })));
+        let mut record = topic_removed(VERSION_7, "x");
+        record.push(0xff);
+        assert!(matches!(read(&record), Err(ChangeError::Garbled)));
+        record[1] = PUT;
+        assert!(matches!(read(&record), Err(ChangeError::Body(_))));
+    }
+}
