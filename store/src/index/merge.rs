@@ -56,6 +56,9 @@ where
     sum_counts(&mut outline, runs, &mut pace).await?;
     let queues = outline.rows.iter().map(|row| (row.number, row.count)).collect::<Vec<_>>();
     let key_count = runs.iter().map(Index::key_count).sum();
+    if key_count > u64::from(u32::MAX) {
+        return Err(last.damaged(format!("{key_count} keys in all runs, more than can be")));
+    }
     let mut writer = IndexWriter::create_paced(disk, path, outline, key_count, &pace.pause).await?;
     copy_entries(&mut writer, &queues, runs, &mut pace).await?;
     merge_keys(&mut writer, runs, &mut pace).await?;

@@ -2,10 +2,9 @@
 //!
 //! The log is the only truth; an index file spares a start and a reader the scan of it. It covers the positions
 //! `[from, to)` of one segment: a *run* a part of it, written while the segment is still being filled so that memory
-//! stays bounded, a *sealed index* all of it, merged from its runs ([`merge`]). Both have one format. A file is complete
-//! or not there: [`IndexWriter`] writes it under another name, syncs, and renames. [`Index`] reads it block by block,
-//! and each block is checked whenever it is read. What is damaged is reported, never guessed: the segment can be
-//! scanned again.
+//! stays bounded, a *sealed index* all of it, merged from its runs ([`merge()`]). Both have one format. A file is
+//! complete or not there: [`IndexWriter`] writes it under another name, syncs, and renames. [`Index`] reads it block
+//! by block, each checked whenever it is read. What is damaged is reported, never guessed: the segment can be scanned.
 //!
 //! Absent on purpose: deciding when to write, to merge and to delete; the meaning of group offsets.
 

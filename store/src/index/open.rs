@@ -233,7 +233,7 @@ impl<D: Disk> Index<D> {
         Ok(buffer)
     }
 
-    /// Appends the items `range` of a block's payload to `out`. Errors: one that does not fit into what the file covers.
+    /// Appends the items `range` of a block's payload to `out`. Errors: one that does not fit what the file covers.
     pub(super) fn decode<T: Item>(
         &self,
         block: u32,

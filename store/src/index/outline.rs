@@ -24,8 +24,6 @@ pub struct Outline {
     pub offsets: Vec<Vec<u8>>,
 }
 
-/// Rows read between two pauses: about 100 us.
-const PIECE_ROWS: usize = 4_096;
 /// Names or contents read between two pauses.
 const PIECE_NAMES: usize = 1_024;
 
@@ -46,11 +44,9 @@ impl<D: Disk> Index<D> {
         let mut rows: Vec<Row> = Vec::new();
         let mut cursor = self.rows();
         while let Some(chunk) = cursor.next_chunk().await? {
-            for part in chunk.chunks(PIECE_ROWS) {
-                for row in part {
-                    self.check_row(rows.last(), row, topics.len())?;
-                    rows.push(*row);
-                }
+            for row in chunk {
+                self.check_row(rows.last(), row, topics.len())?;
+                rows.push(*row);
             }
             pause().await;
         }

@@ -1,8 +1,8 @@
 //! Finding a key among millions with one to three reads: hashes are spread evenly, so their place can be guessed.
 //!
 //! A guess reads some blocks around it, as many as the guess is likely to be off. What it finds narrows the range of
-//! blocks in which the next guess is made. A key that many messages share bends the even spread; when guesses do not
-//! come closer, every second one halves the range instead.
+//! blocks in which the next guess is made. A key that many messages share bends the even spread: within its keys, and
+//! when two guesses failed, the neighbourhood is looked at, and then the range is halved until it is found.
 
 use super::{block::Part, error::IndexError, key::Key, open::Index};
 use runtime::{BLOCK_BYTES, Disk};
@@ -12,8 +12,8 @@ use super::block::PAYLOAD_BYTES;
 
 /// Blocks read at once at most: 64 KiB.
 const WINDOW_BLOCKS_MAX: u32 = 16;
-/// Guesses after which every second one halves the range.
-const GUESSES_FREE: u32 = 3;
+/// Guesses that trust the even spread. The next one looks beside the last, all others halve the range.
+const GUESSES_EVEN: u32 = 2;
 
 /// Keys of some blocks in a row.
 #[derive(Default)]
@@ -71,15 +71,19 @@ impl<D: Disk> Index<D> {
         let (mut low, mut high) = (0, self.layout().blocks_of(Part::Keys));
         let (mut low_rank, mut high_rank) = (0, u64::MAX);
         let mut window = Window::default();
-        let mut guesses = 0;
+        let (mut guesses, mut moved_low) = (0, false);
         while low < high {
-            let halve = guesses >= GUESSES_FREE && guesses % 2 == 1;
-            let guess = if halve {
-                low + (high - low) / 2
+            let shared = guesses > 0 && low_rank >> 32 == u64::from(last.hash);
+            let wide = WINDOW_BLOCKS_MAX / 2 - 1;
+            let (guess, spread) = if !shared && guesses < GUESSES_EVEN {
+                let guess = guess(last.rank(), low_rank..high_rank, high - low);
+                (low + guess, spread_blocks(high - low))
+            } else if !shared && guesses == GUESSES_EVEN {
+                let beside = if moved_low { low + wide } else { high.saturating_sub(wide + 1) };
+                (beside.clamp(low, high - 1), wide)
             } else {
-                low + guess(last.rank(), low_rank..high_rank, high - low)
+                (low + (high - low) / 2, wide)
             };
-            let spread = spread_blocks(high - low);
             let from = guess.saturating_sub(spread).max(low);
             let to = guess.saturating_add(spread + 1).min(high);
             window = self.read_keys(from..to).await?;
@@ -87,6 +91,7 @@ impl<D: Disk> Index<D> {
             else {
                 unreachable!("blocks of a section have items")
             };
+            moved_low = *first_key <= last;
             if *first_key > last {
                 (high, high_rank) = (from, first_key.rank());
             } else if *last_key <= last {

@@ -6,8 +6,8 @@ use super::{block::Part, error::IndexError, item::Row, open::Index};
 use runtime::Disk;
 
 impl<D: Disk> Index<D> {
-    /// Reads everything. Errors: the disk's, or the first damage found: a block that fails its checksum, rows, entries or
-    /// keys that are out of order or outside of what the file covers.
+    /// Reads everything. Errors: the disk's, or the first damage found: a block that fails its checksum; rows, entries
+    /// or keys that are out of order or outside of what the file covers.
     pub async fn verify(&self) -> Result<(), IndexError> {
         self.check_head().await?;
         let rows = self.outline().await?.rows;

@@ -332,8 +332,8 @@ fn number_entries(rows: &mut [Row]) -> u64 {
 fn layout_of(outline: &Outline, entries: u64, keys: u64) -> Layout {
     let rows = outline.rows.len();
     let fences = rows.div_ceil(Part::Rows.per_block());
-    let topic_bytes = |topic: &Box<str>| 2 + u64::from(u16::try_from(topic.len()).expect("a name"));
-    let topics = outline.topics.iter().map(topic_bytes).sum();
+    let topic_bytes = |bytes: usize| 2 + u64::from(u16::try_from(bytes).expect("a name"));
+    let topics = outline.topics.iter().map(|topic| topic_bytes(topic.len())).sum();
     let offsets = outline.offsets.iter().map(|content| 4 + content.len() as u64).sum();
     Layout::of([fences as u64, rows as u64, topics, offsets, entries, keys])
         .expect("more than a segment gives rise to")
