@@ -45,6 +45,9 @@ fn what_was_promised_survives_power_cuts() {
     over(&tally.again, 20);
     over(&tally.messages, 5_000);
     over(&tally.seeds, 3);
+    over(&tally.files, 10);
+    over(&tally.shortened, 20);
+    over(&tally.lucky, 20);
 }
 
 #[test]

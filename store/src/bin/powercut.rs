@@ -15,8 +15,6 @@ use store::powercut::{Mutation, Order, Tally, run};
 
 /// Violations named at the end.
 const NAMED_MAX: usize = 20;
-/// Cuts of one seed, so that many seeds have their turn.
-const CUTS_MAX: usize = 150;
 
 fn main() -> ExitCode {
     let order = match parse(std::env::args().skip(1)) {
@@ -57,7 +55,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
         seed: 0,
         cut: None,
         images: 1_000,
-        cuts_max: CUTS_MAX,
+        cuts_max: usize::MAX,
         executors,
         mutation: None,
     };
@@ -118,14 +116,19 @@ fn report(order: &Order, tally: &Tally, started: Instant) -> ExitCode {
         return if noticed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     println!(
-        "{images} images in {took:.1?}, {} of them after a power cut during or soon after a boot; \
-         {} seeds from {}, {} moments recorded (trace {:016x}); {} messages compared; {} violations",
+        "{images} images in {took:.1?}, {} of them after a power cut during or soon after a boot\n\
+         {} seeds from {}: {} moments and {} files recorded, trace {:016x}\n\
+         {} messages compared; {} boots found less than was appended, {} more than was promised\n\
+         {} violations",
         tally.again.load(Relaxed),
         tally.seeds.load(Relaxed),
         order.seed,
         tally.moments.load(Relaxed),
+        tally.files.load(Relaxed),
         tally.trace.load(Relaxed),
         tally.messages.load(Relaxed),
+        tally.shortened.load(Relaxed),
+        tally.lucky.load(Relaxed),
         violations.len(),
     );
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

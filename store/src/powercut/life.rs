@@ -56,6 +56,11 @@ impl History {
         &self.tape.moments
     }
 
+    /// Files made.
+    pub(super) fn files(&self) -> usize {
+        self.past.image.len() + self.tape.creations()
+    }
+
     /// Hash of the tape.
     pub(super) fn trace(&self) -> u64 {
         self.tape.trace()
@@ -83,8 +88,18 @@ pub(super) struct Scene<D: Disk> {
     pub(super) site: Site<D>,
     pub(super) settings: Settings,
     pub(super) mutation: Option<Mutation>,
+    pub(super) counts: Counts,
+}
+
+/// What boots found since somebody looked.
+#[derive(Default)]
+pub(super) struct Counts {
     /// Messages that were compared.
-    pub(super) compared: u64,
+    pub(super) messages: u64,
+    /// Boots that came back with less than was appended, none of which was promised.
+    pub(super) shortened: u64,
+    /// Boots that came back with something that was not promised.
+    pub(super) lucky: u64,
 }
 
 impl<D: Disk> Scene<D> {
@@ -155,8 +170,11 @@ impl<D: Disk> Life<'_, D> {
         let store = Rc::new(store);
         let comparing = served::recovered(store.clone(), items.to_vec(), must);
         let (state, count) = self.drive("comparing", comparing).await??;
-        self.scene.compared +=
+        let counts = &mut self.scene.counts;
+        counts.messages +=
             state.queues.values().map(|queue| queue.messages.len() as u64).sum::<u64>();
+        counts.shortened += u64::from(count < items.len());
+        counts.lucky += u64::from(count > must);
         Ok((store, Work::new(state, items[..count].to_vec())))
     }
 

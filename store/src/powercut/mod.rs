@@ -14,6 +14,8 @@ mod seed;
 mod served;
 mod site;
 mod tape;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use runtime::{Executor, RunError, Settings, Stop};
@@ -91,10 +93,16 @@ pub struct Tally {
     pub again: AtomicU64,
     /// Messages compared.
     pub messages: AtomicU64,
+    /// Boots that found less than was appended; nothing of that was promised.
+    pub shortened: AtomicU64,
+    /// Boots that found something that was not promised.
+    pub lucky: AtomicU64,
     /// Lives recorded.
     pub seeds: AtomicU64,
     /// Moments recorded in them.
     pub moments: AtomicU64,
+    /// Files made in them.
+    pub files: AtomicU64,
     /// Hash of all recorded lives: the same seeds give the same.
     pub trace: AtomicU64,
     /// What did not hold.

@@ -3,7 +3,7 @@
 
 use super::{
     Mutation, Tally, Violation,
-    life::{History, Past, Scene},
+    life::{Counts, History, Past, Scene},
     site::Site,
     tape::Moment,
     work::settings,
@@ -31,11 +31,17 @@ pub(super) async fn play(disk: DirectDisk, play: &Play, tally: &Tally) -> Result
     let seed = play.seed;
     let mut rng = Rng::with_seed(seed);
     let settings = settings(seed, &play.dir.join("log"), &mut rng);
-    let mut scene = Scene { site: Site::new(disk), settings, mutation: play.mutation, compared: 0 };
+    let mut scene = Scene {
+        site: Site::new(disk),
+        settings,
+        mutation: play.mutation,
+        counts: Counts::default(),
+    };
     let acts = rng.usize(50..160);
     let history = scene.live(Past::default(), rng.fork(), acts).await;
     let history = history.map_err(|what| Violation { seed, cut: None, what })?;
     tally.trace.fetch_xor(history.trace().rotate_left((seed % 64) as u32), Relaxed);
+    tally.files.fetch_add(history.files() as u64, Relaxed);
     tally.moments.fetch_add(history.moments().len() as u64, Relaxed);
     tally.seeds.fetch_add(1, Relaxed);
     let mut medium = history.medium();
@@ -44,7 +50,10 @@ pub(super) async fn play(disk: DirectDisk, play: &Play, tally: &Tally) -> Result
         let mut rng = Rng::with_seed(seed ^ (cut as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let past = history.cut(cut, &medium, &mut rng);
         let held = hold(&mut scene, past, rng, tally).await;
-        tally.messages.fetch_add(std::mem::take(&mut scene.compared), Relaxed);
+        let counts = std::mem::take(&mut scene.counts);
+        tally.messages.fetch_add(counts.messages, Relaxed);
+        tally.shortened.fetch_add(counts.shortened, Relaxed);
+        tally.lucky.fetch_add(counts.lucky, Relaxed);
         held.map_err(|what| Violation { seed, cut: Some(cut), what })?;
         if tally.is_enough() && play.cut.is_none() {
             break;

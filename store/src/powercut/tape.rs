@@ -133,6 +133,12 @@ impl Tape {
         }
     }
 
+    /// Files that came into being.
+    pub(super) fn creations(&self) -> usize {
+        let is_creation = |moment: &&Moment| matches!(moment, Moment::Begun(Call::Create { .. }));
+        self.moments.iter().filter(is_creation).count()
+    }
+
     /// Hash of all moments: the same for one seed, unless something depends on the machine's pace.
     pub(super) fn trace(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
