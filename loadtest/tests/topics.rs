@@ -1,0 +1,152 @@
+//! Goal: a topic that was acknowledged as created is there after `kill -9`, one acknowledged as deleted is not, and
+//! tools that delete at the broker and then at the name server do not see it come back.
+//! Method: four tools create, change and delete two hundred topics while others send; the broker is killed in between
+//! (and once stopped in order), started again, and its table and routes are compared with what was acknowledged.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use client::{ClientError, Connection, Message, NewTopic};
+use loadtest::harness::our_broker::OurBroker;
+use proto::code::{request, response};
+
+const TOOLS: usize = 4;
+const TOPICS_PER_TOOL: usize = 50;
+const ROUNDS: u32 = 8;
+const STEADY: &str = "topics-steady";
+
+/// What is known of one topic.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// Its queues by the last acknowledgement, or that it is gone.
+    acked: Option<i32>,
+    /// What was asked when the broker died: it may have happened or not.
+    asked: Option<Option<i32>>,
+}
+
+type Notes = BTreeMap<String, Known>;
+
+#[test]
+fn acknowledged_topics_survive_kill_9_and_deleted_ones_stay_away() {
+    let mut broker = OurBroker::standalone(&[]);
+    let names: Vec<String> =
+        (0..TOOLS * TOPICS_PER_TOOL).map(|number| format!("topics-{number:03}")).collect();
+    let mut notes: Vec<Notes> = names
+        .chunks(TOPICS_PER_TOOL)
+        .map(|own| own.iter().map(|name| (name.clone(), Known::default())).collect())
+        .collect();
+    connect(broker.broker_addr()).create_topic(&NewTopic::new(STEADY, 4)).unwrap();
+    let changes = AtomicU64::new(0);
+    for round in 0..ROUNDS {
+        churn_until_dead(&mut broker, &mut notes, &changes, round == ROUNDS - 1);
+        broker.restart();
+        compare(&broker, &mut notes, round);
+    }
+    assert!(!broker.log().contains("changes of facts replayed"), "the last end was in order");
+    let changes = changes.into_inner();
+    println!("topics: rounds={ROUNDS} acknowledged changes={changes} lost=0 came back=0");
+    assert!(changes > 200, "too little load to mean anything: {changes}");
+}
+
+fn connect(addr: SocketAddr) -> Connection {
+    Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
+}
+
+fn churn_until_dead(
+    broker: &mut OurBroker,
+    notes: &mut [Notes],
+    changes: &AtomicU64,
+    in_order: bool,
+) {
+    let addr = broker.broker_addr();
+    let namesrv: SocketAddr = broker.namesrv_addr().parse().unwrap();
+    let dead = AtomicBool::new(false);
+    let connections: Vec<_> = notes.iter().map(|_| (connect(addr), connect(namesrv))).collect();
+    std::thread::scope(|scope| {
+        for (own, (mut broker, mut namesrv)) in notes.iter_mut().zip(connections) {
+            let dead = &dead;
+            scope.spawn(move || {
+                while !dead.load(Ordering::Relaxed) {
+                    if change_one(&mut broker, &mut namesrv, own).is_err() {
+                        return;
+                    }
+                    changes.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        scope.spawn(|| send_until_dead(addr, &dead));
+        std::thread::sleep(Duration::from_millis(fastrand::u64(100..=500)));
+        if in_order {
+            dead.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(300));
+            broker.stop();
+        } else {
+            broker.kill9();
+            dead.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Creates, changes or deletes one topic, and notes what was acknowledged.
+fn change_one(
+    broker: &mut Connection,
+    namesrv: &mut Connection,
+    own: &mut Notes,
+) -> Result<(), ClientError> {
+    let which = fastrand::usize(..own.len());
+    let Some((name, known)) = own.iter_mut().nth(which) else { unreachable!("it is below") };
+    let wanted = fastrand::bool().then(|| fastrand::i32(1..=8));
+    known.asked = Some(wanted);
+    match wanted {
+        Some(queues) => {
+            broker.create_topic(&NewTopic::new(name, queues))?;
+            *known = Known { acked: wanted, asked: None };
+            assert_eq!(routed_queues(namesrv, name)?, Some(queues), "{name}: its route");
+        }
+        None => {
+            broker.delete_topic(name)?;
+            *known = Known { acked: None, asked: None };
+            let ext = [("topic", name.as_str().into())];
+            namesrv.call(request::DELETE_TOPIC_IN_NAMESRV, &ext, &[])?.success()?;
+            assert_eq!(routed_queues(namesrv, name)?, None, "{name} came back");
+        }
+    }
+    Ok(())
+}
+
+/// Read queues by the route, if there is one.
+fn routed_queues(namesrv: &mut Connection, topic: &str) -> Result<Option<i32>, ClientError> {
+    let answer = namesrv.route_answer(topic, true)?;
+    if answer.code == response::TOPIC_NOT_EXIST {
+        return Ok(None);
+    }
+    let route = answer.success()?.json()?;
+    let queues = route["queueDatas"][0]["readQueueNums"].as_i64().unwrap();
+    Ok(i32::try_from(queues).ok())
+}
+
+fn send_until_dead(addr: SocketAddr, dead: &AtomicBool) {
+    let mut connection = connect(addr);
+    while !dead.load(Ordering::Relaxed) {
+        let message = Message::new(STEADY, 0, b"while topics come and go");
+        if connection.send(&message).is_err() {
+            return;
+        }
+    }
+}
+
+/// What was acknowledged holds; what was asked at the end may have happened; then what is there counts.
+fn compare(broker: &OurBroker, notes: &mut [Notes], round: u32) {
+    let table = connect(broker.broker_addr()).topics().unwrap();
+    let mut namesrv = connect(broker.namesrv_addr().parse().unwrap());
+    for (name, known) in notes.iter_mut().flatten() {
+        let found = table["topicConfigTable"][name.as_str()]["readQueueNums"].as_i64();
+        let found = found.map(|queues| i32::try_from(queues).unwrap());
+        let expected = found == known.acked || known.asked == Some(found);
+        assert!(expected, "round {round}: {name} has {found:?}, {known:?}\n{}", broker.log_tail());
+        assert_eq!(routed_queues(&mut namesrv, name).unwrap(), found, "round {round}: {name}");
+        *known = Known { acked: found, asked: None };
+    }
+}
