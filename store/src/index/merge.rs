@@ -19,7 +19,7 @@ use runtime::Disk;
 use std::{future::Future, path::Path};
 
 /// Items moved between two pauses: about 100 us.
-const PIECE_ITEMS: usize = 4_096;
+const PIECE_ITEMS: usize = 2_048;
 /// Blocks that all cursors of a kind hold together: 4 MiB.
 const BUFFER_BLOCKS: usize = 1_024;
 /// Blocks of the largest read: 256 KiB. The check of a larger one would take too long at a time.
@@ -272,26 +272,52 @@ where
         }
     }
     let mut merged = Vec::with_capacity(PIECE_ITEMS);
-    loop {
-        // There are few runs: looking at each is faster than keeping a heap.
-        let least = (0..sources.len()).min_by_key(|at| sources[*at].key);
-        if merged.len() == PIECE_ITEMS || least.is_none() {
+    while !sources.is_empty() {
+        let used_up = take_least(&mut sources, &mut merged)?;
+        if merged.len() == PIECE_ITEMS {
             writer.keys(&merged).await?;
             pace.work(merged.len()).await;
             merged.clear();
         }
-        let Some(least) = least else { return Ok(()) };
+        let Some(at) = used_up else { continue };
+        let source = &mut sources[at];
+        if source.keys.fill().await? {
+            source.go_on()?;
+        } else {
+            sources.swap_remove(at);
+        }
+    }
+    writer.keys(&merged).await
+}
+
+/// Moves the least keys to `merged` until that is full, or until the source returned has none decoded any more.
+fn take_least<D: Disk>(
+    sources: &mut [Source<'_, D>],
+    merged: &mut Vec<Key>,
+) -> Result<Option<usize>, IndexError> {
+    while merged.len() < PIECE_ITEMS {
+        // There are few runs: looking at each is faster than keeping a heap.
+        let least = (0..sources.len()).min_by_key(|at| sources[*at].key.rank());
+        let least = least.expect("there are sources");
         let source = &mut sources[least];
         merged.push(source.key);
         source.keys.consume(1);
-        if !source.keys.fill().await? {
-            sources.swap_remove(least);
-            continue;
+        if source.keys.rest().is_empty() {
+            return Ok(Some(least));
         }
-        let next = source.keys.rest()[0];
-        if next < source.key {
-            return Err(source.run.damaged(format!("key {next:?} is out of order")));
+        source.go_on()?;
+    }
+    Ok(None)
+}
+
+impl<D: Disk> Source<'_, D> {
+    /// Looks at the next key, which must not be smaller than the last.
+    fn go_on(&mut self) -> Result<(), IndexError> {
+        let next = self.keys.rest()[0];
+        if next < self.key {
+            return Err(self.run.damaged(format!("key {next:?} is out of order")));
         }
-        source.key = next;
+        self.key = next;
+        Ok(())
     }
 }

@@ -6,7 +6,6 @@
 
 use super::{
     block::{Layout, PAYLOAD_BYTES, Part, Stamp},
-    cursor::READ_BLOCKS_MAX,
     error::IndexError,
     head::Head,
     item::{Bounds, Item, Row},
@@ -23,8 +22,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Blocks of one write: 1 MiB.
-const WRITE_BLOCKS_MAX: u32 = READ_BLOCKS_MAX;
+/// Blocks of one write: 256 KiB. A mebibyte was not faster, and taking and clearing its memory is too long a piece of
+/// work at a time beside live traffic.
+const WRITE_BLOCKS_MAX: u32 = 64;
 /// Rows or names written between two pauses.
 const PIECE_ITEMS: usize = 4_096;
 

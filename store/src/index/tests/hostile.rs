@@ -108,7 +108,8 @@ impl Whole for Result<(), IndexError> {
     }
 }
 
-fn attempt(bases: &[Vec<u8>], seed: u64) {
+/// How many files could be opened: one or none.
+fn attempt(bases: &[Vec<u8>], seed: u64) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let disk = disk(seed);
     let mut bytes = bases[rng.usize(0..bases.len())].clone();
@@ -116,15 +117,84 @@ fn attempt(bases: &[Vec<u8>], seed: u64) {
     if rng.u8(0..10) > 0 {
         reseal(&mut bytes);
     }
-    // A name that says nothing, so that positions of the head can be anything.
-    let path = PathBuf::from("/log/hostile");
-    now(disk.write_file(&path, &bytes)).expect("a healthy disk");
-    let field = |at: usize| u64::from_be_bytes(*bytes[at..].first_chunk().expect("a block"));
-    let shard = u16::from_be_bytes([bytes[6], bytes[7]]);
-    match now(Index::open(&disk, &path, shard, field(8))) {
-        Ok(index) => now(ask(&disk, index, &mut rng)),
-        Err(error) => assert!(error.is_damage(), "seed {seed}: {error}"),
+    // Under such a name positions of the head can be anything.
+    match opened(&disk, "hostile", &bytes) {
+        Some(index) => {
+            now(ask(&disk, index, &mut rng));
+            1
+        }
+        None => 0,
     }
+}
+
+/// Writes bytes under a name that says nothing and opens them as what their head says they are.
+fn opened(disk: &SimDisk, name: &str, bytes: &[u8]) -> Option<Index<SimDisk>> {
+    let path = Path::new(DIR).join(name);
+    now(disk.write_file(&path, bytes)).expect("a healthy disk");
+    let log_id = u64::from_be_bytes(*bytes[8..].first_chunk().expect("a block"));
+    let shard = u16::from_be_bytes([bytes[6], bytes[7]]);
+    match now(Index::open(disk, &path, shard, log_id)) {
+        Ok(index) => Some(index),
+        Err(error) => {
+            assert!(error.is_damage(), "{error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn hostile_runs_are_merged_or_refused() {
+    let mut shard = merging::Shard::new(1);
+    let bases = [60, 40, 90].map(|queues| {
+        let disk = disk(1);
+        shard.add_queues(queues);
+        let run = shard.run(400);
+        let path = run_path(DIR.as_ref(), SEGMENT, run.outline.head.from);
+        now(run.write(&disk, &path)).expect("a healthy disk");
+        disk.live_bytes(&path).expect("written")
+    });
+    let merged = rounds(|seed| {
+        let (disk, mut rng) = (disk(seed), Rng::with_seed(seed));
+        let hostile = rng.usize(0..bases.len());
+        let mut runs = Vec::new();
+        for (at, base) in bases.iter().enumerate() {
+            let mut bytes = base.clone();
+            if at == hostile {
+                mutate(&mut bytes, &mut rng);
+                reseal(&mut bytes);
+            }
+            runs.extend(opened(&disk, &format!("{at}"), &bytes));
+        }
+        let follow = |pair: &[Index<SimDisk>]| {
+            let (one, next) = (pair[0].head(), pair[1].head());
+            one.to == next.from && (one.log_id, one.segment) == (next.log_id, next.segment)
+        };
+        if runs.len() == bases.len() && runs.windows(2).all(follow) {
+            let path = sealed_path(DIR.as_ref(), SEGMENT);
+            if let Ok(merged) = now(merge(&disk, &path, &runs, || ready(()))) {
+                now(merged.verify()).expect_err_or_whole();
+                return 1;
+            }
+        }
+        0
+    });
+    assert!(merged > 0, "nothing got as far as a merge");
+}
+
+/// Calls `attempt` with seeds until the time is over; returns the sum of what it returns.
+fn rounds(attempt: impl Fn(u64) -> u64 + std::panic::RefUnwindSafe) -> u64 {
+    let first = number("RINGMQ_FUZZ_SEED").unwrap_or(0);
+    let patience = Duration::from_secs(number("RINGMQ_FUZZ_SECONDS").unwrap_or(2));
+    let end = Instant::now() + patience;
+    let (mut seed, mut sum) = (first, 0);
+    while seed == first || Instant::now() < end {
+        let result = std::panic::catch_unwind(|| attempt(seed));
+        assert!(result.is_ok(), "RINGMQ_FUZZ_SEED={seed}");
+        sum += result.unwrap_or(0);
+        seed += 1;
+    }
+    println!("{} seeds, {sum}", seed - first);
+    sum
 }
 
 #[test]
@@ -137,14 +207,6 @@ fn hostile_content_behind_good_checksums_is_survived() {
         now(model.write(&disk, &sealed())).expect("a healthy disk");
         disk.live_bytes(&sealed()).expect("written")
     });
-    let first = number("RINGMQ_FUZZ_SEED").unwrap_or(0);
-    let patience = Duration::from_secs(number("RINGMQ_FUZZ_SECONDS").unwrap_or(2));
-    let end = Instant::now() + patience;
-    let mut seed = first;
-    while Instant::now() < end {
-        let result = std::panic::catch_unwind(|| attempt(&bases, seed));
-        assert!(result.is_ok(), "RINGMQ_FUZZ_SEED={seed}");
-        seed += 1;
-    }
-    println!("{} seeds", seed - first);
+    let opened = rounds(|seed| attempt(&bases, seed));
+    assert!(opened > 0, "nothing got as far as an answer");
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A shard that fills a segment, and what an index of each part of it should say.
-struct Shard {
+pub(super) struct Shard {
     rng: Rng,
     position: u64,
     next_number: u32,
@@ -17,12 +17,12 @@ struct Shard {
 }
 
 impl Shard {
-    fn new(seed: u64) -> Shard {
+    pub(super) fn new(seed: u64) -> Shard {
         let rng = Rng::with_seed(seed);
         Shard { rng, position: SEGMENT, next_number: 0, queues: BTreeMap::new() }
     }
 
-    fn add_queues(&mut self, count: u32) {
+    pub(super) fn add_queues(&mut self, count: u32) {
         for _ in 0..count {
             self.queues.insert(self.next_number, self.rng.i64(0..1_000));
             self.next_number += 1;
@@ -35,7 +35,7 @@ impl Shard {
     }
 
     /// Takes messages for half of the queues. Those that are deleted before the run ends are not in it.
-    fn run(&mut self, messages: u32) -> Model {
+    pub(super) fn run(&mut self, messages: u32) -> Model {
         let from = self.position;
         let mut entries: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
         let mut keys = Vec::new();
