@@ -209,7 +209,7 @@ async fn announce(shard: &Rc<Shard>, plan: &Plan) -> Result<(), String> {
         start_name_server(shard, config).await?;
         servers.push(format!("127.0.0.1:{}", config.standalone_namesrv_port));
     }
-    let registrar = register(shard, config, &servers);
+    let registrar = register(shard, plan, &servers);
     if let Some(desk) = &shard.control {
         *desk.registrar.borrow_mut() = Some(registrar.clone());
     }
@@ -257,7 +257,8 @@ async fn start_name_server(shard: &Rc<Shard>, config: &BrokerConfig) -> Result<(
     Ok(())
 }
 
-fn register(shard: &Rc<Shard>, config: &BrokerConfig, servers: &[String]) -> Registrar<Letter> {
+fn register(shard: &Rc<Shard>, plan: &Plan, servers: &[String]) -> Registrar<Letter> {
+    let config = &plan.config;
     let broker_addr = config.client_address();
     let ha_ip = if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };
     let identity = Identity {
@@ -271,6 +272,7 @@ fn register(shard: &Rc<Shard>, config: &BrokerConfig, servers: &[String]) -> Reg
         period_ms: i64::try_from(config.register_name_server_period_ms).unwrap_or(i64::MAX),
         timeout_ms: i64::try_from(config.register_broker_timeout_ms).unwrap_or(i64::MAX),
         force: config.force_register,
+        own_last: plan.standalone,
         compressed: config.compressed_register,
     };
     registration::start(&shard.executor, identity, options, servers, topics_of(shard))

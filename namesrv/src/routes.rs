@@ -15,8 +15,11 @@ use ahash::AHashMap;
 use proto::body::{BrokerData, ClusterInfo, DataVersion, QueueData, RouteData, TopicConfig};
 use runtime::Millis;
 
+mod brokers;
 #[cfg(test)]
 mod tests;
+
+use brokers::Brokers;
 
 /// Silence after which a broker is dropped, ms. Java: `RouteInfoManager`, two minutes.
 pub const BROKER_EXPIRY_MS: Millis = 120_000;
@@ -174,7 +177,7 @@ struct Live {
 #[derive(Debug, Default)]
 pub struct Routes {
     /// topic -> broker name -> queues.
-    topics: BTreeMap<String, BTreeMap<String, Queues>>,
+    topics: BTreeMap<String, Brokers>,
     /// broker name -> master and slaves.
     groups: BTreeMap<String, Group>,
     /// cluster -> broker names.
@@ -304,8 +307,7 @@ impl Routes {
                 sys_flag: queue.topic_sys_flag,
             };
             let brokers = self.topics.entry(topic.to_owned()).or_default();
-            self.topic_routes +=
-                usize::from(brokers.insert(queue.broker_name.clone(), facts).is_none());
+            self.topic_routes += usize::from(brokers.insert(&queue.broker_name, facts));
             taken += 1;
         }
         Ok(taken)
@@ -317,7 +319,7 @@ impl Routes {
         let queue_datas: Vec<QueueData> = brokers
             .iter()
             .map(|(name, queues)| QueueData {
-                broker_name: name.clone(),
+                broker_name: name.to_owned(),
                 read_queue_nums: queues.read,
                 write_queue_nums: queues.write,
                 perm: queues.perm,
@@ -325,7 +327,7 @@ impl Routes {
             })
             .collect();
         let broker_datas: Vec<BrokerData> =
-            brokers.keys().filter_map(|name| self.broker_data(name)).collect();
+            brokers.names().filter_map(|name| self.broker_data(name)).collect();
         if queue_datas.is_empty() || broker_datas.is_empty() {
             return None;
         }
@@ -363,8 +365,7 @@ impl Routes {
         let Some(members) = self.clusters.get(cluster) else {
             return Vec::new();
         };
-        let inside =
-            |brokers: &BTreeMap<String, Queues>| brokers.keys().any(|name| members.contains(name));
+        let inside = |brokers: &Brokers| brokers.names().any(|name| members.contains(name));
         self.topics
             .iter()
             .filter(|(_, brokers)| inside(brokers))
@@ -395,7 +396,7 @@ impl Routes {
             }
         };
         let first_wanted =
-            |brokers: &BTreeMap<String, Queues>| brokers.values().next().is_some_and(wanted);
+            |brokers: &Brokers| brokers.iter().next().is_some_and(|(_, queues)| wanted(queues));
         self.topics
             .iter()
             .filter(|(_, brokers)| first_wanted(brokers))
@@ -415,21 +416,26 @@ impl Routes {
     }
 
     /// `DELETE_TOPIC_IN_NAMESRV` (216): forgets a topic, everywhere or in one cluster. The broker's next registration
-    /// brings it back while it still has it.
+    /// brings it back while it still has it; one that asks before it registers is told that something changed.
     pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
         let Some(brokers) = self.topics.get_mut(topic) else {
             return;
         };
         let before = brokers.len();
-        match cluster {
-            None => brokers.clear(),
-            Some(cluster) => {
-                let groups = &self.groups;
-                brokers.retain(|name, _| {
-                    groups.get(name).is_none_or(|group| group.cluster != cluster)
-                });
+        let groups = &self.groups;
+        let stays = |name: &str| {
+            let group = groups.get(name);
+            cluster.is_some_and(|cluster| group.is_none_or(|group| group.cluster != cluster))
+        };
+        for name in brokers.names().filter(|name| !stays(name)) {
+            let addrs = groups.get(name).into_iter().flat_map(|group| group.addrs.values());
+            for addr in addrs {
+                if let Some(live) = self.live.get_mut(addr) {
+                    live.data_version = DataVersion { timestamp: -1, counter: -1 };
+                }
             }
         }
+        brokers.retain(stays);
         self.topic_routes -= before - brokers.len();
         if brokers.is_empty() {
             self.topics.remove(topic);
@@ -462,12 +468,12 @@ impl Routes {
         let strangers = self
             .topics
             .values()
-            .flat_map(BTreeMap::keys)
+            .flat_map(Brokers::names)
             .find(|name| !self.groups.contains_key(*name));
         assert_eq!(strangers, None, "a topic on an unknown broker");
         assert_eq!(
             self.topic_routes,
-            self.topics.values().map(BTreeMap::len).sum::<usize>(),
+            self.topics.values().map(Brokers::len).sum::<usize>(),
             "count of topic routes"
         );
     }
@@ -551,7 +557,7 @@ impl Routes {
             Some(known) if replace => *known = facts,
             Some(_) => {}
             None => {
-                brokers.insert(broker_name.to_owned(), facts);
+                brokers.insert(broker_name, facts);
                 self.topic_routes += 1;
             }
         }
@@ -604,7 +610,7 @@ impl Routes {
         self.groups.remove(&name);
         let mut removed = 0;
         self.topics.retain(|_, brokers| {
-            removed += usize::from(brokers.remove(&name).is_some());
+            removed += usize::from(brokers.remove(&name));
             !brokers.is_empty()
         });
         self.topic_routes -= removed;

@@ -118,6 +118,17 @@ fn unforced_periods_ask_first() {
     assert_eq!(sent(&mut registration, 0, V1, 40_001).what, Question::Register);
 }
 
+/// The name server in the same process is asked even so; others are not.
+#[test]
+fn our_own_name_server_is_asked_first() {
+    let mut registration = two(Options { own_last: true, ..Options::default() });
+    for (index, what) in [(0, Question::Register), (1, Question::Version)] {
+        let first = join(&mut registration, index, 0);
+        registration.answered(index, first.opaque, accepted(), 0);
+        assert_eq!(sent(&mut registration, index, V1, 10_000).what, what);
+    }
+}
+
 /// A name server that is away is tried again with growing pauses, told about once, and registered with as soon as it is
 /// back; the other one does not notice.
 #[test]

@@ -274,6 +274,19 @@ fn lists_tell_the_tables() {
     assert_eq!(town.route("orders"), None);
 }
 
+/// A broker that asks before it registers learns that a topic of it was deleted here; others are not bothered.
+#[test]
+fn a_deleted_topic_makes_its_brokers_register_again() {
+    let mut town = Town::default();
+    town.register(MASTER_A, &[topic("orders", 4)]);
+    town.register(MASTER_B, &[topic("bills", 2)]);
+    let known = |town: &Town, addr: &str| town.routes.live[addr].data_version;
+    let (a, b) = (known(&town, MASTER_A.addr), known(&town, MASTER_B.addr));
+    town.routes.delete_topic("orders", None);
+    assert!(town.routes.query_version(MASTER_A.name, MASTER_A.addr, a, 1).changed);
+    assert!(!town.routes.query_version(MASTER_B.name, MASTER_B.addr, b, 1).changed);
+}
+
 /// A 5.x broker registers one topic by itself; brokers that nobody registered are passed over.
 #[test]
 fn single_topics_can_be_added() {
