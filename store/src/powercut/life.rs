@@ -1,5 +1,5 @@
 //! A life of a store on a recorded disk: it boots on what a power cut left, must have all that was promised, works,
-//! ends, and starts once more.
+//! ends as a process does (at rest or killed), starts once more and works on.
 //!
 //! Tasks and returning calls take turns as a seed decides, so a seed gives one tape. Time is made up.
 
@@ -41,13 +41,16 @@ pub(super) struct Past {
 
 /// What a life left behind.
 pub(super) struct History {
-    past: Past,
+    image: Image,
     tape: Tape,
-    /// Moments before the store was open.
-    opened_at: usize,
-    /// Entries of the log that came back or were appended.
-    items: Vec<Rc<Item>>,
+    eras: Vec<Era>,
     end: Mark,
+}
+
+/// Entries of the log, in its order, from some moment on: a start may come back with less than there was.
+struct Era {
+    from: usize,
+    items: Vec<Rc<Item>>,
 }
 
 impl History {
@@ -58,7 +61,7 @@ impl History {
 
     /// Files made.
     pub(super) fn files(&self) -> usize {
-        self.past.image.len() + self.tape.creations()
+        self.image.len() + self.tape.creations()
     }
 
     /// Hash of the tape.
@@ -68,18 +71,17 @@ impl History {
 
     /// The disk before the first moment.
     pub(super) fn medium(&self) -> Medium {
-        Medium::new(&self.past.image)
+        Medium::new(&self.image)
     }
 
     /// What the next boot finds when the power goes at the moment that `medium` has come to.
     pub(super) fn cut(&self, moment: usize, medium: &Medium, rng: &mut Rng) -> Past {
         let image = medium.after_cut(rng);
-        if moment < self.opened_at {
-            let items = self.past.items.clone();
-            return Past { image, items, promised: self.past.promised };
-        }
         let mark = self.tape.marks.get(moment).copied().unwrap_or(self.end);
-        Past { image, items: self.items[..mark.items].to_vec(), promised: mark.promised }
+        let era = self.eras.iter().rfind(|era| era.from <= moment).expect("one begins at 0");
+        // What is appended does not go before the next era, and before that nothing is.
+        let count = mark.items.min(era.items.len());
+        Past { image, items: era.items[..count].to_vec(), promised: mark.promised }
     }
 }
 
@@ -103,7 +105,7 @@ pub(super) struct Counts {
 }
 
 impl<D: Disk> Scene<D> {
-    /// Lives one life: boot, compare, `acts` of work, a restart, compare.
+    /// Lives one life: boot, compare, `acts` of work, a restart, compare, a little more work.
     pub(super) async fn live(
         &mut self,
         past: Past,
@@ -121,9 +123,9 @@ impl<D: Disk> Scene<D> {
         while disk.finish_one(&mut life.rng).await {}
         drop(life);
         disk.watch(None);
-        let (opened_at, items) = lived?;
+        let eras = lived?;
         let end = disk.mark();
-        let history = History { past, tape: disk.take_tape(), opened_at, items, end };
+        let history = History { image: past.image, tape: disk.take_tape(), eras, end };
         let mut medium = history.medium();
         medium.advance(history.moments(), history.moments().len());
         self.site.holds = medium.live();
@@ -139,21 +141,31 @@ struct Life<'s, D: Disk> {
 }
 
 impl<D: Disk> Life<'_, D> {
-    async fn play(&mut self, past: &Past, acts: usize) -> Result<(usize, Vec<Rc<Item>>), String> {
-        let must = past.items.iter().take_while(|item| item.end <= past.promised).count();
-        let (store, mut work) = self.boot(&past.items, must).await?;
-        let opened_at = self.disk.moments();
-        let items = Rc::new(Cell::new(work.items.len()));
-        self.watch(&store, &items);
-        self.work(&store, &mut work, &items, acts).await?;
-        let items = std::mem::take(&mut work.items);
-        self.disk.watch(None);
-        drop((store, work));
-        self.stepper = Stepper::new();
-        // The process ended and the power did not: everything is there.
-        let restarted = self.boot(&items, items.len()).await;
-        restarted.map_err(|what| format!("after a restart: {what}"))?;
-        Ok((opened_at, items))
+    /// Boots, works, ends as a process does, starts again and works some more. Returns what the log held when.
+    async fn play(&mut self, past: &Past, acts: usize) -> Result<Vec<Era>, String> {
+        let mut eras = vec![Era { from: 0, items: past.items.clone() }];
+        let mut promised = past.promised;
+        for again in [false, true] {
+            let before = eras.last().map_or(&[][..], |era| &era.items);
+            let must = before.iter().take_while(|item| item.end <= promised).count();
+            let booted = self.boot(before, must).await;
+            let (store, mut work) = booted.map_err(|what| match again {
+                false => what,
+                true => format!("after a restart: {what}"),
+            })?;
+            let from = self.disk.moments();
+            let items = Rc::new(Cell::new(work.items.len()));
+            self.watch(&store, &items);
+            let acts = if again { self.rng.usize(0..4) } else { acts };
+            self.work(&store, &mut work, &items, acts).await?;
+            // The process ends and the power does not: what was committed was written.
+            promised = store.core().log.committed();
+            while self.disk.finish_one(&mut self.rng).await {}
+            self.disk.watch(None);
+            eras.push(Era { from, items: work.items });
+            self.stepper = Stepper::new();
+        }
+        Ok(eras)
     }
 
     async fn boot(
@@ -196,6 +208,7 @@ impl<D: Disk> Life<'_, D> {
         let failed = self.spawn_loops(store, work);
         let busy = self.rng.usize(2..24);
         let mut ticking: Option<Outcome<_>> = None;
+        let mut killed = false;
         for _ in 0..acts {
             work.act(store, &mut self.rng);
             items.set(work.items.len());
@@ -206,15 +219,21 @@ impl<D: Disk> Life<'_, D> {
             }
             for _ in 0..self.rng.usize(0..busy) {
                 self.step().await?;
+                // The most interesting moment, and a short one.
+                killed |= self.disk.names_change() && self.rng.u8(0..24) == 0;
+            }
+            if killed {
+                break;
             }
         }
-        while self.step().await? {}
+        killed |= self.rng.bool();
+        while !killed && self.step().await? {}
         if let Some(error) = failed.borrow().as_ref() {
             return Err(format!("a commit failed: {error}"));
         }
         let core = store.core();
         core.check();
-        if core.log.committed() != core.log.appended() {
+        if !killed && core.log.committed() != core.log.appended() {
             return Err("the commit loop sleeps although there is work".into());
         }
         Ok(())

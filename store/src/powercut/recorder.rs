@@ -90,6 +90,14 @@ impl<D: Disk> Recorder<D> {
         self.state.in_flight.borrow().len()
     }
 
+    /// Whether a file is being made or names are on their way to the disk.
+    pub(super) fn names_change(&self) -> bool {
+        let tape = self.state.tape.borrow();
+        let in_flight = self.state.in_flight.borrow();
+        let mut begun = in_flight.iter().filter_map(|call| call.begun);
+        begun.any(|begun| tape.moments[begun].changes_names())
+    }
+
     /// Takes the tape. Nothing is recorded any more.
     pub(super) fn take_tape(&self) -> Tape {
         assert!(self.in_flight() == 0, "a call is still on its way");

@@ -96,7 +96,8 @@ async fn hold(
     tally: &Tally,
 ) -> Result<(), String> {
     for nth in 1..=CUTS_IN_A_ROW_MAX {
-        let acts = rng.usize(2..10);
+        // Long enough to come to the next segment now and then.
+        let acts = if rng.u8(0..8) == 0 { 60 } else { rng.usize(2..10) };
         let lived = scene.live(past, rng.fork(), acts).await;
         tally.images.fetch_add(1, Relaxed);
         let history = lived.map_err(|what| match nth {

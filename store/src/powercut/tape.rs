@@ -62,6 +62,14 @@ pub(super) enum Moment {
     Ended { begun: usize, ok: bool },
 }
 
+impl Moment {
+    /// Whether a call begins that makes a name, moves it or makes it durable.
+    pub(super) fn changes_names(&self) -> bool {
+        let Moment::Begun(call) = self else { return false };
+        !matches!(call, Call::Write { .. } | Call::Sync { .. })
+    }
+}
+
 /// What the store had promised just before a moment.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mark {
