@@ -93,6 +93,9 @@ pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
 
 async fn assemble(executor: &Executor<Letter>, plan: &Plan) -> Result<Rc<Shard>, String> {
     let config = &plan.config;
+    // Before the stores: what reading large files leaves free in the heap is then filled by the queues.
+    let control =
+        if executor.index() == 0 { Some(open_desk(executor, config).await?) } else { None };
     let mut hosted = Vec::new();
     for shard in 0..plan.format.shards {
         if usize::from(shard) % executor.count() == executor.index() {
@@ -101,8 +104,6 @@ async fn assemble(executor: &Executor<Letter>, plan: &Plan) -> Result<Rc<Shard>,
             hosted.push(Rc::new(Queues::new(Rc::new(store), parked_max)));
         }
     }
-    let control =
-        if executor.index() == 0 { Some(open_desk(executor, config).await?) } else { None };
     let store_host = SocketAddr::new(config.broker_ip1_addr(), config.listen_port);
     Ok(Shard::start(Parts {
         executor: executor.clone(),
