@@ -23,7 +23,7 @@ use proto::{
     frame::HeaderKind,
     request::SendHeader,
 };
-use runtime::Signal;
+use runtime::{DirectDisk, Signal};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -56,7 +56,7 @@ pub struct Desk {
     /// When the broker started, ms.
     pub boot_ms: i64,
     /// Not here while [`Desk::files_loop`] writes.
-    files: RefCell<Option<FactFiles>>,
+    files: RefCell<Option<FactFiles<DirectDisk>>>,
     surveys: RefCell<Surveys>,
     pending: RefCell<Vec<Pending>>,
     /// Changes that are not durable yet.
@@ -69,7 +69,7 @@ pub struct Desk {
 
 impl Desk {
     /// A desk with the control owner's files.
-    pub fn new(control: Control, files: FactFiles, now: i64) -> Desk {
+    pub fn new(control: Control, files: FactFiles<DirectDisk>, now: i64) -> Desk {
         Desk {
             control: RefCell::new(control),
             registrar: RefCell::default(),

@@ -8,7 +8,7 @@ use super::LoadError;
 
 /// Lowest `opaque` we send; all have nine digits, so that their place in a header never moves.
 pub const OPAQUE_MIN: u32 = 100_000_000;
-/// Most topics of one run: their numbers have [`TOPIC_DIGITS`] digits.
+/// Most topics of one run: their numbers have six digits.
 pub const TOPICS_MAX: u64 = 1_000_000;
 const TOPIC_DIGITS: usize = 6;
 const BORN_PLACEHOLDER: &str = "1700000000000";
