@@ -152,6 +152,9 @@ fn store_settings(plan: &Plan, shard: u16) -> Settings {
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),
         record_bytes_max,
         flush,
+        index_entries_max: config.shard_index_entries_max,
+        index_keys: config.message_index_enable,
+        cold_cache_bytes: (config.shard_cold_cache_mib as usize) << 20,
         zero_ahead_bytes: ZERO_AHEAD_BYTES.min(plan.format.segment_bytes),
     }
 }

@@ -74,9 +74,12 @@ fn query(queues: &Queues, request: &Request<'_>, queue_id: u32) -> Result<i64, R
     let young = match core.queue(header.topic, queue_id) {
         None => true,
         Some(queue) if queue.min() > 0 => false,
-        Some(queue) => queue
-            .get(0)
-            .is_none_or(|first| core.log.ring().holds(first.position(), first.bytes() as usize)),
+        Some(queue) => {
+            queue.max() == 0
+                || queue.get(0).is_some_and(|first| {
+                    core.log.ring().holds(first.position(), first.bytes() as usize)
+                })
+        }
     };
     if young { Ok(0) } else { Err(not_found()) }
 }
@@ -153,9 +156,10 @@ async fn earliest<D: runtime::Disk>(
     topic: &str,
     queue_id: u32,
 ) -> Result<i64, StoreError> {
-    let first = {
-        let core = store.core();
-        core.queue(topic, queue_id).and_then(|queue| queue.get(queue.min()))
+    let min = store.core().queue(topic, queue_id).map(|queue| queue.min());
+    let first = match min {
+        Some(min) => store.entry_at(topic, queue_id, min).await?,
+        None => None,
     };
     match first {
         Some(entry) => store.store_timestamp(entry.position(), entry.bytes()).await,
@@ -177,7 +181,7 @@ async fn offset_at<D: runtime::Disk>(
     let (mut low, mut high) = (min, max);
     while low < high {
         let middle = low + (high - low) / 2;
-        let Some(entry) = store.core().entry(topic, queue_id, middle) else { break };
+        let Some(entry) = store.entry_at(topic, queue_id, middle).await? else { break };
         let time = store.store_timestamp(entry.position(), entry.bytes()).await?;
         let before = if upper { time <= timestamp } else { time < timestamp };
         if before {

@@ -1,12 +1,16 @@
 //! The few properties of a message that the broker looks at, found in one pass over their text.
 
-use proto::properties::{self, CLUSTER, DELAY, TAGS, TRAN_MSG, WAIT};
+use proto::properties::{self, CLUSTER, DELAY, KEYS, TAGS, TRAN_MSG, UNIQ_KEY, WAIT};
+
+use store::{index::key_hash, lookup::split_keys};
 
 const ENTRY_END: u8 = 2;
 
 /// What one pass finds.
 pub struct Scanned<'a> {
     text: &'a str,
+    /// `UNIQ_KEY` and `KEYS`.
+    keys: [Option<&'a str>; 2],
     /// `TAGS`.
     pub tags: Option<&'a str>,
     /// `TRAN_MSG` is true: a half message.
@@ -23,6 +27,7 @@ impl<'a> Scanned<'a> {
     pub fn of(text: &'a str) -> Scanned<'a> {
         let mut scanned = Scanned {
             text,
+            keys: [None; 2],
             tags: None,
             transaction: false,
             delayed: false,
@@ -32,6 +37,8 @@ impl<'a> Scanned<'a> {
         for (name, value) in properties::iter(text) {
             match name {
                 TAGS => scanned.tags = Some(value),
+                UNIQ_KEY => scanned.keys[0] = Some(value),
+                KEYS => scanned.keys[1] = Some(value),
                 WAIT => scanned.wait = scanned.entry_span(name, value),
                 TRAN_MSG => scanned.transaction = value.eq_ignore_ascii_case("true"),
                 DELAY => scanned.delayed = value.parse().is_ok_and(|level: i32| level > 0),
@@ -40,6 +47,12 @@ impl<'a> Scanned<'a> {
             }
         }
         scanned
+    }
+
+    /// Appends the hashes by which the message is found.
+    pub fn key_hashes(&self, topic: &str, out: &mut Vec<u32>) {
+        let [unique, keys] = self.keys;
+        out.extend(split_keys(unique, keys).map(|key| key_hash(topic, key)));
     }
 
     /// The stored text in three pieces: without `WAIT`, which has done its work, and with our cluster's name.

@@ -18,7 +18,10 @@ use proto::{
     request::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullHeader},
 };
 use std::{rc::Rc, sync::Arc};
-use store::{PullPlan, PullStatus, read::PullLimits};
+use store::{
+    PullPlan, PullStatus, StoreError,
+    read::{Planned, PullLimits},
+};
 
 /// Longest time that a pull is parked, ms; clients wait 30 s for an answer and ask for 15 or 20.
 const PARK_MS_MAX: i64 = 60_000;
@@ -245,7 +248,14 @@ pub fn run(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, now: i64) {
         let mut core = queues.store.core_mut();
         core.offsets.set(&group.group_name, &op.topic.topic_name, op.queue_id, offset);
     }
-    let plan = plan(queues, &op);
+    match plan(queues, &op) {
+        Planned::Now(plan) => decide(shard, queues, op, plan, now),
+        Planned::OnDisk => shard.cold.pull(shard, Box::new(op), None),
+    }
+}
+
+/// Does what a plan says.
+pub fn decide(shard: &Rc<Shard>, queues: &Queues, op: PullOp, plan: PullPlan, now: i64) {
     match plan.status {
         PullStatus::Found => found(shard, queues, op, plan),
         PullStatus::OffsetOverflowOne => park_or_answer(queues, shard, op, plan, now),
@@ -256,15 +266,24 @@ pub fn run(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, now: i64) {
     }
 }
 
-fn plan(queues: &Queues, op: &PullOp) -> PullPlan {
-    let limits = PullLimits {
+fn limits(op: &PullOp) -> PullLimits {
+    PullLimits {
         offset: op.offset,
         count_max: op.count_max as usize,
         bytes_max: op.bytes_max as usize,
         scan_max: SCAN_ENTRIES.max(op.count_max as usize),
-    };
+    }
+}
+
+/// Plans a pull whose entries have left memory.
+pub async fn plan_on_disk(queues: &Queues, op: &PullOp) -> Result<PullPlan, StoreError> {
+    let matches = |code| op.filter.matches(code);
+    queues.store.plan_pull_on_disk(&op.topic.topic_name, op.queue_id, limits(op), matches).await
+}
+
+fn plan(queues: &Queues, op: &PullOp) -> Planned {
     let core = queues.store.core();
-    core.plan_pull(&op.topic.topic_name, op.queue_id, limits, Vec::new(), |code| {
+    core.plan_pull(&op.topic.topic_name, op.queue_id, limits(op), Vec::new(), |code| {
         op.filter.matches(code)
     })
 }
@@ -293,12 +312,18 @@ fn head(plan: &PullPlan, code: i32) -> Pulled {
     }
 }
 
+/// Messages that were read from the disk.
+pub fn pulled(plan: &PullPlan, offset: i64, body: Vec<u8>) -> Pulled {
+    let span = plan.next_offset - offset;
+    Pulled { span, body, ..head(plan, code_of(plan, offset)) }
+}
+
 /// Messages are there: from the tail cache at once, else by a reader of cold data.
 fn found(shard: &Rc<Shard>, queues: &Queues, mut op: PullOp, plan: PullPlan) {
     let core = queues.store.core();
     if !core.is_cached(&plan) {
         drop(core);
-        return shard.cold.read(shard, queues, op.reply, op.offset, plan);
+        return shard.cold.pull(shard, Box::new(op), Some(plan));
     }
     queues.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
     if op.reply.connection.home() != shard.executor.index() {
@@ -361,7 +386,10 @@ fn park(queues: &Queues, shard: &Shard, parked: Parked, plan: &PullPlan) {
 /// The queue of a parked pull has grown.
 pub fn run_again(shard: &Rc<Shard>, queues: &Queues, mut parked: Parked, now: i64) {
     loop {
-        let plan = plan(queues, &parked.op);
+        let plan = match plan(queues, &parked.op) {
+            Planned::Now(plan) => plan,
+            Planned::OnDisk => return shard.cold.pull(shard, Box::new(parked.op), None),
+        };
         match plan.status {
             PullStatus::Found => return found(shard, queues, parked.op, plan),
             PullStatus::NoMatchedMessage if parked.deadline > now => {
@@ -386,7 +414,10 @@ pub fn run_again(shard: &Rc<Shard>, queues: &Queues, mut parked: Parked, now: i6
 
 /// The time of a parked pull is over.
 pub fn give_up(shard: &Rc<Shard>, queues: &Queues, parked: Parked) {
-    let mut plan = plan(queues, &parked.op);
+    let mut plan = match plan(queues, &parked.op) {
+        Planned::Now(plan) => plan,
+        Planned::OnDisk => return shard.cold.pull(shard, Box::new(parked.op), None),
+    };
     if plan.status == PullStatus::Found {
         return found(shard, queues, parked.op, plan);
     }

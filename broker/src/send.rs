@@ -21,7 +21,7 @@ use proto::{
     request::SendHeader,
 };
 use std::{rc::Rc, sync::Arc};
-use store::{PhysicalOffset, core::Append};
+use store::{PhysicalOffset, core::Append, index::key_hash, lookup::keys_of};
 
 /// Messages of one batch, at most: the answer names each of them.
 const BATCH_MESSAGES_MAX: usize = 32_768;
@@ -235,7 +235,14 @@ fn append_one(shard: &Rc<Shard>, request: &Request<'_>, admitted: &Admitted<'_>,
     let tags_code = record::tags_code(scanned.tags);
     let owner = shard.owner_of(&admitted.topic.topic_name, admitted.queue_id);
     match shard.queues(owner) {
-        Some(queues) => append_here(queues, request.now, admitted, &fields, tags_code, reply),
+        Some(queues) => {
+            let mut keys = shard.key_hashes.borrow_mut();
+            keys.clear();
+            if queues.store.settings().index_keys {
+                scanned.key_hashes(&admitted.topic.topic_name, &mut keys);
+            }
+            append_here(queues, request.now, admitted, &fields, (tags_code, &keys), reply);
+        }
         None => {
             let mut records = vec![0; fields.encoded_len()];
             fields.encode_into(&mut records);
@@ -250,17 +257,17 @@ fn append_here(
     now: i64,
     admitted: &Admitted<'_>,
     fields: &RecordFields<'_>,
-    tags_code: i64,
+    (tags_code, keys): (i64, &[u32]),
     reply: Reply,
 ) {
+    let topic = &*admitted.topic.topic_name;
     let bytes = fields.encoded_len();
     let mut core = queues.store.core_mut();
     if let Err(refused) = core.admit(bytes, bytes) {
         drop(core);
         return queues.refuse_send(reply, refused.into());
     }
-    let message =
-        Append { topic: &admitted.topic.topic_name, queue_id: admitted.queue_id, bytes, tags_code };
+    let message = Append { topic, queue_id: admitted.queue_id, bytes, tags_code, keys };
     let placed = core.append(message, now, |placed, out| {
         fields.encode_into(out);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
@@ -361,6 +368,14 @@ fn forward(
     }
 }
 
+/// Hashes of the keys of a record that was encoded here.
+fn collect_keys(record: &[u8], out: &mut Vec<u32>) {
+    if let Ok(view) = record::RecordView::parse(record) {
+        let keys = keys_of(view.properties_text());
+        out.extend(keys.map(|key| key_hash(view.topic(), key)));
+    }
+}
+
 /// Appends records that were encoded elsewhere, on the shard that owns their queue.
 pub fn run(queues: &Queues, op: AppendOp, now: i64) {
     let AppendOp { reply, topic, queue_id, records, parts, .. } = op;
@@ -379,17 +394,23 @@ pub fn run(queues: &Queues, op: AppendOp, now: i64) {
         return queues.refuse_send(reply, refused.into());
     }
     let mut rest = records.as_slice();
+    let mut keys = Vec::new();
     let mut first = None;
     let mut more: Vec<PhysicalOffset> = Vec::new();
     let mut until = 0;
     for (bytes, tags_code) in parts {
         let (record, later) = rest.split_at(*bytes as usize);
         rest = later;
+        keys.clear();
+        if queues.store.settings().index_keys {
+            collect_keys(record, &mut keys);
+        }
         let message = Append {
             topic: &topic.topic_name,
             queue_id,
             bytes: record.len(),
             tags_code: *tags_code,
+            keys: &keys,
         };
         let placed = core.append(message, now, |placed, out| {
             out.copy_from_slice(record);

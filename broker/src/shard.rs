@@ -57,6 +57,8 @@ pub struct Shard {
     pub scratch: RefCell<Vec<u8>>,
     /// Memory for parsed headers.
     pub arena: RefCell<HeaderArena>,
+    /// Memory for hashes of a message's keys.
+    pub key_hashes: RefCell<Vec<u32>>,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
     /// Nothing more is accepted, read or parked.
@@ -88,6 +90,7 @@ impl Shard {
     pub fn start(parts: Parts) -> Rc<Shard> {
         let Parts { executor, config, stamp, shard_count, hosted, control, totals } = parts;
         let front = RefCell::new(Front::new(executor.index()));
+        let cold = Cold::new(cold_allowance(&config));
         let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
         let shard = Rc::new(Shard {
             executor,
@@ -99,17 +102,17 @@ impl Shard {
             meta: RefCell::default(),
             front,
             control,
-            cold: Cold::default(),
+            cold,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             arena: RefCell::default(),
+            key_hashes: RefCell::default(),
             totals,
             stopping: Cell::new(false),
             undelivered: RefCell::default(),
         });
         for queues in &shard.hosted {
             queues.settle(&shard);
-            let zeroing = Rc::clone(&queues.store);
-            shard.executor.spawn(async move { zeroing.zero_ahead().await });
+            queues.start_followers(&shard);
         }
         Cold::start(&shard);
         let receiver = Rc::downgrade(&shard);
@@ -317,6 +320,7 @@ impl Shard {
             let second = now / 1000 != last_second;
             last_second = now / 1000;
             self.offer_again();
+            self.cold.refill();
             for queues in &self.hosted {
                 queues.tick(self, now, second);
                 if let Err(error) = queues.store.sync_if_due(now).await {
@@ -359,6 +363,13 @@ impl Shard {
             self.deliver(to, letter);
         }
     }
+}
+
+/// Bytes of old messages that an executor may read per tick.
+fn cold_allowance(config: &BrokerConfig) -> Option<i64> {
+    let per_second = i64::from(config.cold_read_mib_per_second_max) << 20;
+    let per_tick = per_second * TICK.as_millis() as i64 / 1000;
+    (per_tick > 0).then_some(per_tick)
 }
 
 /// A reply whose connection is gone.

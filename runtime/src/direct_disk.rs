@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use crate::{
-    disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open},
+    disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage},
     turn::Pace,
 };
 
@@ -121,6 +121,17 @@ impl Disk for DirectDisk {
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let to = to.to_owned();
         self.on_pool(from, move |from| std::fs::rename(from, to)).await
+    }
+
+    async fn usage(&self, dir: &Path) -> io::Result<Usage> {
+        self.on_pool(dir, |dir| {
+            let stat = rustix::fs::statvfs(dir)?;
+            Ok(Usage {
+                total: stat.f_blocks.saturating_mul(stat.f_frsize),
+                free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            })
+        })
+        .await
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -36,6 +36,26 @@ pub struct Entry {
     pub is_dir: bool,
 }
 
+/// How full the file system is, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// All of it.
+    pub total: u64,
+    /// What is left to this process.
+    pub free: u64,
+}
+
+impl Usage {
+    /// Used space, percent, rounded up: only an empty file system has 0.
+    pub fn used_percent(&self) -> u32 {
+        if self.total == 0 {
+            return 0;
+        }
+        let used = u128::from(self.total.saturating_sub(self.free));
+        (used * 100).div_ceil(u128::from(self.total)) as u32
+    }
+}
+
 /// A disk: files by path, and buffers fit for direct I/O. Cloning shares the disk.
 pub trait Disk: Clone + 'static {
     /// An open file.
@@ -63,6 +83,9 @@ pub trait Disk: Clone + 'static {
 
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>>;
+
+    /// How full the file system of a directory is.
+    fn usage(&self, dir: &Path) -> impl Future<Output = io::Result<Usage>>;
 
     /// Reads a small file whole.
     fn read_file(&self, path: &Path) -> impl Future<Output = io::Result<Vec<u8>>>;

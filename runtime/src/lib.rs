@@ -18,7 +18,7 @@ mod turn;
 
 pub use clock::Millis;
 pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
-pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open};
+pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
 pub use guard::guard_pokes;
 pub use mesh::Lane;

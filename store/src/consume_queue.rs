@@ -1,9 +1,17 @@
-//! Consume queues in memory: for each queue, where its messages lie in the log.
+//! Consume queues in memory: for each queue, where its newest messages lie in the log.
 //!
 //! An entry is what RocketMQ's consume queue files hold: position, size, tags code, 20 bytes. Entries live in chunks
-//! that never move, so that a long queue is never copied as it grows. An idle queue costs a few dozen bytes.
+//! that never move, so that a long queue is never copied as it grows. Chunks that index files cover leave memory from
+//! the front; the queue's first readable offset, [`ConsumeQueue::min`], knows nothing of that. An idle queue costs a
+//! few dozen bytes.
+
+use crate::offset::{POSITION_BITS, POSITION_MAX};
+use std::collections::VecDeque;
 
 /// Where one message lies.
+///
+/// A position has 48 bits. The 16 above are a check over the whole record, because what the record brings along covers
+/// only its body: a reader who comes by this entry would not notice rot in topic or properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     position: [u32; 2],
@@ -16,15 +24,36 @@ const _: () = assert!(size_of::<Entry>() == size_of::<u64>() + size_of::<u32>() 
 impl Entry {
     /// The message of `bytes` at `position` in the shard's log, with its tags code.
     pub fn new(position: u64, bytes: u32, tags_code: i64) -> Entry {
+        assert!(position <= POSITION_MAX);
         Entry { position: split(position), bytes, tags_code: split(tags_code as u64) }
+    }
+
+    /// From position and check as one number, as index files hold them.
+    pub(crate) fn from_word(word: u64, bytes: u32, tags_code: i64) -> Entry {
+        Entry { position: split(word), bytes, tags_code: split(tags_code as u64) }
+    }
+
+    /// Position and check as one number.
+    pub(crate) fn word(&self) -> u64 {
+        join(self.position)
+    }
+
+    /// With the check over its record.
+    pub fn with_check(self, check: u16) -> Entry {
+        Entry { position: split(self.position() | u64::from(check) << POSITION_BITS), ..self }
     }
 
     /// Position in the shard's log.
     pub fn position(&self) -> u64 {
-        join(self.position)
+        join(self.position) & POSITION_MAX
     }
 
-    /// Bytes of the record.
+    /// [`record_check`] of its record.
+    pub fn check(&self) -> u16 {
+        (join(self.position) >> POSITION_BITS) as u16
+    }
+
+    /// Bytes of the record; 0 stands for a message that a damaged part of the log took along.
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
@@ -33,6 +62,12 @@ impl Entry {
     pub fn tags_code(&self) -> i64 {
         join(self.tags_code) as i64
     }
+}
+
+/// Check over all bytes of a record: its CRC-32C, folded.
+pub fn record_check(record: &[u8]) -> u16 {
+    let crc = crc32c::crc32c(record);
+    (crc ^ crc >> 16) as u16
 }
 
 fn split(value: u64) -> [u32; 2] {
@@ -49,11 +84,12 @@ const CHUNK_ENTRIES: usize = 1024;
 /// The entries of one queue, by queue offset.
 #[derive(Default)]
 pub struct ConsumeQueue {
-    /// Queue offset of the first entry.
+    /// Queue offset of the first message that can be read, from memory or from the disk.
     min: i64,
-    chunks: Vec<Vec<Entry>>,
-    /// Entries in all chunks.
-    count: usize,
+    /// Queue offset of the first entry in memory.
+    resident: i64,
+    /// All but the last are full.
+    chunks: VecDeque<Vec<Entry>>,
 }
 
 impl ConsumeQueue {
@@ -62,37 +98,83 @@ impl ConsumeQueue {
         self.min
     }
 
+    /// Smallest queue offset whose entry is in memory, at most [`ConsumeQueue::max`]. Entries before it are in index
+    /// files.
+    pub fn resident(&self) -> i64 {
+        self.resident
+    }
+
     /// Behind the largest queue offset that can be read.
     pub fn max(&self) -> i64 {
-        self.min + self.count as i64
+        self.resident + self.resident_count() as i64
+    }
+
+    fn resident_count(&self) -> usize {
+        match self.chunks.back() {
+            Some(last) => (self.chunks.len() - 1) * CHUNK_ENTRIES + last.len(),
+            None => 0,
+        }
     }
 
     /// Adds the entry of queue offset [`ConsumeQueue::max`].
     pub fn push(&mut self, entry: Entry) {
-        match self.chunks.last_mut() {
+        match self.chunks.back_mut() {
             Some(chunk) if chunk.len() < CHUNK_ENTRIES => chunk.push(entry),
-            _ => {
+            last => {
                 // The first chunk grows by itself, so that a queue of three messages stays small.
-                let room = if self.chunks.is_empty() { 4 } else { CHUNK_ENTRIES };
+                let room = if last.is_none() { 4 } else { CHUNK_ENTRIES };
                 let mut chunk = Vec::with_capacity(room);
                 chunk.push(entry);
-                self.chunks.push(chunk);
+                self.chunks.push_back(chunk);
             }
         }
-        self.count += 1;
     }
 
-    /// An empty queue whose next message has this queue offset.
-    pub fn start_at(&mut self, offset: i64) {
-        assert!(self.count == 0);
-        assert!(offset >= 0);
-        self.min = offset;
+    /// A queue without entries in memory: messages from `min` to `max` are in index files, the next one has the queue
+    /// offset `max`.
+    pub fn start_at(&mut self, min: i64, max: i64) {
+        assert!(self.chunks.is_empty());
+        assert!(0 <= min && min <= max);
+        self.min = min;
+        self.resident = max;
     }
 
-    /// The entry at a queue offset.
+    /// Messages before `offset` went with their segment.
+    pub fn raise_min(&mut self, offset: i64) {
+        assert!(offset <= self.max());
+        self.min = self.min.max(offset);
+    }
+
+    /// The entry at a queue offset, if it is in memory.
     pub fn get(&self, offset: i64) -> Option<Entry> {
-        let index = usize::try_from(offset.checked_sub(self.min)?).ok()?;
+        if offset < self.min {
+            return None;
+        }
+        let index = usize::try_from(offset.checked_sub(self.resident)?).ok()?;
         self.chunks.get(index / CHUNK_ENTRIES)?.get(index % CHUNK_ENTRIES).copied()
+    }
+
+    /// First queue offset in memory whose message lies at `position` or behind it.
+    pub fn offset_at(&self, position: u64) -> i64 {
+        let before = |entry: &Entry| entry.position() < position;
+        let full = self.chunks.partition_point(|chunk| chunk.last().is_some_and(before));
+        let Some(chunk) = self.chunks.get(full) else { return self.max() };
+        let within = chunk.partition_point(before);
+        self.resident + (full * CHUNK_ENTRIES + within) as i64
+    }
+
+    /// Lets go of chunks whose messages all lie before `position`.
+    pub fn release_before(&mut self, position: u64) {
+        while let Some(chunk) = self.chunks.front() {
+            if chunk.last().is_some_and(|last| last.position() >= position) {
+                break;
+            }
+            self.resident += chunk.len() as i64;
+            self.chunks.pop_front();
+        }
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+        }
     }
 
     /// Memory held, bytes.
@@ -106,13 +188,18 @@ impl ConsumeQueue {
 mod tests {
     use super::*;
 
-    #[test]
-    fn entries_are_found_by_queue_offset_across_chunks() {
+    fn queue() -> ConsumeQueue {
         let mut queue = ConsumeQueue::default();
-        queue.start_at(7);
+        queue.start_at(7, 7);
         for number in 0..5_000u64 {
             queue.push(Entry::new(number << 20, number as u32, -(number as i64)));
         }
+        queue
+    }
+
+    #[test]
+    fn entries_are_found_by_queue_offset_across_chunks() {
+        let queue = queue();
         assert_eq!((queue.min(), queue.max()), (7, 5_007));
         for number in [0u64, 1_023, 1_024, 4_999] {
             let entry = queue.get(7 + number as i64).expect("entry");
@@ -124,5 +211,29 @@ mod tests {
         assert!(queue.get(5_007).is_none());
         assert!(queue.get(i64::MIN).is_none());
         assert!(ConsumeQueue::default().memory_bytes() == 0);
+    }
+
+    #[test]
+    fn chunks_leave_from_the_front_and_offsets_stay() {
+        let mut queue = queue();
+        assert_eq!(
+            (queue.offset_at(0), queue.offset_at(1), queue.offset_at(u64::MAX)),
+            (7, 8, 5_007)
+        );
+        queue.release_before(2_047 << 20);
+        assert_eq!((queue.min(), queue.resident(), queue.max()), (7, 7 + 1_024, 5_007));
+        assert!(queue.get(1_030).is_none(), "on disk now");
+        assert_eq!(queue.get(1_031).map(|entry| entry.bytes()), Some(1_024));
+        assert_eq!(queue.offset_at(3_000 << 20), 3_007);
+        queue.raise_min(2_000);
+        assert!(queue.get(1_999).is_none());
+        assert!(queue.get(2_000).is_some());
+        queue.release_before(u64::MAX);
+        assert_eq!(
+            (queue.min(), queue.resident(), queue.max(), queue.memory_bytes()),
+            (2_000, 5_007, 5_007, 0)
+        );
+        queue.push(Entry::new(9_000 << 20, 1, 0));
+        assert_eq!(queue.get(5_007).map(|entry| entry.bytes()), Some(1));
     }
 }

@@ -6,11 +6,13 @@
 
 use crate::{
     batch::{CONTROL_HEADER_BYTES, encode_control},
-    consume_queue::{ConsumeQueue, Entry},
+    consume_queue::{ConsumeQueue, Entry, record_check},
     error::Refused,
     group_offsets::{self, GroupOffsets},
+    index::Row,
     log::CommitLog,
     offset::PhysicalOffset,
+    recent_keys::RecentKeys,
 };
 use ahash::AHashMap;
 use std::collections::VecDeque;
@@ -53,18 +55,59 @@ pub struct Append<'a> {
     pub bytes: usize,
     /// Hash of its tags.
     pub tags_code: i64,
+    /// Hashes of its keys, see [`crate::index::key_hash`].
+    pub keys: &'a [u32],
 }
 
-struct Queue {
-    entries: ConsumeQueue,
-    /// Queue offset of the next appended message.
-    next: i64,
+/// Most messages of a queue that one damaged place may have held.
+const HOLES_MAX: i64 = 1 << 22;
+
+/// Stands for a queue that never had a message.
+const NO_NUMBER: u32 = u32::MAX;
+
+pub(crate) struct Queue {
+    pub(crate) entries: ConsumeQueue,
+    /// Name of the queue in index files, never used again; given with the first message that is published.
+    pub(crate) number: u32,
+    pub(crate) queue_id: u32,
+    /// Entries before this queue offset are in index files.
+    pub(crate) indexed: i64,
+    /// A row of the newest index file is about it.
+    pub(crate) in_index: bool,
+    /// Messages appended and not published.
+    pending: u32,
     /// Store timestamp of the last message, ms; 0 without one.
-    last_store_ms: i64,
+    pub(crate) last_store_ms: i64,
     /// Stands in `published` already.
     listed: bool,
     /// The topic was deleted; what is still pending is dropped.
-    removed: bool,
+    pub(crate) removed: bool,
+}
+
+impl Queue {
+    fn new(queue_id: u32) -> Queue {
+        Queue {
+            entries: ConsumeQueue::default(),
+            number: NO_NUMBER,
+            queue_id,
+            indexed: 0,
+            in_index: false,
+            pending: 0,
+            last_store_ms: 0,
+            listed: false,
+            removed: false,
+        }
+    }
+
+    /// Queue offset of the next appended message.
+    fn next(&self) -> i64 {
+        self.entries.max() + i64::from(self.pending)
+    }
+
+    /// Its number in index files, if it ever had a message.
+    pub(crate) fn number(&self) -> Option<u32> {
+        (self.number != NO_NUMBER).then_some(self.number)
+    }
 }
 
 struct Pending {
@@ -87,12 +130,32 @@ pub struct Core {
     pub log: CommitLog,
     /// Committed offsets of groups.
     pub offsets: GroupOffsets,
-    topics: AHashMap<Box<str>, Vec<(u32, QueueSlot)>>,
-    queues: Vec<Queue>,
+    pub(crate) topics: AHashMap<Box<str>, Vec<(u32, QueueSlot)>>,
+    pub(crate) queues: Vec<Queue>,
+    /// Slots of deleted topics, to be used again.
+    free: Vec<QueueSlot>,
     pending: VecDeque<Pending>,
     published: Vec<QueueSlot>,
+    /// Keys of messages that no index file covers.
+    pub(crate) keys: RecentKeys,
+    /// Number of the next queue that gets its first message.
+    pub(crate) next_number: u32,
+    /// Index files cover the log up to here.
+    pub(crate) indexed_to: u64,
+    /// Published entries that no index file covers.
+    pub(crate) unindexed: u64,
+    /// Queue numbers below were given before `indexed_to`.
+    pub(crate) numbers_in_index: u32,
+    /// Recovery: a queue that nothing is known of began at 0.
+    pub(crate) births_known: bool,
+    /// When something was appended last, ms.
+    pub(crate) clock_ms: i64,
+    /// Where epochs begin: the first batch of each, from the one that `indexed_to` is in on.
+    pub(crate) epochs: VecDeque<(u64, u32)>,
+    /// Position and store timestamp, about once a second.
+    pub(crate) clock_marks: VecDeque<(u64, i64)>,
     counters: Counters,
-    earliest_store_ms: Option<i64>,
+    pub(crate) earliest_store_ms: Option<i64>,
 }
 
 impl Core {
@@ -103,8 +166,18 @@ impl Core {
             offsets: GroupOffsets::default(),
             topics: AHashMap::new(),
             queues: Vec::new(),
+            free: Vec::new(),
             pending: VecDeque::new(),
             published: Vec::new(),
+            keys: RecentKeys::default(),
+            next_number: 0,
+            indexed_to: 0,
+            unindexed: 0,
+            numbers_in_index: 0,
+            births_known: false,
+            clock_ms: 0,
+            epochs: VecDeque::new(),
+            clock_marks: VecDeque::new(),
             counters: Counters::default(),
             earliest_store_ms: None,
         }
@@ -140,8 +213,8 @@ impl Core {
     ) -> Placed {
         let slot = self.queue_slot(message.topic, message.queue_id);
         let queue = &mut self.queues[slot.index()];
-        let queue_offset = queue.next;
-        queue.next += 1;
+        let queue_offset = queue.next();
+        queue.pending += 1;
         queue.last_store_ms = now;
         let shard = self.log.shape().shard;
         let bytes = message.bytes;
@@ -150,9 +223,16 @@ impl Core {
             physical: PhysicalOffset::new(shard, position),
             end: position + bytes as u64,
         };
-        let position = self.log.append(bytes, now, |position, out| encode(&place(position), out));
-        let entry = Entry::new(position, bytes as u32, message.tags_code);
+        let mut check = 0;
+        let position = self.log.append(bytes, now, |position, out| {
+            encode(&place(position), out);
+            check = record_check(out);
+        });
+        self.clock_ms = now;
+        let entry = Entry::new(position, bytes as u32, message.tags_code).with_check(check);
         self.pending.push_back(Pending { slot, entry });
+        message.keys.iter().for_each(|hash| self.keys.push(*hash, position));
+        self.mark_clock(position, now);
         self.earliest_store_ms.get_or_insert(now);
         self.counters.messages += 1;
         self.counters.record_bytes += bytes as u64;
@@ -162,7 +242,8 @@ impl Core {
     /// Appends a control entry. Returns the position to wait for.
     pub fn append_control(&mut self, kind: u16, content: &[u8], now: i64) -> Result<u64, Refused> {
         let bytes = CONTROL_HEADER_BYTES + content.len();
-        self.log.admit(bytes, bytes)?;
+        self.log.admit_control(bytes)?;
+        self.clock_ms = now;
         let position = self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
         Ok(position + bytes as u64)
     }
@@ -176,7 +257,7 @@ impl Core {
         let bytes_max = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
         let mut end = None;
         loop {
-            match self.log.admit(CONTROL_HEADER_BYTES + bytes_max, 0) {
+            match self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max) {
                 Err(refused) if end.is_none() => return Err(refused),
                 Err(_) => break,
                 Ok(()) => {}
@@ -202,10 +283,19 @@ impl Core {
             let Pending { slot, entry } = *first;
             self.pending.pop_front();
             let queue = &mut self.queues[slot.index()];
+            queue.pending -= 1;
             if queue.removed {
+                if queue.pending == 0 {
+                    self.free.push(slot);
+                }
                 continue;
             }
+            if queue.number == NO_NUMBER {
+                queue.number = self.next_number;
+                self.next_number += 1;
+            }
             queue.entries.push(entry);
+            self.unindexed += 1;
             if !std::mem::replace(&mut queue.listed, true) {
                 self.published.push(slot);
             }
@@ -225,19 +315,34 @@ impl Core {
         self.find(topic, queue_id).map(|slot| &self.queues[slot.index()].entries)
     }
 
+    /// Number in index files of a queue whose entry at `offset` is there, and the first queue offset in memory.
+    pub(crate) fn place_on_disk(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: i64,
+    ) -> Option<(u32, i64)> {
+        let queue = &self.queues[self.find(topic, queue_id)?.index()];
+        let entries = &queue.entries;
+        let on_disk = entries.min() <= offset && offset < entries.resident();
+        on_disk.then(|| queue.number().map(|number| (number, entries.resident())))?
+    }
+
     /// Number of the queue; an unknown one comes into being, empty.
     pub fn queue_slot(&mut self, topic: &str, queue_id: u32) -> QueueSlot {
         if let Some(slot) = self.find(topic, queue_id) {
             return slot;
         }
-        let slot = QueueSlot(self.queues.len() as u32);
-        self.queues.push(Queue {
-            entries: ConsumeQueue::default(),
-            next: 0,
-            last_store_ms: 0,
-            listed: false,
-            removed: false,
-        });
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.queues[slot.index()] = Queue::new(queue_id);
+                slot
+            }
+            None => {
+                self.queues.push(Queue::new(queue_id));
+                QueueSlot(self.queues.len() as u32 - 1)
+            }
+        };
         self.topics.entry(topic.into()).or_default().push((queue_id, slot));
         slot
     }
@@ -273,6 +378,68 @@ impl Core {
         self.topics.keys().map(|topic| &**topic)
     }
 
+    /// Recovery: a queue as an index file describes it. Messages from `min` to `next` are in index files.
+    pub(crate) fn restore_queue(&mut self, topic: &str, row: &Row, min: i64, next: i64) {
+        let slot = self.queue_slot(topic, row.queue_id);
+        let queue = &mut self.queues[slot.index()];
+        if queue.number != NO_NUMBER {
+            return;
+        }
+        queue.number = row.number;
+        queue.in_index = true;
+        queue.indexed = next;
+        queue.last_store_ms = row.last_store_ms;
+        queue.entries.start_at(min, next);
+    }
+
+    /// Numbers of all queues, sorted, with their slots.
+    pub(crate) fn slots_by_number(&self) -> Vec<(u32, QueueSlot)> {
+        let slots = (0..self.queues.len() as u32).map(QueueSlot);
+        let live = slots.filter(|slot| !self.queues[slot.index()].removed);
+        let mut found: Vec<_> =
+            live.filter_map(|slot| Some((self.queues[slot.index()].number()?, slot))).collect();
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found
+    }
+
+    /// The messages of a row go. Returns how many of them no group had consumed.
+    pub(crate) fn retire_row(&mut self, slot: QueueSlot, row: &Row, topic: &str) -> u64 {
+        let queue = &mut self.queues[slot.index()];
+        if queue.number() != Some(row.number) || queue.removed {
+            return 0;
+        }
+        queue.entries.raise_min(row.next);
+        let consumed = self.offsets.furthest(topic, row.queue_id).unwrap_or(0);
+        (row.next - consumed.max(row.start())).max(0) as u64
+    }
+
+    /// Queues with this number or a larger one.
+    pub(crate) fn queues_numbered_from(&self, number: u32) -> Vec<(Box<str>, u32)> {
+        let mut found = Vec::new();
+        for (topic, queues) in &self.topics {
+            for (queue_id, slot) in queues {
+                if self.queues[slot.index()].number().is_some_and(|own| own >= number) {
+                    found.push((topic.clone(), *queue_id));
+                }
+            }
+        }
+        found
+    }
+
+    /// Gives a queue the number that it has elsewhere.
+    pub(crate) fn renumber(&mut self, topic: &str, queue_id: u32, number: u32) {
+        if let Some(slot) = self.find(topic, queue_id) {
+            self.queues[slot.index()].number = number;
+        }
+    }
+
+    /// Forgets one queue.
+    pub(crate) fn forget_queue(&mut self, topic: &str, queue_id: u32) {
+        if let Some(queues) = self.topics.get_mut(topic) {
+            queues.retain(|(id, _)| *id != queue_id);
+        }
+    }
+
     /// Recovery: a record of the log is visible. `Err` when its queue offset is impossible.
     pub(crate) fn replay_record(
         &mut self,
@@ -286,26 +453,34 @@ impl Core {
             return Err("queue offset is negative");
         }
         let mut slot = self.queue_slot(topic, queue_id);
-        if queue_offset < self.queues[slot.index()].next {
+        if queue_offset < self.queues[slot.index()].next() {
             // Offsets start again only when the topic was deleted: a damaged place took the control entry along.
             self.forget_topic(topic);
             slot = self.queue_slot(topic, queue_id);
         }
         let queue = &mut self.queues[slot.index()];
-        if queue.entries.min() == queue.entries.max() && queue_offset >= queue.next {
-            // The first one here: what came before it expired or was damaged.
-            queue.entries.start_at(queue_offset);
-            queue.next = queue_offset;
+        if queue.number == NO_NUMBER {
+            queue.number = self.next_number;
+            self.next_number += 1;
+            // The first one here: what came before it was damaged or, if the log is not known from its beginning on,
+            // has gone.
+            let start = if self.births_known { 0 } else { queue_offset };
+            queue.entries.start_at(start, start);
+            queue.indexed = start;
+        }
+        if queue_offset - queue.next() > HOLES_MAX {
+            return Err("queue offset is impossible");
         }
         // Messages between lay in a damaged part of the log: their offsets stay taken by entries of no bytes, so
         // that offsets stay dense and pulls step over them.
-        while queue.next < queue_offset {
+        while queue.next() < queue_offset {
             queue.entries.push(Entry::new(entry.position(), 0, 0));
-            queue.next += 1;
+            self.unindexed += 1;
         }
         queue.entries.push(entry);
-        queue.next += 1;
+        self.unindexed += 1;
         queue.last_store_ms = store_ms;
+        self.mark_clock(entry.position(), store_ms);
         self.earliest_store_ms.get_or_insert(store_ms);
         Ok(())
     }
@@ -331,6 +506,9 @@ impl Core {
             let queue = &mut self.queues[slot.index()];
             queue.removed = true;
             queue.entries = ConsumeQueue::default();
+            if queue.pending == 0 {
+                self.free.push(slot);
+            }
         }
         self.offsets.remove_topic(topic);
     }
@@ -344,12 +522,15 @@ impl Core {
     pub fn check(&self) {
         assert!(self.log.committed() <= self.log.appended());
         assert!(self.log.flushed() <= self.log.appended());
-        let mut pending_of = vec![0i64; self.queues.len()];
+        let mut pending_of = vec![0; self.queues.len()];
         for pending in &self.pending {
             pending_of[pending.slot.index()] += 1;
         }
         for (queue, pending) in self.queues.iter().zip(pending_of) {
-            assert!(queue.removed || queue.entries.max() + pending == queue.next);
+            assert!(queue.pending == pending);
+            let entries = &queue.entries;
+            assert!(entries.min() <= entries.max() && entries.resident() <= entries.max());
+            assert!(queue.removed || entries.resident() <= queue.indexed.max(entries.min()));
         }
     }
 }
@@ -376,7 +557,7 @@ mod tests {
     }
 
     fn append(core: &mut Core, topic: &str, queue_id: u32) -> Placed {
-        let message = Append { topic, queue_id, bytes: 50, tags_code: 0 };
+        let message = Append { topic, queue_id, bytes: 50, tags_code: 0, keys: &[] };
         core.append(message, 9, |_, out| out.fill(1))
     }
 

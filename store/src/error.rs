@@ -41,6 +41,9 @@ pub enum StoreError {
         /// What the holder wrote into it.
         holder: String,
     },
+    /// The log takes nothing now.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// An earlier write or sync failed. The log takes no more bytes until restart.
     #[error("log of shard {shard} is poisoned since: {reason}")]
     Poisoned {
@@ -77,6 +80,14 @@ pub enum Refused {
         /// Shard whose log it is.
         shard: u16,
         /// The first failure.
+        reason: String,
+    },
+    /// There is no room for messages. Offsets of groups are still taken, and messages again when there is room.
+    #[error("shard={shard} reason=disk-full {reason}")]
+    DiskFull {
+        /// Shard whose log it is.
+        shard: u16,
+        /// How full, and what the limits are.
         reason: String,
     },
     /// The record is larger than the log can hold.

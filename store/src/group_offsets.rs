@@ -29,6 +29,8 @@ struct Slot {
     queue_id: u32,
     dirty: bool,
     offset: i64,
+    /// What the log says.
+    logged: Option<i64>,
 }
 
 /// Group, then topic, then queue.
@@ -110,10 +112,51 @@ impl GroupOffsets {
             for _ in 0..reader.u16()? {
                 let queue_id = u32::from_be_bytes(reader.take()?);
                 let offset = i64::from_be_bytes(reader.take()?);
-                self.slot(group, topic, queue_id).offset = offset;
+                let slot = self.slot(group, topic, queue_id);
+                slot.offset = offset;
+                slot.logged = Some(offset);
             }
         }
         Ok(())
+    }
+
+    /// The largest offset that any group has committed on a queue.
+    pub fn furthest(&self, topic: &str, queue_id: u32) -> Option<i64> {
+        let queues = self.groups.values().filter_map(|topics| topics.get(topic)).flatten();
+        queues.filter(|slot| slot.queue_id == queue_id).map(|slot| slot.offset).max()
+    }
+
+    /// Names of the groups that ever committed here, sorted.
+    pub fn groups(&self) -> Vec<Box<str>> {
+        let mut groups: Vec<Box<str>> = self.groups.keys().cloned().collect();
+        groups.sort_unstable();
+        groups
+    }
+
+    /// Offsets of a group as the log has them, as contents of control entries behind `out`. For a snapshot that is taken
+    /// group by group.
+    pub fn snapshot(&self, group: &str, out: &mut Vec<Vec<u8>>) {
+        let mut content = Vec::new();
+        let mut topics: Vec<_> = self.groups.get(group).into_iter().flatten().collect();
+        topics.sort_unstable_by_key(|(topic, _)| *topic);
+        for (topic, queues) in topics {
+            let logged = |slot: &Slot| slot.logged.map(|offset| (slot.queue_id, offset));
+            let pairs: Vec<(u32, i64)> = queues.iter().filter_map(logged).collect();
+            for pairs in pairs.chunks(PAIRS_MAX) {
+                if content.len() > CONTENT_BYTES_MAX {
+                    out.push(std::mem::take(&mut content));
+                }
+                write_names(&mut content, group, topic);
+                content.extend_from_slice(&(pairs.len() as u16).to_be_bytes());
+                for (queue_id, offset) in pairs {
+                    content.extend_from_slice(&queue_id.to_be_bytes());
+                    content.extend_from_slice(&offset.to_be_bytes());
+                }
+            }
+        }
+        if !content.is_empty() {
+            out.push(content);
+        }
     }
 
     /// All offsets: group, topic, queue id, offset.
@@ -136,10 +179,17 @@ impl GroupOffsets {
         let queues = topics.get_mut(topic).expect("inserted above");
         let index = queues.iter().position(|slot| slot.queue_id == queue_id);
         let index = index.unwrap_or_else(|| {
-            queues.push(Slot { queue_id, dirty: false, offset: -1 });
+            queues.push(Slot { queue_id, dirty: false, offset: -1, logged: None });
             queues.len() - 1
         });
         &mut queues[index]
+    }
+}
+
+fn write_names(out: &mut Vec<u8>, group: &str, topic: &str) {
+    for text in [group, topic] {
+        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -150,10 +200,7 @@ fn write_changes(
     queues: &mut Queues,
     pairs_max: usize,
 ) {
-    for text in [group, topic] {
-        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        out.extend_from_slice(text.as_bytes());
-    }
+    write_names(out, group, topic);
     let count_at = out.len();
     out.extend_from_slice(&[0; 2]);
     let mut count = 0u16;
@@ -161,6 +208,7 @@ fn write_changes(
         out.extend_from_slice(&slot.queue_id.to_be_bytes());
         out.extend_from_slice(&slot.offset.to_be_bytes());
         slot.dirty = false;
+        slot.logged = Some(slot.offset);
         count += 1;
     }
     out[count_at..count_at + 2].copy_from_slice(&count.to_be_bytes());

@@ -6,7 +6,10 @@
 //!
 //! Absent on purpose: network, JSON of the wire, topics' permissions, time (it is an argument).
 
+mod ahead;
 pub mod batch;
+mod capture;
+mod cold_read;
 pub mod consume_queue;
 pub mod core;
 #[doc(hidden)]
@@ -16,12 +19,17 @@ pub mod facts;
 pub mod format;
 pub mod group_offsets;
 pub mod index;
+mod indexing;
 pub mod log;
+pub mod lookup;
 pub mod offset;
 #[doc(hidden)]
 pub mod powercut;
 pub mod read;
+mod rebuild;
+mod recent_keys;
 pub mod recovery;
+pub mod retention;
 pub mod ring;
 pub mod store;
 

@@ -15,6 +15,9 @@ use std::collections::VecDeque;
 /// Most bytes of one disk write, when more than one closed batch waits: large enough for full disk bandwidth.
 pub const WRITE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Most room kept for control entries: a thousand offsets a second, coalesced, for hours.
+const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// What never changes while a log is open.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -38,6 +41,11 @@ impl Shape {
     pub fn payload_bytes_max(&self) -> usize {
         PAYLOAD_BYTES_MAX.min((self.segment_bytes / 16) as usize)
     }
+
+    /// Room that messages leave to control entries when there is no next segment.
+    pub fn reserve_bytes(&self) -> u64 {
+        RESERVE_BYTES_MAX.min(self.segment_bytes / 8)
+    }
 }
 
 /// The log.
@@ -50,6 +58,10 @@ pub struct CommitLog {
     appended: u64,
     flushed: u64,
     committed: u64,
+    /// End of the segments that are there. Nothing is appended behind it.
+    room_end: u64,
+    /// Why no messages are taken although the log itself is well: the disk is nearly full.
+    closed_to_messages: Option<String>,
     poisoned: Option<String>,
 }
 
@@ -119,6 +131,8 @@ impl CommitLog {
             appended: position,
             flushed: position,
             committed: position,
+            room_end: position - position % shape.segment_bytes + shape.segment_bytes,
+            closed_to_messages: None,
             poisoned: None,
         }
     }
@@ -163,8 +177,72 @@ impl CommitLog {
         self.poisoned.get_or_insert(reason);
     }
 
-    /// Whether `bytes` in all, in entries of at most `entry_bytes`, may be appended now.
+    /// End of the segments that are there.
+    pub fn room_end(&self) -> u64 {
+        self.room_end
+    }
+
+    /// Segments are there up to `position`.
+    pub fn extend_room(&mut self, position: u64) {
+        assert!(position.is_multiple_of(self.shape.segment_bytes));
+        self.room_end = self.room_end.max(position);
+    }
+
+    /// Takes no messages, for `reason`, or takes them again. Control entries go on.
+    pub fn close_to_messages(&mut self, reason: Option<String>) {
+        self.closed_to_messages = reason;
+    }
+
+    /// Why no messages are taken although the log itself is well.
+    pub fn closed_to_messages(&self) -> Option<&str> {
+        self.closed_to_messages.as_deref()
+    }
+
+    /// Whether messages of `bytes` in all, each of at most `entry_bytes`, may be appended now. They leave a reserve
+    /// of room for control entries: who consumes must be able to commit while nobody can send.
     pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
+        self.admit_entries(bytes, entry_bytes)?;
+        let shard = self.shape.shard;
+        if let Some(reason) = &self.closed_to_messages {
+            return Err(Refused::DiskFull { shard, reason: reason.clone() });
+        }
+        self.check_room(bytes, entry_bytes, self.shape.reserve_bytes())
+    }
+
+    /// Whether a control entry of `bytes` may be appended now.
+    pub fn admit_control(&self, bytes: usize) -> Result<(), Refused> {
+        self.admit_entries(bytes, bytes)?;
+        self.check_room(bytes, bytes, 0)
+    }
+
+    fn check_room(&self, bytes: usize, entry_bytes: usize, reserve: u64) -> Result<(), Refused> {
+        let end = self.appended + self.space_for(bytes as u64, entry_bytes as u64);
+        if end + reserve <= self.room_end {
+            return Ok(());
+        }
+        let left = self.room_end.saturating_sub(self.appended);
+        let reason = format!(
+            "no room for the next segment; room_left={left} reserve={reserve} wanted={bytes} bytes"
+        );
+        Err(Refused::DiskFull { shard: self.shape.shard, reason })
+    }
+
+    /// Most bytes that entries of `bytes` in all can take up: with the headers of their batches, and with what stays
+    /// empty at the end of a segment because the next entry does not fit.
+    fn space_for(&self, bytes: u64, entry_bytes: u64) -> u64 {
+        let header = HEADER_BYTES as u64;
+        let batches = 2 * (bytes / self.shape.payload_bytes_max() as u64) + 2;
+        let space = bytes + batches * header;
+        let segment_left =
+            self.segment_of(self.appended) + self.shape.segment_bytes - self.appended;
+        if space + header <= segment_left {
+            return space + header;
+        }
+        let ends = (space + header - segment_left) / self.shape.segment_bytes + 2;
+        space + ends * (entry_bytes + 2 * header)
+    }
+
+    fn admit_entries(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
         let Shape { shard, inflight_bytes_max: limit, entry_bytes_max, .. } = self.shape;
         if let Some(reason) = &self.poisoned {
             return Err(Refused::Poisoned { shard, reason: reason.clone() });
@@ -348,7 +426,9 @@ mod tests {
             inflight_bytes_max: 100_000,
             entry_bytes_max: 16_384,
         };
-        CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), position, &[])
+        let mut log = CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), position, &[]);
+        log.extend_room(16 * SEGMENT);
+        log
     }
 
     fn append(log: &mut CommitLog, bytes: usize) -> u64 {

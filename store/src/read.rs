@@ -58,10 +58,71 @@ pub struct PullPlan {
     pub min_offset: i64,
     /// Behind the last offset of the queue.
     pub max_offset: i64,
-    /// Records to send, in order: position and bytes.
-    pub pieces: Vec<(u64, u32)>,
+    /// Records to send, in order.
+    pub pieces: Vec<Entry>,
     /// Sum of their bytes.
     pub bytes: usize,
+}
+
+/// What a look at the tables in memory says about a pull.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Planned {
+    /// The whole answer.
+    Now(PullPlan),
+    /// Entries that it needs are in index files: [`crate::Store::plan_pull_on_disk`].
+    OnDisk,
+}
+
+/// Entries picked so far for a pull.
+pub(crate) struct Picking {
+    limits: PullLimits,
+    pub(crate) next: i64,
+    pieces: Vec<Entry>,
+    bytes: usize,
+    scanned: usize,
+}
+
+impl Picking {
+    pub(crate) fn new(limits: PullLimits, mut pieces: Vec<Entry>) -> Picking {
+        pieces.clear();
+        Picking { limits, next: limits.offset, pieces, bytes: 0, scanned: 0 }
+    }
+
+    /// Whether entries are still wanted.
+    pub(crate) fn hungry(&self) -> bool {
+        self.scanned < self.limits.scan_max && self.pieces.len() < self.limits.count_max
+    }
+
+    /// Most entries that may still be looked at.
+    pub(crate) fn scan_left(&self) -> usize {
+        self.limits.scan_max - self.scanned
+    }
+
+    /// Looks at the entry at `next`. `false`: the answer is complete without it.
+    pub(crate) fn take(&mut self, entry: Entry, matches: &mut impl FnMut(i64) -> bool) -> bool {
+        if !self.hungry() {
+            return false;
+        }
+        // An entry of no bytes stands for a message that a damaged part of the log took along.
+        if entry.bytes() > 0 && matches(entry.tags_code()) {
+            let record = entry.bytes() as usize;
+            if !self.pieces.is_empty() && self.bytes + record > self.limits.bytes_max {
+                return false;
+            }
+            self.bytes += record;
+            self.pieces.push(entry);
+        }
+        self.scanned += 1;
+        self.next += 1;
+        true
+    }
+
+    pub(crate) fn plan(self, min_offset: i64, max_offset: i64) -> PullPlan {
+        let status =
+            if self.pieces.is_empty() { PullStatus::NoMatchedMessage } else { PullStatus::Found };
+        let Picking { next, pieces, bytes, .. } = self;
+        PullPlan { status, next_offset: next, min_offset, max_offset, pieces, bytes }
+    }
 }
 
 impl Core {
@@ -71,17 +132,12 @@ impl Core {
         topic: &str,
         queue_id: u32,
         limits: PullLimits,
-        mut pieces: Vec<(u64, u32)>,
+        pieces: Vec<Entry>,
         mut matches: impl FnMut(i64) -> bool,
-    ) -> PullPlan {
-        pieces.clear();
-        let plan = |status, next_offset, min_offset, max_offset| PullPlan {
-            status,
-            next_offset,
-            min_offset,
-            max_offset,
-            pieces: Vec::new(),
-            bytes: 0,
+    ) -> Planned {
+        let plan = |status, next_offset, min_offset, max_offset| {
+            let pieces = Vec::new();
+            Planned::Now(PullPlan { status, next_offset, min_offset, max_offset, pieces, bytes: 0 })
         };
         let Some(queue) = self.queue(topic, queue_id) else {
             return plan(PullStatus::NoMessageInQueue, 0, 0, 0);
@@ -99,49 +155,32 @@ impl Core {
         if limits.offset > max {
             return plan(PullStatus::OffsetOverflowBadly, max, min, max);
         }
-        let mut bytes = 0usize;
-        let mut next = limits.offset;
-        let mut scanned = 0;
-        while let Some(entry) = queue.get(next) {
-            if scanned == limits.scan_max || pieces.len() == limits.count_max {
+        if limits.offset < queue.resident() {
+            return Planned::OnDisk;
+        }
+        let mut picking = Picking::new(limits, pieces);
+        while let Some(entry) = queue.get(picking.next) {
+            if !picking.take(entry, &mut matches) {
                 break;
             }
-            // An entry of no bytes stands for a message that a damaged part of the log took along.
-            if entry.bytes() > 0 && matches(entry.tags_code()) {
-                let record = entry.bytes() as usize;
-                if !pieces.is_empty() && bytes + record > limits.bytes_max {
-                    break;
-                }
-                bytes += record;
-                pieces.push((entry.position(), entry.bytes()));
-            }
-            scanned += 1;
-            next += 1;
         }
-        let status =
-            if pieces.is_empty() { PullStatus::NoMatchedMessage } else { PullStatus::Found };
-        PullPlan { status, next_offset: next, min_offset: min, max_offset: max, pieces, bytes }
+        Planned::Now(picking.plan(min, max))
     }
 
     /// Whether the tail cache holds all planned records.
     pub fn is_cached(&self, plan: &PullPlan) -> bool {
         let ring = self.log.ring();
-        plan.pieces.iter().all(|(position, bytes)| ring.holds(*position, *bytes as usize))
+        plan.pieces.iter().all(|entry| ring.holds(entry.position(), entry.bytes() as usize))
     }
 
     /// Copies the planned records behind `out`; all of them must be cached.
     pub fn copy_cached(&self, plan: &PullPlan, out: &mut Vec<u8>) {
         let ring = self.log.ring();
-        for (position, bytes) in &plan.pieces {
-            let (first, second) = ring.parts(*position, *bytes as usize);
+        for entry in &plan.pieces {
+            let (first, second) = ring.parts(entry.position(), entry.bytes() as usize);
             out.extend_from_slice(first);
             out.extend_from_slice(second);
         }
-    }
-
-    /// The entry of a message, for searches.
-    pub fn entry(&self, topic: &str, queue_id: u32, offset: i64) -> Option<Entry> {
-        self.queue(topic, queue_id)?.get(offset)
     }
 }
 
@@ -169,7 +208,7 @@ mod tests {
     fn append(core: &mut Core, count: usize) {
         for number in 0..count {
             let tags_code = number as i64 % 2;
-            let message = Append { topic: "t", queue_id: 0, bytes: 100, tags_code };
+            let message = Append { topic: "t", queue_id: 0, bytes: 100, tags_code, keys: &[] };
             core.append(message, 1, |placed, out| out.fill(placed.queue_offset as u8));
         }
     }
@@ -184,7 +223,10 @@ mod tests {
 
     fn pull(core: &Core, offset: i64, matches: impl FnMut(i64) -> bool) -> PullPlan {
         let limits = PullLimits { offset, count_max: 4, bytes_max: 350, scan_max: 6 };
-        core.plan_pull("t", 0, limits, vec![(1, 1)], matches)
+        match core.plan_pull("t", 0, limits, vec![Entry::new(1, 1, 0)], matches) {
+            Planned::Now(plan) => plan,
+            Planned::OnDisk => panic!("nothing left memory"),
+        }
     }
 
     /// Status, next offset and number of messages for an offset.

@@ -1,13 +1,17 @@
 //! The store of one shard: the state of [`Core`], the disk below it, and the few places where bytes wait.
 //!
-//! One task calls [`Store::commit_once`] in a loop; nobody else writes to the log's files but [`Store::zero_ahead`],
-//! which stays in front of it. Reads copy from the tail cache or go to the disk on owned data.
+//! One task calls [`Store::commit_once`] in a loop; nobody else writes to the log's files but [`Store::work_ahead`],
+//! which stays in front of it. Two more tasks follow behind: [`Store::index_loop`] moves what is old enough from memory
+//! into index files, and [`Store::retire_oldest`] lets go of whole segments. Reads copy from the tail cache
+//! or go to the disk on owned data.
 
 use crate::{
-    batch::HEADER_BYTES,
+    cold_read::ColdChunks,
     core::Core,
     error::StoreError,
+    index::{BlockCache, Index},
     log::{Shape, Write},
+    retention::Space,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, Signal};
 use std::{
@@ -48,6 +52,12 @@ pub struct Settings {
     pub record_bytes_max: usize,
     /// When a message counts as safe.
     pub flush: FlushPolicy,
+    /// Entries kept in memory before an index file is written for them, besides those of the tail cache.
+    pub index_entries_max: u64,
+    /// Whether messages can be found by key.
+    pub index_keys: bool,
+    /// Memory for reads of old messages, bytes.
+    pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.
     pub zero_ahead_bytes: u64,
 }
@@ -69,22 +79,58 @@ impl Settings {
     }
 }
 
-/// Bytes of one write of zeros.
-const ZERO_WRITE_BYTES: u64 = 1024 * 1024;
+/// Memory for blocks of index files that were read lately.
+const INDEX_BLOCKS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Counters since start.
+#[derive(Default)]
+pub struct Tally {
+    /// Bytes read from the log on disk for old messages.
+    pub cold_bytes: Cell<u64>,
+    /// Records that were wanted and are damaged on disk.
+    pub damaged_records: Cell<u64>,
+    /// Index files that were made again from their segments, at start or since.
+    pub rebuilt_indexes: Cell<u64>,
+    /// Segments retired.
+    pub retired_segments: Cell<u64>,
+    /// Messages retired.
+    pub retired_messages: Cell<u64>,
+    /// Of those, messages that no group had consumed.
+    pub unconsumed_messages: Cell<u64>,
+}
 
 /// The store.
 pub struct Store<D: Disk> {
-    settings: Settings,
-    disk: D,
-    core: RefCell<Core>,
-    segments: RefCell<BTreeMap<u64, Rc<D::File>>>,
+    pub(crate) settings: Settings,
+    pub(crate) disk: D,
+    pub(crate) core: RefCell<Core>,
+    pub(crate) segments: RefCell<BTreeMap<u64, Rc<D::File>>>,
     /// Raised by appends; the commit loop waits for it.
     work: Signal,
     /// The log is zeroed up to here, and being zeroed from there.
-    zeroed: Cell<u64>,
-    zeroing: Cell<Option<u64>>,
-    zeroing_done: Signal,
-    zero_wanted: Signal,
+    pub(crate) zeroed: Cell<u64>,
+    pub(crate) zeroing: Cell<Option<u64>>,
+    pub(crate) zeroing_done: Signal,
+    pub(crate) ahead_wanted: Signal,
+    /// A segment that was used before: it needs no zeros.
+    pub(crate) recycled: Cell<Option<u64>>,
+    /// Retired segments, to be used again.
+    pub(crate) spares: RefCell<Vec<PathBuf>>,
+    /// The next segment could not be provided when it was tried last.
+    pub(crate) starved: Cell<bool>,
+    pub(crate) space: Cell<Space>,
+    /// Open index files, oldest first, without gaps.
+    pub(crate) indexes: RefCell<Vec<Rc<Index<D>>>>,
+    pub(crate) index_blocks: BlockCache,
+    /// Where index files begin that turned out to be damaged.
+    pub(crate) damaged: RefCell<Vec<u64>>,
+    pub(crate) index_wanted: Signal,
+    /// An index file could not be written: not tried again before the next second.
+    pub(crate) index_resting: Cell<bool>,
+    /// Raised when the gate moved or the log was poisoned: the indexer may wait for it.
+    pub(crate) gate_moved: Signal,
+    pub(crate) cold: ColdChunks<D>,
+    pub(crate) tally: Tally,
     /// ASYNC_FLUSH: the segment with bytes that were not synced, and since when.
     unsynced: Cell<Option<Unsynced>>,
     /// Segment of the newest write.
@@ -114,10 +160,12 @@ impl<D: Disk> Store<D> {
         disk: D,
         core: Core,
         segments: BTreeMap<u64, Rc<D::File>>,
+        indexes: Vec<Rc<Index<D>>>,
     ) -> Store<D> {
         let zeroed = core.log.appended();
         let segment = core.log.segment_of(zeroed);
         Store {
+            cold: ColdChunks::new(settings.cold_cache_bytes),
             settings,
             disk,
             core: RefCell::new(core),
@@ -126,7 +174,18 @@ impl<D: Disk> Store<D> {
             zeroed: Cell::new(zeroed),
             zeroing: Cell::new(None),
             zeroing_done: Signal::default(),
-            zero_wanted: Signal::default(),
+            ahead_wanted: Signal::default(),
+            recycled: Cell::new(None),
+            spares: RefCell::default(),
+            starved: Cell::new(false),
+            space: Cell::default(),
+            indexes: RefCell::new(indexes),
+            damaged: RefCell::default(),
+            index_blocks: BlockCache::new(INDEX_BLOCKS_BYTES),
+            index_wanted: Signal::default(),
+            index_resting: Cell::new(false),
+            gate_moved: Signal::default(),
+            tally: Tally::default(),
             unsynced: Cell::new(None),
             writing: Cell::new(segment),
             syncs: Cell::new(0),
@@ -142,6 +201,20 @@ impl<D: Disk> Store<D> {
     /// The state, to change. After appending call [`Store::appended`].
     pub fn core_mut(&self) -> RefMut<'_, Core> {
         self.core.borrow_mut()
+    }
+
+    /// Once a second: tries again what could not be done for lack of room.
+    pub fn each_second(&self) {
+        self.index_resting.set(false);
+        if self.wanted_index().is_some() {
+            self.index_wanted.raise();
+        }
+        self.look_ahead();
+    }
+
+    /// Counters since start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How the store was opened.
@@ -164,14 +237,17 @@ impl<D: Disk> Store<D> {
     pub async fn commit_once(&self, now: impl Fn() -> i64) -> Result<bool, StoreError> {
         self.check_not_poisoned()?;
         let Some(write) = self.core.borrow_mut().log.take_write() else { return Ok(false) };
-        if let Err(error) = self.commit(&write, now).await {
+        let committed = self.commit(&write, now).await;
+        self.gate_moved.raise();
+        if let Err(error) = committed {
             self.core.borrow_mut().log.poison(error.to_string());
             return Err(error);
         }
         self.core.borrow_mut().publish();
-        if self.zeroed.get() < write.to + self.settings.zero_ahead_bytes / 2 {
-            self.zero_wanted.raise();
+        if self.wanted_index().is_some() {
+            self.index_wanted.raise();
         }
+        self.look_ahead();
         Ok(true)
     }
 
@@ -187,7 +263,7 @@ impl<D: Disk> Store<D> {
 
     async fn commit(&self, write: &Write, now: impl Fn() -> i64) -> Result<(), StoreError> {
         self.sync_before(write.segment).await?;
-        let file = self.segment_for_writing(write.segment).await?;
+        let file = self.segment_for_writing(write.segment);
         let path = || self.settings.segment_path(write.segment);
         while self.zeroing.get().is_some_and(|from| from < write.to + BLOCK_BYTES as u64) {
             self.zeroing_done.wait().await;
@@ -259,218 +335,10 @@ impl<D: Disk> Store<D> {
         self.check_not_poisoned()
     }
 
-    async fn segment_for_writing(&self, start: u64) -> Result<Rc<D::File>, StoreError> {
-        if let Some(file) = self.segments.borrow().get(&start) {
-            return Ok(file.clone());
-        }
-        let file = create_segment(&self.disk, &self.settings, start).await?;
-        let file = Rc::new(file);
-        self.segments.borrow_mut().insert(start, file.clone());
-        Ok(file)
+    /// Nothing is admitted that has no room in the segments that are there.
+    fn segment_for_writing(&self, start: u64) -> Rc<D::File> {
+        self.segments.borrow().get(&start).cloned().expect("the log has room for what it admitted")
     }
-
-    /// Keeps the space in front of the log zeroed, for ever. A task of its own, of low importance: without it the
-    /// log is slower, not less safe. Ends when the log is poisoned.
-    pub async fn zero_ahead(&self) {
-        if self.settings.zero_ahead_bytes == 0 {
-            return;
-        }
-        loop {
-            while let Some((segment, from, to)) = self.next_zero_range() {
-                self.zeroing.set(Some(from));
-                let done = self.write_zeros(segment, from, to).await;
-                self.zeroing.set(None);
-                self.zeroing_done.raise();
-                if let Err(error) = done {
-                    tracing::warn!(shard = self.settings.shard, %error, "zeroing ahead of the log stopped");
-                    return;
-                }
-                self.zeroed.set(to);
-            }
-            self.zero_wanted.wait().await;
-        }
-    }
-
-    /// The next range to zero: behind everything that is appended or may be appended soon, within one segment that
-    /// exists already.
-    fn next_zero_range(&self) -> Option<(u64, u64, u64)> {
-        let core = self.core.borrow();
-        if core.log.poisoned().is_some() {
-            return None;
-        }
-        // Appends go on while zeros are being written; what is in flight at most, and a write, stay free of them.
-        let piece = self.zero_write_bytes();
-        let margin = 2 * piece;
-        let appended = core.log.appended();
-        let from = self.zeroed.get().max((appended + margin).next_multiple_of(BLOCK_BYTES as u64));
-        let segment = core.log.segment_of(from);
-        if from >= appended + self.settings.zero_ahead_bytes
-            || segment != core.log.segment_of(appended)
-            || !self.segments.borrow().contains_key(&segment)
-        {
-            return None;
-        }
-        let to = (from + piece).min(segment + self.settings.segment_bytes);
-        (to > from).then_some((segment, from, to))
-    }
-
-    /// Small segments are zeroed in small pieces, or the margin would leave nothing of them to zero.
-    fn zero_write_bytes(&self) -> u64 {
-        let share = (self.settings.segment_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
-        ZERO_WRITE_BYTES.min(share)
-    }
-
-    async fn write_zeros(&self, segment: u64, from: u64, to: u64) -> Result<(), StoreError> {
-        let file = self.segments.borrow().get(&segment).cloned();
-        let Some(file) = file else { return Ok(()) };
-        let mut zeros = self.disk.alloc((to - from) as usize);
-        zeros.as_mut().fill(0);
-        file.write_at(zeros, from - segment)
-            .await
-            .map_err(|source| StoreError::io("zero", self.settings.segment_path(segment), source))
-    }
-
-    /// Reads records from the disk, one behind the other into `out`, each checked against its own place and CRC.
-    /// Neighbours are read together.
-    pub async fn read_cold(
-        &self,
-        pieces: &[(u64, u32)],
-        out: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
-        let mut rest = pieces;
-        while let Some((first, _)) = rest.first() {
-            let run = run_of_neighbours(rest, self.settings.segment_bytes);
-            let (now, later) = rest.split_at(run);
-            rest = later;
-            let (last, bytes) = now[run - 1];
-            let span = (last + u64::from(bytes) - first) as usize;
-            let (blocks, skip) = self.read_blocks(*first, span).await?;
-            for (position, bytes) in now {
-                let at = skip + (position - first) as usize;
-                let record = &blocks.as_ref()[at..at + *bytes as usize];
-                self.check_record(*position, record)?;
-                out.extend_from_slice(record);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads `bytes` at `position` of the log, from the tail cache or from the disk. `None` when that is outside of
-    /// what was committed.
-    pub async fn read_log(
-        &self,
-        position: u64,
-        bytes: usize,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        {
-            let core = self.core.borrow();
-            if position + bytes as u64 > core.log.committed() {
-                return Ok(None);
-            }
-            if core.log.ring().holds(position, bytes) {
-                let mut out = vec![0; bytes];
-                core.log.ring().copy_to(position, &mut out);
-                return Ok(Some(out));
-            }
-        }
-        let segment = position - position % self.settings.segment_bytes;
-        if !self.segments.borrow().contains_key(&segment) {
-            return Ok(None);
-        }
-        let (blocks, skip) = self.read_blocks(position, bytes).await?;
-        Ok(Some(blocks.as_ref()[skip..skip + bytes].to_vec()))
-    }
-
-    /// The record at `position`, if one begins exactly there: for ids that clients name.
-    pub async fn read_record(&self, position: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let within = position % self.settings.segment_bytes;
-        if within < HEADER_BYTES as u64 || within + 64 > self.settings.segment_bytes {
-            return Ok(None);
-        }
-        let Some(prefix) = self.read_log(position, 8).await? else { return Ok(None) };
-        let Some((size, magic)) = prefix.split_first_chunk::<4>() else { return Ok(None) };
-        let bytes = u32::from_be_bytes(*size) as usize;
-        let possible = magic == proto::record::MAGIC_V1.to_be_bytes()
-            && bytes <= self.settings.record_bytes_max
-            && within + bytes as u64 <= self.settings.segment_bytes;
-        if !possible {
-            return Ok(None);
-        }
-        let Some(record) = self.read_log(position, bytes).await? else { return Ok(None) };
-        Ok(self.check_record(position, &record).is_ok().then_some(record))
-    }
-
-    /// Store timestamp of the record at `position`. An entry of no bytes stands for a message that was lost to
-    /// damage; the time of the record behind the damage, where it points, is then the nearest known.
-    pub async fn store_timestamp(&self, position: u64, bytes: u32) -> Result<i64, StoreError> {
-        let prefix = proto::record::TIMESTAMP_PREFIX_BYTES;
-        let bytes = if bytes == 0 { prefix } else { prefix.min(bytes as usize) };
-        let prefix = self.read_log(position, bytes).await?;
-        prefix.as_deref().and_then(proto::record::store_timestamp_of).ok_or(StoreError::Corrupt {
-            shard: self.settings.shard,
-            position,
-            what: "no record where the consume queue says",
-        })
-    }
-
-    fn check_record(&self, position: u64, record: &[u8]) -> Result<(), StoreError> {
-        let corrupt = |what| StoreError::Corrupt { shard: self.settings.shard, position, what };
-        let view = proto::record::RecordView::parse(record)
-            .map_err(|_| corrupt("record on disk is damaged"))?;
-        let expected = crate::PhysicalOffset::new(self.settings.shard, position);
-        if view.physical_offset() != expected.to_wire() {
-            return Err(corrupt("record on disk belongs elsewhere"));
-        }
-        if view.check_body().is_err() {
-            return Err(corrupt("body of a record on disk fails its CRC"));
-        }
-        Ok(())
-    }
-
-    /// Whole blocks around `[position, position + bytes)` of one segment, and where the range begins in them.
-    async fn read_blocks(
-        &self,
-        position: u64,
-        bytes: usize,
-    ) -> Result<(D::Buf, usize), StoreError> {
-        let segment = position - position % self.settings.segment_bytes;
-        let file = self.segments.borrow().get(&segment).cloned().ok_or(StoreError::Corrupt {
-            shard: self.settings.shard,
-            position,
-            what: "its segment is gone",
-        })?;
-        let block = BLOCK_BYTES as u64;
-        let start = position - position % block;
-        let end = (position + bytes as u64).next_multiple_of(block);
-        let blocks =
-            file.read_at(start - segment, (end - start) as usize).await.map_err(|source| {
-                StoreError::io("read", self.settings.segment_path(segment), source)
-            })?;
-        Ok((blocks, (position - start) as usize))
-    }
-}
-
-/// Most bytes that lie between two records read together.
-const NEIGHBOUR_GAP_BYTES: u64 = 16 * 1024;
-/// Most bytes of one cold read, unless a record is larger.
-const COLD_READ_BYTES_MAX: u64 = 512 * 1024;
-
-/// How many of the first pieces are worth one read. A read stays within one segment, as each is a file.
-fn run_of_neighbours(pieces: &[(u64, u32)], segment_bytes: u64) -> usize {
-    let Some((first, _)) = pieces.first() else { return 0 };
-    let mut run = 1;
-    for pair in pieces.windows(2) {
-        let (position, bytes) = pair[0];
-        let (next, next_bytes) = pair[1];
-        let end = position + u64::from(bytes);
-        let together = next / segment_bytes == first / segment_bytes;
-        let close = together && next >= end && next - end <= NEIGHBOUR_GAP_BYTES;
-        if !close || next + u64::from(next_bytes) - first > COLD_READ_BYTES_MAX {
-            break;
-        }
-        run += 1;
-    }
-    run
 }
 
 /// Creates a segment, its name durable before anything in it counts.

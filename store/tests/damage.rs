@@ -26,6 +26,9 @@ fn settings() -> Settings {
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,
+        index_entries_max: u64::MAX,
+        index_keys: true,
+        cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
         zero_ahead_bytes: 0,
     }
@@ -60,7 +63,8 @@ fn append(store: &Store<SimDisk>, rng: &mut Rng, messages: &mut Messages) {
         topic: "t",
         properties: [b"", b"", b""],
     };
-    let message = Append { topic: "t", queue_id, bytes: fields.encoded_len(), tags_code: 0 };
+    let message =
+        Append { topic: "t", queue_id, bytes: fields.encoded_len(), tags_code: 0, keys: &[] };
     let mut record = Vec::new();
     let placed = store.core_mut().append(message, 1, |placed, out| {
         fields.encode_into(out);
@@ -77,6 +81,7 @@ fn written() -> (Snapshot, Messages) {
     while store.core().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
         (0..rng.u32(1..5)).for_each(|_| append(&store, &mut rng, &mut messages));
         while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+        now(block_on(store.provide_wanted()));
     }
     drop(store);
     now(block_on(Store::open(disk.clone(), settings()))).expect("a start, which witnesses all");
@@ -133,15 +138,16 @@ fn readable(store: &Store<SimDisk>) -> Messages {
         let mut offset = store.core().queue("t", queue).map_or(0, |queue| queue.min());
         loop {
             let limits = PullLimits { offset, count_max: 1, bytes_max: 1, scan_max: 1 };
-            let plan = store.core().plan_pull("t", queue, limits, Vec::new(), |_| true);
+            let plan = now(block_on(store.plan_pull_on_disk("t", queue, limits, |_| true)));
+            let plan = plan.expect("checked at start");
             if plan.next_offset == offset {
                 break;
             }
-            if let Some((position, _)) = plan.pieces.first() {
+            if let Some(entry) = plan.pieces.first() {
                 let mut record = Vec::new();
                 now(block_on(store.read_cold(&plan.pieces, &mut record)))
                     .expect("checked at start");
-                found.insert((queue, offset), (*position, record));
+                found.insert((queue, offset), (entry.position(), record));
             }
             offset = plan.next_offset;
         }
@@ -205,6 +211,7 @@ fn any_bytes_at_all_are_survived() {
         assert!(readable(&store).iter().all(served), "seed {seed}: serves what nobody wrote");
         append(&store, &mut rng, &mut Messages::new());
         while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+        now(block_on(store.provide_wanted()));
         drop(store);
         now(block_on(Store::open(disk, settings()))).expect("and again");
     }

@@ -196,24 +196,24 @@ config_keys! {
     flush_disk_type: FlushDiskType = FlushDiskType::SyncFlush, "flushDiskType", ConfigKind::Choice(FLUSH_DISK_TYPES), "", Start, important;
     /// Longest time that an answered message may be in memory only, under ASYNC_FLUSH.
     flush_interval_commit_log_ms: u64 = 500, "flushIntervalCommitLog", whole(1, 60_000), "ms", Start, important;
-    /// Hours of the day at which old segments are deleted.
-    delete_when: String = "04".to_owned(), "deleteWhen", ConfigKind::Hours, "h", Later, important;
+    /// Hours of the day at which expired segments are deleted, local time. Empty: as soon as they expire.
+    delete_when: String = String::new(), "deleteWhen", ConfigKind::Hours, "h", Start, important;
     /// Age at which a segment may be deleted.
-    file_reserved_time_hours: u32 = 72, "fileReservedTime", whole(1, 876_000), "h", Later, important;
+    file_reserved_time_hours: u32 = 72, "fileReservedTime", whole(1, 876_000), "h", Start, important;
     /// Use of the disk above which old segments are deleted at any hour; kept within 10 to 95.
-    disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", PERCENT, "%", Later;
+    disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", PERCENT, "%", Start;
     /// Use of the disk above which sends are refused.
-    disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", PERCENT, "%", Later;
+    disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", PERCENT, "%", Start;
     /// Use of the disk above which segments are deleted whatever their age.
-    disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", PERCENT, "%", Later;
+    disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", PERCENT, "%", Start;
     /// Whether a full disk may delete segments that are not old enough.
-    clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", ConfigKind::Bool, "", Later;
+    clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", ConfigKind::Bool, "", Start;
     /// Whether keys of messages are indexed.
-    message_index_enable: bool = true, "messageIndexEnable", ConfigKind::Bool, "", Later;
+    message_index_enable: bool = true, "messageIndexEnable", ConfigKind::Bool, "", Start;
     /// Most messages of one answer to a query by key.
-    max_msgs_num_batch: u32 = 64, "maxMsgsNumBatch", whole(1, 10_000), "", Later;
+    max_msgs_num_batch: u32 = 64, "maxMsgsNumBatch", whole(1, 10_000), "", Start;
     /// Most messages of one answer to a query by unique key.
-    default_query_max_num: u32 = 32, "defaultQueryMaxNum", whole(1, 10_000), "", Later;
+    default_query_max_num: u32 = 32, "defaultQueryMaxNum", whole(1, 10_000), "", Start;
 
     /// A connection without a byte in either direction for this long is closed.
     server_channel_max_idle_time_seconds: u32 = 120, "serverChannelMaxIdleTimeSeconds", whole(1, 86_400), "s", Start;
@@ -228,6 +228,12 @@ config_keys! {
     memory_budget_mib: u64 = 0, "memoryBudgetMiB", whole(0, 64 * MIB), "MiB", Start, important;
     /// Latest bytes of the logs kept in memory, over all shards. 0: a quarter of the memory budget, at most 256 per shard.
     tail_cache_mib: u64 = 0, "tailCacheMiB", whole(0, 64 * MIB), "MiB", Start, important;
+    /// Entries of consume queues that one shard keeps in memory before it writes an index file, besides those in the tail cache.
+    shard_index_entries_max: u64 = 1_000_000, "shardIndexEntriesMax", whole(1_000, 1_000_000_000), "", Start;
+    /// Memory of one shard for reads of old messages.
+    shard_cold_cache_mib: u32 = 16, "shardColdCacheMiB", whole(1, 65_536), "MiB", Start;
+    /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.
+    cold_read_mib_per_second_max: u32 = 0, "coldReadMiBPerSecondMax", whole(0, 1_000_000), "MiB/s", Start;
     /// Requests of one connection that may be unanswered before its socket is read no further.
     connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Start;
     /// Requests of one shard that may be unanswered before sends are refused with SYSTEM_BUSY.

@@ -155,7 +155,7 @@ fn a_mistyped_key_is_told_with_its_neighbour() {
 #[test]
 fn keys_without_meaning_here_are_explained() {
     let told = notices(
-        "sendMessageThreadPoolNums=16\nenableDLegerCommitLog=true\nslaveReadEnable=false\nfileReservedTime=24",
+        "sendMessageThreadPoolNums=16\nenableDLegerCommitLog=true\nslaveReadEnable=false\ntransactionCheckMax=24",
     );
     assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(told[0].0, Level::Info);
@@ -166,7 +166,7 @@ fn keys_without_meaning_here_are_explained() {
     );
     assert_eq!(told[1].0, Level::Warn);
     assert_eq!(told[2].0, Level::Info);
-    assert_eq!(told[3].1, "fileReservedTime is understood, but nothing acts on it yet");
+    assert_eq!(told[3].1, "transactionCheckMax is understood, but nothing acts on it yet");
 }
 
 #[test]

@@ -46,7 +46,9 @@ impl ConfigKind {
             ConfigKind::Address => "an IP address, or nothing".to_owned(),
             ConfigKind::Addresses => "host:port, several separated by ';'".to_owned(),
             ConfigKind::Cores => "processor numbers such as 0,2-5, or nothing".to_owned(),
-            ConfigKind::Hours => "hours from 00 to 23, several separated by ';'".to_owned(),
+            ConfigKind::Hours => {
+                "hours from 00 to 23, several separated by ';', or nothing".to_owned()
+            }
         }
     }
 
@@ -59,7 +61,10 @@ impl ConfigKind {
             ConfigKind::Address => text.is_empty() || text.parse::<IpAddr>().is_ok(),
             ConfigKind::Addresses => addresses(text).all(is_host_and_port),
             ConfigKind::Hours => {
-                text.split(';').all(|hour| hour.trim().parse::<u8>().is_ok_and(|hour| hour < 24))
+                text.is_empty()
+                    || text
+                        .split(';')
+                        .all(|hour| hour.trim().parse::<u8>().is_ok_and(|hour| hour < 24))
             }
             _ => true,
         }

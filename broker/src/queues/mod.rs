@@ -4,6 +4,7 @@
 //! synchronous step: publish, release, wake. One task drives it: [`Queues::commit_loop`].
 
 pub mod parked;
+mod retention;
 
 use crate::{
     error::Refusal,
@@ -13,7 +14,7 @@ use crate::{
     stats::Tally,
 };
 use parked::ParkedPulls;
-use runtime::DirectDisk;
+use runtime::{DirectDisk, Signal};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -44,6 +45,7 @@ pub struct Queues {
     waiting: RefCell<VecDeque<Waiting>>,
     home: RefCell<Weak<Shard>>,
     drained: Cell<bool>,
+    retention_wanted: Signal,
 }
 
 impl Queues {
@@ -58,6 +60,7 @@ impl Queues {
             waiting: RefCell::default(),
             home: RefCell::default(),
             drained: Cell::new(false),
+            retention_wanted: Signal::default(),
         }
     }
 
@@ -68,6 +71,16 @@ impl Queues {
 
     fn home(&self) -> Rc<Shard> {
         self.home.borrow().upgrade().expect("a shard outlives its queues")
+    }
+
+    /// Starts what goes on beside the commit loop: space ahead of the log, index files and retention behind it.
+    pub fn start_followers(self: &Rc<Self>, home: &Rc<Shard>) {
+        let store = Rc::clone(&self.store);
+        home.executor.spawn(async move { store.work_ahead().await });
+        let (store, executor) = (Rc::clone(&self.store), home.executor.clone());
+        home.executor.spawn(async move { store.index_loop(|| executor.turn()).await });
+        let (queues, home) = (Rc::clone(self), Rc::clone(home));
+        home.executor.clone().spawn(async move { retention::run(&queues, &home).await });
     }
 
     /// Leaves a reply in the line. The log was appended to.
@@ -147,6 +160,8 @@ impl Queues {
         }
         if second {
             self.append_group_offsets(now);
+            self.store.each_second();
+            self.retention_wanted.raise();
         }
     }
 

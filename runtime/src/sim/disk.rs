@@ -14,7 +14,7 @@ use super::{
     file::{FileState, SimFile},
     state::State,
 };
-use crate::{BLOCK_BYTES, Disk, Entry, Open};
+use crate::{BLOCK_BYTES, Disk, Entry, Open, Usage};
 
 /// What fresh buffers hold: a value that a forgotten byte is recognised by.
 const FRESH_BYTE: u8 = 0xDB;
@@ -224,6 +224,11 @@ impl Disk for SimDisk {
         let same = found.is_some() && state.names.find(from) == found;
         let found = if same { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) };
         state.settle(ticket, found.and(blocked))
+    }
+
+    async fn usage(&self, _dir: &Path) -> io::Result<Usage> {
+        let free = self.free_bytes();
+        Ok(Usage { total: free.saturating_add(self.used_bytes()), free })
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {

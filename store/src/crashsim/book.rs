@@ -12,6 +12,10 @@ pub(crate) struct Item {
     pub(crate) end: u64,
     /// It lay in a batch that rotted.
     pub(crate) lost: bool,
+    /// It lay in a batch that rotted when an index file knew it already: what it did stays.
+    pub(crate) kept: bool,
+    /// It is a message and was hit itself: its place stays, its bytes are gone.
+    pub(crate) hit: bool,
     pub(crate) what: What,
 }
 
@@ -61,7 +65,8 @@ impl State {
         match &item.what {
             What::Message { queue, offset, record } => {
                 let (position, end) = (item.start, item.end);
-                self.append(queue, *offset, Placed { position, end, record: record.clone() });
+                let message = Placed { position, end, record: record.clone() };
+                self.append(queue, *offset, (!item.hit).then_some(message));
             }
             What::TopicRemoved(topic) => self.remove_topic(topic),
             What::GroupRemoved(group) => self.remove_group(group),
@@ -70,18 +75,15 @@ impl State {
     }
 
     /// A message at the end of its queue; where it is not, damage explains it.
-    pub(crate) fn append(&mut self, name: &QueueName, offset: i64, message: Placed) {
+    pub(crate) fn append(&mut self, name: &QueueName, offset: i64, message: Option<Placed>) {
         if self.queues.get(name).is_some_and(|queue| offset < queue.next()) {
             self.remove_topic(&name.0);
         }
         let queue = self.queues.entry(name.clone()).or_default();
-        if queue.messages.is_empty() {
-            queue.min = offset;
-        }
         while queue.next() < offset {
             queue.messages.push(None);
         }
-        queue.messages.push(Some(message));
+        queue.messages.push(message);
     }
 
     pub(crate) fn remove_topic(&mut self, topic: &str) {
@@ -104,7 +106,7 @@ impl Book {
     pub(crate) fn add(&mut self, start: u64, end: u64, what: What) {
         assert!(start < end);
         assert!(self.items.last().is_none_or(|last| last.end <= start));
-        self.items.push(Item { start, end, lost: false, what });
+        self.items.push(Item { start, end, lost: false, kept: false, hit: false, what });
     }
 
     /// Forgets what a cut removed: all that `survives` denies, apart from what rotted.
@@ -118,10 +120,27 @@ impl Book {
         hit.for_each(|item| item.lost = true);
     }
 
+    /// A byte rotted in a place that an index file knows.
+    pub(crate) fn hit(&mut self, from: u64, to: u64, byte: u64) {
+        let touched = self.items.iter_mut().filter(|item| item.start >= from && item.start < to);
+        touched.for_each(|item| {
+            item.kept = true;
+            item.hit |= item.start <= byte && byte < item.end;
+        });
+    }
+
     /// What all entries that are not lost amount to.
     pub(crate) fn replay(&self) -> State {
         let mut state = State::default();
         self.items.iter().filter(|item| !item.lost).for_each(|item| state.apply(item));
+        state
+    }
+
+    /// The same as if nothing had been lost. An index file that was written over what lies before a damaged place may
+    /// know what control entries said in that place.
+    pub(crate) fn replay_all(&self) -> State {
+        let mut state = State::default();
+        self.items.iter().for_each(|item| state.apply(item));
         state
     }
 }

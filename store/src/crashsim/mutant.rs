@@ -133,6 +133,10 @@ impl Disk for MutantDisk {
         self.sim.rename(from, to).await
     }
 
+    async fn usage(&self, dir: &Path) -> io::Result<runtime::Usage> {
+        self.sim.usage(dir).await
+    }
+
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.sim.sync_dir(dir).await
     }

@@ -3,9 +3,11 @@
 use super::mutant::MutantDisk;
 use crate::{
     batch::{HEADER_BYTES, Header, Kind},
+    index::{Index, Named, named},
     store::Settings,
 };
 use fastrand::Rng;
+use runtime::sim::block_on;
 
 /// A whole batch as it lies on the disk.
 pub(super) struct Found {
@@ -53,6 +55,27 @@ pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
     filled.map(|batch| (batch.header.position, batch.header.end())).collect()
 }
 
+/// A damaged place.
+pub(super) struct Flipped {
+    /// The batch, up to where the log goes on.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// The byte that is not what it was.
+    pub(super) byte: u64,
+}
+
+/// Whether an index file covers a place: a start does not scan it then.
+pub(super) fn is_indexed(disk: &MutantDisk, settings: &Settings, byte: u64) -> bool {
+    disk.sim.files().iter().any(|(path, _)| {
+        let index = path.file_name().and_then(|name| named(name.to_str()?));
+        let Some(Named::Sealed { .. } | Named::Run { .. }) = index else { return false };
+        let opened = block_on(Index::open(disk, path, settings.shard, settings.log_id));
+        let covers =
+            |index: Index<MutantDisk>| (index.head().from..index.head().to).contains(&byte);
+        opened.and_then(Result::ok).is_some_and(covers)
+    })
+}
+
 /// Flips a bit of a batch that ends at or before `acknowledged` and that a later batch proves to have been durable.
 /// Returns the damaged place.
 pub(super) fn flip(
@@ -60,7 +83,7 @@ pub(super) fn flip(
     settings: &Settings,
     acknowledged: u64,
     rng: &mut Rng,
-) -> Option<(u64, u64)> {
+) -> Option<Flipped> {
     // A write on its way to the medium might heal the block again.
     let files = disk.sim.files();
     let settled = files.iter().filter(|(path, _)| disk.sim.unsynced_writes(path) == 0);
@@ -83,5 +106,5 @@ pub(super) fn flip(
     let byte = start + rng.u64(0..batch.bytes.len() as u64);
     let segment = start - start % settings.segment_bytes;
     assert!(disk.sim.flip_bit(&settings.segment_path(segment), byte - segment, rng.u8(0..8)));
-    Some((start, batch.end))
+    Some(Flipped { from: start, to: batch.end, byte })
 }

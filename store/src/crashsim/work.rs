@@ -1,7 +1,7 @@
 //! One life of a store: random work, and what must hold at every step of it.
 
 use super::{
-    book::{OffsetName, Placed, QueueName, State, What},
+    book::{OffsetName, Placed, QueueName, QueueState, State, What},
     lives::History,
     mutant::MutantDisk,
     rot,
@@ -9,12 +9,20 @@ use super::{
 use crate::{
     core::Append,
     error::{Refused, StoreError},
-    read::{PullLimits, PullStatus},
+    read::{Planned, PullLimits, PullStatus},
     store::{FlushPolicy, Store},
 };
 use proto::record::RecordFields;
 use runtime::sim::{Outcome, Stepper};
-use std::{cell::RefCell, collections::BTreeMap, io::ErrorKind, net::SocketAddr, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    io::ErrorKind,
+    net::SocketAddr,
+    rc::Rc,
+    task::Poll,
+};
 
 /// How a life ends.
 #[derive(Debug)]
@@ -43,6 +51,8 @@ pub(super) struct Life<'h> {
     commit_error: Rc<RefCell<Option<String>>>,
     readings: Vec<Reading>,
     ticking: Option<Outcome<Result<(), StoreError>>>,
+    /// Topics deleted in this life.
+    removals: Rc<Cell<u32>>,
     reads_fail: bool,
     faults: bool,
 }
@@ -62,6 +72,7 @@ impl<'h> Life<'h> {
             commit_error: Rc::default(),
             readings: Vec::new(),
             ticking: None,
+            removals: Rc::default(),
             reads_fail: false,
             faults: false,
         }
@@ -119,7 +130,9 @@ impl<'h> Life<'h> {
             }
         });
         let store = self.store.clone();
-        self.stepper.spawn("zero ahead", async move { store.zero_ahead().await });
+        self.stepper.spawn("work ahead", async move { store.work_ahead().await });
+        let store = self.store.clone();
+        self.stepper.spawn("index loop", async move { store.index_loop(breathe).await });
     }
 
     fn plan_faults(&mut self) {
@@ -195,11 +208,12 @@ impl<'h> Life<'h> {
         let now = self.now();
         let mut core = self.store.core_mut();
         if let Err(refused) = core.admit(bytes, bytes) {
-            let busy = matches!(refused, Refused::Busy { .. });
+            let busy = matches!(refused, Refused::Busy { .. } | Refused::DiskFull { .. });
             assert!(busy || core.log.poisoned().is_some(), "{refused}");
             return;
         }
-        let message = Append { topic: &queue.0, queue_id: queue.1, bytes, tags_code: bytes as i64 };
+        let tags_code = bytes as i64;
+        let message = Append { topic: &queue.0, queue_id: queue.1, bytes, tags_code, keys: &[] };
         let mut record = Vec::new();
         let placed = core.append(message, now, |placed, out| {
             fields.encode_into(out);
@@ -215,7 +229,7 @@ impl<'h> Life<'h> {
         self.history.book.add(position, placed.end, what);
         let next = self.state.queues.get(&queue).map_or(0, |queue| queue.next());
         assert_eq!(offset, next, "queue offsets are dense");
-        self.state.append(&queue, offset, Placed { position, end: placed.end, record });
+        self.state.append(&queue, offset, Some(Placed { position, end: placed.end, record }));
         self.history.summary.messages += 1;
     }
 
@@ -261,6 +275,7 @@ impl<'h> Life<'h> {
     }
 
     fn remove_topic(&mut self) {
+        self.removals.set(self.removals.get() + 1);
         let topic = self.topic();
         let now = self.now();
         let result = self.store.core_mut().remove_topic(&topic, now);
@@ -294,7 +309,11 @@ impl<'h> Life<'h> {
         let offset = self.history.rng.i64(queue.min..=max);
         let count_max = self.history.rng.usize(1..40);
         let limits = PullLimits { offset, count_max, bytes_max: 1 << 15, scan_max: 64 };
-        let plan = self.store.core().plan_pull(&name.0, name.1, limits, Vec::new(), |_| true);
+        let planned = self.store.core().plan_pull(&name.0, name.1, limits, Vec::new(), |_| true);
+        let Planned::Now(plan) = planned else {
+            self.pull_on_disk(name, limits, &queue);
+            return Ok(());
+        };
         if plan.max_offset != max && !self.publishing() {
             return Err(format!("{name:?} ends at {}, not at {max}", plan.max_offset));
         }
@@ -315,10 +334,34 @@ impl<'h> Life<'h> {
         let store = self.store.clone();
         let outcome = self.stepper.spawn("cold read", async move {
             let mut bytes = Vec::new();
-            store.read_cold(&plan.pieces, &mut bytes).await.map(|()| bytes)
+            store.read_cold(&plan.pieces, &mut bytes).await.map(|_| bytes)
         });
         self.readings.push(Reading { outcome, expected });
         Ok(())
+    }
+
+    /// The same from index files: how far it goes is known when it is done.
+    fn pull_on_disk(&mut self, name: QueueName, limits: PullLimits, queue: &QueueState) {
+        let (store, removals) = (self.store.clone(), self.removals.clone());
+        let before = removals.get();
+        let messages = queue.messages[(limits.offset - queue.min) as usize..].to_vec();
+        let outcome = self.stepper.spawn("pull on disk", async move {
+            let plan = store.plan_pull_on_disk(&name.0, name.1, limits, |_| true).await?;
+            if removals.get() != before {
+                return Ok(Vec::new());
+            }
+            let mut bytes = Vec::new();
+            store.read_cold(&plan.pieces, &mut bytes).await?;
+            let count = (plan.next_offset - limits.offset) as usize;
+            let wanted = messages.iter().take(count).flatten();
+            let wanted: Vec<u8> =
+                wanted.flat_map(|message| message.record.iter().copied()).collect();
+            // Messages may have come since.
+            let right =
+                if count > messages.len() { bytes.starts_with(&wanted) } else { bytes == wanted };
+            Ok(if right { Vec::new() } else { b"not what was meant".to_vec() })
+        });
+        self.readings.push(Reading { outcome, expected: Vec::new() });
     }
 
     /// Under ASYNC_FLUSH the gate may have been crossed by a commit that still syncs before it publishes.
@@ -431,4 +474,17 @@ impl<'h> Life<'h> {
         }
         Ok(())
     }
+}
+
+/// Lets others run once.
+async fn breathe() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

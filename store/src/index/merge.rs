@@ -36,7 +36,7 @@ const _: () = assert!(READ_BLOCKS <= READ_BLOCKS_MAX);
 pub async fn merge<D, P, F>(
     disk: &D,
     path: &Path,
-    runs: &[Index<D>],
+    runs: &[&Index<D>],
     pause: P,
 ) -> Result<Index<D>, IndexError>
 where
@@ -55,7 +55,7 @@ where
     let mut pace = Pace { pause, left: PIECE_ITEMS };
     sum_counts(&mut outline, runs, &mut pace).await?;
     let queues = outline.rows.iter().map(|row| (row.number, row.count)).collect::<Vec<_>>();
-    let key_count = runs.iter().map(Index::key_count).sum();
+    let key_count: u64 = runs.iter().map(|run| run.key_count()).sum();
     if key_count > u64::from(u32::MAX) {
         return Err(last.damaged(format!("{key_count} keys in all runs, more than can be")));
     }
@@ -83,8 +83,8 @@ impl<P: Fn() -> F, F: Future<Output = ()>> Pace<P> {
     }
 }
 
-fn merged_head<D: Disk>(first: &Head, last: &Head, runs: &[Index<D>]) -> Head {
-    let heads = || runs.iter().map(Index::head).filter(|head| head.messages > 0);
+fn merged_head<D: Disk>(first: &Head, last: &Head, runs: &[&Index<D>]) -> Head {
+    let heads = || runs.iter().map(|run| run.head()).filter(|head| head.messages > 0);
     Head {
         from: first.from,
         first_store_ms: heads().next().map_or(0, |head| head.first_store_ms),
@@ -109,7 +109,7 @@ struct RunRows<'a, D: Disk> {
 }
 
 impl<'a, D: Disk> RunRows<'a, D> {
-    fn of(runs: &'a [Index<D>]) -> Vec<RunRows<'a, D>> {
+    fn of(runs: &[&'a Index<D>]) -> Vec<RunRows<'a, D>> {
         let blocks = read_blocks(runs.len());
         let rows = |run| Cursor::new(run, blocks);
         let all = runs.iter();
@@ -153,7 +153,7 @@ impl<'a, D: Disk> RunRows<'a, D> {
 /// Counts for each row of the last run the entries that all runs have of its queue.
 async fn sum_counts<D, P, F>(
     outline: &mut Outline,
-    runs: &[Index<D>],
+    runs: &[&Index<D>],
     pace: &mut Pace<P>,
 ) -> Result<(), IndexError>
 where
@@ -187,7 +187,7 @@ where
 async fn copy_entries<D, P, F>(
     writer: &mut IndexWriter<D>,
     queues: &[(u32, u32)],
-    runs: &[Index<D>],
+    runs: &[&Index<D>],
     pace: &mut Pace<P>,
 ) -> Result<(), IndexError>
 where
@@ -254,7 +254,7 @@ struct Source<'a, D: Disk> {
 
 async fn merge_keys<D, P, F>(
     writer: &mut IndexWriter<D>,
-    runs: &[Index<D>],
+    runs: &[&Index<D>],
     pace: &mut Pace<P>,
 ) -> Result<(), IndexError>
 where

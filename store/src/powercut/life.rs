@@ -258,7 +258,7 @@ impl<D: Disk> Life<'_, D> {
             }
         });
         let zeroing = store.clone();
-        self.stepper.spawn("zero ahead", async move { zeroing.zero_ahead().await });
+        self.stepper.spawn("work ahead", async move { zeroing.work_ahead().await });
         failed
     }
 

@@ -223,6 +223,10 @@ impl<D: Disk> Disk for Recorder<D> {
         self.call(call, async move { disk.rename(&from, &to).await }).await
     }
 
+    async fn usage(&self, dir: &Path) -> io::Result<runtime::Usage> {
+        self.disk.usage(dir).await
+    }
+
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if self.lacks(Mutation::SkipDirectorySync) {
             return self.call(None, async { Ok(()) }).await;

@@ -118,7 +118,8 @@ async fn compare_queue<D: Disk>(
     let mut offset = min;
     loop {
         let limits = PullLimits { offset, count_max: 256, bytes_max: 1 << 18, scan_max: 256 };
-        let plan = store.core().plan_pull(topic, queue, limits, Vec::new(), |_| true);
+        let plan = store.plan_pull_on_disk(topic, queue, limits, |_| true).await;
+        let plan = plan.map_err(|error| format!("planning from {offset}: {error}"))?;
         let found = (plan.min_offset, plan.max_offset);
         if found != (min, max) {
             return Err(format!("offsets are {found:?}, not {:?}", (min, max)));

@@ -77,7 +77,7 @@ impl Work {
         if core.admit(bytes, bytes).is_err() {
             return;
         }
-        let message = Append { topic: &topic, queue_id, bytes, tags_code: bytes as i64 };
+        let message = Append { topic: &topic, queue_id, bytes, tags_code: bytes as i64, keys: &[] };
         let mut record = Vec::new();
         let placed = core.append(message, now, |placed, out| {
             fields.encode_into(out);
@@ -96,7 +96,7 @@ impl Work {
 
     fn done(&mut self, start: u64, end: u64, what: What) {
         assert!(start < end && self.items.last().is_none_or(|last| last.end <= start));
-        let item = Item { start, end, lost: false, what };
+        let item = Item { start, end, lost: false, kept: false, hit: false, what };
         self.state.apply(&item);
         self.items.push(Rc::new(item));
     }
@@ -168,6 +168,9 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
     let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
     let tail_cache_bytes = least << rng.u32(0..3);
     Settings {
+        index_entries_max: rng.u64(50..2_000),
+        index_keys: true,
+        cold_cache_bytes: 1 << 20,
         shard: rng.u16(0..100),
         dir: dir.to_owned(),
         log_id: rng.u64(..),

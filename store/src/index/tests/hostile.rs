@@ -88,7 +88,7 @@ async fn ask(disk: &SimDisk, index: Index<SimDisk>, rng: &mut Rng) {
     let _ = index.verify().await;
     let path = sealed_path(DIR.as_ref(), index.head().segment);
     let runs = [index];
-    if let Ok(merged) = merge(disk, &path, &runs, || ready(())).await {
+    if let Ok(merged) = merge(disk, &path, &runs.iter().collect::<Vec<_>>(), || ready(())).await {
         let same = merged.key_count() == runs[0].key_count();
         assert!(same && merged.row_count() == runs[0].row_count());
         merged.verify().await.expect_err_or_whole();
@@ -171,7 +171,9 @@ fn hostile_runs_are_merged_or_refused() {
         };
         if runs.len() == bases.len() && runs.windows(2).all(follow) {
             let path = sealed_path(DIR.as_ref(), SEGMENT);
-            if let Ok(merged) = now(merge(&disk, &path, &runs, || ready(()))) {
+            if let Ok(merged) =
+                now(merge(&disk, &path, &runs.iter().collect::<Vec<_>>(), || ready(())))
+            {
                 now(merged.verify()).expect_err_or_whole();
                 return 1;
             }

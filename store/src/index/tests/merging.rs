@@ -135,7 +135,8 @@ fn runs_become_the_index_of_the_segment() {
             pauses.set(pauses.get() + 1);
             ready(())
         };
-        let merged = now(merge(&disk, &sealed(), &indexes, pause)).expect("a healthy disk");
+        let merged = now(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), pause))
+            .expect("a healthy disk");
         let expected = expected(&runs);
         now(expected.compare(&merged, &mut Rng::with_seed(seed)));
         assert_eq!(now(all(merged.all_entries())), expected.entries.concat());
@@ -143,7 +144,7 @@ fn runs_become_the_index_of_the_segment() {
         assert!(pauses.get() > expected.keys.len() / 4_096);
         assert_eq!(disk.dropped_calls(), 0);
         // And the merged file is a run like any other.
-        let again = now(merge(&disk, &sealed(), &[merged], || ready(()))).expect("a healthy disk");
+        let again = now(merge(&disk, &sealed(), &[&merged], || ready(()))).expect("a healthy disk");
         now(expected.compare(&again, &mut Rng::with_seed(seed)));
     }
 }
@@ -157,7 +158,9 @@ fn runs_that_contradict_each_other_are_not_merged() {
     shared.next += 1;
     let disk = disk(1);
     let indexes = write_all(&disk, &runs);
-    let error = now(merge(&disk, &sealed(), &indexes, || ready(()))).err().expect("a gap");
+    let error = now(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), || ready(())))
+        .err()
+        .expect("a gap");
     assert!(error.is_damage() && error.to_string().contains("does not go on"), "{error}");
     assert!(disk.files().iter().all(|(path, _)| *path != sealed()));
 }
@@ -170,7 +173,7 @@ fn a_queue_that_had_no_entries_yet_may_begin_anywhere() {
     shard.queues.values_mut().for_each(|next| *next += 70);
     runs.push(shard.run(50));
     let disk = disk(1);
-    let merged = now(merge(&disk, &sealed(), &write_all(&disk, &runs), || ready(())));
+    let merged = now(merge(&disk, &sealed(), &write_all(&disk, &runs).iter().collect::<Vec<_>>(), || ready(())));
     now(expected(&runs).compare(&merged.expect("no contradiction"), &mut Rng::with_seed(1)));
 }
 
@@ -184,7 +187,8 @@ fn a_power_cut_while_merging_leaves_the_runs_or_the_whole_index() {
         let disk = disk(seed);
         let indexes = write_all(&disk, &runs);
         disk.crash_after(seed % 60);
-        let _ = block_on(merge(&disk, &sealed(), &indexes, || ready(())));
+        let _ =
+            block_on(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), || ready(())));
         let disk = disk.after_crash(seed);
         for run in &runs {
             let path = run_path(DIR.as_ref(), SEGMENT, run.outline.head.from);
@@ -211,7 +215,8 @@ fn memory_of_a_merge_does_not_grow_with_its_entries() {
     let indexes = write_all(&disk, &runs);
     disk.keep_log();
     let largest = RefCell::new(0);
-    now(merge(&disk, &sealed(), &indexes, || ready(()))).expect("a healthy disk");
+    now(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), || ready(())))
+        .expect("a healthy disk");
     for call in disk.log() {
         let mut largest = largest.borrow_mut();
         if call.kind == runtime::sim::CallKind::Read {

@@ -1,0 +1,176 @@
+//! What an index file says besides entries and keys, taken from the state in one step.
+//!
+//! A capture is exact for one position of the log, at or before `committed`: what was published behind it is left out,
+//! whatever happens while the file is being written.
+
+use crate::{
+    consume_queue::Entry,
+    core::{Core, QueueSlot},
+    index::Row,
+};
+use ahash::AHashMap;
+
+/// The state as of `to`, for an index file over `[from, to)`.
+pub(crate) struct Capture {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) topics: Vec<Box<str>>,
+    pub(crate) rows: Vec<Row>,
+    /// The queue of each row.
+    pub(crate) slots: Vec<QueueSlot>,
+    pub(crate) next_number: u32,
+    pub(crate) clock_ms: i64,
+    /// Of the last batch before `to`.
+    pub(crate) epoch: u32,
+    /// Messages stored in the range are not older and not newer than this, ms; 0 and 0 without one.
+    pub(crate) store_ms: (i64, i64),
+}
+
+impl Capture {
+    /// Entries in all rows.
+    pub(crate) fn messages(&self) -> u64 {
+        self.rows.iter().map(|row| u64::from(row.count)).sum()
+    }
+}
+
+impl Core {
+    /// Up to where the next index file goes, if it is time for one: to the end of a segment that the log has left, or
+    /// to `committed` when more than `entries_max` entries are in memory only.
+    pub(crate) fn wants_index(&self, entries_max: u64) -> Option<u64> {
+        let segment_end = self.log.segment_of(self.indexed_to) + self.log.shape().segment_bytes;
+        if self.log.committed() >= segment_end {
+            return Some(segment_end);
+        }
+        (self.unindexed > entries_max).then(|| self.log.committed())
+    }
+
+    /// The state as of `to`.
+    pub(crate) fn capture(&self, to: u64) -> Capture {
+        assert!(self.indexed_to < to);
+        let mut found: Vec<(Row, QueueSlot, &str)> = Vec::with_capacity(self.queues.len());
+        for (topic, queues) in &self.topics {
+            let rows = queues.iter().filter_map(|(_, slot)| Some((self.row_of(*slot, to)?, *slot)));
+            found.extend(rows.map(|(row, slot)| (row, slot, &**topic)));
+        }
+        found.sort_unstable_by_key(|(row, ..)| row.number);
+        let last = found.last().map_or(0, |(row, ..)| row.number + 1);
+        let (mut topics, mut known) = (Vec::new(), AHashMap::new());
+        for (row, _, topic) in &mut found {
+            row.topic = *known.entry(*topic).or_insert_with(|| {
+                topics.push(Box::from(*topic));
+                topics.len() as u32 - 1
+            });
+        }
+        let (rows, slots) = found.into_iter().map(|(row, slot, _)| (row, slot)).unzip();
+        let store_ms = self.store_ms_between(self.indexed_to, to);
+        let next_number = last.max(self.numbers_in_index);
+        Capture {
+            from: self.indexed_to,
+            to,
+            topics,
+            rows,
+            slots,
+            next_number,
+            clock_ms: self.clock_ms,
+            epoch: self.epoch_before(to),
+            store_ms,
+        }
+    }
+
+    fn epoch_before(&self, position: u64) -> u32 {
+        let before = self.epochs.iter().take_while(|(from, _)| *from < position);
+        before.last().map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// Batches of this epoch begin at `position`.
+    pub(crate) fn begin_epoch(&mut self, position: u64, epoch: u32) {
+        if self.epochs.back().is_none_or(|(_, last)| *last != epoch) {
+            self.epochs.push_back((position, epoch));
+        }
+    }
+
+    fn row_of(&self, slot: QueueSlot, to: u64) -> Option<Row> {
+        let queue = &self.queues[slot.index()];
+        let number = queue.number()?;
+        let next = queue.entries.offset_at(to).max(queue.indexed);
+        if next == queue.indexed && !queue.in_index {
+            return None;
+        }
+        Some(Row {
+            number,
+            topic: 0,
+            queue_id: queue.queue_id,
+            count: (next - queue.indexed) as u32,
+            first: 0,
+            next,
+            last_store_ms: queue.last_store_ms,
+        })
+    }
+
+    /// An entry of a captured row. The topic may have been deleted since: then nobody will ever look.
+    pub(crate) fn captured_entry(
+        &self,
+        slot: QueueSlot,
+        number: u32,
+        offset: i64,
+        from: u64,
+    ) -> Entry {
+        let queue = &self.queues[slot.index()];
+        let entry = queue.entries.get(offset).filter(|_| queue.number() == Some(number));
+        entry.unwrap_or_else(|| Entry::new(from, 0, 0))
+    }
+
+    /// An index file of this capture is durable. Entries before `keep_from` leave memory.
+    pub(crate) fn indexed(&mut self, capture: &Capture, keep_from: u64) {
+        assert!(self.indexed_to == capture.from);
+        for (row, slot) in capture.rows.iter().zip(&capture.slots) {
+            let queue = &mut self.queues[slot.index()];
+            if queue.number() == Some(row.number) && !queue.removed {
+                queue.indexed = row.next;
+                queue.in_index = true;
+            }
+        }
+        self.indexed_to = capture.to;
+        self.numbers_in_index = capture.next_number;
+        self.keys.release_before(capture.to);
+        self.release_store_ms_before(capture.to);
+        while self.epochs.get(1).is_some_and(|(from, _)| *from < capture.to) {
+            self.epochs.pop_front();
+        }
+        self.unindexed = 0;
+        let release = keep_from.min(capture.to);
+        for queue in self.queues.iter_mut().filter(|queue| !queue.removed) {
+            queue.entries.release_before(release);
+            self.unindexed += (queue.entries.max() - queue.indexed) as u64;
+        }
+    }
+
+    /// Between which times messages in a range were stored, generously.
+    fn store_ms_between(&self, from: u64, to: u64) -> (i64, i64) {
+        let first = self.clock_marks.partition_point(|(position, _)| *position <= from);
+        let marks = self.clock_marks.iter().skip(first.saturating_sub(1));
+        let times = marks.take_while(|(position, _)| *position < to).map(|(_, ms)| *ms);
+        let range = times.fold(None, |range: Option<(i64, i64)>, ms| match range {
+            None => Some((ms, ms + CLOCK_MARK_MS)),
+            Some((first, last)) => Some((first.min(ms), last.max(ms + CLOCK_MARK_MS))),
+        });
+        range.unwrap_or_default()
+    }
+
+    /// A message at `position` was stored at `now`: notes it when the clock moved on enough, or back.
+    pub(crate) fn mark_clock(&mut self, position: u64, now: i64) {
+        let near = |last: &(u64, i64)| last.1 <= now && now - last.1 < CLOCK_MARK_MS;
+        if !self.clock_marks.back().is_some_and(near) {
+            self.clock_marks.push_back((position, now));
+        }
+    }
+
+    fn release_store_ms_before(&mut self, position: u64) {
+        while self.clock_marks.get(1).is_some_and(|(second, _)| *second <= position) {
+            self.clock_marks.pop_front();
+        }
+    }
+}
+
+/// Store timestamps are noted once a second: the range of an index file is wider than its messages' by this at most.
+const CLOCK_MARK_MS: i64 = 1_000;

@@ -1,0 +1,230 @@
+//! Reads of old messages from the log on disk.
+//!
+//! The log is read in aligned chunks, a few of which stay in memory: what lies behind a message that somebody reads is
+//! what they read next, and consumers of many queues walk over the same chunks together. Only what has left the tail
+//! cache is read this way; it does not change any more.
+
+use crate::{
+    batch::HEADER_BYTES,
+    consume_queue::{Entry, record_check},
+    error::StoreError,
+    store::Store,
+};
+use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+/// Bytes of a chunk: at this size a disk gives its full bandwidth.
+const CHUNK_BYTES: u64 = 512 * 1024;
+
+/// Chunks read lately, the newest at the back.
+pub(crate) struct ColdChunks<D: Disk> {
+    chunks: RefCell<VecDeque<(u64, Rc<D::Buf>)>>,
+    chunks_max: usize,
+}
+
+impl<D: Disk> ColdChunks<D> {
+    pub(crate) fn new(bytes_max: usize) -> ColdChunks<D> {
+        let chunks_max = (bytes_max / CHUNK_BYTES as usize).max(1);
+        ColdChunks { chunks: RefCell::default(), chunks_max }
+    }
+
+    fn get(&self, start: u64) -> Option<Rc<D::Buf>> {
+        let mut chunks = self.chunks.borrow_mut();
+        let at = chunks.iter().position(|(other, _)| *other == start)?;
+        let found = chunks.remove(at)?;
+        let buffer = Rc::clone(&found.1);
+        chunks.push_back(found);
+        Some(buffer)
+    }
+
+    fn put(&self, start: u64, buffer: Rc<D::Buf>) {
+        let mut chunks = self.chunks.borrow_mut();
+        if chunks.len() >= self.chunks_max {
+            chunks.pop_front();
+        }
+        chunks.push_back((start, buffer));
+    }
+
+    /// A segment goes.
+    pub(crate) fn forget(&self, from: u64, to: u64) {
+        self.chunks.borrow_mut().retain(|(start, _)| *start < from || *start >= to);
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Reads records from the disk, one behind the other into `out`, each checked against its own place and CRC. A
+    /// damaged one is left out and reported, so that it costs nobody the others. Returns how many were left out.
+    pub async fn read_cold(
+        &self,
+        pieces: &[Entry],
+        out: &mut Vec<u8>,
+    ) -> Result<usize, StoreError> {
+        let mut damaged = 0;
+        for entry in pieces {
+            let start = out.len();
+            self.read_chunked(entry.position(), entry.bytes() as usize, out).await?;
+            if let Err(error) = self.check_entry(entry, &out[start..]) {
+                tracing::error!(%error, "a message is lost to damage on disk");
+                self.tally.damaged_records.set(self.tally.damaged_records.get() + 1);
+                out.truncate(start);
+                damaged += 1;
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Appends `bytes` of the log to `out`, through chunks.
+    async fn read_chunked(
+        &self,
+        position: u64,
+        bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let end = position + bytes as u64;
+        let mut at = position;
+        while at < end {
+            let start = self.chunk_start(at);
+            let to = end.min(start + CHUNK_BYTES);
+            let settled = start + CHUNK_BYTES <= self.core.borrow().log.ring().start();
+            if settled {
+                let chunk = self.chunk(start).await?;
+                out.extend_from_slice(
+                    &(*chunk).as_ref()[(at - start) as usize..(to - start) as usize],
+                );
+            } else {
+                let (blocks, skip) = self.read_blocks(at, (to - at) as usize).await?;
+                out.extend_from_slice(&blocks.as_ref()[skip..skip + (to - at) as usize]);
+            }
+            at = to;
+        }
+        Ok(())
+    }
+
+    /// Chunks are counted from the start of their segment.
+    fn chunk_start(&self, position: u64) -> u64 {
+        let within = position % self.settings.segment_bytes;
+        position - within % CHUNK_BYTES
+    }
+
+    async fn chunk(&self, start: u64) -> Result<Rc<D::Buf>, StoreError> {
+        if let Some(chunk) = self.cold.get(start) {
+            return Ok(chunk);
+        }
+        let segment_end = start - start % self.settings.segment_bytes + self.settings.segment_bytes;
+        let bytes = CHUNK_BYTES.min(segment_end - start);
+        let (blocks, _) = self.read_blocks(start, bytes as usize).await?;
+        let blocks = Rc::new(blocks);
+        self.cold.put(start, Rc::clone(&blocks));
+        Ok(blocks)
+    }
+
+    /// Reads `bytes` at `position` of the log, from the tail cache or from the disk. `None` when that is outside of
+    /// what was committed or has been retired.
+    pub async fn read_log(
+        &self,
+        position: u64,
+        bytes: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        {
+            let core = self.core.borrow();
+            if position + bytes as u64 > core.log.committed() {
+                return Ok(None);
+            }
+            if core.log.ring().holds(position, bytes) {
+                let mut out = vec![0; bytes];
+                core.log.ring().copy_to(position, &mut out);
+                return Ok(Some(out));
+            }
+        }
+        let segment = position - position % self.settings.segment_bytes;
+        if !self.segments.borrow().contains_key(&segment) {
+            return Ok(None);
+        }
+        let start = self.chunk_start(position);
+        if let Some(chunk) = self.cold.get(start)
+            && let Some(found) = (*chunk).as_ref().get((position - start) as usize..)
+            && let Some(found) = found.get(..bytes)
+        {
+            return Ok(Some(found.to_vec()));
+        }
+        let (blocks, skip) = self.read_blocks(position, bytes).await?;
+        Ok(Some(blocks.as_ref()[skip..skip + bytes].to_vec()))
+    }
+
+    /// The record at `position`, if one begins exactly there: for ids that clients name.
+    pub async fn read_record(&self, position: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let within = position % self.settings.segment_bytes;
+        if within < HEADER_BYTES as u64 || within + 64 > self.settings.segment_bytes {
+            return Ok(None);
+        }
+        let Some(prefix) = self.read_log(position, 8).await? else { return Ok(None) };
+        let Some((size, magic)) = prefix.split_first_chunk::<4>() else { return Ok(None) };
+        let bytes = u32::from_be_bytes(*size) as usize;
+        let possible = magic == proto::record::MAGIC_V1.to_be_bytes()
+            && bytes <= self.settings.record_bytes_max
+            && within + bytes as u64 <= self.settings.segment_bytes;
+        if !possible {
+            return Ok(None);
+        }
+        let Some(record) = self.read_log(position, bytes).await? else { return Ok(None) };
+        Ok(self.check_record(position, &record).is_ok().then_some(record))
+    }
+
+    /// Store timestamp of the record at `position`. An entry of no bytes stands for a message that was lost to
+    /// damage; the time of the record behind the damage, where it points, is then the nearest known.
+    pub async fn store_timestamp(&self, position: u64, bytes: u32) -> Result<i64, StoreError> {
+        let prefix = proto::record::TIMESTAMP_PREFIX_BYTES;
+        let bytes = if bytes == 0 { prefix } else { prefix.min(bytes as usize) };
+        let prefix = self.read_log(position, bytes).await?;
+        prefix.as_deref().and_then(proto::record::store_timestamp_of).ok_or(StoreError::Corrupt {
+            shard: self.settings.shard,
+            position,
+            what: "no record where the consume queue says",
+        })
+    }
+
+    fn check_entry(&self, entry: &Entry, record: &[u8]) -> Result<(), StoreError> {
+        if record_check(record) != entry.check() {
+            let (shard, position) = (self.settings.shard, entry.position());
+            return Err(StoreError::Corrupt { shard, position, what: "record on disk is damaged" });
+        }
+        self.check_record(entry.position(), record)
+    }
+
+    fn check_record(&self, position: u64, record: &[u8]) -> Result<(), StoreError> {
+        let corrupt = |what| StoreError::Corrupt { shard: self.settings.shard, position, what };
+        let view = proto::record::RecordView::parse(record)
+            .map_err(|_| corrupt("record on disk is damaged"))?;
+        let expected = crate::PhysicalOffset::new(self.settings.shard, position);
+        if view.physical_offset() != expected.to_wire() {
+            return Err(corrupt("record on disk belongs elsewhere"));
+        }
+        if view.check_body().is_err() {
+            return Err(corrupt("body of a record on disk fails its CRC"));
+        }
+        Ok(())
+    }
+
+    /// Whole blocks around `[position, position + bytes)` of one segment, and where the range begins in them.
+    async fn read_blocks(
+        &self,
+        position: u64,
+        bytes: usize,
+    ) -> Result<(D::Buf, usize), StoreError> {
+        let segment = position - position % self.settings.segment_bytes;
+        let file = self.segments.borrow().get(&segment).cloned().ok_or(StoreError::Corrupt {
+            shard: self.settings.shard,
+            position,
+            what: "its segment is gone",
+        })?;
+        let block = BLOCK_BYTES as u64;
+        let start = position - position % block;
+        let end = (position + bytes as u64).next_multiple_of(block);
+        let blocks =
+            file.read_at(start - segment, (end - start) as usize).await.map_err(|source| {
+                StoreError::io("read", self.settings.segment_path(segment), source)
+            })?;
+        self.tally.cold_bytes.set(self.tally.cold_bytes.get() + (end - start));
+        Ok((blocks, (position - start) as usize))
+    }
+}

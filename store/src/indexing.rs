@@ -1,0 +1,275 @@
+//! Moving entries and keys from memory into index files, behind the log.
+//!
+//! One task. When the log leaves a segment, or too many entries are in memory only, an index file is written over what
+//! came since the last one; when that ends a segment, its files become one. Work is done in pieces, with a pause for
+//! live traffic between them.
+//!
+//! An index file never says more than the log can prove: it covers only what is durable, and it gets its name only
+//! when everything that it was influenced by (a deleted topic, an offset of a group) is durable, too.
+
+use crate::{
+    capture::Capture,
+    core::Core,
+    error::StoreError,
+    index::{self, Head, Index, IndexWriter, Key, Outline, run_path, sealed_path},
+    store::{FlushPolicy, Settings, Store},
+};
+use runtime::Disk;
+use std::{cell::RefCell, future::Future, path::PathBuf, rc::Rc};
+
+/// Entries copied between two pauses.
+const PIECE_ENTRIES: usize = 4_096;
+/// Keys are sorted in buckets by the upper bits of their hashes, so that no sort takes long.
+const KEY_BUCKETS: usize = 256;
+
+impl<D: Disk> Store<D> {
+    /// Writes index files whenever one is wanted, for ever. `pause` lets others run.
+    pub async fn index_loop<P, F>(&self, pause: P)
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        loop {
+            match self.index_once(&pause).await {
+                Ok(true) => {}
+                Ok(false) => self.index_wanted.wait().await,
+                Err(error) => {
+                    let shard = self.settings.shard;
+                    tracing::warn!(shard, %error, "an index file could not be written; its entries stay in memory");
+                    self.index_resting.set(true);
+                }
+            }
+        }
+    }
+
+    /// Up to where an index file is to be written now.
+    pub(crate) fn wanted_index(&self) -> Option<u64> {
+        if self.index_resting.get() {
+            return None;
+        }
+        let core = self.core.borrow();
+        core.log.poisoned().is_none().then(|| core.wants_index(self.settings.index_entries_max))?
+    }
+
+    /// Writes the index file that is wanted, if one is.
+    pub async fn index_once<P, F>(&self, pause: &P) -> Result<bool, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        if self.rebuild_damaged(pause).await? {
+            return Ok(true);
+        }
+        let Some(to) = self.wanted_index() else { return Ok(false) };
+        if !self.durable_up_to(to).await? {
+            return Ok(false);
+        }
+        let capture = self.core.borrow().capture(to);
+        let index = self.write_index(&capture, pause).await?;
+        let keep_from = self.core.borrow().log.ring().start();
+        self.core.borrow_mut().indexed(&capture, keep_from);
+        self.indexes.borrow_mut().push(Rc::new(index));
+        if to.is_multiple_of(self.settings.segment_bytes) {
+            self.seal(to - self.settings.segment_bytes, pause).await?;
+        }
+        Ok(true)
+    }
+
+    /// Makes the log durable up to `position`, which is committed. `false`: it cannot be now.
+    async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
+        if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
+            self.sync_now().await?;
+        }
+        let core = self.core.borrow();
+        // The space between the mark that ends a segment and the next segment holds nothing.
+        let flushed = core.log.flushed();
+        let ended = position.is_multiple_of(self.settings.segment_bytes) && flushed > position;
+        Ok(ended || flushed >= position)
+    }
+
+    async fn write_index<P, F>(&self, capture: &Capture, pause: &P) -> Result<Index<D>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let (disk, settings, core) = (&self.disk, &self.settings, &self.core);
+        let written = IndexJob { disk, settings, core, capture }.write(pause).await?;
+        while !self.durable_up_to(written.influenced_by).await? {
+            if let Some(reason) = self.core.borrow().log.poisoned() {
+                let reason = reason.to_owned();
+                return Err(StoreError::Poisoned { shard: self.settings.shard, reason });
+            }
+            self.gate_moved.wait().await;
+        }
+        Ok(written.writer.finish().await?)
+    }
+
+    /// The index files of a segment become one.
+    async fn seal<P, F>(&self, segment: u64, pause: &P) -> Result<(), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let runs: Vec<Rc<Index<D>>> = self.indexes_of(segment);
+        if runs.len() == 1 {
+            return Ok(());
+        }
+        let path = sealed_path(&self.settings.dir, segment);
+        let borrowed: Vec<&Index<D>> = runs.iter().map(|run| &**run).collect();
+        let sealed = index::merge(&self.disk, &path, &borrowed, pause).await?;
+        {
+            let mut indexes = self.indexes.borrow_mut();
+            let first = indexes.partition_point(|index| index.head().segment < segment);
+            indexes.splice(first..first + runs.len(), [Rc::new(sealed)]);
+        }
+        for run in runs {
+            self.remove_index(run).await?;
+        }
+        Ok(())
+    }
+
+    fn indexes_of(&self, segment: u64) -> Vec<Rc<Index<D>>> {
+        let indexes = self.indexes.borrow();
+        indexes.iter().filter(|index| index.head().segment == segment).cloned().collect()
+    }
+
+    /// Removes the file of an index that is in use no more, but by those who read it at this moment.
+    pub(crate) async fn remove_index(&self, index: Rc<Index<D>>) -> Result<(), StoreError> {
+        self.index_blocks.forget(&*index);
+        let path = index.path().to_owned();
+        self.disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))
+    }
+}
+
+/// Writes an index file from the tables of `core`.
+pub(crate) struct IndexJob<'a, D: Disk> {
+    pub(crate) disk: &'a D,
+    pub(crate) settings: &'a Settings,
+    pub(crate) core: &'a RefCell<Core>,
+    pub(crate) capture: &'a Capture,
+}
+
+/// An index file that is complete but for its name.
+pub(crate) struct Written<D: Disk> {
+    pub(crate) writer: IndexWriter<D>,
+    /// What the log held before this position has influenced the file.
+    influenced_by: u64,
+}
+
+impl<D: Disk> IndexJob<'_, D> {
+    /// Writes everything but the head. `pause` lets others run.
+    pub(crate) async fn write<P, F>(&self, pause: &P) -> Result<Written<D>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let offsets = self.snapshot_offsets(pause).await;
+        let buckets = self.sort_keys(pause).await;
+        let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();
+        let (outline, path) = self.outline(offsets);
+        let mut writer = IndexWriter::create(self.disk, &path, outline, key_count).await?;
+        self.write_entries(&mut writer, pause).await?;
+        for mut bucket in buckets {
+            bucket.sort_unstable();
+            writer.keys(&bucket).await?;
+            pause().await;
+        }
+        Ok(Written { writer, influenced_by: self.core.borrow().log.appended() })
+    }
+
+    fn outline(&self, offsets: Vec<Vec<u8>>) -> (Outline, PathBuf) {
+        let capture = self.capture;
+        let segment = capture.from - capture.from % self.settings.segment_bytes;
+        let whole = capture.from == segment && capture.to == segment + self.settings.segment_bytes;
+        let path = if whole {
+            sealed_path(&self.settings.dir, segment)
+        } else {
+            run_path(&self.settings.dir, segment, capture.from)
+        };
+        let head = Head {
+            shard: self.settings.shard,
+            log_id: self.settings.log_id,
+            segment,
+            from: capture.from,
+            to: capture.to,
+            epoch: capture.epoch,
+            first_store_ms: capture.store_ms.0,
+            last_store_ms: capture.store_ms.1,
+            clock_ms: capture.clock_ms,
+            messages: capture.messages(),
+            next_number: capture.next_number,
+        };
+        let topics = capture.topics.clone();
+        (Outline { head, topics, rows: capture.rows.clone(), offsets }, path)
+    }
+
+    /// Offsets of all groups as the log has them, group by group: what is logged meanwhile is in there or not, and is
+    /// replayed in any case.
+    async fn snapshot_offsets<P, F>(&self, pause: &P) -> Vec<Vec<u8>>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let groups = self.core.borrow().offsets.groups();
+        let mut contents = Vec::new();
+        for group in groups {
+            self.core.borrow().offsets.snapshot(&group, &mut contents);
+            pause().await;
+        }
+        contents
+    }
+
+    /// Keys of the captured messages in buckets: ordered between them, not within.
+    async fn sort_keys<P, F>(&self, pause: &P) -> Vec<Vec<Key>>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let capture = self.capture;
+        let mut buckets = vec![Vec::new(); KEY_BUCKETS];
+        let blocks = self.core.borrow().keys.blocks_before(capture.to);
+        for number in 0..blocks {
+            {
+                let core = self.core.borrow();
+                let segment = core.log.segment_of(capture.from);
+                for key in core.keys.block(number, segment, capture.to) {
+                    buckets[(key.hash >> 24) as usize].push(key);
+                }
+            }
+            pause().await;
+        }
+        buckets
+    }
+
+    async fn write_entries<P, F>(
+        &self,
+        writer: &mut IndexWriter<D>,
+        pause: &P,
+    ) -> Result<(), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let capture = self.capture;
+        let mut piece = Vec::with_capacity(PIECE_ENTRIES);
+        for (row, slot) in capture.rows.iter().zip(&capture.slots) {
+            let mut offset = row.start();
+            while offset < row.next {
+                let room = (PIECE_ENTRIES - piece.len()) as i64;
+                let to = row.next.min(offset + room);
+                let core = self.core.borrow();
+                (offset..to).for_each(|offset| {
+                    piece.push(core.captured_entry(*slot, row.number, offset, capture.from));
+                });
+                drop(core);
+                offset = to;
+                if piece.len() == PIECE_ENTRIES {
+                    writer.entries(&piece).await?;
+                    piece.clear();
+                    pause().await;
+                }
+            }
+        }
+        Ok(writer.entries(&piece).await?)
+    }
+}

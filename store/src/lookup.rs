@@ -1,0 +1,272 @@
+//! Finding what has left memory: entries of old messages, messages by key, offsets by time.
+//!
+//! Index files are asked in the order that makes sense for the question: by halving for a queue offset, newest first
+//! for a key. A lookup owns the files that it reads, so that they may be replaced or retired under it; what went
+//! meanwhile is answered as gone.
+
+use crate::{
+    consume_queue::Entry,
+    error::StoreError,
+    index::{Index, Row, key_hash},
+    read::{Picking, Planned, PullLimits, PullPlan},
+    store::Store,
+};
+use proto::record::RecordView;
+use runtime::Disk;
+use std::rc::Rc;
+
+/// Entries taken from index files at once.
+const ENTRIES_MAX: usize = 256;
+/// Candidates by hash that one key search reads at most; more than this share a hash only by design of a stranger.
+const CANDIDATES_MAX: usize = 4_096;
+
+/// Messages wanted by key.
+#[derive(Clone, Debug)]
+pub struct KeyQuery {
+    /// Topic.
+    pub topic: Box<str>,
+    /// One of the message's keys, or its unique key.
+    pub key: Box<str>,
+    /// Oldest and newest store timestamp, ms.
+    pub store_ms: (i64, i64),
+    /// Most messages; the newest are taken.
+    pub count_max: usize,
+}
+
+/// Entries from disk.
+struct Found {
+    /// Queue offset of the first one; later than asked for when what lay between is lost.
+    offset: i64,
+    entries: Vec<Entry>,
+}
+
+impl<D: Disk> Store<D> {
+    /// Plans a pull whose first entries are in index files; otherwise as [`crate::Core::plan_pull`].
+    pub async fn plan_pull_on_disk(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        limits: PullLimits,
+        mut matches: impl FnMut(i64) -> bool,
+    ) -> Result<PullPlan, StoreError> {
+        let mut picking = Picking::new(limits, Vec::new());
+        loop {
+            if picking.next == limits.offset {
+                // Nothing was looked at yet: whatever memory says is the whole answer.
+                let core = self.core.borrow();
+                let planned = core.plan_pull(topic, queue_id, limits, Vec::new(), &mut matches);
+                if let Planned::Now(plan) = planned {
+                    return Ok(plan);
+                }
+            } else {
+                self.pick_resident(&mut picking, topic, queue_id, &mut matches);
+            }
+            let count = picking.scan_left().min(ENTRIES_MAX);
+            let on_disk = picking.hungry();
+            let found = if on_disk {
+                self.entries_on_disk(topic, queue_id, picking.next, count).await?
+            } else {
+                None
+            };
+            let Some(found) = found else {
+                if picking.next == limits.offset {
+                    // It was retired this very moment: memory knows by now.
+                    continue;
+                }
+                return Ok(self.finish(picking, topic, queue_id));
+            };
+            picking.next = found.offset;
+            for entry in found.entries {
+                if !picking.take(entry, &mut matches) {
+                    return Ok(self.finish(picking, topic, queue_id));
+                }
+            }
+        }
+    }
+
+    fn pick_resident(
+        &self,
+        picking: &mut Picking,
+        topic: &str,
+        queue_id: u32,
+        matches: &mut impl FnMut(i64) -> bool,
+    ) {
+        let core = self.core.borrow();
+        let Some(queue) = core.queue(topic, queue_id) else { return };
+        while let Some(entry) = queue.get(picking.next) {
+            if !picking.take(entry, matches) {
+                return;
+            }
+        }
+    }
+
+    fn finish(&self, picking: Picking, topic: &str, queue_id: u32) -> PullPlan {
+        let core = self.core.borrow();
+        let bounds = core.queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
+        let (min, max) = bounds.unwrap_or_default();
+        picking.plan(min, max)
+    }
+
+    /// The entry at a queue offset, from memory or from the disk. `None`: there is no such message any more.
+    pub async fn entry_at(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: i64,
+    ) -> Result<Option<Entry>, StoreError> {
+        if let Some(entry) =
+            self.core.borrow().queue(topic, queue_id).and_then(|queue| queue.get(offset))
+        {
+            return Ok(Some(entry));
+        }
+        let found = self.entries_on_disk(topic, queue_id, offset, 1).await?;
+        Ok(found.and_then(|found| found.entries.first().copied()))
+    }
+
+    /// Up to `count_max` entries at `offset`, which is not in memory. `None`: look again, it has been retired or its
+    /// queue is gone.
+    async fn entries_on_disk(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: i64,
+        count_max: usize,
+    ) -> Result<Option<Found>, StoreError> {
+        let place = self.core.borrow().place_on_disk(topic, queue_id, offset);
+        let Some((number, resident)) = place else { return Ok(None) };
+        let mut found = Found { offset: resident, entries: Vec::new() };
+        if let Some((index, row)) = self.index_with(number, offset).await? {
+            // What lies between the rows of two files was lost with its segment.
+            found.offset = offset.max(row.start());
+            if found.offset < row.next {
+                let blocks = &self.index_blocks;
+                let entries = &mut found.entries;
+                let told = index.entries(blocks, &row, found.offset, count_max, entries).await;
+                self.told(&index, told)?;
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The index file with the first entry of a queue at or behind `offset`, and the queue's row there.
+    async fn index_with(
+        &self,
+        number: u32,
+        offset: i64,
+    ) -> Result<Option<(Rc<Index<D>>, Row)>, StoreError> {
+        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
+        let (mut low, mut high) = (0, indexes.len());
+        let mut best = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let told = indexes[middle].row(&self.index_blocks, number).await;
+            let row = self.told(&indexes[middle], told)?;
+            match row.filter(|row| row.next > offset) {
+                Some(row) => {
+                    best = Some((Rc::clone(&indexes[middle]), row));
+                    high = middle;
+                }
+                None => low = middle + 1,
+            }
+        }
+        Ok(best)
+    }
+
+    /// Records of messages with a key, the newest `count_max` of them in log order, with their store timestamps.
+    pub async fn find_by_key(&self, query: &KeyQuery) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let hash = key_hash(&query.topic, &query.key);
+        let mut positions = Vec::new();
+        {
+            let core = self.core.borrow();
+            let committed = core.log.committed();
+            core.keys.find(hash, |position| {
+                if position < committed {
+                    positions.push(position);
+                }
+                positions.len() < CANDIDATES_MAX
+            });
+        }
+        let mut found = Vec::new();
+        self.take_candidates(query, &mut positions, &mut found).await?;
+        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
+        for index in indexes.iter().rev() {
+            if found.len() >= query.count_max {
+                break;
+            }
+            let head = index.head();
+            let (oldest, newest) = query.store_ms;
+            if head.messages == 0 || head.last_store_ms < oldest || head.first_store_ms > newest {
+                continue;
+            }
+            let told = index.positions(hash, u64::MAX, CANDIDATES_MAX, &mut positions).await;
+            self.told(index, told)?;
+            self.take_candidates(query, &mut positions, &mut found).await?;
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Reads the messages at `positions`, newest first, and keeps those that are really wanted.
+    async fn take_candidates(
+        &self,
+        query: &KeyQuery,
+        positions: &mut Vec<u64>,
+        found: &mut Vec<(i64, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        let mut last = None;
+        for position in positions.drain(..) {
+            // A message may carry the same key twice.
+            if last.replace(position) == Some(position) {
+                continue;
+            }
+            if found.len() >= query.count_max {
+                break;
+            }
+            let Some(record) = self.read_record(position).await? else { continue };
+            let Ok(view) = RecordView::parse(&record) else { continue };
+            let store_ms = view.store_timestamp();
+            if query.wants(&view) && self.is_live(&view, position) {
+                found.push((store_ms, record));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a record belongs to a queue as it is now, not to a deleted topic of the same name.
+    fn is_live(&self, view: &RecordView<'_>, position: u64) -> bool {
+        let core = self.core.borrow();
+        let queue = u32::try_from(view.queue_id()).ok();
+        let queue = queue.and_then(|queue_id| core.queue(view.topic(), queue_id));
+        let offset = view.queue_offset();
+        queue.is_some_and(|queue| {
+            let here = queue.get(offset).is_none_or(|entry| entry.position() == position);
+            queue.min() <= offset && offset < queue.max() && here
+        })
+    }
+}
+
+impl KeyQuery {
+    fn wants(&self, view: &RecordView<'_>) -> bool {
+        let (oldest, newest) = self.store_ms;
+        let in_time = (oldest..=newest).contains(&view.store_timestamp());
+        in_time
+            && view.topic() == &*self.topic
+            && keys_of(view.properties_text()).any(|key| key == &*self.key)
+    }
+}
+
+/// Keys of a message, from its properties.
+pub fn keys_of(properties: &str) -> impl Iterator<Item = &str> {
+    let unique = proto::properties::get(properties, proto::properties::UNIQ_KEY);
+    let keys = proto::properties::get(properties, proto::properties::KEYS);
+    split_keys(unique, keys)
+}
+
+/// Keys of a message, from the values of `UNIQ_KEY` and `KEYS`.
+pub fn split_keys<'a>(
+    unique: Option<&'a str>,
+    keys: Option<&'a str>,
+) -> impl Iterator<Item = &'a str> {
+    let keys = keys.into_iter().flat_map(|keys| keys.split(' '));
+    unique.into_iter().chain(keys).filter(|key| !key.is_empty())
+}

@@ -1,0 +1,188 @@
+//! The chain of index files that a start goes on from, and what is missing of it.
+
+use super::{Segments, scan::Scan};
+use crate::{
+    error::StoreError,
+    index::{Index, IndexError, Named, named, run_path, sealed_path},
+    rebuild::rebuild,
+    store::Settings,
+};
+use ahash::AHashMap;
+use runtime::Disk;
+use std::{collections::BTreeMap, future::ready, ops::Range, rc::Rc};
+
+/// Index files by the position where they begin, then the longest last.
+type Found<D> = BTreeMap<u64, Vec<Index<D>>>;
+
+/// The index files that cover the log from its first segment without a gap.
+pub(super) struct Chain<D: Disk> {
+    files: Vec<Index<D>>,
+    /// How many had to be made again.
+    pub(super) rebuilt: u64,
+}
+
+impl<D: Disk> Chain<D> {
+    /// Opens what is there, makes again what is missing between, and fills the tables of `scan` with the state at the
+    /// end of the chain. What is left over is removed.
+    pub(super) async fn open(
+        disk: &D,
+        settings: &Settings,
+        segments: &Segments<D>,
+        scan: &mut Scan,
+    ) -> Result<Chain<D>, StoreError> {
+        let mut found = open_files(disk, settings, segments).await?;
+        let mut left_over = Vec::new();
+        let mut chain = Chain { files: Vec::new(), rebuilt: 0 };
+        let first = *segments.keys().next().expect("a log has a segment");
+        let mut position = first;
+        loop {
+            let mut here = found.remove(&position).unwrap_or_default();
+            if let Some(longest) = here.pop() {
+                position = longest.head().to;
+                chain.files.push(longest);
+                left_over.extend(here);
+                continue;
+            }
+            if let Some(range) = gap(&found, segments, settings, position) {
+                position = range.end;
+                chain.fill(disk, settings, segments, &found, range).await?;
+                continue;
+            }
+            match chain.load(scan, first).await {
+                Ok(()) => break,
+                Err((_, error)) if !error.is_damage() => return Err(error.into()),
+                Err(error) => {
+                    // The newest or the oldest is damaged inside. It is made again, or the log is scanned from there.
+                    position = chain.drop_damaged(disk, error, &mut found).await?;
+                }
+            }
+        }
+        for index in found.into_values().flatten().chain(left_over) {
+            remove(disk, &index).await?;
+        }
+        Ok(chain)
+    }
+
+    /// The files, oldest first.
+    pub(super) fn into_files(self) -> Vec<Rc<Index<D>>> {
+        self.files.into_iter().map(Rc::new).collect()
+    }
+
+    /// Whether there is a file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    async fn fill(
+        &mut self,
+        disk: &D,
+        settings: &Settings,
+        segments: &Segments<D>,
+        found: &Found<D>,
+        range: Range<u64>,
+    ) -> Result<(), StoreError> {
+        let before = self.files.last();
+        let after = found.range(range.end..).next().and_then(|(_, files)| files.last());
+        let made = rebuild(disk, settings, segments, range, before, after, &|| ready(())).await?;
+        self.files.push(made);
+        self.rebuilt += 1;
+        Ok(())
+    }
+
+    /// Fills the tables from the last file, and first offsets from the first.
+    async fn load(&self, scan: &mut Scan, first: u64) -> Result<(), (usize, IndexError)> {
+        let Some(last) = self.files.last() else {
+            scan.begin_at(first);
+            return Ok(());
+        };
+        let at = |number: usize| move |error: IndexError| (number, error);
+        let oldest = self.files[0].outline().await.map_err(at(0))?;
+        let starts: AHashMap<u32, i64> =
+            oldest.rows.iter().map(|row| (row.number, row.start())).collect();
+        let outline = if self.files.len() == 1 {
+            oldest
+        } else {
+            last.outline().await.map_err(at(self.files.len() - 1))?
+        };
+        scan.go_on_from(outline, &starts);
+        scan.core.earliest_store_ms = self.earliest_store_ms();
+        Ok(())
+    }
+
+    fn earliest_store_ms(&self) -> Option<i64> {
+        let with_messages = self.files.iter().find(|index| index.head().messages > 0);
+        with_messages.map(|index| index.head().first_store_ms)
+    }
+
+    /// Removes the file that failed, and gives back those behind it. Returns where to go on.
+    async fn drop_damaged(
+        &mut self,
+        disk: &D,
+        (number, error): (usize, IndexError),
+        found: &mut Found<D>,
+    ) -> Result<u64, StoreError> {
+        tracing::error!(%error, "an index file is damaged");
+        let mut behind = self.files.split_off(number).into_iter();
+        let damaged = behind.next().expect("the file that failed is in the chain");
+        for index in behind {
+            found.entry(index.head().from).or_default().push(index);
+        }
+        remove(disk, &damaged).await?;
+        Ok(damaged.head().from)
+    }
+}
+
+/// The part of one segment from `position` on that no index file covers although later ones exist.
+fn gap<D: Disk>(
+    found: &Found<D>,
+    segments: &Segments<D>,
+    settings: &Settings,
+    position: u64,
+) -> Option<Range<u64>> {
+    let next = *found.range(position..).next()?.0;
+    let segment = position - position % settings.segment_bytes;
+    let end = next.min(segment + settings.segment_bytes);
+    segments.contains_key(&segment).then_some(position..end)
+}
+
+/// Opens all index files of segments that are there. What cannot be opened is removed: it is made again.
+async fn open_files<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+) -> Result<Found<D>, StoreError> {
+    let dir = &settings.dir;
+    let names = disk.list(dir).await.map_err(|source| StoreError::io("list", dir, source))?;
+    let mut found: Found<D> = BTreeMap::new();
+    for name in names {
+        let (path, segment) = match named(&name.name) {
+            None => continue,
+            Some(Named::Temporary) => (dir.join(&name.name), None),
+            Some(Named::Sealed { segment }) => (sealed_path(dir, segment), Some(segment)),
+            Some(Named::Run { segment, from }) => (run_path(dir, segment, from), Some(segment)),
+        };
+        let remove = |source| StoreError::io("remove", path.clone(), source);
+        if segment.is_none_or(|segment| !segments.contains_key(&segment)) {
+            disk.remove(&path).await.map_err(remove)?;
+            continue;
+        }
+        match Index::open(disk, &path, settings.shard, settings.log_id).await {
+            Ok(index) => {
+                let files = found.entry(index.head().from).or_default();
+                files.push(index);
+                files.sort_by_key(|index| index.head().to);
+            }
+            Err(error) if error.is_damage() => {
+                tracing::error!(shard = settings.shard, %error, "an index file cannot be used");
+                disk.remove(&path).await.map_err(remove)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+async fn remove<D: Disk>(disk: &D, index: &Index<D>) -> Result<(), StoreError> {
+    let path = index.path().to_owned();
+    disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))
+}

@@ -1,0 +1,359 @@
+//! Reading the log batch by batch into the tables, over damaged places where they are proven to be damage.
+
+use super::{Report, SCAN_READ_BYTES};
+use crate::{
+    batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
+    consume_queue,
+    core::Core,
+    error::StoreError,
+    index::{Outline, key_hash},
+    log::CommitLog,
+    lookup::keys_of,
+    ring::TailRing,
+    store::Settings,
+};
+use ahash::AHashMap;
+use proto::record::RecordView;
+use runtime::{BLOCK_BYTES, DiskFile};
+use std::{collections::BTreeMap, rc::Rc};
+
+/// How far behind a damaged place a witness is looked for, besides the largest record. A bound, because behind the
+/// regular end of the log there is up to a whole segment of nothing, which no start should have to read.
+const WITNESS_REACH_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What was read so far.
+pub(crate) struct Scan {
+    pub(crate) core: Core,
+    /// Behind the last whole batch.
+    pub(super) position: u64,
+    /// The newest batch says that everything before was durable when it was closed.
+    pub(super) proven: u64,
+    pub(crate) epoch: u32,
+    /// Whether keys are collected.
+    keys: bool,
+    pub(super) last_store_ms: i64,
+    pub(super) report: Report,
+}
+
+/// What stands behind a damaged place within one segment.
+#[derive(Default)]
+struct Seen {
+    /// The first whole batch.
+    first: Option<u64>,
+    /// One of them proves that the place was durable, and everything up to here.
+    durable_until: Option<u64>,
+}
+
+pub(super) fn read_error(settings: &Settings, segment: u64, source: std::io::Error) -> StoreError {
+    StoreError::io("read", settings.segment_path(segment), source)
+}
+
+/// A window of a segment that slides forward.
+pub(super) struct Window<'f, F> {
+    file: &'f F,
+    /// Start of the segment.
+    segment: u64,
+    segment_bytes: u64,
+    /// Position of `bytes[0]`.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'f, F> {
+    pub(super) fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+        Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() }
+    }
+
+    /// The `bytes` at `position`, read as needed; fewer at the segment's end.
+    pub(super) async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
+        let end = (position + bytes as u64).min(self.segment + self.segment_bytes);
+        while self.start + (self.bytes.len() as u64) < end {
+            let used = (position.max(self.start) - self.start) as usize;
+            let used = (used - used % BLOCK_BYTES).min(self.bytes.len());
+            self.bytes.drain(..used);
+            self.start += used as u64;
+            let from = self.start + self.bytes.len() as u64;
+            let left = self.segment + self.segment_bytes - from;
+            let more = (SCAN_READ_BYTES as u64).min(left) as usize;
+            let blocks = self.file.read_at(from - self.segment, more).await?;
+            self.bytes.extend_from_slice(blocks.as_ref());
+        }
+        let from = (position - self.start) as usize;
+        Ok(&self.bytes[from..(end - self.start) as usize])
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(settings: &Settings) -> Scan {
+        // Recovery only fills the tables; the log itself is put in place when its end is known.
+        let ring = TailRing::new(1 << 15, BLOCK_BYTES);
+        let mut shape = settings.shape(0);
+        shape.inflight_bytes_max = 0;
+        shape.entry_bytes_max = 0;
+        let log = CommitLog::resume(shape, ring, 0, &[]);
+        Scan {
+            core: Core::new(log),
+            position: 0,
+            proven: 0,
+            epoch: 0,
+            keys: settings.index_keys,
+            last_store_ms: 0,
+            report: Report::default(),
+        }
+    }
+
+    /// Begins with nothing known, at the first segment.
+    pub(crate) fn begin_at(&mut self, position: u64) {
+        self.position = position;
+        self.core.indexed_to = position;
+        self.core.births_known = position == 0;
+    }
+
+    /// Goes on from the state that an index file describes. `starts` are the first offsets that can still be read, by
+    /// number; a queue that is not among them was born later and begins at 0.
+    pub(crate) fn go_on_from(&mut self, outline: Outline, starts: &AHashMap<u32, i64>) {
+        let Outline { head, topics, rows, offsets } = outline;
+        for row in &rows {
+            let Some(topic) = topics.get(row.topic as usize) else { continue };
+            let min = starts.get(&row.number).copied().unwrap_or(0).clamp(0, row.next.max(0));
+            self.core.restore_queue(topic, row, min, row.next.max(0));
+        }
+        for content in offsets {
+            if let Err(what) = self.core.offsets.replay(&content) {
+                tracing::error!(what, "offsets of groups in an index file are ignored");
+            }
+        }
+        self.core.next_number = head.next_number;
+        self.core.numbers_in_index = head.next_number;
+        self.core.indexed_to = head.to;
+        self.core.births_known = true;
+        self.position = head.to;
+        self.proven = head.to;
+        self.epoch = head.epoch;
+        self.core.begin_epoch(head.from, head.epoch);
+        self.last_store_ms = head.clock_ms;
+        self.core.clock_ms = head.clock_ms;
+    }
+
+    /// Scans up to `end`, which is known to have been durable: what is damaged is damage, and is stepped over.
+    pub(crate) async fn known_range<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        segments: &BTreeMap<u64, Rc<F>>,
+        end: u64,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        let segment = self.position - self.position % settings.segment_bytes;
+        let Some(file) = segments.get(&segment) else {
+            self.skip_damage(end, settings.shard);
+            return Ok(());
+        };
+        let mut window = Window::new(&**file, segment, settings.segment_bytes);
+        let error = |source| read_error(settings, segment, source);
+        while self.position < end {
+            if self.batch(&mut window, settings).await.map_err(error)? == Some(Kind::SegmentEnd) {
+                self.position = segment + settings.segment_bytes;
+            } else if self.position < end
+                && !self.at_whole_batch(&mut window, settings).await.map_err(error)?
+            {
+                let from = self.position + 1;
+                let seen = self.walk(&mut window, from, settings).await.map_err(error)?;
+                self.skip_damage(seen.first.unwrap_or(end).min(end), settings.shard);
+            }
+        }
+        Ok(())
+    }
+
+    async fn at_whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
+        window: &mut Window<'_, F>,
+        settings: &Settings,
+    ) -> std::io::Result<bool> {
+        Ok(self.whole_batch(window, self.position, settings).await?.is_some())
+    }
+
+    /// Scans all segments, as far as the log goes.
+    pub(super) async fn segments<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        segments: &BTreeMap<u64, Rc<F>>,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        loop {
+            let segment = self.position - self.position % settings.segment_bytes;
+            if let Some(file) = segments.get(&segment) {
+                let mut window = Window::new(&**file, segment, settings.segment_bytes);
+                let taken = self.batches(&mut window, settings).await;
+                let whole = taken.map_err(|source| read_error(settings, segment, source))?;
+                if whole && segments.contains_key(&self.position) {
+                    continue;
+                }
+            }
+            match self.find_witness(segments, settings).await? {
+                Some(next) => self.skip_damage(next, settings.shard),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes batch after batch of a segment from `self.position` on. `true`: up to the segment's end.
+    async fn batches<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        settings: &Settings,
+    ) -> std::io::Result<bool> {
+        let end = window.segment + settings.segment_bytes;
+        while self.position + HEADER_BYTES as u64 <= end {
+            match self.batch(window, settings).await? {
+                Some(Kind::Entries) => {}
+                Some(Kind::SegmentEnd) => {
+                    self.position = end;
+                    return Ok(true);
+                }
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn skip_damage(&mut self, next: u64, shard: u16) {
+        let from = self.position;
+        tracing::error!(shard, from, to = next, "the log is damaged here; what it held is lost");
+        self.report.damaged_bytes += next - from;
+        self.position = next;
+    }
+
+    /// Takes the batch at `self.position`, if it is whole.
+    async fn batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        settings: &Settings,
+    ) -> std::io::Result<Option<Kind>> {
+        let position = self.position;
+        let Some(header) = self.whole_batch(window, position, settings).await? else {
+            return Ok(None);
+        };
+        let whole = HEADER_BYTES + header.payload_bytes as usize;
+        let payload = &window.at(position, whole).await?[HEADER_BYTES..];
+        self.take_entries(payload, position, settings.shard);
+        self.epoch = header.epoch;
+        self.core.begin_epoch(position, header.epoch);
+        self.proven = self.proven.max(header.durable_until.max(window.segment));
+        self.last_store_ms = header.last_store_ms;
+        self.core.clock_ms = header.last_store_ms;
+        self.position = header.end();
+        self.report.scanned_bytes += whole as u64;
+        Ok(Some(header.kind))
+    }
+
+    fn take_entries(&mut self, payload: &[u8], position: u64, shard: u16) {
+        for entry in Entries::new(payload, position) {
+            let taken = match entry {
+                Ok(Entry::Record { position, bytes }) => self.take_record(position, bytes),
+                Ok(Entry::Control { kind, content }) => self.core.replay_control(kind, content),
+                Err(what) => Err(what),
+            };
+            if let Err(what) = taken {
+                tracing::error!(shard, position, what, "an entry of the log is ignored");
+            }
+        }
+    }
+
+    fn take_record(&mut self, position: u64, bytes: &[u8]) -> Result<(), &'static str> {
+        let view = RecordView::parse(bytes).map_err(|_| "record cannot be read")?;
+        let queue_id = u32::try_from(view.queue_id()).map_err(|_| "queue id is negative")?;
+        let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);
+        let tags_code = proto::record::tags_code(tags);
+        let check = consume_queue::record_check(bytes);
+        let entry = consume_queue::Entry::new(position, bytes.len() as u32, tags_code);
+        let entry = entry.with_check(check);
+        self.report.messages += 1;
+        let store_ms = view.store_timestamp();
+        if self.keys {
+            for key in keys_of(view.properties_text()) {
+                self.core.keys.push(key_hash(view.topic(), key), position);
+            }
+        }
+        self.core.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
+    }
+
+    /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
+    /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
+    /// the one that proves it, but not behind the end of what is proven.
+    async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
+        segments: &BTreeMap<u64, Rc<F>>,
+        settings: &Settings,
+    ) -> Result<Option<u64>, StoreError> {
+        let damaged = self.position;
+        let damaged_segment = damaged - damaged % settings.segment_bytes;
+        let mut first: Option<u64> = None;
+        for (segment, file) in segments.range(damaged_segment..) {
+            let mut window = Window::new(&**file, *segment, settings.segment_bytes);
+            let from = (damaged + 1).max(*segment);
+            let seen = self.walk(&mut window, from, settings).await;
+            let seen = seen.map_err(|source| read_error(settings, *segment, source))?;
+            first = first.or(seen.first);
+            if let Some(durable) = seen.durable_until {
+                return Ok(first.map(|first| first.min(durable)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
+    /// was durable or none follows for [`WITNESS_REACH_BYTES`].
+    async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
+        window: &mut Window<'_, F>,
+        from: u64,
+        settings: &Settings,
+    ) -> std::io::Result<Seen> {
+        let reach = WITNESS_REACH_BYTES + settings.record_bytes_max as u64;
+        let segment_end = window.segment + window.segment_bytes;
+        let mut end = segment_end.min(from + reach);
+        let mut at = from;
+        let mut seen = Seen::default();
+        while at + HEADER_BYTES as u64 <= end {
+            let bytes = window.at(at, SCAN_READ_BYTES).await?;
+            let Some(found) = memchr::memmem::find(bytes, &MAGIC) else {
+                at += (bytes.len() - MAGIC.len() + 1).max(1) as u64;
+                continue;
+            };
+            at += found as u64;
+            let Some(header) = self.whole_batch(window, at, settings).await? else {
+                at += 1;
+                continue;
+            };
+            seen.first.get_or_insert(at);
+            // A segment is durable before anything is written to the next one.
+            let durable_until = header.durable_until.max(window.segment);
+            if durable_until > self.position {
+                seen.durable_until = Some(durable_until);
+                break;
+            }
+            at = header.end();
+            end = segment_end.min(at + reach);
+        }
+        Ok(seen)
+    }
+
+    /// The header of the batch at `at`, if a whole one stands there that may follow what was taken so far.
+    pub(super) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+        &self,
+        window: &mut Window<'_, F>,
+        at: u64,
+        settings: &Settings,
+    ) -> std::io::Result<Option<Header>> {
+        let bytes = window.at(at, HEADER_BYTES).await?;
+        let Ok(header) = Header::decode(bytes, at, settings.log_id) else { return Ok(None) };
+        if header.epoch < self.epoch {
+            return Ok(None);
+        }
+        let whole = HEADER_BYTES + header.payload_bytes as usize;
+        let bytes = window.at(at, whole).await?;
+        if bytes.len() < whole {
+            return Ok(None);
+        }
+        let (head, payload) = bytes.split_at(HEADER_BYTES);
+        Ok(Header::check_payload(head, payload).is_ok().then_some(header))
+    }
+}

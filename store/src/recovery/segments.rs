@@ -1,0 +1,95 @@
+//! Opening the segments that are there, and refusing what is not ours.
+
+use super::{
+    Segments,
+    scan::{Scan, Window, read_error},
+};
+use crate::{
+    batch::{HEADER_BYTES, Header},
+    error::StoreError,
+    store::{Settings, segment_start},
+};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
+
+/// A log of which nothing is ours is not an empty one when it begins with a whole batch of another: `format.json` was
+/// lost or exchanged, and going on would overwrite somebody's messages.
+pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    scan: &Scan,
+    segments: &BTreeMap<u64, Rc<F>>,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let Some((start, file)) = segments.first_key_value() else { return Ok(()) };
+    let mut window = Window::new(&**file, *start, settings.segment_bytes);
+    let error = |source| read_error(settings, *start, source);
+    let header = window.at(*start, HEADER_BYTES).await.map_err(error)?;
+    let Some(log_id) = Header::log_id_of(header) else { return Ok(()) };
+    let theirs = Settings { log_id, ..settings.clone() };
+    if scan.whole_batch(&mut window, *start, &theirs).await.map_err(error)?.is_none() {
+        return Ok(());
+    }
+    Err(StoreError::Malformed {
+        path: settings.segment_path(*start),
+        what: format!(
+            "belongs to log {log_id:016x}, this store's is {:016x}; put back the format.json that \
+             was written with it, or move the segments away",
+            settings.log_id
+        ),
+    })
+}
+
+pub(super) async fn open_segments<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+) -> Result<Segments<D>, StoreError> {
+    let names = disk
+        .list(&settings.dir)
+        .await
+        .map_err(|source| StoreError::io("list", settings.dir.clone(), source))?;
+    let mut segments = BTreeMap::new();
+    for entry in names.iter().filter(|entry| !entry.is_dir) {
+        let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
+        let path = settings.segment_path(start);
+        let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
+        if !start.is_multiple_of(settings.segment_bytes) || entry.bytes != settings.segment_bytes {
+            let unborn = is_unborn(disk, settings, start, entry.bytes).await;
+            if unborn.map_err(|source| StoreError::io("read", path.clone(), source))? {
+                disk.remove(&path)
+                    .await
+                    .map_err(|source| StoreError::io("remove", path.clone(), source))?;
+                continue;
+            }
+            return Err(malformed(format!(
+                "segment of {} bytes; the store was formatted with segments of {} bytes, and \
+                 mappedFileSizeCommitLog must stay what it was",
+                entry.bytes, settings.segment_bytes
+            )));
+        }
+        let file = disk
+            .open(&path, Open::ReadWrite)
+            .await
+            .map_err(|source| StoreError::io("open", path.clone(), source))?;
+        segments.insert(start, Rc::new(file));
+    }
+    Ok(segments)
+}
+
+/// Whether a segment was being created when the machine stopped: its length was not durable yet, so nothing is in it.
+/// A segment of another size that holds something belongs to a store that was formatted otherwise.
+async fn is_unborn<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    start: u64,
+    bytes: u64,
+) -> std::io::Result<bool> {
+    if bytes >= settings.segment_bytes || !start.is_multiple_of(settings.segment_bytes) {
+        return Ok(false);
+    }
+    if bytes < BLOCK_BYTES as u64 {
+        return Ok(true);
+    }
+    let file = disk.open(&settings.segment_path(start), Open::Read).await?;
+    let block = file.read_at(0, BLOCK_BYTES).await?;
+    file.close().await?;
+    Ok(block.as_ref().iter().all(|byte| *byte == 0))
+}

@@ -1,0 +1,166 @@
+//! What a start makes durable before anything is appended or served: segments, the end of the log, the first batch of
+//! the new epoch, the cut behind it. The order is that of [`super`].
+
+use super::{SCAN_READ_BYTES, Segments};
+use crate::{
+    error::StoreError,
+    log::{CommitLog, WRITE_BYTES_MAX},
+    store::{Settings, create_segment},
+};
+use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use std::{collections::BTreeMap, ops::Range, rc::Rc};
+
+/// Makes sure that the segment which the log goes on in is there, and durable by name, and none behind it. Moves to the
+/// next segment when the last one was ended.
+pub(super) async fn settle_segments<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    position: u64,
+) -> Result<(), StoreError> {
+    let last = position - position % settings.segment_bytes;
+    segment_or_new(disk, settings, segments, last).await?;
+    remove_segments_behind(disk, settings, segments, last).await?;
+    // A segment that the last start created and did not live to make durable may be among them.
+    let error = |source| StoreError::io("sync", settings.dir.clone(), source);
+    disk.sync_dir(&settings.dir).await.map_err(error)
+}
+
+async fn segment_or_new<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    start: u64,
+) -> Result<Rc<D::File>, StoreError> {
+    if let Some(file) = segments.get(&start) {
+        return Ok(file.clone());
+    }
+    let file = Rc::new(create_segment(disk, settings, start).await?);
+    segments.insert(start, file.clone());
+    Ok(file)
+}
+
+/// Writes the range again as it is and syncs it: after a mere restart what was read may sit in a cache only, or a sync
+/// over it may have failed.
+pub(super) async fn make_durable<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+    range: Range<u64>,
+) -> Result<(), StoreError> {
+    let first = range.start - range.start % settings.segment_bytes;
+    for (segment, file) in segments.range(first..) {
+        let from = range.start.max(*segment);
+        let to = range.end.min(segment + settings.segment_bytes);
+        let error = |source| StoreError::io("secure", settings.segment_path(*segment), source);
+        let mut at = from - from % BLOCK_BYTES as u64;
+        while at < to {
+            let bytes = (to - at).next_multiple_of(BLOCK_BYTES as u64).min(SCAN_READ_BYTES as u64);
+            let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
+            let mut blocks = disk.alloc(bytes as usize);
+            blocks.as_mut().copy_from_slice(read.as_ref());
+            file.write_at(blocks, at - segment).await.map_err(error)?;
+            at += bytes;
+        }
+        file.sync().await.map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Appends and syncs the batch that every start begins with. What stands behind it in its block stays for now: a batch
+/// there may be the only proof that a damaged place was durable, until this one is.
+pub(super) async fn write_start<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    log: &mut CommitLog,
+    last_store_ms: i64,
+) -> Result<(), StoreError> {
+    log.append_start(last_store_ms);
+    while let Some(write) = log.take_write() {
+        let file = segment_or_new(disk, settings, segments, write.segment).await?;
+        let path = settings.segment_path(write.segment);
+        let error = |source| StoreError::io("write", path.clone(), source);
+        let behind = file.read_at(write.file_position(), write.bytes()).await.map_err(error)?;
+        let mut blocks = disk.alloc(write.bytes());
+        log.copy_blocks(&write, blocks.as_mut());
+        let used = (write.to - write.block_start()) as usize;
+        blocks.as_mut()[used..].copy_from_slice(&behind.as_ref()[used..]);
+        file.write_at(blocks, write.file_position()).await.map_err(error)?;
+        file.sync().await.map_err(error)?;
+        log.written(&write, true, true);
+        log.extend_room(write.segment + settings.segment_bytes);
+    }
+    Ok(())
+}
+
+/// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch.
+/// Returns how far they reached, bytes.
+pub(super) async fn cut<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+    position: u64,
+) -> Result<u64, StoreError> {
+    let block = BLOCK_BYTES as u64;
+    let segment = position - position % settings.segment_bytes;
+    let Some(file) = segments.get(&segment) else { return Ok(0) };
+    let error = |source| StoreError::io("cut", settings.segment_path(segment), source);
+    let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
+    let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
+    let mut at = position - position % block;
+    let mut torn_bytes = 0;
+    while at < to {
+        let bytes = (to - at).min(SCAN_READ_BYTES as u64);
+        let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
+        let kept = position.saturating_sub(at) as usize;
+        let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
+        if let Some(last) = last {
+            torn_bytes = at + (kept + last + 1) as u64 - position;
+            let mut blocks = disk.alloc(bytes as usize);
+            blocks.as_mut().fill(0);
+            blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);
+            file.write_at(blocks, at - segment).await.map_err(error)?;
+        }
+        at += bytes;
+    }
+    if torn_bytes > 0 {
+        file.sync().await.map_err(error)?;
+    }
+    Ok(torn_bytes)
+}
+
+/// Segments behind the one the log ends in hold nothing of ours.
+async fn remove_segments_behind<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &mut Segments<D>,
+    last: u64,
+) -> Result<(), StoreError> {
+    let behind: Vec<u64> = segments.range(last + 1..).map(|(start, _)| *start).collect();
+    for start in &behind {
+        segments.remove(start);
+        let path = settings.segment_path(*start);
+        disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))?;
+    }
+    Ok(())
+}
+
+/// What the disk holds of the block that the log ends in.
+pub(super) async fn read_tail<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    segments: &BTreeMap<u64, Rc<F>>,
+    settings: &Settings,
+    position: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let within = (position % BLOCK_BYTES as u64) as usize;
+    let segment = position - position % settings.segment_bytes;
+    if within == 0 {
+        return Ok(Vec::new());
+    }
+    let file = segments.get(&segment).expect("the log ends in an open segment");
+    let block = file
+        .read_at(position - within as u64 - segment, BLOCK_BYTES)
+        .await
+        .map_err(|source| StoreError::io("read", settings.segment_path(segment), source))?;
+    Ok(block.as_ref()[..within].to_vec())
+}

@@ -1,0 +1,355 @@
+//! Retention: letting go of whole segments, the oldest first, and what a disk that fills up means.
+//!
+//! [`Policy::verdict`] decides, from numbers alone. [`Store::retire_oldest`] carries it out beside live traffic: first
+//! offsets move, then the segment leaves the tables, then its file is put aside for the log to come, or removed
+//! when the disk needs the room, and its index with it. A crash in between leaves a segment more or an index file
+//! less, and the next start puts that right.
+//!
+//! A disk that fills up is answered in steps: a warning, early deletion, no more messages. Who consumes goes on, and
+//! so do their offsets. Each step is taken back by itself when there is room again.
+
+use crate::{ahead::SPARES_MAX, error::StoreError, index::Index, store::Store};
+use runtime::{Disk, Usage};
+use std::{future::Future, path::Path, path::PathBuf, rc::Rc};
+
+/// Suffix of a segment that waits to be used again.
+const SPARE: &str = "spare";
+/// Rows looked at between two pauses.
+const PIECE_ROWS: usize = 512;
+
+/// When segments go. Ratios are percent of the file system that the log is on.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Messages older than this may go, ms.
+    pub reserved_ms: i64,
+    /// Above this share of used space, expired messages go at any hour.
+    pub used_max_percent: u32,
+    /// Above this share messages go before their time, if `forcibly`.
+    pub forcible_percent: u32,
+    /// Above this share no messages are taken.
+    pub closed_percent: u32,
+    /// Whether messages may go before their time.
+    pub forcibly: bool,
+}
+
+/// What is known when a decision is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// Wall clock, ms.
+    pub now: i64,
+    /// Whether expired messages may go at this hour.
+    pub hour: bool,
+    /// Used space, percent.
+    pub used_percent: u32,
+    /// When the newest message of the oldest whole segment was stored, ms.
+    pub oldest_ms: Option<i64>,
+}
+
+/// What to do with the oldest segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes and is used again.
+    Recycle,
+    /// It goes and gives its room back.
+    Remove,
+}
+
+impl Policy {
+    /// Decides about the oldest segment.
+    pub fn verdict(&self, situation: &Situation) -> Verdict {
+        let Situation { now, hour, used_percent, oldest_ms } = *situation;
+        let Some(oldest_ms) = oldest_ms else { return Verdict::Keep };
+        let expired = now.saturating_sub(oldest_ms) > self.reserved_ms;
+        if used_percent > self.forcible_percent && (self.forcibly || expired) {
+            return Verdict::Remove;
+        }
+        match (expired, used_percent > self.used_max_percent) {
+            (true, true) => Verdict::Remove,
+            (true, false) if hour => Verdict::Recycle,
+            _ => Verdict::Keep,
+        }
+    }
+}
+
+/// How the file system of the log is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Space {
+    /// There is room.
+    #[default]
+    Enough,
+    /// More is used than `diskMaxUsedSpaceRatio`.
+    Scarce,
+    /// No messages are taken.
+    Closed,
+}
+
+/// What went with a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Messages.
+    pub messages: u64,
+    /// Of those, what no group had consumed.
+    pub unconsumed: u64,
+}
+
+impl<D: Disk> Store<D> {
+    /// Looks at the disk once and does what the policy says. Returns how much space there is and whether a segment
+    /// went; then it is worth looking again soon. A disk that cannot say how full it is does not fill up.
+    pub async fn retain<P, F>(
+        &self,
+        policy: &Policy,
+        now: i64,
+        hour: bool,
+        pause: &P,
+    ) -> Result<bool, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let dir = &self.settings.dir;
+        let usage = self.disk.usage(dir).await;
+        let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
+        self.note_space(policy, &usage);
+        let oldest = self.oldest_sealed();
+        let oldest_ms = oldest.as_ref().map(|index| index.head().last_store_ms);
+        let used_percent = usage.used_percent();
+        let verdict = policy.verdict(&Situation { now, hour, used_percent, oldest_ms });
+        if verdict == Verdict::Remove {
+            self.remove_spares().await?;
+        }
+        let Some(index) = oldest.filter(|_| verdict != Verdict::Keep) else { return Ok(false) };
+        let early = oldest_ms.is_some_and(|oldest| now - oldest <= policy.reserved_ms);
+        let segment = index.head().segment;
+        let retired = self.retire(index, verdict == Verdict::Recycle, pause).await?;
+        let Retired { messages, unconsumed } = retired;
+        let shard = self.settings.shard;
+        if early || unconsumed > 0 {
+            tracing::warn!(
+                shard,
+                segment,
+                messages,
+                unconsumed,
+                early,
+                used_percent,
+                "a segment was retired"
+            );
+        } else {
+            tracing::info!(shard, segment, messages, used_percent, "a segment was retired");
+        }
+        Ok(true)
+    }
+
+    /// How much space there was when it was looked at last.
+    pub fn space(&self) -> Space {
+        self.space.get()
+    }
+
+    fn note_space(&self, policy: &Policy, usage: &Usage) {
+        let used = usage.used_percent();
+        let space = if used > policy.closed_percent {
+            Space::Closed
+        } else if used > policy.used_max_percent {
+            Space::Scarce
+        } else {
+            Space::Enough
+        };
+        let reason = (space == Space::Closed).then(|| {
+            let Usage { total, free } = usage;
+            let limit = policy.closed_percent;
+            format!("used={used}% limit={limit}% (diskSpaceWarningLevelRatio) free={free} total={total} bytes")
+        });
+        let shard = self.settings.shard;
+        match (self.space.replace(space), space) {
+            (before, after) if before == after => {}
+            (_, Space::Closed) => {
+                tracing::error!(
+                    shard,
+                    used,
+                    limit = policy.closed_percent,
+                    free_bytes = usage.free,
+                    "the disk is nearly full: no more messages are taken, consumers go on"
+                );
+            }
+            (Space::Closed, _) => {
+                tracing::info!(shard, used, "the disk has room again: messages are taken");
+            }
+            (_, Space::Scarce) => {
+                tracing::warn!(
+                    shard,
+                    used,
+                    limit = policy.used_max_percent,
+                    free_bytes = usage.free,
+                    "the disk is filling up"
+                );
+            }
+            (_, Space::Enough) => tracing::info!(shard, used, "the disk has room again"),
+        }
+        self.core.borrow_mut().log.close_to_messages(reason);
+    }
+
+    /// The index of the oldest segment, if the log has left it and the index is whole.
+    fn oldest_sealed(&self) -> Option<Rc<Index<D>>> {
+        let indexes = self.indexes.borrow();
+        let oldest = indexes.first()?;
+        let head = oldest.head();
+        let whole =
+            head.from == head.segment && head.to == head.segment + self.settings.segment_bytes;
+        let first = self.segments.borrow().keys().next().copied();
+        (whole && first == Some(head.segment)).then(|| Rc::clone(oldest))
+    }
+
+    /// Retires the oldest segment, if the log has left it.
+    pub async fn retire_oldest<P, F>(
+        &self,
+        recycle: bool,
+        pause: &P,
+    ) -> Result<Option<Retired>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        match self.oldest_sealed() {
+            Some(index) => self.retire(index, recycle, pause).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn retire<P, F>(
+        &self,
+        index: Rc<Index<D>>,
+        recycle: bool,
+        pause: &P,
+    ) -> Result<Retired, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let retired = self.move_offsets(&index, pause).await?;
+        let head = *index.head();
+        self.indexes.borrow_mut().retain(|other| other.head().segment != head.segment);
+        self.segments.borrow_mut().remove(&head.segment);
+        self.cold.forget(head.from, head.to);
+        self.note_earliest();
+        let path = self.settings.segment_path(head.segment);
+        if recycle && self.spares.borrow().len() < SPARES_MAX {
+            let spare = path.with_extension(SPARE);
+            let renamed = self.disk.rename(&path, &spare).await;
+            renamed.map_err(|source| StoreError::io("put aside", path, source))?;
+            self.spares.borrow_mut().push(spare);
+        } else {
+            let removed = self.disk.remove(&path).await;
+            removed.map_err(|source| StoreError::io("remove", path, source))?;
+        }
+        self.remove_index(index).await?;
+        let dir = &self.settings.dir;
+        self.disk.sync_dir(dir).await.map_err(|source| StoreError::io("sync", dir, source))?;
+        let tally = &self.tally;
+        tally.retired_segments.set(tally.retired_segments.get() + 1);
+        tally.retired_messages.set(tally.retired_messages.get() + retired.messages);
+        tally.unconsumed_messages.set(tally.unconsumed_messages.get() + retired.unconsumed);
+        self.look_ahead();
+        Ok(retired)
+    }
+
+    /// Moves the first offsets of all queues behind what goes, and counts it.
+    async fn move_offsets<P, F>(&self, index: &Index<D>, pause: &P) -> Result<Retired, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let slots = self.core.borrow().slots_by_number();
+        let mut retired = Retired::default();
+        let topics = index.outline_paced(pause).await?.topics;
+        let mut rows = index.rows();
+        while let Some(chunk) = rows.next_chunk().await? {
+            for piece in chunk.chunks(PIECE_ROWS) {
+                let mut core = self.core.borrow_mut();
+                for row in piece {
+                    let place = slots.binary_search_by_key(&row.number, |(number, _)| *number);
+                    let Some((_, slot)) = place.ok().and_then(|at| slots.get(at)) else { continue };
+                    let topic = topics.get(row.topic as usize).map_or("", |topic| topic);
+                    let unconsumed = core.retire_row(*slot, row, topic);
+                    retired.messages += u64::from(row.count);
+                    retired.unconsumed += unconsumed;
+                }
+                drop(core);
+                pause().await;
+            }
+        }
+        Ok(retired)
+    }
+
+    fn note_earliest(&self) {
+        let indexes = self.indexes.borrow();
+        let oldest = indexes.iter().find(|index| index.head().messages > 0);
+        let earliest = oldest.map(|index| index.head().first_store_ms);
+        let mut core = self.core.borrow_mut();
+        core.earliest_store_ms = earliest.or_else(|| core.clock_marks.front().map(|(_, ms)| *ms));
+    }
+
+    async fn remove_spares(&self) -> Result<(), StoreError> {
+        let spares = std::mem::take(&mut *self.spares.borrow_mut());
+        for path in spares {
+            let removed = self.disk.remove(&path).await;
+            removed.map_err(|source| StoreError::io("remove", path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Retired segments that an earlier life put aside.
+    pub(crate) async fn find_spares(&self) -> Result<(), StoreError> {
+        let dir = &self.settings.dir;
+        let names =
+            self.disk.list(dir).await.map_err(|source| StoreError::io("list", dir, source))?;
+        for entry in names {
+            let path: PathBuf = dir.join(&entry.name);
+            if path.extension().is_none_or(|extension| extension != SPARE) || !is_position(&path) {
+                continue;
+            }
+            let fits = entry.bytes == self.settings.segment_bytes;
+            if fits && self.spares.borrow().len() < SPARES_MAX {
+                self.spares.borrow_mut().push(path);
+            } else {
+                let removed = self.disk.remove(&path).await;
+                removed.map_err(|source| StoreError::io("remove", path, source))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_position(path: &Path) -> bool {
+    crate::store::segment_start(Path::new(path.file_stem().unwrap_or_default())).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_hour_and_space_decide_together() {
+        let policy = Policy {
+            reserved_ms: 1_000,
+            used_max_percent: 75,
+            forcible_percent: 85,
+            closed_percent: 90,
+            forcibly: true,
+        };
+        let verdict = |age: i64, hour, used_percent| {
+            let oldest_ms = Some(10_000 - age);
+            policy.verdict(&Situation { now: 10_000, hour, used_percent, oldest_ms })
+        };
+        assert_eq!(verdict(1_000, true, 10), Verdict::Keep, "not older than reserved");
+        assert_eq!(verdict(1_001, true, 10), Verdict::Recycle);
+        assert_eq!(verdict(1_001, false, 75), Verdict::Keep, "not its hour");
+        assert_eq!(verdict(1_001, false, 76), Verdict::Remove, "at any hour when space is scarce");
+        assert_eq!(verdict(1, true, 85), Verdict::Keep);
+        assert_eq!(verdict(1, false, 86), Verdict::Remove, "before its time");
+        let gentle = Policy { forcibly: false, ..policy.clone() };
+        let full = Situation { now: 10_000, hour: true, used_percent: 99, oldest_ms: Some(9_999) };
+        assert_eq!(gentle.verdict(&full), Verdict::Keep);
+        assert_eq!(policy.verdict(&Situation { oldest_ms: None, ..full }), Verdict::Keep);
+    }
+}
