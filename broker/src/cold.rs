@@ -61,6 +61,8 @@ impl Cold {
                             let before = cold_bytes(&shard);
                             job.await;
                             shard.cold.spend(cold_bytes(&shard) - before);
+                            // What everybody else wants comes first, even if this read found all in memory.
+                            shard.executor.turn().await;
                         }
                         None => {
                             shard.cold.idle.borrow_mut().push(reader);

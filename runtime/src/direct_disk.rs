@@ -126,8 +126,11 @@ impl Disk for DirectDisk {
     async fn usage(&self, dir: &Path) -> io::Result<Usage> {
         self.on_pool(dir, |dir| {
             let stat = rustix::fs::statvfs(dir)?;
+            // As df counts: what is kept back for root is neither used nor free.
+            let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+            let total = used.saturating_add(stat.f_bavail);
             Ok(Usage {
-                total: stat.f_blocks.saturating_mul(stat.f_frsize),
+                total: total.saturating_mul(stat.f_frsize),
                 free: stat.f_bavail.saturating_mul(stat.f_frsize),
             })
         })

@@ -39,7 +39,7 @@ pub struct Entry {
 /// How full the file system is, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// All of it.
+    /// All of it, but for what is kept back for others.
     pub total: u64,
     /// What is left to this process.
     pub free: u64,

@@ -144,10 +144,11 @@ impl Header {
         if ours && possible { Ok(header) } else { Err(NotABatch::Foreign) }
     }
 
-    /// The log that a header says it belongs to, whatever else is wrong with it; `None` without magic.
-    pub fn log_id_of(bytes: &[u8]) -> Option<u64> {
+    /// Log and position that a header says it belongs to, whatever else is wrong with it; `None` without magic.
+    pub fn place_of(bytes: &[u8]) -> Option<(u64, u64)> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
-        (bytes[0..4] == MAGIC).then(|| u64::from_be_bytes(field(bytes, 56)))
+        let place = || (u64::from_be_bytes(field(bytes, 56)), u64::from_be_bytes(field(bytes, 16)));
+        (bytes[0..4] == MAGIC).then(place)
     }
 
     /// Whether header and payload are as they were written.

@@ -1,20 +1,33 @@
 //! Reads of old messages from the log on disk.
 //!
-//! The log is read in aligned chunks, a few of which stay in memory: what lies behind a message that somebody reads is
-//! what they read next, and consumers of many queues walk over the same chunks together. Only what has left the tail
-//! cache is read this way; it does not change any more.
+//! Where messages of a queue lie close together, the log is read in aligned chunks, a few of which stay in memory: what
+//! lies behind a message that somebody reads is what they read next. Where they lie far apart, each is read by itself,
+//! many at a time. Only what has left the tail cache is read in chunks; it does not change any more.
 
 use crate::{
     batch::HEADER_BYTES,
     consume_queue::{Entry, record_check},
     error::StoreError,
     store::Store,
+    together::together,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 /// Bytes of a chunk: at this size a disk gives its full bandwidth.
 const CHUNK_BYTES: u64 = 512 * 1024;
+
+/// Records that lie further apart than this, on average, are read one by one: a chunk would bring too little of what is
+/// wanted. So far apart are the messages of one among a hundred busy queues.
+const SPARSE_BYTES: u64 = 32 * 1024;
+/// Such reads that one pull has in flight.
+const READS_AT_ONCE: usize = 16;
+
+fn is_sparse(pieces: &[Entry]) -> bool {
+    let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return false };
+    let span = last.position().saturating_sub(first.position());
+    pieces.len() > 1 && span / pieces.len() as u64 > SPARSE_BYTES
+}
 
 /// Chunks read lately, the newest at the back.
 pub(crate) struct ColdChunks<D: Disk> {
@@ -60,17 +73,42 @@ impl<D: Disk> Store<D> {
         out: &mut Vec<u8>,
     ) -> Result<usize, StoreError> {
         let mut damaged = 0;
+        if is_sparse(pieces) {
+            let reads = pieces.iter().map(|entry| self.read_alone(entry));
+            for (entry, record) in pieces.iter().zip(together(reads, READS_AT_ONCE).await) {
+                let start = out.len();
+                out.extend_from_slice(&record?);
+                damaged += usize::from(!self.keep_if_whole(entry, out, start));
+            }
+            return Ok(damaged);
+        }
         for entry in pieces {
             let start = out.len();
             self.read_chunked(entry.position(), entry.bytes() as usize, out).await?;
-            if let Err(error) = self.check_entry(entry, &out[start..]) {
-                tracing::error!(%error, "a message is lost to damage on disk");
-                self.tally.damaged_records.set(self.tally.damaged_records.get() + 1);
-                out.truncate(start);
-                damaged += 1;
-            }
+            damaged += usize::from(!self.keep_if_whole(entry, out, start));
         }
         Ok(damaged)
+    }
+
+    /// Leaves the record at the end of `out` there, or takes it away and reports it.
+    fn keep_if_whole(&self, entry: &Entry, out: &mut Vec<u8>, start: usize) -> bool {
+        let checked = self.check_entry(entry, &out[start..]);
+        if let Err(error) = &checked {
+            tracing::error!(%error, "a message is lost to damage on disk");
+            self.tally.damaged_records.set(self.tally.damaged_records.get() + 1);
+            out.truncate(start);
+        }
+        checked.is_ok()
+    }
+
+    async fn read_alone(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
+        let (position, bytes) = (entry.position(), entry.bytes() as usize);
+        let record = self.read_log(position, bytes).await?;
+        record.ok_or(StoreError::Corrupt {
+            shard: self.settings.shard,
+            position,
+            what: "its segment is gone",
+        })
     }
 
     /// Appends `bytes` of the log to `out`, through chunks.

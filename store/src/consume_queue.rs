@@ -123,6 +123,9 @@ impl ConsumeQueue {
             last => {
                 // The first chunk grows by itself, so that a queue of three messages stays small.
                 let room = if last.is_none() { 4 } else { CHUNK_ENTRIES };
+                if self.chunks.capacity() == 0 {
+                    self.chunks.reserve_exact(1);
+                }
                 let mut chunk = Vec::with_capacity(room);
                 chunk.push(entry);
                 self.chunks.push_back(chunk);

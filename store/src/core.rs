@@ -130,6 +130,7 @@ pub struct Core {
     pub log: CommitLog,
     /// Committed offsets of groups.
     pub offsets: GroupOffsets,
+    /// Queues of each topic, sorted by queue id.
     pub(crate) topics: AHashMap<Box<str>, Vec<(u32, QueueSlot)>>,
     pub(crate) queues: Vec<Queue>,
     /// Slots of deleted topics, to be used again.
@@ -343,7 +344,9 @@ impl Core {
                 QueueSlot(self.queues.len() as u32 - 1)
             }
         };
-        self.topics.entry(topic.into()).or_default().push((queue_id, slot));
+        let queues = self.topics.entry(topic.into()).or_default();
+        let at = queues.partition_point(|(id, _)| *id < queue_id);
+        queues.insert(at, (queue_id, slot));
         slot
     }
 
@@ -515,7 +518,8 @@ impl Core {
 
     fn find(&self, topic: &str, queue_id: u32) -> Option<QueueSlot> {
         let queues = self.topics.get(topic)?;
-        queues.iter().find(|(id, _)| *id == queue_id).map(|(_, slot)| *slot)
+        let at = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
+        queues.get(at).map(|(_, slot)| *slot)
     }
 
     /// Panics when an invariant is broken. Called after each step in tests and simulation.

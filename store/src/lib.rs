@@ -32,6 +32,7 @@ pub mod recovery;
 pub mod retention;
 pub mod ring;
 pub mod store;
+mod together;
 
 pub use crate::{
     core::{Core, Placed, QueueSlot},

@@ -23,7 +23,7 @@ pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
     let mut window = Window::new(&**file, *start, settings.segment_bytes);
     let error = |source| read_error(settings, *start, source);
     let header = window.at(*start, HEADER_BYTES).await.map_err(error)?;
-    let Some(log_id) = Header::log_id_of(header) else { return Ok(()) };
+    let Some((log_id, _)) = Header::place_of(header) else { return Ok(()) };
     let theirs = Settings { log_id, ..settings.clone() };
     if scan.whole_batch(&mut window, *start, &theirs).await.map_err(error)?.is_none() {
         return Ok(());

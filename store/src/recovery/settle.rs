@@ -3,6 +3,7 @@
 
 use super::{SCAN_READ_BYTES, Segments};
 use crate::{
+    batch::{Header, MAGIC},
     error::StoreError,
     log::{CommitLog, WRITE_BYTES_MAX},
     store::{Settings, create_segment},
@@ -95,7 +96,7 @@ pub(super) async fn write_start<D: Disk>(
 }
 
 /// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch.
-/// Returns how far they reached, bytes.
+/// Returns how far they reached, bytes; 0 in a recycled segment, where nobody can tell.
 pub(super) async fn cut<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -110,13 +111,20 @@ pub(super) async fn cut<D: Disk>(
     let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
     let mut at = position - position % block;
     let mut torn_bytes = 0;
+    let mut recycled = false;
+    let mut written = false;
     while at < to {
         let bytes = (to - at).min(SCAN_READ_BYTES as u64);
         let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
         let kept = position.saturating_sub(at) as usize;
         let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
         if let Some(last) = last {
-            torn_bytes = at + (kept + last + 1) as u64 - position;
+            // In a segment that was used before, what is not zero is mostly old.
+            recycled |= has_older_batch(&read.as_ref()[kept..], segment, settings.log_id);
+            if !recycled {
+                torn_bytes = at + (kept + last + 1) as u64 - position;
+            }
+            written = true;
             let mut blocks = disk.alloc(bytes as usize);
             blocks.as_mut().fill(0);
             blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);
@@ -124,10 +132,18 @@ pub(super) async fn cut<D: Disk>(
         }
         at += bytes;
     }
-    if torn_bytes > 0 {
+    if written {
         file.sync().await.map_err(error)?;
     }
-    Ok(torn_bytes)
+    Ok(if recycled { 0 } else { torn_bytes })
+}
+
+/// Whether a batch of an earlier use of the segment stands among `bytes`.
+fn has_older_batch(bytes: &[u8], segment: u64, log_id: u64) -> bool {
+    memchr::memmem::find_iter(bytes, &MAGIC).any(|at| {
+        let place = Header::place_of(bytes.get(at..).unwrap_or_default());
+        place.is_some_and(|(log, position)| log == log_id && position < segment)
+    })
 }
 
 /// Segments behind the one the log ends in hold nothing of ours.

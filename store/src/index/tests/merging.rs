@@ -173,7 +173,10 @@ fn a_queue_that_had_no_entries_yet_may_begin_anywhere() {
     shard.queues.values_mut().for_each(|next| *next += 70);
     runs.push(shard.run(50));
     let disk = disk(1);
-    let merged = now(merge(&disk, &sealed(), &write_all(&disk, &runs).iter().collect::<Vec<_>>(), || ready(())));
+    let merged =
+        now(merge(&disk, &sealed(), &write_all(&disk, &runs).iter().collect::<Vec<_>>(), || {
+            ready(())
+        }));
     now(expected(&runs).compare(&merged.expect("no contradiction"), &mut Rng::with_seed(1)));
 }
 
