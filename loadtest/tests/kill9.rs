@@ -64,7 +64,14 @@ fn rounds() -> u32 {
 }
 
 fn play(shards: &str, rounds: u32) {
-    let mut broker = OurBroker::standalone(&[("shards", shards)]);
+    // Small segments and index files, so that a life of a few hundred milliseconds sees many of each.
+    let settings = [
+        ("shards", shards),
+        ("maxMessageSize", "65536"),
+        ("mappedFileSizeCommitLog", "4194304"),
+        ("shardIndexEntriesMax", "1000"),
+    ];
+    let mut broker = OurBroker::standalone(&settings);
     let mut notes = Notes::default();
     create_topics(broker.broker_addr());
     let mut last = Findings::default();

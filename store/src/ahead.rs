@@ -52,12 +52,13 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// The segment to provide next: while less than half a segment is left, and what may be in flight.
+    /// The segment to provide next: while less than half a segment and what may be in flight is left.
     fn wanted_segment(&self) -> Option<u64> {
         let core = self.core.borrow();
         let left = core.log.room_end() - core.log.appended();
         let shape = core.log.shape();
-        let wanted = left < shape.segment_bytes / 2 + shape.inflight_bytes_max;
+        let half = shape.segment_bytes / 2;
+        let wanted = left < half + shape.inflight_bytes_max.min(half);
         (wanted && core.log.poisoned().is_none()).then(|| core.log.room_end())
     }
 
@@ -73,8 +74,12 @@ impl<D: Disk> Store<D> {
     /// A disk that is full says so once, and once when it has room again.
     async fn try_provide(&self, start: u64) -> bool {
         let shard = self.settings.shard;
+        let before = self.core.borrow().log.is_starved();
         let provided = self.provide_segment(start).await;
-        match (&provided, self.starved.replace(provided.is_err())) {
+        if provided.is_err() {
+            self.core.borrow_mut().log.starve();
+        }
+        match (&provided, before) {
             (Ok(()), true) => {
                 tracing::info!(shard, segment = start, "there is room for the log again");
             }

@@ -60,6 +60,8 @@ pub struct CommitLog {
     committed: u64,
     /// End of the segments that are there. Nothing is appended behind it.
     room_end: u64,
+    /// The next segment was wanted and could not be had.
+    starved: bool,
     /// Why no messages are taken although the log itself is well: the disk is nearly full.
     closed_to_messages: Option<String>,
     poisoned: Option<String>,
@@ -132,6 +134,7 @@ impl CommitLog {
             flushed: position,
             committed: position,
             room_end: position - position % shape.segment_bytes + shape.segment_bytes,
+            starved: false,
             closed_to_messages: None,
             poisoned: None,
         }
@@ -186,6 +189,17 @@ impl CommitLog {
     pub fn extend_room(&mut self, position: u64) {
         assert!(position.is_multiple_of(self.shape.segment_bytes));
         self.room_end = self.room_end.max(position);
+        self.starved = false;
+    }
+
+    /// The next segment could not be had.
+    pub fn starve(&mut self) {
+        self.starved = true;
+    }
+
+    /// Whether the next segment was wanted and could not be had.
+    pub fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// Takes no messages, for `reason`, or takes them again. Control entries go on.
@@ -219,6 +233,11 @@ impl CommitLog {
         let end = self.appended + self.space_for(bytes as u64, entry_bytes as u64);
         if end + reserve <= self.room_end {
             return Ok(());
+        }
+        if !self.starved {
+            // The next segment is on its way.
+            let (inflight, limit) = (self.inflight_bytes(), self.shape.inflight_bytes_max);
+            return Err(Refused::Busy { shard: self.shape.shard, inflight, limit });
         }
         let left = self.room_end.saturating_sub(self.appended);
         let reason = format!(

@@ -116,8 +116,6 @@ pub struct Store<D: Disk> {
     pub(crate) recycled: Cell<Option<u64>>,
     /// Retired segments, to be used again.
     pub(crate) spares: RefCell<Vec<PathBuf>>,
-    /// The next segment could not be provided when it was tried last.
-    pub(crate) starved: Cell<bool>,
     pub(crate) space: Cell<Space>,
     /// Open index files, oldest first, without gaps.
     pub(crate) indexes: RefCell<Vec<Rc<Index<D>>>>,
@@ -177,7 +175,6 @@ impl<D: Disk> Store<D> {
             ahead_wanted: Signal::default(),
             recycled: Cell::new(None),
             spares: RefCell::default(),
-            starved: Cell::new(false),
             space: Cell::default(),
             indexes: RefCell::new(indexes),
             damaged: RefCell::default(),

@@ -97,7 +97,8 @@ const PERIOD_MS: ConfigKind = whole(1, 86_400_000);
 const MIB: i64 = 1024 * 1024;
 /// A message of this size still fits a frame of 16 MiB with its properties and header.
 const MESSAGE_BYTES: ConfigKind = whole(1, 16 * MIB - 256 * 1024);
-const SEGMENT_BYTES: ConfigKind = whole(4 * MIB, 16 * 1024 * MIB);
+/// Index files hold places within a segment in 32 bits.
+const SEGMENT_BYTES: ConfigKind = whole(4 * MIB, 4 * 1024 * MIB);
 
 config_keys! {
     /// Cluster that the broker belongs to. Also the name of a topic with 16 queues.
