@@ -10,6 +10,7 @@ use crate::{
     index::{Index, Row, key_hash},
     read::{Picking, Planned, PullLimits, PullPlan},
     store::Store,
+    together::together,
 };
 use proto::record::RecordView;
 use runtime::Disk;
@@ -19,6 +20,9 @@ use std::rc::Rc;
 const ENTRIES_MAX: usize = 256;
 /// Candidates by hash that one key search reads at most; more than this share a hash only by design of a stranger.
 const CANDIDATES_MAX: usize = 4_096;
+
+/// Index files that one key search asks at a time.
+const FILES_AT_ONCE: usize = 8;
 
 /// Messages wanted by key.
 #[derive(Clone, Debug)]
@@ -188,22 +192,32 @@ impl<D: Disk> Store<D> {
         }
         let mut found = Vec::new();
         self.take_candidates(query, &mut positions, &mut found).await?;
-        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
-        for index in indexes.iter().rev() {
+        let wanted: Vec<Rc<Index<D>>> = self
+            .indexes
+            .borrow()
+            .iter()
+            .rev()
+            .filter(|index| query.may_be_in(index))
+            .cloned()
+            .collect();
+        for some in wanted.chunks(FILES_AT_ONCE) {
             if found.len() >= query.count_max {
                 break;
             }
-            let head = index.head();
-            let (oldest, newest) = query.store_ms;
-            if head.messages == 0 || head.last_store_ms < oldest || head.first_store_ms > newest {
-                continue;
+            let asked =
+                together(some.iter().map(|index| self.positions(index, hash)), FILES_AT_ONCE);
+            for told in asked.await {
+                self.take_candidates(query, &mut told?, &mut found).await?;
             }
-            let told = index.positions(hash, u64::MAX, CANDIDATES_MAX, &mut positions).await;
-            self.told(index, told)?;
-            self.take_candidates(query, &mut positions, &mut found).await?;
         }
         found.reverse();
         Ok(found)
+    }
+
+    async fn positions(&self, index: &Index<D>, hash: u32) -> Result<Vec<u64>, StoreError> {
+        let mut positions = Vec::new();
+        let told = index.positions(hash, u64::MAX, CANDIDATES_MAX, &mut positions).await;
+        self.told(index, told).map(|()| positions)
     }
 
     /// Reads the messages at `positions`, newest first, and keeps those that are really wanted.
@@ -246,6 +260,11 @@ impl<D: Disk> Store<D> {
 }
 
 impl KeyQuery {
+    fn may_be_in<D: Disk>(&self, index: &Index<D>) -> bool {
+        let (head, (oldest, newest)) = (index.head(), self.store_ms);
+        index.key_count() > 0 && head.last_store_ms >= oldest && head.first_store_ms <= newest
+    }
+
     fn wants(&self, view: &RecordView<'_>) -> bool {
         let (oldest, newest) = self.store_ms;
         let in_time = (oldest..=newest).contains(&view.store_timestamp());
