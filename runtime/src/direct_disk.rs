@@ -11,6 +11,8 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::OnceLock,
+    time::Instant,
 };
 
 use glommio::{
@@ -121,6 +123,11 @@ impl Disk for DirectDisk {
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let to = to.to_owned();
         self.on_pool(from, move |from| std::fs::rename(from, to)).await
+    }
+
+    fn uptime_micros(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_micros() as u64
     }
 
     async fn usage(&self, dir: &Path) -> io::Result<Usage> {

@@ -87,6 +87,9 @@ pub trait Disk: Clone + 'static {
     /// How full the file system of a directory is.
     fn usage(&self, dir: &Path) -> impl Future<Output = io::Result<Usage>>;
 
+    /// Microseconds since some moment: for measuring how long the disk takes. Never goes backwards.
+    fn uptime_micros(&self) -> u64;
+
     /// Reads a small file whole.
     fn read_file(&self, path: &Path) -> impl Future<Output = io::Result<Vec<u8>>>;
 

@@ -258,10 +258,12 @@ impl<D: Disk> Store<D> {
         let block = BLOCK_BYTES as u64;
         let start = position - position % block;
         let end = (position + bytes as u64).next_multiple_of(block);
+        let leave = self.cold_gate.enter().await;
         let blocks =
             file.read_at(start - segment, (end - start) as usize).await.map_err(|source| {
                 StoreError::io("read", self.settings.segment_path(segment), source)
             })?;
+        drop(leave);
         self.tally.cold_bytes.set(self.tally.cold_bytes.get() + (end - start));
         Ok((blocks, (position - start) as usize))
     }

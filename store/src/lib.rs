@@ -9,6 +9,7 @@
 mod ahead;
 pub mod batch;
 mod capture;
+mod cold_gate;
 mod cold_read;
 pub mod consume_queue;
 pub mod core;

@@ -6,6 +6,7 @@
 //! or go to the disk on owned data.
 
 use crate::{
+    cold_gate::ColdGate,
     cold_read::ColdChunks,
     core::Core,
     error::StoreError,
@@ -128,6 +129,9 @@ pub struct Store<D: Disk> {
     /// Raised when the gate moved or the log was poisoned: the indexer may wait for it.
     pub(crate) gate_moved: Signal,
     pub(crate) cold: ColdChunks<D>,
+    pub(crate) cold_gate: ColdGate,
+    /// Commits of this second.
+    commits: Cell<u64>,
     pub(crate) tally: Tally,
     /// ASYNC_FLUSH: the segment with bytes that were not synced, and since when.
     unsynced: Cell<Option<Unsynced>>,
@@ -182,6 +186,8 @@ impl<D: Disk> Store<D> {
             index_wanted: Signal::default(),
             index_resting: Cell::new(false),
             gate_moved: Signal::default(),
+            cold_gate: ColdGate::default(),
+            commits: Cell::new(0),
             tally: Tally::default(),
             unsynced: Cell::new(None),
             writing: Cell::new(segment),
@@ -203,6 +209,9 @@ impl<D: Disk> Store<D> {
     /// Once a second: tries again what could not be done for lack of room.
     pub fn each_second(&self) {
         self.index_resting.set(false);
+        if self.commits.take() == 0 {
+            self.cold_gate.idle();
+        }
         if self.wanted_index().is_some() {
             self.index_wanted.raise();
         }
@@ -265,6 +274,7 @@ impl<D: Disk> Store<D> {
         while self.zeroing.get().is_some_and(|from| from < write.to + BLOCK_BYTES as u64) {
             self.zeroing_done.wait().await;
         }
+        let (began, beside) = (self.disk.uptime_micros(), self.cold_gate.is_busy());
         let mut blocks = self.disk.alloc(write.bytes());
         self.core.borrow().log.copy_blocks(write, blocks.as_mut());
         file.write_at(blocks, write.file_position())
@@ -274,6 +284,9 @@ impl<D: Disk> Store<D> {
             FlushPolicy::Sync => {
                 file.sync().await.map_err(|source| StoreError::io("sync", path(), source))?;
                 self.core.borrow_mut().log.written(write, true, true);
+                let beside = beside || self.cold_gate.is_busy();
+                self.cold_gate.committed(self.disk.uptime_micros() - began, beside);
+                self.commits.set(self.commits.get() + 1);
             }
             FlushPolicy::Async { interval_ms } => {
                 self.check_not_poisoned()?;

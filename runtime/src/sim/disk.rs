@@ -226,6 +226,10 @@ impl Disk for SimDisk {
         state.settle(ticket, found.and(blocked))
     }
 
+    fn uptime_micros(&self) -> u64 {
+        self.clock().uptime_micros()
+    }
+
     async fn usage(&self, _dir: &Path) -> io::Result<Usage> {
         let free = self.free_bytes();
         Ok(Usage { total: free.saturating_add(self.used_bytes()), free })

@@ -133,6 +133,10 @@ impl Disk for MutantDisk {
         self.sim.rename(from, to).await
     }
 
+    fn uptime_micros(&self) -> u64 {
+        self.sim.uptime_micros()
+    }
+
     async fn usage(&self, dir: &Path) -> io::Result<runtime::Usage> {
         self.sim.usage(dir).await
     }

@@ -223,6 +223,10 @@ impl<D: Disk> Disk for Recorder<D> {
         self.call(call, async move { disk.rename(&from, &to).await }).await
     }
 
+    fn uptime_micros(&self) -> u64 {
+        self.disk.uptime_micros()
+    }
+
     async fn usage(&self, dir: &Path) -> io::Result<runtime::Usage> {
         self.disk.usage(dir).await
     }
