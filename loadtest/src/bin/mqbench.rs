@@ -2,7 +2,7 @@
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
 //! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `topics`
-//! creates and deletes many topics, `compare` turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
+//! creates and deletes many topics, `find` looks for messages by key and time, `compare` turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
 //! `loadtest::load`; here is only the command line.
 
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use client::{Connection, NewTopic};
 use loadtest::load::churn::{self, Churn};
 use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
+use loadtest::load::find::{self, Find};
 use loadtest::load::frames::{SendFrames, SendShape};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::{LoadError, compare, process};
@@ -38,6 +39,8 @@ enum Work {
     Idle(IdleArgs),
     /// How fast are topics created and deleted, each acknowledged?
     Topics(TopicsArgs),
+    /// How long does it take to find a message by its key, and an offset by its time?
+    Find(FindArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
         /// Files with lines that `send --json --label system/work` printed.
@@ -193,6 +196,27 @@ struct TopicsArgs {
     namesrv: Option<SocketAddr>,
 }
 
+#[derive(Args)]
+struct FindArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Names are this, a dash and six digits.
+    #[arg(long, default_value = "mqbench")]
+    topic: String,
+    /// How many topics, as `topics` created and `fill` filled them.
+    #[arg(long, default_value_t = 1)]
+    topics: u64,
+    /// Queues of each.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Messages to draw and to look for.
+    #[arg(long, default_value_t = 1_000)]
+    count: u32,
+    /// Seed of the draw.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().work {
         Work::Send(args) => send(&args),
@@ -200,6 +224,7 @@ fn main() -> ExitCode {
         Work::Pull(args) => pull(&args),
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
+        Work::Find(args) => find_messages(&args),
         Work::Compare { files } => compare(&files),
     };
     match outcome {
@@ -290,6 +315,19 @@ fn topics(args: &TopicsArgs) -> Result<String, LoadError> {
         create: !args.keep,
         delete: args.delete,
         broker_pid: args.target.broker_pid,
+    })?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
+    args.target.pin()?;
+    let report = find::run(&Find {
+        addr: args.target.addr,
+        topic: args.topic.clone(),
+        topics: args.topics,
+        queues: args.queues,
+        count: args.count,
+        seed: args.seed,
     })?;
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
 }
