@@ -21,6 +21,7 @@ pub mod format;
 pub mod group_offsets;
 pub mod index;
 mod indexing;
+pub mod inspect;
 pub mod log;
 pub mod lookup;
 pub mod offset;

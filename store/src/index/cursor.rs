@@ -74,7 +74,7 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
     }
 
     /// Sees to it that [`Cursor::rest`] has items. False at the end.
-    pub(super) async fn fill(&mut self) -> Result<bool, IndexError> {
+    pub(crate) async fn fill(&mut self) -> Result<bool, IndexError> {
         if self.taken < self.items.len() {
             return Ok(true);
         }
@@ -105,12 +105,12 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
     }
 
     /// Items decoded and not consumed.
-    pub(super) fn rest(&self) -> &[T] {
+    pub(crate) fn rest(&self) -> &[T] {
         &self.items[self.taken..]
     }
 
     /// Goes on behind the first `count` of [`Cursor::rest`].
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.rest().len());
         self.taken += count;
     }

@@ -57,6 +57,20 @@ pub struct Report {
 /// Open segments by the position that they start at.
 pub(crate) type Segments<D> = BTreeMap<u64, Rc<<D as Disk>::File>>;
 
+/// Makes missing index files again and removes what is left over of them, as a start does, and no more. Returns how many
+/// were made. For tools that hold the data directory's lock.
+pub(crate) async fn rebuild_chain<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+    segments: &Segments<D>,
+) -> Result<u64, StoreError> {
+    let mut scan = Scan::new(settings);
+    let rebuilt = Chain::open(disk, settings, segments, &mut scan).await?.rebuilt;
+    let error = |source| StoreError::io("sync", settings.dir.clone(), source);
+    disk.sync_dir(&settings.dir).await.map_err(error)?;
+    Ok(rebuilt)
+}
+
 impl<D: Disk> Store<D> {
     /// Opens the log below `settings.dir`, which may be empty. Nothing may be appended before it returns.
     pub async fn open(disk: D, settings: Settings) -> Result<(Store<D>, Report), StoreError> {

@@ -25,7 +25,7 @@ const WITNESS_REACH_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct Scan {
     pub(crate) core: Core,
     /// Behind the last whole batch.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// The newest batch says that everything before was durable when it was closed.
     pub(super) proven: u64,
     pub(crate) epoch: u32,
@@ -37,9 +37,9 @@ pub(crate) struct Scan {
 
 /// What stands behind a damaged place within one segment.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     /// The first whole batch.
-    first: Option<u64>,
+    pub(crate) first: Option<u64>,
     /// One of them proves that the place was durable, and everything up to here.
     durable_until: Option<u64>,
 }
@@ -49,7 +49,7 @@ pub(super) fn read_error(settings: &Settings, segment: u64, source: std::io::Err
 }
 
 /// A window of a segment that slides forward.
-pub(super) struct Window<'f, F> {
+pub(crate) struct Window<'f, F> {
     file: &'f F,
     /// Start of the segment.
     segment: u64,
@@ -60,12 +60,12 @@ pub(super) struct Window<'f, F> {
 }
 
 impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'f, F> {
-    pub(super) fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+    pub(crate) fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
         Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() }
     }
 
     /// The `bytes` at `position`, read as needed; fewer at the segment's end.
-    pub(super) async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
+    pub(crate) async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
         let end = (position + bytes as u64).min(self.segment + self.segment_bytes);
         while self.start + (self.bytes.len() as u64) < end {
             let used = (position.max(self.start) - self.start) as usize;
@@ -278,7 +278,7 @@ impl Scan {
     /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
     /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
     /// the one that proves it, but not behind the end of what is proven.
-    async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &self,
         segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
@@ -301,7 +301,7 @@ impl Scan {
 
     /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
     /// was durable or none follows for [`WITNESS_REACH_BYTES`].
-    async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &self,
         window: &mut Window<'_, F>,
         from: u64,
@@ -337,7 +337,7 @@ impl Scan {
     }
 
     /// The header of the batch at `at`, if a whole one stands there that may follow what was taken so far.
-    pub(super) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         &self,
         window: &mut Window<'_, F>,
         at: u64,
