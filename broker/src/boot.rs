@@ -88,7 +88,6 @@ pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
     }
     executor.stop_requested().await;
     stop(&shard, &plan, commits).await;
-    shard.publish_totals();
     Ok(())
 }
 
@@ -171,8 +170,6 @@ async fn open_store(
     tracing::info!(
         shard,
         segments = report.segments,
-        indexes = report.indexes,
-        rebuilt_indexes = report.rebuilt_indexes,
         messages = report.messages,
         scanned_bytes = report.scanned_bytes,
         cut_bytes = report.cut_bytes,
@@ -363,6 +360,9 @@ async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
         queues.drain();
     }
     for commit in commits {
+        if shard.hosted.iter().any(|queues| queues.store.core().log.poisoned().is_some()) {
+            break;
+        }
         commit.await;
     }
     for queues in &shard.hosted {
