@@ -36,6 +36,36 @@ impl Format {
     }
 }
 
+/// As the file holds it: the facts, and a check over them. A broker that believed a wrong number of shards would look
+/// for most queues where they are not.
+#[derive(Serialize, Deserialize)]
+struct Checked {
+    #[serde(flatten)]
+    format: Format,
+    /// CRC-32C of the facts as JSON in one line.
+    crc32c: u32,
+}
+
+fn check(format: &Format) -> u32 {
+    crc32c::crc32c(&serde_json::to_vec(format).expect("a struct of numbers is JSON"))
+}
+
+/// The content of `format.json`.
+pub fn text(format: &Format) -> String {
+    let checked = Checked { format: format.clone(), crc32c: check(format) };
+    serde_json::to_string(&checked).expect("a struct of numbers is JSON")
+}
+
+/// Reads the content of `format.json`; says what is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<Format, String> {
+    let Checked { format, crc32c } =
+        serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if check(&format) == crc32c {
+        return Ok(format);
+    }
+    Err("fails its checksum; `mqstore verify` tells its content from the segments".to_owned())
+}
+
 /// Holds the data directory until dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -73,8 +103,7 @@ pub fn read_or_create(root: &Path, wanted: Format) -> Result<Format, StoreError>
     let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
     match fs::read(&path) {
         Ok(bytes) => {
-            let format: Format =
-                serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+            let format = parse(&bytes).map_err(malformed)?;
             if format.version != VERSION {
                 return Err(malformed(format!(
                     "layout version {}, this broker reads version {VERSION}",
@@ -94,9 +123,8 @@ pub fn read_or_create(root: &Path, wanted: Format) -> Result<Format, StoreError>
 fn create(root: &Path, path: &Path, format: &Format) -> Result<(), StoreError> {
     let io = |action, source| StoreError::io(action, path, source);
     let temporary = root.join("format.json.tmp");
-    let text = serde_json::to_vec_pretty(format).expect("a struct of numbers is JSON");
     let mut file = File::create(&temporary).map_err(|source| io("create", source))?;
-    file.write_all(&text).map_err(|source| io("write", source))?;
+    file.write_all(text(format).as_bytes()).map_err(|source| io("write", source))?;
     file.sync_all().map_err(|source| io("sync", source))?;
     fs::rename(&temporary, path).map_err(|source| io("rename", source))?;
     let dir = File::open(root).map_err(|source| io("open", source))?;
@@ -125,5 +153,19 @@ mod tests {
         let other = Format { shards: 4, ..first.clone() };
         assert_eq!(read_or_create(dir.path(), other).expect("existing"), first);
         assert_ne!(first.log_id(0), first.log_id(1));
+    }
+
+    #[test]
+    fn a_changed_fact_is_noticed() {
+        let format = Format { version: VERSION, shards: 2, segment_bytes: 1 << 20, store_id: 7 };
+        let whole = text(&format);
+        assert_eq!(parse(whole.as_bytes()), Ok(format));
+        for byte in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone().into_bytes();
+                bytes[byte] ^= 1 << bit;
+                assert!(parse(&bytes).is_err(), "byte {byte}, bit {bit}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     batch::{HEADER_BYTES, Header},
-    format::{Format, VERSION},
+    format::{self, Format, VERSION, text},
     offset::SHARD_BITS,
     store::{FlushPolicy, Settings, segment_start},
 };
@@ -177,13 +177,8 @@ fn read_format(
     Ok(format)
 }
 
-fn text(format: &Format) -> String {
-    serde_json::to_string(format).unwrap_or_default()
-}
-
 fn parse_format(bytes: &[u8]) -> Result<Format, String> {
-    let format: Format =
-        serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    let format = format::parse(bytes)?;
     let possible = format.version == VERSION
         && format.shards > 0
         && u32::from(format.shards) <= 1 << SHARD_BITS
