@@ -5,7 +5,7 @@
 //! meanwhile is answered as gone.
 
 use crate::{
-    consume_queue::{Entry, record_check},
+    consume_queue::Entry,
     error::StoreError,
     index::{Index, Row, key_hash},
     read::{Picking, Planned, PullLimits, PullPlan},
@@ -35,6 +35,29 @@ pub struct KeyQuery {
     pub store_ms: (i64, i64),
     /// Most messages; the newest are taken.
     pub count_max: usize,
+    /// Most bytes of their records, but for a single one that is larger.
+    pub bytes_max: usize,
+}
+
+/// What a search by key has found so far, newest first.
+#[derive(Default)]
+struct Keyed {
+    records: Vec<(i64, Vec<u8>)>,
+    bytes: usize,
+    /// No more are wanted.
+    full: bool,
+}
+
+impl Keyed {
+    fn take(&mut self, query: &KeyQuery, store_ms: i64, record: Vec<u8>) {
+        let bytes = self.bytes + record.len();
+        self.full = bytes > query.bytes_max && !self.records.is_empty();
+        if !self.full {
+            self.bytes = bytes;
+            self.records.push((store_ms, record));
+            self.full = self.records.len() >= query.count_max;
+        }
+    }
 }
 
 /// Entries from disk.
@@ -124,7 +147,6 @@ impl<D: Disk> Store<D> {
             return Ok(Some(entry));
         }
         let found = self.entries_on_disk(topic, queue_id, offset, 1).await?;
-        let found = found.filter(|found| found.offset == offset);
         Ok(found.and_then(|found| found.entries.first().copied()))
     }
 
@@ -177,15 +199,13 @@ impl<D: Disk> Store<D> {
         Ok(best)
     }
 
-    /// Records of messages with a key, the newest `count_max` of them in log order, with their store timestamps.
+    /// Records of messages with a key, the newest of them in log order, with their store timestamps.
     pub async fn find_by_key(&self, query: &KeyQuery) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        if query.count_max == 0 {
+            return Ok(Vec::new());
+        }
         let hash = key_hash(&query.topic, &query.key);
         let mut positions = Vec::new();
-        // Taken together with what is in memory: an index file that is written meanwhile would say the same again.
-        let wanted: Vec<Rc<Index<D>>> = {
-            let indexes = self.indexes.borrow();
-            indexes.iter().rev().filter(|index| query.may_be_in(index)).cloned().collect()
-        };
         {
             let core = self.core.borrow();
             let committed = core.log.committed();
@@ -196,10 +216,18 @@ impl<D: Disk> Store<D> {
                 positions.len() < CANDIDATES_MAX
             });
         }
-        let mut found = Vec::new();
+        let mut found = Keyed::default();
         self.take_candidates(query, &mut positions, &mut found).await?;
+        let wanted: Vec<Rc<Index<D>>> = self
+            .indexes
+            .borrow()
+            .iter()
+            .rev()
+            .filter(|index| query.may_be_in(index))
+            .cloned()
+            .collect();
         for some in wanted.chunks(FILES_AT_ONCE) {
-            if found.len() >= query.count_max {
+            if found.full {
                 break;
             }
             let asked =
@@ -208,8 +236,8 @@ impl<D: Disk> Store<D> {
                 self.take_candidates(query, &mut told?, &mut found).await?;
             }
         }
-        found.reverse();
-        Ok(found)
+        found.records.reverse();
+        Ok(found.records)
     }
 
     async fn positions(&self, index: &Index<D>, hash: u32) -> Result<Vec<u64>, StoreError> {
@@ -223,7 +251,7 @@ impl<D: Disk> Store<D> {
         &self,
         query: &KeyQuery,
         positions: &mut Vec<u64>,
-        found: &mut Vec<(i64, Vec<u8>)>,
+        found: &mut Keyed,
     ) -> Result<(), StoreError> {
         let mut last = None;
         for position in positions.drain(..) {
@@ -231,32 +259,29 @@ impl<D: Disk> Store<D> {
             if last.replace(position) == Some(position) {
                 continue;
             }
-            if found.len() >= query.count_max {
+            if found.full {
                 break;
             }
             let Some(record) = self.read_record(position).await? else { continue };
             let Ok(view) = RecordView::parse(&record) else { continue };
             let store_ms = view.store_timestamp();
-            if query.wants(&view) && self.is_live(&view, position, &record).await? {
-                found.push((store_ms, record));
+            if query.wants(&view) && self.is_live(&view, position) {
+                found.take(query, store_ms, record);
             }
         }
         Ok(())
     }
 
-    /// Whether a record belongs to a queue as it is now, not to a deleted topic of the same name, and is what was
-    /// appended.
-    async fn is_live(
-        &self,
-        view: &RecordView<'_>,
-        position: u64,
-        record: &[u8],
-    ) -> Result<bool, StoreError> {
-        let Ok(queue_id) = u32::try_from(view.queue_id()) else { return Ok(false) };
-        let entry = self.entry_at(view.topic(), queue_id, view.queue_offset()).await?;
-        Ok(entry.is_some_and(|entry| {
-            entry.position() == position && entry.check() == record_check(record)
-        }))
+    /// Whether a record belongs to a queue as it is now, not to a deleted topic of the same name.
+    fn is_live(&self, view: &RecordView<'_>, position: u64) -> bool {
+        let core = self.core.borrow();
+        let queue = u32::try_from(view.queue_id()).ok();
+        let queue = queue.and_then(|queue_id| core.queue(view.topic(), queue_id));
+        let offset = view.queue_offset();
+        queue.is_some_and(|queue| {
+            let here = queue.get(offset).is_none_or(|entry| entry.position() == position);
+            queue.min() <= offset && offset < queue.max() && here
+        })
     }
 }
 

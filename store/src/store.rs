@@ -100,6 +100,21 @@ pub struct Tally {
     pub unconsumed_messages: Cell<u64>,
 }
 
+/// How far a log reaches, and what it consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Position of the first byte that is still there.
+    pub begin: u64,
+    /// Position behind the last committed byte.
+    pub end: u64,
+    /// Segments, those ahead of the log included.
+    pub segments: u64,
+    /// Index files.
+    pub index_files: u64,
+    /// When something was appended last, ms; 0: never.
+    pub last_ms: i64,
+}
+
 /// The store.
 pub struct Store<D: Disk> {
     pub(crate) settings: Settings,
@@ -117,10 +132,6 @@ pub struct Store<D: Disk> {
     pub(crate) recycled: Cell<Option<u64>>,
     /// Retired segments, to be used again.
     pub(crate) spares: RefCell<Vec<PathBuf>>,
-    /// Retention waits for a second index file.
-    pub(crate) retiring_waits: Cell<bool>,
-    /// Names changed when a segment was retired, and that is not durable yet.
-    pub(crate) names_unsynced: Cell<bool>,
     pub(crate) space: Cell<Space>,
     /// Open index files, oldest first, without gaps.
     pub(crate) indexes: RefCell<Vec<Rc<Index<D>>>>,
@@ -183,8 +194,6 @@ impl<D: Disk> Store<D> {
             ahead_wanted: Signal::default(),
             recycled: Cell::new(None),
             spares: RefCell::default(),
-            retiring_waits: Cell::new(false),
-            names_unsynced: Cell::new(false),
             space: Cell::default(),
             indexes: RefCell::new(indexes),
             damaged: RefCell::default(),
@@ -218,10 +227,24 @@ impl<D: Disk> Store<D> {
         if self.commits.take() == 0 {
             self.cold_gate.idle();
         }
-        if self.wanted_index().is_some() || self.unsealed().is_some() {
+        if self.wanted_index().is_some() {
             self.index_wanted.raise();
         }
         self.look_ahead();
+    }
+
+    /// How far the log reaches.
+    pub fn extent(&self) -> Extent {
+        let core = self.core.borrow();
+        let segments = self.segments.borrow();
+        let end = core.log.committed();
+        Extent {
+            begin: segments.keys().next().copied().unwrap_or(end),
+            end,
+            segments: segments.len() as u64,
+            index_files: self.indexes.borrow().len() as u64,
+            last_ms: core.clock_ms,
+        }
     }
 
     /// Counters since start.
