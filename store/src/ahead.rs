@@ -93,6 +93,10 @@ impl<D: Disk> Store<D> {
     }
 
     async fn provide_segment(&self, start: u64) -> Result<(), StoreError> {
+        if self.core.borrow().log.is_starved() {
+            // An attempt that failed half-way may have left the name behind; if not, there is nothing to remove.
+            let _ = self.disk.remove(&self.settings.segment_path(start)).await;
+        }
         let spare = self.spares.borrow_mut().pop();
         let file = match spare {
             Some(spare) => self.recycle(spare, start).await?,
@@ -108,7 +112,10 @@ impl<D: Disk> Store<D> {
     async fn recycle(&self, spare: PathBuf, start: u64) -> Result<D::File, StoreError> {
         let path = self.settings.segment_path(start);
         let error = |source| StoreError::io("recycle", path.clone(), source);
-        self.disk.rename(&spare, &path).await.map_err(error)?;
+        if let Err(source) = self.disk.rename(&spare, &path).await {
+            self.spares.borrow_mut().push(spare);
+            return Err(error(source));
+        }
         self.disk.sync_dir(&self.settings.dir).await.map_err(error)?;
         let file = self.disk.open(&path, Open::ReadWrite).await.map_err(error)?;
         self.recycled.set(Some(start));

@@ -458,7 +458,8 @@ impl Core {
         let mut slot = self.queue_slot(topic, queue_id);
         if queue_offset < self.queues[slot.index()].next() {
             // Offsets start again only when the topic was deleted: a damaged place took the control entry along.
-            self.forget_topic(topic);
+            // Other queues of the topic may have begun again already, and must not lose what is new.
+            self.restart_queue(topic, queue_id);
             slot = self.queue_slot(topic, queue_id);
         }
         let queue = &mut self.queues[slot.index()];
@@ -502,6 +503,15 @@ impl Core {
             }
             _ => Err("control entry of unknown kind"),
         }
+    }
+
+    fn restart_queue(&mut self, topic: &str, queue_id: u32) {
+        let Some(slot) = self.find(topic, queue_id) else { return };
+        self.forget_queue(topic, queue_id);
+        let queue = &mut self.queues[slot.index()];
+        queue.removed = true;
+        queue.entries = ConsumeQueue::default();
+        self.free.push(slot);
     }
 
     fn forget_topic(&mut self, topic: &str) {

@@ -11,7 +11,7 @@ use crate::{
     capture::Capture,
     core::Core,
     error::StoreError,
-    index::{self, Head, Index, IndexWriter, Key, Outline, run_path, sealed_path},
+    index::{self, Head, Index, IndexError, IndexWriter, Key, Outline, run_path, sealed_path},
     store::{FlushPolicy, Settings, Store},
 };
 use runtime::Disk;
@@ -48,7 +48,32 @@ impl<D: Disk> Store<D> {
             return None;
         }
         let core = self.core.borrow();
-        core.log.poisoned().is_none().then(|| core.wants_index(self.settings.index_entries_max))?
+        if core.log.poisoned().is_some() {
+            return None;
+        }
+        core.wants_index(self.settings.index_entries_max).or_else(|| {
+            let committed = core.log.committed();
+            (self.wants_second_index() && committed > core.indexed_to).then_some(committed)
+        })
+    }
+
+    /// What retired segments said (offsets of groups, next offsets of queues) stands in index files only: one of them
+    /// may rot, so there are two.
+    fn wants_second_index(&self) -> bool {
+        let indexes = self.indexes.borrow();
+        let retired = indexes.first().is_some_and(|first| first.head().from > 0);
+        indexes.len() == 1 && (retired || self.retiring_waits.get())
+    }
+
+    /// A segment whose index files were not merged into one yet, because that failed or a start came in between.
+    pub(crate) fn unsealed(&self) -> Option<u64> {
+        if self.index_resting.get() || self.core.borrow().log.poisoned().is_some() {
+            return None;
+        }
+        let indexes = self.indexes.borrow();
+        let mut heads = indexes.iter().map(|index| index.head());
+        let ends = |head: &Head| head.to.is_multiple_of(self.settings.segment_bytes);
+        heads.find(|head| ends(head) && head.from != head.segment).map(|head| head.segment)
     }
 
     /// Writes the index file that is wanted, if one is.
@@ -60,6 +85,10 @@ impl<D: Disk> Store<D> {
         if self.rebuild_damaged(pause).await? {
             return Ok(true);
         }
+        if let Some(segment) = self.unsealed() {
+            self.seal(segment, pause).await?;
+            return Ok(true);
+        }
         let Some(to) = self.wanted_index() else { return Ok(false) };
         if !self.durable_up_to(to).await? {
             return Ok(false);
@@ -69,8 +98,8 @@ impl<D: Disk> Store<D> {
         let keep_from = self.core.borrow().log.ring().start();
         self.core.borrow_mut().indexed(&capture, keep_from);
         self.indexes.borrow_mut().push(Rc::new(index));
-        if to.is_multiple_of(self.settings.segment_bytes) {
-            self.seal(to - self.settings.segment_bytes, pause).await?;
+        if let Some(segment) = self.unsealed() {
+            self.seal(segment, pause).await?;
         }
         Ok(true)
     }
@@ -94,14 +123,20 @@ impl<D: Disk> Store<D> {
     {
         let (disk, settings, core) = (&self.disk, &self.settings, &self.core);
         let written = IndexJob { disk, settings, core, capture }.write(pause).await?;
-        while !self.durable_up_to(written.influenced_by).await? {
+        self.wait_durable(written.influenced_by).await?;
+        Ok(written.writer.finish().await?)
+    }
+
+    /// Waits until the log is durable up to a position that was appended.
+    pub(crate) async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
+        while !self.durable_up_to(position).await? {
             if let Some(reason) = self.core.borrow().log.poisoned() {
                 let reason = reason.to_owned();
                 return Err(StoreError::Poisoned { shard: self.settings.shard, reason });
             }
             self.gate_moved.wait().await;
         }
-        Ok(written.writer.finish().await?)
+        Ok(())
     }
 
     /// The index files of a segment become one.
@@ -111,12 +146,18 @@ impl<D: Disk> Store<D> {
         F: Future<Output = ()>,
     {
         let runs: Vec<Rc<Index<D>>> = self.indexes_of(segment);
-        if runs.len() == 1 {
-            return Ok(());
-        }
         let path = sealed_path(&self.settings.dir, segment);
         let borrowed: Vec<&Index<D>> = runs.iter().map(|run| &**run).collect();
-        let sealed = index::merge(&self.disk, &path, &borrowed, pause).await?;
+        let sealed = match index::merge(&self.disk, &path, &borrowed, pause).await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                if let IndexError::Damaged { path, .. } = &error {
+                    let damaged = runs.iter().filter(|run| run.path() == path);
+                    damaged.for_each(|run| self.note_damaged(run.head().from));
+                }
+                return Err(error.into());
+            }
+        };
         {
             let mut indexes = self.indexes.borrow_mut();
             let first = indexes.partition_point(|index| index.head().segment < segment);
@@ -257,11 +298,12 @@ impl<D: Disk> IndexJob<'_, D> {
             while offset < row.next {
                 let room = (PIECE_ENTRIES - piece.len()) as i64;
                 let to = row.next.min(offset + room);
-                let core = self.core.borrow();
-                (offset..to).for_each(|offset| {
-                    piece.push(core.captured_entry(*slot, row.number, offset, capture.from));
-                });
-                drop(core);
+                {
+                    let core = self.core.borrow();
+                    (offset..to).for_each(|offset| {
+                        piece.push(core.captured_entry(*slot, row.number, offset, capture.from));
+                    });
+                }
                 offset = to;
                 if piece.len() == PIECE_ENTRIES {
                     writer.entries(&piece).await?;

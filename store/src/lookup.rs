@@ -5,7 +5,7 @@
 //! meanwhile is answered as gone.
 
 use crate::{
-    consume_queue::Entry,
+    consume_queue::{Entry, record_check},
     error::StoreError,
     index::{Index, Row, key_hash},
     read::{Picking, Planned, PullLimits, PullPlan},
@@ -147,6 +147,7 @@ impl<D: Disk> Store<D> {
             return Ok(Some(entry));
         }
         let found = self.entries_on_disk(topic, queue_id, offset, 1).await?;
+        let found = found.filter(|found| found.offset == offset);
         Ok(found.and_then(|found| found.entries.first().copied()))
     }
 
@@ -206,6 +207,11 @@ impl<D: Disk> Store<D> {
         }
         let hash = key_hash(&query.topic, &query.key);
         let mut positions = Vec::new();
+        // Taken together with what is in memory: an index file that is written meanwhile would say the same again.
+        let wanted: Vec<Rc<Index<D>>> = {
+            let indexes = self.indexes.borrow();
+            indexes.iter().rev().filter(|index| query.may_be_in(index)).cloned().collect()
+        };
         {
             let core = self.core.borrow();
             let committed = core.log.committed();
@@ -218,14 +224,6 @@ impl<D: Disk> Store<D> {
         }
         let mut found = Keyed::default();
         self.take_candidates(query, &mut positions, &mut found).await?;
-        let wanted: Vec<Rc<Index<D>>> = self
-            .indexes
-            .borrow()
-            .iter()
-            .rev()
-            .filter(|index| query.may_be_in(index))
-            .cloned()
-            .collect();
         for some in wanted.chunks(FILES_AT_ONCE) {
             if found.full {
                 break;
@@ -265,23 +263,26 @@ impl<D: Disk> Store<D> {
             let Some(record) = self.read_record(position).await? else { continue };
             let Ok(view) = RecordView::parse(&record) else { continue };
             let store_ms = view.store_timestamp();
-            if query.wants(&view) && self.is_live(&view, position) {
+            if query.wants(&view) && self.is_live(&view, position, &record).await? {
                 found.take(query, store_ms, record);
             }
         }
         Ok(())
     }
 
-    /// Whether a record belongs to a queue as it is now, not to a deleted topic of the same name.
-    fn is_live(&self, view: &RecordView<'_>, position: u64) -> bool {
-        let core = self.core.borrow();
-        let queue = u32::try_from(view.queue_id()).ok();
-        let queue = queue.and_then(|queue_id| core.queue(view.topic(), queue_id));
-        let offset = view.queue_offset();
-        queue.is_some_and(|queue| {
-            let here = queue.get(offset).is_none_or(|entry| entry.position() == position);
-            queue.min() <= offset && offset < queue.max() && here
-        })
+    /// Whether a record belongs to a queue as it is now, not to a deleted topic of the same name, and is what was
+    /// appended.
+    async fn is_live(
+        &self,
+        view: &RecordView<'_>,
+        position: u64,
+        record: &[u8],
+    ) -> Result<bool, StoreError> {
+        let Ok(queue_id) = u32::try_from(view.queue_id()) else { return Ok(false) };
+        let entry = self.entry_at(view.topic(), queue_id, view.queue_offset()).await?;
+        Ok(entry.is_some_and(|entry| {
+            entry.position() == position && entry.check() == record_check(record)
+        }))
     }
 }
 

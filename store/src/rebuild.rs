@@ -7,7 +7,7 @@ use crate::{
     capture::Capture,
     core::Core,
     error::StoreError,
-    index::{Index, IndexError, Outline},
+    index::{Head, Index, IndexError, Outline, Row},
     indexing::IndexJob,
     recovery::{Segments, scan::Scan},
     store::{Settings, Store},
@@ -16,17 +16,24 @@ use ahash::AHashMap;
 use runtime::Disk;
 use std::{cell::RefCell, future::Future, ops::Range, rc::Rc};
 
-/// Scans `range` of one segment and writes the index file of it. `before` ends where the range begins, `after` begins
-/// somewhere behind its end.
+/// An index file that was made again.
+pub(crate) struct Rebuilt<D: Disk> {
+    pub(crate) index: Index<D>,
+    /// Bytes of its segment that are damaged.
+    pub(crate) damaged_bytes: u64,
+}
+
+/// Scans `range` of one segment and writes the index file of it. `before` ends where the range begins. `after` is what
+/// an index file says that begins somewhere behind its end, or what the store in memory knows.
 pub(crate) async fn rebuild<D, P, F>(
     disk: &D,
     settings: &Settings,
     segments: &Segments<D>,
     range: Range<u64>,
     before: Option<&Index<D>>,
-    after: Option<&Index<D>>,
+    after: Option<Outline>,
     pause: &P,
-) -> Result<Index<D>, StoreError>
+) -> Result<Rebuilt<D>, StoreError>
 where
     D: Disk,
     P: Fn() -> F,
@@ -38,10 +45,15 @@ where
         None => scan.begin_at(range.start),
     }
     let known = scan.core.next_number;
-    scan.known_range(segments, range.end, settings).await?;
-    if let Some(after) = after {
-        adopt_numbers(&mut scan.core, &after.outline().await?, known, before.is_none());
+    if let (None, Some(after)) = (before, after.as_ref()) {
+        // Offsets of groups that segments retired long ago had said: nothing else knows them.
+        scan.take_offsets(&after.offsets);
     }
+    scan.known_range(segments, range.end, settings).await?;
+    if let Some(after) = &after {
+        adopt_numbers(&mut scan.core, after, known, before.is_none());
+    }
+    let damaged_bytes = scan.report.damaged_bytes;
     let core = RefCell::new(scan.core);
     let capture: Capture = core.borrow().capture(range.end);
     let job = IndexJob { disk, settings, core: &core, capture: &capture };
@@ -53,7 +65,7 @@ where
         path = %index.path().display(),
         "an index file was missing or damaged and was made again"
     );
-    Ok(index)
+    Ok(Rebuilt { index, damaged_bytes })
 }
 
 /// Gives queues that were born in the range the numbers that the next index file knows them by. Those that it does not
@@ -69,7 +81,8 @@ fn adopt_numbers(core: &mut Core, after: &Outline, known: u32, first: bool) {
     for (topic, queue_id) in &born {
         let queue_id = *queue_id;
         let next = core.queue(topic, queue_id).map_or(0, |queue| queue.max());
-        match rows.remove(&(&**topic, queue_id)).filter(|row| row.start() == next) {
+        // Its last messages here may be lost to damage: the next file then begins behind them.
+        match rows.remove(&(&**topic, queue_id)).filter(|row| row.start() >= next) {
             Some(row) => core.renumber(topic, queue_id, row.number),
             None => core.forget_queue(topic, queue_id),
         }
@@ -83,6 +96,36 @@ fn adopt_numbers(core: &mut Core, after: &Outline, known: u32, first: bool) {
         }
     }
     core.next_number = core.next_number.max(after.head.next_number);
+}
+
+impl Core {
+    /// The names of all queues in index files and the offsets of groups in the log, for the file of `head`, which is the
+    /// newest: as if one behind it said so that has no entries.
+    fn known_numbers(&self, head: Head) -> Outline {
+        let (mut topics, mut rows) = (Vec::new(), Vec::new());
+        for (topic, queues) in &self.topics {
+            for (_, slot) in queues {
+                let queue = &self.queues[slot.index()];
+                let Some(number) = queue.number().filter(|_| queue.in_index) else { continue };
+                rows.push(Row {
+                    number,
+                    topic: topics.len() as u32,
+                    queue_id: queue.queue_id,
+                    count: 0,
+                    first: 0,
+                    next: queue.indexed,
+                    last_store_ms: queue.last_store_ms,
+                });
+            }
+            topics.push(topic.clone());
+        }
+        let head = Head { next_number: self.numbers_in_index, ..head };
+        let mut offsets = Vec::new();
+        for group in self.offsets.groups() {
+            self.offsets.snapshot(&group, &mut offsets);
+        }
+        Outline { head, topics, rows, offsets }
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -99,10 +142,19 @@ impl<D: Disk> Store<D> {
         };
         if error.is_damage() {
             tracing::error!(shard = self.settings.shard, %error, "an index file is damaged");
-            self.damaged.borrow_mut().push(index.head().from);
-            self.index_wanted.raise();
+            self.note_damaged(index.head().from);
         }
         Err(error.into())
+    }
+
+    /// The index file that begins at `from` is to be made again.
+    pub(crate) fn note_damaged(&self, from: u64) {
+        let mut damaged = self.damaged.borrow_mut();
+        if !damaged.contains(&from) {
+            damaged.push(from);
+        }
+        drop(damaged);
+        self.index_wanted.raise();
     }
 
     /// Makes damaged index files again. Returns whether there was one.
@@ -121,14 +173,28 @@ impl<D: Disk> Store<D> {
         };
         let range = from..damaged.head().to;
         let segments: Segments<D> = self.segments.borrow().clone();
-        let (before, after) = (before.as_deref(), after.as_deref());
-        let made =
-            rebuild(&self.disk, &self.settings, &segments, range, before, after, pause).await?;
+        let after = match after {
+            Some(after) => {
+                let outline = after.outline().await;
+                self.told(&after, outline)?
+            }
+            None => {
+                let (known, appended) = {
+                    let core = self.core.borrow();
+                    (core.known_numbers(*damaged.head()), core.log.appended())
+                };
+                // A deletion that is not durable yet must not reach an index file.
+                self.wait_durable(appended).await?;
+                known
+            }
+        };
+        let (disk, settings, before) = (&self.disk, &self.settings, before.as_deref());
+        let made = rebuild(disk, settings, &segments, range, before, Some(after), pause).await?;
         self.tally.rebuilt_indexes.set(self.tally.rebuilt_indexes.get() + 1);
         self.index_blocks.forget(&damaged);
         let mut indexes = self.indexes.borrow_mut();
         if let Some(place) = indexes.iter_mut().find(|index| index.head().from == from) {
-            *place = Rc::new(made);
+            *place = Rc::new(made.index);
         }
         Ok(true)
     }

@@ -8,7 +8,13 @@
 //! A disk that fills up is answered in steps: a warning, early deletion, no more messages. Who consumes goes on, and
 //! so do their offsets. Each step is taken back by itself when there is room again.
 
-use crate::{ahead::SPARES_MAX, error::StoreError, index::Index, store::Store};
+use crate::{
+    ahead::SPARES_MAX,
+    core::QueueSlot,
+    error::StoreError,
+    index::{Index, Row},
+    store::{Settings, Store},
+};
 use runtime::{Disk, Usage};
 use std::{future::Future, path::Path, path::PathBuf, rc::Rc};
 
@@ -197,7 +203,10 @@ impl<D: Disk> Store<D> {
         let whole =
             head.from == head.segment && head.to == head.segment + self.settings.segment_bytes;
         let first = self.segments.borrow().keys().next().copied();
-        (whole && first == Some(head.segment)).then(|| Rc::clone(oldest))
+        let whole = whole && first == Some(head.segment);
+        // The last index file stays: it alone knows what the segments before it said.
+        self.retiring_waits.set(whole && indexes.len() == 1);
+        (whole && indexes.len() > 1).then(|| Rc::clone(oldest))
     }
 
     /// Retires the oldest segment, if the log has left it.
@@ -226,31 +235,64 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
+        if self.names_unsynced.get() {
+            // Segments go strictly from the oldest on, also over a power cut.
+            self.sync_names().await?;
+        }
+        self.check_newest_index(pause).await?;
         let retired = self.move_offsets(&index, pause).await?;
         let head = *index.head();
+        self.put_away(head.segment, recycle).await?;
+        self.names_unsynced.set(true);
         self.indexes.borrow_mut().retain(|other| other.head().segment != head.segment);
         self.segments.borrow_mut().remove(&head.segment);
         self.cold.forget(head.from, head.to);
         self.note_earliest();
-        let path = self.settings.segment_path(head.segment);
-        if recycle && self.spares.borrow().len() < SPARES_MAX {
-            let spare = path.with_extension(SPARE);
-            let renamed = self.disk.rename(&path, &spare).await;
-            renamed.map_err(|source| StoreError::io("put aside", path, source))?;
-            self.spares.borrow_mut().push(spare);
-        } else {
-            let removed = self.disk.remove(&path).await;
-            removed.map_err(|source| StoreError::io("remove", path, source))?;
-        }
-        self.remove_index(index).await?;
-        let dir = &self.settings.dir;
-        self.disk.sync_dir(dir).await.map_err(|source| StoreError::io("sync", dir, source))?;
         let tally = &self.tally;
         tally.retired_segments.set(tally.retired_segments.get() + 1);
         tally.retired_messages.set(tally.retired_messages.get() + retired.messages);
         tally.unconsumed_messages.set(tally.unconsumed_messages.get() + retired.unconsumed);
         self.look_ahead();
+        self.remove_index(index).await?;
+        self.sync_names().await?;
         Ok(retired)
+    }
+
+    /// What goes is known to the newest index file, which may have rotted since it was written.
+    async fn check_newest_index<P, F>(&self, pause: &P) -> Result<(), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let newest = self.indexes.borrow().last().cloned();
+        let Some(newest) = newest else { return Ok(()) };
+        let Settings { shard, log_id, .. } = self.settings;
+        let opened = Index::open(&self.disk, newest.path(), shard, log_id).await;
+        let opened = self.told(&newest, opened)?;
+        let outline = opened.outline_paced(pause).await;
+        opened.close().await?;
+        self.told(&newest, outline).map(drop)
+    }
+
+    async fn sync_names(&self) -> Result<(), StoreError> {
+        let dir = &self.settings.dir;
+        self.disk.sync_dir(dir).await.map_err(|source| StoreError::io("sync", dir, source))?;
+        self.names_unsynced.set(false);
+        Ok(())
+    }
+
+    /// Takes a segment's name away. Who reads it keeps its file.
+    async fn put_away(&self, segment: u64, recycle: bool) -> Result<(), StoreError> {
+        let path = self.settings.segment_path(segment);
+        if !recycle || self.spares.borrow().len() >= SPARES_MAX {
+            let removed = self.disk.remove(&path).await;
+            return removed.map_err(|source| StoreError::io("remove", path, source));
+        }
+        let spare = path.with_extension(SPARE);
+        let renamed = self.disk.rename(&path, &spare).await;
+        renamed.map_err(|source| StoreError::io("put aside", path, source))?;
+        self.spares.borrow_mut().push(spare);
+        Ok(())
     }
 
     /// Moves the first offsets of all queues behind what goes, and counts it.
@@ -261,24 +303,35 @@ impl<D: Disk> Store<D> {
     {
         let slots = self.core.borrow().slots_by_number();
         let mut retired = Retired::default();
-        let topics = index.outline_paced(pause).await?.topics;
+        let outline = index.outline_paced(pause).await;
+        let topics = self.told(index, outline)?.topics;
         let mut rows = index.rows();
-        while let Some(chunk) = rows.next_chunk().await? {
+        loop {
+            let told = rows.next_chunk().await;
+            let Some(chunk) = self.told(index, told)? else { break };
             for piece in chunk.chunks(PIECE_ROWS) {
-                let mut core = self.core.borrow_mut();
-                for row in piece {
-                    let place = slots.binary_search_by_key(&row.number, |(number, _)| *number);
-                    let Some((_, slot)) = place.ok().and_then(|at| slots.get(at)) else { continue };
-                    let topic = topics.get(row.topic as usize).map_or("", |topic| topic);
-                    let unconsumed = core.retire_row(*slot, row, topic);
-                    retired.messages += u64::from(row.count);
-                    retired.unconsumed += unconsumed;
-                }
-                drop(core);
+                self.retire_rows(piece, &slots, &topics, &mut retired);
                 pause().await;
             }
         }
         Ok(retired)
+    }
+
+    fn retire_rows(
+        &self,
+        rows: &[Row],
+        slots: &[(u32, QueueSlot)],
+        topics: &[Box<str>],
+        retired: &mut Retired,
+    ) {
+        let mut core = self.core.borrow_mut();
+        for row in rows {
+            let place = slots.binary_search_by_key(&row.number, |(number, _)| *number);
+            let Some((_, slot)) = place.ok().and_then(|at| slots.get(at)) else { continue };
+            let topic = topics.get(row.topic as usize).map_or("", |topic| topic);
+            retired.unconsumed += core.retire_row(*slot, row, topic);
+            retired.messages += u64::from(row.count);
+        }
     }
 
     fn note_earliest(&self) {

@@ -132,6 +132,10 @@ pub struct Store<D: Disk> {
     pub(crate) recycled: Cell<Option<u64>>,
     /// Retired segments, to be used again.
     pub(crate) spares: RefCell<Vec<PathBuf>>,
+    /// Retention waits for a second index file.
+    pub(crate) retiring_waits: Cell<bool>,
+    /// Names changed when a segment was retired, and that is not durable yet.
+    pub(crate) names_unsynced: Cell<bool>,
     pub(crate) space: Cell<Space>,
     /// Open index files, oldest first, without gaps.
     pub(crate) indexes: RefCell<Vec<Rc<Index<D>>>>,
@@ -194,6 +198,8 @@ impl<D: Disk> Store<D> {
             ahead_wanted: Signal::default(),
             recycled: Cell::new(None),
             spares: RefCell::default(),
+            retiring_waits: Cell::new(false),
+            names_unsynced: Cell::new(false),
             space: Cell::default(),
             indexes: RefCell::new(indexes),
             damaged: RefCell::default(),
@@ -227,7 +233,7 @@ impl<D: Disk> Store<D> {
         if self.commits.take() == 0 {
             self.cold_gate.idle();
         }
-        if self.wanted_index().is_some() {
+        if self.wanted_index().is_some() || self.unsealed().is_some() {
             self.index_wanted.raise();
         }
         self.look_ahead();

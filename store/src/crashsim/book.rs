@@ -1,8 +1,26 @@
 //! What was done to a log, in log order, and what must therefore be readable after a boot.
 //!
-//! Written independently of the store's tables: a plain list that is replayed from its start each time.
+//! Written independently of the store's tables: a plain list that is replayed from its start each time. Damage makes
+//! some of it uncertain: an index file may or may not know what stood in a place that rotted later. What follows from
+//! that is said here, as sets of possible answers, and nowhere else.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+/// What damage did to an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is there.
+    Sure,
+    /// It lay in a batch that rotted when an index file knew it already: what it did stays.
+    Kept,
+    /// The index file that knew it rotted, too.
+    Unsure,
+    /// It lay in a batch that rotted before an index file was written over it.
+    Lost,
+}
 
 /// One entry of the log.
 pub(crate) struct Item {
@@ -10,13 +28,17 @@ pub(crate) struct Item {
     pub(crate) start: u64,
     /// Behind the entry.
     pub(crate) end: u64,
-    /// It lay in a batch that rotted.
-    pub(crate) lost: bool,
-    /// It lay in a batch that rotted when an index file knew it already: what it did stays.
-    pub(crate) kept: bool,
+    pub(crate) fate: Fate,
     /// It is a message and was hit itself: its place stays, its bytes are gone.
     pub(crate) hit: bool,
     pub(crate) what: What,
+}
+
+impl Item {
+    /// Whether it has its effect, whatever happened.
+    fn is_sure(&self) -> bool {
+        matches!(self.fate, Fate::Sure | Fate::Kept)
+    }
 }
 
 /// Topic and queue.
@@ -25,30 +47,53 @@ pub(crate) type QueueName = (String, u32);
 pub(crate) type OffsetName = (String, String, u32);
 
 pub(crate) enum What {
-    Message { queue: QueueName, offset: i64, record: Rc<[u8]> },
+    Message { queue: QueueName, offset: i64, record: Rc<[u8]>, key: u8 },
     TopicRemoved(String),
     GroupRemoved(String),
     Offsets(Vec<(OffsetName, i64)>),
 }
 
-/// A readable message.
+/// A message at its place.
 #[derive(Clone)]
 pub(crate) struct Placed {
     pub(crate) position: u64,
     pub(crate) end: u64,
-    pub(crate) record: Rc<[u8]>,
+    /// `None` when it was hit by damage.
+    pub(crate) record: Option<Rc<[u8]>>,
+    /// Number of its key.
+    pub(crate) key: u8,
 }
 
 /// The messages of a queue by queue offset; `None` where damage took one along.
 #[derive(Clone, Default)]
 pub(crate) struct QueueState {
-    pub(crate) min: i64,
+    /// Nothing is known of messages before.
+    pub(crate) floor: i64,
     pub(crate) messages: Vec<Option<Placed>>,
 }
 
 impl QueueState {
     pub(crate) fn next(&self) -> i64 {
-        self.min + self.messages.len() as i64
+        self.messages.len() as i64
+    }
+
+    /// Between which offsets the first readable one lies when the log begins at `position`: holes in front of it may
+    /// have gone or not.
+    pub(crate) fn min(&self, position: u64) -> (i64, i64) {
+        let here = |message: &Option<Placed>| {
+            message.as_ref().is_some_and(|message| message.position >= position)
+        };
+        let first = self.messages.iter().position(here).unwrap_or(self.messages.len());
+        let before = self.messages[..first].iter().rposition(Option::is_some);
+        let least = before.map_or(0, |before| before as i64 + 1);
+        (least.max(self.floor), (first as i64).max(self.floor))
+    }
+
+    /// The bytes of the messages in a range of offsets, as far as they can be read.
+    pub(crate) fn bytes(&self, from: i64, to: i64) -> Vec<u8> {
+        let range = from as usize..(to as usize).min(self.messages.len());
+        let readable = self.messages[range].iter().flatten().filter_map(|m| m.record.as_ref());
+        readable.flat_map(|record| record.iter().copied()).collect()
     }
 }
 
@@ -63,10 +108,8 @@ impl State {
     /// What an entry does, at its place in log order.
     pub(crate) fn apply(&mut self, item: &Item) {
         match &item.what {
-            What::Message { queue, offset, record } => {
-                let (position, end) = (item.start, item.end);
-                let message = Placed { position, end, record: record.clone() };
-                self.append(queue, *offset, (!item.hit).then_some(message));
+            What::Message { queue, offset, .. } => {
+                self.append(queue, *offset, item.placed().expect("a message"));
             }
             What::TopicRemoved(topic) => self.remove_topic(topic),
             What::GroupRemoved(group) => self.remove_group(group),
@@ -75,15 +118,15 @@ impl State {
     }
 
     /// A message at the end of its queue; where it is not, damage explains it.
-    pub(crate) fn append(&mut self, name: &QueueName, offset: i64, message: Option<Placed>) {
-        if self.queues.get(name).is_some_and(|queue| offset < queue.next()) {
-            self.remove_topic(&name.0);
-        }
+    pub(crate) fn append(&mut self, name: &QueueName, offset: i64, message: Placed) {
         let queue = self.queues.entry(name.clone()).or_default();
+        if offset < queue.next() {
+            *queue = QueueState::default();
+        }
         while queue.next() < offset {
             queue.messages.push(None);
         }
-        queue.messages.push(message);
+        queue.messages.push(Some(message));
     }
 
     pub(crate) fn remove_topic(&mut self, topic: &str) {
@@ -106,41 +149,126 @@ impl Book {
     pub(crate) fn add(&mut self, start: u64, end: u64, what: What) {
         assert!(start < end);
         assert!(self.items.last().is_none_or(|last| last.end <= start));
-        self.items.push(Item { start, end, lost: false, kept: false, hit: false, what });
+        self.items.push(Item { start, end, fate: Fate::Sure, hit: false, what });
     }
 
     /// Forgets what a cut removed: all that `survives` denies, apart from what rotted.
     pub(crate) fn cut(&mut self, survives: impl Fn(&Item) -> bool) {
-        self.items.retain(|item| item.lost || survives(item));
+        self.items.retain(|item| item.fate != Fate::Sure || survives(item));
     }
 
-    /// Marks everything in a damaged place as lost.
-    pub(crate) fn lose(&mut self, from: u64, to: u64) {
-        let hit = self.items.iter_mut().filter(|item| item.start >= from && item.start < to);
-        hit.for_each(|item| item.lost = true);
-    }
-
-    /// A byte rotted in a place that an index file knows.
-    pub(crate) fn hit(&mut self, from: u64, to: u64, byte: u64) {
+    /// A byte of the batch over a place rotted. With a worse fate from earlier it stays at that.
+    pub(crate) fn rot(&mut self, from: u64, to: u64, byte: u64, fate: Fate) {
         let touched = self.items.iter_mut().filter(|item| item.start >= from && item.start < to);
         touched.for_each(|item| {
-            item.kept = true;
+            let worse = match (item.fate, fate) {
+                (Fate::Lost, _) | (_, Fate::Lost) => Fate::Lost,
+                (Fate::Unsure, _) | (_, Fate::Unsure) => Fate::Unsure,
+                _ => Fate::Kept,
+            };
+            item.fate = worse;
             item.hit |= item.start <= byte && byte < item.end;
         });
     }
 
-    /// What all entries that are not lost amount to.
+    /// An index file over a part of this place rotted or went: what only it knew may be gone.
+    pub(crate) fn unsettle(&mut self, from: u64, to: u64) -> bool {
+        let kept =
+            |item: &&mut Item| item.fate == Fate::Kept && from <= item.start && item.start < to;
+        let mut any = false;
+        self.items.iter_mut().filter(kept).for_each(|item| {
+            item.fate = Fate::Unsure;
+            any = true;
+        });
+        any
+    }
+
+    /// What all entries that are not lost amount to. Right for topics that are not [`Book::murky`].
     pub(crate) fn replay(&self) -> State {
         let mut state = State::default();
-        self.items.iter().filter(|item| !item.lost).for_each(|item| state.apply(item));
+        let there = self.items.iter().filter(|item| item.fate != Fate::Lost);
+        there.for_each(|item| state.apply(item));
         state
     }
 
-    /// The same as if nothing had been lost. An index file that was written over what lies before a damaged place may
-    /// know what control entries said in that place.
-    pub(crate) fn replay_all(&self) -> State {
-        let mut state = State::default();
-        self.items.iter().for_each(|item| state.apply(item));
-        state
+    /// Topics of which more than one state is right: a deletion, or what only a damaged index file knew, was lost.
+    pub(crate) fn murky(&self) -> BTreeSet<String> {
+        let (mut settled, mut murky) = (BTreeSet::new(), BTreeSet::new());
+        for item in self.items.iter().rev() {
+            let topic = match &item.what {
+                What::Message { queue, .. } if item.fate == Fate::Unsure => &queue.0,
+                What::TopicRemoved(topic) if item.is_sure() => {
+                    settled.insert(topic.clone());
+                    continue;
+                }
+                What::TopicRemoved(topic) => topic,
+                _ => continue,
+            };
+            if !settled.contains(topic) {
+                murky.insert(topic.clone());
+            }
+        }
+        murky
+    }
+
+    /// Everything that may be known of each group's offsets: an index file may have been influenced by what rotted
+    /// later, up to any place.
+    pub(crate) fn possible_offsets(&self) -> BTreeMap<OffsetName, BTreeSet<Option<i64>>> {
+        let mut open: BTreeMap<OffsetName, BTreeSet<Option<i64>>> = BTreeMap::new();
+        for item in &self.items {
+            if let What::Offsets(offsets) = &item.what {
+                open.extend(offsets.iter().map(|(name, _)| (name.clone(), BTreeSet::new())));
+            }
+        }
+        let mut possible = BTreeMap::new();
+        for item in self.items.iter().rev() {
+            let names: Vec<OffsetName> = open.keys().cloned().collect();
+            for name in names {
+                let value = match &item.what {
+                    What::Offsets(offsets) => match offsets.iter().find(|(set, _)| *set == name) {
+                        Some((_, offset)) => Some(*offset),
+                        None => continue,
+                    },
+                    What::TopicRemoved(topic) if *topic == name.1 => None,
+                    What::GroupRemoved(group) if *group == name.0 => None,
+                    _ => continue,
+                };
+                let values = open.get_mut(&name).expect("taken from there");
+                values.insert(value);
+                if item.is_sure() {
+                    possible.insert(name.clone(), open.remove(&name).expect("taken from there"));
+                }
+            }
+        }
+        for (name, mut values) in open {
+            values.insert(None);
+            possible.insert(name, values);
+        }
+        possible
+    }
+
+    /// Messages that were ever appended to a queue at an offset, and whether each must be readable when the log begins
+    /// at `first`, whatever damage did to the rest of its topic.
+    pub(crate) fn candidates(&self, name: &QueueName, first: u64) -> Vec<(i64, Placed, bool)> {
+        let removed =
+            |item: &Item| matches!(&item.what, What::TopicRemoved(topic) if *topic == name.0);
+        let from = self.items.iter().rposition(removed).unwrap_or(0);
+        let mut found = Vec::new();
+        for (number, item) in self.items.iter().enumerate() {
+            let What::Message { queue, offset, .. } = &item.what else { continue };
+            if queue == name {
+                let must = number >= from && item.is_sure() && !item.hit && item.start >= first;
+                found.push((*offset, item.placed().expect("a message"), must));
+            }
+        }
+        found
+    }
+}
+
+impl Item {
+    fn placed(&self) -> Option<Placed> {
+        let What::Message { record, key, .. } = &self.what else { return None };
+        let record = (!self.hit).then(|| record.clone());
+        Some(Placed { position: self.start, end: self.end, record, key: *key })
     }
 }

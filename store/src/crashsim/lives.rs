@@ -2,13 +2,13 @@
 
 use super::{
     Summary,
-    book::{Book, Item, OffsetName, QueueState, State},
+    book::{Book, Fate, OffsetName, State},
+    compare::Comparison,
     mutant::{MutantDisk, Mutation},
     rot::{self, Flipped},
-    work::{End, Life},
+    work::{End, Life, TOPICS},
 };
 use crate::{
-    read::PullLimits,
     recovery::Report,
     store::{FlushPolicy, Settings, Store},
 };
@@ -31,9 +31,16 @@ pub(super) struct History {
     pub(super) durable: u64,
     /// Everything before must survive the end of the process.
     pub(super) committed: u64,
+    /// The log begins here at least: segments before were retired for good.
+    pub(super) retired: u64,
+    /// The log begins here at most: a segment before may be on its way out.
+    pub(super) retiring: u64,
     pub(super) summary: Summary,
     mutation: Option<Mutation>,
-    rotten: bool,
+    /// A place that rotted and that no index file covered.
+    rotten: Option<u64>,
+    /// A start since then did not come to its end, but may have said so and mended it.
+    mended: bool,
     /// Tells what happens on standard error, for a reader who replays one seed.
     told: bool,
 }
@@ -50,9 +57,12 @@ impl History {
             book: Book::default(),
             durable: 0,
             committed: 0,
+            retired: 0,
+            retiring: 0,
             summary: Summary::default(),
             mutation,
-            rotten: false,
+            rotten: None,
+            mended: false,
             told,
         }
     }
@@ -70,7 +80,7 @@ impl History {
         Ok(self.summary)
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
         if self.told {
             eprintln!("{}", what());
         }
@@ -108,21 +118,35 @@ impl History {
                 self.replace_disk(sim);
             }
         }
+        self.tell(|| format!("index files: {:?}", rot::index_files(&self.disk)));
         if self.rng.u8(0..4) == 0 {
-            let durable = self.durable;
-            let flipped = rot::flip(&self.disk, &self.settings, durable, &mut self.rng);
-            if let Some(Flipped { from, to, byte }) = flipped {
-                let indexed = rot::is_indexed(&self.disk, &self.settings, byte);
-                self.tell(|| format!("a bit flips at {byte} of {from}..{to}, indexed: {indexed}"));
-                if indexed {
-                    self.book.hit(from, to, byte);
-                } else {
-                    self.book.lose(from, to);
-                    self.rotten = true;
-                }
-                self.summary.rotten += 1;
-            }
+            self.rot_log();
         }
+        if self.rng.u8(0..4) == 0 {
+            self.rot_index();
+        }
+    }
+
+    fn rot_log(&mut self) {
+        let durable = self.durable;
+        let flipped = rot::flip(&self.disk, &self.settings, durable, &mut self.rng);
+        let Some(Flipped { from, to, byte }) = flipped else { return };
+        let fate = rot::fate(&self.disk, &self.settings, byte);
+        self.tell(|| format!("a bit flips at {byte} of {from}..{to}: {fate:?}"));
+        self.book.rot(from, to, byte, fate);
+        if fate == Fate::Lost {
+            self.rotten = Some(byte);
+            self.mended = false;
+        }
+        self.summary.rotten += 1;
+    }
+
+    fn rot_index(&mut self) {
+        let spoilt = rot::spoil_index(&self.disk, &self.settings, &mut self.rng);
+        let Some(segment) = spoilt else { return };
+        self.tell(|| format!("an index file of segment {segment} rots"));
+        self.book.unsettle(segment, segment + self.settings.segment_bytes);
+        self.summary.rotten_indexes += 1;
     }
 
     /// Opens the store, with power cuts and faults during recovery, and compares what it finds with the book.
@@ -156,6 +180,7 @@ impl History {
             }
             self.tell(|| "booting failed".into());
             self.summary.boots_failed += 1;
+            self.mended = true;
         }
         unreachable!("attempts do not run out");
     }
@@ -164,8 +189,8 @@ impl History {
         match self.rng.u8(0..6) {
             0 | 1 => self.disk.sim.crash_after(self.rng.u64(0..25)),
             2 => {
-                let classes = [FaultClass::Read, FaultClass::Write, FaultClass::Sync];
-                let class = classes[self.rng.usize(0..3)];
+                use FaultClass::{Name, Read, Sync, Write};
+                let class = [Read, Write, Sync, Name][self.rng.usize(0..4)];
                 self.disk.sim.fail(class, self.rng.u64(1..6), ErrorKind::Other);
             }
             _ => return false,
@@ -179,97 +204,108 @@ impl History {
         if end < self.committed {
             return Err(format!("the log ends at {end}, {} was promised", self.committed));
         }
-        if std::mem::take(&mut self.rotten) && report.damaged_bytes == 0 {
-            return Err("damage was not reported".into());
+        if let Some(byte) = self.rotten.take().filter(|_| report.damaged_bytes == 0) {
+            let mended = self.mended && rot::fate(&self.disk, &self.settings, byte) != Fate::Lost;
+            if !mended {
+                return Err("damage was not reported".into());
+            }
         }
         self.tell(|| format!("booted up to {end}: {report:?}"));
+        self.check_files(store)?;
+        let first = self.retired;
         // Batches of no entries, with which starts begin, may stand where something of the book was cut.
         let held = rot::held(&self.disk, &self.settings);
         let held_at = |position| held.iter().any(|(from, to)| *from <= position && position < *to);
-        let promised = |item: &Item| !item.lost && !item.kept && item.end <= self.committed;
-        let gone = self.book.items.iter().find(|item| promised(item) && !held_at(item.start));
+        let gone = self.book.items.iter().find(|item| {
+            let promised = item.fate == Fate::Sure && item.end <= self.committed;
+            promised && item.start >= first && !held_at(item.start)
+        });
         if let Some(item) = gone {
             return Err(format!("what was promised at {} is gone", item.start));
         }
-        self.book.cut(|item| item.end <= end && (item.kept || held_at(item.start)));
+        self.book.cut(|item| item.start < first || (item.end <= end && held_at(item.start)));
         self.durable = end;
         self.committed = end;
         let mut state = self.book.replay();
-        self.compare_queues(store, &state)?;
-        let found: BTreeMap<_, _> = store
+        self.compare_queues(store, &mut state)?;
+        state.offsets = self.compare_offsets(store)?;
+        Ok(state)
+    }
+
+    /// The log begins where retention had come to; what it put aside is known.
+    fn check_files(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
+        let first = store.segments.borrow().keys().next().copied().expect("a log has a segment");
+        if first < self.retired || first > self.retiring {
+            let (from, to) = (self.retired, self.retiring);
+            return Err(format!("the log begins at {first}, it was retired up to {from} or {to}"));
+        }
+        (self.retired, self.retiring) = (first, first);
+        let mut spares = store.spares.borrow().clone();
+        spares.sort();
+        if spares != rot::spare_files(&self.disk) {
+            return Err(format!("spare segments are not {spares:?}"));
+        }
+        Ok(())
+    }
+
+    /// Compares all queues with the book, and takes over what it cannot know.
+    fn compare_queues(
+        &mut self,
+        store: &Store<MutantDisk>,
+        state: &mut State,
+    ) -> Result<(), String> {
+        let murky = self.book.murky();
+        self.summary.murky += murky.len() as u64;
+        let comparison = Comparison { store, first: self.retired };
+        state.queues.retain(|name, _| !murky.contains(&name.0));
+        let mut topics: Vec<String> = store.core().topics().map(String::from).collect();
+        topics.sort();
+        for topic in topics {
+            let mut queues = Vec::new();
+            store.core().queues_of(&topic, |queue, entries, _| queues.push((queue, entries.max())));
+            queues.sort();
+            for (queue, max) in queues {
+                let name = (topic.clone(), queue);
+                if murky.contains(&topic) {
+                    let found = comparison.murky(&name, &self.book);
+                    let found = found.map_err(|what| format!("{name:?}, murky: {what}"))?;
+                    state.queues.insert(name, found);
+                } else if max > 0 && !state.queues.contains_key(&name) {
+                    return Err(format!("{name:?} has messages of nobody"));
+                }
+            }
+        }
+        for (name, expected) in state.queues.iter().filter(|(name, _)| !murky.contains(&name.0)) {
+            comparison.queue(name, expected).map_err(|what| format!("{name:?}: {what}"))?;
+            self.summary.messages_compared += expected.messages.len() as u64;
+        }
+        let clear: Vec<&str> = TOPICS.into_iter().filter(|topic| !murky.contains(*topic)).collect();
+        if self.settings.index_keys {
+            self.summary.keys_found += comparison.keys(state, &clear)?;
+        }
+        Ok(())
+    }
+
+    fn compare_offsets(
+        &self,
+        store: &Store<MutantDisk>,
+    ) -> Result<BTreeMap<OffsetName, i64>, String> {
+        let found: BTreeMap<OffsetName, i64> = store
             .core()
             .offsets
             .iter()
             .map(|(group, topic, queue, offset)| ((group.into(), topic.into(), queue), offset))
             .collect();
-        let whole = self.book.replay_all().offsets;
-        let names = found.keys().chain(state.offsets.keys());
-        let right = |name: &OffsetName| {
-            let said = found.get(name);
-            said == state.offsets.get(name) || said == whole.get(name)
-        };
-        if names.clone().all(right) {
-            state.offsets = found;
-        } else {
-            return Err(format!("group offsets are {found:?}, not {:?}", state.offsets));
+        let possible = self.book.possible_offsets();
+        for name in found.keys().chain(possible.keys()) {
+            let said = found.get(name).copied();
+            let right = possible.get(name).is_some_and(|values| values.contains(&said));
+            if !right {
+                let values = possible.get(name);
+                return Err(format!("the offset of {name:?} is {said:?}, not {values:?}"));
+            }
         }
-        Ok(state)
-    }
-
-    fn compare_queues(&mut self, store: &Store<MutantDisk>, state: &State) -> Result<(), String> {
-        let topics: Vec<String> = store.core().topics().map(String::from).collect();
-        for topic in topics {
-            let mut known = Ok(());
-            store.core().queues_of(&topic, |queue, entries, _| {
-                let expected = state.queues.contains_key(&(topic.clone(), queue));
-                if !expected && entries.max() > 0 {
-                    known = Err(format!("{topic}/{queue} has messages of nobody"));
-                }
-            });
-            known?;
-        }
-        for ((topic, queue), expected) in &state.queues {
-            compare_queue(store, topic, *queue, expected)
-                .map_err(|what| format!("{topic}/{queue}: {what}"))?;
-            self.summary.messages_compared += expected.messages.len() as u64;
-        }
-        Ok(())
-    }
-}
-
-fn compare_queue(
-    store: &Store<MutantDisk>,
-    topic: &str,
-    queue: u32,
-    expected: &QueueState,
-) -> Result<(), String> {
-    let limits = |offset| PullLimits { offset, count_max: 32, bytes_max: 1 << 16, scan_max: 64 };
-    let mut offset = expected.min;
-    loop {
-        let plan = match block_on(store.plan_pull_on_disk(topic, queue, limits(offset), |_| true)) {
-            Some(Ok(plan)) => plan,
-            other => return Err(format!("planning from {offset}: {other:?}")),
-        };
-        let (min, max) = (expected.min, expected.next());
-        if (plan.min_offset, plan.max_offset) != (min, max) {
-            let found = (plan.min_offset, plan.max_offset);
-            return Err(format!("offsets are {found:?}, not {:?}", (min, max)));
-        }
-        if offset == max {
-            return Ok(());
-        }
-        let mut bytes = Vec::new();
-        match block_on(store.read_cold(&plan.pieces, &mut bytes)) {
-            Some(Ok(_)) => {}
-            other => return Err(format!("reading from {offset}: {other:?}")),
-        }
-        let range = (offset - min) as usize..(plan.next_offset - min) as usize;
-        let wanted = expected.messages[range].iter().flatten();
-        let wanted: Vec<u8> = wanted.flat_map(|message| message.record.iter().copied()).collect();
-        if bytes != wanted {
-            return Err(format!("messages from {offset} to {} differ", plan.next_offset));
-        }
-        offset = plan.next_offset;
+        Ok(found)
     }
 }
 

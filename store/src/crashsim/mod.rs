@@ -5,9 +5,12 @@
 //! a few hundred seeds, the binary `crashsim` as many as one likes. Not used by the broker.
 
 pub(crate) mod book;
+mod compare;
 mod lives;
 mod mutant;
+mod reads;
 mod rot;
+mod space;
 mod work;
 
 pub use mutant::Mutation;
@@ -39,8 +42,22 @@ pub struct Summary {
     pub segments: u64,
     /// Writes of zeros ahead of the log.
     pub zeroings: u64,
-    /// Cold reads compared.
+    /// Reads compared that wait for the disk.
     pub cold_reads: u64,
+    /// Index files that rotted or went, with a store at rest or at work.
+    pub rotten_indexes: u64,
+    /// Topics of which damage left more than one right state, counted at each boot.
+    pub murky: u64,
+    /// Messages found by key after a boot.
+    pub keys_found: u64,
+    /// Segments retired.
+    pub retired: u64,
+    /// Messages refused for lack of room.
+    pub refused: u64,
+    /// Group offsets taken into the log while messages were refused for lack of room.
+    pub offsets_while_full: u64,
+    /// Index files made again beside a store at work.
+    pub rebuilt: u64,
 }
 
 impl Summary {
@@ -58,6 +75,13 @@ impl Summary {
         self.segments += other.segments;
         self.zeroings += other.zeroings;
         self.cold_reads += other.cold_reads;
+        self.rotten_indexes += other.rotten_indexes;
+        self.murky += other.murky;
+        self.keys_found += other.keys_found;
+        self.retired += other.retired;
+        self.refused += other.refused;
+        self.offsets_while_full += other.offsets_while_full;
+        self.rebuilt += other.rebuilt;
     }
 }
 

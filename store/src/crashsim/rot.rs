@@ -1,13 +1,14 @@
-//! Bit rot in a batch that was durable and acknowledged.
+//! Bit rot: in a batch that was durable and acknowledged, and anywhere in index files, which may also be missing.
 
-use super::mutant::MutantDisk;
+use super::{book::Fate, mutant::MutantDisk};
 use crate::{
     batch::{HEADER_BYTES, Header, Kind},
     index::{Index, Named, named},
-    store::Settings,
+    store::{Settings, segment_start},
 };
 use fastrand::Rng;
-use runtime::sim::block_on;
+use runtime::{Disk, sim::block_on};
+use std::path::{Path, PathBuf};
 
 /// A whole batch as it lies on the disk.
 pub(super) struct Found {
@@ -49,7 +50,7 @@ pub(super) fn batches(disk: &MutantDisk, settings: &Settings, segment: u64) -> V
 /// Where whole batches with entries lie, by position in the log.
 pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
     let files = disk.sim.files();
-    let starts = files.iter().filter_map(|(path, _)| crate::store::segment_start(path));
+    let starts = files.iter().filter_map(|(path, _)| segment_start(path));
     let all = starts.flat_map(|start| batches(disk, settings, start));
     let filled = all.filter(|batch| batch.header.entry_count > 0);
     filled.map(|batch| (batch.header.position, batch.header.end())).collect()
@@ -64,16 +65,74 @@ pub(super) struct Flipped {
     pub(super) byte: u64,
 }
 
-/// Whether an index file covers a place: a start does not scan it then.
-pub(super) fn is_indexed(disk: &MutantDisk, settings: &Settings, byte: u64) -> bool {
-    disk.sim.files().iter().any(|(path, _)| {
-        let index = path.file_name().and_then(|name| named(name.to_str()?));
-        let Some(Named::Sealed { .. } | Named::Run { .. }) = index else { return false };
+/// What rot at a place does to what stood there: a start does not scan what an index file covers.
+pub(super) fn fate(disk: &MutantDisk, settings: &Settings, byte: u64) -> Fate {
+    let mut fate = Fate::Lost;
+    for (path, _) in index_files(disk) {
+        let opened = block_on(Index::open(disk, &path, settings.shard, settings.log_id));
+        let Some(Ok(index)) = opened else { continue };
+        if !(index.head().from..index.head().to).contains(&byte) {
+            continue;
+        }
+        if let Some(Ok(())) = block_on(index.verify()) {
+            return Fate::Kept;
+        }
+        fate = Fate::Unsure;
+    }
+    fate
+}
+
+/// Index files with the segments that they are about.
+pub(super) fn index_files(disk: &MutantDisk) -> Vec<(PathBuf, u64)> {
+    let segment_of = |path: &Path| match named(path.file_name()?.to_str()?)? {
+        Named::Sealed { segment } | Named::Run { segment, .. } => Some(segment),
+        Named::Temporary => None,
+    };
+    let files = disk.sim.files().into_iter();
+    files.filter_map(|(path, _)| segment_of(&path).map(|segment| (path, segment))).collect()
+}
+
+/// Index files, and whether every block of each is what was written.
+pub(super) fn wholeness(disk: &MutantDisk, settings: &Settings) -> Vec<(PathBuf, bool)> {
+    let is_whole = |path: &Path| {
         let opened = block_on(Index::open(disk, path, settings.shard, settings.log_id));
-        let covers =
-            |index: Index<MutantDisk>| (index.head().from..index.head().to).contains(&byte);
-        opened.and_then(Result::ok).is_some_and(covers)
-    })
+        let index = opened.and_then(Result::ok);
+        index.is_some_and(|index| matches!(block_on(index.verify()), Some(Ok(()))))
+    };
+    let files = index_files(disk).into_iter();
+    files.map(|(path, _)| (is_whole(&path), path)).map(|(whole, path)| (path, whole)).collect()
+}
+
+/// Segments that wait to be used again.
+pub(super) fn spare_files(disk: &MutantDisk) -> Vec<PathBuf> {
+    let files = disk.sim.files().into_iter().map(|(path, _)| path);
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "spare")).collect()
+}
+
+/// Damages an index file or removes it. `None`: there is none that may go. Returns its segment.
+pub(super) fn spoil_index(disk: &MutantDisk, settings: &Settings, rng: &mut Rng) -> Option<u64> {
+    let files = index_files(disk);
+    // One at a time: the next must wait until the store has noticed the last. The last whole one is the only place for
+    // what retired segments said; the store keeps two as soon as it can.
+    let first = disk.sim.files().iter().filter_map(|(path, _)| segment_start(path)).min();
+    let whole = wholeness(disk, settings).into_iter().filter(|(_, whole)| *whole).count();
+    if whole < files.len() || (first != Some(0) && whole < 2) {
+        return None;
+    }
+    let (path, segment) = rng.choice(&files)?;
+    if rng.u8(0..4) == 0 {
+        block_on(disk.sim.remove(path)).and_then(Result::ok).expect("it is there");
+        block_on(disk.sim.sync_dir(&settings.dir)).and_then(Result::ok).expect("a healthy disk");
+    } else {
+        flip_anywhere(disk, path, rng);
+    }
+    Some(*segment)
+}
+
+/// Flips a bit somewhere in a file.
+pub(super) fn flip_anywhere(disk: &MutantDisk, path: &Path, rng: &mut Rng) {
+    let bytes = disk.sim.live_bytes(path).map_or(0, |bytes| bytes.len() as u64);
+    assert!(bytes > 0 && disk.sim.flip_bit(path, rng.u64(0..bytes), rng.u8(0..8)));
 }
 
 /// Flips a bit of a batch that ends at or before `acknowledged` and that a later batch proves to have been durable.
@@ -87,7 +146,7 @@ pub(super) fn flip(
     // A write on its way to the medium might heal the block again.
     let files = disk.sim.files();
     let settled = files.iter().filter(|(path, _)| disk.sim.unsynced_writes(path) == 0);
-    let starts = settled.filter_map(|(path, _)| crate::store::segment_start(path));
+    let starts = settled.filter_map(|(path, _)| segment_start(path));
     let all: Vec<Found> = starts.flat_map(|start| batches(disk, settings, start)).collect();
     let proven = all.iter().map(|batch| batch.header.durable_until).max()?;
     let candidates: Vec<&Found> = all

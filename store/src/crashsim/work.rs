@@ -1,19 +1,22 @@
 //! One life of a store: random work, and what must hold at every step of it.
 
 use super::{
-    book::{OffsetName, Placed, QueueName, QueueState, State, What},
+    book::{OffsetName, Placed, QueueName, State, What},
     lives::History,
     mutant::MutantDisk,
+    reads::Reading,
     rot,
+    space::Retirement,
 };
 use crate::{
     core::Append,
     error::{Refused, StoreError},
-    read::{Planned, PullLimits, PullStatus},
+    index::key_hash,
+    lookup::keys_of,
     store::{FlushPolicy, Store},
 };
 use proto::record::RecordFields;
-use runtime::sim::{Outcome, Stepper};
+use runtime::sim::{FaultClass, Outcome, Stepper};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -33,28 +36,43 @@ pub(super) enum End {
     Kill,
 }
 
-/// A cold read under way and what it must return.
-struct Reading {
-    outcome: Outcome<Result<Vec<u8>, StoreError>>,
-    expected: Vec<u8>,
+/// Topics of all lives.
+pub(super) const TOPICS: [&str; 3] = ["topic0", "topic1", "topic2"];
+/// Keys of all messages.
+pub(super) const KEYS: u8 = 5;
+
+/// A key by its number.
+pub(super) fn key_name(key: u8) -> String {
+    format!("key{key}")
 }
 
 /// A life.
 pub(super) struct Life<'h> {
-    history: &'h mut History,
-    store: Rc<Store<MutantDisk>>,
-    stepper: Stepper,
+    pub(super) history: &'h mut History,
+    pub(super) store: Rc<Store<MutantDisk>>,
+    pub(super) stepper: Stepper,
     /// What is readable now or will be once it is committed.
-    state: State,
+    pub(super) state: State,
     /// Group offsets committed and not yet in the log.
     dirty: BTreeMap<OffsetName, i64>,
     commit_error: Rc<RefCell<Option<String>>>,
-    readings: Vec<Reading>,
+    pub(super) readings: Vec<Reading>,
     ticking: Option<Outcome<Result<(), StoreError>>>,
     /// Topics deleted in this life.
-    removals: Rc<Cell<u32>>,
-    reads_fail: bool,
-    faults: bool,
+    pub(super) removals: Rc<Cell<u32>>,
+    /// The log begins here at most.
+    pub(super) retiring: Rc<Cell<u64>>,
+    pub(super) retirement: Option<Retirement>,
+    /// Changes of group offsets and topics, counted.
+    pub(super) changes: u64,
+    pub(super) reads_fail: bool,
+    /// An index file rotted, in this life or before.
+    pub(super) index_rotten: bool,
+    /// An index file rotted that alone knew what had rotted in the log: what can be read is open.
+    pub(super) blind: bool,
+    /// There may be no room, by the disk or by the policy.
+    pub(super) scarce: bool,
+    pub(super) faults: bool,
 }
 
 impl<'h> Life<'h> {
@@ -63,6 +81,10 @@ impl<'h> Life<'h> {
         store: Rc<Store<MutantDisk>>,
         state: State,
     ) -> Life<'h> {
+        let retiring = Rc::new(Cell::new(history.retiring));
+        // A disturbed start may not have found room for the next segment.
+        let scarce = store.core().log.is_starved();
+        let index_rotten = history.summary.rotten_indexes > 0;
         Life {
             history,
             store,
@@ -73,7 +95,13 @@ impl<'h> Life<'h> {
             readings: Vec::new(),
             ticking: None,
             removals: Rc::default(),
+            retiring,
+            retirement: None,
+            changes: 0,
             reads_fail: false,
+            index_rotten,
+            blind: false,
+            scarce,
             faults: false,
         }
     }
@@ -139,10 +167,10 @@ impl<'h> Life<'h> {
         let rng = &mut self.history.rng;
         let disk = &self.history.disk.sim;
         let kind = ErrorKind::Other;
-        match rng.u8(0..16) {
+        match rng.u8(0..18) {
             0 => disk.fail_write(rng.u64(1..40), kind),
             1 => disk.fail_sync(rng.u64(1..30), kind),
-            2 => disk.full_after(rng.u64(0..2) * self.history.settings.segment_bytes),
+            2 => disk.fail(FaultClass::Name, rng.u64(1..12), kind),
             3 => {
                 (1..5).for_each(|_| disk.fail_read(rng.u64(1..20), kind));
                 self.reads_fail = true;
@@ -154,7 +182,7 @@ impl<'h> Life<'h> {
     }
 
     fn act(&mut self) -> Result<(), String> {
-        match self.history.rng.u8(0..64) {
+        match self.history.rng.u8(0..72) {
             0..34 => self.append(),
             34..38 => (0..self.history.rng.u32(2..12)).for_each(|_| self.append()),
             38..44 => self.commit_offset(),
@@ -162,7 +190,12 @@ impl<'h> Life<'h> {
             48 => self.remove_topic(),
             49 => self.remove_group(),
             50..57 => return self.pull(),
-            57..59 => self.read_record(),
+            57 => self.read_record(),
+            58 => self.look_up_entry(),
+            60..62 => self.find_key(),
+            62 => self.change_room(),
+            63..66 => self.retire(),
+            66 => self.rot_index(),
             59 => {
                 let jump = self.history.rng.i64(-7_200_000..7_200_000);
                 self.history.disk.sim.clock().jump(jump);
@@ -172,24 +205,27 @@ impl<'h> Life<'h> {
         Ok(())
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.history.disk.sim.clock().now()
     }
 
-    fn topic(&mut self) -> String {
-        format!("topic{}", self.history.rng.u8(0..3))
+    pub(super) fn topic(&mut self) -> String {
+        TOPICS[self.history.rng.usize(0..TOPICS.len())].into()
     }
 
     fn group(&mut self) -> String {
         format!("group{}", self.history.rng.u8(0..2))
     }
 
-    fn queue(&mut self) -> QueueName {
+    pub(super) fn queue(&mut self) -> QueueName {
         (self.topic(), self.history.rng.u32(0..3))
     }
 
     fn append(&mut self) {
         let queue = self.queue();
+        let key = self.history.rng.u8(0..KEYS);
+        let properties =
+            format!("KEYS\u{1}{} spice\u{2}UNIQ_KEY\u{1}{}\u{2}", key_name(key), self.changes);
         let body = self.body();
         let fields = RecordFields {
             queue_id: queue.1 as i32,
@@ -202,41 +238,45 @@ impl<'h> Life<'h> {
             prepared_transaction_offset: 0,
             body: &body,
             topic: &queue.0,
-            properties: [b"", b"", b""],
+            properties: [properties.as_bytes(), b"", b""],
         };
         let bytes = fields.encoded_len();
         let now = self.now();
-        let mut core = self.store.core_mut();
-        if let Err(refused) = core.admit(bytes, bytes) {
-            let busy = matches!(refused, Refused::Busy { .. } | Refused::DiskFull { .. });
-            assert!(busy || core.log.poisoned().is_some(), "{refused}");
-            return;
+        let admitted = self.store.core().admit(bytes, bytes);
+        if let Err(refused) = admitted {
+            return self.check_refused(&refused);
         }
+        let hashes: Vec<u32> = if self.store.settings().index_keys {
+            keys_of(&properties).map(|key| key_hash(&queue.0, key)).collect()
+        } else {
+            Vec::new()
+        };
         let tags_code = bytes as i64;
-        let message = Append { topic: &queue.0, queue_id: queue.1, bytes, tags_code, keys: &[] };
+        let message =
+            Append { topic: &queue.0, queue_id: queue.1, bytes, tags_code, keys: &hashes };
         let mut record = Vec::new();
-        let placed = core.append(message, now, |placed, out| {
+        let placed = self.store.core_mut().append(message, now, |placed, out| {
             fields.encode_into(out);
             proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
             record = out.to_vec();
         });
-        drop(core);
         self.store.appended();
         let record: Rc<[u8]> = record.into();
         let position = placed.physical.position();
         let offset = placed.queue_offset;
-        let what = What::Message { queue: queue.clone(), offset, record: record.clone() };
+        let what = What::Message { queue: queue.clone(), offset, record: record.clone(), key };
         self.history.book.add(position, placed.end, what);
         let next = self.state.queues.get(&queue).map_or(0, |queue| queue.next());
         assert_eq!(offset, next, "queue offsets are dense");
-        self.state.append(&queue, offset, Some(Placed { position, end: placed.end, record }));
+        let message = Placed { position, end: placed.end, record: Some(record), key };
+        self.state.append(&queue, offset, message);
         self.history.summary.messages += 1;
     }
 
     /// Mostly small; sometimes as large as a record may be; sometimes a whole batch of this very log, which a broker
     /// carries when somebody backs up its files through it.
     fn body(&mut self) -> Vec<u8> {
-        let largest = self.history.settings.record_bytes_max - 128;
+        let largest = self.history.settings.record_bytes_max - 192;
         if self.history.rng.u8(0..24) == 0 {
             let committed = self.store.core().log.committed();
             let segment = self.store.core().log.segment_of(committed.saturating_sub(1));
@@ -258,7 +298,8 @@ impl<'h> Life<'h> {
 
     fn commit_offset(&mut self) {
         let name = (self.group(), self.topic(), self.history.rng.u32(0..3));
-        let offset = self.history.rng.i64(0..1_000);
+        let offset = self.history.rng.i64(0..1_000) >> self.history.rng.u32(0..6);
+        self.changes += 1;
         self.store.core_mut().offsets.set(&name.0, &name.1, name.2, offset);
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
@@ -270,12 +311,15 @@ impl<'h> Life<'h> {
         let result = self.store.core_mut().append_group_offsets(now);
         let Ok(Some(end)) = result else { return };
         self.store.appended();
+        let closed = matches!(self.store.core().admit(1, 1), Err(Refused::DiskFull { .. }));
+        self.history.summary.offsets_while_full += u64::from(closed);
         let changes = std::mem::take(&mut self.dirty).into_iter().collect();
         self.history.book.add(end - 1, end, What::Offsets(changes));
     }
 
     fn remove_topic(&mut self) {
         self.removals.set(self.removals.get() + 1);
+        self.changes += 1;
         let topic = self.topic();
         let now = self.now();
         let result = self.store.core_mut().remove_topic(&topic, now);
@@ -287,6 +331,7 @@ impl<'h> Life<'h> {
     }
 
     fn remove_group(&mut self) {
+        self.changes += 1;
         let group = self.group();
         let now = self.now();
         let result = self.store.core_mut().remove_group(&group, now);
@@ -297,105 +342,18 @@ impl<'h> Life<'h> {
         self.history.book.add(end - 1, end, What::GroupRemoved(group));
     }
 
-    /// A pull sees exactly what is committed, from memory at once or from the disk later.
-    fn pull(&mut self) -> Result<(), String> {
-        let name = self.queue();
-        let committed = self.store.core().log.committed();
-        let queue = self.state.queues.get(&name).cloned().unwrap_or_default();
-        let visible =
-            |message: &Option<Placed>| message.as_ref().is_none_or(|m| m.end <= committed);
-        let count = queue.messages.iter().take_while(|message| visible(message)).count();
-        let max = queue.min + count as i64;
-        let offset = self.history.rng.i64(queue.min..=max);
-        let count_max = self.history.rng.usize(1..40);
-        let limits = PullLimits { offset, count_max, bytes_max: 1 << 15, scan_max: 64 };
-        let planned = self.store.core().plan_pull(&name.0, name.1, limits, Vec::new(), |_| true);
-        let Planned::Now(plan) = planned else {
-            self.pull_on_disk(name, limits, &queue);
-            return Ok(());
-        };
-        if plan.max_offset != max && !self.publishing() {
-            return Err(format!("{name:?} ends at {}, not at {max}", plan.max_offset));
-        }
-        if plan.max_offset > max {
-            return Err(format!("{name:?} shows what is not committed"));
-        }
-        if plan.status != PullStatus::Found {
-            return Ok(());
-        }
-        let range = (offset - queue.min) as usize..(plan.next_offset - queue.min) as usize;
-        let wanted = queue.messages[range].iter().flatten();
-        let expected: Vec<u8> = wanted.flat_map(|message| message.record.iter().copied()).collect();
-        if self.store.core().is_cached(&plan) {
-            let mut bytes = Vec::new();
-            self.store.core().copy_cached(&plan, &mut bytes);
-            return if bytes == expected { Ok(()) } else { Err("the tail cache lies".into()) };
-        }
-        let store = self.store.clone();
-        let outcome = self.stepper.spawn("cold read", async move {
-            let mut bytes = Vec::new();
-            store.read_cold(&plan.pieces, &mut bytes).await.map(|_| bytes)
-        });
-        self.readings.push(Reading { outcome, expected });
-        Ok(())
-    }
-
-    /// The same from index files: how far it goes is known when it is done.
-    fn pull_on_disk(&mut self, name: QueueName, limits: PullLimits, queue: &QueueState) {
-        let (store, removals) = (self.store.clone(), self.removals.clone());
-        let before = removals.get();
-        let messages = queue.messages[(limits.offset - queue.min) as usize..].to_vec();
-        let outcome = self.stepper.spawn("pull on disk", async move {
-            let plan = store.plan_pull_on_disk(&name.0, name.1, limits, |_| true).await?;
-            if removals.get() != before {
-                return Ok(Vec::new());
-            }
-            let mut bytes = Vec::new();
-            store.read_cold(&plan.pieces, &mut bytes).await?;
-            let count = (plan.next_offset - limits.offset) as usize;
-            let wanted = messages.iter().take(count).flatten();
-            let wanted: Vec<u8> =
-                wanted.flat_map(|message| message.record.iter().copied()).collect();
-            // Messages may have come since.
-            let right =
-                if count > messages.len() { bytes.starts_with(&wanted) } else { bytes == wanted };
-            Ok(if right { Vec::new() } else { b"not what was meant".to_vec() })
-        });
-        self.readings.push(Reading { outcome, expected: Vec::new() });
-    }
-
-    /// Under ASYNC_FLUSH the gate may have been crossed by a commit that still syncs before it publishes.
-    fn publishing(&self) -> bool {
-        self.store.settings().flush != FlushPolicy::Sync
-    }
-
-    /// A message by its position, or nothing where none begins.
-    fn read_record(&mut self) {
-        let committed = self.store.core().log.committed();
-        let messages = self.state.queues.values().flat_map(|queue| queue.messages.iter().flatten());
-        let messages: Vec<&Placed> = messages.filter(|message| message.end <= committed).collect();
-        let Some(message) = self.history.rng.choice(messages) else { return };
-        let wrong = self.history.rng.u8(0..4) == 0;
-        let position = message.position + if wrong { self.history.rng.u64(1..60) } else { 0 };
-        let expected = if wrong { Vec::new() } else { message.record.to_vec() };
-        let store = self.store.clone();
-        let outcome = self.stepper.spawn("read record", async move {
-            store.read_record(position).await.map(Option::unwrap_or_default)
-        });
-        self.readings.push(Reading { outcome, expected });
-    }
-
     fn tick(&mut self) {
         if self.ticking.as_ref().is_some_and(|ticking| !ticking.is_ready()) {
             return;
         }
+        self.store.each_second();
         let (store, now) = (self.store.clone(), self.now());
         let ticking = self.stepper.spawn("tick", async move { store.sync_if_due(now).await });
         self.ticking = Some(ticking);
     }
 
     /// What holds after every step.
-    fn observe(&mut self) -> Result<(), String> {
+    pub(super) fn observe(&mut self) -> Result<(), String> {
         let (committed, flushed) = {
             let core = self.store.core();
             core.check();
@@ -410,22 +368,8 @@ impl<'h> Life<'h> {
             self.history.committed = committed;
             self.history.durable = durable;
         }
-        let (done, open) = std::mem::take(&mut self.readings)
-            .into_iter()
-            .partition(|reading: &Reading| reading.outcome.is_ready());
-        self.readings = open;
-        done.into_iter().try_for_each(|reading: Reading| self.check_reading(&reading))
-    }
-
-    fn check_reading(&mut self, reading: &Reading) -> Result<(), String> {
-        self.history.summary.cold_reads += 1;
-        match reading.outcome.take() {
-            Some(Ok(bytes)) if bytes == reading.expected => Ok(()),
-            Some(Ok(_)) => Err("a cold read returned other bytes".into()),
-            Some(Err(StoreError::Io { .. })) if self.reads_fail => Ok(()),
-            Some(Err(error)) => Err(format!("a cold read failed: {error}")),
-            None => Err("a cold read was taken twice".into()),
-        }
+        self.check_retirement()?;
+        self.check_readings()
     }
 
     /// Lets everything that is under way come to its end: nothing may be stuck.
@@ -443,8 +387,8 @@ impl<'h> Life<'h> {
             assert!(poisoned, "a poisoned log refuses");
             return if self.faults { Ok(()) } else { Err(format!("poisoned by nothing: {error}")) };
         }
-        if !self.readings.is_empty() {
-            return Err("a cold read never returned".into());
+        if !self.readings.is_empty() || self.retirement.is_some() {
+            return Err("a read or a retirement never returned".into());
         }
         let core = self.store.core();
         if core.log.poisoned().is_some() {
@@ -454,6 +398,7 @@ impl<'h> Life<'h> {
             return Err("the commit loop sleeps although there is work".into());
         }
         drop(core);
+        self.recover_room()?;
         self.sync_by_time()
     }
 
@@ -477,7 +422,7 @@ impl<'h> Life<'h> {
 }
 
 /// Lets others run once.
-async fn breathe() {
+pub(super) async fn breathe() {
     let mut waited = false;
     poll_fn(|context| {
         if std::mem::replace(&mut waited, true) {

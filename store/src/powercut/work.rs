@@ -5,7 +5,7 @@
 use super::served::Recorded;
 use crate::{
     core::Append,
-    crashsim::book::{Item, OffsetName, QueueName, State, What},
+    crashsim::book::{Fate, Item, OffsetName, QueueName, State, What},
     store::{FlushPolicy, Settings},
 };
 use fastrand::Rng;
@@ -90,13 +90,13 @@ impl Work {
         let next = self.state.queues.get(&queue).map_or(0, |queue| queue.next());
         assert_eq!(placed.queue_offset, next, "queue offsets are dense");
         let (offset, record) = (placed.queue_offset, record.into());
-        let what = What::Message { queue, offset, record };
+        let what = What::Message { queue, offset, record, key: 0 };
         self.done(placed.physical.position(), placed.end, what);
     }
 
     fn done(&mut self, start: u64, end: u64, what: What) {
         assert!(start < end && self.items.last().is_none_or(|last| last.end <= start));
-        let item = Item { start, end, lost: false, kept: false, hit: false, what };
+        let item = Item { start, end, fate: Fate::Sure, hit: false, what };
         self.state.apply(&item);
         self.items.push(Rc::new(item));
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use ahash::AHashMap;
 use runtime::Disk;
-use std::{collections::BTreeMap, future::ready, ops::Range, rc::Rc};
+use std::{collections::BTreeMap, future::ready, ops::Range, path::Path, rc::Rc};
 
 /// Index files by the position where they begin, then the longest last.
 type Found<D> = BTreeMap<u64, Vec<Index<D>>>;
@@ -19,6 +19,8 @@ pub(super) struct Chain<D: Disk> {
     files: Vec<Index<D>>,
     /// How many had to be made again.
     pub(super) rebuilt: u64,
+    /// Bytes of the log that turned out to be damaged then.
+    pub(super) damaged_bytes: u64,
 }
 
 impl<D: Disk> Chain<D> {
@@ -32,7 +34,7 @@ impl<D: Disk> Chain<D> {
     ) -> Result<Chain<D>, StoreError> {
         let mut found = open_files(disk, settings, segments).await?;
         let mut left_over = Vec::new();
-        let mut chain = Chain { files: Vec::new(), rebuilt: 0 };
+        let mut chain = Chain { files: Vec::new(), rebuilt: 0, damaged_bytes: 0 };
         let first = *segments.keys().next().expect("a log has a segment");
         let mut position = first;
         loop {
@@ -44,8 +46,14 @@ impl<D: Disk> Chain<D> {
                 continue;
             }
             if let Some(range) = gap(&found, segments, settings, position) {
-                position = range.end;
-                chain.fill(disk, settings, segments, &found, range).await?;
+                let end = range.end;
+                position = match chain.fill(disk, settings, segments, &found, range).await {
+                    Ok(()) => end,
+                    Err(StoreError::Malformed { path, what }) => {
+                        chain.drop_neighbour(disk, (&path, &what), &mut found, position).await?
+                    }
+                    Err(error) => return Err(error),
+                };
                 continue;
             }
             match chain.load(scan, first).await {
@@ -83,9 +91,14 @@ impl<D: Disk> Chain<D> {
     ) -> Result<(), StoreError> {
         let before = self.files.last();
         let after = found.range(range.end..).next().and_then(|(_, files)| files.last());
+        let after = match after {
+            Some(after) => Some(after.outline().await?),
+            None => None,
+        };
         let made = rebuild(disk, settings, segments, range, before, after, &|| ready(())).await?;
-        self.files.push(made);
+        self.files.push(made.index);
         self.rebuilt += 1;
+        self.damaged_bytes += made.damaged_bytes;
         Ok(())
     }
 
@@ -112,6 +125,29 @@ impl<D: Disk> Chain<D> {
     fn earliest_store_ms(&self) -> Option<i64> {
         let with_messages = self.files.iter().find(|index| index.head().messages > 0);
         with_messages.map(|index| index.head().first_store_ms)
+    }
+
+    /// A file before or behind a gap turned out to be damaged when the gap was to be filled: it goes, and the gap grows.
+    /// Returns where to go on.
+    async fn drop_neighbour(
+        &mut self,
+        disk: &D,
+        (path, what): (&Path, &str),
+        found: &mut Found<D>,
+        position: u64,
+    ) -> Result<u64, StoreError> {
+        tracing::error!(path = %path.display(), what, "an index file is damaged");
+        if let Some(before) = self.files.pop_if(|before| before.path() == path) {
+            remove(disk, &before).await?;
+            return Ok(before.head().from);
+        }
+        for files in found.values_mut() {
+            if let Some(at) = files.iter().position(|index| index.path() == path) {
+                remove(disk, &files.remove(at)).await?;
+            }
+        }
+        found.retain(|_, files| !files.is_empty());
+        Ok(position)
     }
 
     /// Removes the file that failed, and gives back those behind it. Returns where to go on.

@@ -100,6 +100,7 @@ impl<D: Disk> Store<D> {
         write_start(&disk, &settings, &mut segments, &mut core.log, last_store_ms).await?;
         report.cut_bytes = cut(&disk, &settings, &segments, core.log.appended()).await?;
         report.rebuilt_indexes = chain.rebuilt;
+        report.damaged_bytes += chain.damaged_bytes;
         let indexes = chain.into_files();
         report.indexes = indexes.len() as u64;
         let store = Store::assemble(settings, disk, core, segments, indexes);

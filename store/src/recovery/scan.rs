@@ -32,7 +32,7 @@ pub(crate) struct Scan {
     /// Whether keys are collected.
     keys: bool,
     pub(super) last_store_ms: i64,
-    pub(super) report: Report,
+    pub(crate) report: Report,
 }
 
 /// What stands behind a damaged place within one segment.
@@ -118,11 +118,7 @@ impl Scan {
             let min = starts.get(&row.number).copied().unwrap_or(0).clamp(0, row.next.max(0));
             self.core.restore_queue(topic, row, min, row.next.max(0));
         }
-        for content in offsets {
-            if let Err(what) = self.core.offsets.replay(&content) {
-                tracing::error!(what, "offsets of groups in an index file are ignored");
-            }
-        }
+        self.take_offsets(&offsets);
         self.core.next_number = head.next_number;
         self.core.numbers_in_index = head.next_number;
         self.core.indexed_to = head.to;
@@ -133,6 +129,15 @@ impl Scan {
         self.core.begin_epoch(head.from, head.epoch);
         self.last_store_ms = head.clock_ms;
         self.core.clock_ms = head.clock_ms;
+    }
+
+    /// Offsets of groups as an index file has them.
+    pub(crate) fn take_offsets(&mut self, offsets: &[Vec<u8>]) {
+        for content in offsets {
+            if let Err(what) = self.core.offsets.replay(content) {
+                tracing::error!(what, "offsets of groups in an index file are ignored");
+            }
+        }
     }
 
     /// Scans up to `end`, which is known to have been durable: what is damaged is damage, and is stepped over.
