@@ -88,6 +88,7 @@ pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
     }
     executor.stop_requested().await;
     stop(&shard, &plan, commits).await;
+    shard.publish_totals();
     Ok(())
 }
 
@@ -170,6 +171,8 @@ async fn open_store(
     tracing::info!(
         shard,
         segments = report.segments,
+        indexes = report.indexes,
+        rebuilt_indexes = report.rebuilt_indexes,
         messages = report.messages,
         scanned_bytes = report.scanned_bytes,
         cut_bytes = report.cut_bytes,
@@ -360,9 +363,6 @@ async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
         queues.drain();
     }
     for commit in commits {
-        if shard.hosted.iter().any(|queues| queues.store.core().log.poisoned().is_some()) {
-            break;
-        }
         commit.await;
     }
     for queues in &shard.hosted {

@@ -7,12 +7,13 @@ use crate::{
     error::Refusal,
     front::outbox::OnTheWay,
     pull::PullOp,
+    query,
     send::AppendOp,
     survey::{Findings, Question},
 };
 use proto::frame::HeaderKind;
 use std::{cell::Cell, net::SocketAddr, sync::Arc};
-use store::PhysicalOffset;
+use store::{PhysicalOffset, lookup::KeyQuery};
 
 /// A connection of this broker: 16 bits home executor, 24 bits generation, 24 bits slot in the home's table. A stale
 /// id never names a later connection (until 16 million of them used one slot).
@@ -226,6 +227,10 @@ pub enum Letter {
     Ask(u64, Box<Question>),
     /// The answer to [`Letter::Ask`].
     Told(u64, Box<Findings>),
+    /// An executor asks for messages with a key.
+    Find(u64, Box<KeyQuery>),
+    /// The answer to [`Letter::Find`].
+    Found(u64, Box<Result<query::Findings, Refusal>>),
 }
 
 /// A request on its way to the executor that serves it.

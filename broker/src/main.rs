@@ -3,6 +3,7 @@
 use broker::{
     boot::{self, Plan},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
+    health::{self, Condition},
     panel,
     stats::Totals,
 };
@@ -98,6 +99,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     // throughput; the guard watches either way.
     settings.preempt = Preempt::Never;
     settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
+    let (exit_on_log_failure, logs) = (config.exit_on_log_failure, Arc::clone(&totals));
     let plan = Plan {
         config: Arc::new(config),
         format,
@@ -110,7 +112,13 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
     runtime::run(settings, stop, move |executor| boot::run(executor, plan.clone()))
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    match health::verdict(logs.iter().map(|totals| &totals.log)) {
+        (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
+            Err(format!("{sentence} (exitOnLogFailure)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn distinct(cores: &[usize]) -> usize {

@@ -31,6 +31,8 @@ pub struct Facts {
     pub sync_latency: Duration,
     /// Memory to plan with, in bytes.
     pub memory_budget_bytes: u64,
+    /// When messages go, in words.
+    pub retention: String,
 }
 
 impl Facts {
@@ -58,6 +60,7 @@ impl Facts {
             flush_interval_ms: config.flush_interval_commit_log_ms,
             sync_latency,
             memory_budget_bytes: sizing.memory_budget_bytes,
+            retention: retention(config),
         }
     }
 
@@ -150,8 +153,26 @@ impl Facts {
                 format!("{} us for a durable write of 4 KiB here", self.sync_latency.as_micros()),
             ),
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
+            ("retention", self.retention.clone()),
         ]
     }
+}
+
+/// When messages are deleted, and when none are taken any more.
+fn retention(config: &BrokerConfig) -> String {
+    let hours = match config.delete_when.as_str() {
+        "" => "at any hour".to_owned(),
+        hours => format!("in hour {hours}"),
+    };
+    let early = if config.clean_file_forcibly_enable {
+        format!("before that above {} % of the disk", config.disk_space_clean_forcibly_ratio)
+    } else {
+        "never before that".to_owned()
+    };
+    format!(
+        "deleted after {} h {hours}, {early}; sends refused above {} %",
+        config.file_reserved_time_hours, config.disk_space_warning_level_ratio
+    )
 }
 
 #[cfg(test)]
@@ -171,6 +192,7 @@ mod tests {
             flush_interval_ms: 500,
             sync_latency: Duration::from_micros(87),
             memory_budget_bytes: 512 << 20,
+            retention: retention(&BrokerConfig::default()),
         }
     }
 
@@ -193,14 +215,16 @@ mod tests {
                         shards: 2 shards on cores 0,1\n\
                         flush: SYNC_FLUSH: a send is answered when the disk has it\n\
                         sync latency: 87 us for a durable write of 4 KiB here\n\
-                        memory budget: 512 MiB\n";
+                        memory budget: 512 MiB\n\
+                        retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
+                        sends refused above 90 %\n";
         assert_eq!(facts().plain(), expected);
     }
 
     #[test]
     fn the_panel_is_a_rectangle_and_tells_the_next_step() {
         let panel = facts().framed();
-        let widths: Vec<usize> = panel.lines().take(9).map(|line| line.chars().count()).collect();
+        let widths: Vec<usize> = panel.lines().take(10).map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{widths:?}\n{panel}");
         assert!(panel.contains("set_namesrv_addr('10.1.2.3:9876')"));
         assert!(panel.contains("mqadmin sendMessage -n 10.1.2.3:9876 -t hello -p hi"));

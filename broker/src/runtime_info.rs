@@ -4,6 +4,7 @@
 use crate::{
     desk::Desk,
     front::dispatch::Request,
+    health,
     letter::{Answer, Reply},
     shard::Shard,
     stats::{Sum, earliest_store_ms},
@@ -69,7 +70,8 @@ fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String
         put(key, "0".to_owned());
     }
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
-    put("commitLogMinOffset", "0".to_owned());
+    let log_begin: u64 = shard.totals.iter().map(|totals| totals.log.begin()).sum();
+    put("commitLogMinOffset", log_begin.to_string());
     put("commitLogMaxOffset", sum.log_bytes.to_string());
     // Without a message the age shown is that of now, as in Java.
     let earliest = earliest_store_ms(&shard.totals).unwrap_or(now);
@@ -85,6 +87,12 @@ fn runtime_info(shard: &Shard, desk: &Desk, now: i64) -> BTreeMap<String, String
         "commitLogDirCapacity",
         format!("Total : {}, Free : {}.", gib(disk.total_bytes), gib(disk.free_bytes)),
     );
+    put("ringmq.health", health::verdict(shard.totals.iter().map(|totals| &totals.log)).1);
+    for (number, totals) in shard.totals.iter().enumerate() {
+        for (name, figure) in totals.log.figures() {
+            put(&format!("ringmq.shard{number}.{name}"), figure.to_string());
+        }
+    }
     put("ringmq.shards", shard.shard_count.to_string());
     put("ringmq.connections", sum.connections.to_string());
     put("ringmq.parkedPulls", sum.parked_pulls.to_string());

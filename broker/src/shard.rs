@@ -8,8 +8,9 @@ use crate::{
     desk::Desk,
     error::Refusal,
     front::{Front, answer, answer::SendStamp, dispatch, dispatch::Request},
+    health,
     letter::{Answer, ConnectionId, ForwardedFrame, Letter, Reply},
-    pull,
+    pull, query,
     queues::Queues,
     send,
     stats::Totals,
@@ -53,6 +54,8 @@ pub struct Shard {
     pub control: Option<Desk>,
     /// Readers of cold data.
     pub cold: Cold,
+    /// Queries by key of the connections here.
+    pub queries: RefCell<query::Queries>,
     /// Memory that sockets are read into.
     pub scratch: RefCell<Vec<u8>>,
     /// Memory for parsed headers.
@@ -63,6 +66,8 @@ pub struct Shard {
     pub totals: Arc<[Totals]>,
     /// Nothing more is accepted, read or parked.
     pub stopping: Cell<bool>,
+    /// Executor 0: the health that was told last.
+    health: RefCell<health::Watch>,
     /// Letters that must arrive and did not fit: offered again with each tick.
     undelivered: RefCell<Vec<(usize, Letter)>>,
 }
@@ -103,11 +108,13 @@ impl Shard {
             front,
             control,
             cold,
+            queries: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             arena: RefCell::default(),
             key_hashes: RefCell::default(),
             totals,
             stopping: Cell::new(false),
+            health: RefCell::default(),
             undelivered: RefCell::default(),
         });
         for queues in &shard.hosted {
@@ -266,6 +273,8 @@ impl Shard {
                 }
                 self.deliver(from, Letter::Told(number, Box::new(findings)));
             }
+            Letter::Find(number, query) => query::look(self, from, number, query),
+            Letter::Found(number, found) => query::told(self, number, *found),
             Letter::Told(number, findings) => {
                 if let Some(desk) = &self.control {
                     desk.told(self, number, *findings);
@@ -334,12 +343,12 @@ impl Shard {
     }
 
     fn each_second(self: &Rc<Self>, now: i64) {
-        let connections = self.front.borrow().open_count();
-        for (index, queues) in self.hosted.iter().enumerate() {
-            let Some(totals) = self.totals.get(usize::from(queues.shard)) else { continue };
-            let parked = queues.parked.borrow().count();
-            let connections = if index == 0 { connections } else { 0 };
-            totals.publish(&queues.tally, &queues.store.core(), parked, connections);
+        self.publish_totals();
+        if let Some(shard) = self.poisoned_shard()
+            && self.config.exit_on_log_failure
+        {
+            tracing::error!(shard, "stopping, because a log failed (exitOnLogFailure)");
+            self.executor.stop().request();
         }
         let idle_ms = i64::from(self.config.server_channel_max_idle_time_seconds) * 1000;
         for outbox in self.front.borrow().iter() {
@@ -352,8 +361,28 @@ impl Shard {
             }
         }
         if let Some(desk) = &self.control {
+            let logs = self.totals.iter().map(|totals| &totals.log);
+            self.health.borrow_mut().note(health::verdict(logs));
             desk.each_second(self, now);
         }
+    }
+
+    /// Tells executor 0, and whoever ends the process, how the shards here are.
+    pub fn publish_totals(&self) {
+        let connections = self.front.borrow().open_count();
+        for (index, queues) in self.hosted.iter().enumerate() {
+            let Some(totals) = self.totals.get(usize::from(queues.shard)) else { continue };
+            let parked = queues.parked.borrow().count();
+            let connections = if index == 0 { connections } else { 0 };
+            totals.publish(&queues.tally, &queues.store.core(), parked, connections);
+            totals.log.publish(&queues.store);
+        }
+    }
+
+    /// The first shard here whose log is poisoned.
+    fn poisoned_shard(&self) -> Option<u16> {
+        let poisoned = |queues: &&Rc<Queues>| queues.store.core().log.poisoned().is_some();
+        self.hosted.iter().find(poisoned).map(|queues| queues.shard)
     }
 
     /// Offers again what did not fit, in order per executor.

@@ -1,6 +1,7 @@
 //! Counters. Each shard counts in plain cells; once a second its totals go into atomics that executor 0 reads for
 //! GET_BROKER_RUNTIME_INFO and the line in the log.
 
+use crate::health::LogState;
 use std::{
     cell::Cell,
     rc::Rc,
@@ -70,6 +71,8 @@ pub struct Totals {
     pub earliest_store_ms: AtomicU64,
     /// Connections of the executor; counted by the first shard on it.
     pub connections: AtomicU64,
+    /// How its log is doing.
+    pub log: LogState,
 }
 
 impl Totals {

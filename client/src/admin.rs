@@ -25,6 +25,28 @@ impl<'a> NewTopic<'a> {
     }
 }
 
+/// Messages to look up by key.
+#[derive(Clone, Debug)]
+pub struct KeyLookup<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// One of their keys, or their unique key.
+    pub key: &'a str,
+    /// Whether it is the unique key.
+    pub unique: bool,
+    /// Most messages.
+    pub max_num: i32,
+    /// Earliest and latest store time, ms since the epoch.
+    pub store_ms: (i64, i64),
+}
+
+impl<'a> KeyLookup<'a> {
+    /// Up to 64 messages of any time with this key.
+    pub fn new(topic: &'a str, key: &'a str) -> KeyLookup<'a> {
+        KeyLookup { topic, key, unique: false, max_num: 64, store_ms: (0, i64::MAX) }
+    }
+}
+
 /// A broker as it introduces itself to a name server.
 #[derive(Clone, Debug)]
 pub struct BrokerIdentity<'a> {
@@ -119,6 +141,25 @@ impl Connection {
         let mut found = pull::messages(&answer.body)?;
         let one = found.pop().filter(|_| found.is_empty());
         one.ok_or(ClientError::Field { field: "body", value: None })
+    }
+
+    /// QUERY_MESSAGE (12): messages by key, in the broker's order. None found is code 22, a refusal.
+    pub fn query_messages(&mut self, lookup: &KeyLookup<'_>) -> Result<Vec<Received>, ClientError> {
+        let mut ext = vec![
+            ("topic", lookup.topic.into()),
+            ("key", lookup.key.into()),
+            ("maxNum", lookup.max_num.into()),
+            ("beginTimestamp", lookup.store_ms.0.into()),
+            ("endTimestamp", lookup.store_ms.1.into()),
+        ];
+        if lookup.unique {
+            ext.push(("_UNIQUE_KEY_QUERY", "true".into()));
+        }
+        let answer = self.call(request::QUERY_MESSAGE, &ext, &[])?.success()?;
+        // Java's clients cannot read an answer without these two.
+        answer.number("indexLastUpdateTimestamp")?;
+        answer.number("indexLastUpdatePhyoffset")?;
+        pull::messages(&answer.body)
     }
 
     /// GET_ROUTEINFO_BY_TOPIC (105): the route as JSON. With `standard_json` the server shall quote its integer keys.

@@ -14,7 +14,7 @@ pub mod offsets;
 pub mod pull;
 pub mod send;
 
-pub use admin::{BrokerIdentity, NewTopic};
+pub use admin::{BrokerIdentity, KeyLookup, NewTopic};
 pub use answer::{Answer, ServerRequest};
 pub use connection::{Connection, Ticket};
 pub use error::ClientError;

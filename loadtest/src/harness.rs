@@ -5,11 +5,13 @@
 //! the stories of [`scenario`]. Peers are shared by all tests of one process and ended with it. Functions here panic
 //! with a sentence when something fails, as the assertions of a test do.
 
+pub mod ledger;
 pub mod mqadmin;
 pub mod our_broker;
 pub mod program;
 pub mod reaper;
 pub mod scenario;
+pub mod volume;
 
 use std::{
     net::SocketAddr,
@@ -104,7 +106,12 @@ fn start_java(side: Side, version: &str) -> Peer {
 impl Peer {
     /// A broker of ours that belongs to one test, and ends with this value.
     pub fn own() -> Peer {
-        let broker = OurBroker::standalone(&[("shards", SHARDS)]);
+        Peer::own_with(&[])
+    }
+
+    /// The same with these keys of its configuration besides.
+    pub fn own_with(keys: &[(&str, &str)]) -> Peer {
+        let broker = OurBroker::standalone(&[&[("shards", SHARDS)], keys].concat());
         let namesrv_addr = broker.namesrv_addr();
         Peer::of(broker, &namesrv_addr)
     }

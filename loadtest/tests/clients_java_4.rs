@@ -35,6 +35,7 @@ stories! {
     pull: |program, peer| scenario::pull_and_resume(program, peer, "pull");
     batch_and_oneway: scenario::batch_and_oneway;
     look: scenario::look;
+    query: scenario::query;
     binary_headers: |program, peer| {
         let program = program.with_java_option(BINARY_HEADERS);
         scenario::quickstart(&program, peer, 200);

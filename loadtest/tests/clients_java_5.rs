@@ -35,4 +35,5 @@ stories! {
     pull: |program, peer| scenario::pull_and_resume(program, peer, "pull");
     batch_and_oneway: scenario::batch_and_oneway;
     look: scenario::look;
+    query: scenario::query;
 }

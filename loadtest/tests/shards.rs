@@ -1,6 +1,7 @@
 //! Goal: with two shards on two executors, messages of all queues flow whatever executor a connection landed on.
 //! Method: several plain connections, more than the kernel would put on one executor, each send to and pull from all
-//! eight queues of a topic; long polls are woken across executors; tables and offsets look the same from everywhere.
+//! eight queues of a topic; long polls are woken across executors; tables and offsets look the same from everywhere;
+//! a consumer that does not read loses nothing by it.
 
 use std::{
     collections::HashSet,
@@ -10,6 +11,7 @@ use std::{
 
 use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
 use loadtest::harness::our_broker::OurBroker;
+use proto::code::response;
 
 const TOPIC: &str = "eight-queues";
 const GROUP: &str = "eight-readers";
@@ -110,6 +112,66 @@ fn a_send_anywhere_wakes_a_long_poll_anywhere() {
             assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         }
     }
+}
+
+/// Pulls sent without reading an answer: far more bytes than the broker and both kernels hold for one connection.
+const UNREAD_PULLS: i64 = 400;
+
+#[test]
+fn a_clogged_consumer_with_a_filter_goes_back_to_where_it_asked() {
+    let small = [("shards", "2"), ("maxMessageSize", "65536"), ("tailCacheMiB", "1")];
+    let broker = OurBroker::standalone(&small);
+    let mut producer = connect(broker.broker_addr()).remove(0);
+    producer.create_topic(&NewTopic::new(TOPIC, 2)).unwrap();
+    let body = vec![b'x'; 60_000];
+    for number in 0..400 {
+        // Every third message matches, so that what a filter skips cannot be taken for what was delivered.
+        let tag = if number % 3 == 0 { "wanted" } else { "other" };
+        let properties = [("TAGS", tag)];
+        let message = Message::new(TOPIC, number % 2, &body).with_properties(&properties);
+        producer.send(&message).unwrap();
+    }
+    // One of the queues is on another executor than a connection, and alone it is asked for faster than read.
+    let clogged: usize =
+        [&[0][..], &[1], &[0, 1]].map(|queues| pull_unread(&broker, queues)).iter().sum();
+    println!("clogged answers: {clogged}");
+    assert!(clogged > 10, "nothing was clogged: {clogged}");
+}
+
+/// Sends all pulls, then reads all answers; returns how many told to come again.
+fn pull_unread(broker: &OurBroker, queues: &[i32]) -> usize {
+    let mut connection = connect(broker.broker_addr()).remove(0);
+    let mut asked = Vec::new();
+    for number in 0..UNREAD_PULLS {
+        let queue = queues[number as usize % queues.len()];
+        let offset = number % 150;
+        let request = PullRequest {
+            subscription: Some("wanted"),
+            ..PullRequest::new(GROUP, TOPIC, queue, offset)
+        };
+        asked.push((offset, connection.start_pull(&request).unwrap()));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let mut clogged = 0;
+    for (offset, ticket) in asked {
+        let answer = connection.finish(ticket).unwrap();
+        let next = answer.number("nextBeginOffset").unwrap();
+        if answer.remark.as_deref() == Some("CONNECTION_CLOGGED") {
+            assert_eq!((answer.code, next), (response::PULL_NOT_FOUND, offset));
+            assert!(answer.body.is_empty());
+            clogged += 1;
+            continue;
+        }
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+        let found = client::pull::messages(&answer.body).unwrap();
+        let first = found.first().expect("an answer with success has messages").queue_offset;
+        let last = found.last().expect("the same").queue_offset;
+        assert!(offset <= first && last < next, "{offset}: {first} to {last}, {next}");
+        assert!(found.iter().all(|message| message.property("TAGS") == Some("wanted")));
+        // Nothing that matches lies between what was asked for and what came.
+        assert!(first - offset < 3, "{offset}: {first}");
+    }
+    clogged
 }
 
 #[test]

@@ -105,6 +105,32 @@ fn cpp_pull_lacks_the_expression_type() {
 }
 
 #[test]
+fn a_query_by_key_tells_unique_keys_from_others() {
+    let mut pairs = vec![
+        ("beginTimestamp", "0"),
+        ("endTimestamp", "9223372036854775807"),
+        ("key", "order-1"),
+        ("maxNum", "32"),
+        ("topic", "orders"),
+    ];
+    with(&pairs, |ext| {
+        let query = QueryMessageHeader::from_ext(ext).expect("what Java sends");
+        assert_eq!((query.topic, query.key, query.max_num), ("orders", "order-1", 32));
+        assert_eq!((query.begin_timestamp, query.end_timestamp), (0, i64::MAX));
+        assert!(!query.unique_key_query);
+    });
+    for (text, unique) in [("true", true), ("false", false)] {
+        pairs.push(("_UNIQUE_KEY_QUERY", text));
+        let read = |ext: &Ext<'_>| QueryMessageHeader::from_ext(ext).map(|h| h.unique_key_query);
+        assert_eq!(with(&pairs, read), Ok(unique));
+        pairs.pop();
+    }
+    pairs.remove(2);
+    let missing = with(&pairs, |ext| QueryMessageHeader::from_ext(ext).expect_err("no key"));
+    assert_eq!(missing.to_string(), "field key is missing, expected text");
+}
+
+#[test]
 fn errors_are_good_remarks() {
     let read = |pairs: &[(&str, &str)]| {
         with(pairs, |ext| QueueHeader::from_ext(ext).expect_err("bad").to_string())

@@ -35,6 +35,29 @@ pub struct KeyQuery {
     pub store_ms: (i64, i64),
     /// Most messages; the newest are taken.
     pub count_max: usize,
+    /// Most bytes of their records, but for a single one that is larger.
+    pub bytes_max: usize,
+}
+
+/// What a search by key has found so far, newest first.
+#[derive(Default)]
+struct Keyed {
+    records: Vec<(i64, Vec<u8>)>,
+    bytes: usize,
+    /// No more are wanted.
+    full: bool,
+}
+
+impl Keyed {
+    fn take(&mut self, query: &KeyQuery, store_ms: i64, record: Vec<u8>) {
+        let bytes = self.bytes + record.len();
+        self.full = bytes > query.bytes_max && !self.records.is_empty();
+        if !self.full {
+            self.bytes = bytes;
+            self.records.push((store_ms, record));
+            self.full = self.records.len() >= query.count_max;
+        }
+    }
 }
 
 /// Entries from disk.
@@ -177,8 +200,11 @@ impl<D: Disk> Store<D> {
         Ok(best)
     }
 
-    /// Records of messages with a key, the newest `count_max` of them in log order, with their store timestamps.
+    /// Records of messages with a key, the newest of them in log order, with their store timestamps.
     pub async fn find_by_key(&self, query: &KeyQuery) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        if query.count_max == 0 {
+            return Ok(Vec::new());
+        }
         let hash = key_hash(&query.topic, &query.key);
         let mut positions = Vec::new();
         // Taken together with what is in memory: an index file that is written meanwhile would say the same again.
@@ -196,10 +222,10 @@ impl<D: Disk> Store<D> {
                 positions.len() < CANDIDATES_MAX
             });
         }
-        let mut found = Vec::new();
+        let mut found = Keyed::default();
         self.take_candidates(query, &mut positions, &mut found).await?;
         for some in wanted.chunks(FILES_AT_ONCE) {
-            if found.len() >= query.count_max {
+            if found.full {
                 break;
             }
             let asked =
@@ -208,8 +234,8 @@ impl<D: Disk> Store<D> {
                 self.take_candidates(query, &mut told?, &mut found).await?;
             }
         }
-        found.reverse();
-        Ok(found)
+        found.records.reverse();
+        Ok(found.records)
     }
 
     async fn positions(&self, index: &Index<D>, hash: u32) -> Result<Vec<u64>, StoreError> {
@@ -223,7 +249,7 @@ impl<D: Disk> Store<D> {
         &self,
         query: &KeyQuery,
         positions: &mut Vec<u64>,
-        found: &mut Vec<(i64, Vec<u8>)>,
+        found: &mut Keyed,
     ) -> Result<(), StoreError> {
         let mut last = None;
         for position in positions.drain(..) {
@@ -231,14 +257,14 @@ impl<D: Disk> Store<D> {
             if last.replace(position) == Some(position) {
                 continue;
             }
-            if found.len() >= query.count_max {
+            if found.full {
                 break;
             }
             let Some(record) = self.read_record(position).await? else { continue };
             let Ok(view) = RecordView::parse(&record) else { continue };
             let store_ms = view.store_timestamp();
             if query.wants(&view) && self.is_live(&view, position, &record).await? {
-                found.push((store_ms, record));
+                found.take(query, store_ms, record);
             }
         }
         Ok(())

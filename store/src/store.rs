@@ -100,6 +100,21 @@ pub struct Tally {
     pub unconsumed_messages: Cell<u64>,
 }
 
+/// How far a log reaches, and what it consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Position of the first byte that is still there.
+    pub begin: u64,
+    /// Position behind the last committed byte.
+    pub end: u64,
+    /// Segments, those ahead of the log included.
+    pub segments: u64,
+    /// Index files.
+    pub index_files: u64,
+    /// When something was appended last, ms; 0: never.
+    pub last_ms: i64,
+}
+
 /// The store.
 pub struct Store<D: Disk> {
     pub(crate) settings: Settings,
@@ -222,6 +237,20 @@ impl<D: Disk> Store<D> {
             self.index_wanted.raise();
         }
         self.look_ahead();
+    }
+
+    /// How far the log reaches.
+    pub fn extent(&self) -> Extent {
+        let core = self.core.borrow();
+        let segments = self.segments.borrow();
+        let end = core.log.committed();
+        Extent {
+            begin: segments.keys().next().copied().unwrap_or(end),
+            end,
+            segments: segments.len() as u64,
+            index_files: self.indexes.borrow().len() as u64,
+            last_ms: core.clock_ms,
+        }
     }
 
     /// Counters since start.

@@ -121,7 +121,7 @@ pub const IGNORED: &[Ignored] = &[
             "messageIndexSafe",
             "maxConsumeQueueFileNum",
         ],
-        reason: "consume queues and indexes are rebuilt from the log, which is the only truth",
+        reason: "an index file covers what its segment holds and is made again from the log when needed: see shardIndexEntriesMax",
         promise: false,
     },
     Ignored {
@@ -148,7 +148,7 @@ pub const IGNORED: &[Ignored] = &[
             "redeleteHangedFileInterval",
             "deleteFileBatchMax",
         ],
-        reason: "segments are recycled, and nobody can hold one that is gone",
+        reason: "old segments are looked for once a second, one at a time, and nobody can hold one that is gone",
         promise: false,
     },
     Ignored {

@@ -239,6 +239,8 @@ config_keys! {
     connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Start;
     /// Requests of one shard that may be unanswered before sends are refused with SYSTEM_BUSY.
     shard_inflight_bytes_max: u64 = 128 * 1024 * 1024, "shardInflightBytesMax", whole(MIB, 1024 * 1024 * MIB), "B", Start;
+    /// Whether the process ends, with a code other than 0, when a write or sync of a log has failed. False: it goes on serving reads and refuses sends.
+    exit_on_log_failure: bool = false, "exitOnLogFailure", ConfigKind::Bool, "", Start;
     /// Connections over all shards; more are closed as soon as they are accepted.
     connections_max: u32 = 50_000, "connectionsMax", whole(1, 10_000_000), "", Start;
     /// Pulls of one shard that may wait for messages; more are answered at once.

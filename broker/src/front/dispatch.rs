@@ -5,7 +5,7 @@ use crate::{
     error::Refusal,
     groups,
     letter::{ForwardedFrame, Peer, Reply},
-    offset, pull, runtime_info, send,
+    offset, pull, query, runtime_info, send,
     shard::Shard,
     topics, view,
 };
@@ -91,6 +91,7 @@ fn serve(shard: &Rc<Shard>, request: &Request<'_>, reply: Reply) {
         | request::GET_MIN_OFFSET
         | request::SEARCH_OFFSET_BY_TIMESTAMP
         | request::GET_EARLIEST_MSG_STORETIME => offset::serve(shard, request, reply),
+        request::QUERY_MESSAGE => query::serve(shard, request, reply),
         request::VIEW_MESSAGE_BY_ID => view::serve(shard, request, reply),
         request::HEART_BEAT
         | request::UNREGISTER_CLIENT

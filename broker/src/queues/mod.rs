@@ -95,9 +95,10 @@ impl Queues {
         self.home().answer(reply, Answer::SendRefused(Box::new(refusal)));
     }
 
-    /// Writes, syncs and releases until the log is poisoned or, after a stop was requested, everything is durable.
+    /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be.
     pub async fn commit_loop(self: Rc<Self>) {
         let home = self.home();
+        let mut told = false;
         loop {
             let executor = home.executor.clone();
             match self.store.commit_once(|| executor.now()).await {
@@ -105,8 +106,13 @@ impl Queues {
                 Ok(false) if self.drained.get() => return,
                 Ok(false) => self.store.work().await,
                 Err(error) => {
-                    tracing::error!(shard = self.shard, %error, "the log takes no more messages until restart");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(shard = self.shard, %error, "the log takes no more messages until restart");
+                    }
                     self.refuse_waiting(&home, &error.to_string());
+                    if self.drained.get() {
+                        return;
+                    }
                     self.store.work().await;
                 }
             }

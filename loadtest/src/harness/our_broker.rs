@@ -154,6 +154,25 @@ impl OurBroker {
         status
     }
 
+    /// Waits for the process to end by itself. `None`: it still runs after `limit`.
+    pub fn wait_end(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        wait_until(limit, || {
+            status = self.child.try_wait().ok().flatten();
+            status.is_some()
+        });
+        status
+    }
+
+    /// Changes a line of its configuration, for the next start.
+    pub fn configure(&self, key: &str, value: &str) {
+        let path = self.dir.path().join("broker.conf");
+        let conf = fs::read_to_string(&path).expect("the configuration is there");
+        let others = conf.lines().filter(|line| !line.starts_with(&format!("{key}=")));
+        let lines: String = others.map(|line| format!("{line}\n")).collect();
+        fs::write(&path, format!("{lines}{key}={value}\n")).expect("the configuration is ours");
+    }
+
     /// Starts the broker again on the same data and ports, after [`OurBroker::kill9`] or [`OurBroker::stop`].
     pub fn restart(&mut self) {
         let ended = self.child.try_wait().ok().flatten();

@@ -210,6 +210,52 @@ pub fn look(program: &Program, peer: &Peer) {
     }
 }
 
+/// What a Java client finds by a message's key: one row of `HIT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Id that the producer gave it.
+    pub unique_id: String,
+    /// Queue, queue offset and body in one text, as `view` prints them.
+    pub place: String,
+}
+
+/// Java: looking up messages by key, and by the unique id that is found so.
+pub fn query(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("query", 4);
+    let sent = produce(program, peer, &topic, 12, None);
+    let hits = query_all(program, peer, &topic, &sent[..6]);
+    let ids: Vec<&str> = hits.iter().map(|hit| hit.unique_id.as_str()).collect();
+    let viewed = program.run(&[&["view", &peer.namesrv_addr, &topic], &ids[..]].concat());
+    let expected: Vec<String> = hits.iter().map(|hit| format!("VIEW {}", hit.place)).collect();
+    assert_eq!(viewed.lines().collect::<Vec<_>>(), expected);
+    let missing = program.run(&["query", &peer.namesrv_addr, &topic, "nobody-has-this-key"]);
+    assert_eq!(missing, "NONE nobody-has-this-key");
+}
+
+/// Looks up each message by its key, with one program; a broker may need a moment to index what is new.
+pub fn query_all(program: &Program, peer: &Peer, topic: &str, sent: &[Sent]) -> Vec<Hit> {
+    let keys: Vec<String> = sent.iter().map(|s| format!("key-{}", s.body)).collect();
+    let mut args = vec!["query", peer.namesrv_addr.as_str(), topic];
+    args.extend(keys.iter().map(String::as_str));
+    let mut output = String::new();
+    let found = wait_until(ARRIVE_WAIT_MAX, || {
+        output = program.run(&args);
+        !output.contains("NONE ")
+    });
+    assert!(found, "{output}\n{}", peer.log_tail());
+    let hits: Vec<Hit> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("HIT ")?.split_once(' '))
+        .filter_map(|(_, rest)| rest.split_once(' '))
+        .map(|(id, place)| Hit { unique_id: id.to_owned(), place: place.to_owned() })
+        .collect();
+    let places: Vec<&str> = hits.iter().map(|hit| hit.place.as_str()).collect();
+    let expected: Vec<String> =
+        sent.iter().map(|s| format!("{} {} {}", s.queue, s.offset, s.body)).collect();
+    assert_eq!(places, expected, "{output}");
+    hits
+}
+
 /// Sends `count` messages with the program's plain producer.
 pub fn produce(
     program: &Program,

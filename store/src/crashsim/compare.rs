@@ -185,7 +185,7 @@ fn offsets(mut records: &[u8]) -> Vec<(i64, u64)> {
 /// A query for messages of any time.
 pub(super) fn query(topic: &str, key: u8, count_max: usize) -> KeyQuery {
     let (topic, key) = (topic.into(), key_name(key).into());
-    KeyQuery { topic, key, store_ms: (i64::MIN, i64::MAX), count_max }
+    KeyQuery { topic, key, store_ms: (i64::MIN, i64::MAX), count_max, bytes_max: usize::MAX }
 }
 
 /// Readable messages with a key, in log order, in a log that begins at `first`.

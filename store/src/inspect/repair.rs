@@ -9,7 +9,7 @@ use super::{
     file_disk::FileDisk,
     finding::Findings,
     progress::Progress,
-    verify::{Verified, verify},
+    verify::{Verified, verify_as},
 };
 use crate::{
     format,
@@ -46,7 +46,7 @@ pub fn repair(
     // A directory that is none must not become one by its lock.
     DataDir::open(root, log_root, shard, &mut Findings::default())?;
     let _lock = format::lock(root)?;
-    let before = verify(root, log_root, shard, &progress())?;
+    let before = verify_as(root, log_root, shard, &progress(), true)?;
     let mut findings = Findings::default();
     let dir = DataDir::open(root, log_root, shard, &mut findings)?;
     let mut removed = Vec::new();
@@ -67,7 +67,7 @@ pub fn repair(
             rebuilt += now(rebuild_chain(&FileDisk::writable(), &settings, &segments))?;
         }
     }
-    let after = verify(root, log_root, shard, &progress())?;
+    let after = verify_as(root, log_root, shard, &progress(), true)?;
     Ok(Repaired { before, after, removed, rebuilt })
 }
 

@@ -72,9 +72,20 @@ pub fn verify(
     shard: Option<u16>,
     progress: &Progress,
 ) -> Result<Verified, InspectError> {
+    verify_as(root, log_root, shard, progress, false)
+}
+
+/// As [`verify`]; `holder`: the lock is the caller's own, so nobody appends.
+pub(super) fn verify_as(
+    root: &Path,
+    log_root: Option<&Path>,
+    shard: Option<u16>,
+    progress: &Progress,
+    holder: bool,
+) -> Result<Verified, InspectError> {
     let mut verified = Verified::default();
     let dir = DataDir::open(root, log_root, shard, &mut verified.findings)?;
-    verified.held = dir.is_held();
+    verified.held = !holder && dir.is_held();
     verified.config_files = verify_config(&dir, &mut verified.findings)?;
     for shard in &dir.shards {
         let settings = dir.settings(*shard);

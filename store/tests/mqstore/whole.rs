@@ -138,6 +138,7 @@ fn a_repair_needs_the_lock_and_makes_index_files_again() {
     assert_eq!(mqstore(&["verify"], root.path()).0, 1);
     let repaired = repair(root.path(), None, None, &Progress::silent).expect("nobody else");
     assert!(repaired.after.is_clean(), "{}", repaired.after);
+    assert!(!repaired.after.held, "the lock is our own");
     assert_eq!((repaired.rebuilt, repaired.removed), (2, vec![index]));
     let changed = before.iter().zip(segments()).filter(|(old, new)| *old != new).count();
     assert!(changed <= 1, "only the lock's text changes");

@@ -5,10 +5,12 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
-/** Questions about what is stored: a message by its id, the offsets of each queue, a group's progress. */
+/** Questions about what is stored: a message by its id or key, the offsets of each queue, a group's progress. */
 @SuppressWarnings("deprecation")
 final class Look {
     private Look() {
@@ -22,6 +24,23 @@ final class Look {
                 + new String(message.getBody(), StandardCharsets.UTF_8));
         }
         consumer.shutdown();
+    }
+
+    static void query(Target target, String[] keys) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer("interop-query");
+        producer.setNamesrvAddr(target.namesrv);
+        producer.start();
+        for (String key : keys) {
+            try {
+                for (MessageExt message : producer.queryMessage(target.topic, key, 32, 0, Long.MAX_VALUE).getMessageList()) {
+                    System.out.println("HIT " + key + " " + message.getMsgId() + " " + message.getQueueId() + " "
+                        + message.getQueueOffset() + " " + new String(message.getBody(), StandardCharsets.UTF_8));
+                }
+            } catch (MQClientException nothing) {
+                System.out.println("NONE " + key);
+            }
+        }
+        producer.shutdown();
     }
 
     static void offsets(Target target, String group) throws Exception {

@@ -4,7 +4,8 @@
 //   oneway  NAMESRV TOPIC GROUP COUNT                           SENT - -1 -1 <body>: nobody answers
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
 //   litepull, liteassign, pull NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]   the same by other consumer classes
-//   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>
+//   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>; ids with an offset, or unique ones
+//   query   NAMESRV TOPIC KEY...                                HIT <key> <unique id> <queue> <offset> <body>, or NONE <key>
 //   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
 //   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
 //   mqadmin                                                     runs mqadmin commands from standard input, see Admin
@@ -63,6 +64,9 @@ public final class Main {
                 break;
             case "view":
                 Look.view(target, rest);
+                break;
+            case "query":
+                Look.query(target, rest);
                 break;
             case "offsets":
                 Look.offsets(target, rest[0]);

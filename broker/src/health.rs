@@ -1,0 +1,188 @@
+//! How the logs are doing: what each shard's executor publishes once a second, and the one sentence that operators get
+//! from GET_BROKER_RUNTIME_INFO and, when it changes, in the log.
+//!
+//! A log that takes no messages is known by asking it, not by remembering why it stopped: so a disk that has room again
+//! is well again without anybody saying so. Only a poisoned log stays so until the process ends.
+
+use runtime::Disk;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+};
+use store::{Refused, Store, retention::Space};
+
+/// A message of this size should be taken by a log that is well, bytes.
+const ORDINARY_BYTES: usize = 4_096;
+
+/// State of a log, the worse the larger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// It takes messages, and there is room.
+    #[default]
+    Well,
+    /// More of the disk is used than `diskMaxUsedSpaceRatio`.
+    DiskScarce,
+    /// It takes no messages for lack of room. Consumers go on.
+    DiskFull,
+    /// A write or sync failed: it takes no messages until restart. Reads go on.
+    LogPoisoned,
+}
+
+impl Condition {
+    const ALL: [Condition; 4] =
+        [Condition::Well, Condition::DiskScarce, Condition::DiskFull, Condition::LogPoisoned];
+
+    fn of<D: Disk>(store: &Store<D>) -> Condition {
+        match store.core().admit(ORDINARY_BYTES, ORDINARY_BYTES) {
+            Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
+            Err(Refused::DiskFull { .. }) => Condition::DiskFull,
+            _ if store.space() == Space::Scarce => Condition::DiskScarce,
+            _ => Condition::Well,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Condition::Well => "well",
+            Condition::DiskScarce => "disk-scarce",
+            Condition::DiskFull => "disk-full",
+            Condition::LogPoisoned => "log-poisoned",
+        }
+    }
+}
+
+/// What one log has told. Written by its executor, read by executor 0.
+#[derive(Default)]
+pub struct LogState {
+    condition: AtomicU8,
+    poison: OnceLock<Box<str>>,
+    figures: [AtomicU64; FIGURES.len()],
+}
+
+/// Names of the figures of a log, as they stand behind `ringmq.shardN.`.
+pub const FIGURES: [&str; 10] = [
+    "logBegin",
+    "logEnd",
+    "segments",
+    "indexFiles",
+    "rebuiltIndexes",
+    "coldBytesRead",
+    "damagedRecords",
+    "retiredSegments",
+    "retiredMessages",
+    "retiredUnconsumed",
+];
+
+impl LogState {
+    /// Takes over what a log has counted, and asks how it is.
+    pub fn publish<D: Disk>(&self, store: &Store<D>) {
+        let extent = store.extent();
+        let tally = store.tally();
+        let figures = [
+            extent.begin,
+            extent.end,
+            extent.segments,
+            extent.index_files,
+            tally.rebuilt_indexes.get(),
+            tally.cold_bytes.get(),
+            tally.damaged_records.get(),
+            tally.retired_segments.get(),
+            tally.retired_messages.get(),
+            tally.unconsumed_messages.get(),
+        ];
+        for (cell, figure) in self.figures.iter().zip(figures) {
+            cell.store(figure, Relaxed);
+        }
+        if let Some(cause) = store.core().log.poisoned() {
+            self.poison.get_or_init(|| cause.into());
+        }
+        self.condition.store(Condition::of(store) as u8, Relaxed);
+    }
+
+    /// How the log was when it was asked last.
+    pub fn condition(&self) -> Condition {
+        let condition = usize::from(self.condition.load(Relaxed));
+        Condition::ALL.get(condition).copied().unwrap_or_default()
+    }
+
+    /// Figures with their names, in the order of [`FIGURES`].
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        FIGURES.into_iter().zip(self.figures.iter().map(|figure| figure.load(Relaxed)))
+    }
+
+    /// Position of the first byte that is still there.
+    pub fn begin(&self) -> u64 {
+        self.figures[0].load(Relaxed)
+    }
+}
+
+/// The worst of all logs, in order of their shards: `well`, `disk-scarce`, `disk-full`, or each log that is poisoned and
+/// why: `log-poisoned shard=1 cause=...`.
+pub fn verdict<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Condition, String) {
+    let worst = logs.clone().map(LogState::condition).max().unwrap_or_default();
+    if worst < Condition::LogPoisoned {
+        return (worst, worst.name().to_owned());
+    }
+    let poisoned = logs.enumerate().filter(|(_, log)| log.condition() == worst);
+    let sentences = poisoned.map(|(shard, log)| {
+        let cause = log.poison.get().map_or("unknown", |cause| cause);
+        format!("{} shard={shard} cause={cause}", worst.name())
+    });
+    (worst, sentences.collect::<Vec<_>>().join("; "))
+}
+
+/// The last sentence that was told.
+#[derive(Default)]
+pub struct Watch(String);
+
+impl Watch {
+    /// Tells the log when the sentence has changed. A broker that starts well says nothing.
+    pub fn note(&mut self, (condition, sentence): (Condition, String)) {
+        let before = if self.0.is_empty() { Condition::Well.name() } else { &self.0 };
+        if before == sentence {
+            return;
+        }
+        match condition {
+            Condition::Well => tracing::info!(before, health = %sentence, "health"),
+            Condition::DiskScarce => tracing::warn!(before, health = %sentence, "health"),
+            _ => tracing::error!(before, health = %sentence, "health"),
+        }
+        self.0 = sentence;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logs(conditions: &[Condition]) -> Vec<LogState> {
+        let state = |condition: &Condition| {
+            let state = LogState::default();
+            state.condition.store(*condition as u8, Relaxed);
+            state
+        };
+        conditions.iter().map(state).collect()
+    }
+
+    #[test]
+    fn the_worst_log_speaks_for_all() {
+        use Condition::{DiskFull, DiskScarce, LogPoisoned, Well};
+        let text = |conditions: &[Condition]| verdict(logs(conditions).iter()).1;
+        assert_eq!(text(&[]), "well");
+        assert_eq!(text(&[Well, Well]), "well");
+        assert_eq!(text(&[Well, DiskScarce]), "disk-scarce");
+        assert_eq!(text(&[DiskFull, DiskScarce]), "disk-full");
+        let sick = logs(&[LogPoisoned, DiskFull, LogPoisoned]);
+        assert!(sick[2].poison.set("write: input/output error".into()).is_ok());
+        let expected = "log-poisoned shard=0 cause=unknown; \
+                        log-poisoned shard=2 cause=write: input/output error";
+        assert_eq!(verdict(sick.iter()).1, expected);
+    }
+
+    #[test]
+    fn conditions_survive_their_number() {
+        for condition in Condition::ALL {
+            assert_eq!(logs(&[condition])[0].condition(), condition);
+        }
+    }
+}
