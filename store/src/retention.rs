@@ -1,8 +1,8 @@
 //! Retention: letting go of whole segments, the oldest first, and what a disk that fills up means.
 //!
 //! [`Policy::verdict`] decides, from numbers alone. [`Store::retire_oldest`] carries it out beside live traffic: first
-//! offsets move, then the segment leaves the tables, then its file is put aside for the log to come, or removed
-//! when the disk needs the room, and its index with it. A crash in between leaves a segment more or an index file
+//! offsets move, then the segment's file is put aside for the log to come, or removed when the disk needs the room,
+//! then it leaves the tables, and its index goes. A crash in between leaves a segment more or an index file
 //! less, and the next start puts that right.
 //!
 //! A disk that fills up is answered in steps: a warning, early deletion, no more messages. Who consumes goes on, and
