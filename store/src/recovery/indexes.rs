@@ -17,6 +17,9 @@ type Found<D> = BTreeMap<u64, Vec<Index<D>>>;
 /// The index files that cover the log from its first segment without a gap.
 pub(super) struct Chain<D: Disk> {
     files: Vec<Index<D>>,
+    /// The index file of the segment that was retired last, when it outlived it: it knows how the log stood at its
+    /// first segment, should no file of the chain be whole.
+    base: Option<Index<D>>,
     /// How many had to be made again.
     pub(super) rebuilt: u64,
     /// Bytes of the log that turned out to be damaged then.
@@ -32,10 +35,10 @@ impl<D: Disk> Chain<D> {
         segments: &Segments<D>,
         scan: &mut Scan,
     ) -> Result<Chain<D>, StoreError> {
-        let mut found = open_files(disk, settings, segments).await?;
-        let mut left_over = Vec::new();
-        let mut chain = Chain { files: Vec::new(), rebuilt: 0, damaged_bytes: 0 };
         let first = *segments.keys().next().expect("a log has a segment");
+        let (mut found, base) = open_files(disk, settings, segments, first).await?;
+        let mut left_over = Vec::new();
+        let mut chain = Chain { files: Vec::new(), base, rebuilt: 0, damaged_bytes: 0 };
         let mut position = first;
         loop {
             let mut here = found.remove(&position).unwrap_or_default();
@@ -65,7 +68,11 @@ impl<D: Disk> Chain<D> {
                 }
             }
         }
-        for index in found.into_values().flatten().chain(left_over) {
+        left_over.extend(found.into_values().flatten());
+        if !chain.files.is_empty() {
+            left_over.extend(chain.base.take());
+        }
+        for index in left_over {
             remove(disk, &index).await?;
         }
         Ok(chain)
@@ -89,7 +96,7 @@ impl<D: Disk> Chain<D> {
         found: &Found<D>,
         range: Range<u64>,
     ) -> Result<(), StoreError> {
-        let before = self.files.last();
+        let before = self.files.last().or(self.base.as_ref());
         let after = found.range(range.end..).next().and_then(|(_, files)| files.last());
         let after = match after {
             Some(after) => Some(after.outline().await?),
@@ -104,10 +111,7 @@ impl<D: Disk> Chain<D> {
 
     /// Fills the tables from the last file, and first offsets from the first.
     async fn load(&self, scan: &mut Scan, first: u64) -> Result<(), (usize, IndexError)> {
-        let Some(last) = self.files.last() else {
-            scan.begin_at(first);
-            return Ok(());
-        };
+        let Some(last) = self.files.last() else { return self.load_base(scan, first).await };
         let at = |number: usize| move |error: IndexError| (number, error);
         let oldest = self.files[0].outline().await.map_err(at(0))?;
         let starts: AHashMap<u32, i64> =
@@ -119,6 +123,29 @@ impl<D: Disk> Chain<D> {
         };
         scan.go_on_from(outline, &starts);
         scan.core.earliest_store_ms = self.earliest_store_ms();
+        Ok(())
+    }
+
+    /// Without a chain the log begins where the segment that was retired last ended, or nobody knows how.
+    async fn load_base(&self, scan: &mut Scan, first: u64) -> Result<(), (usize, IndexError)> {
+        let outline = match &self.base {
+            Some(base) => base.outline().await,
+            None => {
+                scan.begin_at(first);
+                return Ok(());
+            }
+        };
+        match outline {
+            Ok(outline) => {
+                let gone = outline.rows.iter().map(|row| (row.number, row.next)).collect();
+                scan.go_on_from(outline, &gone);
+            }
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "the index file of a retired segment is damaged");
+                scan.begin_at(first);
+            }
+            Err(error) => return Err((0, error)),
+        }
         Ok(())
     }
 
@@ -140,6 +167,9 @@ impl<D: Disk> Chain<D> {
         if let Some(before) = self.files.pop_if(|before| before.path() == path) {
             remove(disk, &before).await?;
             return Ok(before.head().from);
+        }
+        if let Some(base) = self.base.take_if(|base| base.path() == path) {
+            remove(disk, &base).await?;
         }
         for files in found.values_mut() {
             if let Some(at) = files.iter().position(|index| index.path() == path) {
@@ -181,15 +211,18 @@ fn gap<D: Disk>(
     segments.contains_key(&segment).then_some(position..end)
 }
 
-/// Opens all index files of segments that are there. What cannot be opened is removed: it is made again.
+/// Opens all index files of segments that are there, and that of the segment before `first`. What cannot be opened is
+/// removed: it is made again.
 async fn open_files<D: Disk>(
     disk: &D,
     settings: &Settings,
     segments: &Segments<D>,
-) -> Result<Found<D>, StoreError> {
+    first: u64,
+) -> Result<(Found<D>, Option<Index<D>>), StoreError> {
     let dir = &settings.dir;
     let names = disk.list(dir).await.map_err(|source| StoreError::io("list", dir, source))?;
     let mut found: Found<D> = BTreeMap::new();
+    let mut base = None;
     for name in names {
         let (path, segment) = match named(&name.name) {
             None => continue,
@@ -198,11 +231,15 @@ async fn open_files<D: Disk>(
             Some(Named::Run { segment, from }) => (run_path(dir, segment, from), Some(segment)),
         };
         let remove = |source| StoreError::io("remove", path.clone(), source);
-        if segment.is_none_or(|segment| !segments.contains_key(&segment)) {
+        let before_first = segment == first.checked_sub(settings.segment_bytes);
+        let whole = matches!(named(&name.name), Some(Named::Sealed { .. }));
+        let is_base = segment.is_some() && before_first && whole;
+        if !is_base && segment.is_none_or(|segment| !segments.contains_key(&segment)) {
             disk.remove(&path).await.map_err(remove)?;
             continue;
         }
         match Index::open(disk, &path, settings.shard, settings.log_id).await {
+            Ok(index) if is_base => base = Some(index),
             Ok(index) => {
                 let files = found.entry(index.head().from).or_default();
                 files.push(index);
@@ -215,7 +252,7 @@ async fn open_files<D: Disk>(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(found)
+    Ok((found, base))
 }
 
 async fn remove<D: Disk>(disk: &D, index: &Index<D>) -> Result<(), StoreError> {
