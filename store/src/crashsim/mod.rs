@@ -11,7 +11,7 @@ mod mutant;
 mod reads;
 mod rot;
 mod space;
-mod work;
+pub(crate) mod work;
 
 pub use mutant::Mutation;
 

@@ -422,7 +422,7 @@ impl<'h> Life<'h> {
 }
 
 /// Lets others run once.
-pub(super) async fn breathe() {
+pub(crate) async fn breathe() {
     let mut waited = false;
     poll_fn(|context| {
         if std::mem::replace(&mut waited, true) {

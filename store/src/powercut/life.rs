@@ -13,7 +13,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    crashsim::book::Item,
+    crashsim::{book::Item, work::breathe},
     store::{Settings, Store},
 };
 use fastrand::Rng;
@@ -259,6 +259,8 @@ impl<D: Disk> Life<'_, D> {
         });
         let zeroing = store.clone();
         self.stepper.spawn("work ahead", async move { zeroing.work_ahead().await });
+        let indexing = store.clone();
+        self.stepper.spawn("index loop", async move { indexing.index_loop(breathe).await });
         failed
     }
 
