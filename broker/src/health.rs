@@ -11,8 +11,9 @@ use std::sync::{
 };
 use store::{Refused, Store, retention::Space};
 
-/// A message of this size should be taken by a log that is well, bytes.
-const ORDINARY_BYTES: usize = 4_096;
+/// A message of this size, or the largest that is allowed, should be taken by a log that is well, bytes. Smaller ones
+/// may still find room when it is refused.
+const ORDINARY_BYTES: usize = 65_536;
 
 /// State of a log, the worse the larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +34,9 @@ impl Condition {
         [Condition::Well, Condition::DiskScarce, Condition::DiskFull, Condition::LogPoisoned];
 
     fn of<D: Disk>(store: &Store<D>) -> Condition {
-        match store.core().admit(ORDINARY_BYTES, ORDINARY_BYTES) {
+        let core = store.core();
+        let bytes = ORDINARY_BYTES.min(core.log.shape().entry_bytes_max);
+        match core.admit(bytes, bytes) {
             Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
             _ if store.space() == Space::Scarce => Condition::DiskScarce,

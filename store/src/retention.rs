@@ -101,8 +101,8 @@ pub struct Retired {
 }
 
 impl<D: Disk> Store<D> {
-    /// Looks at the disk once and does what the policy says. Returns how much space there is and whether a segment
-    /// went; then it is worth looking again soon. A disk that cannot say how full it is does not fill up.
+    /// Looks at the disk once and does what the policy says. As long as there is something to let go, messages are taken:
+    /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
     pub async fn retain<P, F>(
         &self,
         policy: &Policy,
@@ -117,7 +117,6 @@ impl<D: Disk> Store<D> {
         let dir = &self.settings.dir;
         let usage = self.disk.usage(dir).await;
         let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
-        self.note_space(policy, &usage);
         let oldest = self.oldest_sealed();
         let oldest_ms = oldest.as_ref().map(|index| index.head().last_store_ms);
         let used_percent = usage.used_percent();
@@ -125,11 +124,17 @@ impl<D: Disk> Store<D> {
         if verdict == Verdict::Remove {
             self.remove_spares().await?;
         }
-        let Some(index) = oldest.filter(|_| verdict != Verdict::Keep) else { return Ok(false) };
+        let Some(index) = oldest.filter(|_| verdict != Verdict::Keep) else {
+            self.note_space(policy, &usage);
+            return Ok(false);
+        };
         let early = oldest_ms.is_some_and(|oldest| now - oldest <= policy.reserved_ms);
         let segment = index.head().segment;
-        let retired = self.retire(index, verdict == Verdict::Recycle, pause).await?;
-        let Retired { messages, unconsumed } = retired;
+        let retired = self.retire(index, verdict == Verdict::Recycle, pause).await;
+        if retired.is_err() {
+            self.note_space(policy, &usage);
+        }
+        let Retired { messages, unconsumed } = retired?;
         let shard = self.settings.shard;
         if early || unconsumed > 0 {
             tracing::warn!(

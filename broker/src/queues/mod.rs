@@ -46,6 +46,7 @@ pub struct Queues {
     home: RefCell<Weak<Shard>>,
     drained: Cell<bool>,
     retention_wanted: Signal,
+    room_end: Cell<u64>,
 }
 
 impl Queues {
@@ -61,6 +62,7 @@ impl Queues {
             home: RefCell::default(),
             drained: Cell::new(false),
             retention_wanted: Signal::default(),
+            room_end: Cell::new(0),
         }
     }
 
@@ -137,6 +139,11 @@ impl Queues {
         }
         drop(waiting);
         home.executor.progress(acknowledged);
+        let room_end = self.store.core().log.room_end();
+        if self.room_end.replace(room_end) != room_end {
+            // A new segment was taken from the disk: fast producers fill a small one within a second.
+            self.retention_wanted.raise();
+        }
         let mut woken = Vec::new();
         self.store.core_mut().take_published(|slot| {
             self.parked.borrow_mut().take(slot, &mut woken);
