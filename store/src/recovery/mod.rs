@@ -1,12 +1,12 @@
 //! Opening a store: go on from what index files say, read the rest of the log, cut a torn tail.
 //!
-//! Index files cover the log from its first segment on ([`indexes`]); behind them it is scanned batch by batch
-//! ([`scan`]). At the first batch that is not whole there are two cases, told apart by what
+//! Index files cover the log from its first segment on (`indexes`); behind them it is scanned batch by batch
+//! (`scan`). At the first batch that is not whole there are two cases, told apart by what
 //! stands behind it: a later batch that says `durable_until` beyond that place proves that the place was durable once,
 //! so it is damage (what it held is lost and reported, the rest goes on); without such a witness it is the tail of a
 //! write that nobody was promised, and the log is cut there.
 //!
-//! The order of what follows ([`settle`]) matters at each crash in between: what was read and not proven durable is
+//! The order of what follows (`settle`) matters at each crash in between: what was read and not proven durable is
 //! written again; a batch without entries, which carries the new epoch and witnesses everything before, is made
 //! durable; only then is zeroed what stands behind it. Only after that anything is appended or served.
 
