@@ -12,7 +12,7 @@ use crate::{
     ahead::SPARES_MAX,
     core::QueueSlot,
     error::StoreError,
-    index::{Index, Row},
+    index::{Index, Outline, Row},
     store::{Settings, Store},
 };
 use runtime::{Disk, Usage};
@@ -309,15 +309,10 @@ impl<D: Disk> Store<D> {
         let slots = self.core.borrow().slots_by_number();
         let mut retired = Retired::default();
         let outline = index.outline_paced(pause).await;
-        let topics = self.told(index, outline)?.topics;
-        let mut rows = index.rows();
-        loop {
-            let told = rows.next_chunk().await;
-            let Some(chunk) = self.told(index, told)? else { break };
-            for piece in chunk.chunks(PIECE_ROWS) {
-                self.retire_rows(piece, &slots, &topics, &mut retired);
-                pause().await;
-            }
+        let Outline { topics, rows, .. } = self.told(index, outline)?;
+        for piece in rows.chunks(PIECE_ROWS) {
+            self.retire_rows(piece, &slots, &topics, &mut retired);
+            pause().await;
         }
         Ok(retired)
     }

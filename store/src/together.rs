@@ -49,6 +49,7 @@ pub(crate) async fn together<F: Future>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crashsim::work::breathe;
     use runtime::sim::block_on;
     use std::cell::Cell;
 
@@ -61,15 +62,7 @@ mod tests {
                 running.set(running.get() + 1);
                 most.set(most.get().max(running.get()));
                 for _ in 0..number % 4 {
-                    let mut waited = false;
-                    poll_fn(|context| {
-                        if std::mem::replace(&mut waited, true) {
-                            return Poll::Ready(());
-                        }
-                        context.waker().wake_by_ref();
-                        Poll::Pending
-                    })
-                    .await;
+                    breathe().await;
                 }
                 running.set(running.get() - 1);
                 number
