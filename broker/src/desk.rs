@@ -143,23 +143,27 @@ impl Desk {
     /// Answers once everything that was decided so far is durable and the name servers know the topics, so that who
     /// created a topic finds its route. Name servers that do not answer delay it by a second at most.
     pub fn answer_registered(&self, shard: &Rc<Shard>, reply: Reply, answer: Answer) {
-        self.settle(shard);
-        let registrar = self.registrar.borrow().clone();
-        let Some(registrar) = registrar else {
-            return self.answer_durably(shard, reply, answer);
-        };
-        let home = Rc::clone(shard);
-        shard.executor.spawn(async move {
+        self.answer_after(shard, reply, answer, |registrar| async move {
             registrar.known(REGISTER_PATIENCE_MS).await;
-            if let Some(desk) = &home.control {
-                desk.answer_durably(&home, reply, answer);
-            }
         });
     }
 
     /// Answers once everything that was decided so far is durable and no registration is under way any more that may
     /// still name a deleted topic: who deletes it at a name server next, as tools do, would see it come back.
     pub fn answer_overtaken(&self, shard: &Rc<Shard>, reply: Reply, answer: Answer) {
+        self.answer_after(shard, reply, answer, |registrar| async move {
+            registrar.overtaken(REGISTER_PATIENCE_MS).await;
+        });
+    }
+
+    /// Answers durably after what `wait` waits for. Without name servers there is nothing to wait for.
+    fn answer_after<F: Future<Output = ()> + 'static>(
+        &self,
+        shard: &Rc<Shard>,
+        reply: Reply,
+        answer: Answer,
+        wait: impl FnOnce(Registrar<Letter>) -> F + 'static,
+    ) {
         self.settle(shard);
         let registrar = self.registrar.borrow().clone();
         let Some(registrar) = registrar else {
@@ -167,7 +171,7 @@ impl Desk {
         };
         let home = Rc::clone(shard);
         shard.executor.spawn(async move {
-            registrar.overtaken(REGISTER_PATIENCE_MS).await;
+            wait(registrar).await;
             if let Some(desk) = &home.control {
                 desk.answer_durably(&home, reply, answer);
             }
