@@ -2,6 +2,7 @@
 
 use super::{
     book::QueueName,
+    lives::Bent,
     mutant::MutantDisk,
     rot,
     work::{Life, breathe},
@@ -178,11 +179,19 @@ impl Life<'_> {
         if files.len() < 2 || self.index_rotten || self.retirement.is_some() {
             return;
         }
-        let Some((path, segment)) = self.history.rng.choice(&files) else { return };
-        rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+        let among = if self.history.bent == Bent::Retirement {
+            // The newest is the one that must know what goes.
+            &files[files.len() - 1..]
+        } else {
+            &files[..]
+        };
+        let Some((path, segment)) = self.history.rng.choice(among) else { return };
+        let (byte, bit) = rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+        self.history.disk.note_rot(path, byte, bit);
         self.history.tell(|| format!("{} rots under the store", path.display()));
         let behind = segment + self.store.settings().segment_bytes;
         self.blind |= self.history.book.unsettle(*segment, behind);
+        self.history.unsettled |= self.blind;
         self.index_rotten = true;
         self.history.summary.rotten_indexes += 1;
     }
