@@ -49,7 +49,7 @@ where
         // Offsets of groups that segments retired long ago had said: nothing else knows them.
         scan.take_offsets(&after.offsets);
     }
-    scan.known_range(segments, range.end, settings).await?;
+    scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
     if let Some(after) = &after {
         adopt_numbers(&mut scan.core, after, known, before.is_none());
     }
