@@ -142,11 +142,11 @@ impl History {
     }
 
     fn rot_index(&mut self) {
-        let spoilt = rot::spoil_index(&self.disk, &self.settings, &mut self.rng);
-        let Some(segment) = spoilt else { return };
-        self.tell(|| format!("an index file of segment {segment} rots"));
-        self.book.unsettle(segment, segment + self.settings.segment_bytes);
-        self.summary.rotten_indexes += 1;
+        for segment in rot::spoil_indexes(&self.disk, &self.settings, &mut self.rng) {
+            self.tell(|| format!("an index file of segment {segment} rots"));
+            self.book.unsettle(segment, segment + self.settings.segment_bytes);
+            self.summary.rotten_indexes += 1;
+        }
     }
 
     /// Opens the store, with power cuts and faults during recovery, and compares what it finds with the book.

@@ -160,7 +160,7 @@ impl Life<'_> {
         }
     }
 
-    /// An index file rots under a store at work.
+    /// An index file rots under a store at work, or some that lie beside each other.
     pub(super) fn rot_index(&mut self) {
         let files: Vec<_> = self
             .store
@@ -178,13 +178,15 @@ impl Life<'_> {
         if files.len() < 2 || self.index_rotten || self.retirement.is_some() {
             return;
         }
-        let Some((path, segment)) = self.history.rng.choice(&files) else { return };
-        rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
-        self.history.tell(|| format!("{} rots under the store", path.display()));
-        let behind = segment + self.store.settings().segment_bytes;
-        self.blind |= self.history.book.unsettle(*segment, behind);
+        let most = files.len() - 1;
+        for (path, segment) in &files[rot::neighbours(files.len(), most, &mut self.history.rng)] {
+            rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+            self.history.tell(|| format!("{} rots under the store", path.display()));
+            let behind = segment + self.store.settings().segment_bytes;
+            self.blind |= self.history.book.unsettle(*segment, behind);
+            self.history.summary.rotten_indexes += 1;
+        }
         self.index_rotten = true;
-        self.history.summary.rotten_indexes += 1;
     }
 
     /// With room on a healthy disk everything goes on: messages are taken, and index files are written, by itself.
