@@ -304,7 +304,9 @@ fn fill_segment(store: &Store<SimDisk>) {
 fn eventful(disk: &SimDisk) {
     let store = open(disk, many_files());
     let some = |topic, count| (0..count).for_each(|_| drop(append(&store, topic, b"some", 1)));
-    let remove = |topic| drop(store.core_mut().remove_topic(topic, 1).expect("there is room"));
+    let remove = |topic| {
+        store.core_mut().remove_topic(topic, 1).expect("there is room");
+    };
     store.core_mut().offsets.set("g", "early", 1, 3);
     store.core_mut().append_group_offsets(1).expect("there is room");
     some("early", 5);

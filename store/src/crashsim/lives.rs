@@ -100,6 +100,8 @@ impl History {
     }
 
     fn cut_power(&mut self) {
+        // Of a segment on its way out the index may be gone for good and the segment not.
+        self.book.unsettle(self.retired, self.retiring);
         let sim = self.disk.sim.after_crash(self.rng.u64(..));
         self.committed = self.durable;
         self.replace_disk(sim);
@@ -227,7 +229,14 @@ impl History {
         self.durable = end;
         self.committed = end;
         let mut state = self.book.replay();
-        self.compare_queues(store, &mut state)?;
+        loop {
+            let rebuilt = store.tally().rebuilt_indexes.get();
+            self.compare_queues(store, &mut state)?;
+            if store.tally().rebuilt_indexes.get() == rebuilt {
+                break;
+            }
+            // What was read with the help of an index file may have gone with it.
+        }
         state.offsets = self.compare_offsets(store)?;
         Ok(state)
     }

@@ -23,6 +23,7 @@ use std::{
     future::poll_fn,
     io::ErrorKind,
     net::SocketAddr,
+    path::PathBuf,
     rc::Rc,
     task::Poll,
 };
@@ -85,6 +86,10 @@ impl<'h> Life<'h> {
         // A disturbed start may not have found room for the next segment.
         let scarce = store.core().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
+        // One that rotted before this life may still be made again in it, without what had rotted in the log.
+        let rotten = |(_, whole): &(PathBuf, bool)| !whole;
+        let blind = history.book.is_unsettled()
+            && rot::wholeness(&history.disk, &history.settings).iter().any(rotten);
         Life {
             history,
             store,
@@ -100,7 +105,7 @@ impl<'h> Life<'h> {
             changes: 0,
             reads_fail: false,
             index_rotten,
-            blind: false,
+            blind,
             scarce,
             faults: false,
         }
