@@ -206,7 +206,7 @@ async fn find(shard: &Shard, query: &KeyQuery) -> Result<Findings, StoreError> {
     let mut all = Findings::default();
     for queues in &shard.hosted {
         let extent = queues.store.extent();
-        let found = queues.store.find_by_key(query).await?;
+        let found = queues.store.find_by_key(query, &|| shard.executor.turn()).await?;
         let hits = found.into_iter().filter_map(|(store_ms, record)| {
             let physical = RecordView::parse(&record).ok()?.physical_offset();
             Some(Hit { store_ms, physical, record })

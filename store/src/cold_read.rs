@@ -5,7 +5,6 @@
 //! many at a time. Only what has left the tail cache is read in chunks; it does not change any more.
 
 use crate::{
-    batch::HEADER_BYTES,
     consume_queue::{Entry, record_check},
     error::StoreError,
     store::Store,
@@ -189,25 +188,6 @@ impl<D: Disk> Store<D> {
         Ok(Some(blocks.as_ref()[skip..skip + bytes].to_vec()))
     }
 
-    /// The record at `position`, if one begins exactly there: for ids that clients name.
-    pub async fn read_record(&self, position: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let within = position % self.settings.segment_bytes;
-        if within < HEADER_BYTES as u64 || within + 64 > self.settings.segment_bytes {
-            return Ok(None);
-        }
-        let Some(prefix) = self.read_log(position, 8).await? else { return Ok(None) };
-        let Some((size, magic)) = prefix.split_first_chunk::<4>() else { return Ok(None) };
-        let bytes = u32::from_be_bytes(*size) as usize;
-        let possible = magic == proto::record::MAGIC_V1.to_be_bytes()
-            && bytes <= self.settings.record_bytes_max
-            && within + bytes as u64 <= self.settings.segment_bytes;
-        if !possible {
-            return Ok(None);
-        }
-        let Some(record) = self.read_log(position, bytes).await? else { return Ok(None) };
-        Ok(self.check_record(position, &record).is_ok().then_some(record))
-    }
-
     /// Store timestamp of the record at `position`. An entry of no bytes stands for a message that was lost to
     /// damage; the time of the record behind the damage, where it points, is then the nearest known.
     pub async fn store_timestamp(&self, position: u64, bytes: u32) -> Result<i64, StoreError> {
@@ -221,6 +201,39 @@ impl<D: Disk> Store<D> {
         })
     }
 
+    /// Store timestamps of the records at `positions`, which come one behind the other in either direction. `None`: it
+    /// has been retired.
+    pub(crate) async fn store_timestamps(
+        &self,
+        positions: &[u64],
+    ) -> Result<Vec<Option<i64>>, StoreError> {
+        let (Some(first), Some(last)) = (positions.first(), positions.last()) else {
+            return Ok(Vec::new());
+        };
+        if first.abs_diff(*last) / positions.len() as u64 > SPARSE_BYTES {
+            let reads = positions.iter().map(|position| self.time_at(*position));
+            return together(reads, READS_AT_ONCE).await.into_iter().collect();
+        }
+        let mut times = Vec::with_capacity(positions.len());
+        for position in positions {
+            let start = self.chunk_start(*position);
+            let settled = start + CHUNK_BYTES <= self.core.borrow().log.ring().start();
+            let segment = position - position % self.settings.segment_bytes;
+            if settled && self.segments.borrow().contains_key(&segment) {
+                self.chunk(start).await?;
+            }
+            times.push(self.time_at(*position).await?);
+        }
+        Ok(times)
+    }
+
+    async fn time_at(&self, position: u64) -> Result<Option<i64>, StoreError> {
+        let left = self.settings.segment_bytes - position % self.settings.segment_bytes;
+        let bytes = (proto::record::TIMESTAMP_PREFIX_BYTES as u64).min(left);
+        let prefix = self.read_log(position, bytes as usize).await?;
+        Ok(prefix.as_deref().and_then(proto::record::store_timestamp_of))
+    }
+
     fn check_entry(&self, entry: &Entry, record: &[u8]) -> Result<(), StoreError> {
         if record_check(record) != entry.check() {
             let (shard, position) = (self.settings.shard, entry.position());
@@ -229,7 +242,7 @@ impl<D: Disk> Store<D> {
         self.check_record(entry.position(), record)
     }
 
-    fn check_record(&self, position: u64, record: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn check_record(&self, position: u64, record: &[u8]) -> Result<(), StoreError> {
         let corrupt = |what| StoreError::Corrupt { shard: self.settings.shard, position, what };
         let view = proto::record::RecordView::parse(record)
             .map_err(|_| corrupt("record on disk is damaged"))?;

@@ -85,8 +85,7 @@ impl<D: Disk> Store<D> {
         if self.rebuild_damaged(pause).await? {
             return Ok(true);
         }
-        if let Some(segment) = self.unsealed() {
-            self.seal(segment, pause).await?;
+        if self.seal_wanted(pause).await? {
             return Ok(true);
         }
         let Some(to) = self.wanted_index() else { return Ok(false) };
@@ -98,10 +97,22 @@ impl<D: Disk> Store<D> {
         let keep_from = self.core.borrow().log.ring().start();
         self.core.borrow_mut().indexed(&capture, keep_from);
         self.indexes.borrow_mut().push(Rc::new(index));
-        if let Some(segment) = self.unsealed() {
-            self.seal(segment, pause).await?;
-        }
+        self.seal_wanted(pause).await?;
         Ok(true)
+    }
+
+    /// Makes one of the index files of a segment, if that is wanted. One of them that turns out to be damaged is made
+    /// again first.
+    async fn seal_wanted<P, F>(&self, pause: &P) -> Result<bool, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let Some(segment) = self.unsealed() else { return Ok(false) };
+        match self.seal(segment, pause).await {
+            Err(StoreError::Malformed { .. }) if !self.damaged.borrow().is_empty() => Ok(true),
+            sealed => sealed.map(|()| true),
+        }
     }
 
     /// Makes the log durable up to `position`, which is committed. `false`: it cannot be now.

@@ -8,6 +8,7 @@
 
 mod ahead;
 pub mod batch;
+mod by_id;
 mod capture;
 mod cold_gate;
 mod cold_read;

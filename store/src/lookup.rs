@@ -14,15 +14,16 @@ use crate::{
 };
 use proto::record::RecordView;
 use runtime::Disk;
-use std::rc::Rc;
+use std::{future::Future, rc::Rc};
 
 /// Entries taken from index files at once.
 const ENTRIES_MAX: usize = 256;
-/// Candidates by hash that one key search reads at most; more than this share a hash only by design of a stranger.
-const CANDIDATES_MAX: usize = 4_096;
-
+/// Candidates by hash that a key search takes from memory or from one index file before it asks for more.
+const CANDIDATES_AT_ONCE: usize = 4_096;
 /// Index files that one key search asks at a time.
 const FILES_AT_ONCE: usize = 8;
+/// Candidates that it looks at between two pauses.
+const RECORDS_AT_ONCE: usize = 16;
 
 /// Messages wanted by key.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ struct Keyed {
     bytes: usize,
     /// No more are wanted.
     full: bool,
+    /// Among those that were looked at last were some of another time: others will be, and their time is read first.
+    untimely: bool,
 }
 
 impl Keyed {
@@ -200,72 +203,133 @@ impl<D: Disk> Store<D> {
         Ok(best)
     }
 
-    /// Records of messages with a key, the newest of them in log order, with their store timestamps.
-    pub async fn find_by_key(&self, query: &KeyQuery) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    /// Records of messages with a key, the newest of them in log order, with their store timestamps. `pause` lets others
+    /// run: any number of messages may share a key.
+    pub async fn find_by_key<P, F>(
+        &self,
+        query: &KeyQuery,
+        pause: &P,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
         if query.count_max == 0 {
             return Ok(Vec::new());
         }
         let hash = key_hash(&query.topic, &query.key);
-        let mut positions = Vec::new();
-        // Taken together with what is in memory: an index file that is written meanwhile would say the same again.
-        let wanted: Vec<Rc<Index<D>>> = {
-            let indexes = self.indexes.borrow();
-            indexes.iter().rev().filter(|index| query.may_be_in(index)).cloned().collect()
-        };
-        {
-            let core = self.core.borrow();
-            let committed = core.log.committed();
-            core.keys.find(hash, |position| {
-                if position < committed {
-                    positions.push(position);
-                }
-                positions.len() < CANDIDATES_MAX
-            });
-        }
         let mut found = Keyed::default();
-        self.take_candidates(query, &mut positions, &mut found).await?;
+        let mut before = u64::MAX;
+        let wanted = loop {
+            // Taken together: an index file that is written meanwhile takes keys out of memory, and is then among these.
+            let (positions, files) = self.keys_in_memory(query, hash, before);
+            before = positions.last().copied().unwrap_or(before);
+            let more = positions.len() == CANDIDATES_AT_ONCE;
+            self.take_candidates(query, positions, &mut found, pause).await?;
+            if found.full || !more {
+                break files;
+            }
+        };
         for some in wanted.chunks(FILES_AT_ONCE) {
             if found.full {
                 break;
             }
-            let asked =
-                together(some.iter().map(|index| self.positions(index, hash)), FILES_AT_ONCE);
-            for told in asked.await {
-                self.take_candidates(query, &mut told?, &mut found).await?;
+            let asked = some.iter().map(|index| self.positions(index, hash, before));
+            for (index, told) in some.iter().zip(together(asked, FILES_AT_ONCE).await) {
+                let mut positions = told?;
+                while let (false, Some(last)) = (found.full, positions.last().copied()) {
+                    let more = positions.len() == CANDIDATES_AT_ONCE;
+                    self.take_candidates(query, positions, &mut found, pause).await?;
+                    positions = match more && !found.full {
+                        true => self.positions(index, hash, last).await?,
+                        false => Vec::new(),
+                    };
+                }
             }
         }
         found.records.reverse();
         Ok(found.records)
     }
 
-    async fn positions(&self, index: &Index<D>, hash: u32) -> Result<Vec<u64>, StoreError> {
+    /// Positions of candidates in memory before `before`, newest first, and the index files that may hold older ones, as
+    /// of the same moment.
+    fn keys_in_memory(
+        &self,
+        query: &KeyQuery,
+        hash: u32,
+        before: u64,
+    ) -> (Vec<u64>, Vec<Rc<Index<D>>>) {
         let mut positions = Vec::new();
-        let told = index.positions(hash, u64::MAX, CANDIDATES_MAX, &mut positions).await;
+        let core = self.core.borrow();
+        let before = before.min(core.log.committed());
+        core.keys.find(hash, before, |position| {
+            positions.push(position);
+            positions.len() < CANDIDATES_AT_ONCE
+        });
+        let indexes = self.indexes.borrow();
+        let files = indexes.iter().rev().filter(|index| query.may_be_in(index)).cloned().collect();
+        (positions, files)
+    }
+
+    async fn positions(
+        &self,
+        index: &Index<D>,
+        hash: u32,
+        before: u64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let mut positions = Vec::new();
+        let told = index.positions(hash, before, CANDIDATES_AT_ONCE, &mut positions).await;
         self.told(index, told).map(|()| positions)
     }
 
     /// Reads the messages at `positions`, newest first, and keeps those that are really wanted.
-    async fn take_candidates(
+    async fn take_candidates<P, F>(
         &self,
         query: &KeyQuery,
-        positions: &mut Vec<u64>,
+        mut positions: Vec<u64>,
         found: &mut Keyed,
-    ) -> Result<(), StoreError> {
-        let mut last = None;
-        for position in positions.drain(..) {
-            // A message may carry the same key twice.
-            if last.replace(position) == Some(position) {
-                continue;
-            }
+        pause: &P,
+    ) -> Result<(), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        // A message may carry the same key twice.
+        positions.dedup();
+        for some in positions.chunks(RECORDS_AT_ONCE) {
             if found.full {
                 break;
             }
-            let Some(record) = self.read_record(position).await? else { continue };
-            let Ok(view) = RecordView::parse(&record) else { continue };
-            let store_ms = view.store_timestamp();
-            if query.wants(&view) && self.is_live(&view, position, &record).await? {
-                found.take(query, store_ms, record);
+            let times = match found.untimely {
+                true => self.store_timestamps(some).await?,
+                false => Vec::new(),
+            };
+            found.untimely = false;
+            for (number, position) in some.iter().enumerate() {
+                let time = times.get(number).copied().flatten();
+                if time.is_some_and(|time| !query.is_in_time(time)) {
+                    found.untimely = true;
+                } else if !found.full {
+                    self.take_candidate(query, *position, found).await?;
+                }
             }
+            pause().await;
+        }
+        Ok(())
+    }
+
+    async fn take_candidate(
+        &self,
+        query: &KeyQuery,
+        position: u64,
+        found: &mut Keyed,
+    ) -> Result<(), StoreError> {
+        let Some(record) = self.record_at(position).await? else { return Ok(()) };
+        let Ok(view) = RecordView::parse(&record) else { return Ok(()) };
+        let store_ms = view.store_timestamp();
+        found.untimely |= !query.is_in_time(store_ms);
+        if query.wants(&view) && self.is_live(&view, position, &record).await? {
+            found.take(query, store_ms, record);
         }
         Ok(())
     }
@@ -292,10 +356,13 @@ impl KeyQuery {
         index.key_count() > 0 && head.last_store_ms >= oldest && head.first_store_ms <= newest
     }
 
-    fn wants(&self, view: &RecordView<'_>) -> bool {
+    fn is_in_time(&self, store_ms: i64) -> bool {
         let (oldest, newest) = self.store_ms;
-        let in_time = (oldest..=newest).contains(&view.store_timestamp());
-        in_time
+        (oldest..=newest).contains(&store_ms)
+    }
+
+    fn wants(&self, view: &RecordView<'_>) -> bool {
+        self.is_in_time(view.store_timestamp())
             && view.topic() == &*self.topic
             && keys_of(view.properties_text()).any(|key| key == &*self.key)
     }

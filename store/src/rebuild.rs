@@ -1,7 +1,9 @@
-//! Making an index file again from its segment, when it is missing or damaged.
+//! Making index files again from their segments, when they are missing or damaged.
 //!
-//! The segment is scanned from the state that the index file before it describes. Queue numbers are names that later
-//! index files use, too: a queue that was born in between gets the number that the next file gives it.
+//! The log is scanned from the state that the index file before them describes. Queue numbers are names that later
+//! index files use, too: a queue that was born in between gets the number that the next whole file gives it. Where
+//! several neighbours are missing, that file is some way off, and what it knows may have been deleted and made again
+//! meanwhile: they are scanned through first, to see who lives on.
 
 use crate::{
     capture::Capture,
@@ -12,71 +14,189 @@ use crate::{
     recovery::{Segments, scan::Scan},
     store::{Settings, Store},
 };
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use runtime::Disk;
 use std::{cell::RefCell, future::Future, ops::Range, rc::Rc};
 
-/// An index file that was made again.
+/// Index files that were made again.
 pub(crate) struct Rebuilt<D: Disk> {
-    pub(crate) index: Index<D>,
-    /// Bytes of its segment that are damaged.
+    /// One for each range.
+    pub(crate) indexes: Vec<Index<D>>,
+    /// Bytes of their segments that are damaged.
     pub(crate) damaged_bytes: u64,
 }
 
-/// Scans `range` of one segment and writes the index file of it. `before` ends where the range begins. `after` is what
-/// an index file says that begins somewhere behind its end, or what the store in memory knows.
-pub(crate) async fn rebuild<D, P, F>(
-    disk: &D,
-    settings: &Settings,
-    segments: &Segments<D>,
-    range: Range<u64>,
-    before: Option<&Index<D>>,
-    after: Option<Outline>,
-    pause: &P,
-) -> Result<Rebuilt<D>, StoreError>
-where
-    D: Disk,
-    P: Fn() -> F,
-    F: Future<Output = ()>,
-{
-    let mut scan = Scan::new(settings);
-    match before {
-        Some(before) => scan.go_on_from(before.outline().await?, &AHashMap::new()),
-        None => scan.begin_at(range.start),
+/// What is missing.
+pub(crate) struct Missing<'a, D: Disk> {
+    pub(crate) disk: &'a D,
+    pub(crate) settings: &'a Settings,
+    pub(crate) segments: &'a Segments<D>,
+    /// One behind the other, each within one segment.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// What the index file says that ends where the first range begins.
+    pub(crate) before: Option<Outline>,
+    /// What the next index file says, or what the store in memory knows.
+    pub(crate) after: Outline,
+}
+
+impl<D: Disk> Missing<'_, D> {
+    /// Scans the ranges and writes the index file of each, in log order. `pause` lets others run.
+    pub(crate) async fn rebuild<P, F>(mut self, pause: &P) -> Result<Rebuilt<D>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let said = if self.ranges.len() > 1 { self.foresee(pause).await? } else { Vec::new() };
+        let behind = said.into_iter().skip(1).chain([self.after.clone()]);
+        let mut made = Rebuilt { indexes: Vec::new(), damaged_bytes: 0 };
+        for (range, after) in self.ranges.clone().into_iter().zip(behind) {
+            if let Some(last) = made.indexes.last() {
+                self.before = Some(last.outline_paced(pause).await?);
+            }
+            let (index, damaged_bytes) = self.rebuild_one(&range, &after, pause).await?;
+            made.damaged_bytes += damaged_bytes;
+            made.indexes.push(index);
+        }
+        Ok(made)
     }
-    let known = scan.core.next_number;
-    if let (None, Some(after)) = (before, after.as_ref()) {
-        // Offsets of groups that segments retired long ago had said: nothing else knows them.
-        scan.take_offsets(&after.offsets);
+
+    async fn rebuild_one<P, F>(
+        &self,
+        range: &Range<u64>,
+        after: &Outline,
+        pause: &P,
+    ) -> Result<(Index<D>, u64), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let Missing { disk, settings, segments, .. } = *self;
+        let mut scan = self.begin(settings);
+        let known = scan.core.next_number;
+        scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
+        adopt_numbers(&mut scan.core, after, known, self.before.is_none());
+        let damaged_bytes = scan.report.damaged_bytes;
+        let core = RefCell::new(scan.core);
+        let capture: Capture = core.borrow().capture(range.end);
+        let job = IndexJob { disk, settings, core: &core, capture: &capture };
+        let index = job.write(pause).await?.writer.finish().await?;
+        tracing::warn!(
+            shard = settings.shard,
+            from = range.start,
+            to = range.end,
+            path = %index.path().display(),
+            "an index file was missing or damaged and was made again"
+        );
+        Ok((index, damaged_bytes))
     }
-    scan.known_range(segments, range.end, settings).await?;
-    if let Some(after) = &after {
-        adopt_numbers(&mut scan.core, after, known, before.is_none());
+
+    fn begin(&self, settings: &Settings) -> Scan {
+        let mut scan = Scan::new(settings);
+        match &self.before {
+            Some(before) => scan.go_on_from(before.clone(), &AHashMap::new()),
+            None => {
+                scan.begin_at(self.ranges.first().map_or(0, |range| range.start));
+                // Offsets of groups that segments retired long ago had said: nothing else knows them.
+                scan.take_offsets(&self.after.offsets);
+            }
+        }
+        scan
     }
-    let damaged_bytes = scan.report.damaged_bytes;
-    let core = RefCell::new(scan.core);
-    let capture: Capture = core.borrow().capture(range.end);
-    let job = IndexJob { disk, settings, core: &core, capture: &capture };
-    let index = job.write(pause).await?.writer.finish().await?;
-    tracing::warn!(
-        shard = settings.shard,
-        from = range.start,
-        to = range.end,
-        path = %index.path().display(),
-        "an index file was missing or damaged and was made again"
-    );
-    Ok(Rebuilt { index, damaged_bytes })
+
+    /// What the file of each range will say of queues, in the numbers of the file behind them all. Queues that do not
+    /// live on until then are left out.
+    async fn foresee<P, F>(&self, pause: &P) -> Result<Vec<Outline>, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let settings = Settings { index_keys: false, ..self.settings.clone() };
+        let mut scan = self.begin(&settings);
+        let known = scan.core.next_number;
+        let mut said = Vec::new();
+        for range in &self.ranges {
+            scan.known_range::<D, P, F>(self.segments, range.end, &settings, pause).await?;
+            let capture = scan.core.capture(range.end);
+            scan.core.indexed(&capture, range.end);
+            let Capture { topics, rows, .. } = capture;
+            said.push(Outline { head: self.after.head, topics, rows, offsets: Vec::new() });
+        }
+        let Some(last) = said.last() else { return Ok(said) };
+        let numbers = numbers_in(&self.after, last, known);
+        for outline in &mut said {
+            outline.rows.retain_mut(|row| {
+                let number = if row.number < known {
+                    Some(row.number)
+                } else {
+                    numbers.get(&row.number).copied()
+                };
+                row.number = number.unwrap_or(row.number);
+                number.is_some()
+            });
+        }
+        if self.before.is_none() {
+            add_idle(&mut said, &self.after);
+        }
+        Ok(said)
+    }
+}
+
+fn by_name(outline: &Outline) -> AHashMap<(&str, u32), &Row> {
+    let named = |row: &'_ Row| Some((outline.topics.get(row.topic as usize)?, row.queue_id));
+    let mut rows = AHashMap::with_capacity(outline.rows.len());
+    for row in &outline.rows {
+        if let Some((topic, queue_id)) = named(row) {
+            rows.insert((&**topic, queue_id), row);
+        }
+    }
+    rows
+}
+
+/// The numbers that `after` gives to queues of `last`, the state right before it, that were born with a number from
+/// `known` on.
+fn numbers_in(after: &Outline, last: &Outline, known: u32) -> AHashMap<u32, u32> {
+    let after = by_name(after);
+    let mut numbers = AHashMap::new();
+    for (name, row) in by_name(last) {
+        let same = after.get(&name).filter(|same| same.start() >= row.next);
+        if let Some(same) = same.filter(|_| row.number >= known) {
+            numbers.insert(row.number, same.number);
+        }
+    }
+    numbers
+}
+
+/// Adds to each of `said`, which follow each other up to `after`, the queues that only a later one knows although they
+/// are older: their messages up to there all went before the log begins.
+fn add_idle(said: &mut [Outline], after: &Outline) {
+    for at in (0..said.len()).rev() {
+        let (said, behind) = said.split_at_mut(at + 1);
+        let (Some(outline), next) = (said.last_mut(), behind.first().unwrap_or(after)) else {
+            return;
+        };
+        let numbers: AHashSet<u32> = outline.rows.iter().map(|row| row.number).collect();
+        let named = by_name(outline);
+        let older = |(name, row): &(_, &Row)| {
+            row.start() > 0 && !numbers.contains(&row.number) && !named.contains_key(name)
+        };
+        let idle: Vec<(Box<str>, Row)> = by_name(next)
+            .into_iter()
+            .filter(older)
+            .map(|((topic, _), row)| {
+                (topic.into(), Row { count: 0, first: 0, next: row.start(), ..*row })
+            })
+            .collect();
+        for (topic, row) in idle {
+            outline.rows.push(Row { topic: outline.topics.len() as u32, ..row });
+            outline.topics.push(topic);
+        }
+    }
 }
 
 /// Gives queues that were born in the range the numbers that the next index file knows them by. Those that it does not
 /// know belonged to a topic that was deleted before it was written: nobody can ask for them.
 fn adopt_numbers(core: &mut Core, after: &Outline, known: u32, first: bool) {
-    let mut rows: AHashMap<(&str, u32), _> = AHashMap::new();
-    for row in &after.rows {
-        if let Some(topic) = after.topics.get(row.topic as usize) {
-            rows.insert((topic, row.queue_id), row);
-        }
-    }
+    let mut rows = by_name(after);
     let born = core.queues_numbered_from(known);
     for (topic, queue_id) in &born {
         let queue_id = *queue_id;
@@ -157,45 +277,85 @@ impl<D: Disk> Store<D> {
         self.index_wanted.raise();
     }
 
-    /// Makes damaged index files again. Returns whether there was one.
+    /// Makes a damaged index file again, and those beside it that it cannot be made without. Returns whether there was
+    /// one.
     pub(crate) async fn rebuild_damaged<P, F>(&self, pause: &P) -> Result<bool, StoreError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let Some(from) = self.damaged.borrow_mut().pop() else { return Ok(false) };
-        let at = self.indexes.borrow().iter().position(|index| index.head().from == from);
-        let Some(at) = at else { return Ok(true) };
-        let (before, damaged, after) = {
-            let indexes = self.indexes.borrow();
-            let before = at.checked_sub(1).and_then(|before| indexes.get(before)).cloned();
-            (before, Rc::clone(&indexes[at]), indexes.get(at + 1).cloned())
+        if self.index_resting.get() {
+            return Ok(false);
+        }
+        let Some(from) = self.damaged.borrow().iter().min().copied() else { return Ok(false) };
+        // Others may be retired meanwhile, from the oldest on.
+        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
+        let Some(at) = indexes.iter().position(|index| index.head().from == from) else {
+            self.damaged.borrow_mut().retain(|other| *other != from);
+            return Ok(true);
         };
-        let range = from..damaged.head().to;
+        let (older, newer) = (&indexes[..at], &indexes[at + 1..]);
+        let (before, beside) = self.readable(older.iter().rev(), pause).await?;
+        let first = at - beside;
+        let (after, beside) = self.readable(newer.iter(), pause).await?;
+        let damaged = &indexes[first..=at + beside];
+        let after = match (after, damaged.last()) {
+            (Some(after), _) => after,
+            (None, Some(newest)) => self.known_in_memory(*newest.head()).await?,
+            (None, None) => unreachable!("at least one is damaged"),
+        };
         let segments: Segments<D> = self.segments.borrow().clone();
-        let after = match after {
-            Some(after) => {
-                let outline = after.outline().await;
-                self.told(&after, outline)?
-            }
-            None => {
-                let (known, appended) = {
-                    let core = self.core.borrow();
-                    (core.known_numbers(*damaged.head()), core.log.appended())
-                };
-                // A deletion that is not durable yet must not reach an index file.
-                self.wait_durable(appended).await?;
-                known
-            }
-        };
-        let (disk, settings, before) = (&self.disk, &self.settings, before.as_deref());
-        let made = rebuild(disk, settings, &segments, range, before, Some(after), pause).await?;
-        self.tally.rebuilt_indexes.set(self.tally.rebuilt_indexes.get() + 1);
-        self.index_blocks.forget(&damaged);
-        let mut indexes = self.indexes.borrow_mut();
-        if let Some(place) = indexes.iter_mut().find(|index| index.head().from == from) {
-            *place = Rc::new(made.index);
+        let ranges = damaged.iter().map(|index| index.head().from..index.head().to).collect();
+        let (disk, settings, segments) = (&self.disk, &self.settings, &segments);
+        let missing = Missing { disk, settings, segments, ranges, before, after };
+        let made = missing.rebuild(pause).await?;
+        for (old, new) in damaged.iter().zip(made.indexes) {
+            self.replace(old, new);
         }
         Ok(true)
+    }
+
+    /// What the first of `indexes` says that is not damaged, and how many are before it.
+    async fn readable<'a, P, F>(
+        &self,
+        indexes: impl Iterator<Item = &'a Rc<Index<D>>>,
+        pause: &P,
+    ) -> Result<(Option<Outline>, usize), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let mut damaged = 0;
+        for index in indexes {
+            let outline = index.outline_paced(pause).await;
+            match self.told(index, outline) {
+                Ok(outline) => return Ok((Some(outline), damaged)),
+                Err(StoreError::Malformed { .. }) => damaged += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((None, damaged))
+    }
+
+    /// What memory knows of the state at the end of the newest index file.
+    async fn known_in_memory(&self, newest: Head) -> Result<Outline, StoreError> {
+        let (known, appended) = {
+            let core = self.core.borrow();
+            (core.known_numbers(newest), core.log.appended())
+        };
+        // A deletion that is not durable yet must not reach an index file.
+        self.wait_durable(appended).await?;
+        Ok(known)
+    }
+
+    /// Puts an index file in the place of a damaged one, if that is not retired.
+    fn replace(&self, old: &Rc<Index<D>>, new: Index<D>) {
+        self.index_blocks.forget(old);
+        self.damaged.borrow_mut().retain(|from| *from != old.head().from);
+        self.tally.rebuilt_indexes.set(self.tally.rebuilt_indexes.get() + 1);
+        let mut indexes = self.indexes.borrow_mut();
+        if let Some(place) = indexes.iter_mut().find(|index| Rc::ptr_eq(index, old)) {
+            *place = Rc::new(new);
+        }
     }
 }

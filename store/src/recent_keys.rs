@@ -34,15 +34,17 @@ impl RecentKeys {
         }
     }
 
-    /// Positions of messages with this hash, newest first, as long as `take` wants more.
-    pub(crate) fn find(&self, hash: u32, mut take: impl FnMut(u64) -> bool) {
-        for block in self.blocks.iter().rev() {
+    /// Positions of messages with this hash before `before`, newest first, as long as `take` wants more.
+    pub(crate) fn find(&self, hash: u32, before: u64, mut take: impl FnMut(u64) -> bool) {
+        let begins = |block: &Block| block.positions.first().is_some_and(|first| *first < before);
+        let blocks = self.blocks.partition_point(begins);
+        for block in self.blocks.iter().take(blocks).rev() {
             // Compared without a branch per key; most blocks hold nothing.
             if block.hashes.iter().fold(0, |found, other| found | u32::from(*other == hash)) == 0 {
                 continue;
             }
             let pairs = block.hashes.iter().zip(&block.positions).rev();
-            for (_, position) in pairs.filter(|(other, _)| **other == hash) {
+            for (_, position) in pairs.filter(|(other, at)| **other == hash && **at < before) {
                 if !take(*position) {
                     return;
                 }
@@ -106,15 +108,19 @@ mod tests {
         for number in 0..50_000u64 {
             keys.push((number % 1_000) as u32, number * 10);
         }
-        let found = |keys: &RecentKeys, max: usize| {
+        let found_before = |keys: &RecentKeys, before: u64, max: usize| {
             let mut found = Vec::new();
-            keys.find(7, |position| {
+            keys.find(7, before, |position| {
                 found.push(position);
                 found.len() < max
             });
             found
         };
+        let found = |keys: &RecentKeys, max: usize| found_before(keys, u64::MAX, max);
         assert_eq!(found(&keys, 2), [490_070, 480_070]);
+        assert_eq!(found_before(&keys, 480_070, 2), [470_070, 460_070]);
+        assert_eq!(found_before(&keys, 480_071, 1), [480_070]);
+        assert!(found_before(&keys, 70, 1).is_empty());
         assert_eq!(found(&keys, 1_000).len(), 50);
         assert_eq!(keys.blocks_before(163_850), 2);
         let last: Vec<Key> = keys.block(1, 10, 163_850).collect();

@@ -233,7 +233,8 @@ impl<D: Disk> Store<D> {
         if self.commits.take() == 0 {
             self.cold_gate.idle();
         }
-        if self.wanted_index().is_some() || self.unsealed().is_some() {
+        let damaged = !self.damaged.borrow().is_empty();
+        if damaged || self.wanted_index().is_some() || self.unsealed().is_some() {
             self.index_wanted.raise();
         }
         self.look_ahead();

@@ -67,6 +67,11 @@ fn seeds_that_failed_hold_now() {
     for seed in [7_382, 8_104] {
         play(seed);
     }
+    // The book did not know that an index file is made again without what has rotted in the log since, in the middle of
+    // a comparison or of a life, and that a retirement that the power cuts short may take only the index file.
+    for seed in [101_837, 106_045, 118_614] {
+        play(seed);
+    }
 }
 
 #[test]
@@ -79,15 +84,15 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::ALL.len()] = [
     (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 1),
+    (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 2),
-    (Mutation::SkipIndexDirectorySync, 20),
-    (Mutation::IndexBeforeLog, 13),
-    (Mutation::IndexBeforeInfluence, 426),
-    (Mutation::SkipRetirementSync, 12),
-    (Mutation::HideIndexRot, 379),
-    (Mutation::DropEmptyRows, 234),
+    (Mutation::SkipHeaderPosition, 3),
+    (Mutation::SkipIndexDirectorySync, 17),
+    (Mutation::IndexBeforeLog, 74),
+    (Mutation::IndexBeforeInfluence, 203),
+    (Mutation::SkipRetirementSync, 68),
+    (Mutation::HideIndexRot, 363),
+    (Mutation::DropEmptyRows, 433),
 ];
 
 #[test]

@@ -183,6 +183,11 @@ impl Book {
         any
     }
 
+    /// Whether what an index file knew alone may be gone or not.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.items.iter().any(|item| item.fate == Fate::Unsure)
+    }
+
     /// What all entries that are not lost amount to. Right for topics that are not [`Book::murky`].
     pub(crate) fn replay(&self) -> State {
         let mut state = State::default();

@@ -151,7 +151,8 @@ impl Comparison<'_> {
             let mut wanted = with_key(state, topic, key, self.first);
             wanted.drain(..wanted.len().saturating_sub(count_max));
             let query = query(topic, key, count_max);
-            let found = self.settled("a key", async || self.store.find_by_key(&query).await)?;
+            let found = self
+                .settled("a key", async || self.store.find_by_key(&query, &|| ready(())).await)?;
             let found: Vec<Vec<u8>> = found.into_iter().map(|(_, record)| record).collect();
             let wanted: Vec<Vec<u8>> = wanted
                 .into_iter()

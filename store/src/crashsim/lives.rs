@@ -50,9 +50,6 @@ pub(super) struct History {
     mutation: Option<Mutation>,
     /// A place that rotted and that no index file covered.
     rotten: Option<u64>,
-    /// An index file that alone knew what had rotted in the log is damaged: whenever it is made again, from now until
-    /// the end of the next life, what can be read changes.
-    pub(super) unsettled: bool,
     /// A start since then did not come to its end, but may have said so and mended it.
     mended: bool,
     /// Tells what happens on standard error, for a reader who replays one seed.
@@ -82,7 +79,6 @@ impl History {
             bent,
             mutation,
             rotten: None,
-            unsettled: false,
             mended: false,
             told,
         }
@@ -144,8 +140,6 @@ impl History {
             }
         }
         self.tell(|| format!("index files: {:?}", rot::index_files(&self.disk)));
-        let files = || rot::wholeness(&self.disk, &self.settings);
-        self.unsettled = self.unsettled && files().iter().any(|(_, whole)| !whole);
         if self.bent == Bent::Rot || self.rng.u8(0..4) == 0 {
             self.rot_log();
         }
@@ -181,11 +175,11 @@ impl History {
     }
 
     fn rot_index(&mut self) {
-        let spoilt = rot::spoil_index(&self.disk, &self.settings, &mut self.rng);
-        let Some(segment) = spoilt else { return };
-        self.tell(|| format!("an index file of segment {segment} rots"));
-        self.unsettled |= self.book.unsettle(segment, segment + self.settings.segment_bytes);
-        self.summary.rotten_indexes += 1;
+        for segment in rot::spoil_indexes(&self.disk, &self.settings, &mut self.rng) {
+            self.tell(|| format!("an index file of segment {segment} rots"));
+            self.book.unsettle(segment, segment + self.settings.segment_bytes);
+            self.summary.rotten_indexes += 1;
+        }
     }
 
     /// Opens the store, with power cuts and faults during recovery, and compares what it finds with the book.
@@ -266,7 +260,14 @@ impl History {
         self.durable = end;
         self.committed = end;
         let mut state = self.book.replay();
-        self.compare_queues(store, &mut state)?;
+        loop {
+            let rebuilt = store.tally().rebuilt_indexes.get();
+            self.compare_queues(store, &mut state)?;
+            if store.tally().rebuilt_indexes.get() == rebuilt {
+                break;
+            }
+            // What was read with the help of an index file may have gone with it.
+        }
         state.offsets = self.compare_offsets(store)?;
         Ok(state)
     }

@@ -6,7 +6,7 @@
 use super::{
     book::{Placed, QueueName, QueueState},
     compare::{query, with_key},
-    work::{KEYS, Life},
+    work::{KEYS, Life, breathe},
 };
 use crate::{
     error::StoreError,
@@ -186,7 +186,7 @@ impl Life<'_> {
         let earlier = with_key(&self.state, &topic, key, 0).len() - wanted.len();
         let store = self.store.clone();
         self.reading("find by key", Vec::new(), first, async move {
-            let found = store.find_by_key(&query(&topic, key, 1_000)).await?;
+            let found = store.find_by_key(&query(&topic, key, 1_000), &breathe).await?;
             let found: Vec<Vec<u8>> = found.into_iter().map(|(_, record)| record).collect();
             // Before them may stand what is being retired, behind them what came since.
             let skipped = wanted.first().and_then(|first| {

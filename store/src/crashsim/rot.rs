@@ -117,24 +117,39 @@ pub(super) fn spare_files(disk: &MutantDisk) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "spare")).collect()
 }
 
-/// Damages an index file or removes it. `None`: there is none that may go. Returns its segment.
-pub(super) fn spoil_index(disk: &MutantDisk, settings: &Settings, rng: &mut Rng) -> Option<u64> {
+/// Most neighbouring index files that rot at once.
+const NEIGHBOURS_MAX: usize = 3;
+
+/// Damages index files that lie beside each other, mostly one, or removes them. Returns their segments; there may be
+/// none that may go.
+pub(super) fn spoil_indexes(disk: &MutantDisk, settings: &Settings, rng: &mut Rng) -> Vec<u64> {
     let files = index_files(disk);
-    // One at a time: the next must wait until the store has noticed the last. The last whole one is the only place for
-    // what retired segments said; the store keeps two as soon as it can.
+    // The next must wait until the store has noticed the last. The last whole one is the only place for what retired
+    // segments said; the store keeps two as soon as it can.
     let first = disk.sim.files().iter().filter_map(|(path, _)| segment_start(path)).min();
     let whole = wholeness(disk, settings).into_iter().filter(|(_, whole)| *whole).count();
-    if whole < files.len() || (first != Some(0) && whole < 2) {
-        return None;
+    let kept = usize::from(first != Some(0));
+    if whole < files.len() || whole <= kept {
+        return Vec::new();
     }
-    let (path, segment) = rng.choice(&files)?;
-    if rng.u8(0..4) == 0 {
-        block_on(disk.sim.remove(path)).and_then(Result::ok).expect("it is there");
-        block_on(disk.sim.sync_dir(&settings.dir)).and_then(Result::ok).expect("a healthy disk");
-    } else {
-        flip_anywhere(disk, path, rng);
+    let spoilt = neighbours(files.len(), whole - kept, rng);
+    for (path, _) in &files[spoilt.clone()] {
+        if rng.u8(0..4) == 0 {
+            block_on(disk.sim.remove(path)).and_then(Result::ok).expect("it is there");
+            let synced = block_on(disk.sim.sync_dir(&settings.dir));
+            synced.and_then(Result::ok).expect("a healthy disk");
+        } else {
+            flip_anywhere(disk, path, rng);
+        }
     }
-    Some(*segment)
+    files[spoilt].iter().map(|(_, segment)| *segment).collect()
+}
+
+/// Some of `files` in a row, at most `most`, mostly one.
+pub(super) fn neighbours(files: usize, most: usize, rng: &mut Rng) -> Range<usize> {
+    let count = if rng.u8(0..3) == 0 { rng.usize(1..=NEIGHBOURS_MAX) } else { 1 };
+    let first = rng.usize(0..files);
+    first..(first + count.min(most)).min(files)
 }
 
 /// Flips a bit somewhere in a file. Returns the byte and the bit.

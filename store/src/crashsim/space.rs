@@ -161,7 +161,7 @@ impl Life<'_> {
         }
     }
 
-    /// An index file rots under a store at work.
+    /// An index file rots under a store at work, or some that lie beside each other.
     pub(super) fn rot_index(&mut self) {
         let files: Vec<_> = self
             .store
@@ -179,21 +179,22 @@ impl Life<'_> {
         if files.len() < 2 || self.index_rotten || self.retirement.is_some() {
             return;
         }
-        let among = if self.history.bent == Bent::Retirement {
+        let count = files.len();
+        let range = if self.history.bent == Bent::Retirement {
             // The newest is the one that must know what goes.
-            &files[files.len() - 1..]
+            count - 1..count
         } else {
-            &files[..]
+            rot::neighbours(count, count - 1, &mut self.history.rng)
         };
-        let Some((path, segment)) = self.history.rng.choice(among) else { return };
-        let (byte, bit) = rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
-        self.history.disk.note_rot(path, byte, bit);
-        self.history.tell(|| format!("{} rots under the store", path.display()));
-        let behind = segment + self.store.settings().segment_bytes;
-        self.blind |= self.history.book.unsettle(*segment, behind);
-        self.history.unsettled |= self.blind;
+        for (path, segment) in &files[range] {
+            let (byte, bit) = rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+            self.history.disk.note_rot(path, byte, bit);
+            self.history.tell(|| format!("{} rots under the store", path.display()));
+            let behind = segment + self.store.settings().segment_bytes;
+            self.blind |= self.history.book.unsettle(*segment, behind);
+            self.history.summary.rotten_indexes += 1;
+        }
         self.index_rotten = true;
-        self.history.summary.rotten_indexes += 1;
     }
 
     /// With room on a healthy disk everything goes on: messages are taken, and index files are written, by itself.

@@ -92,7 +92,10 @@ impl<'h> Life<'h> {
         let scarce = store.core().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
         let moment = history.rng.u8(0..5) < 2 || history.bent == Bent::Rot;
-        let blind = history.unsettled;
+        // One that rotted before this life may still be made again in it, without what had rotted in the log.
+        let rotten = |(_, whole): &(PathBuf, bool)| !whole;
+        let blind = history.book.is_unsettled()
+            && rot::wholeness(&history.disk, &history.settings).iter().any(rotten);
         Life {
             history,
             store,

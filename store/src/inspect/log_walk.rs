@@ -8,7 +8,7 @@ use super::data_dir::{InspectError, Segments, io_at};
 use crate::{
     batch::{HEADER_BYTES, Header, Kind},
     error::StoreError,
-    recovery::scan::{Scan, Window},
+    recovery::{scan::Scan, window::Window},
     store::Settings,
 };
 use std::ops::Range;

@@ -4,7 +4,7 @@ use super::{Segments, scan::Scan};
 use crate::{
     error::StoreError,
     index::{Index, IndexError, Named, named, run_path, sealed_path},
-    rebuild::rebuild,
+    rebuild::Missing,
     store::Settings,
 };
 use ahash::AHashMap;
@@ -48,9 +48,9 @@ impl<D: Disk> Chain<D> {
                 left_over.extend(here);
                 continue;
             }
-            if let Some(range) = gap(&found, segments, settings, position) {
-                let end = range.end;
-                position = match chain.fill(disk, settings, segments, &found, range).await {
+            let gap = gap(&found, segments, settings, position);
+            if let Some(end) = gap.last().map(|range| range.end) {
+                position = match chain.fill(disk, settings, segments, &found, gap).await {
                     Ok(()) => end,
                     Err(StoreError::Malformed { path, what }) => {
                         chain.drop_neighbour(disk, (&path, &what), &mut found, position).await?
@@ -94,18 +94,20 @@ impl<D: Disk> Chain<D> {
         settings: &Settings,
         segments: &Segments<D>,
         found: &Found<D>,
-        range: Range<u64>,
+        ranges: Vec<Range<u64>>,
     ) -> Result<(), StoreError> {
-        let before = self.files.last().or(self.base.as_ref());
-        let after = found.range(range.end..).next().and_then(|(_, files)| files.last());
-        let after = match after {
-            Some(after) => Some(after.outline().await?),
+        let before = match self.files.last().or(self.base.as_ref()) {
+            Some(before) => Some(before.outline().await?),
             None => None,
         };
-        let made = rebuild(disk, settings, segments, range, before, after, &|| ready(())).await?;
-        self.files.push(made.index);
-        self.rebuilt += 1;
+        let end = ranges.last().map_or(0, |range| range.end);
+        let after = found.range(end..).next().and_then(|(_, files)| files.last());
+        let after = after.expect("a gap ends at a file").outline().await?;
+        let missing = Missing { disk, settings, segments, ranges, before, after };
+        let made = missing.rebuild(&|| ready(())).await?;
+        self.rebuilt += made.indexes.len() as u64;
         self.damaged_bytes += made.damaged_bytes;
+        self.files.extend(made.indexes);
         Ok(())
     }
 
@@ -198,17 +200,26 @@ impl<D: Disk> Chain<D> {
     }
 }
 
-/// The part of one segment from `position` on that no index file covers although later ones exist.
+/// What no index file covers from `position` on although later ones exist, segment by segment.
 fn gap<D: Disk>(
     found: &Found<D>,
     segments: &Segments<D>,
     settings: &Settings,
     position: u64,
-) -> Option<Range<u64>> {
-    let next = *found.range(position..).next()?.0;
-    let segment = position - position % settings.segment_bytes;
-    let end = next.min(segment + settings.segment_bytes);
-    segments.contains_key(&segment).then_some(position..end)
+) -> Vec<Range<u64>> {
+    let mut ranges = Vec::new();
+    let Some((next, _)) = found.range(position..).next() else { return ranges };
+    let mut from = position;
+    while from < *next {
+        let segment = from - from % settings.segment_bytes;
+        if !segments.contains_key(&segment) {
+            break;
+        }
+        let to = (*next).min(segment + settings.segment_bytes);
+        ranges.push(from..to);
+        from = to;
+    }
+    ranges
 }
 
 /// Opens all index files of segments that are there, and that of the segment before `first`. What cannot be opened is

@@ -16,6 +16,7 @@ mod segments;
 mod settle;
 #[cfg(test)]
 mod tests;
+pub(crate) mod window;
 
 use crate::{
     error::StoreError,

@@ -1,6 +1,6 @@
 //! Reading the log batch by batch into the tables, over damaged places where they are proven to be damage.
 
-use super::{Report, SCAN_READ_BYTES};
+use super::{Report, SCAN_READ_BYTES, Segments, window::Window};
 use crate::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
     consume_queue,
@@ -14,12 +14,14 @@ use crate::{
 };
 use ahash::AHashMap;
 use proto::record::RecordView;
-use runtime::{BLOCK_BYTES, DiskFile};
-use std::{collections::BTreeMap, rc::Rc};
+use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use std::{collections::BTreeMap, future::Future, rc::Rc};
 
 /// How far behind a damaged place a witness is looked for, besides the largest record. A bound, because behind the
 /// regular end of the log there is up to a whole segment of nothing, which no start should have to read.
 const WITNESS_REACH_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes scanned between two pauses, beside a store at work.
+const PAUSE_BYTES: u64 = 256 * 1024;
 
 /// What was read so far.
 pub(crate) struct Scan {
@@ -46,41 +48,6 @@ pub(crate) struct Seen {
 
 pub(super) fn read_error(settings: &Settings, segment: u64, source: std::io::Error) -> StoreError {
     StoreError::io("read", settings.segment_path(segment), source)
-}
-
-/// A window of a segment that slides forward.
-pub(crate) struct Window<'f, F> {
-    file: &'f F,
-    /// Start of the segment.
-    segment: u64,
-    segment_bytes: u64,
-    /// Position of `bytes[0]`.
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]>> Window<'f, F> {
-    pub(crate) fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
-        Window { file, segment, segment_bytes, start: segment, bytes: Vec::new() }
-    }
-
-    /// The `bytes` at `position`, read as needed; fewer at the segment's end.
-    pub(crate) async fn at(&mut self, position: u64, bytes: usize) -> std::io::Result<&[u8]> {
-        let end = (position + bytes as u64).min(self.segment + self.segment_bytes);
-        while self.start + (self.bytes.len() as u64) < end {
-            let used = (position.max(self.start) - self.start) as usize;
-            let used = (used - used % BLOCK_BYTES).min(self.bytes.len());
-            self.bytes.drain(..used);
-            self.start += used as u64;
-            let from = self.start + self.bytes.len() as u64;
-            let left = self.segment + self.segment_bytes - from;
-            let more = (SCAN_READ_BYTES as u64).min(left) as usize;
-            let blocks = self.file.read_at(from - self.segment, more).await?;
-            self.bytes.extend_from_slice(blocks.as_ref());
-        }
-        let from = (position - self.start) as usize;
-        Ok(&self.bytes[from..(end - self.start) as usize])
-    }
 }
 
 impl Scan {
@@ -140,35 +107,61 @@ impl Scan {
         }
     }
 
-    /// Scans up to `end`, which is known to have been durable: what is damaged is damage, and is stepped over.
-    pub(crate) async fn known_range<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    /// Scans up to `end`, which is known to have been durable: what is damaged is damage, and is stepped over. `pause`
+    /// lets others run.
+    pub(crate) async fn known_range<D, P, W>(
         &mut self,
-        segments: &BTreeMap<u64, Rc<F>>,
+        segments: &Segments<D>,
         end: u64,
         settings: &Settings,
-    ) -> Result<(), StoreError> {
+        pause: &P,
+    ) -> Result<(), StoreError>
+    where
+        D: Disk,
+        P: Fn() -> W,
+        W: Future<Output = ()>,
+    {
         let segment = self.position - self.position % settings.segment_bytes;
         let Some(file) = segments.get(&segment) else {
             self.skip_damage(end, settings.shard);
             return Ok(());
         };
-        let mut window = Window::new(&**file, segment, settings.segment_bytes);
-        let error = |source| read_error(settings, segment, source);
+        let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
+        let scanned = self.known(&mut window, end, settings, pause).await;
+        window.finish().await;
+        scanned.map_err(|source| read_error(settings, segment, source))
+    }
+
+    async fn known<F, B, P, W>(
+        &mut self,
+        window: &mut Window<'_, F>,
+        end: u64,
+        settings: &Settings,
+        pause: &P,
+    ) -> std::io::Result<()>
+    where
+        F: DiskFile<Buf = B>,
+        B: AsRef<[u8]> + 'static,
+        P: Fn() -> W,
+        W: Future<Output = ()>,
+    {
+        let mut paused = self.position;
         while self.position < end {
-            if self.batch(&mut window, settings).await.map_err(error)? == Some(Kind::SegmentEnd) {
-                self.position = segment + settings.segment_bytes;
-            } else if self.position < end
-                && !self.at_whole_batch(&mut window, settings).await.map_err(error)?
-            {
-                let from = self.position + 1;
-                let seen = self.walk(&mut window, from, settings).await.map_err(error)?;
+            if self.batch(window, settings).await? == Some(Kind::SegmentEnd) {
+                self.position = window.segment + settings.segment_bytes;
+            } else if self.position < end && !self.at_whole_batch(window, settings).await? {
+                let seen = self.walk(window, self.position + 1, settings).await?;
                 self.skip_damage(seen.first.unwrap_or(end).min(end), settings.shard);
+            }
+            if self.position - paused >= PAUSE_BYTES {
+                paused = self.position;
+                pause().await;
             }
         }
         Ok(())
     }
 
-    async fn at_whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    async fn at_whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         window: &mut Window<'_, F>,
         settings: &Settings,
@@ -177,7 +170,7 @@ impl Scan {
     }
 
     /// Scans all segments, as far as the log goes.
-    pub(super) async fn segments<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(super) async fn segments<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &mut self,
         segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
@@ -185,8 +178,9 @@ impl Scan {
         loop {
             let segment = self.position - self.position % settings.segment_bytes;
             if let Some(file) = segments.get(&segment) {
-                let mut window = Window::new(&**file, segment, settings.segment_bytes);
+                let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
                 let taken = self.batches(&mut window, settings).await;
+                window.finish().await;
                 let whole = taken.map_err(|source| read_error(settings, segment, source))?;
                 if whole && segments.contains_key(&self.position) {
                     continue;
@@ -200,7 +194,7 @@ impl Scan {
     }
 
     /// Takes batch after batch of a segment from `self.position` on. `true`: up to the segment's end.
-    async fn batches<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    async fn batches<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &mut self,
         window: &mut Window<'_, F>,
         settings: &Settings,
@@ -227,7 +221,7 @@ impl Scan {
     }
 
     /// Takes the batch at `self.position`, if it is whole.
-    async fn batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    async fn batch<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &mut self,
         window: &mut Window<'_, F>,
         settings: &Settings,
@@ -283,7 +277,7 @@ impl Scan {
     /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
     /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
     /// the one that proves it, but not behind the end of what is proven.
-    pub(crate) async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
@@ -292,9 +286,10 @@ impl Scan {
         let damaged_segment = damaged - damaged % settings.segment_bytes;
         let mut first: Option<u64> = None;
         for (segment, file) in segments.range(damaged_segment..) {
-            let mut window = Window::new(&**file, *segment, settings.segment_bytes);
+            let mut window = Window::reading_ahead(&**file, *segment, settings.segment_bytes);
             let from = (damaged + 1).max(*segment);
             let seen = self.walk(&mut window, from, settings).await;
+            window.finish().await;
             let seen = seen.map_err(|source| read_error(settings, *segment, source))?;
             first = first.or(seen.first);
             if let Some(durable) = seen.durable_until {
@@ -306,7 +301,7 @@ impl Scan {
 
     /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
     /// was durable or none follows for [`WITNESS_REACH_BYTES`].
-    pub(crate) async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         window: &mut Window<'_, F>,
         from: u64,
@@ -342,7 +337,7 @@ impl Scan {
     }
 
     /// The header of the batch at `at`, if a whole one stands there that may follow what was taken so far.
-    pub(crate) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    pub(crate) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         window: &mut Window<'_, F>,
         at: u64,

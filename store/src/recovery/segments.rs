@@ -2,7 +2,8 @@
 
 use super::{
     Segments,
-    scan::{Scan, Window, read_error},
+    scan::{Scan, read_error},
+    window::Window,
 };
 use crate::{
     batch::{HEADER_BYTES, Header},
@@ -14,7 +15,7 @@ use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 /// A log of which nothing is ours is not an empty one when it begins with a whole batch of another: `format.json` was
 /// lost or exchanged, and going on would overwrite somebody's messages.
-pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
     scan: &Scan,
     segments: &BTreeMap<u64, Rc<F>>,
     settings: &Settings,
