@@ -339,7 +339,7 @@ async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
         registrar.stop().await;
     }
     for queues in &shard.hosted {
-        let parked = queues.parked.borrow_mut().take_where(|_| true);
+        let parked = queues.parked.borrow_mut().take_all();
         for parked in parked {
             pull::give_up(shard, queues, parked);
         }

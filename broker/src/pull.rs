@@ -48,6 +48,26 @@ pub struct PullOp {
     road: Option<Road>,
 }
 
+#[cfg(test)]
+impl PullOp {
+    /// A pull of nothing in particular.
+    pub(crate) fn of_nobody(reply: Reply) -> PullOp {
+        PullOp {
+            reply,
+            shard: 0,
+            topic: Arc::default(),
+            queue_id: 0,
+            offset: 0,
+            count_max: 1,
+            bytes_max: 1,
+            filter: Filter::All,
+            suspend_ms: 0,
+            commit: None,
+            road: None,
+        }
+    }
+}
+
 enum Filter {
     All,
     Tags(Arc<Subscription>),

@@ -285,8 +285,7 @@ impl Shard {
 
     fn forget_connection(self: &Rc<Self>, connection: ConnectionId) {
         for queues in &self.hosted {
-            let gone =
-                queues.parked.borrow_mut().take_where(|reply| reply.connection == connection);
+            let gone = queues.parked.borrow_mut().take_connection(connection);
             for parked in gone {
                 spend(parked.op.reply);
             }

@@ -1,11 +1,12 @@
-//! Pulls that found nothing and wait for messages: by queue, and by deadline.
+//! Pulls that found nothing and wait for messages: by queue, by connection, and by deadline.
+//!
+//! A pull stands in two lines, that of its queue and that of its connection, linked from neighbour to neighbour. Parking
+//! one and taking one out touch it and its neighbours, however many wait; what a closed connection costs is what it had
+//! parked. A line exists as long as somebody stands in it, and a pull that comes and goes allocates nothing.
 
-use crate::{letter::Reply, pull::PullOp};
+use crate::{letter::ConnectionId, pull::PullOp};
 use ahash::AHashMap;
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, hash::Hash};
 use store::QueueSlot;
 
 /// A pull that waits.
@@ -20,92 +21,291 @@ pub struct Parked {
 
 /// The waiting pulls of one shard.
 pub struct ParkedPulls {
-    by_slot: AHashMap<QueueSlot, Vec<u64>>,
-    pulls: HashMap<u64, (QueueSlot, Parked), ahash::RandomState>,
-    /// May name pulls that are gone already.
-    deadlines: BinaryHeap<Reverse<(i64, u64)>>,
+    /// Places are used again.
+    places: Vec<Option<Standing>>,
+    free: Vec<u32>,
+    by_slot: Lines<QueueSlot>,
+    by_connection: Lines<ConnectionId>,
+    /// Deadline, number and place. May name pulls that are gone already.
+    deadlines: BinaryHeap<Reverse<(i64, u64, u32)>>,
     next: u64,
     count_max: usize,
+}
+
+struct Standing {
+    parked: Parked,
+    slot: QueueSlot,
+    /// Never used again, unlike its place.
+    number: u64,
 }
 
 impl ParkedPulls {
     /// Room for `count_max` pulls.
     pub fn new(count_max: usize) -> ParkedPulls {
         ParkedPulls {
-            by_slot: AHashMap::new(),
-            pulls: HashMap::default(),
+            places: Vec::new(),
+            free: Vec::new(),
+            by_slot: Lines::default(),
+            by_connection: Lines::default(),
             deadlines: BinaryHeap::new(),
             next: 0,
-            count_max,
+            count_max: count_max.min(NOBODY as usize),
         }
     }
 
     /// Parks a pull, or gives it back when there is no room.
     pub fn park(&mut self, slot: QueueSlot, parked: Parked) -> Result<(), Parked> {
-        if self.pulls.len() >= self.count_max {
+        if self.count() >= self.count_max {
             return Err(parked);
         }
-        let id = self.next;
+        let number = self.next;
         self.next += 1;
-        self.deadlines.push(Reverse((parked.deadline, id)));
-        self.by_slot.entry(slot).or_default().push(id);
-        self.pulls.insert(id, (slot, parked));
+        let (deadline, connection) = (parked.deadline, parked.op.reply.connection);
+        let standing = Some(Standing { parked, slot, number });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = standing;
+                place
+            }
+            None => {
+                self.places.push(standing);
+                (self.places.len() - 1) as u32
+            }
+        };
+        self.by_slot.join(slot, place);
+        self.by_connection.join(connection, place);
+        self.deadlines.push(Reverse((deadline, number, place)));
         Ok(())
     }
 
-    /// Moves the pulls that wait for a queue into `out`.
+    /// Moves the pulls that wait for a queue into `out`, in the order in which they came.
     pub fn take(&mut self, slot: QueueSlot, out: &mut Vec<Parked>) {
-        let Some(ids) = self.by_slot.get_mut(&slot) else { return };
-        let ids = std::mem::take(ids);
-        out.extend(ids.iter().filter_map(|id| self.pulls.remove(id)).map(|(_, parked)| parked));
+        while let Some(place) = self.by_slot.first(slot) {
+            out.extend(self.remove(place));
+        }
         self.forget_stale_deadlines();
     }
 
     /// The pulls whose time is over.
     pub fn take_expired(&mut self, now: i64) -> Vec<Parked> {
         let mut expired = Vec::new();
-        while let Some(Reverse((deadline, id))) = self.deadlines.peek().copied() {
+        while let Some(Reverse((deadline, number, place))) = self.deadlines.peek().copied() {
             if deadline > now {
                 break;
             }
             self.deadlines.pop();
-            expired.extend(self.remove(id));
+            if self.number_at(place) == Some(number) {
+                expired.extend(self.remove(place));
+            }
         }
         expired
     }
 
-    /// The pulls whose reply `gone` recognises.
-    pub fn take_where(&mut self, gone: impl Fn(&Reply) -> bool) -> Vec<Parked> {
-        let ids: Vec<u64> = self
-            .pulls
-            .iter()
-            .filter(|(_, (_, parked))| gone(&parked.op.reply))
-            .map(|(id, _)| *id)
-            .collect();
-        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    /// The pulls of a connection.
+    pub fn take_connection(&mut self, connection: ConnectionId) -> Vec<Parked> {
+        let mut taken = Vec::new();
+        while let Some(place) = self.by_connection.first(connection) {
+            taken.extend(self.remove(place));
+        }
+        self.forget_stale_deadlines();
+        taken
+    }
+
+    /// All pulls.
+    pub fn take_all(&mut self) -> Vec<Parked> {
+        let places = 0..self.places.len() as u32;
+        let taken = places.filter_map(|place| self.remove(place)).collect();
+        self.deadlines.clear();
+        taken
     }
 
     /// Number of waiting pulls.
     pub fn count(&self) -> usize {
-        self.pulls.len()
+        self.places.len() - self.free.len()
     }
 
-    fn remove(&mut self, id: u64) -> Option<Parked> {
-        let (slot, parked) = self.pulls.remove(&id)?;
-        if let Some(ids) = self.by_slot.get_mut(&slot) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_slot.remove(&slot);
-            }
-        }
+    fn number_at(&self, place: u32) -> Option<u64> {
+        self.places.get(place as usize)?.as_ref().map(|standing| standing.number)
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Parked> {
+        let Standing { parked, slot, .. } = self.places.get_mut(place as usize)?.take()?;
+        self.by_slot.leave(slot, place);
+        self.by_connection.leave(parked.op.reply.connection, place);
+        self.free.push(place);
         Some(parked)
     }
 
     /// A busy queue parks and wakes the same pull again and again; its old deadlines must not pile up.
     fn forget_stale_deadlines(&mut self) {
-        if self.deadlines.len() > 64 + 4 * self.pulls.len() {
-            let pulls = &self.pulls;
-            self.deadlines.retain(|Reverse((_, id))| pulls.contains_key(id));
+        if self.deadlines.len() > 64 + 4 * self.count() {
+            let places = &self.places;
+            self.deadlines.retain(|Reverse((_, number, place))| {
+                let standing = places.get(*place as usize).and_then(Option::as_ref);
+                standing.is_some_and(|standing| standing.number == *number)
+            });
         }
+    }
+}
+
+/// Where a line ends.
+const NOBODY: u32 = u32::MAX;
+
+/// Lines of places, one for each key that somebody waits for.
+struct Lines<K> {
+    /// First and last of each line.
+    ends: AHashMap<K, (u32, u32)>,
+    /// Who stands before and behind each place, [`NOBODY`] at the ends.
+    beside: Vec<(u32, u32)>,
+}
+
+impl<K> Default for Lines<K> {
+    fn default() -> Lines<K> {
+        Lines { ends: AHashMap::new(), beside: Vec::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Lines<K> {
+    fn first(&self, key: K) -> Option<u32> {
+        self.ends.get(&key).map(|(first, _)| *first)
+    }
+
+    /// `place`, which stands in no line, becomes the last of one.
+    fn join(&mut self, key: K, place: u32) {
+        let at = place as usize;
+        if self.beside.len() <= at {
+            self.beside.resize(at + 1, (NOBODY, NOBODY));
+        }
+        let (_, last) = self.ends.entry(key).or_insert((place, NOBODY));
+        let before = std::mem::replace(last, place);
+        self.beside[at] = (before, NOBODY);
+        if before != NOBODY {
+            self.beside[before as usize].1 = place;
+        }
+    }
+
+    /// `place` leaves the line that it stands in.
+    fn leave(&mut self, key: K, place: u32) {
+        let (before, behind) = self.beside[place as usize];
+        let ends = self.ends.get_mut(&key).expect("who leaves a line stands in it");
+        match before {
+            NOBODY => ends.0 = behind,
+            before => self.beside[before as usize].1 = behind,
+        }
+        match behind {
+            NOBODY => ends.1 = before,
+            behind => self.beside[behind as usize].0 = before,
+        }
+        if *ends == (NOBODY, NOBODY) {
+            self.ends.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::letter::{Reply, end_replies};
+    use proto::frame::HeaderKind;
+
+    fn connection(number: usize) -> ConnectionId {
+        ConnectionId::new(0, 0, number)
+    }
+
+    fn parked(connection: ConnectionId, opaque: i32, deadline: i64) -> Parked {
+        end_replies();
+        let reply = Reply::new(connection, opaque, HeaderKind::Json, false, 0);
+        Parked { op: PullOp::of_nobody(reply), first_offset: 0, deadline }
+    }
+
+    fn slots(count: u32) -> Vec<QueueSlot> {
+        let shape = store::log::Shape {
+            shard: 0,
+            log_id: 1,
+            epoch: 1,
+            segment_bytes: 1 << 20,
+            inflight_bytes_max: 1 << 16,
+            entry_bytes_max: 4_096,
+        };
+        let ring = store::ring::TailRing::new(1 << 18, 4_096);
+        let mut core = store::Core::new(store::log::CommitLog::resume(shape, ring, 0, &[]));
+        (0..count).map(|queue| core.queue_slot("t", queue)).collect()
+    }
+
+    fn opaques(taken: &[Parked]) -> Vec<i32> {
+        taken.iter().map(|parked| parked.op.reply.opaque).collect()
+    }
+
+    #[test]
+    fn nothing_is_left_of_queues_and_connections_that_nobody_waits_for() {
+        let slots = slots(1_000);
+        let mut pulls = ParkedPulls::new(4);
+        for (number, slot) in slots.iter().enumerate() {
+            pulls.park(*slot, parked(connection(number), 1, 10)).ok().expect("room");
+            let mut out = Vec::new();
+            pulls.take(*slot, &mut out);
+            assert_eq!(opaques(&out), [1]);
+        }
+        assert_eq!((pulls.count(), pulls.places.len()), (0, 1));
+        assert!(pulls.by_slot.ends.is_empty() && pulls.by_connection.ends.is_empty());
+        assert!(pulls.deadlines.len() <= 65, "{} deadlines", pulls.deadlines.len());
+    }
+
+    #[test]
+    fn a_place_that_is_used_again_does_not_take_over_a_deadline() {
+        let slots = slots(1);
+        let mut pulls = ParkedPulls::new(1);
+        pulls.park(slots[0], parked(connection(1), 1, 10)).ok().expect("room");
+        assert!(pulls.park(slots[0], parked(connection(1), 2, 10)).is_err(), "it is full");
+        assert_eq!(opaques(&pulls.take_connection(connection(1))), [1]);
+        pulls.park(slots[0], parked(connection(1), 3, 20)).ok().expect("room");
+        assert!(pulls.take_expired(19).is_empty());
+        assert_eq!(opaques(&pulls.take_expired(20)), [3]);
+    }
+
+    /// What a pull is to a plain list: queue, connection, deadline, opaque.
+    type Told = (usize, usize, i64, i32);
+
+    fn drain(told: &mut Vec<Told>, gone: impl Fn(&Told) -> bool) -> Vec<i32> {
+        let taken = told.extract_if(.., |one| gone(one));
+        taken.map(|(.., opaque)| opaque).collect()
+    }
+
+    #[test]
+    fn whoever_is_taken_out_is_who_a_plain_list_would_name() {
+        let (slots, mut rng) = (slots(5), fastrand::Rng::with_seed(7));
+        let (mut pulls, mut told) = (ParkedPulls::new(60), Vec::<Told>::new());
+        for opaque in 0..20_000 {
+            let (queue, peer, time) = (rng.usize(0..5), rng.usize(0..7), rng.i64(0..1_000));
+            let sorted = |mut opaques: Vec<i32>| {
+                opaques.sort_unstable();
+                opaques
+            };
+            match rng.u8(0..24) {
+                0 => {
+                    let mut out = Vec::new();
+                    pulls.take(slots[queue], &mut out);
+                    assert_eq!(opaques(&out), drain(&mut told, |one| one.0 == queue));
+                }
+                1 => {
+                    let taken = opaques(&pulls.take_connection(connection(peer)));
+                    assert_eq!(taken, drain(&mut told, |one| one.1 == peer));
+                }
+                2 => {
+                    let now = time / 20;
+                    let taken = sorted(opaques(&pulls.take_expired(now)));
+                    assert_eq!(taken, drain(&mut told, |one| one.2 <= now));
+                }
+                _ => {
+                    let pull = parked(connection(peer), opaque, time);
+                    let room = told.len() < 60;
+                    assert_eq!(pulls.park(slots[queue], pull).is_ok(), room);
+                    told.extend(room.then_some((queue, peer, time, opaque)));
+                }
+            }
+            assert_eq!(pulls.count(), told.len());
+        }
+        assert_eq!(pulls.take_all().len(), told.len());
+        assert!(pulls.by_slot.ends.is_empty() && pulls.by_connection.ends.is_empty());
     }
 }
