@@ -58,7 +58,7 @@ fn a_sender_that_was_let_in_notices_what_changes() {
         let keys = [("shards", shards), ("autoCreateTopicEnable", "false")];
         let broker = OurBroker::standalone(&keys);
         let mut connection = connect(broker.broker_addr());
-        let mut send = |connection: &mut Connection, topic: &str, queue_id| {
+        let send = |connection: &mut Connection, topic: &str, queue_id| {
             let sent = connection.send(&Message::new(topic, queue_id, b"let in?"));
             sent.map(|sent| sent.queue_offset).map_err(|error| error.code())
         };
