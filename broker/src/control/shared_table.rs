@@ -46,7 +46,9 @@ impl<V> Clone for SharedTable<V> {
 
 impl<V> Default for SharedTable<V> {
     fn default() -> Self {
-        let buckets = Arc::new(vec![Arc::new(Bucket::new()); BUCKETS]);
+        // One empty bucket for all: it is copied when something comes into it.
+        let empty = Arc::new(Bucket::new());
+        let buckets = Arc::new(vec![empty; BUCKETS]);
         SharedTable { buckets, hasher: ahash::RandomState::new(), count: 0 }
     }
 }
