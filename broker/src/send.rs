@@ -5,7 +5,7 @@
 //! of the checks are those of the Java broker (`AbstractSendMessageProcessor`, 4.9.8).
 
 use crate::{
-    control::names,
+    control::{Meta, names},
     error::Refusal,
     front::dispatch::Request,
     letter::{Answer, Letter, Reply, Sent},
@@ -13,6 +13,7 @@ use crate::{
     queues::{Queues, Waiting},
     shard::Shard,
 };
+use compact_str::CompactString;
 use proto::{
     batch,
     body::TopicConfig,
@@ -20,8 +21,8 @@ use proto::{
     record::{self, RecordFields, SYS_FLAG_TRANSACTION_MASK},
     request::SendHeader,
 };
-use std::{rc::Rc, sync::Arc};
-use store::{PhysicalOffset, core::Append, index::key_hash, lookup::keys_of};
+use std::rc::Rc;
+use store::{PhysicalOffset, QueueSlot, core::Append, index::key_hash, lookup::keys_of};
 
 /// Messages of one batch, at most: the answer names each of them.
 const BATCH_MESSAGES_MAX: usize = 32_768;
@@ -30,7 +31,7 @@ const BATCH_MESSAGES_MAX: usize = 32_768;
 pub struct AppendOp {
     reply: Reply,
     shard: u16,
-    topic: Arc<TopicConfig>,
+    topic: CompactString,
     queue_id: u32,
     /// Records without their offsets, one behind the other.
     records: Vec<u8>,
@@ -46,9 +47,47 @@ enum Parts {
 
 /// A send that passed the checks.
 struct Admitted<'a> {
-    topic: Arc<TopicConfig>,
-    queue_id: u32,
     header: SendHeader<'a>,
+    queue_id: u32,
+    /// Logical shard that owns the queue.
+    owner: u16,
+    /// The queue, if it is here. Looked up before all else: one that was idle is on its way from memory meanwhile.
+    here: Option<(&'a Queues, QueueSlot)>,
+}
+
+impl<'a> Admitted<'a> {
+    fn new(shard: &'a Shard, header: SendHeader<'a>, queue_id: u32) -> Self {
+        let owner = shard.owner_of(header.topic, queue_id);
+        let here = shard.queues(owner).map(|queues| {
+            let slot = queues.store.core_mut().queue_slot(header.topic, queue_id);
+            (&**queues, slot)
+        });
+        Admitted { header, queue_id, owner, here }
+    }
+
+    /// A send to a topic that others were let into under this `Meta`.
+    fn with_pass(shard: &'a Shard, meta: &Meta, header: SendHeader<'a>) -> Option<Self> {
+        let queue_id = u32::try_from(header.queue_id).ok()?;
+        let owner = shard.owner_of(header.topic, queue_id);
+        let queues = shard.queues(owner)?;
+        let mut core = queues.store.core_mut();
+        let topic = core.topic_slot(header.topic)?;
+        if queue_id >= queues.passes.borrow().queues(topic, meta.version)? {
+            return None;
+        }
+        let slot = core.queue_slot_in(topic, queue_id);
+        Some(Admitted { header, queue_id, owner, here: Some((queues, slot)) })
+    }
+
+    /// Sends to this topic need no check but that of their queue id.
+    fn give_pass(&self, meta: &Meta, topic: &TopicConfig) {
+        let Some((queues, _)) = self.here else { return };
+        if let Some(slot) = queues.store.core().topic_slot(self.header.topic) {
+            let allowed = topic.write_queue_nums.max(topic.read_queue_nums);
+            let allowed = u32::try_from(allowed).unwrap_or(0);
+            queues.passes.borrow_mut().give(slot, meta.version, allowed);
+        }
+    }
 }
 
 enum Verdict<'a> {
@@ -90,7 +129,7 @@ fn header_of<'a>(request: &Request<'a>) -> Result<SendHeader<'a>, Refusal> {
 }
 
 fn admit<'a>(
-    shard: &Shard,
+    shard: &'a Shard,
     request: &Request<'a>,
     header: SendHeader<'a>,
 ) -> Result<Verdict<'a>, Refusal> {
@@ -102,6 +141,9 @@ fn admit<'a>(
         )));
     }
     let meta = shard.meta.borrow();
+    if let Some(admitted) = Admitted::with_pass(shard, &meta, header) {
+        return Ok(Verdict::Append(admitted));
+    }
     let Some(topic) = meta.topic(header.topic) else {
         names::check_topic(header.topic)
             .map_err(|error| Refusal::system_error(error.to_string()))?;
@@ -116,10 +158,15 @@ fn admit<'a>(
     }
     forbid_system_topic(header.topic)?;
     let queue_id = choose_queue(topic, header.queue_id)?;
-    if names::is_retry_topic(header.topic) {
+    let is_retry = names::is_retry_topic(header.topic);
+    if is_retry {
         check_retry(shard, &meta, &header)?;
     }
-    Ok(Verdict::Append(Admitted { topic: Arc::clone(topic), queue_id, header }))
+    let admitted = Admitted::new(shard, header, queue_id);
+    if !topic.order && !is_retry {
+        admitted.give_pass(&meta, topic);
+    }
+    Ok(Verdict::Append(admitted))
 }
 
 fn forbid_system_topic(topic: &str) -> Result<(), Refusal> {
@@ -156,11 +203,7 @@ fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
 }
 
 /// A message that its consumer sends again by itself: the group must exist, and its limit of tries holds.
-fn check_retry(
-    shard: &Shard,
-    meta: &crate::control::Meta,
-    header: &SendHeader<'_>,
-) -> Result<(), Refusal> {
+fn check_retry(shard: &Shard, meta: &Meta, header: &SendHeader<'_>) -> Result<(), Refusal> {
     let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
     let Some(config) = meta.group(group) else {
         return Err(Refusal::new(
@@ -215,7 +258,7 @@ fn fields<'a>(
         reconsume_times: admitted.header.reconsume_times,
         prepared_transaction_offset: 0,
         body,
-        topic: &admitted.topic.topic_name,
+        topic: admitted.header.topic,
         properties,
     }
 }
@@ -233,20 +276,20 @@ fn append_one(shard: &Rc<Shard>, request: &Request<'_>, admitted: &Admitted<'_>,
         return refuse(shard, reply, refusal);
     }
     let tags_code = record::tags_code(scanned.tags);
-    let owner = shard.owner_of(&admitted.topic.topic_name, admitted.queue_id);
-    match shard.queues(owner) {
-        Some(queues) => {
+    match admitted.here {
+        Some((queues, slot)) => {
             let mut keys = shard.key_hashes.borrow_mut();
             keys.clear();
             if queues.store.settings().index_keys {
-                scanned.key_hashes(&admitted.topic.topic_name, &mut keys);
+                scanned.key_hashes(admitted.header.topic, &mut keys);
             }
-            append_here(queues, request.now, admitted, &fields, (tags_code, &keys), reply);
+            let message = Append { slot, bytes: fields.encoded_len(), tags_code, keys: &keys };
+            append_here(queues, request.now, admitted.queue_id, &fields, message, reply);
         }
         None => {
             let mut records = vec![0; fields.encoded_len()];
             fields.encode_into(&mut records);
-            forward(shard, owner, admitted, records, Parts::One(tags_code), reply);
+            forward(shard, admitted, records, Parts::One(tags_code), reply);
         }
     }
 }
@@ -255,38 +298,30 @@ fn append_one(shard: &Rc<Shard>, request: &Request<'_>, admitted: &Admitted<'_>,
 fn append_here(
     queues: &Queues,
     now: i64,
-    admitted: &Admitted<'_>,
+    queue_id: u32,
     fields: &RecordFields<'_>,
-    (tags_code, keys): (i64, &[u32]),
+    message: Append<'_>,
     reply: Reply,
 ) {
-    let topic = &*admitted.topic.topic_name;
-    let bytes = fields.encoded_len();
     let mut core = queues.store.core_mut();
-    if let Err(refused) = core.admit(bytes, bytes) {
+    if let Err(refused) = core.admit(message.bytes, message.bytes) {
         drop(core);
         return queues.refuse_send(reply, refused.into());
     }
-    let message = Append { topic, queue_id: admitted.queue_id, bytes, tags_code, keys };
     let placed = core.append(message, now, |placed, out| {
         fields.encode_into(out);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
     });
     drop(core);
-    let sent = Sent {
-        queue_id: admitted.queue_id,
-        queue_offset: placed.queue_offset,
-        physical: placed.physical,
-        more: None,
-    };
+    let sent =
+        Sent { queue_id, queue_offset: placed.queue_offset, physical: placed.physical, more: None };
     queues.wait_for_commit(Waiting { until: placed.end, reply, answer: Answer::Sent(sent) });
 }
 
 fn append_batch(shard: &Rc<Shard>, request: &Request<'_>, admitted: Admitted<'_>, reply: Reply) {
     match encode_batch(shard, request, &admitted) {
         Ok((records, parts)) => {
-            let owner = shard.owner_of(&admitted.topic.topic_name, admitted.queue_id);
-            forward(shard, owner, &admitted, records, Parts::Many(parts), reply);
+            forward(shard, &admitted, records, Parts::Many(parts), reply);
         }
         Err(refusal) => refuse(shard, reply, refusal),
     }
@@ -348,14 +383,13 @@ fn encode_batch(
 
 fn forward(
     shard: &Rc<Shard>,
-    owner: u16,
     admitted: &Admitted<'_>,
     records: Vec<u8>,
     parts: Parts,
     reply: Reply,
 ) {
-    let topic = Arc::clone(&admitted.topic);
-    let queue_id = admitted.queue_id;
+    let Admitted { queue_id, owner, .. } = *admitted;
+    let topic = admitted.header.topic.into();
     let op = Box::new(AppendOp { reply, shard: owner, topic, queue_id, records, parts });
     match shard.queues(owner) {
         Some(queues) => run(queues, *op, shard.executor.now()),
@@ -393,6 +427,7 @@ pub fn run(queues: &Queues, op: AppendOp, now: i64) {
         drop(core);
         return queues.refuse_send(reply, refused.into());
     }
+    let slot = core.queue_slot(&topic, queue_id);
     let mut rest = records.as_slice();
     let mut keys = Vec::new();
     let mut first = None;
@@ -405,13 +440,7 @@ pub fn run(queues: &Queues, op: AppendOp, now: i64) {
         if queues.store.settings().index_keys {
             collect_keys(record, &mut keys);
         }
-        let message = Append {
-            topic: &topic.topic_name,
-            queue_id,
-            bytes: record.len(),
-            tags_code: *tags_code,
-            keys: &keys,
-        };
+        let message = Append { slot, bytes: record.len(), tags_code: *tags_code, keys: &keys };
         let placed = core.append(message, now, |placed, out| {
             out.copy_from_slice(record);
             record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);

@@ -298,6 +298,7 @@ impl Shard {
     fn remove_topic(&self, topic: &str) {
         let now = self.executor.now();
         for queues in &self.hosted {
+            queues.passes.borrow_mut().clear();
             match queues.store.core_mut().remove_topic(topic, now) {
                 Ok(_) => queues.store.appended(),
                 Err(refused) => {

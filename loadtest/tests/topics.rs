@@ -50,6 +50,41 @@ fn acknowledged_topics_survive_kill_9_and_deleted_ones_stay_away() {
     assert!(changes > 200, "too little load to mean anything: {changes}");
 }
 
+/// Goal: a sender that was let in before is checked again once its topic was made smaller or deleted, also when
+/// another topic takes the place of the deleted one.
+#[test]
+fn a_sender_that_was_let_in_notices_what_changes() {
+    for shards in ["1", "2"] {
+        let keys = [("shards", shards), ("autoCreateTopicEnable", "false")];
+        let broker = OurBroker::standalone(&keys);
+        let mut connection = connect(broker.broker_addr());
+        let send = |connection: &mut Connection, topic: &str, queue_id| {
+            let sent = connection.send(&Message::new(topic, queue_id, b"let in?"));
+            sent.map(|sent| sent.queue_offset).map_err(|error| error.code())
+        };
+        for topic in ["changes", "goes"] {
+            connection.create_topic(&NewTopic::new(topic, 4)).unwrap();
+            for queue_id in 0..4 {
+                assert_eq!(send(&mut connection, topic, queue_id), Ok(0));
+                assert_eq!(send(&mut connection, topic, queue_id), Ok(1));
+            }
+            assert_eq!(send(&mut connection, topic, 4), Err(Some(response::SYSTEM_ERROR)));
+        }
+        connection.create_topic(&NewTopic::new("changes", 2)).unwrap();
+        assert_eq!(send(&mut connection, "changes", 1), Ok(2));
+        assert_eq!(send(&mut connection, "changes", 2), Err(Some(response::SYSTEM_ERROR)));
+        connection.delete_topic("goes").unwrap();
+        assert_eq!(send(&mut connection, "goes", 0), Err(Some(response::TOPIC_NOT_EXIST)));
+        connection.create_topic(&NewTopic::new("comes", 1)).unwrap();
+        assert_eq!(send(&mut connection, "comes", 0), Ok(0));
+        assert_eq!(send(&mut connection, "comes", 1), Err(Some(response::SYSTEM_ERROR)));
+        connection.create_topic(&NewTopic::new("goes", 8)).unwrap();
+        assert_eq!(send(&mut connection, "goes", 7), Ok(0));
+        assert_eq!(send(&mut connection, "goes", 0), Ok(0), "a new topic, not the old one");
+        assert_eq!(send(&mut connection, "comes", 0), Ok(1));
+    }
+}
+
 fn connect(addr: SocketAddr) -> Connection {
     Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
 }

@@ -7,8 +7,8 @@ use crate::{
     consume_queue::Entry,
     core::{Core, QueueSlot},
     index::Row,
+    queue_table::Queue,
 };
-use ahash::AHashMap;
 
 /// The state as of `to`, for an index file over `[from, to)`.
 pub(crate) struct Capture {
@@ -47,21 +47,20 @@ impl Core {
     /// The state as of `to`.
     pub(crate) fn capture(&self, to: u64) -> Capture {
         assert!(self.indexed_to < to);
-        let mut found: Vec<(Row, QueueSlot, &str)> = Vec::with_capacity(self.queues.len());
-        for (topic, queues) in &self.topics {
-            let rows = queues.iter().filter_map(|(_, slot)| Some((self.row_of(*slot, to)?, *slot)));
-            found.extend(rows.map(|(row, slot)| (row, slot, &**topic)));
-        }
-        found.sort_unstable_by_key(|(row, ..)| row.number);
-        let last = found.last().map_or(0, |(row, ..)| row.number + 1);
-        let (mut topics, mut known) = (Vec::new(), AHashMap::new());
-        for (row, _, topic) in &mut found {
-            row.topic = *known.entry(*topic).or_insert_with(|| {
-                topics.push(Box::from(*topic));
+        let rows = self.queues.live().filter_map(|(slot, queue)| Some((row_of(queue, to)?, slot)));
+        let mut found: Vec<(Row, QueueSlot)> = rows.collect();
+        found.sort_unstable_by_key(|(row, _)| row.number);
+        let last = found.last().map_or(0, |(row, _)| row.number + 1);
+        let mut topics: Vec<Box<str>> = Vec::new();
+        let mut named = vec![None; self.queues.topic_slots()];
+        for (row, slot) in &mut found {
+            let queue = &self.queues[*slot];
+            row.topic = *named[queue.topic.index()].get_or_insert_with(|| {
+                topics.push(self.queues.topic_of(queue).into());
                 topics.len() as u32 - 1
             });
         }
-        let (rows, slots) = found.into_iter().map(|(row, slot, _)| (row, slot)).unzip();
+        let (rows, slots) = found.into_iter().unzip();
         let store_ms = self.store_ms_between(self.indexed_to, to);
         let next_number = last.max(self.numbers_in_index);
         Capture {
@@ -89,24 +88,6 @@ impl Core {
         }
     }
 
-    fn row_of(&self, slot: QueueSlot, to: u64) -> Option<Row> {
-        let queue = &self.queues[slot.index()];
-        let number = queue.number()?;
-        let next = queue.entries.offset_at(to).max(queue.indexed);
-        if next == queue.indexed && !queue.in_index {
-            return None;
-        }
-        Some(Row {
-            number,
-            topic: 0,
-            queue_id: queue.queue_id,
-            count: (next - queue.indexed) as u32,
-            first: 0,
-            next,
-            last_store_ms: queue.last_store_ms,
-        })
-    }
-
     /// An entry of a captured row. The topic may have been deleted since: then nobody will ever look.
     pub(crate) fn captured_entry(
         &self,
@@ -115,7 +96,7 @@ impl Core {
         offset: i64,
         from: u64,
     ) -> Entry {
-        let queue = &self.queues[slot.index()];
+        let queue = &self.queues[slot];
         let entry = queue.entries.get(offset).filter(|_| queue.number() == Some(number));
         entry.unwrap_or_else(|| Entry::new(from, 0, 0))
     }
@@ -124,8 +105,8 @@ impl Core {
     pub(crate) fn indexed(&mut self, capture: &Capture, keep_from: u64) {
         assert!(self.indexed_to == capture.from);
         for (row, slot) in capture.rows.iter().zip(&capture.slots) {
-            let queue = &mut self.queues[slot.index()];
-            if queue.number() == Some(row.number) && !queue.removed {
+            let queue = &mut self.queues[*slot];
+            if queue.number() == Some(row.number) && !queue.is_removed() {
                 queue.indexed = row.next;
                 queue.in_index = true;
             }
@@ -139,7 +120,7 @@ impl Core {
         }
         self.unindexed = 0;
         let release = keep_from.min(capture.to);
-        for queue in self.queues.iter_mut().filter(|queue| !queue.removed) {
+        for queue in self.queues.live_mut() {
             queue.entries.release_before(release);
             self.unindexed += (queue.entries.max() - queue.indexed) as u64;
         }
@@ -170,6 +151,24 @@ impl Core {
             self.clock_marks.pop_front();
         }
     }
+}
+
+/// What an index file up to `to` says about a queue; nothing about one that no message or file tells of.
+fn row_of(queue: &Queue, to: u64) -> Option<Row> {
+    let number = queue.number()?;
+    let next = queue.entries.offset_at(to).max(queue.indexed);
+    if next == queue.indexed && !queue.in_index {
+        return None;
+    }
+    Some(Row {
+        number,
+        topic: 0,
+        queue_id: queue.queue_id,
+        count: (next - queue.indexed) as u32,
+        first: 0,
+        next,
+        last_store_ms: queue.last_store_ms,
+    })
 }
 
 /// Store timestamps are noted once a second: the range of an index file is wider than its messages' by this at most.

@@ -1,9 +1,9 @@
 //! Consume queues in memory: for each queue, where its newest messages lie in the log.
 //!
 //! An entry is what RocketMQ's consume queue files hold: position, size, tags code, 20 bytes. Entries live in chunks
-//! that never move, so that a long queue is never copied as it grows. Chunks that index files cover leave memory from
-//! the front; the queue's first readable offset, [`ConsumeQueue::min`], knows nothing of that. An idle queue costs a
-//! few dozen bytes.
+//! that never move once they are full, so that a long queue is never copied as it grows. Chunks that index files cover leave memory from
+//! the front; the queue's first readable offset, [`ConsumeQueue::min`], knows nothing of that. An idle queue costs
+//! a few dozen bytes, and nothing behind a pointer.
 
 use crate::offset::{POSITION_BITS, POSITION_MAX};
 use std::collections::VecDeque;
@@ -88,8 +88,14 @@ pub struct ConsumeQueue {
     min: i64,
     /// Queue offset of the first entry in memory.
     resident: i64,
-    /// All but the last are full.
-    chunks: VecDeque<Vec<Entry>>,
+    /// The newest entries, at most a chunk.
+    newest: Vec<Entry>,
+    /// Chunks before them. A queue that never filled one has no room for them either.
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 32, in tens of thousands of queues"
+    )]
+    full: Option<Box<VecDeque<Box<[Entry]>>>>,
 }
 
 impl ConsumeQueue {
@@ -106,37 +112,30 @@ impl ConsumeQueue {
 
     /// Behind the largest queue offset that can be read.
     pub fn max(&self) -> i64 {
-        self.resident + self.resident_count() as i64
+        self.resident + (self.full_entries() + self.newest.len()) as i64
     }
 
-    fn resident_count(&self) -> usize {
-        match self.chunks.back() {
-            Some(last) => (self.chunks.len() - 1) * CHUNK_ENTRIES + last.len(),
-            None => 0,
-        }
+    fn full_entries(&self) -> usize {
+        self.full.as_ref().map_or(0, |full| full.len() * CHUNK_ENTRIES)
     }
 
     /// Adds the entry of queue offset [`ConsumeQueue::max`].
     pub fn push(&mut self, entry: Entry) {
-        match self.chunks.back_mut() {
-            Some(chunk) if chunk.len() < CHUNK_ENTRIES => chunk.push(entry),
-            last => {
-                // The first chunk grows by itself, so that a queue of three messages stays small.
-                let room = if last.is_none() { 4 } else { CHUNK_ENTRIES };
-                if self.chunks.capacity() == 0 {
-                    self.chunks.reserve_exact(1);
-                }
-                let mut chunk = Vec::with_capacity(room);
-                chunk.push(entry);
-                self.chunks.push_back(chunk);
-            }
+        if self.newest.len() == CHUNK_ENTRIES {
+            let next = Vec::with_capacity(CHUNK_ENTRIES);
+            let full = std::mem::replace(&mut self.newest, next).into_boxed_slice();
+            self.full.get_or_insert_default().push_back(full);
+        } else if self.newest.capacity() == 0 {
+            // The first chunk grows by itself, so that a queue of three messages stays small.
+            self.newest.reserve_exact(4);
         }
+        self.newest.push(entry);
     }
 
     /// A queue without entries in memory: messages from `min` to `max` are in index files, the next one has the queue
     /// offset `max`.
     pub fn start_at(&mut self, min: i64, max: i64) {
-        assert!(self.chunks.is_empty());
+        assert!(self.newest.is_empty() && self.full.is_none());
         assert!(0 <= min && min <= max);
         self.min = min;
         self.resident = max;
@@ -154,36 +153,53 @@ impl ConsumeQueue {
             return None;
         }
         let index = usize::try_from(offset.checked_sub(self.resident)?).ok()?;
-        self.chunks.get(index / CHUNK_ENTRIES)?.get(index % CHUNK_ENTRIES).copied()
+        match index.checked_sub(self.full_entries()) {
+            Some(index) => self.newest.get(index).copied(),
+            None => {
+                self.full.as_ref()?.get(index / CHUNK_ENTRIES)?.get(index % CHUNK_ENTRIES).copied()
+            }
+        }
     }
 
     /// First queue offset in memory whose message lies at `position` or behind it.
     pub fn offset_at(&self, position: u64) -> i64 {
         let before = |entry: &Entry| entry.position() < position;
-        let full = self.chunks.partition_point(|chunk| chunk.last().is_some_and(before));
-        let Some(chunk) = self.chunks.get(full) else { return self.max() };
-        let within = chunk.partition_point(before);
-        self.resident + (full * CHUNK_ENTRIES + within) as i64
+        let chunks = self.full.as_deref();
+        let passed =
+            chunks.map_or(0, |full| full.partition_point(|chunk| chunk.last().is_some_and(before)));
+        let chunk = chunks.and_then(|full| full.get(passed)).map_or(&*self.newest, |chunk| chunk);
+        self.resident + (passed * CHUNK_ENTRIES + chunk.partition_point(before)) as i64
     }
 
     /// Lets go of chunks whose messages all lie before `position`.
     pub fn release_before(&mut self, position: u64) {
-        while let Some(chunk) = self.chunks.front() {
-            if chunk.last().is_some_and(|last| last.position() >= position) {
-                break;
+        let passed = |chunk: &[Entry]| chunk.last().is_some_and(|last| last.position() < position);
+        if let Some(full) = &mut self.full {
+            while full.front().is_some_and(|chunk| passed(chunk)) {
+                full.pop_front();
+                self.resident += CHUNK_ENTRIES as i64;
             }
-            self.resident += chunk.len() as i64;
-            self.chunks.pop_front();
+            if !full.is_empty() {
+                return;
+            }
+            self.full = None;
         }
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
+        if self.newest.is_empty() {
+            self.newest = Vec::new();
+        } else if passed(&self.newest) {
+            // Its memory stays until the next call: who was busy will be busy again.
+            self.resident += self.newest.len() as i64;
+            self.newest.clear();
         }
     }
 
     /// Memory held, bytes.
     pub fn memory_bytes(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(Vec::capacity).sum();
-        chunks * size_of::<Entry>() + self.chunks.capacity() * size_of::<Vec<Entry>>()
+        let full = self
+            .full
+            .as_ref()
+            .map_or(0, |full| size_of_val(&**full) + full.capacity() * size_of::<Box<[Entry]>>());
+        (self.full_entries() + self.newest.capacity()) * size_of::<Entry>() + full
     }
 }
 
@@ -231,6 +247,8 @@ mod tests {
         queue.raise_min(2_000);
         assert!(queue.get(1_999).is_none());
         assert!(queue.get(2_000).is_some());
+        queue.release_before(u64::MAX);
+        assert!(queue.memory_bytes() > 0, "a busy queue keeps its newest chunk for what comes");
         queue.release_before(u64::MAX);
         assert_eq!(
             (queue.min(), queue.resident(), queue.max(), queue.memory_bytes()),

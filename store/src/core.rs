@@ -12,9 +12,9 @@ use crate::{
     index::Row,
     log::CommitLog,
     offset::PhysicalOffset,
+    queue_table::QueueTable,
     recent_keys::RecentKeys,
 };
-use ahash::AHashMap;
 use std::collections::VecDeque;
 
 /// Control entry: a topic was deleted; its queues start again at 0. Content: the topic's name.
@@ -22,16 +22,7 @@ pub const CONTROL_TOPIC_REMOVED: u16 = 2;
 /// Control entry: a group's offsets were deleted. Content: the group's name.
 pub const CONTROL_GROUP_REMOVED: u16 = 3;
 
-/// Number of a queue within its shard. Stays the same while the topic lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueSlot(u32);
-
-impl QueueSlot {
-    /// As an index into tables kept per queue.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+pub use crate::queue_table::{QueueSlot, TopicSlot};
 
 /// Where an appended message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +38,8 @@ pub struct Placed {
 /// A message to append.
 #[derive(Clone, Copy, Debug)]
 pub struct Append<'a> {
-    /// Topic.
-    pub topic: &'a str,
-    /// Queue within the topic.
-    pub queue_id: u32,
+    /// Its queue.
+    pub slot: QueueSlot,
     /// Bytes of the record.
     pub bytes: usize,
     /// Hash of its tags.
@@ -61,54 +50,6 @@ pub struct Append<'a> {
 
 /// Most messages of a queue that one damaged place may have held.
 const HOLES_MAX: i64 = 1 << 22;
-
-/// Stands for a queue that never had a message.
-const NO_NUMBER: u32 = u32::MAX;
-
-pub(crate) struct Queue {
-    pub(crate) entries: ConsumeQueue,
-    /// Name of the queue in index files, never used again; given with the first message that is published.
-    pub(crate) number: u32,
-    pub(crate) queue_id: u32,
-    /// Entries before this queue offset are in index files.
-    pub(crate) indexed: i64,
-    /// A row of the newest index file is about it.
-    pub(crate) in_index: bool,
-    /// Messages appended and not published.
-    pending: u32,
-    /// Store timestamp of the last message, ms; 0 without one.
-    pub(crate) last_store_ms: i64,
-    /// Stands in `published` already.
-    listed: bool,
-    /// The topic was deleted; what is still pending is dropped.
-    pub(crate) removed: bool,
-}
-
-impl Queue {
-    fn new(queue_id: u32) -> Queue {
-        Queue {
-            entries: ConsumeQueue::default(),
-            number: NO_NUMBER,
-            queue_id,
-            indexed: 0,
-            in_index: false,
-            pending: 0,
-            last_store_ms: 0,
-            listed: false,
-            removed: false,
-        }
-    }
-
-    /// Queue offset of the next appended message.
-    fn next(&self) -> i64 {
-        self.entries.max() + i64::from(self.pending)
-    }
-
-    /// Its number in index files, if it ever had a message.
-    pub(crate) fn number(&self) -> Option<u32> {
-        (self.number != NO_NUMBER).then_some(self.number)
-    }
-}
 
 struct Pending {
     slot: QueueSlot,
@@ -130,11 +71,7 @@ pub struct Core {
     pub log: CommitLog,
     /// Committed offsets of groups.
     pub offsets: GroupOffsets,
-    /// Queues of each topic, sorted by queue id.
-    pub(crate) topics: AHashMap<Box<str>, Vec<(u32, QueueSlot)>>,
-    pub(crate) queues: Vec<Queue>,
-    /// Slots of deleted topics, to be used again.
-    free: Vec<QueueSlot>,
+    pub(crate) queues: QueueTable,
     pending: VecDeque<Pending>,
     published: Vec<QueueSlot>,
     /// Keys of messages that no index file covers.
@@ -165,9 +102,7 @@ impl Core {
         Core {
             log,
             offsets: GroupOffsets::default(),
-            topics: AHashMap::new(),
-            queues: Vec::new(),
-            free: Vec::new(),
+            queues: QueueTable::default(),
             pending: VecDeque::new(),
             published: Vec::new(),
             keys: RecentKeys::default(),
@@ -212,8 +147,8 @@ impl Core {
         now: i64,
         encode: impl FnOnce(&Placed, &mut [u8]),
     ) -> Placed {
-        let slot = self.queue_slot(message.topic, message.queue_id);
-        let queue = &mut self.queues[slot.index()];
+        let slot = message.slot;
+        let queue = &mut self.queues[slot];
         let queue_offset = queue.next();
         queue.pending += 1;
         queue.last_store_ms = now;
@@ -283,16 +218,16 @@ impl Core {
             }
             let Pending { slot, entry } = *first;
             self.pending.pop_front();
-            let queue = &mut self.queues[slot.index()];
+            let queue = &mut self.queues[slot];
             queue.pending -= 1;
-            if queue.removed {
+            if queue.is_removed() {
                 if queue.pending == 0 {
-                    self.free.push(slot);
+                    self.queues.reuse(slot);
                 }
                 continue;
             }
-            if queue.number == NO_NUMBER {
-                queue.number = self.next_number;
+            if queue.number().is_none() {
+                queue.set_number(self.next_number);
                 self.next_number += 1;
             }
             queue.entries.push(entry);
@@ -306,14 +241,14 @@ impl Core {
     /// The queues that grew since the last call, each once, through `visit`.
     pub fn take_published(&mut self, mut visit: impl FnMut(QueueSlot)) {
         for slot in self.published.drain(..) {
-            self.queues[slot.index()].listed = false;
+            self.queues[slot].listed = false;
             visit(slot);
         }
     }
 
     /// The queue's entries, if anything was ever appended to it or it was looked up with [`Core::queue_slot`].
     pub fn queue(&self, topic: &str, queue_id: u32) -> Option<&ConsumeQueue> {
-        self.find(topic, queue_id).map(|slot| &self.queues[slot.index()].entries)
+        self.queues.find(topic, queue_id).map(|slot| &self.queues[slot].entries)
     }
 
     /// Number in index files of a queue whose entry at `offset` is there, and the first queue offset in memory.
@@ -323,36 +258,30 @@ impl Core {
         queue_id: u32,
         offset: i64,
     ) -> Option<(u32, i64)> {
-        let queue = &self.queues[self.find(topic, queue_id)?.index()];
+        let queue = &self.queues[self.queues.find(topic, queue_id)?];
         let entries = &queue.entries;
         let on_disk = entries.min() <= offset && offset < entries.resident();
         on_disk.then(|| queue.number().map(|number| (number, entries.resident())))?
     }
 
-    /// Number of the queue; an unknown one comes into being, empty.
+    /// Number of the topic, if it has queues here.
+    pub fn topic_slot(&self, topic: &str) -> Option<TopicSlot> {
+        self.queues.topic(topic)
+    }
+
+    /// Number of a queue of the topic; an unknown one comes into being, empty. It holds until the topic is deleted.
+    pub fn queue_slot_in(&mut self, topic: TopicSlot, queue_id: u32) -> QueueSlot {
+        self.queues.find_or_add_in(topic, queue_id)
+    }
+
+    /// Number of the queue; an unknown one comes into being, empty. It holds until the topic is deleted.
     pub fn queue_slot(&mut self, topic: &str, queue_id: u32) -> QueueSlot {
-        if let Some(slot) = self.find(topic, queue_id) {
-            return slot;
-        }
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.queues[slot.index()] = Queue::new(queue_id);
-                slot
-            }
-            None => {
-                self.queues.push(Queue::new(queue_id));
-                QueueSlot(self.queues.len() as u32 - 1)
-            }
-        };
-        let queues = self.topics.entry(topic.into()).or_default();
-        let at = queues.partition_point(|(id, _)| *id < queue_id);
-        queues.insert(at, (queue_id, slot));
-        slot
+        self.queues.find_or_add(topic, queue_id)
     }
 
     /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
     pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
-        if !self.topics.contains_key(topic) {
+        if self.queues.topic(topic).is_none() {
             return Ok(None);
         }
         let end = self.append_control(CONTROL_TOPIC_REMOVED, topic.as_bytes(), now)?;
@@ -370,25 +299,25 @@ impl Core {
     /// Queues of a topic here, through `visit`: queue id, entries, store timestamp of the last message in ms (0
     /// without one).
     pub fn queues_of(&self, topic: &str, mut visit: impl FnMut(u32, &ConsumeQueue, i64)) {
-        for (queue_id, slot) in self.topics.get(topic).into_iter().flatten() {
-            let queue = &self.queues[slot.index()];
-            visit(*queue_id, &queue.entries, queue.last_store_ms);
+        for slot in self.queues.queues_of(topic) {
+            let queue = &self.queues[slot];
+            visit(queue.queue_id, &queue.entries, queue.last_store_ms);
         }
     }
 
     /// Topics with queues here.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(|topic| &**topic)
+        self.queues.topics()
     }
 
     /// Recovery: a queue as an index file describes it. Messages from `min` to `next` are in index files.
     pub(crate) fn restore_queue(&mut self, topic: &str, row: &Row, min: i64, next: i64) {
         let slot = self.queue_slot(topic, row.queue_id);
-        let queue = &mut self.queues[slot.index()];
-        if queue.number != NO_NUMBER {
+        let queue = &mut self.queues[slot];
+        if queue.number().is_some() {
             return;
         }
-        queue.number = row.number;
+        queue.set_number(row.number);
         queue.in_index = true;
         queue.indexed = next;
         queue.last_store_ms = row.last_store_ms;
@@ -397,18 +326,16 @@ impl Core {
 
     /// Numbers of all queues, sorted, with their slots.
     pub(crate) fn slots_by_number(&self) -> Vec<(u32, QueueSlot)> {
-        let slots = (0..self.queues.len() as u32).map(QueueSlot);
-        let live = slots.filter(|slot| !self.queues[slot.index()].removed);
-        let mut found: Vec<_> =
-            live.filter_map(|slot| Some((self.queues[slot.index()].number()?, slot))).collect();
+        let numbered = self.queues.live().filter_map(|(slot, queue)| Some((queue.number()?, slot)));
+        let mut found: Vec<_> = numbered.collect();
         found.sort_unstable_by_key(|(number, _)| *number);
         found
     }
 
     /// The messages of a row go. Returns how many of them no group had consumed.
     pub(crate) fn retire_row(&mut self, slot: QueueSlot, row: &Row, topic: &str) -> u64 {
-        let queue = &mut self.queues[slot.index()];
-        if queue.number() != Some(row.number) || queue.removed {
+        let queue = &mut self.queues[slot];
+        if queue.number() != Some(row.number) || queue.is_removed() {
             return 0;
         }
         queue.entries.raise_min(row.next);
@@ -418,29 +345,22 @@ impl Core {
 
     /// Queues with this number or a larger one.
     pub(crate) fn queues_numbered_from(&self, number: u32) -> Vec<(Box<str>, u32)> {
-        let mut found = Vec::new();
-        for (topic, queues) in &self.topics {
-            for (queue_id, slot) in queues {
-                if self.queues[slot.index()].number().is_some_and(|own| own >= number) {
-                    found.push((topic.clone(), *queue_id));
-                }
-            }
-        }
-        found
+        let live = self.queues.live().map(|(_, queue)| queue);
+        live.filter(|queue| queue.number().is_some_and(|own| own >= number))
+            .map(|queue| (self.queues.topic_of(queue).into(), queue.queue_id))
+            .collect()
     }
 
     /// Gives a queue the number that it has elsewhere.
     pub(crate) fn renumber(&mut self, topic: &str, queue_id: u32, number: u32) {
-        if let Some(slot) = self.find(topic, queue_id) {
-            self.queues[slot.index()].number = number;
+        if let Some(slot) = self.queues.find(topic, queue_id) {
+            self.queues[slot].set_number(number);
         }
     }
 
     /// Forgets one queue.
     pub(crate) fn forget_queue(&mut self, topic: &str, queue_id: u32) {
-        if let Some(queues) = self.topics.get_mut(topic) {
-            queues.retain(|(id, _)| *id != queue_id);
-        }
+        self.queues.remove_queue(topic, queue_id);
     }
 
     /// Recovery: a record of the log is visible. `Err` when its queue offset is impossible.
@@ -456,15 +376,15 @@ impl Core {
             return Err("queue offset is negative");
         }
         let mut slot = self.queue_slot(topic, queue_id);
-        if queue_offset < self.queues[slot.index()].next() {
+        if queue_offset < self.queues[slot].next() {
             // Offsets start again only when the topic was deleted: a damaged place took the control entry along.
             // Other queues of the topic may have begun again already, and must not lose what is new.
-            self.restart_queue(topic, queue_id);
+            self.queues.remove_queue(topic, queue_id);
             slot = self.queue_slot(topic, queue_id);
         }
-        let queue = &mut self.queues[slot.index()];
-        if queue.number == NO_NUMBER {
-            queue.number = self.next_number;
+        let queue = &mut self.queues[slot];
+        if queue.number().is_none() {
+            queue.set_number(self.next_number);
             self.next_number += 1;
             // The first one here: what came before it was damaged or, if the log is not known from its beginning on,
             // has gone.
@@ -505,46 +425,26 @@ impl Core {
         }
     }
 
-    fn restart_queue(&mut self, topic: &str, queue_id: u32) {
-        let Some(slot) = self.find(topic, queue_id) else { return };
-        self.forget_queue(topic, queue_id);
-        let queue = &mut self.queues[slot.index()];
-        queue.removed = true;
-        queue.entries = ConsumeQueue::default();
-        self.free.push(slot);
-    }
-
     fn forget_topic(&mut self, topic: &str) {
-        for (_, slot) in self.topics.remove(topic).unwrap_or_default() {
-            let queue = &mut self.queues[slot.index()];
-            queue.removed = true;
-            queue.entries = ConsumeQueue::default();
-            if queue.pending == 0 {
-                self.free.push(slot);
-            }
-        }
+        self.queues.remove_topic(topic);
         self.offsets.remove_topic(topic);
-    }
-
-    fn find(&self, topic: &str, queue_id: u32) -> Option<QueueSlot> {
-        let queues = self.topics.get(topic)?;
-        let at = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
-        queues.get(at).map(|(_, slot)| *slot)
     }
 
     /// Panics when an invariant is broken. Called after each step in tests and simulation.
     pub fn check(&self) {
         assert!(self.log.committed() <= self.log.appended());
         assert!(self.log.flushed() <= self.log.appended());
-        let mut pending_of = vec![0; self.queues.len()];
+        let mut pending_of = vec![0; self.queues.all().count()];
         for pending in &self.pending {
             pending_of[pending.slot.index()] += 1;
         }
-        for (queue, pending) in self.queues.iter().zip(pending_of) {
-            assert!(queue.pending == pending);
+        for (slot, queue) in self.queues.all() {
+            assert!(queue.pending == pending_of[slot.index()]);
+        }
+        for (_, queue) in self.queues.live() {
             let entries = &queue.entries;
             assert!(entries.min() <= entries.max() && entries.resident() <= entries.max());
-            assert!(queue.removed || entries.resident() <= queue.indexed.max(entries.min()));
+            assert!(entries.resident() <= queue.indexed.max(entries.min()));
         }
     }
 }
@@ -571,7 +471,8 @@ mod tests {
     }
 
     fn append(core: &mut Core, topic: &str, queue_id: u32) -> Placed {
-        let message = Append { topic, queue_id, bytes: 50, tags_code: 0, keys: &[] };
+        let slot = core.queue_slot(topic, queue_id);
+        let message = Append { slot, bytes: 50, tags_code: 0, keys: &[] };
         core.append(message, 9, |_, out| out.fill(1))
     }
 

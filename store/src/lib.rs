@@ -28,6 +28,7 @@ pub mod lookup;
 pub mod offset;
 #[doc(hidden)]
 pub mod powercut;
+mod queue_table;
 pub mod read;
 mod rebuild;
 mod recent_keys;
@@ -38,7 +39,7 @@ pub mod store;
 mod together;
 
 pub use crate::{
-    core::{Core, Placed, QueueSlot},
+    core::{Core, Placed, QueueSlot, TopicSlot},
     error::{Refused, StoreError},
     offset::PhysicalOffset,
     read::{PullPlan, PullStatus},

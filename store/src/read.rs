@@ -208,7 +208,8 @@ mod tests {
     fn append(core: &mut Core, count: usize) {
         for number in 0..count {
             let tags_code = number as i64 % 2;
-            let message = Append { topic: "t", queue_id: 0, bytes: 100, tags_code, keys: &[] };
+            let slot = core.queue_slot("t", 0);
+            let message = Append { slot, bytes: 100, tags_code, keys: &[] };
             core.append(message, 1, |placed, out| out.fill(placed.queue_offset as u8));
         }
     }

@@ -223,9 +223,9 @@ impl Core {
     /// newest: as if one behind it said so that has no entries.
     fn known_numbers(&self, head: Head) -> Outline {
         let (mut topics, mut rows) = (Vec::new(), Vec::new());
-        for (topic, queues) in &self.topics {
-            for (_, slot) in queues {
-                let queue = &self.queues[slot.index()];
+        for topic in self.topics() {
+            for slot in self.queues.queues_of(topic) {
+                let queue = &self.queues[slot];
                 let Some(number) = queue.number().filter(|_| queue.in_index) else { continue };
                 rows.push(Row {
                     number,
@@ -237,7 +237,7 @@ impl Core {
                     last_store_ms: queue.last_store_ms,
                 });
             }
-            topics.push(topic.clone());
+            topics.push(topic.into());
         }
         let head = Head { next_number: self.numbers_in_index, ..head };
         let mut offsets = Vec::new();

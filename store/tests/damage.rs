@@ -63,8 +63,8 @@ fn append(store: &Store<SimDisk>, rng: &mut Rng, messages: &mut Messages) {
         topic: "t",
         properties: [b"", b"", b""],
     };
-    let message =
-        Append { topic: "t", queue_id, bytes: fields.encoded_len(), tags_code: 0, keys: &[] };
+    let slot = store.core_mut().queue_slot("t", queue_id);
+    let message = Append { slot, bytes: fields.encoded_len(), tags_code: 0, keys: &[] };
     let mut record = Vec::new();
     let placed = store.core_mut().append(message, 1, |placed, out| {
         fields.encode_into(out);

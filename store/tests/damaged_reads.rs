@@ -63,7 +63,8 @@ fn append(store: &Store<SimDisk>, topic: &str, body: &[u8], time: i64) -> (u64, 
     };
     let keys = [key_hash(topic, KEY)];
     let bytes = fields.encoded_len();
-    let message = Append { topic, queue_id: 1, bytes, tags_code: 0, keys: &keys };
+    let slot = store.core_mut().queue_slot(topic, 1);
+    let message = Append { slot, bytes, tags_code: 0, keys: &keys };
     let mut record = Vec::new();
     let placed = store.core_mut().append(message, time, |placed, out| {
         fields.encode_into(out);

@@ -65,7 +65,7 @@ impl Meta {
     }
 
     /// All topics, in no particular order.
-    pub fn all_topics(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<TopicConfig>)> {
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, &Arc<TopicConfig>)> {
         self.topics.iter()
     }
 }

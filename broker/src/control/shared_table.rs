@@ -1,17 +1,30 @@
 //! A table of named facts that can be handed out as an immutable snapshot for the price of one reference count.
 //!
 //! `Control` changes its tables on shard 0; every other shard reads the snapshot that stands in its `Meta`. A change
-//! copies one of 256 buckets, never the whole table: with 10,000 topics that is about 40 pointers. Lookups hash the
-//! name once. Iteration order is not defined; what goes to people or files is sorted by [`SharedTable::sorted`].
+//! copies one of 256 buckets, never the whole table: with 10,000 topics that is about 40 entries. Lookups hash the
+//! name once and touch one entry, where a name of usual length lies in place. Iteration order is not defined; what goes to people or files is sorted by [`SharedTable::sorted`].
 
-use std::collections::HashMap;
+use compact_str::CompactString;
+use hashbrown::{HashTable, hash_table::Entry};
 use std::sync::Arc;
 
 /// Copies per change stay small and an empty table stays a few kilobytes.
 const BUCKETS: usize = 256;
 const _: () = assert!(BUCKETS.is_power_of_two());
 
-type Bucket<V> = HashMap<Arc<str>, Arc<V>, ahash::RandomState>;
+#[derive(Debug)]
+struct Named<V> {
+    name: CompactString,
+    fact: Arc<V>,
+}
+
+impl<V> Clone for Named<V> {
+    fn clone(&self) -> Self {
+        Named { name: self.name.clone(), fact: Arc::clone(&self.fact) }
+    }
+}
+
+type Bucket<V> = HashTable<Named<V>>;
 
 /// Names and their facts. Cloning is cheap and gives a snapshot that later changes do not touch.
 #[derive(Debug)]
@@ -33,39 +46,45 @@ impl<V> Clone for SharedTable<V> {
 
 impl<V> Default for SharedTable<V> {
     fn default() -> Self {
-        let hasher = ahash::RandomState::new();
-        let empty = Arc::new(Bucket::with_hasher(hasher.clone()));
-        SharedTable { buckets: Arc::new(vec![empty; BUCKETS]), hasher, count: 0 }
+        // One empty bucket for all: it is copied when something comes into it.
+        let empty = Arc::new(Bucket::new());
+        let buckets = Arc::new(vec![empty; BUCKETS]);
+        SharedTable { buckets, hasher: ahash::RandomState::new(), count: 0 }
     }
 }
 
 impl<V> SharedTable<V> {
     /// The fact of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<V>> {
-        self.buckets[self.bucket_index(name)].get(name)
-    }
-
-    /// The name as the table holds it, to be shared instead of copied.
-    pub fn name(&self, name: &str) -> Option<&Arc<str>> {
-        self.buckets[self.bucket_index(name)].get_key_value(name).map(|(name, _)| name)
+        let hash = self.hasher.hash_one(name);
+        let bucket = &self.buckets[bucket_index(hash)];
+        bucket.find(hash, |named| named.name == name).map(|named| &named.fact)
     }
 
     /// Puts a fact, and returns the one it replaces.
     pub fn insert(&mut self, name: &str, fact: Arc<V>) -> Option<Arc<V>> {
-        let key = self.name(name).cloned().unwrap_or_else(|| Arc::from(name));
-        let old = self.bucket_mut(name).insert(key, fact);
-        self.count += usize::from(old.is_none());
-        old
+        let hash = self.hasher.hash_one(name);
+        let SharedTable { buckets, hasher, count } = self;
+        let same = |named: &Named<V>| named.name == name;
+        match bucket_mut(buckets, hash).entry(hash, same, |named| hasher.hash_one(&*named.name)) {
+            Entry::Occupied(mut found) => Some(std::mem::replace(&mut found.get_mut().fact, fact)),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Named { name: CompactString::new(name), fact });
+                *count += 1;
+                None
+            }
+        }
     }
 
     /// Takes a fact out.
     pub fn remove(&mut self, name: &str) -> Option<Arc<V>> {
         // Look first: a bucket is copied only when something changes.
         self.get(name)?;
-        let old = self.bucket_mut(name).remove(name);
-        assert!(old.is_some(), "the name was there a moment ago");
+        let hash = self.hasher.hash_one(name);
+        let bucket = bucket_mut(&mut self.buckets, hash);
+        let found = bucket.find_entry(hash, |named| named.name == name).ok()?;
         self.count -= 1;
-        old
+        Some(found.remove().0.fact)
     }
 
     /// Whether both are the same snapshot: no change lies between them. Compares one pointer.
@@ -84,27 +103,27 @@ impl<V> SharedTable<V> {
     }
 
     /// All names and facts, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<V>)> {
-        self.buckets.iter().flat_map(|bucket| bucket.iter())
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<V>)> {
+        let named = self.buckets.iter().flat_map(|bucket| bucket.iter());
+        named.map(|named| (named.name.as_str(), &named.fact))
     }
 
     /// All names and facts, ordered by name.
-    pub fn sorted(&self) -> Vec<(&Arc<str>, &Arc<V>)> {
+    pub fn sorted(&self) -> Vec<(&str, &Arc<V>)> {
         let mut all: Vec<_> = self.iter().collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all
     }
+}
 
-    fn bucket_index(&self, name: &str) -> usize {
-        // The map inside uses the lowest and the highest bits of the same hash: take some of the middle.
-        let [_, _, _, middle, ..] = self.hasher.hash_one(name).to_le_bytes();
-        usize::from(middle) % BUCKETS
-    }
+fn bucket_index(hash: u64) -> usize {
+    // The table inside uses the lowest and the highest bits: take some of the middle.
+    let [_, _, _, middle, ..] = hash.to_le_bytes();
+    usize::from(middle) % BUCKETS
+}
 
-    fn bucket_mut(&mut self, name: &str) -> &mut Bucket<V> {
-        let index = self.bucket_index(name);
-        Arc::make_mut(&mut Arc::make_mut(&mut self.buckets)[index])
-    }
+fn bucket_mut<V>(buckets: &mut Arc<Vec<Arc<Bucket<V>>>>, hash: u64) -> &mut Bucket<V> {
+    Arc::make_mut(&mut Arc::make_mut(buckets)[bucket_index(hash)])
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub struct Topics {
     /// For the journal, in order.
     changes: Vec<Vec<u8>>,
     /// Topics that were put lately, each with the version's counter at that time, ascending.
-    recent: VecDeque<(i64, Arc<str>)>,
+    recent: VecDeque<(i64, String)>,
     /// `recent` has everything that name servers must hear of above this counter.
     recent_above: i64,
 }
@@ -334,8 +334,7 @@ impl Topics {
         self.version = next_version(self.version, now);
         self.announced = self.version;
         self.changes.push(change::topic_put(self.version, &config));
-        let name = self.table.name(&name).cloned();
-        self.recent.extend(name.map(|name| (self.version.counter, name)));
+        self.recent.push_back((self.version.counter, name));
         if self.recent.len() > RECENT_MAX
             && let Some((counter, _)) = self.recent.pop_front()
         {

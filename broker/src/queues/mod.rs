@@ -4,6 +4,7 @@
 //! synchronous step: publish, release, wake. One task drives it: [`Queues::commit_loop`].
 
 pub mod parked;
+pub mod passes;
 mod retention;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     stats::Tally,
 };
 use parked::ParkedPulls;
+use passes::Passes;
 use runtime::{DirectDisk, Signal};
 use std::{
     cell::{Cell, RefCell},
@@ -40,6 +42,8 @@ pub struct Queues {
     pub store: Rc<Store<DirectDisk>>,
     /// Pulls that wait for messages.
     pub parked: RefCell<ParkedPulls>,
+    /// Topics that sends were let into.
+    pub passes: RefCell<Passes>,
     /// Counters.
     pub tally: Tally,
     waiting: RefCell<VecDeque<Waiting>>,
@@ -57,6 +61,7 @@ impl Queues {
             shard,
             store,
             parked: RefCell::new(ParkedPulls::new(parked_max)),
+            passes: RefCell::default(),
             tally: Tally::default(),
             waiting: RefCell::default(),
             home: RefCell::default(),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse, text_key};
+use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse};
+use super::streamed::parse_table;
 use super::writer::{Members, object};
 use super::{BodyError, DataVersion};
 
@@ -103,19 +104,17 @@ pub struct SubscriptionGroupTable {
 impl SubscriptionGroupTable {
     /// Reads the body or file.
     pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
-        let value = parse(bytes, TABLE_BODY_BYTES_MAX)?;
-        let fields = Fields::of(&value, "body")?;
-        let mut subscription_group_table = fields.table(
-            "subscriptionGroupTable",
-            text_key,
-            SubscriptionGroupConfig::from_value,
-        )?;
-        for (name, config) in &mut subscription_group_table {
+        let mut subscription_group_table = BTreeMap::new();
+        let path = ["subscriptionGroupTable"];
+        let rest = parse_table(bytes, TABLE_BODY_BYTES_MAX, &path, |name, value| {
+            let mut config = SubscriptionGroupConfig::from_value(value)?;
             if config.group_name.is_empty() {
-                config.group_name.clone_from(name);
+                config.group_name.clone_from(&name);
             }
-        }
-        let data_version = DataVersion::of(&fields)?;
+            subscription_group_table.insert(name, config);
+            Ok(())
+        })?;
+        let data_version = DataVersion::of(&Fields::of(&rest, "body")?)?;
         Ok(SubscriptionGroupTable { data_version, subscription_group_table })
     }
 

@@ -19,6 +19,7 @@ mod queue;
 mod register;
 mod route;
 mod stats;
+mod streamed;
 mod subscription;
 #[cfg(test)]
 mod tests;

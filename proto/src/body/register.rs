@@ -67,13 +67,15 @@ impl RegisterBrokerBody {
     }
 
     fn read_plain(bytes: &[u8]) -> Result<Self, BodyError> {
-        let value = parse(bytes, TABLE_BODY_BYTES_MAX)?;
-        let fields = Fields::of(&value, "body")?;
-        let table = fields.get("topicConfigSerializeWrapper").map(TopicConfigTable::from_value);
-        Ok(RegisterBrokerBody {
-            topic_config: table.transpose()?.unwrap_or_default(),
-            filter_server_list: fields.texts("filterServerList")?,
-        })
+        let path = ["topicConfigSerializeWrapper", "topicConfigTable"];
+        let (mut topic_config, rest) = TopicConfigTable::read_within(bytes, &path)?;
+        let fields = Fields::of(&rest, "body")?;
+        if let Some(wrapper) = fields.get("topicConfigSerializeWrapper") {
+            let wrapper = Fields::of(wrapper, "topicConfigSerializeWrapper")?;
+            topic_config.data_version = DataVersion::of(&wrapper)?;
+        }
+        let filter_server_list = fields.texts("filterServerList")?;
+        Ok(RegisterBrokerBody { topic_config, filter_server_list })
     }
 
     /// The inflated parts. 5.x appends its static topics, which are left unread.

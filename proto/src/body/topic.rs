@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse, text_key};
+use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse};
+use super::streamed::parse_table;
 use super::writer::{Members, object};
 use super::{BodyError, DataVersion, java_enum};
 
@@ -105,24 +106,31 @@ pub struct TopicConfigTable {
 impl TopicConfigTable {
     /// Reads the body or file.
     pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
-        Self::from_value(&parse(bytes, TABLE_BODY_BYTES_MAX)?)
+        let (mut table, rest) = Self::read_within(bytes, &["topicConfigTable"])?;
+        table.data_version = DataVersion::of(&Fields::of(&rest, "body")?)?;
+        Ok(table)
+    }
+
+    /// Reads the topics at `path` of a body, and what is around them. The version is left out.
+    pub(super) fn read_within(
+        bytes: &[u8],
+        path: &[&'static str],
+    ) -> Result<(Self, Value), BodyError> {
+        let mut table = TopicConfigTable::default();
+        let rest = parse_table(bytes, TABLE_BODY_BYTES_MAX, path, |name, value| {
+            let mut config = TopicConfig::from_value(value)?;
+            if config.topic_name.is_empty() {
+                config.topic_name.clone_from(&name);
+            }
+            table.topic_config_table.insert(name, config);
+            Ok(())
+        })?;
+        Ok((table, rest))
     }
 
     /// Appends the body.
     pub fn write(&self, out: &mut Vec<u8>) {
         object(out, |members| self.members(members));
-    }
-
-    pub(super) fn from_value(value: &Value) -> Result<Self, BodyError> {
-        let fields = Fields::of(value, "topicConfigTable")?;
-        let mut topic_config_table =
-            fields.table("topicConfigTable", text_key, TopicConfig::from_value)?;
-        for (name, config) in &mut topic_config_table {
-            if config.topic_name.is_empty() {
-                config.topic_name.clone_from(name);
-            }
-        }
-        Ok(TopicConfigTable { data_version: DataVersion::of(&fields)?, topic_config_table })
     }
 
     pub(super) fn members(&self, members: &mut Members<'_>) {

@@ -306,8 +306,8 @@ impl<'h> Life<'h> {
             Vec::new()
         };
         let tags_code = bytes as i64;
-        let message =
-            Append { topic: &queue.0, queue_id: queue.1, bytes, tags_code, keys: &hashes };
+        let slot = self.store.core_mut().queue_slot(&queue.0, queue.1);
+        let message = Append { slot, bytes, tags_code, keys: &hashes };
         let mut record = Vec::new();
         let placed = self.store.core_mut().append(message, now, |placed, out| {
             fields.encode_into(out);

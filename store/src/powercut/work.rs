@@ -77,7 +77,8 @@ impl Work {
         if core.admit(bytes, bytes).is_err() {
             return;
         }
-        let message = Append { topic: &topic, queue_id, bytes, tags_code: bytes as i64, keys: &[] };
+        let slot = core.queue_slot(&topic, queue_id);
+        let message = Append { slot, bytes, tags_code: bytes as i64, keys: &[] };
         let mut record = Vec::new();
         let placed = core.append(message, now, |placed, out| {
             fields.encode_into(out);

@@ -102,7 +102,8 @@ pub(crate) fn append(
     let tags = properties::get(&text, properties::TAGS);
     let bytes = fields.encoded_len();
     let tags_code = proto::record::tags_code(tags);
-    let message = Append { topic, queue_id, bytes, tags_code, keys: &keys };
+    let slot = store.core_mut().queue_slot(topic, queue_id);
+    let message = Append { slot, bytes, tags_code, keys: &keys };
     let stored = NOW + number as i64 * 10;
     let mut record = Vec::new();
     let placed = store.core_mut().append(message, stored, |placed, out| {
