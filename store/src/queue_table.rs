@@ -38,27 +38,30 @@ type StoredSlot = NonZeroU32;
 /// Stands for a queue that never had a message.
 const NO_NUMBER: u32 = u32::MAX;
 
-/// One queue.
+/// One queue. What a send and its publication touch stands first and fills one cache line.
+#[repr(C, align(128))]
 pub(crate) struct Queue {
     pub(crate) entries: ConsumeQueue,
-    /// Entries before this queue offset are in index files.
-    pub(crate) indexed: i64,
-    /// Store timestamp of the last message, ms; 0 without one.
-    pub(crate) last_store_ms: i64,
-    number: u32,
     pub(crate) queue_id: u32,
-    pub(crate) topic: TopicSlot,
-    /// The next queue of its topic.
-    sibling: Option<StoredSlot>,
+    number: u32,
     /// Messages appended and not published.
     pub(crate) pending: u32,
-    /// A row of the newest index file is about it.
-    pub(crate) in_index: bool,
     /// Somebody notes already that it grew.
     pub(crate) listed: bool,
     /// The topic was deleted; what is still pending is dropped.
     removed: bool,
+    /// A row of the newest index file is about it.
+    pub(crate) in_index: bool,
+    /// Store timestamp of the last message, ms; 0 without one.
+    pub(crate) last_store_ms: i64,
+    /// Entries before this queue offset are in index files.
+    pub(crate) indexed: i64,
+    pub(crate) topic: TopicSlot,
+    /// The next queue of its topic.
+    sibling: Option<StoredSlot>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Queue, last_store_ms) == 64);
 
 impl Queue {
     fn new(topic: TopicSlot, queue_id: u32) -> Queue {
