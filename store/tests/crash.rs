@@ -26,7 +26,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
-/// Seeds that failed once, and what they found.
+/// Seeds that failed once, and what they found. Each extension of the schedule makes other histories of them.
 #[test]
 fn seeds_that_failed_hold_now() {
     // Rot behind which unsynced batches survived a power cut and others did not: a gap was kept.
@@ -85,10 +85,27 @@ fn a_seed_is_a_history() {
     }
 }
 
+/// Each mutation, and the first seed that notices it as the schedule is now.
+const NOTICED: [(Mutation, u64); Mutation::ALL.len()] = [
+    (Mutation::SkipSync, 0),
+    (Mutation::SkipDirectorySync, 0),
+    (Mutation::SkipTailRewrite, 0),
+    (Mutation::SkipHeaderPosition, 3),
+    (Mutation::SkipIndexDirectorySync, 17),
+    (Mutation::IndexBeforeLog, 74),
+    (Mutation::IndexBeforeInfluence, 203),
+    (Mutation::SkipRetirementSync, 68),
+    (Mutation::HideIndexRot, 363),
+    (Mutation::DropEmptyRows, 433),
+];
+
 #[test]
 fn what_the_store_relies_on_is_noticed_when_it_is_missing() {
     for mutation in Mutation::ALL {
-        let caught = (0..500).find(|seed| run(*seed, Some(mutation)).is_err());
+        let known = NOTICED.iter().find(|(own, _)| *own == mutation);
+        // That seed first: looking for one takes seconds.
+        let mut seeds = known.map(|(_, seed)| *seed).into_iter().chain(0..500);
+        let caught = seeds.find(|seed| run(*seed, Some(mutation)).is_err());
         assert!(caught.is_some(), "{} goes unnoticed", mutation.name());
     }
 }

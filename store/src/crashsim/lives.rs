@@ -21,6 +21,16 @@ const DISTURBED_BOOTS_MAX: u32 = 4;
 /// Far beyond what a life calls: no crash is planned.
 const NEVER: u64 = u64::MAX / 2;
 
+/// What happens more often in a history than in others, because its consequences show only after several of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bent {
+    Nothing,
+    /// Segments are retired.
+    Retirement,
+    /// Bits of the log rot.
+    Rot,
+}
+
 /// Everything that outlives a single life.
 pub(super) struct History {
     pub(super) rng: Rng,
@@ -36,6 +46,7 @@ pub(super) struct History {
     /// The log begins here at most: a segment before may be on its way out.
     pub(super) retiring: u64,
     pub(super) summary: Summary,
+    pub(super) bent: Bent,
     mutation: Option<Mutation>,
     /// A place that rotted and that no index file covered.
     rotten: Option<u64>,
@@ -49,7 +60,12 @@ impl History {
     pub(super) fn new(seed: u64, mutation: Option<Mutation>, told: bool) -> History {
         let mut rng = Rng::with_seed(seed);
         let disk = MutantDisk::new(SimDisk::new(rng.u64(..)), mutation);
-        let settings = settings(&mut rng);
+        let bent = match rng.u8(0..5) {
+            0 => Bent::Retirement,
+            1 => Bent::Rot,
+            _ => Bent::Nothing,
+        };
+        let settings = settings(&mut rng, bent);
         History {
             rng,
             disk,
@@ -60,6 +76,7 @@ impl History {
             retired: 0,
             retiring: 0,
             summary: Summary::default(),
+            bent,
             mutation,
             rotten: None,
             mended: false,
@@ -100,8 +117,6 @@ impl History {
     }
 
     fn cut_power(&mut self) {
-        // Of a segment on its way out the index may be gone for good and the segment not.
-        self.book.unsettle(self.retired, self.retiring);
         let sim = self.disk.sim.after_crash(self.rng.u64(..));
         self.committed = self.durable;
         self.replace_disk(sim);
@@ -112,7 +127,11 @@ impl History {
         match end {
             End::Power => {
                 self.summary.power_cuts += 1;
+                let there = rot::has_segment(&self.disk, self.retired);
                 self.cut_power();
+                if !there {
+                    self.unsettle_retiring();
+                }
             }
             End::Kill => {
                 self.summary.kills += 1;
@@ -121,7 +140,7 @@ impl History {
             }
         }
         self.tell(|| format!("index files: {:?}", rot::index_files(&self.disk)));
-        if self.rng.u8(0..4) == 0 {
+        if self.bent == Bent::Rot || self.rng.u8(0..4) == 0 {
             self.rot_log();
         }
         if self.rng.u8(0..4) == 0 {
@@ -129,9 +148,21 @@ impl History {
         }
     }
 
+    /// The oldest segment was gone already. Of its removal and that of its index the power cut may have undone either:
+    /// what only the index knew may be gone although the segment is there again.
+    fn unsettle_retiring(&mut self) {
+        let (from, to) = (self.retired, self.retiring);
+        if !rot::index_files(&self.disk).iter().any(|(_, segment)| *segment == from) {
+            self.book.unsettle(from, to);
+        }
+    }
+
     fn rot_log(&mut self) {
-        let durable = self.durable;
-        let flipped = rot::flip(&self.disk, &self.settings, durable, &mut self.rng);
+        // What lies in the newest segment is in runs that are still to be merged.
+        let newest = self.durable - self.durable % self.settings.segment_bytes;
+        let from = if self.bent == Bent::Rot { newest } else { 0 };
+        let range = from..self.durable;
+        let flipped = rot::flip(&self.disk, &self.settings, range, &mut self.rng);
         let Some(Flipped { from, to, byte }) = flipped else { return };
         let fate = rot::fate(&self.disk, &self.settings, byte);
         self.tell(|| format!("a bit flips at {byte} of {from}..{to}: {fate:?}"));
@@ -318,8 +349,11 @@ impl History {
     }
 }
 
-fn settings(rng: &mut Rng) -> Settings {
-    let segment_bytes = [1u64 << 16, 1 << 17, 1 << 18][rng.usize(0..3)];
+fn settings(rng: &mut Rng, bent: Bent) -> Settings {
+    let segment_bytes = match bent {
+        Bent::Retirement | Bent::Rot => 1 << 16,
+        Bent::Nothing => [1u64 << 16, 1 << 17, 1 << 18][rng.usize(0..3)],
+    };
     let record_bytes_max = rng.usize(2_048..=segment_bytes as usize / 4);
     let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
     let tail_cache_bytes = least << rng.u32(0..3);
@@ -328,7 +362,7 @@ fn settings(rng: &mut Rng) -> Settings {
         dir: "/data/log".into(),
         log_id: rng.u64(..),
         segment_bytes,
-        index_entries_max: rng.u64(5..500),
+        index_entries_max: if bent == Bent::Rot { rng.u64(5..40) } else { rng.u64(5..500) },
         index_keys: rng.bool(),
         cold_cache_bytes: 1 << 20,
         tail_cache_bytes,

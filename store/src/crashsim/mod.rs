@@ -6,6 +6,7 @@
 
 pub(crate) mod book;
 mod compare;
+mod hasty;
 mod lives;
 mod mutant;
 mod reads;

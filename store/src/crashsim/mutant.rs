@@ -1,8 +1,11 @@
 //! Broken worlds that prove the simulation would notice: each takes away one thing that the store relies on, below or
-//! around it, so that the store itself carries no switches.
+//! around it, so that the store itself carries no switches. Here is what a disk can take away; `hasty` is an index
+//! loop that leaves things out.
 
+use super::rot;
 use crate::{
     batch::{HEADER_BYTES, Header, MAGIC, NotABatch},
+    index::{Named, named},
     store::segment_start,
 };
 use runtime::{
@@ -13,7 +16,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
@@ -28,15 +31,33 @@ pub enum Mutation {
     SkipTailRewrite,
     /// A batch header counts wherever it is found.
     SkipHeaderPosition,
+    /// The directory is not synced when an index file has got its name, before the files go that it stands in for.
+    SkipIndexDirectorySync,
+    /// An index file gets its name before the log that it covers is durable.
+    IndexBeforeLog,
+    /// An index file gets its name before all that influenced it is durable; what it covers is.
+    IndexBeforeInfluence,
+    /// The next segment is retired before the names of the last one are durable.
+    SkipRetirementSync,
+    /// Rot in index files stays unseen until the next start, as it would behind a cache of pages.
+    HideIndexRot,
+    /// A queue of which all messages are gone has no row in index files.
+    DropEmptyRows,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 4] = [
+    pub const ALL: [Mutation; 10] = [
         Mutation::SkipSync,
         Mutation::SkipDirectorySync,
         Mutation::SkipTailRewrite,
         Mutation::SkipHeaderPosition,
+        Mutation::SkipIndexDirectorySync,
+        Mutation::IndexBeforeLog,
+        Mutation::IndexBeforeInfluence,
+        Mutation::SkipRetirementSync,
+        Mutation::HideIndexRot,
+        Mutation::DropEmptyRows,
     ];
 
     /// Name on the command line.
@@ -46,6 +67,12 @@ impl Mutation {
             Mutation::SkipDirectorySync => "skip-directory-sync",
             Mutation::SkipTailRewrite => "skip-tail-rewrite",
             Mutation::SkipHeaderPosition => "skip-header-position",
+            Mutation::SkipIndexDirectorySync => "skip-index-directory-sync",
+            Mutation::IndexBeforeLog => "index-before-log",
+            Mutation::IndexBeforeInfluence => "index-before-influence",
+            Mutation::SkipRetirementSync => "skip-retirement-sync",
+            Mutation::HideIndexRot => "hide-index-rot",
+            Mutation::DropEmptyRows => "drop-empty-rows",
         }
     }
 
@@ -62,8 +89,12 @@ type Tails = BTreeMap<(u64, u64), Vec<u8>>;
 #[derive(Clone)]
 pub(super) struct MutantDisk {
     pub(super) sim: SimDisk,
-    mutation: Option<Mutation>,
+    pub(super) mutation: Option<Mutation>,
     tails: Rc<RefCell<Tails>>,
+    /// The next sync of the directory does nothing.
+    skip_directory_sync: Rc<Cell<bool>>,
+    /// Bits (byte of the file, and bit) that rotted under a store at work and that it must not see.
+    hidden: Rc<RefCell<BTreeMap<PathBuf, (u64, u8)>>>,
     /// Whether a store is being opened.
     pub(super) recovering: Rc<Cell<bool>>,
     /// Writes of nothing but zeros, which is what the zeroing task does.
@@ -73,6 +104,7 @@ pub(super) struct MutantDisk {
 /// A file of it.
 pub(super) struct MutantFile {
     sim: SimFile,
+    path: PathBuf,
     start: u64,
     disk: MutantDisk,
 }
@@ -84,6 +116,8 @@ impl MutantDisk {
             sim,
             mutation,
             tails: Rc::default(),
+            skip_directory_sync: Rc::default(),
+            hidden: Rc::default(),
             recovering: Rc::default(),
             zeroings: Rc::default(),
         }
@@ -94,6 +128,24 @@ impl MutantDisk {
         self.sim.heal();
         self.sim.lie(lies(self.mutation));
     }
+
+    /// A bit of an index file rotted under a store at work.
+    pub(super) fn note_rot(&self, path: &Path, byte: u64, bit: u8) {
+        if self.mutation == Some(Mutation::HideIndexRot) {
+            self.hidden.borrow_mut().insert(path.to_owned(), (byte, bit));
+        }
+    }
+
+    /// The index of a segment that is gone was removed: the sync behind that ends the retirement.
+    fn is_retirement(&self, removed: &Path) -> bool {
+        let Some(Named::Sealed { segment }) = index_name(removed) else { return false };
+        !self.recovering.get() && !rot::has_segment(self, segment)
+    }
+}
+
+/// What an index file's name says.
+fn index_name(path: &Path) -> Option<Named> {
+    named(path.file_name()?.to_str()?)
 }
 
 fn lies(mutation: Option<Mutation>) -> Lies {
@@ -114,7 +166,8 @@ impl Disk for MutantDisk {
 
     async fn open(&self, path: &Path, mode: Open) -> io::Result<MutantFile> {
         let sim = self.sim.open(path, mode).await?;
-        Ok(MutantFile { sim, start: segment_start(path).unwrap_or(0), disk: self.clone() })
+        let start = segment_start(path).unwrap_or(0);
+        Ok(MutantFile { sim, path: path.to_owned(), start, disk: self.clone() })
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -126,11 +179,20 @@ impl Disk for MutantDisk {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        self.sim.remove(path).await
+        self.hidden.borrow_mut().remove(path);
+        self.sim.remove(path).await?;
+        let skip = self.mutation == Some(Mutation::SkipRetirementSync) && self.is_retirement(path);
+        self.skip_directory_sync.set(skip);
+        Ok(())
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.sim.rename(from, to).await
+        self.hidden.borrow_mut().remove(to);
+        self.sim.rename(from, to).await?;
+        // Whoever named the file goes on at once, before any other task does.
+        let index = self.mutation == Some(Mutation::SkipIndexDirectorySync);
+        self.skip_directory_sync.set(index && index_name(to).is_some());
+        Ok(())
     }
 
     fn uptime_micros(&self) -> u64 {
@@ -142,6 +204,9 @@ impl Disk for MutantDisk {
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.skip_directory_sync.take() {
+            return Ok(());
+        }
         self.sim.sync_dir(dir).await
     }
 
@@ -177,6 +242,12 @@ impl DiskFile for MutantFile {
         let recovering = self.disk.recovering.get();
         if recovering && self.disk.mutation == Some(Mutation::SkipHeaderPosition) {
             relocate(buf.as_mut(), self.start + position);
+        }
+        if !recovering && let Some((byte, bit)) = self.disk.hidden.borrow().get(&self.path) {
+            let at = byte.checked_sub(position).and_then(|at| usize::try_from(at).ok());
+            if let Some(byte) = at.and_then(|at| buf.as_mut().get_mut(at)) {
+                *byte ^= 1 << bit;
+            }
         }
         Ok(buf)
     }

@@ -106,6 +106,11 @@ pub(super) fn wholeness(disk: &MutantDisk, settings: &Settings) -> Vec<(PathBuf,
     files.map(|(path, _)| (is_whole(&path), path)).map(|(whole, path)| (path, whole)).collect()
 }
 
+/// Whether a segment has its name.
+pub(super) fn has_segment(disk: &MutantDisk, segment: u64) -> bool {
+    disk.sim.files().iter().any(|(path, _)| segment_start(path) == Some(segment))
+}
+
 /// Segments that wait to be used again.
 pub(super) fn spare_files(disk: &MutantDisk) -> Vec<PathBuf> {
     let files = disk.sim.files().into_iter().map(|(path, _)| path);
@@ -147,18 +152,20 @@ pub(super) fn neighbours(files: usize, most: usize, rng: &mut Rng) -> Range<usiz
     first..(first + count.min(most)).min(files)
 }
 
-/// Flips a bit somewhere in a file.
-pub(super) fn flip_anywhere(disk: &MutantDisk, path: &Path, rng: &mut Rng) {
+/// Flips a bit somewhere in a file. Returns the byte and the bit.
+pub(super) fn flip_anywhere(disk: &MutantDisk, path: &Path, rng: &mut Rng) -> (u64, u8) {
     let bytes = disk.sim.live_bytes(path).map_or(0, |bytes| bytes.len() as u64);
-    assert!(bytes > 0 && disk.sim.flip_bit(path, rng.u64(0..bytes), rng.u8(0..8)));
+    let (byte, bit) = (rng.u64(0..bytes), rng.u8(0..8));
+    assert!(disk.sim.flip_bit(path, byte, bit));
+    (byte, bit)
 }
 
-/// Flips a bit of a batch that ends at or before `acknowledged` and that a later batch proves to have been durable.
-/// Returns the damaged place.
+/// Flips a bit of a batch that lies in `acknowledged` and that a later batch proves to have been durable. Returns the
+/// damaged place.
 pub(super) fn flip(
     disk: &MutantDisk,
     settings: &Settings,
-    acknowledged: u64,
+    acknowledged: Range<u64>,
     rng: &mut Rng,
 ) -> Option<Flipped> {
     // A write on its way to the medium might heal the block again.
@@ -169,7 +176,8 @@ pub(super) fn flip(
     let proven = all.iter().map(|batch| batch.header.durable_until).max()?;
     let candidates: Vec<&Found> = all
         .iter()
-        .filter(|batch| batch.end <= acknowledged.min(proven) && !batch.bytes.is_empty())
+        .filter(|batch| batch.header.position >= acknowledged.start)
+        .filter(|batch| batch.end <= acknowledged.end.min(proven) && !batch.bytes.is_empty())
         .collect();
     // Batches with a batch in a message's body are the most interesting ones.
     let nested: Vec<&Found> = candidates

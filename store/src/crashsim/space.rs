@@ -2,6 +2,7 @@
 
 use super::{
     book::QueueName,
+    lives::Bent,
     mutant::MutantDisk,
     rot,
     work::{Life, breathe},
@@ -178,9 +179,16 @@ impl Life<'_> {
         if files.len() < 2 || self.index_rotten || self.retirement.is_some() {
             return;
         }
-        let most = files.len() - 1;
-        for (path, segment) in &files[rot::neighbours(files.len(), most, &mut self.history.rng)] {
-            rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+        let count = files.len();
+        let range = if self.history.bent == Bent::Retirement {
+            // The newest is the one that must know what goes.
+            count - 1..count
+        } else {
+            rot::neighbours(count, count - 1, &mut self.history.rng)
+        };
+        for (path, segment) in &files[range] {
+            let (byte, bit) = rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
+            self.history.disk.note_rot(path, byte, bit);
             self.history.tell(|| format!("{} rots under the store", path.display()));
             let behind = segment + self.store.settings().segment_bytes;
             self.blind |= self.history.book.unsettle(*segment, behind);

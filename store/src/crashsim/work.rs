@@ -2,7 +2,8 @@
 
 use super::{
     book::{OffsetName, Placed, QueueName, State, What},
-    lives::History,
+    hasty::Haste,
+    lives::{Bent, History},
     mutant::MutantDisk,
     reads::Reading,
     rot,
@@ -74,6 +75,10 @@ pub(super) struct Life<'h> {
     /// There may be no room, by the disk or by the policy.
     pub(super) scarce: bool,
     pub(super) faults: bool,
+    /// The power goes at a moment that few calls make up, if this life comes to one.
+    moment: bool,
+    /// It came to one.
+    seized: bool,
 }
 
 impl<'h> Life<'h> {
@@ -86,6 +91,7 @@ impl<'h> Life<'h> {
         // A disturbed start may not have found room for the next segment.
         let scarce = store.core().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
+        let moment = history.rng.u8(0..5) < 2 || history.bent == Bent::Rot;
         // One that rotted before this life may still be made again in it, without what had rotted in the log.
         let rotten = |(_, whole): &(PathBuf, bool)| !whole;
         let blind = history.book.is_unsettled()
@@ -108,6 +114,8 @@ impl<'h> Life<'h> {
             blind,
             scarce,
             faults: false,
+            moment,
+            seized: false,
         }
     }
 
@@ -165,7 +173,12 @@ impl<'h> Life<'h> {
         let store = self.store.clone();
         self.stepper.spawn("work ahead", async move { store.work_ahead().await });
         let store = self.store.clone();
-        self.stepper.spawn("index loop", async move { store.index_loop(breathe).await });
+        match self.history.disk.mutation.and_then(Haste::of) {
+            None => {
+                self.stepper.spawn("index loop", async move { store.index_loop(breathe).await })
+            }
+            Some(haste) => self.stepper.spawn("index loop", async move { haste.run(&store).await }),
+        };
     }
 
     fn plan_faults(&mut self) {
@@ -186,10 +199,42 @@ impl<'h> Life<'h> {
         self.faults = true;
     }
 
+    /// Lets the power go soon when an index file is being written, behind something that influences the file and is not
+    /// durable, when files are merged, or when a segment is retired.
+    fn seize_moment(&mut self) {
+        let merging = |(path, _): &(PathBuf, u64)| path.to_string_lossy().ends_with("index.tmp");
+        let is_now = match self.history.bent {
+            Bent::Rot => self.history.disk.sim.files().iter().any(merging),
+            Bent::Retirement => self.retirement.is_some() && self.store.indexes.borrow().len() > 1,
+            Bent::Nothing => self.store.wanted_index().is_some(),
+        };
+        if !self.moment || !is_now || self.history.rng.bool() {
+            return;
+        }
+        if self.history.bent == Bent::Nothing {
+            self.remove_topic();
+            self.commit_offset();
+            self.append_offsets();
+        }
+        if !std::mem::replace(&mut self.seized, true) {
+            self.history.disk.sim.crash_after(self.history.rng.u64(0..24));
+        }
+    }
+
     fn act(&mut self) -> Result<(), String> {
+        self.seize_moment();
+        match (self.history.bent, self.history.rng.u8(0..24)) {
+            (Bent::Retirement, 0..4) => self.retire(),
+            (Bent::Retirement, 4) => {
+                self.rot_index();
+                self.retire();
+            }
+            (Bent::Retirement | Bent::Rot, 5..12) => self.append_some(),
+            _ => {}
+        }
         match self.history.rng.u8(0..72) {
             0..34 => self.append(),
-            34..38 => (0..self.history.rng.u32(2..12)).for_each(|_| self.append()),
+            34..38 => self.append_some(),
             38..44 => self.commit_offset(),
             44..48 => self.append_offsets(),
             48 => self.remove_topic(),
@@ -198,7 +243,7 @@ impl<'h> Life<'h> {
             57 => self.read_record(),
             58 => self.look_up_entry(),
             60..62 => self.find_key(),
-            62 => self.change_room(),
+            62 if self.history.bent != Bent::Retirement => self.change_room(),
             63..66 => self.retire(),
             66 => self.rot_index(),
             59 => {
@@ -224,6 +269,10 @@ impl<'h> Life<'h> {
 
     pub(super) fn queue(&mut self) -> QueueName {
         (self.topic(), self.history.rng.u32(0..3))
+    }
+
+    fn append_some(&mut self) {
+        (0..self.history.rng.u32(2..12)).for_each(|_| self.append());
     }
 
     fn append(&mut self) {
