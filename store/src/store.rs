@@ -362,9 +362,12 @@ impl<D: Disk> Store<D> {
             let error =
                 StoreError::io("sync", self.settings.segment_path(unsynced.segment), source);
             self.core.borrow_mut().log.poison(error.to_string());
+            self.gate_moved.raise();
             return Err(error);
         }
         self.core.borrow_mut().log.synced(unsynced.position);
+        // The indexer may wait for a sync that another task began.
+        self.gate_moved.raise();
         Ok(())
     }
 

@@ -4,23 +4,40 @@
 //! seed (`--seeds 1`) is told as a story on standard error.
 //! Exit code: 0 when all seeds held (or the mutation was noticed), 1 otherwise, 2 for a wrong command line.
 
+use clap::Parser;
 use std::{
     process::ExitCode,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
-use store::crashsim::{Mutation, Summary, run, tell};
+use store::{
+    crashsim::{Mutation, Summary, run, tell},
+    inspect::Progress,
+};
 
 /// Failing seeds named at the end.
 const NAMED_MAX: usize = 20;
 
+/// Plays seeds of the store's crash simulation.
+#[derive(Parser)]
 struct Order {
+    /// How many; a single one is told as a story.
+    #[arg(long, default_value_t = 1_000)]
     seeds: u64,
+    /// The first.
+    #[arg(long, default_value_t = 0)]
     from: u64,
+    /// What is missing; play until a seed notices it.
+    #[arg(long, value_parser = mutation_named)]
     mutation: Option<Mutation>,
+}
+
+fn mutation_named(name: &str) -> Result<Mutation, String> {
+    let names = Mutation::ALL.map(Mutation::name).join(", ");
+    Mutation::named(name).ok_or_else(|| format!("there are {names}"))
 }
 
 /// What the workers share.
@@ -34,13 +51,7 @@ struct Board {
 }
 
 fn main() -> ExitCode {
-    let order = match parse(std::env::args().skip(1)) {
-        Ok(order) => order,
-        Err(what) => {
-            eprintln!("crashsim: {what}\nusage: crashsim [--seeds N] [--from N] [--mutation NAME]");
-            return ExitCode::from(2);
-        }
-    };
+    let order = Order::parse();
     // A panic is a finding like any other; it is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let started = Instant::now();
@@ -50,28 +61,13 @@ fn main() -> ExitCode {
         for _ in 0..workers {
             scope.spawn(|| work(&order, &board));
         }
-        scope.spawn(|| show_progress(&order, &board, started));
+        let done = || {
+            Some(board.done.load(Relaxed))
+                .filter(|done| *done < order.seeds && !board.stop.load(Relaxed))
+        };
+        Progress::of_things("seeds", order.seeds).follow(done);
     });
     report(&order, &board, started)
-}
-
-fn parse(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
-    let mut order = Order { seeds: 1_000, from: 0, mutation: None };
-    while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        let number = || value.parse().map_err(|_| format!("{word} {value}: not a number"));
-        match word.as_str() {
-            "--seeds" => order.seeds = number()?,
-            "--from" => order.from = number()?,
-            "--mutation" => {
-                let names = Mutation::ALL.map(Mutation::name).join(", ");
-                let unknown = || format!("no mutation {value}; there are {names}");
-                order.mutation = Some(Mutation::named(&value).ok_or_else(unknown)?);
-            }
-            _ => return Err(format!("no option {word}")),
-        }
-    }
-    Ok(order)
 }
 
 fn work(order: &Order, board: &Board) {
@@ -93,22 +89,6 @@ fn work(order: &Order, board: &Board) {
         }
         board.done.fetch_add(1, Relaxed);
     }
-}
-
-fn show_progress(order: &Order, board: &Board, started: Instant) {
-    let mut shown = Instant::now();
-    while board.done.load(Relaxed) < order.seeds && !board.stop.load(Relaxed) {
-        std::thread::sleep(Duration::from_millis(50));
-        if shown.elapsed() < Duration::from_secs(1) {
-            continue;
-        }
-        shown = Instant::now();
-        let done = board.done.load(Relaxed);
-        let failed = board.failed.lock().expect("no worker panics").len();
-        let rate = done as f64 / started.elapsed().as_secs_f64();
-        eprint!("\r{done} of {} seeds, {rate:.0}/s, {failed} failed ", order.seeds);
-    }
-    eprintln!();
 }
 
 fn report(order: &Order, board: &Board, started: Instant) -> ExitCode {

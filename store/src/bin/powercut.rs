@@ -5,35 +5,72 @@
 //! for temporary files, which must support direct I/O.
 //! Exit code: 0 when all images held (or the mutation was noticed), 1 otherwise, 2 for a wrong command line.
 
+use clap::Parser;
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
-use store::powercut::{Mutation, Order, Tally, run};
+use store::{
+    inspect::Progress,
+    powercut::{Mutation, Order, Tally, run},
+};
 
 /// Violations named at the end.
 const NAMED_MAX: usize = 20;
 
-fn main() -> ExitCode {
-    let order = match parse(std::env::args().skip(1)) {
-        Ok(order) => order,
-        Err(what) => {
-            eprintln!(
-                "powercut: {what}\nusage: powercut [--images N] [--seed N] [--cut I] \
-                 [--mutation NAME] [--dir DIR]"
-            );
-            return ExitCode::from(2);
+/// Builds power-cut images of the real store.
+#[derive(Parser)]
+struct Cli {
+    /// How many.
+    #[arg(long, default_value_t = 1_000)]
+    images: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Only this power cut of the seed.
+    #[arg(long)]
+    cut: Option<usize>,
+    /// What is missing; play until an image notices it.
+    #[arg(long, value_parser = mutation_named)]
+    mutation: Option<Mutation>,
+    /// Where images are made; by default the directory for temporary files.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+fn mutation_named(name: &str) -> Result<Mutation, String> {
+    let names = Mutation::ALL.map(Mutation::name).join(", ");
+    Mutation::named(name).ok_or_else(|| format!("there are {names}"))
+}
+
+impl Cli {
+    fn order(self) -> Order {
+        let own = || std::env::temp_dir().join(format!("powercut-{}", std::process::id()));
+        Order {
+            dir: self.dir.unwrap_or_else(own),
+            seed: self.seed,
+            cut: self.cut,
+            images: self.images,
+            cuts_max: usize::MAX,
+            executors: thread::available_parallelism().map_or(1, usize::from),
+            mutation: self.mutation,
         }
-    };
+    }
+}
+
+fn main() -> ExitCode {
+    let order = Cli::parse().order();
     // A panic of the store is a finding like any other; it is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let started = Instant::now();
     let tally = Arc::new(Tally::default());
     let (played, shown) = (order.clone(), tally.clone());
     let playing = thread::spawn(move || run(&played, &shown));
-    show_progress(&order, &tally, started, || playing.is_finished());
+    let done = || (!playing.is_finished()).then(|| tally.images.load(Relaxed));
+    Progress::of_things("images", order.images).follow(done);
     match playing.join() {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -45,56 +82,6 @@ fn main() -> ExitCode {
     // Only ours, and only when it is empty.
     let _ = std::fs::remove_dir(&order.dir);
     report(&order, &tally, started)
-}
-
-fn parse(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
-    let executors = thread::available_parallelism().map_or(1, usize::from);
-    let dir = std::env::temp_dir().join(format!("powercut-{}", std::process::id()));
-    let mut order = Order {
-        dir,
-        seed: 0,
-        cut: None,
-        images: 1_000,
-        cuts_max: usize::MAX,
-        executors,
-        mutation: None,
-    };
-    while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        let number = || value.parse().map_err(|_| format!("{word} {value}: not a number"));
-        match word.as_str() {
-            "--images" => order.images = number()?,
-            "--seed" => order.seed = number()?,
-            "--cut" => {
-                let cut = value.parse().map_err(|_| format!("--cut {value}: not a number"))?;
-                order.cut = Some(cut);
-            }
-            "--dir" => order.dir = value.into(),
-            "--mutation" => {
-                let names = Mutation::ALL.map(Mutation::name).join(", ");
-                let unknown = || format!("no mutation {value}; there are {names}");
-                order.mutation = Some(Mutation::named(&value).ok_or_else(unknown)?);
-            }
-            _ => return Err(format!("no option {word}")),
-        }
-    }
-    Ok(order)
-}
-
-fn show_progress(order: &Order, tally: &Tally, started: Instant, done: impl Fn() -> bool) {
-    let mut shown = Instant::now();
-    while !done() {
-        thread::sleep(Duration::from_millis(20));
-        if shown.elapsed() < Duration::from_secs(1) {
-            continue;
-        }
-        shown = Instant::now();
-        let images = tally.images.load(Relaxed);
-        let failed = tally.violations.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let rate = images as f64 / started.elapsed().as_secs_f64();
-        eprint!("\r{images} of {} images, {rate:.0}/s, {failed} failed ", order.images);
-    }
-    eprintln!();
 }
 
 fn report(order: &Order, tally: &Tally, started: Instant) -> ExitCode {

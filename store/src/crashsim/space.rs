@@ -217,8 +217,14 @@ impl Life<'_> {
         if let Some(refused) = refused {
             return Err(format!("messages are refused although there is room: {refused}"));
         }
-        if self.store.wanted_index().is_some() || self.store.unsealed().is_some() {
-            return Err("the index loop sleeps although there is work".into());
+        let (wanted, unsealed) = (self.store.wanted_index(), self.store.unsealed());
+        if wanted.is_some() || unsealed.is_some() {
+            let core = self.store.core();
+            let to = (core.indexed_to, core.log.flushed(), core.log.committed());
+            return Err(format!(
+                "the index loop sleeps although there is work: a file up to {wanted:?}, segment \
+                 {unsealed:?} to be sealed; indexed, flushed, committed up to {to:?}"
+            ));
         }
         Ok(())
     }

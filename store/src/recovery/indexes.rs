@@ -53,7 +53,11 @@ impl<D: Disk> Chain<D> {
                 position = match chain.fill(disk, settings, segments, &found, gap).await {
                     Ok(()) => end,
                     Err(StoreError::Malformed { path, what }) => {
-                        chain.drop_neighbour(disk, (&path, &what), &mut found, position).await?
+                        let back = chain
+                            .drop_neighbour(disk, (&path, &what), &mut found, position)
+                            .await?;
+                        give_back(&mut left_over, &mut found, back);
+                        back
                     }
                     Err(error) => return Err(error),
                 };
@@ -65,6 +69,7 @@ impl<D: Disk> Chain<D> {
                 Err(error) => {
                     // The newest or the oldest is damaged inside. It is made again, or the log is scanned from there.
                     position = chain.drop_damaged(disk, error, &mut found).await?;
+                    give_back(&mut left_over, &mut found, position);
                 }
             }
         }
@@ -197,6 +202,15 @@ impl<D: Disk> Chain<D> {
         }
         remove(disk, &damaged).await?;
         Ok(damaged.head().from)
+    }
+}
+
+/// Files that a longer one had made needless are wanted again when that turns out to be damaged.
+fn give_back<D: Disk>(left_over: &mut Vec<Index<D>>, found: &mut Found<D>, position: u64) {
+    for index in left_over.extract_if(.., |index| index.head().from >= position) {
+        let files = found.entry(index.head().from).or_default();
+        files.push(index);
+        files.sort_by_key(|index| index.head().to);
     }
 }
 
