@@ -98,7 +98,7 @@ impl Core {
     ) -> Entry {
         let queue = &self.queues[slot];
         let entry = queue.entries.get(offset).filter(|_| queue.number() == Some(number));
-        entry.unwrap_or_else(|| Entry::new(from, 0, 0))
+        entry.unwrap_or_else(|| Entry::lost(from))
     }
 
     /// An index file of this capture is durable. Entries before `keep_from` leave memory.

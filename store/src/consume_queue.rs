@@ -28,6 +28,11 @@ impl Entry {
         Entry { position: split(position), bytes, tags_code: split(tags_code as u64) }
     }
 
+    /// Stands for a message that a damaged part of the log took along: queue offsets stay dense, and pulls step over it.
+    pub(crate) fn lost(position: u64) -> Entry {
+        Entry::new(position, 0, 0)
+    }
+
     /// From position and check as one number, as index files hold them.
     pub(crate) fn from_word(word: u64, bytes: u32, tags_code: i64) -> Entry {
         Entry { position: split(word), bytes, tags_code: split(tags_code as u64) }
@@ -53,7 +58,7 @@ impl Entry {
         (join(self.position) >> POSITION_BITS) as u16
     }
 
-    /// Bytes of the record; 0 stands for a message that a damaged part of the log took along.
+    /// Bytes of the record; 0 for a message that is lost.
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
@@ -63,6 +68,9 @@ impl Entry {
         join(self.tags_code) as i64
     }
 }
+
+/// Most messages of a queue that one damaged place may have held.
+pub(crate) const LOST_MAX: i64 = 1 << 22;
 
 /// Check over all bytes of a record: its CRC-32C, folded.
 pub fn record_check(record: &[u8]) -> u16 {

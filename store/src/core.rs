@@ -6,7 +6,7 @@
 
 use crate::{
     batch::{CONTROL_HEADER_BYTES, encode_control},
-    consume_queue::{ConsumeQueue, Entry, record_check},
+    consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
     group_offsets::{self, GroupOffsets},
     index::Row,
@@ -47,9 +47,6 @@ pub struct Append<'a> {
     /// Hashes of its keys, see [`crate::index::key_hash`].
     pub keys: &'a [u32],
 }
-
-/// Most messages of a queue that one damaged place may have held.
-const HOLES_MAX: i64 = 1 << 22;
 
 struct Pending {
     slot: QueueSlot,
@@ -392,13 +389,13 @@ impl Core {
             queue.entries.start_at(start, start);
             queue.indexed = start;
         }
-        if queue_offset - queue.next() > HOLES_MAX {
+        if queue_offset - queue.next() > LOST_MAX {
             return Err("queue offset is impossible");
         }
         // Messages between lay in a damaged part of the log: their offsets stay taken by entries of no bytes, so
         // that offsets stay dense and pulls step over them.
         while queue.next() < queue_offset {
-            queue.entries.push(Entry::new(entry.position(), 0, 0));
+            queue.entries.push(Entry::lost(entry.position()));
             self.unindexed += 1;
         }
         queue.entries.push(entry);

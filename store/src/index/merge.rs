@@ -1,7 +1,8 @@
 //! Merging the runs of a segment into its sealed index.
 //!
 //! Queues, topics and group offsets are those of the last run. Entries go over queue by queue, those of queues that the
-//! last run does not know are left behind (their topics were deleted); keys go over in one merge, all of them, because
+//! last run does not know are left behind (their topics were deleted); where a run does not go on where the one before
+//! ended, damage took the messages between along, and entries that say so take their places; keys go over in one merge, all of them, because
 //! readers check the record anyway. Memory: the rows of the last run, and a few MiB of buffers whatever the number of
 //! entries. The work makes way for others every 100 us or so.
 
@@ -15,6 +16,7 @@ use super::{
     outline::Outline,
     write::IndexWriter,
 };
+use crate::consume_queue::{Entry, LOST_MAX};
 use runtime::Disk;
 use std::{future::Future, path::Path};
 
@@ -150,6 +152,29 @@ impl<'a, D: Disk> RunRows<'a, D> {
     }
 }
 
+/// The rows of one queue in all runs, one behind the other.
+#[derive(Default)]
+struct Line {
+    /// Entries, those for lost messages among them.
+    count: u64,
+    next: i64,
+}
+
+impl Line {
+    /// Goes on with the row of the next run. Returns how many messages between were lost, or what is wrong.
+    fn go_on(&mut self, row: &Row) -> Result<u64, String> {
+        // A queue without entries so far may begin anywhere: what came before was lost with a part of the log.
+        let begins = if self.count > 0 { self.next } else { row.start().max(self.next) };
+        let lost = row.start() - begins;
+        if !(0..=LOST_MAX).contains(&lost) {
+            return Err(format!("row {} does not go on where the run before ends", row.number));
+        }
+        self.count += (row.next - begins) as u64;
+        self.next = row.next;
+        Ok(lost as u64)
+    }
+}
+
 /// Counts for each row of the last run the entries that all runs have of its queue.
 async fn sum_counts<D, P, F>(
     outline: &mut Outline,
@@ -162,23 +187,18 @@ where
     F: Future<Output = ()>,
 {
     let mut of_runs = RunRows::of(runs);
-    let mut all = 0u32;
+    let mut all = 0u64;
     for sum in &mut outline.rows {
-        let mut count = 0u32;
-        let mut next = 0;
+        let mut line = Line::default();
         for rows in &mut of_runs {
             let Some(row) = rows.find(sum.number, pace).await? else { continue };
-            // A queue without entries so far may begin anywhere: what came before was lost with a part of the log.
-            if row.next < next || count > 0 && row.start() != next {
-                let what = format!("row {} does not go on where the run before ends", row.number);
-                return Err(rows.run.damaged(what));
+            line.go_on(&row).map_err(|what| rows.run.damaged(what))?;
+            if u32::try_from(all + line.count).is_err() {
+                return Err(rows.run.damaged("more entries than can be".into()));
             }
-            let all_with = all.checked_add(row.count);
-            all = all_with.ok_or_else(|| rows.run.damaged("more entries than can be".into()))?;
-            count += row.count;
-            next = row.next;
         }
-        sum.count = count;
+        all += line.count;
+        sum.count = line.count as u32;
     }
     Ok(())
 }
@@ -200,20 +220,40 @@ where
     let mut sources: Vec<Entries<'_, D>> =
         runs.iter().map(|run| Cursor::new(run, blocks)).collect();
     for (number, count) in queues {
-        let mut due = *count;
+        let mut line = Line::default();
+        let changed = || format!("row {number} changed meanwhile");
         for (rows, source) in of_runs.iter_mut().zip(&mut sources) {
             let Some(row) = rows.find(*number, pace).await? else { continue };
-            if row.count > due {
-                return Err(rows.run.damaged(format!("row {number} changed meanwhile")));
+            let lost = line.go_on(&row).map_err(|what| rows.run.damaged(what))?;
+            if line.count > u64::from(*count) {
+                return Err(rows.run.damaged(changed()));
             }
-            due -= row.count;
+            write_lost(writer, rows.run.head().from, lost, pace).await?;
             source.skip(u64::from(row.first) - source.position());
             copy(writer, source, row.count as usize, pace).await?;
         }
-        if due > 0 {
-            let what = format!("row {number} changed meanwhile");
-            return Err(runs[runs.len() - 1].damaged(what));
+        if line.count < u64::from(*count) {
+            return Err(runs[runs.len() - 1].damaged(changed()));
         }
+    }
+    Ok(())
+}
+
+/// Writes entries for messages that were lost somewhere before `position`.
+async fn write_lost<D, P, F>(
+    writer: &mut IndexWriter<D>,
+    position: u64,
+    count: u64,
+    pace: &mut Pace<P>,
+) -> Result<(), IndexError>
+where
+    D: Disk,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
+    for _ in 0..count {
+        writer.entries(&[Entry::lost(position)]).await?;
+        pace.work(1).await;
     }
     Ok(())
 }

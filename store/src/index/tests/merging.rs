@@ -155,12 +155,12 @@ fn runs_that_contradict_each_other_are_not_merged() {
     shard.add_queues(20);
     let mut runs = vec![shard.run(2_000), shard.run(2_000)];
     let shared = runs[1].outline.rows.iter_mut().find(|row| row.count > 0).expect("written");
-    shared.next += 1;
+    shared.next -= 1;
     let disk = disk(1);
     let indexes = write_all(&disk, &runs);
     let error = now(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), || ready(())))
         .err()
-        .expect("a gap");
+        .expect("an overlap");
     assert!(error.is_damage() && error.to_string().contains("does not go on"), "{error}");
     assert!(disk.files().iter().all(|(path, _)| *path != sealed()));
 }
@@ -178,6 +178,35 @@ fn a_queue_that_had_no_entries_yet_may_begin_anywhere() {
             ready(())
         }));
     now(expected(&runs).compare(&merged.expect("no contradiction"), &mut Rng::with_seed(1)));
+}
+
+#[test]
+fn messages_lost_between_runs_keep_their_queue_offsets() {
+    let mut shard = Shard::new(1);
+    shard.add_queues(60);
+    let mut runs = vec![shard.run(300)];
+    shard.queues.values_mut().for_each(|next| *next += 3);
+    runs.push(shard.run(50));
+    let mut model = expected(&runs);
+    let lost = [Entry::lost(runs[1].outline.head.from); 3];
+    let mut begun = 0;
+    for (row, entries) in model.outline.rows.iter_mut().zip(&mut model.entries) {
+        let of_first = &runs[0].outline.rows;
+        let before = of_first.iter().find(|first| first.number == row.number && first.count > 0);
+        if let Some(before) = before {
+            let at = before.count as usize;
+            entries.splice(at..at, lost);
+            row.count += 3;
+            begun += 1;
+        }
+    }
+    assert!((1..60).contains(&begun), "queues with and without entries: {begun}");
+    let disk = disk(1);
+    let indexes = write_all(&disk, &runs);
+    let merged = now(merge(&disk, &sealed(), &indexes.iter().collect::<Vec<_>>(), || ready(())));
+    let merged = merged.expect("lost messages are no contradiction");
+    assert_eq!(now(all(merged.all_entries())), model.entries.concat());
+    now(model.compare(&merged, &mut Rng::with_seed(1)));
 }
 
 #[test]
