@@ -118,7 +118,7 @@ impl<D: Disk> Store<D> {
     /// Makes the log durable up to `position`, which is committed. `false`: it cannot be now.
     async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
         if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
-            self.sync_now().await?;
+            self.sync_unless_under_way().await?;
         }
         let core = self.core.borrow();
         // The space between the mark that ends a segment and the next segment holds nothing.

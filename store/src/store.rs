@@ -156,9 +156,10 @@ pub struct Store<D: Disk> {
     unsynced: Cell<Option<Unsynced>>,
     /// Segment of the newest write.
     writing: Cell<u64>,
-    /// Syncs of ASYNC_FLUSH under way. The commit loop waits for their end before it changes the segment.
-    syncs: Cell<u32>,
-    syncs_done: Signal,
+    /// ASYNC_FLUSH: a sync is under way. There is one at a time: what a failed one gave up, another that was begun beside
+    /// it would report as durable.
+    syncing: Cell<bool>,
+    sync_done: Signal,
 }
 
 #[derive(Clone, Copy)]
@@ -212,8 +213,8 @@ impl<D: Disk> Store<D> {
             tally: Tally::default(),
             unsynced: Cell::new(None),
             writing: Cell::new(segment),
-            syncs: Cell::new(0),
-            syncs_done: Signal::default(),
+            syncing: Cell::new(false),
+            sync_done: Signal::default(),
         }
     }
 
@@ -332,7 +333,7 @@ impl<D: Disk> Store<D> {
                 let unsynced = Unsynced { segment: write.segment, since_ms, position: write.to };
                 self.unsynced.set(Some(unsynced));
                 if unsynced.is_due(now, interval_ms) {
-                    self.sync_now().await?;
+                    self.sync_unless_under_way().await?;
                 }
             }
         }
@@ -344,43 +345,56 @@ impl<D: Disk> Store<D> {
     pub async fn sync_if_due(&self, now: i64) -> Result<(), StoreError> {
         let FlushPolicy::Async { interval_ms } = self.settings.flush else { return Ok(()) };
         match self.unsynced.get() {
-            Some(unsynced) if unsynced.is_due(now, interval_ms) => self.sync_now().await,
+            Some(unsynced) if unsynced.is_due(now, interval_ms) => {
+                self.sync_unless_under_way().await
+            }
             _ => Ok(()),
         }
     }
 
-    /// Makes what was written durable.
+    /// Makes what was written durable. A sync that is under way is waited for first; one task at a time does so, the
+    /// commit loop or who comes after it.
     pub async fn sync_now(&self) -> Result<(), StoreError> {
-        let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
-        let file = self.segments.borrow().get(&unsynced.segment).cloned();
-        let Some(file) = file else { return Ok(()) };
-        self.syncs.set(self.syncs.get() + 1);
-        let synced = file.sync().await;
-        self.syncs.set(self.syncs.get() - 1);
-        self.syncs_done.raise();
-        if let Err(source) = synced {
-            let error =
-                StoreError::io("sync", self.settings.segment_path(unsynced.segment), source);
-            self.core.borrow_mut().log.poison(error.to_string());
-            self.gate_moved.raise();
-            return Err(error);
+        while self.syncing.get() {
+            self.sync_done.wait().await;
         }
-        self.core.borrow_mut().log.synced(unsynced.position);
-        // The indexer may wait for a sync that another task began.
-        self.gate_moved.raise();
-        Ok(())
+        self.sync_unless_under_way().await
     }
 
-    /// A segment is durable before the first byte of the next one is written: recovery relies on it, and `flushed`
-    /// would otherwise pass over a segment whose sync another task still waits for.
+    /// Makes what was written durable, unless a sync is under way; at its end `gate_moved` is raised.
+    pub(crate) async fn sync_unless_under_way(&self) -> Result<(), StoreError> {
+        if self.syncing.get() {
+            return Ok(());
+        }
+        let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
+        self.check_not_poisoned()?;
+        let file = self.segments.borrow().get(&unsynced.segment).cloned();
+        let Some(file) = file else { return Ok(()) };
+        self.syncing.set(true);
+        let synced = file.sync().await;
+        self.syncing.set(false);
+        let mut core = self.core.borrow_mut();
+        let synced = synced.map_err(|source| {
+            let path = self.settings.segment_path(unsynced.segment);
+            let error = StoreError::io("sync", path, source);
+            core.log.poison(error.to_string());
+            error
+        });
+        if synced.is_ok() {
+            core.log.synced(unsynced.position);
+        }
+        drop(core);
+        self.sync_done.raise();
+        self.gate_moved.raise();
+        synced
+    }
+
+    /// A segment is durable before the first byte of the next one is written: recovery relies on it.
     async fn sync_before(&self, segment: u64) -> Result<(), StoreError> {
         if self.writing.replace(segment) == segment {
             return Ok(());
         }
         self.sync_now().await?;
-        while self.syncs.get() > 0 {
-            self.syncs_done.wait().await;
-        }
         self.check_not_poisoned()
     }
 
