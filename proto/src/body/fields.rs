@@ -17,11 +17,15 @@ pub(super) const TABLE_BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Parses a body of at most `bytes_max` bytes.
 pub(super) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, BodyError> {
+    Ok(serde_json::from_slice(&strict(bytes, bytes_max)?)?)
+}
+
+/// A body of at most `bytes_max` bytes as strict JSON.
+pub(super) fn strict(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, BodyError> {
     if bytes.len() > bytes_max {
         return Err(BodyError::TooLarge { bytes: bytes.len(), bytes_max });
     }
-    let strict = json::to_strict(bytes)?;
-    Ok(serde_json::from_slice(&strict)?)
+    Ok(json::to_strict(bytes)?)
 }
 
 /// The members of one object.

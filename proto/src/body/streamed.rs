@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::BodyError;
-use crate::json;
+use super::fields::strict;
 
 /// Parses a body of at most `bytes_max` bytes. Each entry of the table at `path` that is not null goes through `each`;
 /// what is returned has an empty table there.
@@ -20,10 +20,7 @@ pub(super) fn parse_table(
     path: &[&'static str],
     mut each: impl FnMut(String, &Value) -> Result<(), BodyError>,
 ) -> Result<Value, BodyError> {
-    if bytes.len() > bytes_max {
-        return Err(BodyError::TooLarge { bytes: bytes.len(), bytes_max });
-    }
-    let strict = json::to_strict(bytes)?;
+    let strict = strict(bytes, bytes_max)?;
     let mut refused = None;
     let mut reader = serde_json::Deserializer::from_slice(&strict);
     let object = Object { name: "body", path, each: &mut each, refused: &mut refused };
