@@ -10,10 +10,11 @@ use crate::{
     error::Refused,
     group_offsets::{self, GroupOffsets},
     index::Row,
-    log::CommitLog,
+    log::{CommitLog, Shape},
     offset::PhysicalOffset,
     queue_table::QueueTable,
     recent_keys::RecentKeys,
+    ring::TailRing,
 };
 use std::collections::VecDeque;
 
@@ -114,6 +115,20 @@ impl Core {
             counters: Counters::default(),
             earliest_store_ms: None,
         }
+    }
+
+    /// An empty state over a small log that nobody writes: for tests, also of other rooms.
+    #[doc(hidden)]
+    pub fn unwritten(shard: u16) -> Core {
+        let shape = Shape {
+            shard,
+            log_id: 1,
+            epoch: 1,
+            segment_bytes: 1 << 20,
+            inflight_bytes_max: 1 << 16,
+            entry_bytes_max: 4_096,
+        };
+        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
     }
 
     /// Shard whose store it is.
@@ -453,19 +468,6 @@ fn text(content: &[u8]) -> Result<&str, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{log::Shape, ring::TailRing};
-
-    fn core() -> Core {
-        let shape = Shape {
-            shard: 3,
-            log_id: 1,
-            epoch: 1,
-            segment_bytes: 1 << 20,
-            inflight_bytes_max: 1 << 16,
-            entry_bytes_max: 4_096,
-        };
-        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
-    }
 
     fn append(core: &mut Core, topic: &str, queue_id: u32) -> Placed {
         let slot = core.queue_slot(topic, queue_id);
@@ -490,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_message_is_visible_when_the_log_is_committed_past_it_and_not_before() {
-        let mut core = core();
+        let mut core = Core::unwritten(3);
         let first = append(&mut core, "a", 0);
         let second = append(&mut core, "a", 0);
         append(&mut core, "b", 5);
@@ -507,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_deleted_and_made_again_starts_at_0() {
-        let mut core = core();
+        let mut core = Core::unwritten(3);
         append(&mut core, "a", 0);
         core.offsets.set("g", "a", 0, 1);
         assert_eq!(core.remove_topic("unknown", 1), Ok(None));
@@ -520,7 +522,7 @@ mod tests {
 
     #[test]
     fn group_offsets_that_the_log_refuses_stay_for_the_next_time() {
-        let mut core = core();
+        let mut core = Core::unwritten(3);
         core.offsets.set("g", "a", 0, 1);
         while core.admit(2_100, 2_100).is_ok() {
             core.append_control(99, &[0; 2_090], 1).expect("admitted");
@@ -533,7 +535,7 @@ mod tests {
 
     #[test]
     fn replayed_offsets_stay_dense_over_damage_and_start_again_after_a_lost_deletion() {
-        let mut core = core();
+        let mut core = Core::unwritten(3);
         let entry = |position| Entry::new(position, 50, 0);
         for (offset, position) in [(4, 100), (5, 200), (8, 900)] {
             core.replay_record("a", 0, offset, 1, entry(position)).expect("possible");

@@ -187,23 +187,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        core::Append,
-        log::{CommitLog, Shape},
-        ring::TailRing,
-    };
-
-    fn core() -> Core {
-        let shape = Shape {
-            shard: 0,
-            log_id: 1,
-            epoch: 1,
-            segment_bytes: 1 << 20,
-            inflight_bytes_max: 1 << 16,
-            entry_bytes_max: 4_096,
-        };
-        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
-    }
+    use crate::core::Append;
 
     fn append(core: &mut Core, count: usize) {
         for number in 0..count {
@@ -239,7 +223,7 @@ mod tests {
     #[test]
     fn the_offset_decides() {
         use PullStatus::*;
-        let mut core = core();
+        let mut core = Core::unwritten(0);
         assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0));
         append(&mut core, 10);
         assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0), "nothing is committed yet");
@@ -254,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_matches_nothing_steps_over_what_it_has_seen() {
-        let mut core = core();
+        let mut core = Core::unwritten(0);
         append(&mut core, 10);
         commit(&mut core);
         let plan = pull(&core, 0, |_| false);

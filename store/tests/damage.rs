@@ -1,15 +1,18 @@
 //! Recovery over segments whose bytes were changed at will: it never panics or hangs, serves nothing that was not
 //! written, and loses at most the batches that were touched.
 
+mod simulated;
+
 use fastrand::Rng;
 use proto::record::RecordFields;
 use runtime::{
     BLOCK_BYTES, Disk, DiskFile, Open,
     sim::{SimDisk, Snapshot, block_on},
 };
+use simulated::{now, settings};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use store::{
-    FlushPolicy, Settings, Store,
+    Store,
     batch::{HEADER_BYTES, Header, Kind},
     core::Append,
     read::PullLimits,
@@ -17,29 +20,8 @@ use store::{
 
 const SEGMENT: u64 = 1 << 16;
 
-fn settings() -> Settings {
-    Settings {
-        shard: 2,
-        dir: "/log".into(),
-        log_id: 99,
-        segment_bytes: SEGMENT,
-        tail_cache_bytes: 1 << 17,
-        inflight_bytes_max: 1 << 15,
-        record_bytes_max: 8_192,
-        index_entries_max: u64::MAX,
-        index_keys: true,
-        cold_cache_bytes: 1 << 20,
-        flush: FlushPolicy::Sync,
-        zero_ahead_bytes: 0,
-    }
-}
-
 fn path(segment: u64) -> PathBuf {
     PathBuf::from(format!("/log/{segment:020}"))
-}
-
-fn now<T>(value: Option<T>) -> T {
-    value.expect("there is power")
 }
 
 /// Record and position by queue and queue offset.
@@ -77,14 +59,16 @@ fn append(store: &Store<SimDisk>, rng: &mut Rng, messages: &mut Messages) {
 /// A log of several segments on a disk, and what is in it.
 fn written() -> (Snapshot, Messages) {
     let (disk, mut rng, mut messages) = (SimDisk::new(1), Rng::with_seed(1), Messages::new());
-    let (store, _) = now(block_on(Store::open(disk.clone(), settings()))).expect("a new log");
+    let (store, _) =
+        now(block_on(Store::open(disk.clone(), settings(SEGMENT)))).expect("a new log");
     while store.core().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
         (0..rng.u32(1..5)).for_each(|_| append(&store, &mut rng, &mut messages));
         while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
         now(block_on(store.provide_wanted()));
     }
     drop(store);
-    now(block_on(Store::open(disk.clone(), settings()))).expect("a start, which witnesses all");
+    now(block_on(Store::open(disk.clone(), settings(SEGMENT))))
+        .expect("a start, which witnesses all");
     (disk.snapshot(), messages)
 }
 
@@ -174,7 +158,7 @@ fn damage_costs_at_most_the_batches_that_it_touched() {
             touched.push(damage(&mut bytes, segment, end, &mut rng));
             now(block_on(rewrite(&disk, segment, &bytes)));
         }
-        let opened = now(block_on(Store::open(disk.clone(), settings())));
+        let opened = now(block_on(Store::open(disk.clone(), settings(SEGMENT))));
         let (store, _) = opened.expect("damage is no reason to refuse");
         store.core().check();
         let found = readable(&store);
@@ -204,7 +188,7 @@ fn any_bytes_at_all_are_survived() {
             }
             now(block_on(rewrite(&disk, segment, &bytes)));
         }
-        let opened = now(block_on(Store::open(disk.clone(), settings())));
+        let opened = now(block_on(Store::open(disk.clone(), settings(SEGMENT))));
         let (store, _) = opened.expect("damage is no reason to refuse");
         let served =
             |(key, message): (&(u32, i64), &(u64, Vec<u8>))| messages.get(key) == Some(message);
@@ -213,6 +197,6 @@ fn any_bytes_at_all_are_survived() {
         while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
         now(block_on(store.provide_wanted()));
         drop(store);
-        now(block_on(Store::open(disk, settings()))).expect("and again");
+        now(block_on(Store::open(disk, settings(SEGMENT)))).expect("and again");
     }
 }

@@ -1,15 +1,18 @@
 //! Reads beside damage that appears under a running store: what is served is what was appended, and what can be made
 //! again is. Method: a store on a simulated disk with small segments, of which bytes are flipped while it is open.
 
+mod simulated;
+
 use proto::record::RecordFields;
 use runtime::sim::{SimDisk, block_on};
+use simulated::{now, settings};
 use std::{
     future::ready,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 use store::{
-    FlushPolicy, Settings, Store, StoreError,
+    Settings, Store, StoreError,
     core::Append,
     index::key_hash,
     lookup::KeyQuery,
@@ -18,27 +21,6 @@ use store::{
 
 const SEGMENT: u64 = 1 << 20;
 const KEY: &str = "everybody";
-
-fn settings() -> Settings {
-    Settings {
-        shard: 2,
-        dir: "/log".into(),
-        log_id: 99,
-        segment_bytes: SEGMENT,
-        tail_cache_bytes: 1 << 17,
-        inflight_bytes_max: 1 << 15,
-        record_bytes_max: 8_192,
-        index_entries_max: u64::MAX,
-        index_keys: true,
-        cold_cache_bytes: 1 << 20,
-        flush: FlushPolicy::Sync,
-        zero_ahead_bytes: 0,
-    }
-}
-
-fn now<T>(value: Option<T>) -> T {
-    value.expect("there is power")
-}
 
 fn open(disk: &SimDisk, settings: Settings) -> Store<SimDisk> {
     now(block_on(Store::open(disk.clone(), settings))).expect("it opens").0
@@ -96,7 +78,7 @@ fn find(store: &Store<SimDisk>, query: &KeyQuery) -> Vec<i64> {
 #[test]
 fn a_key_of_any_number_of_messages_is_searched_to_its_end() {
     for index_entries_max in [u64::MAX, 7_000] {
-        let settings = Settings { segment_bytes: 1 << 23, index_entries_max, ..settings() };
+        let settings = Settings { segment_bytes: 1 << 23, index_entries_max, ..settings(SEGMENT) };
         let disk = SimDisk::new(1);
         let store = open(&disk, settings);
         for time in 1..=20_000 {
@@ -139,7 +121,7 @@ fn flip_all(store: &Store<SimDisk>, disk: &SimDisk, (position, record): &(u64, V
 
 /// A store whose tail cache holds only what came last, with a message of interest among others.
 fn with_message(disk: &SimDisk, topic: &str) -> (Store<SimDisk>, (u64, Vec<u8>)) {
-    let store = open(disk, settings());
+    let store = open(disk, settings(SEGMENT));
     (0..5).for_each(|_| drop(append(&store, topic, &[7; 300], 1)));
     let message = append(&store, topic, &[8; 30], 1);
     (0..5).for_each(|_| drop(append(&store, topic, &[9; 300], 1)));
@@ -186,7 +168,7 @@ fn a_message_by_id_outlives_a_damaged_index_file() {
     }
     write_indexes(&store);
     drop(store);
-    let store = open(&disk, settings());
+    let store = open(&disk, settings(SEGMENT));
     spoil(&disk, &index_files(&disk)[0]);
     let read = now(block_on(store.read_record(position)));
     assert_eq!(read.expect("the batch is whole"), Some(record));
@@ -195,7 +177,7 @@ fn a_message_by_id_outlives_a_damaged_index_file() {
 #[test]
 fn a_body_that_looks_like_a_message_of_its_place_is_none() {
     let disk = SimDisk::new(1);
-    let store = open(&disk, settings());
+    let store = open(&disk, settings(SEGMENT));
     let (position, record) = append(&store, "t", &[0; 50], 1);
     let mut forged = record.clone();
     let inside = position + record.len() as u64 + body_at(&record);
@@ -234,7 +216,7 @@ fn spoil(disk: &SimDisk, path: &Path) {
 
 /// Small segments, so that there are many index files.
 fn many_files() -> Settings {
-    Settings { segment_bytes: 1 << 16, ..settings() }
+    Settings { segment_bytes: 1 << 16, ..settings(SEGMENT) }
 }
 
 /// First offset and end of a queue, and the positions of its messages.

@@ -219,16 +219,7 @@ mod tests {
     }
 
     fn slots(count: u32) -> Vec<QueueSlot> {
-        let shape = store::log::Shape {
-            shard: 0,
-            log_id: 1,
-            epoch: 1,
-            segment_bytes: 1 << 20,
-            inflight_bytes_max: 1 << 16,
-            entry_bytes_max: 4_096,
-        };
-        let ring = store::ring::TailRing::new(1 << 18, 4_096);
-        let mut core = store::Core::new(store::log::CommitLog::resume(shape, ring, 0, &[]));
+        let mut core = store::Core::unwritten(0);
         (0..count).map(|queue| core.queue_slot("t", queue)).collect()
     }
 

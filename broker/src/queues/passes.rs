@@ -44,23 +44,11 @@ impl Passes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::{
-        Core,
-        log::{CommitLog, Shape},
-        ring::TailRing,
-    };
+    use store::Core;
 
     #[test]
     fn a_pass_ends_with_the_snapshot_and_with_any_topic() {
-        let shape = Shape {
-            shard: 0,
-            log_id: 1,
-            epoch: 1,
-            segment_bytes: 1 << 20,
-            inflight_bytes_max: 1 << 16,
-            entry_bytes_max: 4_096,
-        };
-        let mut core = Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]));
+        let mut core = Core::unwritten(0);
         let mut passes = Passes::default();
         core.queue_slot("a", 0);
         core.queue_slot("b", 0);
