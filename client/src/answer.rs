@@ -88,7 +88,7 @@ impl Answer {
     pub fn json(&self) -> Result<Value, ClientError> {
         let text = || String::from_utf8_lossy(&self.body[..self.body.len().min(400)]).into_owned();
         let bad = |reason: String| ClientError::Json { reason, text: text() };
-        let strict = proto::json::to_strict(&self.body).map_err(|e| bad(e.to_string()))?;
+        let strict = proto::fastjson::to_strict(&self.body).map_err(|e| bad(e.to_string()))?;
         serde_json::from_slice(&strict).map_err(|e| bad(e.to_string()))
     }
 }

@@ -57,7 +57,7 @@ impl KvConfig {
         if bytes.trim_ascii().is_empty() {
             return Ok(KvConfig::default());
         }
-        let strict = proto::json::to_strict(bytes).map_err(|e| KvFormatError(e.to_string()))?;
+        let strict = proto::fastjson::to_strict(bytes).map_err(|e| KvFormatError(e.to_string()))?;
         let on_disk: OnDisk =
             serde_json::from_slice(&strict).map_err(|e| KvFormatError(e.to_string()))?;
         let mut table = on_disk.config_table;

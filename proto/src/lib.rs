@@ -2,7 +2,7 @@
 //! bodies, the stored record.
 //!
 //! Everything here is a pure function of bytes: no I/O, no clock, no async. Foreign bytes never panic, never index
-//! out of bounds and never make us allocate before a limit was checked. The lints below keep it so; tests may be careless.
+//! out of bounds and never make us allocate before a limit was checked. The lints below keep it so; tests are exempt.
 
 #![cfg_attr(
     not(test),
@@ -13,8 +13,8 @@ pub mod batch;
 pub mod body;
 pub mod code;
 pub mod command;
+pub mod fastjson;
 pub mod frame;
-pub mod json;
 pub mod message_id;
 pub mod properties;
 pub mod record;

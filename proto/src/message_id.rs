@@ -33,8 +33,8 @@ impl MessageId {
 
     fn push(&mut self, bytes: &[u8]) {
         assert!(self.len + 2 * bytes.len() <= self.text.len());
-        let room = self.text.get_mut(self.len..).unwrap_or_default();
-        for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+        let free = self.text.get_mut(self.len..).unwrap_or_default();
+        for (pair, byte) in free.chunks_exact_mut(2).zip(bytes) {
             pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xF)]);
         }
         self.len += 2 * bytes.len();

@@ -206,7 +206,7 @@ impl RecordFields<'_> {
         assert!(out.len() == self.encoded_len());
         assert!(self.check(usize::MAX).is_ok());
         let total = out.len() as i32;
-        let mut out = Pen { rest: out };
+        let mut out = Writer { rest: out };
         out.put(&total.to_be_bytes());
         out.put(&MAGIC_V1.to_be_bytes());
         out.put(&body_crc(self.body).to_be_bytes());
@@ -259,11 +259,11 @@ fn host_bytes(host: &SocketAddr) -> usize {
 }
 
 /// Writes forward through a slice whose length was computed beforehand.
-struct Pen<'a> {
+struct Writer<'a> {
     rest: &'a mut [u8],
 }
 
-impl Pen<'_> {
+impl Writer<'_> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let (here, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
@@ -338,7 +338,7 @@ pub struct RecordView<'a> {
 impl<'a> RecordView<'a> {
     /// Parses the record at the start of `bytes`; more may follow it, see [`Self::total_size`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let mut head = Eye { all: bytes.len(), rest: bytes };
+        let mut head = Reader { all: bytes.len(), rest: bytes };
         let total = head.i32()?;
         match head.i32()? {
             MAGIC_V1 => {}
@@ -357,29 +357,29 @@ impl<'a> RecordView<'a> {
     }
 
     fn parse_exact(record: &'a [u8]) -> Result<Self, RecordError> {
-        let mut eye = Eye { all: record.len(), rest: record };
-        let total = eye.i32()?;
-        eye.i32()?;
-        let body_crc = u32::from_be_bytes(eye.array()?);
-        let queue_id = eye.i32()?;
-        let flag = eye.i32()?;
-        let queue_offset = eye.i64()?;
-        let physical_offset = eye.i64()?;
-        let sys_flag = eye.i32()?;
-        let born_timestamp = eye.i64()?;
-        let born_host = eye.host(sys_flag & SYS_FLAG_BORN_HOST_V6 != 0)?;
-        let store_timestamp = eye.i64()?;
-        let store_host = eye.host(sys_flag & SYS_FLAG_STORE_HOST_V6 != 0)?;
-        let reconsume_times = eye.i32()?;
-        let prepared_transaction_offset = eye.i64()?;
+        let mut reader = Reader { all: record.len(), rest: record };
+        let total = reader.i32()?;
+        reader.i32()?;
+        let body_crc = u32::from_be_bytes(reader.array()?);
+        let queue_id = reader.i32()?;
+        let flag = reader.i32()?;
+        let queue_offset = reader.i64()?;
+        let physical_offset = reader.i64()?;
+        let sys_flag = reader.i32()?;
+        let born_timestamp = reader.i64()?;
+        let born_host = reader.host(sys_flag & SYS_FLAG_BORN_HOST_V6 != 0)?;
+        let store_timestamp = reader.i64()?;
+        let store_host = reader.host(sys_flag & SYS_FLAG_STORE_HOST_V6 != 0)?;
+        let reconsume_times = reader.i32()?;
+        let prepared_transaction_offset = reader.i64()?;
         let wrong = |_| RecordError::Length { total };
-        let body_len = usize::try_from(eye.i32()?).map_err(wrong)?;
-        let body = eye.take(body_len)?;
-        let topic_len = usize::try_from(i8::from_be_bytes(eye.array()?)).map_err(wrong)?;
-        let topic = std::str::from_utf8(eye.take(topic_len)?).map_err(|_| RecordError::Topic)?;
-        let properties_len = usize::try_from(i16::from_be_bytes(eye.array()?)).map_err(wrong)?;
-        let properties = eye.take(properties_len)?;
-        if !eye.rest.is_empty() {
+        let body_len = usize::try_from(reader.i32()?).map_err(wrong)?;
+        let body = reader.take(body_len)?;
+        let topic_len = usize::try_from(i8::from_be_bytes(reader.array()?)).map_err(wrong)?;
+        let topic = std::str::from_utf8(reader.take(topic_len)?).map_err(|_| RecordError::Topic)?;
+        let properties_len = usize::try_from(i16::from_be_bytes(reader.array()?)).map_err(wrong)?;
+        let properties = reader.take(properties_len)?;
+        if !reader.rest.is_empty() {
             return Err(RecordError::Length { total });
         }
         Ok(RecordView {
@@ -487,12 +487,12 @@ impl<'a> RecordView<'a> {
 }
 
 /// Reads forward through foreign bytes; every step is checked.
-struct Eye<'a> {
+struct Reader<'a> {
     all: usize,
     rest: &'a [u8],
 }
 
-impl<'a> Eye<'a> {
+impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         match self.rest.split_first_chunk::<N>() {
             Some((here, rest)) => {

@@ -7,7 +7,7 @@ mod vectors;
 use std::time::{Duration, Instant};
 
 use proto::body::*;
-use proto::{batch, json, message_id, properties, record};
+use proto::{batch, fastjson, message_id, properties, record};
 
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = ["records", "bodies"]
@@ -96,9 +96,9 @@ fn read_everything(bytes: &[u8]) {
         properties::iter(&rest).count(),
         properties::iter(&text).filter(|e| e.0 != "TAGS").count()
     );
-    if let Ok(strict) = json::to_strict(bytes) {
+    if let Ok(strict) = fastjson::to_strict(bytes) {
         assert!(strict.len() <= 16 + 16 * bytes.len());
-        assert_eq!(json::to_strict(&strict).as_deref(), Ok(strict.as_slice()));
+        assert_eq!(fastjson::to_strict(&strict).as_deref(), Ok(strict.as_slice()));
     }
     again!(
         bytes,

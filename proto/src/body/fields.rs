@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::BodyError;
-use crate::json;
+use crate::fastjson;
 
 /// Limit of bodies that clients send every few seconds, in bytes. A tree of values takes up to 16 times as much.
 pub(super) const CLIENT_BODY_BYTES_MAX: usize = 4 << 20;
@@ -25,7 +25,7 @@ pub(super) fn strict(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, BodyErro
     if bytes.len() > bytes_max {
         return Err(BodyError::TooLarge { bytes: bytes.len(), bytes_max });
     }
-    Ok(json::to_strict(bytes)?)
+    Ok(fastjson::to_strict(bytes)?)
 }
 
 /// The members of one object.
@@ -87,7 +87,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// An enum value by name or ordinal; absent and unknown ones are the default, so that news never break a reader.
+    /// An enum value by name or ordinal; absent and unknown ones are the default, so that new values never break a reader.
     pub(super) fn choice<T>(
         &self,
         name: &'static str,

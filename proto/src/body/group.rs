@@ -28,7 +28,7 @@ pub struct SubscriptionGroupConfig {
     pub broker_id: i64,
     /// Broker to turn to for old messages.
     pub which_broker_when_consume_slowly: i64,
-    /// Members are told when members come and go.
+    /// Members are notified when members come and go.
     pub notify_consumer_ids_changed_enable: bool,
 }
 

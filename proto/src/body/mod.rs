@@ -47,7 +47,7 @@ pub use version::DataVersion;
 
 use thiserror::Error;
 
-use crate::json::JsonError;
+use crate::fastjson::JsonError;
 
 /// Why bytes are not the body that was expected.
 #[derive(Debug, Error)]

@@ -29,7 +29,7 @@ impl MessageQueue {
 
     /// From a table's key: strict JSON text, whether it came as an object or as a string.
     pub(super) fn from_key(text: &str) -> Option<Self> {
-        let strict = crate::json::to_strict(text.as_bytes()).ok()?;
+        let strict = crate::fastjson::to_strict(text.as_bytes()).ok()?;
         Self::from_value(&serde_json::from_slice(&strict).ok()?).ok()
     }
 

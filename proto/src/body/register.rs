@@ -1,4 +1,4 @@
-//! The body of `REGISTER_BROKER` (103), plain and compressed: the topics that a broker tells its name servers.
+//! The body of `REGISTER_BROKER` (103), plain and compressed: the topics that a broker registers with its name servers.
 //!
 //! Compressed: a zlib stream of length-prefixed parts, not of JSON. It loses `order` and `topicSysFlag`, in Java too.
 //! Inflating stops at [`INFLATED_BYTES_MAX`]. Source: Apache RocketMQ 4.9.8 and 5.3.3, `RegisterBrokerBody`.

@@ -1,7 +1,7 @@
 //! `TopicRouteData` (`GET_ROUTEINFO_BY_TOPIC`, 105): which brokers hold which queues of a topic.
 //!
-//! Written in two flavours: the default of fastjson with bare integer keys, which 4.9, Go and C++ clients expect to the
-//! letter, and standard JSON for clients that ask for it. Both are read.
+//! Written in two flavours: the default of fastjson with bare integer keys, which 4.9, Go and C++ clients need
+//! exactly so, and standard JSON for clients that ask for it. Both are read.
 
 use std::collections::BTreeMap;
 

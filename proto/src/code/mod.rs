@@ -1,6 +1,6 @@
 //! The numbers of the protocol and their names for logs.
 //!
-//! Two tables, one file each: [`request`] (what a peer asks) and [`response`] (what it is told). A row gives the
+//! Two tables, one file each: [`request`] (what a peer asks) and [`response`] (what it is answered). A row gives the
 //! constant, the number, the releases that know it and one phrase of meaning; constants, [`Row`]s and the lookup by
 //! number are all made from that row, so they cannot drift apart.
 

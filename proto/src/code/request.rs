@@ -1,7 +1,7 @@
 //! Request codes: one table, in numeric order, of everything a 4.9.8 or 5.3.3 peer can ask.
 //!
 //! Source: Apache RocketMQ 4.9.8 and 5.3.3, remoting `RequestCode`. Being listed here says nothing about being served:
-//! what a server answers is decided in its own single match.
+//! what a server answers stands in its own table of requests.
 //!
 //! Binary headers carry the code in 16 bits, so the POP family (200050 and up) arrives truncated; see [`widen`].
 

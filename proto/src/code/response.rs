@@ -1,7 +1,7 @@
 //! Response codes: one table, in numeric order, of every answer a 4.9.8 or 5.3.3 peer can give.
 //!
 //! Source: Apache RocketMQ 4.9.8 and 5.3.3, remoting `RemotingSysResponseCode` and `ResponseCode`. The numbers 209 to
-//! 211 mean different things in the two releases; [`name`] tells the 5.x meaning, because 4.9 uses its own only for
+//! 211 mean different things in the two releases; [`name`] gives the 5.x meaning, because 4.9 uses its own only for
 //! access control. Clients decide by these numbers alone: 10, 11 and 12 count as sent, 13 is never retried.
 
 super::table! {

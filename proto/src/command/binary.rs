@@ -14,11 +14,11 @@
 
 use super::ext::HeaderArena;
 use super::write::{ExtValue, Head};
-use super::{EXT_FIELDS_MAX, FLAG_RESPONSE, Fixed, HeaderError, Language};
+use super::{EXT_FIELDS_MAX, FLAG_RESPONSE, FixedFields, HeaderError, Language};
 use crate::code::request::widen;
 
 /// Reads `header`, leaving all text in the (cleared) `arena`.
-pub(super) fn read(header: &[u8], arena: &mut HeaderArena) -> Result<Fixed, HeaderError> {
+pub(super) fn read(header: &[u8], arena: &mut HeaderArena) -> Result<FixedFields, HeaderError> {
     let mut reader = Reader { rest: header, bytes: header.len() };
     let code = i32::from(i16::from_be_bytes(reader.array("code")?));
     let [ordinal] = reader.array("language")?;
@@ -47,7 +47,7 @@ pub(super) fn read(header: &[u8], arena: &mut HeaderArena) -> Result<Fixed, Head
             true => arena.remove(key),
         }
     }
-    Ok(Fixed {
+    Ok(FixedFields {
         code: if flag & FLAG_RESPONSE == 0 { widen(code) } else { code },
         language: Language::from_ordinal(ordinal).unwrap_or(Language::Other),
         version,

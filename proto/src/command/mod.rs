@@ -2,14 +2,14 @@
 //!
 //! [`decode`] turns header bytes into a [`Header`] of borrowed text; its memory, a [`HeaderArena`], belongs to the
 //! connection and is warm after the first header, so decoding allocates nothing. JSON goes through a single-pass reader
-//! of exactly the shape clients write (`json_read`) and, when anything looks unusual, through serde_json
-//! (`json_lenient`), which decides what the header means or that it means nothing. The [`write_response`] family appends
+//! of exactly the shape clients write (`json_fast`) and, when anything looks unusual, through serde_json
+//! (`json_serde`), which decides what the header means or that it means nothing. The [`write_response`] family appends
 //! complete frames to a buffer. What the fields mean for one request code is the business of [`crate::request`].
 
 mod binary;
 mod ext;
-mod json_lenient;
-mod json_read;
+mod json_fast;
+mod json_serde;
 mod language;
 mod scan;
 mod write;
@@ -113,11 +113,11 @@ pub fn decode<'a>(
         HeaderKind::Json => {
             let text = str::from_utf8(header)
                 .map_err(|error| HeaderError::NotUtf8 { position: error.valid_up_to() })?;
-            let fixed = match json_read::read(text, arena) {
+            let fixed = match json_fast::read(text, arena) {
                 Some(fixed) => fixed,
                 None => {
                     arena.clear();
-                    json_lenient::read(text, arena)?
+                    json_serde::read(text, arena)?
                 }
             };
             Ok(fixed.resolve(text, arena))
@@ -128,7 +128,7 @@ pub fn decode<'a>(
 
 /// Everything but the ext fields, before the arena stops moving.
 #[derive(Default)]
-struct Fixed {
+struct FixedFields {
     code: i32,
     language: Language,
     version: i32,
@@ -137,7 +137,7 @@ struct Fixed {
     remark: Option<Span>,
 }
 
-impl Fixed {
+impl FixedFields {
     fn resolve<'a>(self, input: &'a str, arena: &'a HeaderArena) -> Header<'a> {
         Header {
             code: self.code,

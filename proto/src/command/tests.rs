@@ -6,9 +6,9 @@ fn json<'a>(text: &'a str, arena: &'a mut HeaderArena) -> Result<Header<'a>, Hea
     decode(HeaderKind::Json, text.as_bytes(), arena)
 }
 
-/// Both readers on their own, for cases where the fast one must not step aside.
+/// Both readers on their own, for cases where the fast one must not give up.
 fn fast(text: &str) -> bool {
-    json_read::read(text, &mut HeaderArena::default()).is_some()
+    json_fast::read(text, &mut HeaderArena::default()).is_some()
 }
 
 const USUAL: &str = concat!(
@@ -18,7 +18,7 @@ const USUAL: &str = concat!(
 );
 
 #[test]
-fn usual_header_takes_the_fast_road() {
+fn usual_header_takes_the_fast_path() {
     assert!(fast(USUAL));
     let mut arena = HeaderArena::default();
     let header = json(USUAL, &mut arena).unwrap();
@@ -33,7 +33,7 @@ fn usual_header_takes_the_fast_road() {
 }
 
 #[test]
-fn numbers_and_booleans_of_other_clients_take_the_fast_road() {
+fn numbers_and_booleans_of_other_clients_take_the_fast_path() {
     let text = "{\"code\":11,\"extFields\":{\"queueId\":3,\"x\":-1,\"k\":false,\"m\":true},\"language\":\"CPP\",\n \
                 \"flag\":2,\"opaque\":-5,\"version\":63}\n";
     assert!(fast(text));
@@ -103,7 +103,7 @@ fn malformed_headers_are_refused() {
 }
 
 #[test]
-fn number_of_fields_is_limited_on_every_road() {
+fn number_of_fields_is_limited_on_both_paths() {
     let fields = |count: usize| -> String {
         let all: Vec<_> = (0..count).map(|index| format!("\"k{index}\":\"\"")).collect();
         format!("{{\"extFields\":{{{}}}}}", all.join(","))

@@ -7,11 +7,11 @@ header! {
     /// `UNREGISTER_CLIENT` (35). Source: Apache RocketMQ 5.3.3, remoting `UnregisterClientRequestHeader`.
     UnregisterClientHeader {
         /// The client that leaves.
-        client_id: &'a str = b"clientID" must,
+        client_id: &'a str = "clientID" required,
         /// Group it leaves as a producer; C++ sends the unused one of the two empty.
-        producer_group: Option<&'a str> = b"producerGroup" may,
+        producer_group: Option<&'a str> = "producerGroup" optional,
         /// Group it leaves as a consumer.
-        consumer_group: Option<&'a str> = b"consumerGroup" may,
+        consumer_group: Option<&'a str> = "consumerGroup" optional,
     }
 }
 
@@ -21,7 +21,7 @@ header! {
     /// `NotifyConsumerIdsChangedRequestHeader`.
     ConsumerGroupHeader {
         /// The group.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
     }
 }
 
@@ -30,10 +30,10 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `GetConsumerRunningInfoRequestHeader`.
     ConsumerRunningInfoHeader {
         /// Group of the member.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
         /// The member asked.
-        client_id: &'a str = b"clientId" must,
+        client_id: &'a str = "clientId" required,
         /// Whether its threads are to be listed; absent is false.
-        jstack_enable: bool = b"jstackEnable" or(false),
+        jstack_enable: bool = "jstackEnable" default(false),
     }
 }

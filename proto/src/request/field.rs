@@ -1,4 +1,4 @@
-//! From the text of an ext field to its type, and the macro that writes a typed header down as a table.
+//! From the text of an ext field to its type, and the macro that declares a typed header as a table.
 
 use thiserror::Error;
 
@@ -69,21 +69,20 @@ impl Field<'_> for bool {
 }
 
 /// A field without which the request makes no sense.
-pub(super) fn must<'a, T: Field<'a>>(
-    name: &'static [u8],
+pub(super) fn required<'a, T: Field<'a>>(
+    name: &'static str,
     text: Option<&'a str>,
 ) -> Result<T, FieldError> {
-    text.and_then(T::read)
-        .ok_or_else(|| FieldError::new(str::from_utf8(name).unwrap_or_default(), text, T::EXPECTED))
+    text.and_then(T::read).ok_or_else(|| FieldError::new(name, text, T::EXPECTED))
 }
 
 /// A field that may be absent; unreadable counts as absent, as in Java.
-pub(super) fn may<'a, T: Field<'a>>(text: Option<&'a str>) -> Option<T> {
+pub(super) fn optional<'a, T: Field<'a>>(text: Option<&'a str>) -> Option<T> {
     text.and_then(T::read)
 }
 
-/// Writes a typed header down as a table: field, type, wire name, and `must` (mandatory), `may` (an `Option`) or
-/// `or(default)`.
+/// Declares a typed header as a table: field, type, wire name, and `required`, `optional` (an `Option`) or
+/// `default(value)`.
 macro_rules! header {
     (
         $(#[$outer:meta])*
@@ -100,10 +99,16 @@ macro_rules! header {
         impl<'a> $name<'a> {
             /// Reads the fields of a request header; the first bad mandatory one is the error.
             pub fn from_ext(ext: &$crate::command::Ext<'a>) -> Result<Self, $crate::request::FieldError> {
+                // Wire names as bytes: matching bytes compiles to one decision tree, matching text to a chain of
+                // comparisons.
+                #[allow(non_upper_case_globals, reason = "named as the field")]
+                mod wire {
+                    $(pub(super) const $field: &[u8] = $wire.as_bytes();)*
+                }
                 $(let mut $field: Option<&'a str> = None;)*
                 for (key, value) in ext.iter() {
                     match key.as_bytes() {
-                        $($wire => $field = Some(value),)*
+                        $(wire::$field => $field = Some(value),)*
                         _ => {}
                     }
                 }
@@ -115,14 +120,14 @@ macro_rules! header {
 pub(super) use header;
 
 macro_rules! rule {
-    (must $wire:literal, $text:ident) => {
-        $crate::request::field::must($wire, $text)?
+    (required $wire:literal, $text:ident) => {
+        $crate::request::field::required($wire, $text)?
     };
-    (may $wire:literal, $text:ident) => {
-        $crate::request::field::may($text)
+    (optional $wire:literal, $text:ident) => {
+        $crate::request::field::optional($text)
     };
-    (or $wire:literal, $text:ident, $default:expr) => {
-        $crate::request::field::may($text).unwrap_or($default)
+    (default $wire:literal, $text:ident, $default:expr) => {
+        $crate::request::field::optional($text).unwrap_or($default)
     };
 }
 pub(super) use rule;

@@ -10,11 +10,11 @@ header! {
     /// `DeleteSubscriptionGroupRequestHeader`.
     DeleteGroupHeader {
         /// The group.
-        group_name: &'a str = b"groupName" must,
+        group_name: &'a str = "groupName" required,
         /// Whether its offsets go too, as 4.9 spells it; see [`DeleteGroupHeader::offsets_too`].
-        remove_offset: bool = b"removeOffset" or(false),
+        remove_offset: bool = "removeOffset" default(false),
         /// The same as 5.x spells it.
-        clean_offset: bool = b"cleanOffset" or(false),
+        clean_offset: bool = "cleanOffset" default(false),
     }
 }
 
@@ -30,7 +30,7 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `GetProducerConnectionListRequestHeader`.
     ProducerGroupHeader {
         /// The group.
-        producer_group: &'a str = b"producerGroup" must,
+        producer_group: &'a str = "producerGroup" required,
     }
 }
 
@@ -40,7 +40,7 @@ header! {
     /// `QueryTopicsByConsumerRequestHeader`.
     GroupHeader {
         /// The group.
-        group: &'a str = b"group" must,
+        group: &'a str = "group" required,
     }
 }
 
@@ -48,11 +48,11 @@ header! {
     /// `GET_CONSUME_STATS` (208). Source: Apache RocketMQ 5.3.3, remoting `GetConsumeStatsRequestHeader`.
     ConsumeStatsHeader {
         /// The group.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
         /// One topic; absent or empty means all topics of the group.
-        topic: Option<&'a str> = b"topic" may,
+        topic: Option<&'a str> = "topic" optional,
         /// Several topics separated by `;`, from 5.x tools.
-        topic_list: Option<&'a str> = b"topicList" may,
+        topic_list: Option<&'a str> = "topicList" optional,
     }
 }
 
@@ -60,16 +60,16 @@ header! {
     /// `INVOKE_BROKER_TO_RESET_OFFSET` (222). Source: Apache RocketMQ 5.3.3, remoting `ResetOffsetRequestHeader`.
     ResetOffsetHeader {
         /// The topic.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// The group.
-        group: &'a str = b"group" must,
+        group: &'a str = "group" required,
         /// Store time to go to, ms since the epoch; -1 means the end.
-        timestamp: i64 = b"timestamp" must,
+        timestamp: i64 = "timestamp" required,
         /// Whether progress may also move forward; absent is false.
-        is_force: bool = b"isForce" or(false),
+        is_force: bool = "isForce" default(false),
         /// One queue, or -1 (also when absent) for all; from 5.x tools.
-        queue_id: i32 = b"queueId" or(-1),
+        queue_id: i32 = "queueId" default(-1),
         /// An exact offset instead of a time; from 5.x tools.
-        offset: Option<i64> = b"offset" may,
+        offset: Option<i64> = "offset" optional,
     }
 }

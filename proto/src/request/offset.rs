@@ -6,13 +6,13 @@ header! {
     /// `QUERY_CONSUMER_OFFSET` (14). Source: Apache RocketMQ 5.3.3, remoting `QueryConsumerOffsetRequestHeader`.
     QueryConsumerOffsetHeader {
         /// Whose progress.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
         /// On which topic.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// On which queue.
-        queue_id: i32 = b"queueId" must,
-        /// Whether a group without progress may be told 0. Sent by 5.x clients; absent means true, as in 4.9.8.
-        set_zero_if_not_found: bool = b"setZeroIfNotFound" or(true),
+        queue_id: i32 = "queueId" required,
+        /// Whether a group without progress may be answered with 0. Sent by 5.x clients; absent means true, as in 4.9.8.
+        set_zero_if_not_found: bool = "setZeroIfNotFound" default(true),
     }
 }
 
@@ -21,13 +21,13 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `UpdateConsumerOffsetRequestHeader`.
     UpdateConsumerOffsetHeader {
         /// Whose progress.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
         /// On which topic.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// On which queue.
-        queue_id: i32 = b"queueId" must,
+        queue_id: i32 = "queueId" required,
         /// The next offset the group wants to consume.
-        commit_offset: i64 = b"commitOffset" must,
+        commit_offset: i64 = "commitOffset" required,
     }
 }
 
@@ -35,13 +35,13 @@ header! {
     /// `SEARCH_OFFSET_BY_TIMESTAMP` (29). Source: Apache RocketMQ 5.3.3, remoting `SearchOffsetRequestHeader`.
     SearchOffsetHeader {
         /// Topic of the queue.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// The queue.
-        queue_id: i32 = b"queueId" must,
+        queue_id: i32 = "queueId" required,
         /// Store time looked for, ms since the epoch.
-        timestamp: i64 = b"timestamp" must,
+        timestamp: i64 = "timestamp" required,
         /// `LOWER` (also when absent) or `UPPER` in any case, from 5.x tools: first or last offset of that time.
-        boundary_type: Option<&'a str> = b"boundaryType" may,
+        boundary_type: Option<&'a str> = "boundaryType" optional,
     }
 }
 
@@ -49,11 +49,11 @@ header! {
     /// `GET_MAX_OFFSET` (30). Source: Apache RocketMQ 5.3.3, remoting `GetMaxOffsetRequestHeader`.
     MaxOffsetHeader {
         /// Topic of the queue.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// The queue.
-        queue_id: i32 = b"queueId" must,
+        queue_id: i32 = "queueId" required,
         /// Whether only confirmed messages count. Sent by 5.x; absent means true.
-        committed: bool = b"committed" or(true),
+        committed: bool = "committed" default(true),
     }
 }
 
@@ -62,8 +62,8 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `GetMinOffsetRequestHeader`, `GetEarliestMsgStoretimeRequestHeader`.
     QueueHeader {
         /// Topic of the queue.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// The queue.
-        queue_id: i32 = b"queueId" must,
+        queue_id: i32 = "queueId" required,
     }
 }

@@ -7,29 +7,29 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `PullMessageRequestHeader`.
     PullHeader {
         /// Who reads.
-        consumer_group: &'a str = b"consumerGroup" must,
+        consumer_group: &'a str = "consumerGroup" required,
         /// What is read.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// Queue of the topic.
-        queue_id: i32 = b"queueId" must,
+        queue_id: i32 = "queueId" required,
         /// Next offset wanted.
-        queue_offset: i64 = b"queueOffset" must,
+        queue_offset: i64 = "queueOffset" required,
         /// At most so many messages.
-        max_msg_nums: i32 = b"maxMsgNums" must,
+        max_msg_nums: i32 = "maxMsgNums" required,
         /// [`PULL_COMMIT_OFFSET`], [`PULL_SUSPEND`], [`PULL_SUBSCRIPTION`], [`PULL_CLASS_FILTER`], [`PULL_LITE`].
-        sys_flag: i32 = b"sysFlag" must,
+        sys_flag: i32 = "sysFlag" required,
         /// Consumed so far; stored when [`PULL_COMMIT_OFFSET`] is set.
-        commit_offset: i64 = b"commitOffset" must,
+        commit_offset: i64 = "commitOffset" required,
         /// How long the client would wait for a message, ms; counts when [`PULL_SUSPEND`] is set.
-        suspend_timeout_millis: i64 = b"suspendTimeoutMillis" must,
+        suspend_timeout_millis: i64 = "suspendTimeoutMillis" required,
         /// Filter expression; counts when [`PULL_SUBSCRIPTION`] is set.
-        subscription: Option<&'a str> = b"subscription" may,
+        subscription: Option<&'a str> = "subscription" optional,
         /// Version of the subscription, to be compared with the heartbeat's.
-        sub_version: i64 = b"subVersion" must,
+        sub_version: i64 = "subVersion" required,
         /// Language of the expression; absent (C++) means `TAG`.
-        expression_type: Option<&'a str> = b"expressionType" may,
+        expression_type: Option<&'a str> = "expressionType" optional,
         /// Bytes wanted at most, from 5.x clients; absent or 0 means no limit beyond the broker's.
-        max_msg_bytes: i32 = b"maxMsgBytes" or(0),
+        max_msg_bytes: i32 = "maxMsgBytes" default(0),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A send exists twice on the wire: version 1 spells its fields out (codes 10 and 324), version 2 gives each a letter
 //! (310, 320 and 325). Both become one [`SendHeader`].
 
-use super::field::{FieldError, header, may, must};
+use super::field::{FieldError, header, optional, required};
 use crate::command::Ext;
 
 /// `SEND_MESSAGE` (10), `SEND_MESSAGE_V2` (310), `SEND_BATCH_MESSAGE` (320), `SEND_REPLY_MESSAGE` (324) and its V2 (325).
@@ -82,7 +82,7 @@ impl<'a> SendHeader<'a> {
         Self::from_texts(&texts)
     }
 
-    /// Reads the one-letter fields (codes 310, 320 and 325). Errors name them spelled out, which tells more.
+    /// Reads the one-letter fields (codes 310, 320 and 325). Errors name them spelled out.
     pub fn from_ext_v2(ext: &Ext<'a>) -> Result<Self, FieldError> {
         let mut texts = Texts::default();
         for (key, value) in ext.iter() {
@@ -110,19 +110,19 @@ impl<'a> SendHeader<'a> {
 
     fn from_texts(texts: &Texts<'a>) -> Result<Self, FieldError> {
         Ok(Self {
-            producer_group: must(b"producerGroup", texts.producer_group)?,
-            topic: must(b"topic", texts.topic)?,
+            producer_group: required("producerGroup", texts.producer_group)?,
+            topic: required("topic", texts.topic)?,
             default_topic: texts.default_topic.unwrap_or_default(),
-            default_topic_queue_nums: may(texts.default_topic_queue_nums).unwrap_or(0),
-            queue_id: must(b"queueId", texts.queue_id)?,
-            sys_flag: must(b"sysFlag", texts.sys_flag)?,
-            born_timestamp: must(b"bornTimestamp", texts.born_timestamp)?,
-            flag: must(b"flag", texts.flag)?,
+            default_topic_queue_nums: optional(texts.default_topic_queue_nums).unwrap_or(0),
+            queue_id: required("queueId", texts.queue_id)?,
+            sys_flag: required("sysFlag", texts.sys_flag)?,
+            born_timestamp: required("bornTimestamp", texts.born_timestamp)?,
+            flag: required("flag", texts.flag)?,
             properties: texts.properties.unwrap_or_default(),
-            reconsume_times: may(texts.reconsume_times).unwrap_or(0),
-            unit_mode: may(texts.unit_mode).unwrap_or(false),
-            batch: may(texts.batch).unwrap_or(false),
-            max_reconsume_times: may(texts.max_reconsume_times),
+            reconsume_times: optional(texts.reconsume_times).unwrap_or(0),
+            unit_mode: optional(texts.unit_mode).unwrap_or(false),
+            batch: optional(texts.batch).unwrap_or(false),
+            max_reconsume_times: optional(texts.max_reconsume_times),
         })
     }
 }
@@ -132,19 +132,19 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `ConsumerSendMsgBackRequestHeader`.
     SendBackHeader {
         /// Physical offset of the message, as the consumer received it.
-        offset: i64 = b"offset" must,
+        offset: i64 = "offset" required,
         /// Consumer group that wants it again.
-        group: &'a str = b"group" must,
+        group: &'a str = "group" required,
         /// Below 0 gives up, 0 lets the broker choose, above 0 is the delay level.
-        delay_level: i32 = b"delayLevel" must,
+        delay_level: i32 = "delayLevel" required,
         /// Offset message id, for logs.
-        origin_msg_id: Option<&'a str> = b"originMsgId" may,
+        origin_msg_id: Option<&'a str> = "originMsgId" optional,
         /// Topic the consumer got it from.
-        origin_topic: Option<&'a str> = b"originTopic" may,
+        origin_topic: Option<&'a str> = "originTopic" optional,
         /// Absent is false.
-        unit_mode: bool = b"unitMode" or(false),
+        unit_mode: bool = "unitMode" default(false),
         /// Deliveries after which the message is dead; honoured from client version 121 on.
-        max_reconsume_times: Option<i32> = b"maxReconsumeTimes" may,
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes" optional,
     }
 }
 
@@ -153,20 +153,20 @@ header! {
     /// Source: Apache RocketMQ 5.3.3, remoting `EndTransactionRequestHeader`.
     EndTransactionHeader {
         /// Group that sent the half message.
-        producer_group: &'a str = b"producerGroup" must,
+        producer_group: &'a str = "producerGroup" required,
         /// Queue offset of the half message.
-        tran_state_table_offset: i64 = b"tranStateTableOffset" must,
+        tran_state_table_offset: i64 = "tranStateTableOffset" required,
         /// Physical offset of the half message, which the client takes from the last 8 bytes of its message id.
-        commit_log_offset: i64 = b"commitLogOffset" must,
+        commit_log_offset: i64 = "commitLogOffset" required,
         /// 8 commit, 12 roll back, 0 unknown.
-        commit_or_rollback: i32 = b"commitOrRollback" must,
+        commit_or_rollback: i32 = "commitOrRollback" required,
         /// Whether this answers a check; absent is false.
-        from_transaction_check: bool = b"fromTransactionCheck" or(false),
+        from_transaction_check: bool = "fromTransactionCheck" default(false),
         /// Unique id of the message.
-        msg_id: &'a str = b"msgId" must,
+        msg_id: &'a str = "msgId" required,
         /// What the send response carried.
-        transaction_id: Option<&'a str> = b"transactionId" may,
+        transaction_id: Option<&'a str> = "transactionId" optional,
         /// Sent by 5.x clients.
-        topic: Option<&'a str> = b"topic" may,
+        topic: Option<&'a str> = "topic" optional,
     }
 }

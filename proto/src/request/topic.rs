@@ -6,23 +6,23 @@ header! {
     /// `UPDATE_AND_CREATE_TOPIC` (17). Source: Apache RocketMQ 5.3.3, remoting `CreateTopicRequestHeader`.
     CreateTopicHeader {
         /// The topic.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
         /// Template named by clients that create topics; tools send the topic's own name. Absent is empty.
-        default_topic: &'a str = b"defaultTopic" or(""),
+        default_topic: &'a str = "defaultTopic" default(""),
         /// Queues consumers see.
-        read_queue_nums: i32 = b"readQueueNums" must,
+        read_queue_nums: i32 = "readQueueNums" required,
         /// Queues producers see.
-        write_queue_nums: i32 = b"writeQueueNums" must,
+        write_queue_nums: i32 = "writeQueueNums" required,
         /// Bits: 4 read, 2 write, 1 inherit, 8 priority.
-        perm: i32 = b"perm" must,
+        perm: i32 = "perm" required,
         /// `SINGLE_TAG` or `MULTI_TAG`; absent is `SINGLE_TAG`.
-        topic_filter_type: &'a str = b"topicFilterType" or("SINGLE_TAG"),
+        topic_filter_type: &'a str = "topicFilterType" default("SINGLE_TAG"),
         /// Bits: 1 unit, 2 has unit subscription; absent is 0.
-        topic_sys_flag: i32 = b"topicSysFlag" or(0),
+        topic_sys_flag: i32 = "topicSysFlag" default(0),
         /// Whether queue order matters to clients; absent is false.
-        order: bool = b"order" or(false),
+        order: bool = "order" default(false),
         /// `+name=value` list of 5.x.
-        attributes: Option<&'a str> = b"attributes" may,
+        attributes: Option<&'a str> = "attributes" optional,
     }
 }
 
@@ -33,6 +33,6 @@ header! {
     /// `GetTopicStatsInfoRequestHeader`, `QueryTopicConsumeByWhoRequestHeader`.
     TopicHeader {
         /// The topic.
-        topic: &'a str = b"topic" must,
+        topic: &'a str = "topic" required,
     }
 }

@@ -1,15 +1,15 @@
 //! The JSON header as every client writes it, read in one pass without allocating: an object with the eight known keys in
-//! any order, `extFields` an object of strings, integers, `true` or `false`. Anything else makes the reader step aside
+//! any order, `extFields` an object of strings, integers, `true` or `false`. Anything else makes the reader give up
 //! (`None`): repeated or unknown keys, nested values, floats, nulls, numbers as text, surrogates, malformed text. It
-//! never decides that a header is wrong; `json_lenient` does. Property tests hold the two against each other.
+//! never decides that a header is wrong; `json_serde` does. Property tests hold the two against each other.
 
 use super::ext::{HeaderArena, Span};
-use super::{Fixed, Language, scan};
+use super::{FixedFields, Language, scan};
 
 /// Reads `text`, leaving the ext fields in the (cleared) `arena`; `None` when something unusual turned up.
-pub(super) fn read(text: &str, arena: &mut HeaderArena) -> Option<Fixed> {
+pub(super) fn read(text: &str, arena: &mut HeaderArena) -> Option<FixedFields> {
     let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
-    let mut fixed = Fixed::default();
+    let mut fixed = FixedFields::default();
     let mut keys = Keys(0);
     reader.blank();
     reader.take(b'{')?;

@@ -1,5 +1,5 @@
-//! The JSON header as Java's parser would understand it, by way of serde_json: the slow road for whatever `json_read` does
-//! not take, and the judge of what is wrong.
+//! The JSON header as Java's parser would understand it, by way of serde_json: the slow path for whatever `json_fast` does
+//! not take. It alone decides that a header is wrong.
 //!
 //! Accepted: unknown keys of any shape, repeated keys (the last one counts), fixed numbers as text, `language` as name or
 //! ordinal, ext values as text, number or boolean, null anywhere (as if absent). Refused: malformed JSON, fixed numbers
@@ -12,10 +12,10 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 
 use super::ext::HeaderArena;
-use super::{EXT_FIELDS_MAX, Fixed, HeaderError, Language};
+use super::{EXT_FIELDS_MAX, FixedFields, HeaderError, Language};
 
 /// Reads `text`, leaving the ext fields in the (cleared) `arena`.
-pub(super) fn read(text: &str, arena: &mut HeaderArena) -> Result<Fixed, HeaderError> {
+pub(super) fn read(text: &str, arena: &mut HeaderArena) -> Result<FixedFields, HeaderError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let visitor = HeaderVisitor { arena, fields: 0 };
     let unreadable = |error: serde_json::Error| match error.to_string().starts_with(TOO_MANY) {
@@ -27,7 +27,7 @@ pub(super) fn read(text: &str, arena: &mut HeaderArena) -> Result<Fixed, HeaderE
     Ok(fixed)
 }
 
-/// How the one error that is not about JSON is told apart on its way through serde.
+/// Marks the one error that is not about JSON on its way through serde.
 const TOO_MANY: &str = "too many ext fields";
 
 struct HeaderVisitor<'a> {
@@ -37,14 +37,14 @@ struct HeaderVisitor<'a> {
 }
 
 impl<'de> Visitor<'de> for HeaderVisitor<'_> {
-    type Value = Fixed;
+    type Value = FixedFields;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a command header")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Fixed, A::Error> {
-        let mut fixed = Fixed::default();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<FixedFields, A::Error> {
+        let mut fixed = FixedFields::default();
         let mut remark = None;
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
