@@ -26,9 +26,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 const FOREIGN_BYTES_LINTS: &[&str] =
     &["clippy::indexing_slicing", "clippy::unwrap_used", "clippy::expect_used", "clippy::panic"];
 
-/// Directories that hold nothing of ours.
-const FOREIGN_DIRS: &[&str] =
-    &[".git", "target", "node_modules", "ringmq-data", "__pycache__", ".venv"];
+/// What holds nothing of ours: directories, and the file that stands for `.git` in a second working tree.
+const FOREIGN: &[&str] = &[".git", "target", "node_modules", "ringmq-data", "__pycache__", ".venv"];
 
 /// Hosts that a file may name. A package's address, a mirror or a machine of somebody's network is none of them.
 const HOSTS: &[&str] = &[
@@ -53,10 +52,13 @@ fn files() -> Vec<PathBuf> {
         for entry in fs::read_dir(&dir).expect("a directory of the repository can be listed") {
             let path = entry.expect("an entry can be read").path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !path.is_dir() {
-                found.push(path.strip_prefix(&root).expect("below the root").to_owned());
-            } else if !FOREIGN_DIRS.contains(&name) {
+            if FOREIGN.contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
                 dirs.push(path);
+            } else {
+                found.push(path.strip_prefix(&root).expect("below the root").to_owned());
             }
         }
     }
