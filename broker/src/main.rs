@@ -8,7 +8,7 @@ use broker::{
     stats::Totals,
 };
 use clap::Parser;
-use namesrv::{logging, server::check_port_is_free};
+use daemon::{logging, port::check_port_is_free};
 use runtime::{Preempt, Settings, Stop};
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use broker::config::{self, CommandLine, Given, KEYS, Loaded, Machine};
-use namesrv::properties_file;
+use daemon::properties_file;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

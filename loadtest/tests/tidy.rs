@@ -15,9 +15,11 @@ const LINES_MAX: usize = 800;
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
     ("runtime", &[], &[]),
+    ("remoting", &["runtime"], &[]),
+    ("daemon", &[], &[]),
     ("store", &["proto", "runtime"], &[]),
-    ("namesrv", &["proto", "runtime"], &["client"]),
-    ("broker", &["proto", "runtime", "store", "namesrv"], &["client"]),
+    ("namesrv", &["proto", "runtime", "daemon"], &["client"]),
+    ("broker", &["proto", "runtime", "daemon", "store", "namesrv"], &["client"]),
     ("client", &["proto"], &[]),
     ("loadtest", &["proto", "client"], &[]),
 ];

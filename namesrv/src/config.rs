@@ -1,6 +1,6 @@
 //! The settings of a name server: Java's `NamesrvConfig` and `NettyServerConfig` keys that mean something here.
 //!
-//! One table ([`KEYS`]) lists every key with its getter, setter and meaning; files, `-p`, `GET_NAMESRV_CONFIG` and
+//! One table ([`KEYS`]) declares every key with its default and meaning; files, `-p`, `GET_NAMESRV_CONFIG` and
 //! `UPDATE_NAMESRV_CONFIG` all go through it. Keys of Java that have no counterpart here are accepted and echoed, never acted on.
 
 use std::{
@@ -10,182 +10,50 @@ use std::{
     time::Duration,
 };
 
-use crate::properties_file::{self, Entry};
+use daemon::{
+    config::{ConfigKind, find, nearest_key},
+    config_keys,
+    properties_file::{self, Entry},
+};
 
+const PORT: ConfigKind = ConfigKind::Whole { min: 0, max: 65_535 };
+
+/// A file of the name server below `~/namesrv`.
+fn below_home(file: &str) -> PathBuf {
+    std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join("namesrv").join(file)
+}
+
+config_keys! {
 /// All settings. Defaults are Java's, except that files live below `~/namesrv` only when no other place was named.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// TCP port; 0 asks the system for a free one (tests).
-    pub listen_port: u16,
+    listen_port: u16 = 9876, "listenPort", PORT, "", Start;
     /// Local address that is listened on.
-    pub bind_address: IpAddr,
+    bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED), "bindAddress", ConfigKind::BindAddress, "", Start;
     /// File of the KV table.
-    pub kv_config_path: PathBuf,
+    kv_config_path: PathBuf = below_home("kvConfig.json"), "kvConfigPath", ConfigKind::Path, "", Start;
     /// File that `UPDATE_NAMESRV_CONFIG` writes: the one given with `-c`, if any.
-    pub config_store_path: PathBuf,
+    config_store_path: PathBuf = below_home("namesrv.properties"), "configStorePath", ConfigKind::Path, "", Start;
     /// Whether routes carry the order-topic configuration.
-    pub order_message_enable: bool,
-    /// Whether the list of all topics (206) is told to anybody who asks.
-    pub enable_all_topic_list: bool,
+    order_message_enable: bool = false, "orderMessageEnable", ConfigKind::Bool, "", Live;
+    /// Whether anybody who asks gets the list of all topics (206).
+    enable_all_topic_list: bool = true, "enableAllTopicList", ConfigKind::Bool, "", Live;
     /// Whether brokers get the order-topic configuration when they register.
-    pub return_order_topic_config_to_broker: bool,
-    /// Pause between two looks for silent brokers, ms.
-    pub scan_not_active_broker_interval_ms: u64,
-    /// Connections without a byte in either direction are closed after this, s.
-    pub server_channel_max_idle_time_seconds: u64,
+    return_order_topic_config_to_broker: bool = true, "returnOrderTopicConfigToBroker", ConfigKind::Bool, "", Live;
+    /// Pause between two looks for silent brokers.
+    scan_not_active_broker_interval_ms: u64 = 5_000, "scanNotActiveBrokerInterval", ConfigKind::Whole { min: 100, max: 60_000 }, "ms", Live;
+    /// Connections without a byte in either direction are closed after this.
+    server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", ConfigKind::Whole { min: 1, max: 86_400 }, "s", Live;
     /// Most connections at once; further ones are closed as soon as they are accepted.
-    pub connections_max: usize,
+    connections_max: usize = 20_000, "connectionsMax", ConfigKind::Whole { min: 0, max: i64::MAX }, "", Live;
     /// Keys, separated by `;`, that `UPDATE_NAMESRV_CONFIG` refuses.
-    pub config_black_list: String,
+    config_black_list: String = "configBlackList;configStorePath;kvConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Live;
+}
+besides {
     /// Keys of Java without meaning here, as they were given.
-    pub ignored: Vec<(String, String)>,
+    ignored: Vec<(String, String)> = Vec::new();
 }
-
-impl Default for Config {
-    fn default() -> Self {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join("namesrv");
-        Self {
-            listen_port: 9876,
-            bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            kv_config_path: home.join("kvConfig.json"),
-            config_store_path: home.join("namesrv.properties"),
-            order_message_enable: false,
-            enable_all_topic_list: true,
-            return_order_topic_config_to_broker: true,
-            scan_not_active_broker_interval_ms: 5_000,
-            server_channel_max_idle_time_seconds: 120,
-            connections_max: 20_000,
-            config_black_list: "configBlackList;configStorePath;kvConfigPath".to_owned(),
-            ignored: Vec::new(),
-        }
-    }
 }
-
-/// One key: how it is called, read and set. `set` returns what would have been right when the text is not.
-pub struct Key {
-    /// The name in files.
-    pub name: &'static str,
-    get: fn(&Config) -> String,
-    set: fn(&mut Config, &str) -> Result<(), &'static str>,
-}
-
-/// Parses into a field; the error says what was expected.
-fn put<T: std::str::FromStr>(
-    field: &mut T,
-    text: &str,
-    expected: &'static str,
-) -> Result<(), &'static str> {
-    *field = text.parse().map_err(|_| expected)?;
-    Ok(())
-}
-
-/// Java takes everything but `true` for false; a typing error should rather be told.
-fn put_bool(field: &mut bool, text: &str) -> Result<(), &'static str> {
-    *field = match text {
-        _ if text.eq_ignore_ascii_case("true") => true,
-        _ if text.eq_ignore_ascii_case("false") => false,
-        _ => return Err("true or false"),
-    };
-    Ok(())
-}
-
-fn put_in_range(
-    field: &mut u64,
-    text: &str,
-    range: std::ops::RangeInclusive<u64>,
-    expected: &'static str,
-) -> Result<(), &'static str> {
-    let value = text.parse().map_err(|_| expected)?;
-    if !range.contains(&value) {
-        return Err(expected);
-    }
-    *field = value;
-    Ok(())
-}
-
-fn put_path(field: &mut PathBuf, text: &str) -> Result<(), &'static str> {
-    if text.is_empty() {
-        return Err("a path");
-    }
-    *field = PathBuf::from(text);
-    Ok(())
-}
-
-/// Every key that has an effect, in the order in which it is printed.
-pub const KEYS: &[Key] = &[
-    Key {
-        name: "listenPort",
-        get: |c| c.listen_port.to_string(),
-        set: |c, text| put(&mut c.listen_port, text, "a port, 0 to 65535"),
-    },
-    Key {
-        name: "bindAddress",
-        get: |c| c.bind_address.to_string(),
-        set: |c, text| put(&mut c.bind_address, text, "an IP address such as 0.0.0.0"),
-    },
-    Key {
-        name: "kvConfigPath",
-        get: |c| c.kv_config_path.display().to_string(),
-        set: |c, text| put_path(&mut c.kv_config_path, text),
-    },
-    Key {
-        name: "configStorePath",
-        get: |c| c.config_store_path.display().to_string(),
-        set: |c, text| put_path(&mut c.config_store_path, text),
-    },
-    Key {
-        name: "orderMessageEnable",
-        get: |c| c.order_message_enable.to_string(),
-        set: |c, text| put_bool(&mut c.order_message_enable, text),
-    },
-    Key {
-        name: "enableAllTopicList",
-        get: |c| c.enable_all_topic_list.to_string(),
-        set: |c, text| put_bool(&mut c.enable_all_topic_list, text),
-    },
-    Key {
-        name: "returnOrderTopicConfigToBroker",
-        get: |c| c.return_order_topic_config_to_broker.to_string(),
-        set: |c, text| put_bool(&mut c.return_order_topic_config_to_broker, text),
-    },
-    Key {
-        name: "scanNotActiveBrokerInterval",
-        get: |c| c.scan_not_active_broker_interval_ms.to_string(),
-        set: |c, text| {
-            put_in_range(
-                &mut c.scan_not_active_broker_interval_ms,
-                text,
-                100..=60_000,
-                "milliseconds, 100 to 60000",
-            )
-        },
-    },
-    Key {
-        name: "serverChannelMaxIdleTimeSeconds",
-        get: |c| c.server_channel_max_idle_time_seconds.to_string(),
-        set: |c, text| {
-            put_in_range(
-                &mut c.server_channel_max_idle_time_seconds,
-                text,
-                1..=86_400,
-                "seconds, 1 to 86400",
-            )
-        },
-    },
-    Key {
-        name: "connectionsMax",
-        get: |c| c.connections_max.to_string(),
-        set: |c, text| put(&mut c.connections_max, text, "a number of connections"),
-    },
-    Key {
-        name: "configBlackList",
-        get: |c| c.config_black_list.clone(),
-        set: |c, text| {
-            text.clone_into(&mut c.config_black_list);
-            Ok(())
-        },
-    },
-];
 
 /// Keys of Java's `NamesrvConfig` and `NettyServerConfig` (4.9.8 and 5.3.3) that have no counterpart here.
 const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
@@ -231,7 +99,7 @@ pub struct BadValue {
     /// What was given.
     pub value: String,
     /// What would have been right.
-    pub expected: &'static str,
+    pub expected: String,
 }
 
 /// A key that nobody knows.
@@ -267,19 +135,19 @@ impl Config {
     pub fn apply(&mut self, entries: &[Entry]) -> Findings {
         let mut findings = Findings::default();
         for Entry { key: name, value, .. } in entries {
-            if let Some(key) = KEYS.iter().find(|key| key.name == name) {
-                if let Err(expected) = (key.set)(self, value.trim()) {
-                    findings.bad.push(BadValue {
-                        key: name.clone(),
-                        value: value.clone(),
-                        expected,
-                    });
+            if let Some(key) = find(KEYS, name) {
+                if !(key.set)(self, value.trim()) {
+                    let (key, expected) = (name.clone(), key.kind.expectation());
+                    findings.bad.push(BadValue { key, value: value.clone(), expected });
                 }
             } else if JAVA_KEYS_WITHOUT_EFFECT.contains(&name.as_str()) {
                 self.ignored.retain(|(known, _)| known != name);
                 self.ignored.push((name.clone(), value.clone()));
             } else if !findings.unknown.iter().any(|unknown| unknown.key == *name) {
-                findings.unknown.push(UnknownKey { key: name.clone(), nearest: nearest_key(name) });
+                let known = KEYS.iter().map(|key| key.name);
+                let known = known.chain(JAVA_KEYS_WITHOUT_EFFECT.iter().copied());
+                let nearest = nearest_key(name, known);
+                findings.unknown.push(UnknownKey { key: name.clone(), nearest });
             }
         }
         findings
@@ -289,7 +157,7 @@ impl Config {
     pub fn to_properties(&self) -> String {
         let mut text = String::new();
         for key in KEYS {
-            properties_file::write_entry(&mut text, key.name, &(key.get)(self));
+            properties_file::write_entry(&mut text, key.name, &(key.text)(self));
         }
         for (name, value) in &self.ignored {
             properties_file::write_entry(&mut text, name, value);
@@ -312,17 +180,6 @@ impl Config {
     pub fn idle_max(&self) -> Duration {
         Duration::from_secs(self.server_channel_max_idle_time_seconds)
     }
-}
-
-/// The known key that a mistyped one probably means.
-fn nearest_key(name: &str) -> Option<&'static str> {
-    const LIKENESS_MIN: f64 = 0.75;
-    let known = KEYS.iter().map(|key| key.name).chain(JAVA_KEYS_WITHOUT_EFFECT.iter().copied());
-    let lower = name.to_lowercase();
-    let scored =
-        known.map(|key| (strsim::normalized_damerau_levenshtein(&lower, &key.to_lowercase()), key));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= LIKENESS_MIN).then_some(best.1)
 }
 
 /// All findings as one text for people, one line each; None when there is nothing to say.
@@ -381,5 +238,17 @@ mod tests {
         assert!(config.is_blacklisted("kvConfigPath"));
         assert!(config.is_blacklisted("configBlackList"));
         assert!(!config.is_blacklisted("listenPort"));
+    }
+
+    #[test]
+    fn every_key_is_named_once_documented_and_reads_its_own_text() {
+        let defaults = Config::default();
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..index].iter().all(|other| other.name != key.name), "{} twice", key.name);
+            assert!(key.doc.trim().ends_with('.'), "{} has no sentence", key.name);
+            let mut changed = defaults.clone();
+            assert!((key.set)(&mut changed, &(key.text)(&defaults)), "{}", key.name);
+            assert_eq!(changed, defaults, "{} reads its own text as something else", key.name);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 
+use daemon::properties_file;
 use proto::{
     body::{
         BodyError, DataVersion, KvTable, RegisterBrokerBody, RouteData, TopicConfigTable, TopicList,
@@ -20,7 +21,6 @@ use runtime::Millis;
 use crate::{
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
-    properties_file,
     routes::{Change, ConnectionId, Registration, Routes, UnitFilter},
 };
 

@@ -1,6 +1,6 @@
 //! The key-value table of a name server: operators' facts by namespace, foremost the order-topic configuration.
 //!
-//! A plain table; [`crate::handle`] changes it and [`crate::files`] keeps it on disk in the shape of Java's `kvConfig.json`
+//! A plain table; [`crate::handle`] changes it and the shell keeps it on disk in the shape of Java's `kvConfig.json`
 //! (`{"configTable":{namespace:{key:value}}}`). Namespaces without keys do not exist.
 
 use std::collections::BTreeMap;
@@ -52,10 +52,10 @@ struct OnDisk {
 }
 
 impl KvConfig {
-    /// Reads the file's content. Bytes of nothing but blanks are an empty table.
-    pub fn read(bytes: &[u8]) -> Result<KvConfig, KvFormatError> {
+    /// Reads the file's content. `None`: there is nothing but blanks.
+    pub fn read(bytes: &[u8]) -> Result<Option<KvConfig>, KvFormatError> {
         if bytes.trim_ascii().is_empty() {
-            return Ok(KvConfig::default());
+            return Ok(None);
         }
         let strict = proto::fastjson::to_strict(bytes).map_err(|e| KvFormatError(e.to_string()))?;
         let on_disk: OnDisk =
@@ -63,7 +63,7 @@ impl KvConfig {
         let mut table = on_disk.config_table;
         table.retain(|_, entries| !entries.is_empty());
         let bytes = table.values().flatten().map(|(key, value)| key.len() + value.len()).sum();
-        Ok(KvConfig { table, bytes, generation: 0 })
+        Ok(Some(KvConfig { table, bytes, generation: 0 }))
     }
 
     /// The file's content: pretty-printed, because operators read it.
@@ -132,7 +132,7 @@ mod tests {
         kv.put(ORDER_TOPIC_NAMESPACE, "orders", "broker-a:4;broker-b:4").unwrap();
         kv.put("other", "ü", "").unwrap();
         assert_eq!(kv.generation(), 3);
-        let again = KvConfig::read(&kv.to_file()).unwrap();
+        let again = KvConfig::read(&kv.to_file()).unwrap().unwrap();
         assert_eq!((&again.table, again.bytes), (&kv.table, kv.bytes));
         kv.remove("other", "ü");
         kv.remove("other", "ü");
@@ -147,9 +147,10 @@ mod tests {
     #[test]
     fn reads_javas_files_and_refuses_others() {
         let java = b"{\n\t\"configTable\":{\n\t\t\"ORDER_TOPIC_CONFIG\":{\n\t\t\t\"t\":\"b:4\"\n\t\t}\n\t}\n}";
-        assert_eq!(KvConfig::read(java).unwrap().get("ORDER_TOPIC_CONFIG", "t"), Some("b:4"));
-        assert_eq!(KvConfig::read(b" \n").unwrap(), KvConfig::default());
-        assert_eq!(KvConfig::read(b"{}").unwrap(), KvConfig::default());
+        let java = KvConfig::read(java).unwrap().unwrap();
+        assert_eq!(java.get("ORDER_TOPIC_CONFIG", "t"), Some("b:4"));
+        assert_eq!(KvConfig::read(b" \n").unwrap(), None);
+        assert_eq!(KvConfig::read(b"{}").unwrap(), Some(KvConfig::default()));
         assert!(KvConfig::read(b"{\"configTable\":[1]}").is_err());
         assert!(KvConfig::read(b"\x00\x01").is_err());
     }

@@ -1,7 +1,7 @@
 //! The name server: who serves which topic, where, and who is still alive.
 //!
 //! Pure parts: [`routes`] (the tables), [`kv`] (operators' facts), [`config`], [`handle`] (one match over everything that can
-//! be asked). Shell: [`server`] at the sockets, `link` per connection, `save` and [`files`] for what must survive a crash.
+//! be asked). Shell: [`server`] at the sockets, `link` per connection, `save` for what must survive a crash.
 //! `mqnamesrv` is the program; a standalone broker embeds the same with [`server::serve`] on its first executor:
 //!
 //! ```no_run
@@ -17,15 +17,10 @@
 //!
 //! Absent on purpose: a controller, acting masters, zones, static topics, TLS.
 
-use std::io;
-
 pub mod config;
-pub mod files;
 pub mod handle;
 pub mod kv;
 mod link;
-pub mod logging;
-pub mod properties_file;
 pub mod routes;
 mod save;
 pub mod server;
@@ -33,16 +28,28 @@ pub mod server;
 use config::Config;
 use handle::Namesrv;
 use kv::KvConfig;
+use runtime::durable_file::{self, DurableFileError};
 
-/// A name server with what its files remember. An unreadable KV file (and backup) is an error that names it.
+/// A name server with what its files remember. KV files (with backup) that are there and unreadable are an error that
+/// names them: a start with an empty table would overwrite what an operator could still repair.
 pub async fn open<M: Send + 'static>(
     executor: &runtime::Executor<M>,
     config: Config,
-) -> io::Result<Namesrv> {
-    let path = config.kv_config_path.clone();
-    let loaded = executor.blocking(move || files::load(&path, KvConfig::read)).await?;
-    if let Some(warning) = loaded.warning {
-        tracing::warn!(warning, "KV configuration");
-    }
-    Ok(Namesrv::new(config, loaded.value.unwrap_or_default()))
+) -> Result<Namesrv, DurableFileError> {
+    let parse = |bytes: &[u8]| match KvConfig::read(bytes) {
+        Ok(None) => Err("it is empty".to_owned()),
+        Ok(Some(table)) => Ok(table),
+        Err(error) => Err(error.to_string()),
+    };
+    let kv = match durable_file::read(&executor.disk(), &config.kv_config_path, parse).await {
+        Ok(loaded) => loaded.map(|loaded| loaded.content).unwrap_or_default(),
+        Err(DurableFileError::Unusable { path, contents })
+            if contents.iter().all(|content| content.blank) =>
+        {
+            tracing::warn!(path = %path.display(), "the KV configuration is empty");
+            KvConfig::default()
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Namesrv::new(config, kv))
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use clap::Parser;
-use namesrv::{config::Config, logging, properties_file, server};
+use daemon::{logging, port::check_port_is_free, properties_file};
+use namesrv::{config::Config, server};
 use runtime::{Executor, Settings, Stop};
 
 /// Exit code for a command line or configuration that cannot be used.
@@ -92,8 +93,7 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
 fn run(config: Config) -> Result<(), String> {
     let addr = config.listen_address();
     if addr.port() != 0 {
-        server::check_port_is_free(addr)
-            .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+        check_port_is_free(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     }
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;

@@ -1,4 +1,4 @@
-//! Writes the files of a name server: on the blocking pool, one write per file at a time, the newest content always last.
+//! Writes the files of a name server: one write per file at a time, the newest content always last.
 //!
 //! Requests that changed a table wait here until a content at least as new as their change is on disk; changes that
 //! arrive during one write ride together in the next.
@@ -6,18 +6,17 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     task::{Poll, Waker},
 };
 
-use runtime::Executor;
-
-use crate::{
-    files,
-    handle::{Namesrv, Save},
+use runtime::{
+    Disk, Executor,
+    durable_file::{self, DurableFileError},
 };
+
+use crate::handle::{Namesrv, Save};
 
 /// What is known to be on disk, for each file.
 pub(crate) struct Saver {
@@ -48,7 +47,7 @@ impl Saver {
         executor: &Executor<M>,
         state: &Rc<RefCell<Namesrv>>,
         what: Save,
-    ) -> io::Result<()> {
+    ) -> Result<(), DurableFileError> {
         let progress = match what {
             Save::Kv => &self.kv,
             Save::Config => &self.config,
@@ -65,7 +64,7 @@ impl Saver {
                 let (path, bytes) = state.file(what);
                 (state.generation(what), path, bytes)
             };
-            let result = executor.blocking(move || files::replace(&path, &bytes)).await;
+            let result = replace(&executor.disk(), &path, &bytes).await;
             let waiting = {
                 let mut progress = progress.borrow_mut();
                 progress.writing = false;
@@ -78,6 +77,16 @@ impl Saver {
             result?;
         }
     }
+}
+
+/// Replaces a file, in a directory that is made when it is missing.
+async fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> Result<(), DurableFileError> {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        let failed =
+            |source| DurableFileError::Io { action: "create", path: dir.to_owned(), source };
+        disk.create_dir_all(dir).await.map_err(failed)?;
+    }
+    durable_file::replace(disk, path, bytes).await
 }
 
 /// Resolves while nobody writes.

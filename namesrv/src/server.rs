@@ -9,10 +9,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
     rc::Rc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runtime::{Executor, Listener, Millis};
@@ -30,10 +28,6 @@ const TICK: Duration = Duration::from_millis(250);
 const DRAIN_TICKS_MAX: u32 = 20;
 /// Pause between two looks at the answers that are still leaving at shutdown.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
-
-/// How long a port may take to become free after its last owner has ended, and how often that is looked at.
-const FREED_WITHIN: Duration = Duration::from_secs(1);
-const FREED_LOOK: Duration = Duration::from_millis(20);
 
 /// What all tasks of one running name server share.
 pub(crate) struct Server<M> {
@@ -76,21 +70,6 @@ pub async fn serve<M: Send + 'static>(
     stop(&server).await;
     let broken = broken.borrow_mut().take();
     broken.map_or(Ok(()), Err)
-}
-
-/// An error when another process listens on this address. Our own sockets share ports (SO_REUSEPORT), so that two name
-/// servers would otherwise split the brokers between them without a word. Waits a second for a port to become free: the
-/// kernel takes an io_uring apart after its process has ended, and holds the listening sockets until then.
-pub fn check_port_is_free(addr: SocketAddr) -> io::Result<()> {
-    let until = Instant::now() + FREED_WITHIN;
-    loop {
-        match TcpListener::bind(addr) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
-                thread::sleep(FREED_LOOK);
-            }
-            bound => return bound.map(drop),
-        }
-    }
 }
 
 async fn accept<M: Send + 'static>(server: &Rc<Server<M>>, listener: &Listener) -> io::Error {

@@ -5,6 +5,7 @@
 pub mod clock;
 mod direct_disk;
 pub mod disk;
+pub mod durable_file;
 mod executor;
 mod guard;
 mod mesh;

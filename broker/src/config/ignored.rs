@@ -254,13 +254,13 @@ pub(super) fn find(name: &str) -> Option<&'static Ignored> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Key;
+    use crate::config::KEYS;
 
     #[test]
     fn no_key_is_both_used_and_ignored_or_ignored_twice() {
         let mut seen = Vec::new();
         for name in IGNORED.iter().flat_map(|group| group.names) {
-            assert!(Key::named(name).is_none(), "{name} is used");
+            assert!(daemon::config::find(KEYS, name).is_none(), "{name} is used");
             assert!(!seen.contains(name), "{name} twice");
             seen.push(name);
         }

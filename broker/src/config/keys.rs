@@ -4,81 +4,11 @@
 //! before we answer) and `storePathRootDir` (never Java's own directory by accident). Keys of our own carry their unit
 //! in the name. Keys that mean nothing here are in `ignored.rs`.
 
-use super::value::{
-    BROKER_ROLES, BrokerRole, ConfigKind, ConfigValue, CoreList, FLUSH_DISK_TYPES, FlushDiskType,
-};
-
-/// When a changed value begins to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// At the next start.
-    Start,
-    /// Never again: it is written into the store when that is formatted.
-    Format,
-    /// At once, also by `UPDATE_BROKER_CONFIG`.
-    Live,
-    /// Read and shown, but nothing acts on it yet.
-    Later,
-}
+use super::value::{BROKER_ROLES, BrokerRole, CoreList, FLUSH_DISK_TYPES, FlushDiskType};
+use daemon::{config::ConfigKind, config_keys};
 
 /// One key of `broker.conf`.
-pub struct Key {
-    /// Name as it stands in the file.
-    pub name: &'static str,
-    /// What it accepts.
-    pub kind: ConfigKind,
-    /// Unit of the value, empty for none.
-    pub unit: &'static str,
-    /// When a change acts.
-    pub effect: Effect,
-    /// Printed by `-m`.
-    pub important: bool,
-    /// What it means, one paragraph.
-    pub doc: &'static str,
-    /// The current value as text.
-    pub text: fn(&BrokerConfig) -> String,
-    /// Sets the value; false: `text` is not acceptable and nothing was changed.
-    pub set: fn(&mut BrokerConfig, &str) -> bool,
-}
-
-impl Key {
-    /// The key of this name.
-    pub fn named(name: &str) -> Option<&'static Key> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-}
-
-macro_rules! config_keys {
-    ($(
-        $(#[doc = $doc:literal])+
-        $field:ident: $type:ty = $default:expr, $name:literal, $kind:expr, $unit:literal, $effect:ident $(, $important:ident)?;
-    )+) => {
-        /// All settings of a broker. Built at start, passed by reference, never global.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct BrokerConfig { $( $(#[doc = $doc])+ pub $field: $type, )+ }
-
-        impl Default for BrokerConfig {
-            fn default() -> Self {
-                BrokerConfig { $( $field: $default, )+ }
-            }
-        }
-
-        /// Every key that means something here, in the order of `-p`.
-        pub const KEYS: &[Key] = &[ $( Key {
-            name: $name,
-            kind: $kind,
-            unit: $unit,
-            effect: Effect::$effect,
-            important: false $( || stringify!($important).len() > 0 )?,
-            doc: concat!($($doc),+),
-            text: |config| config.$field.text(),
-            set: |config, text| match <$type as ConfigValue>::read(text, &$kind) {
-                Some(value) => { config.$field = value; true }
-                None => false,
-            },
-        }, )+ ];
-    };
-}
+pub type Key = daemon::config::Key<BrokerConfig>;
 
 const fn whole(min: i64, max: i64) -> ConfigKind {
     ConfigKind::Whole { min, max }
@@ -101,6 +31,8 @@ const MESSAGE_BYTES: ConfigKind = whole(1, 16 * MIB - 256 * 1024);
 const SEGMENT_BYTES: ConfigKind = whole(4 * MIB, 4 * 1024 * MIB);
 
 config_keys! {
+/// All settings of a broker. Built at start, passed by reference, never global.
+pub struct BrokerConfig {
     /// Cluster that the broker belongs to. Also the name of a topic with 16 queues.
     broker_cluster_name: String = "DefaultCluster".to_owned(), "brokerClusterName", ConfigKind::Name, "", Start, important;
     /// Name of the broker (of its replica group). Empty until the machine has been asked: the host name.
@@ -254,6 +186,7 @@ config_keys! {
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as info,broker=debug. RUST_LOG goes first.
     log_filter: String = "info".to_owned(), "logFilter", ConfigKind::Text, "", Start;
 }
+}
 
 #[cfg(test)]
 mod tests {
@@ -281,7 +214,7 @@ mod tests {
     #[test]
     fn a_refused_text_changes_nothing() {
         let mut config = BrokerConfig::default();
-        let key = Key::named("listenPort").unwrap();
+        let key = daemon::config::find(KEYS, "listenPort").unwrap();
         assert!(!(key.set)(&mut config, "2"));
         assert!(!(key.set)(&mut config, "port"));
         assert_eq!(config, BrokerConfig::default());

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Key, Machine, Print, ignored};
-use namesrv::properties_file::{self, Entry};
-
-/// Edits by which a mistyped key may differ from the one we suggest, per [`EDITS_PER_CHARS`] characters, plus one.
-const EDITS_PER_CHARS: usize = 5;
+use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, ignored};
+use daemon::{
+    config::{find, nearest_key},
+    properties_file::{self, Entry},
+};
 
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl BrokerConfig {
 }
 
 fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
-    let key = Key::named(name)?;
+    let key = find(KEYS, name)?;
     if (key.set)(config, value) {
         return None;
     }
@@ -219,7 +219,7 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
             )));
             continue;
         }
-        match Key::named(&entry.key) {
+        match find(KEYS, &entry.key) {
             Some(key) => {
                 let before = (key.text)(config);
                 problems.extend(set_key(config, key.name, &entry.value, Source::Line(entry.line)));
@@ -240,8 +240,10 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
 fn notice_of_unused(entry: &Entry) -> Notice {
     let Entry { key, value, line } = entry;
     let Some(group) = ignored::find(key) else {
-        let hint =
-            nearest_key(key).map_or(String::new(), |known| format!("; did you mean {known}?"));
+        let known = KEYS.iter().map(|key| key.name);
+        let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
+        let hint = nearest_key(key, known)
+            .map_or(String::new(), |known| format!("; did you mean {known}?"));
         return Notice::warn(format!(
             "line {line}: {key} is not a known key and has no effect{hint}"
         ));
@@ -249,18 +251,6 @@ fn notice_of_unused(entry: &Entry) -> Notice {
     let text = format!("{key} has no effect here: {}", group.reason);
     let says_no = value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false");
     if group.promise && !says_no { Notice::warn(text) } else { Notice::info(text) }
-}
-
-/// The known key that `name` was probably meant to be, if one is near enough.
-fn nearest_key(name: &str) -> Option<&'static str> {
-    let wanted = name.to_lowercase();
-    let known = KEYS.iter().map(|key| key.name);
-    let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
-    known
-        .map(|key| (strsim::damerau_levenshtein(&wanted, &key.to_lowercase()), key))
-        .min()
-        .filter(|(edits, key)| *edits <= 1 + key.len() / EDITS_PER_CHARS)
-        .map(|(_, key)| key)
 }
 
 /// Replaces what nobody has set by what the machine and the start mode say.

@@ -13,15 +13,14 @@ mod rules;
 mod value;
 
 pub use command_line::{CommandLine, Print};
+pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
 pub use ignored::{IGNORED, Ignored};
-pub use keys::{BrokerConfig, Effect, KEYS, Key};
+pub use keys::{BrokerConfig, KEYS, Key};
 pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
 pub use machine::{Machine, Sizing};
-pub use value::{
-    BrokerRole, CORE_MAX, ConfigKind, ConfigValue, CoreList, FlushDiskType, addresses,
-};
+pub use value::{BrokerRole, CORE_MAX, CoreList, FlushDiskType};
 
-use namesrv::properties_file;
+use daemon::properties_file;
 
 impl BrokerConfig {
     /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.

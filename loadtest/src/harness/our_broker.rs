@@ -262,10 +262,10 @@ fn profile_dir() -> PathBuf {
 /// When a source that the broker is made of was last changed.
 fn newest_source() -> SystemTime {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let rooms = ["proto", "runtime", "store", "namesrv", "broker"];
-    rooms
+    let crates = ["proto", "runtime", "remoting", "daemon", "store", "namesrv", "broker"];
+    crates
         .iter()
-        .map(|room| newest_below(&workspace.join(room).join("src")))
+        .map(|name| newest_below(&workspace.join(name).join("src")))
         .max()
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }

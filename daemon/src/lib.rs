@@ -1,0 +1,10 @@
+//! What a program of RingMQ needs besides its subject, and both of them share: logs, configuration, its port.
+//!
+//! [`logging`] never makes an executor wait; [`properties_file`] is Java's syntax; [`config`] declares configuration keys once,
+//! with [`config_keys!`]; [`port`] refuses to share a port with another process. Durable small files are
+//! `runtime::durable_file`, because the store replaces its metadata by the same protocol and needs nothing of what lives here.
+
+pub mod config;
+pub mod logging;
+pub mod port;
+pub mod properties_file;
