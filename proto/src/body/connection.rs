@@ -2,130 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use super::fields::TABLE_BODY_BYTES_MAX;
+use super::member::body;
+use super::{ConsumeFromWhere, ConsumeType, MessageModel, SubscriptionData};
 
-use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse, text_key};
-use super::writer::{Members, object};
-use super::{BodyError, ConsumeFromWhere, ConsumeType, MessageModel, SubscriptionData};
-
-/// One client. Source: Apache RocketMQ 4.9.8, `Connection`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Connection {
-    /// Its id.
-    pub client_id: String,
-    /// Its address, `host:port`.
-    pub client_addr: String,
-    /// Name of its language as in `LanguageCode`.
-    pub language: String,
-    /// Its version as in the command header.
-    pub version: i32,
-}
-
-impl Connection {
-    fn from_value(value: &Value) -> Result<Self, BodyError> {
-        let fields = Fields::of(value, "connection")?;
-        Ok(Connection {
-            client_id: fields.text("clientId")?,
-            client_addr: fields.text("clientAddr")?,
-            language: fields.text("language")?,
-            version: fields.int("version", 0)?,
-        })
-    }
-
-    fn members(&self, members: &mut Members<'_>) {
-        members.text("clientAddr", &self.client_addr);
-        members.text("clientId", &self.client_id);
-        members.text("language", &self.language);
-        members.int("version", self.version);
+body! {
+    /// One client. Source: Apache RocketMQ 4.9.8, `Connection`.
+    #[derive(Eq)]
+    Connection("connection") {
+        /// Its address, `host:port`.
+        client_addr: String = "clientAddr",
+        /// Its id.
+        client_id: String = "clientId",
+        /// Name of its language as in `LanguageCode`.
+        language: String = "language",
+        /// Its version as in the command header.
+        version: i32 = "version",
     }
 }
 
-/// The members of a consumer group. Source: Apache RocketMQ 4.9.8, `ConsumerConnection`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsumerConnection {
-    /// The members.
-    pub connection_set: Vec<Connection>,
-    /// Topic to subscription.
-    pub subscription_table: BTreeMap<String, SubscriptionData>,
-    /// Push, pull or pop.
-    pub consume_type: ConsumeType,
-    /// Clustering or broadcasting.
-    pub message_model: MessageModel,
-    /// Where the group begins.
-    pub consume_from_where: ConsumeFromWhere,
-}
-
-impl ConsumerConnection {
-    /// Reads the body.
-    pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
-        let value = parse(bytes, TABLE_BODY_BYTES_MAX)?;
-        let fields = Fields::of(&value, "body")?;
-        Ok(ConsumerConnection {
-            connection_set: fields.list("connectionSet", Connection::from_value)?,
-            subscription_table: fields.table(
-                "subscriptionTable",
-                text_key,
-                SubscriptionData::from_value,
-            )?,
-            consume_type: fields.choice(
-                "consumeType",
-                ConsumeType::from_name,
-                ConsumeType::ConsumePassively,
-            ),
-            message_model: fields.choice(
-                "messageModel",
-                MessageModel::from_name,
-                MessageModel::Clustering,
-            ),
-            consume_from_where: fields.choice(
-                "consumeFromWhere",
-                ConsumeFromWhere::from_name,
-                ConsumeFromWhere::LastOffset,
-            ),
-        })
-    }
-
-    /// Appends the body.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        object(out, |members| {
-            members.objects("connectionSet", &self.connection_set, |members, connection| {
-                connection.members(members);
-            });
-            members.text("consumeFromWhere", self.consume_from_where.name());
-            members.text("consumeType", self.consume_type.name());
-            members.text("messageModel", self.message_model.name());
-            members.object("subscriptionTable", |members| {
-                for (topic, subscription) in &self.subscription_table {
-                    members.object(topic, |members| subscription.members(members));
-                }
-            });
-        });
+body! {
+    /// The members of a consumer group. Source: Apache RocketMQ 4.9.8, `ConsumerConnection`.
+    #[derive(Eq)]
+    ConsumerConnection("body", TABLE_BODY_BYTES_MAX) {
+        /// The members.
+        connection_set: Vec<Connection> = "connectionSet",
+        /// Where the group begins.
+        consume_from_where: ConsumeFromWhere = "consumeFromWhere",
+        /// Push, pull or pop.
+        consume_type: ConsumeType = "consumeType",
+        /// Clustering or broadcasting.
+        message_model: MessageModel = "messageModel",
+        /// Topic to subscription.
+        subscription_table: BTreeMap<String, SubscriptionData> = "subscriptionTable",
     }
 }
 
-/// The members of a producer group. Source: Apache RocketMQ 4.9.8, `ProducerConnection`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProducerConnection {
-    /// The members.
-    pub connection_set: Vec<Connection>,
-}
-
-impl ProducerConnection {
-    /// Reads the body.
-    pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
-        let value = parse(bytes, TABLE_BODY_BYTES_MAX)?;
-        let fields = Fields::of(&value, "body")?;
-        Ok(ProducerConnection {
-            connection_set: fields.list("connectionSet", Connection::from_value)?,
-        })
-    }
-
-    /// Appends the body.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        object(out, |members| {
-            members.objects("connectionSet", &self.connection_set, |members, connection| {
-                connection.members(members);
-            });
-        });
+body! {
+    /// The members of a producer group. Source: Apache RocketMQ 4.9.8, `ProducerConnection`.
+    #[derive(Eq)]
+    ProducerConnection("body", TABLE_BODY_BYTES_MAX) {
+        /// The members.
+        connection_set: Vec<Connection> = "connectionSet",
     }
 }

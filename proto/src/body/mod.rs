@@ -1,6 +1,6 @@
 //! JSON bodies as structs, one file per family: what Java, Go, C++ and mqadmin put into requests and read from answers.
 //!
-//! Reading is as lenient as fastjson: unquoted and object keys, numbers as strings and the reverse, enums as names or
+//! Each is declared once, as a table of its members (`member::body!`). Reading is as lenient as fastjson: unquoted and object keys, numbers as strings and the reverse, enums as names or
 //! ordinals, absent and null fields take their defaults, unknown fields are skipped. Writing is Java's shape: compact,
 //! members in alphabetical order, integer and object keys unquoted, null members left out; tables are sorted by key.
 //! The files under `config/` have the same shapes, only pretty-printed, and are read by the same readers.
@@ -14,6 +14,7 @@ mod group;
 mod heartbeat;
 mod kv;
 mod lock;
+mod member;
 mod offset;
 mod queue;
 mod register;
@@ -88,11 +89,12 @@ pub enum BodyError {
     TopicLine,
 }
 
-/// Declares an enum of Java's whose values travel as names or ordinals.
+/// Declares an enum of Java's whose values travel as names or ordinals. An unknown one counts as absent, so that new values
+/// never break a reader; `#[default]` marks what an absent one means.
 macro_rules! java_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
@@ -108,6 +110,20 @@ macro_rules! java_enum {
             pub fn from_name(text: &str) -> Option<Self> {
                 let named = Self::ALL.iter().copied().find(|value| value.name() == text);
                 named.or_else(|| Self::ALL.get(text.parse::<usize>().ok()?).copied())
+            }
+        }
+
+        impl $crate::body::member::Member for $name {
+            fn from_value(
+                value: &serde_json::Value,
+                name: &'static str,
+            ) -> Result<Option<Self>, $crate::body::BodyError> {
+                let text = $crate::body::fields::text(value, name).ok();
+                Ok(text.and_then(|text| Self::from_name(&text)))
+            }
+
+            fn write_value(&self, out: &mut Vec<u8>, dialect: $crate::body::writer::Dialect) {
+                $crate::body::writer::text(out, self.name(), dialect);
             }
         }
     };

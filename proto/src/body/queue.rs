@@ -1,46 +1,48 @@
 //! `MessageQueue`: the name of a queue, as a value and as a key of tables.
 
-use serde_json::Value;
+use std::cmp::Ordering;
 
-use super::BodyError;
-use super::fields::Fields;
-use super::writer::{Members, object};
+use super::member::{Key, Member, body};
+use super::writer::Dialect;
 
-/// A queue of a topic on a broker. Source: Apache RocketMQ 4.9.8, `MessageQueue`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct MessageQueue {
-    /// Its topic.
-    pub topic: String,
-    /// Its broker's name, not address.
-    pub broker_name: String,
-    /// Queue within topic and broker, from 0.
-    pub queue_id: i32,
+body! {
+    /// A queue of a topic on a broker. Source: Apache RocketMQ 4.9.8, `MessageQueue`.
+    #[derive(Eq, Hash)]
+    MessageQueue("messageQueue") {
+        /// Its broker's name, not address.
+        broker_name: String = "brokerName",
+        /// Queue within topic and broker, from 0.
+        queue_id: i32 = "queueId",
+        /// Its topic.
+        topic: String = "topic",
+    }
 }
 
-impl MessageQueue {
-    pub(super) fn from_value(value: &Value) -> Result<Self, BodyError> {
-        let fields = Fields::of(value, "messageQueue")?;
-        Ok(MessageQueue {
-            topic: fields.text("topic")?,
-            broker_name: fields.text("brokerName")?,
-            queue_id: fields.int("queueId", 0)?,
-        })
+/// Tables list the queues of a topic together, those of a broker in the order of their numbers.
+impl Ord for MessageQueue {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let others = (&other.topic, &other.broker_name, other.queue_id);
+        (&self.topic, &self.broker_name, self.queue_id).cmp(&others)
     }
+}
 
-    /// From a table's key: strict JSON text, whether it came as an object or as a string.
-    pub(super) fn from_key(text: &str) -> Option<Self> {
+impl PartialOrd for MessageQueue {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// As a key a queue is an object, which fastjson writes bare; strict JSON has its text as a string.
+impl Key for MessageQueue {
+    fn from_text(text: &str) -> Option<Self> {
         let strict = crate::fastjson::to_strict(text.as_bytes()).ok()?;
-        Self::from_value(&serde_json::from_slice(&strict).ok()?).ok()
+        let value = serde_json::from_slice(&strict).ok()?;
+        Self::from_value(&value, "messageQueue").ok()?
     }
 
-    pub(super) fn members(&self, members: &mut Members<'_>) {
-        members.text("brokerName", &self.broker_name);
-        members.int("queueId", self.queue_id);
-        members.text("topic", &self.topic);
-    }
-
-    /// As a key, which fastjson writes as a bare object.
-    pub(super) fn write_key(&self, out: &mut Vec<u8>) {
-        object(out, |members| self.members(members));
+    /// Only tables for admin tools have such keys, and these are written in fastjson's dialect.
+    fn write_key(&self, out: &mut Vec<u8>, dialect: Dialect) {
+        assert!(dialect == Dialect::Fastjson);
+        self.write_value(out, dialect);
     }
 }

@@ -9,23 +9,27 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse};
-use super::writer::{self, Escapes, object};
+use super::fields::{TABLE_BODY_BYTES_MAX, parse};
+use super::member::{Member, body};
+use super::writer::{self, Dialect};
 use super::{BodyError, DataVersion, TopicConfig, TopicConfigTable, TopicFilterType};
 use crate::record;
 
 /// Most bytes that a compressed body may inflate to.
 pub const INFLATED_BYTES_MAX: usize = 64 << 20;
 
-/// Topics of a broker. Source: Apache RocketMQ 4.9.8, `RegisterBrokerBody`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RegisterBrokerBody {
-    /// The topics.
-    pub topic_config: TopicConfigTable,
-    /// Filter servers; empty nowadays.
-    pub filter_server_list: Vec<String>,
+body! {
+    /// Topics of a broker. Source: Apache RocketMQ 4.9.8, `RegisterBrokerBody`.
+    #[derive(Eq)]
+    RegisterBrokerBody("body") {
+        /// Filter servers; empty nowadays.
+        filter_server_list: Vec<String> = "filterServerList",
+        /// The topics.
+        topic_config: TopicConfigTable = "topicConfigSerializeWrapper",
+    }
 }
 
+/// Read and compressed by hand: the topics are read one by one, and the compressed form is not JSON.
 impl RegisterBrokerBody {
     /// Reads the body; `compressed` is the request's field of that name.
     pub fn read(bytes: &[u8], compressed: bool) -> Result<Self, BodyError> {
@@ -39,12 +43,7 @@ impl RegisterBrokerBody {
 
     /// Appends the plain body.
     pub fn write(&self, out: &mut Vec<u8>) {
-        object(out, |members| {
-            members.texts("filterServerList", &self.filter_server_list);
-            members.object("topicConfigSerializeWrapper", |members| {
-                self.topic_config.members(members);
-            });
-        });
+        self.write_value(out, Dialect::Fastjson);
     }
 
     /// Appends the compressed body, which 4.9 and 5.x name servers read.
@@ -56,11 +55,7 @@ impl RegisterBrokerBody {
         for topic in topics.values() {
             part(&mut parts, |out| topic_line(out, topic));
         }
-        part(&mut parts, |out| {
-            writer::list(out, &self.filter_server_list, |out, server| {
-                writer::text(out, server, Escapes::Default);
-            });
-        });
+        part(&mut parts, |out| self.filter_server_list.write_value(out, Dialect::Fastjson));
         let mut deflate = ZlibEncoder::new(out, Compression::best());
         let written = deflate.write_all(&parts).and_then(|()| deflate.finish().map(drop));
         assert!(written.is_ok(), "writing to memory cannot fail");
@@ -68,14 +63,10 @@ impl RegisterBrokerBody {
 
     fn read_plain(bytes: &[u8]) -> Result<Self, BodyError> {
         let path = ["topicConfigSerializeWrapper", "topicConfigTable"];
-        let (mut topic_config, rest) = TopicConfigTable::read_within(bytes, &path)?;
-        let fields = Fields::of(&rest, "body")?;
-        if let Some(wrapper) = fields.get("topicConfigSerializeWrapper") {
-            let wrapper = Fields::of(wrapper, "topicConfigSerializeWrapper")?;
-            topic_config.data_version = DataVersion::of(&wrapper)?;
-        }
-        let filter_server_list = fields.texts("filterServerList")?;
-        Ok(RegisterBrokerBody { topic_config, filter_server_list })
+        let (topics, rest) = TopicConfigTable::read_within(bytes, &path)?;
+        let mut body = Self::from_value(&rest, "body")?.unwrap_or_default();
+        body.topic_config.topic_config_table = topics;
+        Ok(body)
     }
 
     /// The inflated parts. 5.x appends its static topics, which are left unread.
@@ -90,15 +81,10 @@ impl RegisterBrokerBody {
         }
         let servers = parse(parts.next("filter servers")?, TABLE_BODY_BYTES_MAX)?;
         let filter_server_list = match &servers {
-            serde_json::Value::Null => Vec::new(),
-            serde_json::Value::Array(servers) => servers
-                .iter()
-                .map(|server| super::fields::text(server, "filterServerList"))
-                .collect::<Result<_, _>>()?,
-            _ => {
-                return Err(BodyError::Member { name: "filterServerList", expected: "a list" });
-            }
+            serde_json::Value::Null => None,
+            servers => Vec::from_value(servers, "filterServerList")?,
         };
+        let filter_server_list = filter_server_list.unwrap_or_default();
         let topic_config = TopicConfigTable { data_version, topic_config_table };
         Ok(RegisterBrokerBody { topic_config, filter_server_list })
     }

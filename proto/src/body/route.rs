@@ -1,15 +1,17 @@
 //! `TopicRouteData` (`GET_ROUTEINFO_BY_TOPIC`, 105): which brokers hold which queues of a topic.
 //!
-//! Written in two flavours: the default of fastjson with bare integer keys, which 4.9, Go and C++ clients need
-//! exactly so, and standard JSON for clients that ask for it. Both are read.
+//! Written in two dialects: the default of fastjson with bare integer keys, which 4.9, Go and C++ clients need exactly so,
+//! and standard JSON for clients that ask for it. Both are read. Brokers and the whole are written by hand, because they
+//! have members that are not kept, one of them in one dialect only.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::BodyError;
-use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse, text};
-use super::writer::{self, Escapes, Members};
+use super::fields::{Fields, TABLE_BODY_BYTES_MAX, parse};
+use super::member::{Member, body};
+use super::writer::{Dialect, object};
 
 /// A broker and its replicas. Source: Apache RocketMQ 4.9.8, `BrokerData`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,19 +24,21 @@ pub struct BrokerData {
     pub broker_addrs: BTreeMap<i64, String>,
 }
 
-/// The queues of a topic on one broker. Source: Apache RocketMQ 4.9.8, `QueueData`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct QueueData {
-    /// Name of the broker.
-    pub broker_name: String,
-    /// Queues that consumers see.
-    pub read_queue_nums: i32,
-    /// Queues that producers see.
-    pub write_queue_nums: i32,
-    /// Bits: 1 inherit, 2 write, 4 read, 8 priority.
-    pub perm: i32,
-    /// Bits: 1 unit, 2 has unit subscriptions.
-    pub topic_sys_flag: i32,
+body! {
+    /// The queues of a topic on one broker. Source: Apache RocketMQ 4.9.8, `QueueData`.
+    #[derive(Eq)]
+    QueueData("queueData") {
+        /// Name of the broker.
+        broker_name: String = "brokerName",
+        /// Bits: 1 inherit, 2 write, 4 read, 8 priority.
+        perm: i32 = "perm",
+        /// Queues that consumers see.
+        read_queue_nums: i32 = "readQueueNums",
+        /// Bits: 1 unit, 2 has unit subscriptions. Releases before 4.9 spelled the name differently.
+        topic_sys_flag: i32 = "topicSysFlag" or_from("topicSynFlag"),
+        /// Queues that producers see.
+        write_queue_nums: i32 = "writeQueueNums",
+    }
 }
 
 /// The route of a topic. Filter servers, zones and static topics are neither kept nor written.
@@ -48,98 +52,56 @@ pub struct RouteData {
     pub order_topic_conf: Option<String>,
 }
 
-/// Which of the two flavours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flavour {
-    Default,
-    Standard,
-}
-
 impl RouteData {
-    /// Reads either flavour.
+    /// Reads either dialect.
     pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
         let value = parse(bytes, TABLE_BODY_BYTES_MAX)?;
         let fields = Fields::of(&value, "body")?;
         Ok(RouteData {
-            broker_datas: fields.list("brokerDatas", BrokerData::from_value)?,
-            queue_datas: fields.list("queueDatas", QueueData::from_value)?,
-            order_topic_conf: fields.optional_text("orderTopicConf")?,
+            broker_datas: fields.read("brokerDatas")?.unwrap_or_default(),
+            queue_datas: fields.read("queueDatas")?.unwrap_or_default(),
+            order_topic_conf: fields.read("orderTopicConf")?,
         })
     }
 
-    /// Appends the default flavour, as 4.9 writes it: `{0:"host:port"}`.
+    /// Appends the default dialect, as 4.9 writes it: `{0:"host:port"}`.
     pub fn write_default(&self, out: &mut Vec<u8>) {
-        self.write(out, Flavour::Default, Escapes::Default);
+        self.write(out, Dialect::Fastjson);
     }
 
     /// Appends standard JSON, as 5.x writes it: `{"0":"host:port"}`, ASCII only, `enableActingMaster`.
     pub fn write_standard(&self, out: &mut Vec<u8>) {
-        self.write(out, Flavour::Standard, Escapes::Browser);
+        self.write(out, Dialect::Standard);
     }
 
-    fn write(&self, out: &mut Vec<u8>, flavour: Flavour, escapes: Escapes) {
-        writer::object_with(out, escapes, |members| {
-            members.objects("brokerDatas", &self.broker_datas, |members, broker| {
-                broker.members(members, flavour);
-            });
-            members.object("filterServerTable", |_| {});
-            members.optional_text("orderTopicConf", self.order_topic_conf.as_deref());
-            members.objects("queueDatas", &self.queue_datas, |members, queue| {
-                members.text("brokerName", &queue.broker_name);
-                members.int("perm", queue.perm);
-                members.int("readQueueNums", queue.read_queue_nums);
-                members.int("topicSysFlag", queue.topic_sys_flag);
-                members.int("writeQueueNums", queue.write_queue_nums);
-            });
+    fn write(&self, out: &mut Vec<u8>, dialect: Dialect) {
+        object(out, dialect, |members| {
+            members.put("brokerDatas", &self.broker_datas);
+            members.put("filterServerTable", &BTreeMap::<String, Vec<String>>::new());
+            members.put("orderTopicConf", &self.order_topic_conf);
+            members.put("queueDatas", &self.queue_datas);
         });
     }
 }
 
-impl BrokerData {
-    pub(super) fn from_value(value: &Value) -> Result<Self, BodyError> {
+impl Member for BrokerData {
+    fn from_value(value: &Value, _: &'static str) -> Result<Option<Self>, BodyError> {
         let fields = Fields::of(value, "brokerData")?;
-        Ok(BrokerData {
-            cluster: fields.text("cluster")?,
-            broker_name: fields.text("brokerName")?,
-            broker_addrs: fields.table(
-                "brokerAddrs",
-                |key| key.parse().ok(),
-                |value| text(value, "brokerAddrs"),
-            )?,
-        })
+        Ok(Some(BrokerData {
+            cluster: fields.read("cluster")?.unwrap_or_default(),
+            broker_name: fields.read("brokerName")?.unwrap_or_default(),
+            broker_addrs: fields.read("brokerAddrs")?.unwrap_or_default(),
+        }))
     }
 
-    pub(super) fn members(&self, members: &mut Members<'_>, flavour: Flavour) {
-        members.object("brokerAddrs", |members| {
-            for (id, address) in &self.broker_addrs {
-                match flavour {
-                    Flavour::Standard => members.text(&id.to_string(), address),
-                    Flavour::Default => members.member(
-                        |out| writer::int(out, *id),
-                        |out| writer::text(out, address, Escapes::Default),
-                    ),
-                }
+    fn write_value(&self, out: &mut Vec<u8>, dialect: Dialect) {
+        object(out, dialect, |members| {
+            members.put("brokerAddrs", &self.broker_addrs);
+            members.put("brokerName", &self.broker_name);
+            members.put("cluster", &self.cluster);
+            if dialect == Dialect::Standard {
+                members.put("enableActingMaster", &false);
             }
         });
-        members.text("brokerName", &self.broker_name);
-        members.text("cluster", &self.cluster);
-        if flavour == Flavour::Standard {
-            members.flag("enableActingMaster", false);
-        }
-    }
-}
-
-impl QueueData {
-    fn from_value(value: &Value) -> Result<Self, BodyError> {
-        let fields = Fields::of(value, "queueData")?;
-        // Releases before 4.9 spelled the flag's name differently.
-        let former_flag = fields.int("topicSynFlag", 0)?;
-        Ok(QueueData {
-            broker_name: fields.text("brokerName")?,
-            read_queue_nums: fields.int("readQueueNums", 0)?,
-            write_queue_nums: fields.int("writeQueueNums", 0)?,
-            perm: fields.int("perm", 0)?,
-            topic_sys_flag: fields.int("topicSysFlag", former_flag)?,
-        })
     }
 }
