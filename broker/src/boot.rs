@@ -1,16 +1,20 @@
 //! Start and end of a broker: what one executor does between opening its stores and having everything durable.
 
 use crate::{
+    commit,
     config::{BrokerConfig, FlushDiskType},
-    control::Control,
-    desk::{Desk, FactFiles},
-    front::{answer::SendStamp, connection},
-    letter::{Letter, end_replies},
-    panel, pull,
-    queues::Queues,
+    connection,
+    control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
+    handlers::pull,
+    inbox,
+    mailbox::CoreMessage,
+    panel::StartupReport,
     registration::{self, Identity, Options, Registrar},
-    shard::{Parts, Shard},
+    response::allow_unanswered,
+    response_encoder::SendStamp,
+    shard::Shard,
     stats::Totals,
+    worker::{CONTROL_WORKER, Parts, Worker},
 };
 use namesrv::{handle::Namesrv, server};
 use runtime::{Executor, Task};
@@ -40,73 +44,75 @@ const RECORD_OVERHEAD_BYTES: usize = 64 * 1024;
 /// Bytes zeroed in front of each log.
 const ZERO_AHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What all executors of a broker start from.
+/// What all workers of a broker start from.
 #[derive(Clone)]
-pub struct Plan {
+pub struct BootContext {
     /// Settings.
     pub config: Arc<BrokerConfig>,
-    /// Facts of the formatted store.
+    /// What is fixed in the formatted store.
     pub format: Format,
     /// Tail caches of all shards together, bytes.
     pub tail_cache_bytes: u64,
-    /// Run a name server on executor 0.
+    /// Run a name server on the control worker.
     pub standalone: bool,
     /// For the panel and the boot line.
-    pub facts: panel::Facts,
+    pub report: StartupReport,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
-    /// Executors whose stores are open, and who still owe answers.
+    /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
 }
 
 /// Runs one executor until the process is asked to stop.
-pub async fn run(executor: Executor<Letter>, plan: Plan) -> Result<(), String> {
-    let shard = assemble(&executor, &plan).await?;
-    plan.ready.fetch_add(1, Ordering::SeqCst);
-    while plan.ready.load(Ordering::SeqCst) < executor.count() {
+pub async fn run(executor: Executor<CoreMessage>, context: BootContext) -> Result<(), String> {
+    let worker = build_worker(&executor, &context).await?;
+    context.ready.fetch_add(1, Ordering::SeqCst);
+    while context.ready.load(Ordering::SeqCst) < executor.count() {
         executor.sleep(LOOK_AGAIN).await;
         if executor.stop().requested() {
             return Ok(());
         }
     }
+    let commit = |shard: &Rc<Shard>| commit::commit_loop(Rc::clone(&worker), Rc::clone(shard));
     let commits: Vec<Task<()>> =
-        shard.hosted.iter().map(|queues| executor.spawn(Rc::clone(queues).commit_loop())).collect();
-    if let Some(desk) = &shard.control {
-        desk.settle(&shard);
-        let files = Rc::clone(&shard);
-        executor.spawn(async move {
-            if let Some(desk) = &files.control {
-                desk.files_loop(Rc::clone(&files)).await;
-            }
-        });
+        worker.hosted.iter().map(|shard| executor.spawn(commit(shard))).collect();
+    if let Some(plane) = &worker.control {
+        plane.apply_effects(&worker);
+        plane.raise_writer();
+        executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
     }
-    let ticking = Rc::clone(&shard);
-    executor.spawn(async move { ticking.tick_loop().await });
-    listen(&shard)?;
-    if shard.control.is_some() {
-        announce(&shard, &plan).await?;
+    executor.spawn(commit::tick_loop(Rc::clone(&worker)));
+    listen(&worker)?;
+    if worker.control.is_some() {
+        register_and_report(&worker, &context).await?;
     }
     executor.stop_requested().await;
-    stop(&shard, &plan, commits).await;
-    shard.publish_totals();
+    stop(&worker, &context, commits).await;
+    worker.publish_totals();
     Ok(())
 }
 
-async fn assemble(executor: &Executor<Letter>, plan: &Plan) -> Result<Rc<Shard>, String> {
-    let config = &plan.config;
+async fn build_worker(
+    executor: &Executor<CoreMessage>,
+    context: &BootContext,
+) -> Result<Rc<Worker>, String> {
+    let config = &context.config;
     // Before the stores: what reading large files leaves free in the heap is then filled by the queues.
-    let control =
-        if executor.index() == 0 { Some(open_desk(executor, config).await?) } else { None };
+    let control = if executor.index() == CONTROL_WORKER {
+        Some(open_control(executor, config).await?)
+    } else {
+        None
+    };
     let mut hosted = Vec::new();
-    for shard in 0..plan.format.shards {
+    for shard in 0..context.format.shards {
         if usize::from(shard) % executor.count() == executor.index() {
-            let store = open_store(executor, plan, shard).await?;
+            let store = open_store(executor, context, shard).await?;
             let parked_max = config.shard_parked_pulls_max as usize;
-            hosted.push(Rc::new(Queues::new(Rc::new(store), parked_max)));
+            hosted.push(Rc::new(Shard::new(Rc::new(store), parked_max)));
         }
     }
     let store_host = SocketAddr::new(config.broker_ip1_addr(), config.listen_port);
-    Ok(Shard::start(Parts {
+    let worker = Worker::start(Parts {
         executor: executor.clone(),
         config: Arc::clone(config),
         stamp: SendStamp {
@@ -114,11 +120,13 @@ async fn assemble(executor: &Executor<Letter>, plan: &Plan) -> Result<Rc<Shard>,
             trace_on: config.trace_on,
             store_host,
         },
-        shard_count: plan.format.shards,
+        shard_count: context.format.shards,
         hosted,
         control,
-        totals: Arc::clone(&plan.totals),
-    }))
+        totals: Arc::clone(&context.totals),
+    });
+    inbox::open(&worker);
+    Ok(worker)
 }
 
 /// Directory of all commit logs.
@@ -130,10 +138,10 @@ fn log_root(config: &BrokerConfig) -> PathBuf {
     }
 }
 
-fn store_settings(plan: &Plan, shard: u16) -> Settings {
-    let config = &plan.config;
+fn store_settings(context: &BootContext, shard: u16) -> Settings {
+    let config = &context.config;
     let record_bytes_max = config.max_message_size as usize + RECORD_OVERHEAD_BYTES;
-    let share = plan.tail_cache_bytes / u64::from(plan.format.shards);
+    let share = context.tail_cache_bytes / u64::from(context.format.shards);
     // The largest power of two within the share, but always room for two of the largest records in flight.
     let least = (4 * record_bytes_max).next_power_of_two();
     let share = usize::try_from(share).unwrap_or(usize::MAX / 2).max(1);
@@ -147,8 +155,8 @@ fn store_settings(plan: &Plan, shard: u16) -> Settings {
     Settings {
         shard,
         dir: log_root(config).join(format!("shard-{shard:03}")),
-        log_id: plan.format.log_id(shard),
-        segment_bytes: plan.format.segment_bytes,
+        log_id: context.format.log_id(shard),
+        segment_bytes: context.format.segment_bytes,
         tail_cache_bytes,
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),
         record_bytes_max,
@@ -156,16 +164,16 @@ fn store_settings(plan: &Plan, shard: u16) -> Settings {
         index_entries_max: config.shard_index_entries_max,
         index_keys: config.message_index_enable,
         cold_cache_bytes: (config.shard_cold_cache_mib as usize) << 20,
-        zero_ahead_bytes: ZERO_AHEAD_BYTES.min(plan.format.segment_bytes),
+        zero_ahead_bytes: ZERO_AHEAD_BYTES.min(context.format.segment_bytes),
     }
 }
 
 async fn open_store(
-    executor: &Executor<Letter>,
-    plan: &Plan,
+    executor: &Executor<CoreMessage>,
+    context: &BootContext,
     shard: u16,
 ) -> Result<Store<runtime::DirectDisk>, String> {
-    let settings = store_settings(plan, shard);
+    let settings = store_settings(context, shard);
     let (store, report) =
         Store::open(executor.disk(), settings).await.map_err(|error| error.to_string())?;
     tracing::info!(
@@ -183,7 +191,10 @@ async fn open_store(
     Ok(store)
 }
 
-async fn open_desk(executor: &Executor<Letter>, config: &BrokerConfig) -> Result<Desk, String> {
+async fn open_control(
+    executor: &Executor<CoreMessage>,
+    config: &BrokerConfig,
+) -> Result<ControlPlane, String> {
     let disk = executor.disk();
     let dir = Path::new(&config.store_path_root_dir).join("config");
     let now = executor.now();
@@ -191,56 +202,56 @@ async fn open_desk(executor: &Executor<Letter>, config: &BrokerConfig) -> Result
     runtime::Disk::create_dir_all(&disk, &dir)
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
-    let files = FactFiles::load(disk, dir, &mut control).await?;
-    Ok(Desk::new(control, files, now))
+    let files = MetadataStore::load(disk, dir, &mut control).await?;
+    Ok(ControlPlane::new(control, files, now))
 }
 
-fn listen(shard: &Rc<Shard>) -> Result<(), String> {
-    let config = &shard.config;
+fn listen(worker: &Rc<Worker>) -> Result<(), String> {
+    let config = &worker.config;
     for (port, vip) in [(config.listen_port, false), (config.vip_port(), true)] {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-        let listener = shard
+        let listener = worker
             .executor
             .listen(addr)
             .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-        shard.executor.spawn(connection::accept_loop(Rc::clone(shard), listener, vip));
+        worker.executor.spawn(connection::accept_loop(Rc::clone(worker), listener, vip));
     }
     Ok(())
 }
 
-/// Executor 0: name server inside, registration, boot line.
-async fn announce(shard: &Rc<Shard>, plan: &Plan) -> Result<(), String> {
-    let config = &plan.config;
+/// The control worker: name server inside, registration, boot line.
+async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), String> {
+    let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
-    if plan.standalone {
-        start_name_server(shard, config).await?;
+    if context.standalone {
+        start_name_server(worker, config).await?;
         servers.push(format!("127.0.0.1:{}", config.standalone_namesrv_port));
     }
-    let registrar = register(shard, plan, &servers);
-    if let Some(desk) = &shard.control {
-        *desk.registrar.borrow_mut() = Some(registrar.clone());
+    let registrar = register(worker, context, &servers);
+    if let Some(plane) = &worker.control {
+        *plane.registrar.borrow_mut() = Some(registrar.clone());
     }
-    let started = shard.executor.now();
+    let started = worker.executor.now();
     while !servers.is_empty() && registrar.registered_count() == 0 {
-        if shard.executor.now() - started > REGISTER_PATIENCE_MS
-            || shard.executor.stop().requested()
+        if worker.executor.now() - started > REGISTER_PATIENCE_MS
+            || worker.executor.stop().requested()
         {
             break;
         }
-        shard.executor.sleep(LOOK_AGAIN).await;
+        worker.executor.sleep(LOOK_AGAIN).await;
     }
-    let facts = plan.facts.clone();
-    shard.executor.blocking(move || print_facts(&facts)).await.map_err(|error| error.to_string())
+    let report = context.report.clone();
+    worker.executor.blocking(move || print_report(&report)).await.map_err(|error| error.to_string())
 }
 
-fn print_facts(facts: &panel::Facts) -> std::io::Result<()> {
+fn print_report(report: &StartupReport) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let panel = if out.is_terminal() { facts.framed() } else { facts.plain() };
-    writeln!(out, "{panel}\n{}", facts.boot_line())?;
+    let panel = if out.is_terminal() { report.framed() } else { report.plain() };
+    writeln!(out, "{panel}\n{}", report.boot_line())?;
     out.flush()
 }
 
-async fn start_name_server(shard: &Rc<Shard>, config: &BrokerConfig) -> Result<(), String> {
+async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result<(), String> {
     let root = Path::new(&config.store_path_root_dir).join("namesrv");
     let settings = namesrv::config::Config {
         listen_port: config.standalone_namesrv_port,
@@ -249,7 +260,7 @@ async fn start_name_server(shard: &Rc<Shard>, config: &BrokerConfig) -> Result<(
         ..namesrv::config::Config::default()
     };
     let addr = settings.listen_address();
-    let executor = shard.executor.clone();
+    let executor = worker.executor.clone();
     let state: Namesrv =
         namesrv::open(&executor, settings).await.map_err(|error| error.to_string())?;
     let listener =
@@ -264,8 +275,12 @@ async fn start_name_server(shard: &Rc<Shard>, config: &BrokerConfig) -> Result<(
     Ok(())
 }
 
-fn register(shard: &Rc<Shard>, plan: &Plan, servers: &[String]) -> Registrar<Letter> {
-    let config = &plan.config;
+fn register(
+    worker: &Rc<Worker>,
+    context: &BootContext,
+    servers: &[String],
+) -> Registrar<CoreMessage> {
+    let config = &context.config;
     let broker_addr = config.client_address();
     let ha_ip = if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };
     let identity = Identity {
@@ -279,25 +294,25 @@ fn register(shard: &Rc<Shard>, plan: &Plan, servers: &[String]) -> Registrar<Let
         period_ms: i64::try_from(config.register_name_server_period_ms).unwrap_or(i64::MAX),
         timeout_ms: i64::try_from(config.register_broker_timeout_ms).unwrap_or(i64::MAX),
         force: config.force_register,
-        own_last: plan.standalone,
+        own_last: context.standalone,
         compressed: config.compressed_register,
     };
-    registration::start(&shard.executor, identity, options, servers, topics_of(shard))
+    registration::start(&worker.executor, identity, options, servers, topics_of(worker))
 }
 
 /// How the registration sees the control owner.
-fn topics_of(shard: &Rc<Shard>) -> registration::Source {
-    let desk_of = |shard: &Rc<Shard>| {
-        let shard = Rc::clone(shard);
+fn topics_of(worker: &Rc<Worker>) -> registration::Source {
+    let desk_of = |worker: &Rc<Worker>| {
+        let worker = Rc::clone(worker);
         move |look: &mut dyn FnMut(&mut Control)| {
-            if let Some(desk) = &shard.control {
-                look(&mut desk.control.borrow_mut());
+            if let Some(plane) = &worker.control {
+                look(&mut plane.control.borrow_mut());
             }
         }
     };
-    let (version_of, announced_of) = (desk_of(shard), desk_of(shard));
-    let (table_of, order_of) = (desk_of(shard), desk_of(shard));
-    let home = Rc::clone(shard);
+    let (version_of, announced_of) = (desk_of(worker), desk_of(worker));
+    let (table_of, order_of) = (desk_of(worker), desk_of(worker));
+    let worker = Rc::clone(worker);
     registration::Source {
         version: Box::new(move || {
             let mut version = Default::default();
@@ -321,36 +336,36 @@ fn topics_of(shard: &Rc<Shard>) -> registration::Source {
         learned: Box::new(move |learned| {
             let Some(order_topics) = &learned.order_topics else { return };
             let listed: BTreeSet<String> = order_topics.keys().cloned().collect();
-            let now = home.executor.now();
+            let now = worker.executor.now();
             order_of(&mut |control| control.apply_order_topics(now, &listed));
         }),
     }
 }
 
 /// Stop accepting and reading, answer what is in flight, make everything durable.
-async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
-    shard.stopping.set(true);
-    let executor = &shard.executor;
+async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>) {
+    worker.stopping.set(true);
+    let executor = &worker.executor;
     // The rest of the time is for the disk.
-    let patience_ms = i64::from(shard.config.shutdown_seconds_max) * 600;
+    let patience_ms = i64::from(worker.config.shutdown_seconds_max) * 600;
     let deadline = executor.now() + patience_ms;
-    let registrar = shard.control.as_ref().and_then(|desk| desk.registrar.borrow().clone());
+    let registrar = worker.control.as_ref().and_then(|plane| plane.registrar.borrow().clone());
     if let Some(registrar) = registrar {
         registrar.stop().await;
     }
-    for queues in &shard.hosted {
-        let parked = queues.parked.borrow_mut().take_all();
+    for shard in &worker.hosted {
+        let parked = shard.parked.borrow_mut().take_all();
         for parked in parked {
-            pull::give_up(shard, queues, parked);
+            pull::give_up(worker, shard, parked);
         }
     }
     // Requests of one executor's connections are served by others: all go on until none owes an answer.
     let mut owes = true;
-    while executor.now() < deadline && plan.ready.load(Ordering::SeqCst) > 0 {
-        shard.offer_again();
-        if owes && is_quiet(shard) {
+    while executor.now() < deadline && context.ready.load(Ordering::SeqCst) > 0 {
+        worker.retry_backlog();
+        if owes && is_quiet(worker) {
             owes = false;
-            plan.ready.fetch_sub(1, Ordering::SeqCst);
+            context.ready.fetch_sub(1, Ordering::SeqCst);
             continue;
         }
         executor.sleep(LOOK_AGAIN).await;
@@ -358,35 +373,36 @@ async fn stop(shard: &Rc<Shard>, plan: &Plan, commits: Vec<Task<()>>) {
     if owes {
         tracing::warn!(patience_ms, "stopping although not everything was answered");
     }
-    for queues in &shard.hosted {
-        queues.append_group_offsets(executor.now());
-        queues.drain();
+    for shard in &worker.hosted {
+        shard.append_group_offsets(executor.now());
+        shard.drain();
     }
     for commit in commits {
         commit.await;
     }
-    for queues in &shard.hosted {
-        if let Err(error) = queues.store.sync_now().await {
-            tracing::error!(shard = queues.shard, %error, "the last sync failed");
+    for shard in &worker.hosted {
+        if let Err(error) = shard.store.sync_now().await {
+            tracing::error!(shard = shard.number, %error, "the last sync failed");
         }
     }
-    if let Some(desk) = &shard.control {
-        desk.fold_files().await;
+    if let Some(plane) = &worker.control {
+        plane.checkpoint().await;
     }
-    for outbox in shard.front.borrow().iter() {
-        outbox.close();
+    for write_buffer in worker.connections.borrow().iter() {
+        write_buffer.close();
     }
-    end_replies();
+    allow_unanswered();
     tracing::info!(executor = executor.index(), "stopped");
 }
 
 /// Nobody waits for an answer or for bytes that are on their way; but for a peer that takes nothing nobody waits.
-fn is_quiet(shard: &Shard) -> bool {
-    let nobody_waits = shard.hosted.iter().all(|queues| queues.waiting_count() == 0);
-    let stuck_since = shard.executor.now() - STUCK_MS;
-    let all_sent = shard.front.borrow().iter().all(|outbox| {
-        outbox.owes_nothing() || (outbox.unsent_bytes() > 0 && outbox.alive_ms.get() < stuck_since)
+fn is_quiet(worker: &Worker) -> bool {
+    let nobody_waits = worker.hosted.iter().all(|shard| shard.pending_ack_count() == 0);
+    let stuck_since = worker.executor.now() - STUCK_MS;
+    let all_sent = worker.connections.borrow().iter().all(|write_buffer| {
+        write_buffer.owes_nothing()
+            || (write_buffer.unsent_bytes() > 0 && write_buffer.alive_ms.get() < stuck_since)
     });
-    let files = shard.control.as_ref().is_none_or(Desk::is_durable);
+    let files = worker.control.as_ref().is_none_or(ControlPlane::is_durable);
     nobody_waits && all_sent && files
 }

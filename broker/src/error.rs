@@ -28,11 +28,8 @@ impl Refusal {
     }
 
     /// The request is known; what it asks for comes with a later version.
-    pub fn not_yet(what: &str) -> Refusal {
-        Refusal::new(
-            response::REQUEST_CODE_NOT_SUPPORTED,
-            format!("{what} not supported by this version of the broker"),
-        )
+    pub fn not_yet(remark: &str) -> Refusal {
+        Refusal::new(response::REQUEST_CODE_NOT_SUPPORTED, remark)
     }
 
     /// Java's answer to whatever went wrong.
@@ -40,7 +37,7 @@ impl Refusal {
         Refusal::new(response::SYSTEM_ERROR, remark)
     }
 
-    /// Another shard's lane is full.
+    /// The lane to another worker is full.
     pub fn lane_full(to: usize) -> Refusal {
         Refusal::new(response::SYSTEM_BUSY, format!("[OVERLOAD] reason=lane-full executor={to}"))
     }

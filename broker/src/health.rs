@@ -20,9 +20,9 @@ const ORDINARY_BYTES: usize = 65_536;
 pub enum Condition {
     /// It takes messages, and there is room.
     #[default]
-    Well,
+    Healthy,
     /// More of the disk is used than `diskMaxUsedSpaceRatio`.
-    DiskScarce,
+    DiskLow,
     /// It takes no messages for lack of room. Consumers go on.
     DiskFull,
     /// A write or sync failed: it takes no messages until restart. Reads go on.
@@ -31,7 +31,7 @@ pub enum Condition {
 
 impl Condition {
     const ALL: [Condition; 4] =
-        [Condition::Well, Condition::DiskScarce, Condition::DiskFull, Condition::LogPoisoned];
+        [Condition::Healthy, Condition::DiskLow, Condition::DiskFull, Condition::LogPoisoned];
 
     fn of<D: Disk>(store: &Store<D>) -> Condition {
         let core = store.core();
@@ -39,22 +39,22 @@ impl Condition {
         match core.admit(bytes, bytes) {
             Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
-            _ if store.space() == Space::Scarce => Condition::DiskScarce,
-            _ => Condition::Well,
+            _ if store.space() == Space::Scarce => Condition::DiskLow,
+            _ => Condition::Healthy,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Condition::Well => "well",
-            Condition::DiskScarce => "disk-scarce",
+            Condition::Healthy => "healthy",
+            Condition::DiskLow => "disk-low",
             Condition::DiskFull => "disk-full",
             Condition::LogPoisoned => "log-poisoned",
         }
     }
 }
 
-/// What one log has told. Written by its executor, read by executor 0.
+/// What is known of one log. Written by its executor, read by the control worker.
 #[derive(Default)]
 pub struct LogState {
     condition: AtomicU8,
@@ -119,9 +119,9 @@ impl LogState {
     }
 }
 
-/// The worst of all logs, in order of their shards: `well`, `disk-scarce`, `disk-full`, or each log that is poisoned and
-/// why: `log-poisoned shard=1 cause=...`.
-pub fn verdict<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Condition, String) {
+/// The worst of all logs, in order of their shards: `healthy`, `disk-low`, `disk-full`, or each log that is poisoned
+/// and why: `log-poisoned shard=1 cause=...`.
+pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Condition, String) {
     let worst = logs.clone().map(LogState::condition).max().unwrap_or_default();
     if worst < Condition::LogPoisoned {
         return (worst, worst.name().to_owned());
@@ -134,20 +134,20 @@ pub fn verdict<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Conditi
     (worst, sentences.collect::<Vec<_>>().join("; "))
 }
 
-/// The last sentence that was told.
+/// The last sentence that was logged.
 #[derive(Default)]
-pub struct Watch(String);
+pub struct HealthLog(String);
 
-impl Watch {
-    /// Tells the log when the sentence has changed. A broker that starts well says nothing.
+impl HealthLog {
+    /// Writes to the log when the sentence has changed. A broker that starts well says nothing.
     pub fn note(&mut self, (condition, sentence): (Condition, String)) {
-        let before = if self.0.is_empty() { Condition::Well.name() } else { &self.0 };
+        let before = if self.0.is_empty() { Condition::Healthy.name() } else { &self.0 };
         if before == sentence {
             return;
         }
         match condition {
-            Condition::Well => tracing::info!(before, health = %sentence, "health"),
-            Condition::DiskScarce => tracing::warn!(before, health = %sentence, "health"),
+            Condition::Healthy => tracing::info!(before, health = %sentence, "health"),
+            Condition::DiskLow => tracing::warn!(before, health = %sentence, "health"),
             _ => tracing::error!(before, health = %sentence, "health"),
         }
         self.0 = sentence;
@@ -169,17 +169,17 @@ mod tests {
 
     #[test]
     fn the_worst_log_speaks_for_all() {
-        use Condition::{DiskFull, DiskScarce, LogPoisoned, Well};
-        let text = |conditions: &[Condition]| verdict(logs(conditions).iter()).1;
-        assert_eq!(text(&[]), "well");
-        assert_eq!(text(&[Well, Well]), "well");
-        assert_eq!(text(&[Well, DiskScarce]), "disk-scarce");
-        assert_eq!(text(&[DiskFull, DiskScarce]), "disk-full");
+        use Condition::{DiskFull, DiskLow, Healthy, LogPoisoned};
+        let text = |conditions: &[Condition]| summary(logs(conditions).iter()).1;
+        assert_eq!(text(&[]), "healthy");
+        assert_eq!(text(&[Healthy, Healthy]), "healthy");
+        assert_eq!(text(&[Healthy, DiskLow]), "disk-low");
+        assert_eq!(text(&[DiskFull, DiskLow]), "disk-full");
         let sick = logs(&[LogPoisoned, DiskFull, LogPoisoned]);
         assert!(sick[2].poison.set("write: input/output error".into()).is_ok());
         let expected = "log-poisoned shard=0 cause=unknown; \
                         log-poisoned shard=2 cause=write: input/output error";
-        assert_eq!(verdict(sick.iter()).1, expected);
+        assert_eq!(summary(sick.iter()).1, expected);
     }
 
     #[test]

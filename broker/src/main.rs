@@ -1,10 +1,10 @@
 //! The broker as a program: read what was given, hold the data directory, probe the machine, run one executor per core.
 
 use broker::{
-    boot::{self, Plan},
+    boot::{self, BootContext},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
     health::{self, Condition},
-    panel,
+    panel::StartupReport,
     stats::Totals,
 };
 use clap::Parser;
@@ -92,7 +92,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     let executors = sizing.cores.len().min(distinct(&sizing.cores)).min(usize::from(format.shards));
     sizing.cores.truncate(executors);
     let probe = runtime::probe(&root).map_err(|error| error.to_string())?;
-    let facts = panel::Facts::of(&config, &sizing, standalone, probe.sync_latency);
+    let report = StartupReport::of(&config, &sizing, standalone, probe.sync_latency);
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     // No task here runs long without taking a turn of its own, and arming the timer for every turn costs a sixth of the
@@ -100,20 +100,20 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     settings.preempt = Preempt::Never;
     settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
     let (exit_on_log_failure, logs) = (config.exit_on_log_failure, Arc::clone(&totals));
-    let plan = Plan {
+    let context = BootContext {
         config: Arc::new(config),
         format,
         tail_cache_bytes: sizing.tail_cache_bytes,
         standalone,
-        facts,
+        report,
         totals,
         ready: Arc::new(AtomicUsize::new(0)),
     };
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    runtime::run(settings, stop, move |executor| boot::run(executor, plan.clone()))
+    runtime::run(settings, stop, move |executor| boot::run(executor, context.clone()))
         .map_err(|error| error.to_string())?;
-    match health::verdict(logs.iter().map(|totals| &totals.log)) {
+    match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
             Err(format!("{sentence} (exitOnLogFailure)"))
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::config::{BrokerConfig, ConfigValue, FlushDiskType, Sizing};
 
-/// Facts of a started broker.
+/// What a broker says of itself when it has started.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct StartupReport {
     /// Name, told to clients in routes.
     pub broker_name: String,
     /// Address that clients are told, `host:port`.
@@ -35,20 +35,20 @@ pub struct Facts {
     pub retention: String,
 }
 
-impl Facts {
+impl StartupReport {
     /// The facts that the configuration knows; `cores` are those of the shards that really run.
     pub fn of(
         config: &BrokerConfig,
         sizing: &Sizing,
         standalone: bool,
         sync_latency: Duration,
-    ) -> Facts {
+    ) -> StartupReport {
         let name_servers = if config.namesrv_addr.is_empty() && standalone {
             format!("{}:{}", config.broker_ip1, config.standalone_namesrv_port)
         } else {
             config.name_servers().collect::<Vec<_>>().join(";")
         };
-        Facts {
+        StartupReport {
             broker_name: config.broker_name.clone(),
             client_address: config.client_address(),
             vip_port: config.vip_port(),
@@ -106,7 +106,8 @@ impl Facts {
         out
     }
 
-    /// Lines that send one message, to be pasted into a shell. Two ways, for those who have Python and those who have Java.
+    /// Lines that send one message, to be pasted into a shell. Two ways, for those who have Python and those who have
+    /// Java.
     pub fn first_message(&self) -> String {
         let server = self.name_servers.split(';').next().filter(|server| !server.is_empty());
         let server = server.unwrap_or("NAMESERVER:9876");
@@ -179,8 +180,8 @@ fn retention(config: &BrokerConfig) -> String {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
+    fn report() -> StartupReport {
+        StartupReport {
             broker_name: "broker-a".to_owned(),
             client_address: "10.1.2.3:10911".to_owned(),
             vip_port: 10_909,
@@ -200,9 +201,12 @@ mod tests {
     fn the_boot_line_is_the_one_that_scripts_wait_for() {
         let expected = "The broker[broker-a, 10.1.2.3:10911] boot success. serializeType=JSON \
                         and name server is 10.1.2.3:9876 flushDiskType=SYNC_FLUSH";
-        assert_eq!(facts().boot_line(), expected);
-        let alone =
-            Facts { name_servers: String::new(), flush: FlushDiskType::AsyncFlush, ..facts() };
+        assert_eq!(report().boot_line(), expected);
+        let alone = StartupReport {
+            name_servers: String::new(),
+            flush: FlushDiskType::AsyncFlush,
+            ..report()
+        };
         let expected = "The broker[broker-a, 10.1.2.3:10911] boot success. serializeType=JSON flushDiskType=ASYNC_FLUSH";
         assert_eq!(alone.boot_line(), expected);
     }
@@ -218,12 +222,12 @@ mod tests {
                         memory budget: 512 MiB\n\
                         retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
                         sends refused above 90 %\n";
-        assert_eq!(facts().plain(), expected);
+        assert_eq!(report().plain(), expected);
     }
 
     #[test]
     fn the_panel_is_a_rectangle_and_tells_the_next_step() {
-        let panel = facts().framed();
+        let panel = report().framed();
         let widths: Vec<usize> = panel.lines().take(10).map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{widths:?}\n{panel}");
         assert!(panel.contains("set_namesrv_addr('10.1.2.3:9876')"));

@@ -1,5 +1,5 @@
-//! Counters. Each shard counts in plain cells; once a second its totals go into atomics that executor 0 reads for
-//! GET_BROKER_RUNTIME_INFO and the line in the log.
+//! Counters. Each shard counts in plain cells; once a second its totals go into atomics that the control worker reads
+//! for GET_BROKER_RUNTIME_INFO and the line in the log.
 
 use crate::health::LogState;
 use std::{
@@ -44,7 +44,7 @@ impl Tally {
     }
 }
 
-/// Totals of one shard since start, written by its executor, read by executor 0.
+/// Totals of one shard since start, written by its executor, read by the control worker.
 #[derive(Default)]
 pub struct Totals {
     /// Messages stored.

@@ -139,7 +139,7 @@ fn cleaning_that_is_switched_on_makes_room() {
     let mut connection = connect(&broker);
     // The first look at the disk comes a second after the start: what is sent before it says nothing.
     assert!(
-        wait_until(PATIENCE, || has_health(&mut connection, "disk-scarce")),
+        wait_until(PATIENCE, || has_health(&mut connection, "disk-low")),
         "{}",
         broker.log_tail()
     );

@@ -1,4 +1,4 @@
-//! How the journal of facts keeps one change of the tables of topics and groups, and how a start reads it back.
+//! How the journal of metadata keeps one change of the tables of topics and groups, and how a start reads it back.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -19,10 +19,10 @@ const REMOVED: u8 = 2;
 const VERSION: u8 = 3;
 const HEAD_BYTES: usize = 2 + 2 * size_of::<i64>();
 
-/// What a change did to a table whose facts are `F`.
+/// What a change did to a table whose entries are `F`.
 #[derive(Debug, PartialEq)]
 pub(super) enum What<F> {
-    /// This fact stands under its name now.
+    /// This entry stands under its name now.
     Put(F),
     /// The name is gone.
     Removed(String),

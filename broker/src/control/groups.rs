@@ -1,14 +1,14 @@
 //! The consumer groups of this broker: predefined ones, automatic creation, administration.
 //!
-//! Owned by `Control` on shard 0. A group's configuration outlives its members; who is online is in `members.rs`.
-//! Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
+//! Owned by `Control` on the control worker. A group's configuration outlives its members; who is online is in
+//! `members.rs`. Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
 
 use std::sync::Arc;
 
 use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
 
 use super::change::{self, What};
-use super::facts::{FactRefusal, FactsFileError, GROUPS_MAX, next_version};
+use super::metadata::{GROUPS_MAX, MetadataError, MetadataFileError, next_version};
 use super::names;
 use super::shared_table::SharedTable;
 
@@ -51,9 +51,9 @@ impl Groups {
     }
 
     /// Merges the content of `subscriptionGroup.json` over what is there and takes its version.
-    pub fn load(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+    pub fn load(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         let file = SubscriptionGroupTable::read(json)
-            .map_err(|cause| FactsFileError { file: "subscriptionGroup.json", cause })?;
+            .map_err(|cause| MetadataFileError { file: "subscriptionGroup.json", cause })?;
         for (name, mut config) in file.subscription_group_table {
             config.group_name.clone_from(&name);
             self.table.insert(&name, Arc::new(config));
@@ -112,7 +112,7 @@ impl Groups {
         &mut self,
         name: &str,
         now: i64,
-    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, FactRefusal> {
+    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, MetadataError> {
         if let Some(known) = self.table.get(name) {
             return Ok(Some(Arc::clone(known)));
         }
@@ -127,10 +127,10 @@ impl Groups {
         &mut self,
         config: SubscriptionGroupConfig,
         now: i64,
-    ) -> Result<Arc<SubscriptionGroupConfig>, FactRefusal> {
+    ) -> Result<Arc<SubscriptionGroupConfig>, MetadataError> {
         names::check_group(&config.group_name)?;
         if self.table.len() >= GROUPS_MAX && self.table.get(&config.group_name).is_none() {
-            return Err(FactRefusal::Full { what: "groups", count: self.table.len() });
+            return Err(MetadataError::Full { what: "groups", count: self.table.len() });
         }
         let name = config.group_name.clone();
         let config = Arc::new(config);
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(groups.find_or_create("cg", NOW), Ok(None));
         assert!(groups.find_or_create("CID_RMQ_SYS_x", NOW).unwrap().is_some());
         groups.set_auto_create(true);
-        assert!(matches!(groups.find_or_create("c g", NOW), Err(FactRefusal::Name(_))));
+        assert!(matches!(groups.find_or_create("c g", NOW), Err(MetadataError::Name(_))));
         assert!(groups.find_or_create("cg", NOW).unwrap().is_some());
     }
 

@@ -1,11 +1,11 @@
 //! Who is online: the clients behind the connections, by consumer group and by producer group.
 //!
-//! Owned by `Control` on shard 0, fed by heartbeats, unregister requests, closed connections and a tick. The key is the
-//! connection: one client speaks over several connections to several brokers, but over one to each. A group has one set
-//! of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version.
-//! What always holds: a group in the table has at least one member; the index by connection names exactly the groups
-//! that have the connection. Maps are ordered, so that one history gives one outcome.
-//! Source: Apache RocketMQ 4.9.8, `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
+//! Owned by `Control` on the control worker, fed by heartbeats, unregister requests, closed connections and a tick. The
+//! key is the connection: one client speaks over several connections to several brokers, but over one to each. A group
+//! has one set of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version. What
+//! always holds: a group in the table has at least one member; the index by connection names exactly the groups that
+//! have the connection. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
+//! `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +16,8 @@ use proto::body::{
     MessageModel, ProducerConnection,
 };
 use proto::command::Language;
+
+use crate::remoting::ConnectionId;
 
 use super::names;
 use super::shared_table::SharedTable;
@@ -32,13 +34,9 @@ pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Members of one group; further ones are left out and counted. A notification goes to each of them.
 pub const GROUP_MEMBERS_MAX: usize = 20_000;
 
-/// Number of a connection, given by the shard that accepted it, never used twice in the life of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
 /// What the frame around a heartbeat tells about its sender.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
+pub struct ClientConnection {
     /// The connection.
     pub connection: ConnectionId,
     /// Its far end.
@@ -112,7 +110,12 @@ pub struct Members {
 
 impl Members {
     /// A heartbeat of `peer`. Refreshes what it names; what it does not name stays until it is silent for too long.
-    pub fn heartbeat(&mut self, now: i64, peer: &Peer, data: &HeartbeatData) -> Changes {
+    pub fn heartbeat(
+        &mut self,
+        now: i64,
+        peer: &ClientConnection,
+        data: &HeartbeatData,
+    ) -> Changes {
         let mut changes = Changes::default();
         if data.client_id.len() > CLIENT_ID_BYTES_MAX {
             changes.left_out = data.consumer_data_set.len() + data.producer_data_set.len();
@@ -367,7 +370,8 @@ impl Members {
         Some(name)
     }
 
-    /// Takes over the subscriptions of a heartbeat and publishes them when anything differs. True: a topic came or went.
+    /// Takes over the subscriptions of a heartbeat and publishes them when anything differs. True: a topic came or
+    /// went.
     fn subscribe(&mut self, group: &str, data: &ConsumerData, left_out: &mut usize) -> bool {
         let published = self.subscriptions.get(group).cloned().unwrap_or_default();
         let mut next = GroupSubscriptions {

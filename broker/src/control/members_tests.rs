@@ -5,10 +5,14 @@ use proto::body::{ProducerData, SubscriptionData};
 
 const NOW: i64 = 1_700_000_000_000;
 
-fn peer(connection: u64) -> Peer {
-    Peer {
-        connection: ConnectionId(connection),
-        address: format!("10.0.0.9:{}", 5000 + connection).parse().unwrap(),
+fn connection(number: u64) -> ConnectionId {
+    ConnectionId::new(0, 0, number as usize)
+}
+
+fn peer(number: u64) -> ClientConnection {
+    ClientConnection {
+        connection: connection(number),
+        address: format!("10.0.0.9:{}", 5000 + number).parse().unwrap(),
         language: Language::Java,
         version: 409,
     }
@@ -45,7 +49,7 @@ fn beat(client_id: &str, consumers: &[ConsumerData], producers: &[&str]) -> Hear
 }
 
 fn changed(changes: &Changes) -> Vec<(String, Vec<u64>)> {
-    let members = |group: &ChangedGroup| group.members.iter().map(|id| id.0).collect();
+    let members = |group: &ChangedGroup| group.members.iter().map(|id| id.to_u64()).collect();
     changes.groups.iter().map(|group| (group.group.to_string(), members(group))).collect()
 }
 
@@ -62,15 +66,12 @@ fn members_hear_of_each_other() {
     assert_eq!(changed(&members.heartbeat(NOW, &peer(2), &data("b"))), told("cg", &[1, 2]));
     assert_eq!(changed(&members.heartbeat(NOW + 1, &peer(1), &data("a"))), vec![]);
     assert_eq!(members.consumer_ids("cg"), Some(vec!["a", "b"]));
-    assert_eq!(members.consumer_by_id("cg", "b"), Some(ConnectionId(2)));
+    assert_eq!(members.consumer_by_id("cg", "b"), Some(connection(2)));
+    members.check();
+    assert_eq!(changed(&members.unregister(connection(1), Some(""), Some("cg"))), told("cg", &[2]));
     members.check();
     assert_eq!(
-        changed(&members.unregister(ConnectionId(1), Some(""), Some("cg"))),
-        told("cg", &[2])
-    );
-    members.check();
-    assert_eq!(
-        changed(&members.connection_closed(ConnectionId(2))),
+        changed(&members.connection_closed(connection(2))),
         vec![],
         "nobody is left to hear it"
     );
@@ -140,14 +141,14 @@ fn silence_and_a_closed_connection_are_the_same_event() {
     let (changes, close) = members.expire(NOW + SILENCE_MS_MAX, SILENCE_MS_MAX);
     assert_eq!((changed(&changes), close), (vec![], vec![]), "exactly 120 s are still allowed");
     let (changes, close) = members.expire(NOW + SILENCE_MS_MAX + 1, SILENCE_MS_MAX);
-    assert_eq!((changed(&changes), close), (told("cg", &[2]), vec![ConnectionId(1)]));
+    assert_eq!((changed(&changes), close), (told("cg", &[2]), vec![connection(1)]));
     members.check();
     assert_eq!(
-        members.connection_closed(ConnectionId(1)),
+        members.connection_closed(connection(1)),
         Changes::default(),
         "told again, nothing happens"
     );
-    assert_eq!(members.producer_connections("pg"), [ConnectionId(2)]);
+    assert_eq!(members.producer_connections("pg"), [connection(2)]);
 }
 
 /// One of two groups of a client falls silent: the client stays.

@@ -1,17 +1,19 @@
-//! `Control`: topics, groups and members of this broker, owned by shard 0. Pure: no I/O, no clock, no tasks.
+//! `Control`: topics, groups and members of this broker, held by the control worker. Pure: no I/O, no clock, no tasks.
 //!
 //! A request function takes `&mut self` and the time and returns its answer. What must happen besides (changes to make
-//! durable before answering, a new [`Meta`] for all shards, registrations, notifications) gathers in [`Effects`], which
-//! the shell takes after each call. What always holds: an answer that says "created" is sent only after the changes of
-//! the same effects are on the disk; `Meta` versions only grow.
+//! durable before answering, a new [`MetadataSnapshot`] for all shards, registrations, notifications) gathers in
+//! [`Effects`], which the shell takes after each call. What always holds: an answer that says "created" is sent only
+//! after the changes of the same effects are on the disk; `MetadataSnapshot` versions only grow.
 
 mod change;
-mod facts;
 mod groups;
 mod members;
-mod meta;
+mod metadata;
+pub mod metadata_store;
 pub mod names;
+pub mod plane;
 mod shared_table;
+mod snapshot;
 mod subscription;
 mod topics;
 
@@ -21,23 +23,23 @@ use std::sync::Arc;
 use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 
 pub use change::ChangeError;
-pub use facts::{
-    FactRefusal, FactsFileError, GROUPS_MAX, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
-    QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
-};
 pub use groups::Groups;
 pub use members::{
-    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, ChangedGroup, Changes, ConnectionId,
-    GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members, Peer, SILENCE_MS_MAX,
+    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, ChangedGroup, Changes, ClientConnection,
+    GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members, SILENCE_MS_MAX,
 };
-pub use meta::{Meta, is_readable, is_writable};
+pub use metadata::{
+    GROUPS_MAX, MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
+    QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
+};
 pub use shared_table::SharedTable;
+pub use snapshot::{MetadataSnapshot, is_readable, is_writable};
 pub use subscription::{GroupSubscriptions, Subscription, SubscriptionError, TAGS_MAX, TagFilter};
 pub use topics::{TopicRules, Topics, WantedTopic};
 
 use change::Change;
 
-use crate::config::BrokerConfig;
+use crate::{config::BrokerConfig, remoting::ConnectionId};
 
 /// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close.
 #[derive(Debug, Default)]
@@ -47,7 +49,7 @@ pub struct Effects {
     /// Changes of groups, the same.
     pub group_changes: Vec<Vec<u8>>,
     /// A new snapshot for all shards.
-    pub publish: Option<Arc<Meta>>,
+    pub publish: Option<Arc<MetadataSnapshot>>,
     /// Name servers should hear of it at once; what it is tells [`Topics::since`].
     pub register: bool,
     /// Groups whose members get NOTIFY_CONSUMER_IDS_CHANGED.
@@ -65,7 +67,7 @@ pub struct Control {
     broker_permission: i32,
     auto_create_groups: bool,
     notify_enabled: bool,
-    published: Arc<Meta>,
+    published: Arc<MetadataSnapshot>,
     /// Version up to which the shell was told to register.
     registered: DataVersion,
     notify: Vec<ChangedGroup>,
@@ -73,7 +75,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// A broker's facts at start, before its files are loaded.
+    /// A broker's metadata at start, before its files are loaded.
     pub fn new(config: &BrokerConfig, now: i64) -> Control {
         let trace_topic = config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone());
         let rules = TopicRules {
@@ -92,7 +94,7 @@ impl Control {
             broker_permission: config.broker_permission,
             auto_create_groups: config.auto_create_subscription_group,
             notify_enabled: config.notify_consumer_ids_changed_enable,
-            published: Arc::new(Meta::default()),
+            published: Arc::new(MetadataSnapshot::default()),
             registered: DataVersion::default(),
             notify: Vec::new(),
             close: Vec::new(),
@@ -100,12 +102,12 @@ impl Control {
     }
 
     /// Merges the content of `topics.json`, at start.
-    pub fn load_topics(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+    pub fn load_topics(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         self.topics.load(json)
     }
 
     /// Merges the content of `subscriptionGroup.json`, at start.
-    pub fn load_groups(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+    pub fn load_groups(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         self.groups.load(json)
     }
 
@@ -146,7 +148,7 @@ impl Control {
     }
 
     /// The last published snapshot.
-    pub fn meta(&self) -> &Arc<Meta> {
+    pub fn snapshot(&self) -> &Arc<MetadataSnapshot> {
         &self.published
     }
 
@@ -170,7 +172,7 @@ impl Control {
         &mut self,
         now: i64,
         wanted: &WantedTopic<'_>,
-    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+    ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
         self.topics.find_or_create(wanted, now)
     }
 
@@ -179,7 +181,7 @@ impl Control {
         &mut self,
         now: i64,
         group: &str,
-    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, FactRefusal> {
+    ) -> Result<Option<Arc<SubscriptionGroupConfig>>, MetadataError> {
         self.groups.find_or_create(group, now)
     }
 
@@ -189,23 +191,23 @@ impl Control {
         now: i64,
         group: &str,
         unit_mode: bool,
-    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+    ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
         let Some(config) = self.groups.find_or_create(group, now)? else { return Ok(None) };
         self.topics.ensure_retry(group, config.retry_queue_nums, unit_mode, now).map(Some)
     }
 
     /// The topic of a group's given-up messages, created when missing.
-    pub fn dlq_topic(&mut self, now: i64, group: &str) -> Result<Arc<TopicConfig>, FactRefusal> {
+    pub fn dlq_topic(&mut self, now: i64, group: &str) -> Result<Arc<TopicConfig>, MetadataError> {
         self.topics.ensure_dlq(group, now)
     }
 
     /// `UPDATE_AND_CREATE_TOPIC`.
-    pub fn update_topic(&mut self, now: i64, wanted: TopicConfig) -> Result<(), FactRefusal> {
+    pub fn update_topic(&mut self, now: i64, wanted: TopicConfig) -> Result<(), MetadataError> {
         self.topics.update(wanted, now).map(drop)
     }
 
     /// `DELETE_TOPIC_IN_BROKER`. False: there was none. The caller drops the queues.
-    pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, FactRefusal> {
+    pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, MetadataError> {
         self.topics.delete(topic, now)
     }
 
@@ -214,7 +216,7 @@ impl Control {
         &mut self,
         now: i64,
         config: SubscriptionGroupConfig,
-    ) -> Result<(), FactRefusal> {
+    ) -> Result<(), MetadataError> {
         self.groups.update(config, now).map(drop)
     }
 
@@ -241,7 +243,12 @@ impl Control {
 
     /// `HEART_BEAT`: finds or creates each group and its retry topic, then registers the client. Always a success;
     /// returns how many parts were left out because of a limit or a bad name.
-    pub fn heartbeat(&mut self, now: i64, peer: &Peer, data: &HeartbeatData) -> usize {
+    pub fn heartbeat(
+        &mut self,
+        now: i64,
+        client: &ClientConnection,
+        data: &HeartbeatData,
+    ) -> usize {
         let groups = data.consumer_data_set.iter().take(CONNECTION_GROUPS_MAX);
         let mut refused = 0;
         for consumer in groups {
@@ -250,7 +257,7 @@ impl Control {
                 self.retry_topic(now, &consumer.group_name, consumer.unit_mode).is_err(),
             );
         }
-        let changes = self.members.heartbeat(now, peer, data);
+        let changes = self.members.heartbeat(now, client, data);
         let left_out = changes.left_out.max(refused);
         self.notify_if_wanted(changes);
         left_out
@@ -300,7 +307,7 @@ impl Control {
         }
     }
 
-    fn publish(&mut self) -> Option<Arc<Meta>> {
+    fn publish(&mut self) -> Option<Arc<MetadataSnapshot>> {
         let last = &self.published;
         let same = last.version > 0
             && last.broker_permission == self.broker_permission
@@ -311,7 +318,7 @@ impl Control {
         if same {
             return None;
         }
-        let next = Arc::new(Meta {
+        let next = Arc::new(MetadataSnapshot {
             version: last.version + 1,
             broker_permission: self.broker_permission,
             auto_create_groups: self.auto_create_groups,

@@ -1,8 +1,9 @@
-//! A table of named facts that can be handed out as an immutable snapshot for the price of one reference count.
+//! A table of named values that can be handed out as an immutable snapshot for the price of one reference count.
 //!
-//! `Control` changes its tables on shard 0; every other shard reads the snapshot that stands in its `Meta`. A change
-//! copies one of 256 buckets, never the whole table: with 10,000 topics that is about 40 entries. Lookups hash the
-//! name once and touch one entry, where a name of usual length lies in place. Iteration order is not defined; what goes to people or files is sorted by [`SharedTable::sorted`].
+//! `Control` changes its tables on the control worker; every other shard reads the snapshot that stands in its
+//! `MetadataSnapshot`. A change copies one of 256 buckets, never the whole table: with 10,000 topics that is about 40
+//! entries. Lookups hash the name once and touch one entry, where a name of usual length lies in place. Iteration order
+//! is not defined; what goes to people or files is sorted by [`SharedTable::sorted`].
 
 use compact_str::CompactString;
 use hashbrown::{HashTable, hash_table::Entry};
@@ -15,18 +16,18 @@ const _: () = assert!(BUCKETS.is_power_of_two());
 #[derive(Debug)]
 struct Named<V> {
     name: CompactString,
-    fact: Arc<V>,
+    value: Arc<V>,
 }
 
 impl<V> Clone for Named<V> {
     fn clone(&self) -> Self {
-        Named { name: self.name.clone(), fact: Arc::clone(&self.fact) }
+        Named { name: self.name.clone(), value: Arc::clone(&self.value) }
     }
 }
 
 type Bucket<V> = HashTable<Named<V>>;
 
-/// Names and their facts. Cloning is cheap and gives a snapshot that later changes do not touch.
+/// Names and their values. Cloning is cheap and gives a snapshot that later changes do not touch.
 #[derive(Debug)]
 pub struct SharedTable<V> {
     buckets: Arc<Vec<Arc<Bucket<V>>>>,
@@ -54,29 +55,31 @@ impl<V> Default for SharedTable<V> {
 }
 
 impl<V> SharedTable<V> {
-    /// The fact of this name.
+    /// The value of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<V>> {
         let hash = self.hasher.hash_one(name);
         let bucket = &self.buckets[bucket_index(hash)];
-        bucket.find(hash, |named| named.name == name).map(|named| &named.fact)
+        bucket.find(hash, |named| named.name == name).map(|named| &named.value)
     }
 
-    /// Puts a fact, and returns the one it replaces.
-    pub fn insert(&mut self, name: &str, fact: Arc<V>) -> Option<Arc<V>> {
+    /// Puts a value, and returns the one it replaces.
+    pub fn insert(&mut self, name: &str, value: Arc<V>) -> Option<Arc<V>> {
         let hash = self.hasher.hash_one(name);
         let SharedTable { buckets, hasher, count } = self;
         let same = |named: &Named<V>| named.name == name;
         match bucket_mut(buckets, hash).entry(hash, same, |named| hasher.hash_one(&*named.name)) {
-            Entry::Occupied(mut found) => Some(std::mem::replace(&mut found.get_mut().fact, fact)),
+            Entry::Occupied(mut found) => {
+                Some(std::mem::replace(&mut found.get_mut().value, value))
+            }
             Entry::Vacant(vacant) => {
-                vacant.insert(Named { name: CompactString::new(name), fact });
+                vacant.insert(Named { name: CompactString::new(name), value });
                 *count += 1;
                 None
             }
         }
     }
 
-    /// Takes a fact out.
+    /// Takes a value out.
     pub fn remove(&mut self, name: &str) -> Option<Arc<V>> {
         // Look first: a bucket is copied only when something changes.
         self.get(name)?;
@@ -84,7 +87,7 @@ impl<V> SharedTable<V> {
         let bucket = bucket_mut(&mut self.buckets, hash);
         let found = bucket.find_entry(hash, |named| named.name == name).ok()?;
         self.count -= 1;
-        Some(found.remove().0.fact)
+        Some(found.remove().0.value)
     }
 
     /// Whether both are the same snapshot: no change lies between them. Compares one pointer.
@@ -102,13 +105,13 @@ impl<V> SharedTable<V> {
         self.count == 0
     }
 
-    /// All names and facts, in no particular order.
+    /// All names and values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<V>)> {
         let named = self.buckets.iter().flat_map(|bucket| bucket.iter());
-        named.map(|named| (named.name.as_str(), &named.fact))
+        named.map(|named| (named.name.as_str(), &named.value))
     }
 
-    /// All names and facts, ordered by name.
+    /// All names and values, ordered by name.
     pub fn sorted(&self) -> Vec<(&str, &Arc<V>)> {
         let mut all: Vec<_> = self.iter().collect();
         all.sort_unstable_by_key(|(name, _)| *name);
@@ -143,11 +146,11 @@ mod tests {
         assert_eq!(table.remove("topic-8"), None);
         table.insert("new", Arc::new(1));
         assert_eq!((table.len(), seen.len()), (10_000, 10_000));
-        assert_eq!(seen.get("topic-7").map(|fact| **fact), Some(7));
-        assert_eq!(seen.get("topic-8").map(|fact| **fact), Some(8));
+        assert_eq!(seen.get("topic-7").map(|value| **value), Some(7));
+        assert_eq!(seen.get("topic-8").map(|value| **value), Some(8));
         assert_eq!(seen.get("new"), None);
         assert!(seen.is_same(&seen.clone()) && !seen.is_same(&table));
-        assert_eq!(table.get("topic-7").map(|fact| **fact), Some(70));
+        assert_eq!(table.get("topic-7").map(|value| **value), Some(70));
         let pairs = table.buckets.iter().zip(seen.buckets.iter());
         let copied = pairs.filter(|(now, then)| !Arc::ptr_eq(now, then)).count();
         assert!((1..=3).contains(&copied), "{copied} buckets copied for three changes");

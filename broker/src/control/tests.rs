@@ -8,6 +8,10 @@ use proto::command::Language;
 
 const NOW: i64 = 1_700_000_000_000;
 
+fn connection(number: u64) -> ConnectionId {
+    ConnectionId::new(0, 0, number as usize)
+}
+
 fn config() -> BrokerConfig {
     BrokerConfig { broker_name: "broker-a".to_owned(), ..BrokerConfig::default() }
 }
@@ -30,9 +34,14 @@ fn assert_quiet(control: &mut Control) {
     assert!(!effects.register);
 }
 
-fn peer(connection: u64) -> Peer {
+fn peer(number: u64) -> ClientConnection {
     let address = "10.0.0.9:5000".parse().unwrap();
-    Peer { connection: ConnectionId(connection), address, language: Language::Cpp, version: 333 }
+    ClientConnection {
+        connection: connection(number),
+        address,
+        language: Language::Cpp,
+        version: 333,
+    }
 }
 
 fn beat(client_id: &str, group: &str, sub_version: i64) -> HeartbeatData {
@@ -64,7 +73,7 @@ fn wanted(topic: &str) -> WantedTopic<'_> {
 fn a_created_topic_is_written_published_and_registered() {
     let mut control = control();
     let made = control.topic_for_send(NOW + 1, &wanted("orders")).unwrap().unwrap();
-    assert!(control.meta().topic("orders").is_none(), "not before the effects are taken");
+    assert!(control.snapshot().topic("orders").is_none(), "not before the effects are taken");
     let effects = control.effects();
     assert!(!effects.topic_changes.is_empty() && effects.group_changes.is_empty());
     assert!(effects.register);
@@ -73,7 +82,7 @@ fn a_created_topic_is_written_published_and_registered() {
     let meta = effects.publish.unwrap();
     assert_eq!(meta.version, 2);
     assert_eq!(meta.topic("orders").unwrap().perm, 6);
-    assert!(Arc::ptr_eq(&meta, control.meta()));
+    assert!(Arc::ptr_eq(&meta, control.snapshot()));
     assert_quiet(&mut control);
 }
 
@@ -112,14 +121,14 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
     control.heartbeat(NOW, &peer(2), &beat("b", "cg", 1));
     control.heartbeat(NOW, &peer(3), &beat("c", "cg", 1));
-    control.unregister(ConnectionId(1), None, Some("cg"));
+    control.unregister(connection(1), None, Some("cg"));
     assert!(control.effects().notify.is_empty());
-    control.connection_closed(ConnectionId(2));
-    assert_eq!(control.effects().notify[0].members, [ConnectionId(3)]);
+    control.connection_closed(connection(2));
+    assert_eq!(control.effects().notify[0].members, [connection(3)]);
     let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
     control.apply_config(NOW, &silent);
     control.heartbeat(NOW, &peer(4), &beat("d", "cg", 1));
-    control.connection_closed(ConnectionId(3));
+    control.connection_closed(connection(3));
     assert!(control.effects().notify.is_empty());
 }
 
@@ -131,8 +140,8 @@ fn the_silent_are_closed_by_the_tick() {
     control.effects();
     control.tick(NOW + 120_001);
     let effects = control.effects();
-    assert_eq!(effects.close, [ConnectionId(1)]);
-    assert_eq!(effects.notify[0].members, [ConnectionId(2)]);
+    assert_eq!(effects.close, [connection(1)]);
+    assert_eq!(effects.notify[0].members, [connection(2)]);
     control.tick(NOW + 300_000);
     let effects = control.effects();
     assert!(effects.publish.unwrap().subscriptions("cg").is_none());
@@ -163,7 +172,7 @@ fn a_changed_permission_reaches_shards_and_routes() {
     assert!(!effects.topic_changes.is_empty(), "the version in the file has moved");
 }
 
-/// A broker stops and starts again: the facts come back from the two files.
+/// A broker stops and starts again: the tables come back from the two files.
 #[test]
 fn a_restart_brings_the_facts_back() {
     let mut before = control();

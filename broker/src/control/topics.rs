@@ -1,10 +1,9 @@
 //! The topics of this broker: boot topics, automatic creation, administration, and what name servers must hear.
 //!
-//! Owned by `Control` on shard 0. Every change moves the data version, makes a record for the journal
-//! ([`Topics::take_changes`]) and, if name servers have to hear of it, moves [`Topics::announced`]; what they have missed
-//! since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a deleted topic are the
-//! store's matter.
-//! Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
+//! Owned by `Control` on the control worker. Every change moves the data version, makes a record for the journal
+//! ([`Topics::take_changes`]) and, if name servers have to hear of it, moves [`Topics::announced`]; what they have
+//! missed since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a deleted topic
+//! are the store's matter. Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use std::sync::Arc;
 use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
 
 use super::change::{self, What};
-use super::facts::{
-    FactRefusal, FactsFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
+use super::metadata::{
+    MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
     SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_range, next_version,
 };
 use super::names::{self, SystemTopics};
@@ -99,9 +98,9 @@ impl Topics {
     }
 
     /// Merges the content of `topics.json` over what is there and takes its version.
-    pub fn load(&mut self, json: &[u8]) -> Result<(), FactsFileError> {
+    pub fn load(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         let file = TopicConfigTable::read(json)
-            .map_err(|cause| FactsFileError { file: "topics.json", cause })?;
+            .map_err(|cause| MetadataFileError { file: "topics.json", cause })?;
         for (name, mut config) in file.topic_config_table {
             // Under which name a topic is found is what counts; files edited by hand may disagree.
             config.topic_name.clone_from(&name);
@@ -203,7 +202,7 @@ impl Topics {
         &mut self,
         wanted: &WantedTopic<'_>,
         now: i64,
-    ) -> Result<Option<Arc<TopicConfig>>, FactRefusal> {
+    ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
         if let Some(known) = self.table.get(wanted.topic) {
             return Ok(Some(Arc::clone(known)));
         }
@@ -235,18 +234,18 @@ impl Topics {
         queues: i32,
         unit_mode: bool,
         now: i64,
-    ) -> Result<Arc<TopicConfig>, FactRefusal> {
+    ) -> Result<Arc<TopicConfig>, MetadataError> {
         let sys_flag = if unit_mode { SYS_FLAG_UNIT_SUB } else { 0 };
         self.ensure(topic(&names::retry_topic(group), queues.max(0), RW, sys_flag), now)
     }
 
     /// The group's topic of messages that are given up, created when missing.
-    pub fn ensure_dlq(&mut self, group: &str, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+    pub fn ensure_dlq(&mut self, group: &str, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         self.ensure(topic(&names::dlq_topic(group), 1, RW, 0), now)
     }
 
     /// The topic of half messages that were checked too often, created when missing.
-    pub fn ensure_trans_check_max(&mut self, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+    pub fn ensure_trans_check_max(&mut self, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         self.ensure(topic(names::TRANS_CHECK_MAX_TOPIC, 1, RW, 0), now)
     }
 
@@ -255,7 +254,7 @@ impl Topics {
         &mut self,
         wanted: TopicConfig,
         now: i64,
-    ) -> Result<Arc<TopicConfig>, FactRefusal> {
+    ) -> Result<Arc<TopicConfig>, MetadataError> {
         self.check_not_ours(&wanted.topic_name)?;
         check_range("readQueueNums", wanted.read_queue_nums, 0, QUEUES_MAX)?;
         check_range("writeQueueNums", wanted.write_queue_nums, 0, QUEUES_MAX)?;
@@ -264,7 +263,7 @@ impl Topics {
     }
 
     /// `DELETE_TOPIC_IN_BROKER`. False: there was no such topic, which is a success too.
-    pub fn delete(&mut self, topic: &str, now: i64) -> Result<bool, FactRefusal> {
+    pub fn delete(&mut self, topic: &str, now: i64) -> Result<bool, MetadataError> {
         self.check_not_ours(topic)?;
         if self.table.remove(topic).is_none() {
             return Ok(false);
@@ -306,15 +305,15 @@ impl Topics {
         Some(default)
     }
 
-    fn check_not_ours(&self, topic: &str) -> Result<(), FactRefusal> {
+    fn check_not_ours(&self, topic: &str) -> Result<(), MetadataError> {
         names::check_topic(topic)?;
         if self.system.contains(topic) {
-            return Err(FactRefusal::SystemTopic { topic: topic.to_owned() });
+            return Err(MetadataError::SystemTopic { topic: topic.to_owned() });
         }
         Ok(())
     }
 
-    fn ensure(&mut self, wanted: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+    fn ensure(&mut self, wanted: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         match self.table.get(&wanted.topic_name) {
             Some(known) => Ok(Arc::clone(known)),
             None => {
@@ -324,9 +323,9 @@ impl Topics {
         }
     }
 
-    fn put(&mut self, config: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, FactRefusal> {
+    fn put(&mut self, config: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         if self.table.len() >= TOPICS_MAX && self.table.get(&config.topic_name).is_none() {
-            return Err(FactRefusal::Full { what: "topics", count: self.table.len() });
+            return Err(MetadataError::Full { what: "topics", count: self.table.len() });
         }
         let name = config.topic_name.clone();
         let config = Arc::new(config);

@@ -156,8 +156,8 @@ fn an_update_replaces_everything_and_names_are_checked() {
     let made = topics.update(config("orders"), NOW).unwrap();
     assert_eq!(shape(&topics, "orders"), Some((3, 2, 4)));
     assert!(!made.order, "4.9 ignores the field");
-    assert!(matches!(topics.update(config("TBW102"), NOW), Err(FactRefusal::SystemTopic { .. })));
-    assert!(matches!(topics.update(config("a.b"), NOW), Err(FactRefusal::Name(_))));
+    assert!(matches!(topics.update(config("TBW102"), NOW), Err(MetadataError::SystemTopic { .. })));
+    assert!(matches!(topics.update(config("a.b"), NOW), Err(MetadataError::Name(_))));
     let negative = TopicConfig { read_queue_nums: -1, ..config("orders") };
     let refused = topics.update(negative, NOW).unwrap_err();
     assert_eq!(refused.to_string(), "readQueueNums=-1 is not in the range 0 to 65535");
@@ -176,7 +176,7 @@ fn deleting_twice_is_a_success_and_nothing_that_name_servers_must_hear() {
     assert_eq!(topics.version(), DataVersion { timestamp: NOW + 3, counter: 3 });
     assert_eq!(topics.announced().counter, 2);
     assert_eq!(told_since(&topics, 0).as_deref(), Some("%RETRY%cg"));
-    assert!(matches!(topics.delete("c1", NOW), Err(FactRefusal::SystemTopic { .. })));
+    assert!(matches!(topics.delete("c1", NOW), Err(MetadataError::SystemTopic { .. })));
 }
 
 /// What a name server has missed is a few topics, or everything when that is too long ago.

@@ -1,0 +1,124 @@
+//! Reads that the tables in memory and the tail cache cannot answer: pulls of old messages, views by id, searches by
+//! time and by key.
+//!
+//! A few reader tasks per worker take them from one bounded queue, so that however many consumers start from offset
+//! 0, the disk sees a handful of reads at a time and live traffic keeps the reactor. A budget of bytes per second,
+//! refilled with each tick, keeps the readers from living at the cost of everybody else.
+
+use crate::{error::Refusal, mailbox::CoreMessage, shard::Shard};
+use proto::code::response;
+use runtime::{Executor, Signal};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+};
+
+/// Reader tasks of a worker.
+const READERS: usize = 4;
+/// Reads that may wait; more are refused.
+const WAITING_MAX: usize = 4096;
+/// What a read costs besides its bytes: its share of everything that is done once per read.
+const READ_COST_BYTES: i64 = 4096;
+
+type Job = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The queue of reads and those who take from it.
+pub struct ColdReadPool {
+    jobs: RefCell<VecDeque<Job>>,
+    /// One per reader: a signal wakes one task.
+    wake: Vec<Signal>,
+    idle: RefCell<Vec<usize>>,
+    /// Bytes that may be read before the next tick; below 0 readers rest.
+    budget: Cell<i64>,
+    /// Bytes that each tick allows; `None`: as many as they like.
+    allowance: Option<i64>,
+}
+
+impl ColdReadPool {
+    /// A pool whose readers take `bytes_per_tick`.
+    pub fn new(bytes_per_tick: Option<i64>) -> Rc<ColdReadPool> {
+        Rc::new(ColdReadPool {
+            jobs: RefCell::default(),
+            wake: (0..READERS).map(|_| Signal::default()).collect(),
+            idle: RefCell::default(),
+            budget: Cell::new(0),
+            allowance: bytes_per_tick,
+        })
+    }
+
+    /// Starts the readers, which read from the stores of these shards.
+    pub fn start(self: &Rc<Self>, executor: &Executor<CoreMessage>, shards: &[Rc<Shard>]) {
+        for reader in 0..READERS {
+            let (pool, shards, turn) = (Rc::clone(self), shards.to_vec(), executor.clone());
+            executor.spawn(async move {
+                loop {
+                    match pool.next() {
+                        Some(job) => {
+                            let before = cold_bytes(&shards);
+                            job.await;
+                            pool.spend(cold_bytes(&shards) - before);
+                            // What everybody else wants comes first, even if this read found all in memory.
+                            turn.turn().await;
+                        }
+                        None => {
+                            pool.idle.borrow_mut().push(reader);
+                            match pool.wake.get(reader) {
+                                Some(wake) => wake.wait().await,
+                                None => return,
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        if self.allowance.is_some() && self.budget.get() < 0 {
+            return None;
+        }
+        self.jobs.borrow_mut().pop_front()
+    }
+
+    fn spend(&self, bytes: i64) {
+        self.budget.set(self.budget.get() - bytes - READ_COST_BYTES);
+    }
+
+    /// Once per tick: readers may go on.
+    pub fn refill(&self) {
+        let Some(allowance) = self.allowance else { return };
+        self.budget.set((self.budget.get() + allowance).min(allowance));
+        if !self.jobs.borrow().is_empty() {
+            for _ in 0..READERS {
+                self.wake_one();
+            }
+        }
+    }
+
+    fn wake_one(&self) {
+        if let Some(reader) = self.idle.borrow_mut().pop()
+            && let Some(wake) = self.wake.get(reader)
+        {
+            wake.raise();
+        }
+    }
+
+    /// Runs a read when its turn comes. Gives what it is about back when the queue is full.
+    pub fn submit<T>(&self, cargo: T, job: impl FnOnce(T) -> Job) -> Result<(), (T, Refusal)> {
+        if self.jobs.borrow().len() >= WAITING_MAX {
+            let remark =
+                format!("[OVERLOAD] reason=cold-reads waiting={WAITING_MAX} limit={WAITING_MAX}");
+            return Err((cargo, Refusal::new(response::SYSTEM_BUSY, remark)));
+        }
+        self.jobs.borrow_mut().push_back(job(cargo));
+        self.wake_one();
+        Ok(())
+    }
+}
+
+fn cold_bytes(shards: &[Rc<Shard>]) -> i64 {
+    shards.iter().map(|shard| shard.store.tally().cold_bytes.get() as i64).sum()
+}

@@ -1,0 +1,155 @@
+//! What happens when something has become durable, and once per tick: a shard's commit loop and what crosses its gate,
+//! the loop that writes the metadata, the one loop that looks at the clock. Started by [`crate::boot`]; calls handlers,
+//! which know nothing of it.
+
+use crate::{
+    control::plane::Pending,
+    error::Refusal,
+    handlers::{self, pull},
+    health,
+    response::Response,
+    shard::{PendingAck, Shard},
+    worker::{TICK, Worker},
+};
+use proto::code::response;
+use std::{rc::Rc, time::Duration};
+use store::StoreError;
+
+/// Pause after the metadata could not be written.
+const METADATA_RETRY: Duration = Duration::from_secs(1);
+
+/// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
+pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
+    let mut logged = false;
+    loop {
+        let executor = worker.executor.clone();
+        match shard.store.commit_once(|| executor.now()).await {
+            Ok(true) => cross_gate(&worker, &shard),
+            Ok(false) if shard.is_draining() => return,
+            Ok(false) => shard.store.work().await,
+            Err(error) => {
+                if !std::mem::replace(&mut logged, true) {
+                    tracing::error!(shard = shard.number, %error, "the log takes no more messages until restart");
+                }
+                refuse_pending(&worker, &shard, &error.to_string());
+                if shard.is_draining() {
+                    return;
+                }
+                shard.store.work().await;
+            }
+        }
+    }
+}
+
+/// Crossing the commit gate, one synchronous step: acknowledge, then wake pulls. Entries were published by the store.
+fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
+    let committed = shard.store.core().log.committed();
+    let mut acknowledged = 0;
+    while let Some(PendingAck { responder, response, .. }) = shard.take_committed(committed) {
+        worker.respond(responder, response);
+        acknowledged += 1;
+    }
+    worker.executor.progress(acknowledged);
+    shard.look_at_room();
+    let now = worker.executor.now();
+    for parked in shard.take_woken() {
+        pull::run_again(worker, shard, parked, now);
+    }
+}
+
+fn refuse_pending(worker: &Worker, shard: &Shard, reason: &str) {
+    for PendingAck { responder, .. } in shard.take_all_pending() {
+        let refusal = Refusal::new(
+            response::SERVICE_NOT_AVAILABLE,
+            format!("shard={} reason=log-poisoned cause={reason}", shard.number),
+        );
+        worker.respond(responder, Response::SendRefused(Box::new(refusal)));
+    }
+}
+
+/// Makes changes of metadata durable as they come, then lets go what waited for them. Runs on the control worker until
+/// the end.
+pub async fn metadata_loop(worker: Rc<Worker>) {
+    let Some(plane) = &worker.control else { return };
+    while let Some((waiting, written)) = plane.write_changes().await {
+        for pending in waiting {
+            release(&worker, pending, written.as_ref().err());
+        }
+        if plane.has_more_to_write() {
+            if written.is_err() {
+                worker.executor.sleep(METADATA_RETRY).await;
+            }
+            plane.raise_writer();
+        }
+    }
+}
+
+fn release(worker: &Rc<Worker>, pending: Pending, error: Option<&StoreError>) {
+    match (pending, error) {
+        (Pending::Respond(responder, response), None) => worker.respond(responder, response),
+        (Pending::Resume(resumed), None) => handlers::serve_forwarded(worker, *resumed),
+        (Pending::Respond(responder, _), Some(error)) => {
+            worker.respond(responder, Refusal::system_error(error.to_string()).into());
+        }
+        (Pending::Resume(resumed), Some(error)) => {
+            worker.respond(resumed.responder, Refusal::system_error(error.to_string()).into());
+        }
+    }
+}
+
+/// The one loop that looks at the clock on this worker. Ends when a stop was requested.
+pub async fn tick_loop(worker: Rc<Worker>) {
+    let mut last_second = 0;
+    while !worker.executor.stop().requested() {
+        worker.executor.sleep(TICK).await;
+        let now = worker.executor.now();
+        let is_new_second = now / 1000 != last_second;
+        last_second = now / 1000;
+        worker.retry_backlog();
+        worker.cold_reads.refill();
+        for shard in &worker.hosted {
+            tick(&worker, shard, now, is_new_second);
+            if let Err(error) = shard.store.sync_if_due(now).await {
+                tracing::error!(shard = shard.number, %error, "the log takes no more messages until restart");
+            }
+        }
+        if is_new_second {
+            tick_second(&worker, now);
+        }
+    }
+}
+
+fn tick(worker: &Rc<Worker>, shard: &Shard, now: i64, is_new_second: bool) {
+    let expired = shard.parked.borrow_mut().take_expired(now);
+    for parked in expired {
+        pull::give_up(worker, shard, parked);
+    }
+    if is_new_second {
+        shard.each_second(now);
+    }
+}
+
+fn tick_second(worker: &Rc<Worker>, now: i64) {
+    worker.publish_totals();
+    if let Some(shard) = worker.poisoned_shard()
+        && worker.config.exit_on_log_failure
+    {
+        tracing::error!(shard, "stopping, because a log failed (exitOnLogFailure)");
+        worker.executor.stop().request();
+    }
+    let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
+    for write_buffer in worker.connections.borrow().iter() {
+        let silent = now - write_buffer.alive_ms.get();
+        if silent > idle_ms {
+            tracing::info!(peer = %write_buffer.addr, silent_ms = silent, "closing a silent connection");
+            write_buffer.close();
+        } else if silent > 2_000 {
+            write_buffer.shrink();
+        }
+    }
+    if let Some(plane) = &worker.control {
+        let logs = worker.totals.iter().map(|totals| &totals.log);
+        worker.health.borrow_mut().note(health::summary(logs));
+        plane.tick(worker, now);
+    }
+}

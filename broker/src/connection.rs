@@ -1,0 +1,145 @@
+//! The two tasks of each connection, and the loop that accepts them.
+//!
+//! The reader takes what came, serves the whole frames in it without waiting, and stops, in the middle of what it read
+//! if need be, while the connection is over its limit. The writer sends what has gathered; responses that
+//! come while it sends go with the next write.
+
+use crate::{
+    handlers::{self, OutOfStep},
+    remoting::{ConnectionId, Peer, WriteBuffer, frame_reader::FrameReader},
+    worker::Worker,
+};
+use proto::frame::Frame;
+use runtime::{Connection, Listener, Reader, Writer};
+use std::{ops::ControlFlow, rc::Rc};
+
+/// Accepts connections until the listener fails, which only the end of the process does.
+pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => start(&worker, connection, vip),
+            Err(error) => {
+                tracing::error!(%error, "no more connections are accepted");
+                return;
+            }
+        }
+    }
+}
+
+fn start(worker: &Rc<Worker>, connection: Connection, vip: bool) {
+    let limit = worker.config.connections_max as usize / worker.executor.count();
+    let addr = connection.peer_addr();
+    if worker.stopping.get() || worker.connections.borrow().open_count() >= limit.max(1) {
+        tracing::warn!(peer = %addr, limit, "a connection is refused (connectionsMax)");
+        return;
+    }
+    let (reader, writer, closer) = connection.split();
+    let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
+    let now = worker.executor.now();
+    let shared_bytes = worker.connections.borrow().unsent_bytes();
+    let write_buffer =
+        Rc::new(WriteBuffer::new(addr, vip, closer, inflight_bytes_max, shared_bytes, now));
+    let Some(id) = worker.connections.borrow_mut().open(Rc::clone(&write_buffer)) else { return };
+    tracing::debug!(peer = %addr, connection = id.to_u64(), "connected");
+    worker.executor.spawn(write_loop(Rc::clone(worker), writer, Rc::clone(&write_buffer)));
+    worker.executor.spawn(read_loop(Rc::clone(worker), reader, write_buffer, id));
+}
+
+async fn read_loop(
+    worker: Rc<Worker>,
+    mut reader: Reader,
+    write_buffer: Rc<WriteBuffer>,
+    id: ConnectionId,
+) {
+    let peer = Peer { addr: write_buffer.addr, connection: id, vip: write_buffer.vip };
+    let mut frames = FrameReader::default();
+    loop {
+        let read = match reader.read_shared(&worker.scratch).await {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => {
+                tracing::debug!(peer = %peer.addr, %error, "reading ended");
+                break;
+            }
+        };
+        if worker.stopping.get() {
+            // What is in flight is still answered; the end of the broker closes the connection.
+            return;
+        }
+        let mut flow = serve(&worker, &peer, &write_buffer, &mut frames, Some(read));
+        while flow.is_ok() {
+            while write_buffer.is_full() && !write_buffer.is_closed() {
+                write_buffer.room.wait().await;
+            }
+            let more = matches!(flow, Ok(ControlFlow::Break(())));
+            if !more || write_buffer.is_closed() {
+                break;
+            }
+            flow = serve(&worker, &peer, &write_buffer, &mut frames, None);
+        }
+        if flow.is_err() || write_buffer.is_closed() {
+            break;
+        }
+    }
+    write_buffer.close();
+    worker.connection_closed(id);
+}
+
+/// The connection must end.
+struct MustEnd;
+
+/// Serves the frames in what was just read, or, without that, goes on with what was read before. `Break`: the
+/// connection is full, and there may be more frames.
+fn serve(
+    worker: &Rc<Worker>,
+    peer: &Peer,
+    write_buffer: &Rc<WriteBuffer>,
+    frames: &mut FrameReader,
+    read: Option<usize>,
+) -> Result<ControlFlow<()>, MustEnd> {
+    let now = worker.executor.now();
+    let mut out_of_step = None;
+    let on_frame = |frame: &Frame<'_>, bytes: &[u8]| {
+        let charge = |weight: u32| write_buffer.acquire(weight as usize);
+        out_of_step = handlers::serve_frame(worker, peer, frame, bytes, now, charge).err();
+        if out_of_step.is_some() || write_buffer.is_full() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    let fed = match read {
+        Some(read) => {
+            write_buffer.alive_ms.set(now);
+            let scratch = worker.scratch.borrow();
+            frames.feed(scratch.get(..read).unwrap_or_default(), on_frame)
+        }
+        None => frames.resume(on_frame),
+    };
+    let problem = match (fed, out_of_step) {
+        (Err(error), _) => error.to_string(),
+        (Ok(_), Some(OutOfStep(error))) => error,
+        (Ok(flow), None) => return Ok(flow),
+    };
+    tracing::warn!(peer = %peer.addr, %problem, "closing a connection that does not speak the protocol");
+    Err(MustEnd)
+}
+
+async fn write_loop(worker: Rc<Worker>, mut writer: Writer, write_buffer: Rc<WriteBuffer>) {
+    loop {
+        let bytes = write_buffer.take();
+        if bytes.is_empty() {
+            if write_buffer.is_closed() {
+                return;
+            }
+            write_buffer.sent(bytes, write_buffer.alive_ms.get());
+            write_buffer.ready.wait().await;
+            continue;
+        }
+        if let Err(error) = writer.write_all(&bytes).await {
+            tracing::debug!(peer = %write_buffer.addr, %error, "writing ended");
+            write_buffer.stop_writing();
+            return;
+        }
+        write_buffer.sent(bytes, worker.executor.now());
+    }
+}

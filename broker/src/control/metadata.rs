@@ -1,0 +1,86 @@
+//! What the tables of topics and groups have in common: their version, their limits, their refusals, their files.
+
+use proto::body::{BodyError, DataVersion};
+
+use super::names::NameError;
+
+/// Topics that one broker takes; more are refused. A topic is a few hundred bytes in every snapshot and registration.
+pub const TOPICS_MAX: usize = 200_000;
+/// Groups that one broker takes; more are refused.
+pub const GROUPS_MAX: usize = 200_000;
+/// Read or write queues of one topic.
+pub const QUEUES_MAX: i32 = 65_535;
+/// All permission bits: priority 8, read 4, write 2, inherit 1.
+pub const PERM_BITS: i32 = 15;
+/// Consumers may pull.
+pub const PERM_READ: i32 = 4;
+/// Producers may send.
+pub const PERM_WRITE: i32 = 2;
+/// The topic may serve as default topic of an automatic creation.
+pub const PERM_INHERIT: i32 = 1;
+/// Topic of a unit.
+pub const SYS_FLAG_UNIT: i32 = 1;
+/// Retry topic of a unit's group.
+pub const SYS_FLAG_UNIT_SUB: i32 = 2;
+
+/// Why a change of topics or groups was refused. `Display` is the remark; the wire code is chosen where answers are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The topic belongs to the broker.
+    #[error("the topic[{topic}] is conflict with system topic")]
+    SystemTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// A number is outside its range.
+    #[error("{field}={value} is not in the range {min} to {max}")]
+    OutOfRange {
+        /// Name of the request's field.
+        field: &'static str,
+        /// Its value.
+        value: i32,
+        /// Smallest value.
+        min: i32,
+        /// Largest value.
+        max: i32,
+    },
+    /// The table is full.
+    #[error("this broker holds {count} {what}, its limit")]
+    Full {
+        /// "topics" or "groups".
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// A file of metadata that cannot be read. The shell then tries the previous file.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {cause}")]
+pub struct MetadataFileError {
+    /// Name of the file below `config/`.
+    pub file: &'static str,
+    /// What is wrong with it.
+    pub cause: BodyError,
+}
+
+/// Refuses a number outside `min..=max`.
+pub(super) fn check_range(
+    field: &'static str,
+    value: i32,
+    min: i32,
+    max: i32,
+) -> Result<(), MetadataError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(MetadataError::OutOfRange { field, value, min, max })
+}
+
+/// The version after a change at `now` (ms). Differs from every earlier one, whatever the clock does.
+pub(super) fn next_version(version: DataVersion, now: i64) -> DataVersion {
+    DataVersion { timestamp: now, counter: version.counter.wrapping_add(1) }
+}

@@ -1,0 +1,204 @@
+//! The files of metadata: `topics.json` and `subscriptionGroup.json` in Java's shapes, and the journal of changes
+//! beside them.
+//!
+//! A change is appended to the journal, many in one write; when that is full, at an orderly stop and after a start that
+//! found changes in it, both files are written whole ([`store::facts::journal`]). Both always together: what a backup
+//! of either lacks is then in the two journals that are kept.
+
+use super::Control;
+use runtime::Disk;
+use std::{cell::RefCell, path::PathBuf};
+use store::{
+    StoreError,
+    facts::{self, journal::Journal},
+};
+
+const TOPICS: &str = "topics.json";
+const GROUPS: &str = "subscriptionGroup.json";
+/// Smallest room of a journal, bytes: some five thousand changes.
+const ROOM_BYTES_MIN: u64 = 1024 * 1024;
+/// Largest: it is filled with zeros when it is born, while changes wait.
+const ROOM_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// The files and their journal.
+pub struct MetadataStore<D: Disk> {
+    journal: Journal<D>,
+    /// Changes of the last life stand in the journal that was found.
+    needs_checkpoint: bool,
+}
+
+impl<D: Disk> MetadataStore<D> {
+    /// Reads the files in `dir`, which is created if need be, into the control owner. The error is for people.
+    pub async fn load(
+        disk: D,
+        dir: PathBuf,
+        control: &mut Control,
+    ) -> Result<MetadataStore<D>, String> {
+        disk.create_dir_all(&dir)
+            .await
+            .map_err(|error| format!("create {}: {error}", dir.display()))?;
+        let (journal, found) =
+            Journal::open(disk.clone(), &dir).await.map_err(|error| error.to_string())?;
+        let owner = RefCell::new(control);
+        let topics = |json: &[u8]| owner.borrow_mut().load_topics(json);
+        let groups = |json: &[u8]| owner.borrow_mut().load_groups(json);
+        let loaded = facts::read(&disk, &dir.join(TOPICS), topics).await;
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        let mut over_backup = loaded.is_some_and(|loaded| loaded.from_backup);
+        let loaded = facts::read(&disk, &dir.join(GROUPS), groups).await;
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
+        let control = owner.into_inner();
+        let mut replayed = 0_u64;
+        for change in found.changes(over_backup) {
+            replayed += 1;
+            control.replay(change).map_err(|error| format!("{}: {error}", dir.display()))?;
+        }
+        if replayed > 0 {
+            tracing::info!(changes = replayed, over_backup, "changes of metadata replayed");
+        }
+        Ok(MetadataStore { journal, needs_checkpoint: replayed > 0 || over_backup })
+    }
+
+    /// Makes these changes durable, which the control owner has made already. After an error they have to be given
+    /// again.
+    pub async fn save(
+        &mut self,
+        control: &RefCell<Control>,
+        changes: &[Vec<u8>],
+    ) -> Result<(), StoreError> {
+        if changes.is_empty() && !self.needs_checkpoint {
+            return Ok(());
+        }
+        if !self.needs_checkpoint && self.journal.fits(changes) {
+            return self.journal.append(changes).await;
+        }
+        let (topics, groups) = whole(control);
+        let table_bytes = (topics.len() + groups.len()) as u64;
+        let room_bytes = table_bytes.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
+        self.journal.fold(&[(TOPICS, &topics), (GROUPS, &groups)], changes, room_bytes).await?;
+        self.needs_checkpoint = false;
+        Ok(())
+    }
+
+    /// The last changes, and the end of the journal.
+    pub async fn close(
+        &mut self,
+        control: &RefCell<Control>,
+        changes: &[Vec<u8>],
+    ) -> Result<(), StoreError> {
+        if changes.is_empty() && !self.needs_checkpoint && !self.journal.has_changes() {
+            return Ok(());
+        }
+        let (topics, groups) = whole(control);
+        self.journal.fold(&[(TOPICS, &topics), (GROUPS, &groups)], &[], 0).await
+    }
+}
+
+fn whole(control: &RefCell<Control>) -> (Vec<u8>, Vec<u8>) {
+    let control = control.borrow();
+    (control.topics_json(), control.groups_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+    use proto::body::{SubscriptionGroupConfig, TopicConfig};
+    use runtime::sim::{SimDisk, block_on};
+    use std::path::Path;
+
+    const DIR: &str = "/data/config";
+    const NOW: i64 = 1_700_000_000_000;
+
+    /// A start on this disk. `None`: the power went.
+    fn start(disk: &SimDisk) -> Option<(RefCell<Control>, MetadataStore<SimDisk>)> {
+        let mut control = Control::new(&BrokerConfig::default(), NOW);
+        let load = MetadataStore::load(disk.clone(), DIR.into(), &mut control);
+        let files = block_on(load)?.expect("something of everything is whole");
+        Some((RefCell::new(control), files))
+    }
+
+    /// Creates, changes or deletes something, as step `step` of a life.
+    fn change(control: &mut Control, step: u64) -> Vec<Vec<u8>> {
+        let name = format!("t{}", step % 9);
+        match step % 5 {
+            3 => drop(control.delete_topic(NOW, &name).expect("a good name")),
+            2 => {
+                let group = SubscriptionGroupConfig {
+                    group_name: name,
+                    ..SubscriptionGroupConfig::default()
+                };
+                control.update_group(NOW, group).expect("a good name");
+            }
+            _ => {
+                let queues = (step % 16) as i32;
+                let topic = TopicConfig {
+                    topic_name: name,
+                    read_queue_nums: queues,
+                    ..TopicConfig::default()
+                };
+                control.update_topic(NOW, topic).expect("a good name");
+            }
+        }
+        let effects = control.effects();
+        effects.topic_changes.into_iter().chain(effects.group_changes).collect()
+    }
+
+    fn tables(control: &RefCell<Control>) -> (Vec<u8>, Vec<u8>) {
+        whole(control)
+    }
+
+    /// Lives of the real tables, each ended by a power cut at any call: a start finds what was promised, or that and
+    /// the one change that was on its way.
+    #[test]
+    fn metadata_survives_a_power_cut_at_any_call() {
+        for seed in 0..60 {
+            let mut disk = SimDisk::new(seed);
+            let mut allowed: Option<Vec<_>> = None;
+            for life in 0..4 {
+                disk.crash_after(seed * 7 % 31 + life * 13);
+                if let Some((control, mut files)) = start(&disk) {
+                    let mut states = vec![tables(&control)];
+                    let known = allowed.is_none_or(|tables| tables.contains(&states[0]));
+                    assert!(known, "seed {seed}, life {life}");
+                    for step in 0..30 {
+                        let changes = change(&mut control.borrow_mut(), seed + life * 30 + step);
+                        states.push(tables(&control));
+                        match block_on(files.save(&control, &changes)) {
+                            None => break,
+                            Some(saved) => saved.expect("room"),
+                        }
+                        states.drain(..states.len() - 1);
+                    }
+                    allowed = Some(states);
+                }
+                disk = disk.after_crash(seed + life);
+            }
+        }
+    }
+
+    /// Both files have rotted: their backups and two journals have everything, to the version.
+    #[test]
+    fn rotten_files_are_rebuilt_from_backups_and_journals() {
+        let disk = SimDisk::new(1);
+        let mut last = None;
+        for life in 0..3 {
+            let (control, mut files) = start(&disk).expect("power");
+            for step in 0..20 {
+                let changes = change(&mut control.borrow_mut(), life * 20 + step);
+                block_on(files.save(&control, &changes)).expect("power").expect("room");
+            }
+            last = Some(tables(&control));
+        }
+        for name in [TOPICS, GROUPS] {
+            assert!(disk.flip_bit(&Path::new(DIR).join(name), 0, 2));
+        }
+        let (control, mut files) = start(&disk).expect("power");
+        assert_eq!(Some(tables(&control)), last);
+        block_on(files.close(&control, &[])).expect("power").expect("room");
+        let (control, files) = start(&disk).expect("power");
+        assert_eq!(Some(tables(&control)), last);
+        assert!(!files.needs_checkpoint, "an orderly end leaves no journal to read");
+    }
+}

@@ -1,0 +1,160 @@
+//! GET_BROKER_RUNTIME_INFO and GET_BROKER_CONFIG: what tools show of a broker. Both spellings of the transfer rate are
+//! there, since each generation of mqadmin reads only its own; queues of thread pools do not exist here and are 0.
+
+use crate::{
+    control::plane::ControlPlane,
+    health,
+    request::Request,
+    response::{Responder, Response},
+    stats::{Sum, earliest_store_ms},
+    worker::{CONTROL_WORKER, Worker},
+};
+use proto::{body::KvTable, code::request, command::OUR_VERSION};
+use std::{collections::BTreeMap, rc::Rc};
+
+/// Serves the request, sending it on to the control worker.
+pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
+    let Some(plane) = &worker.control else {
+        return worker.forward(CONTROL_WORKER, request, responder);
+    };
+    if request.header.code == request::GET_BROKER_CONFIG {
+        let version = plane.control.borrow().topics().version();
+        let mut json = Vec::new();
+        version.write(&mut json);
+        let version = String::from_utf8_lossy(&json).into_owned();
+        let body = worker.config.to_properties().into_bytes();
+        return worker.respond(responder, Response::Body(body, vec![("version", version)]));
+    }
+    let table = runtime_info(worker, plane, request.now);
+    let mut body = Vec::new();
+    KvTable { table }.write(&mut body);
+    worker.respond(responder, Response::body(body));
+}
+
+/// One of the counters.
+type Field = fn(&Sum) -> u64;
+
+fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, String> {
+    let sum = Sum::of(&worker.totals);
+    let rates = plane.rates.borrow();
+    let mut table = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        table.insert(key.to_owned(), value);
+    };
+    put("brokerVersion", OUR_VERSION.to_string());
+    put("brokerVersionDesc", format!("RingMQ_{}", env!("CARGO_PKG_VERSION").replace('.', "_")));
+    put("brokerActive", "true".to_owned());
+    put("bootTimestamp", plane.boot_ms.to_string());
+    put("runtime", duration_text(now - plane.boot_ms));
+    put("putTps", rates.text(|sum| sum.put_messages));
+    for key in ["getTransferedTps", "getTransferredTps"] {
+        put(key, rates.text(|sum| sum.got_messages));
+    }
+    put("getFoundTps", rates.text(|sum| sum.get_hits));
+    put("getMissTps", rates.text(|sum| sum.get_misses));
+    put("getTotalTps", rates.text(|sum| sum.get_hits + sum.get_misses));
+    put("putMessageTimesTotal", sum.put_messages.to_string());
+    put("putMessageFailedTimes", sum.refused.to_string());
+    put("putMessageSizeTotal", sum.put_bytes.to_string());
+    let average = sum.put_bytes as f64 / sum.put_messages.max(1) as f64;
+    put("putMessageAverageSize", format!("{average:.2}"));
+    let days = plane.days.get();
+    let columns: [(&str, Field); 2] =
+        [("msgPutTotal", |sum| sum.put_messages), ("msgGetTotal", |sum| sum.got_messages)];
+    for (key, field) in columns {
+        put(&format!("{key}YesterdayMorning"), field(&days.yesterday_morning).to_string());
+        put(&format!("{key}TodayMorning"), field(&days.today_morning).to_string());
+        put(&format!("{key}TodayNow"), field(&sum).to_string());
+    }
+    for key in ZEROS {
+        put(key, "0".to_owned());
+    }
+    put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
+    let log_begin: u64 = worker.totals.iter().map(|totals| totals.log.begin()).sum();
+    put("commitLogMinOffset", log_begin.to_string());
+    put("commitLogMaxOffset", sum.log_bytes.to_string());
+    // Without a message the age shown is that of now, as in Java.
+    let earliest = earliest_store_ms(&worker.totals).unwrap_or(now);
+    put("earliestMessageTimeStamp", earliest.to_string());
+    put(
+        "startAcceptSendRequestTimeStamp",
+        worker.config.start_accept_send_request_time_stamp.to_string(),
+    );
+    let disk = disk_use(&worker.config.store_path_root_dir);
+    put("commitLogDiskRatio", format!("{:.4}", disk.used_ratio));
+    put("consumeQueueDiskRatio", format!("{:.4}", disk.used_ratio));
+    put(
+        "commitLogDirCapacity",
+        format!("Total : {}, Free : {}.", gib(disk.total_bytes), gib(disk.free_bytes)),
+    );
+    put("ringmq.health", health::summary(worker.totals.iter().map(|totals| &totals.log)).1);
+    for (number, totals) in worker.totals.iter().enumerate() {
+        for (name, figure) in totals.log.figures() {
+            put(&format!("ringmq.shard{number}.{name}"), figure.to_string());
+        }
+    }
+    put("ringmq.shards", worker.shard_count.to_string());
+    put("ringmq.connections", sum.connections.to_string());
+    put("ringmq.parkedPulls", sum.parked_pulls.to_string());
+    put("ringmq.inflightBytes", sum.inflight_bytes.to_string());
+    let (pokes, useful) = runtime::guard_pokes();
+    put("ringmq.guardPokes", pokes.to_string());
+    put("ringmq.guardPokesUseful", useful.to_string());
+    table
+}
+
+/// Keys that tools parse as numbers: thread pools, the page cache, a dispatcher that runs behind and a timer wheel do
+/// not exist here, so nothing ever waits in them.
+const ZEROS: [&str; 21] = [
+    "sendThreadPoolQueueSize",
+    "sendThreadPoolQueueCapacity",
+    "sendThreadPoolQueueHeadWaitTimeMills",
+    "pullThreadPoolQueueSize",
+    "pullThreadPoolQueueCapacity",
+    "pullThreadPoolQueueHeadWaitTimeMills",
+    "queryThreadPoolQueueSize",
+    "queryThreadPoolQueueCapacity",
+    "queryThreadPoolQueueHeadWaitTimeMills",
+    "ackThreadPoolQueueSize",
+    "ackThreadPoolQueueCapacity",
+    "ackThreadPoolQueueHeadWaitTimeMills",
+    "EndTransactionQueueSize",
+    "EndTransactionThreadPoolQueueCapacity",
+    "pageCacheLockTimeMills",
+    "dispatchBehindBytes",
+    "timerReadBehind",
+    "timerOffsetBehind",
+    "timerCongestNum",
+    "timerEnqueueTps",
+    "timerDequeueTps",
+];
+
+struct DiskUse {
+    total_bytes: u64,
+    free_bytes: u64,
+    used_ratio: f64,
+}
+
+fn disk_use(dir: &str) -> DiskUse {
+    // One statvfs of a mounted local disk; asked for by people, not per message.
+    let Ok(stat) = rustix::fs::statvfs(dir) else {
+        return DiskUse { total_bytes: 0, free_bytes: 0, used_ratio: 0.0 };
+    };
+    let total_bytes = stat.f_blocks * stat.f_frsize;
+    let free_bytes = stat.f_bavail * stat.f_frsize;
+    let used = total_bytes.saturating_sub(stat.f_bfree * stat.f_frsize);
+    let usable = used + free_bytes;
+    DiskUse { total_bytes, free_bytes, used_ratio: used as f64 / usable.max(1) as f64 }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+}
+
+/// As Java writes it: `[ 1 days, 2 hours, 3 minutes, 4 seconds ]`.
+fn duration_text(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    format!("[ {days} days, {hours} hours, {minutes} minutes, {seconds} seconds ]")
+}

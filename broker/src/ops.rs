@@ -1,0 +1,107 @@
+//! Sends and pulls that passed the checks where their socket is, as they travel to the shard that owns their queue.
+//! Made and run by [`crate::handlers`], carried by [`crate::mailbox`], kept by parked pulls.
+
+use crate::{
+    control::{Subscription, TagFilter},
+    remoting::TransferBudget,
+    response::Responder,
+};
+use compact_str::CompactString;
+use proto::body::{SubscriptionGroupConfig, TopicConfig};
+use std::sync::Arc;
+
+/// Encoded records on their way to the shard that owns their queue.
+pub struct AppendOp {
+    /// Whom to answer.
+    pub responder: Responder,
+    /// Shard that owns the queue.
+    pub shard: u16,
+    /// Topic.
+    pub topic: CompactString,
+    /// Queue.
+    pub queue_id: u32,
+    /// Records without their offsets, one behind the other.
+    pub records: Vec<u8>,
+    /// Where each record ends.
+    pub parts: RecordParts,
+}
+
+/// How the bytes of an [`AppendOp`] divide into records.
+pub enum RecordParts {
+    /// One record with this tags code.
+    One(i64),
+    /// Bytes and tags code of each record.
+    Many(Vec<(u32, i64)>),
+}
+
+/// A pull that passed the checks.
+pub struct PullOp {
+    /// Whom to answer.
+    pub responder: Responder,
+    /// Shard that owns the queue.
+    pub shard: u16,
+    /// Topic.
+    pub topic: Arc<TopicConfig>,
+    /// Queue.
+    pub queue_id: u32,
+    /// Next queue offset wanted.
+    pub offset: i64,
+    /// Messages wanted, at most.
+    pub count_max: u32,
+    /// Bytes of their records, at most; one message always fits.
+    pub bytes_max: u32,
+    /// Which messages.
+    pub filter: Filter,
+    /// How long to wait for messages, ms; 0: not at all.
+    pub suspend_ms: i64,
+    /// The offset that the group has consumed up to, which travels along.
+    pub commit: Option<(Arc<SubscriptionGroupConfig>, i64)>,
+    /// Set when the connection belongs to another worker.
+    pub transfer_budget: Option<TransferBudget>,
+}
+
+#[cfg(test)]
+impl PullOp {
+    /// A pull of nothing in particular.
+    pub(crate) fn of_nobody(responder: Responder) -> PullOp {
+        PullOp {
+            responder,
+            shard: 0,
+            topic: Arc::default(),
+            queue_id: 0,
+            offset: 0,
+            count_max: 1,
+            bytes_max: 1,
+            filter: Filter::All,
+            suspend_ms: 0,
+            commit: None,
+            transfer_budget: None,
+        }
+    }
+}
+
+/// Which messages a pull wants.
+pub enum Filter {
+    /// All.
+    All,
+    /// Those with certain tags.
+    Tags(Arc<Subscription>),
+}
+
+impl Filter {
+    /// The filter of a subscription by tags.
+    pub fn of(subscription: Arc<Subscription>) -> Filter {
+        match subscription.filter {
+            TagFilter::All => Filter::All,
+            TagFilter::Hashes(_) => Filter::Tags(subscription),
+        }
+    }
+
+    /// Whether a message with this tags code may match: codes are hashes, the client compares the tags themselves.
+    pub fn matches(&self, tags_code: i64) -> bool {
+        match self {
+            Filter::All => true,
+            Filter::Tags(subscription) => subscription.filter.matches(tags_code),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One connection as the rest of its worker sees it: bytes to send, bytes in flight, and when it was last alive.
+//!
+//! The reader stops serving while too much is in flight or waits to be sent; so a peer that sends without reading holds
+//! a bounded amount of memory and is slowed down by TCP. When all peers of a worker together hold much, each may hold
+//! less.
+
+use runtime::{Closer, Signal};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// Memory that an idle connection may keep for its answers, bytes.
+const KEPT_BYTES: usize = 16 * 1024;
+/// Largest buffer that is used again after it was sent, bytes. Larger ones go back at once: each connection has two.
+const REUSED_BYTES_MAX: usize = 256 * 1024;
+/// Unsent bytes above which a connection gets no more messages: two of the largest answers to a pull. The kernel holds
+/// more.
+const WRITE_HIGH_WATERMARK_BYTES: usize = 512 * 1024;
+/// Unsent bytes of all connections of a worker from which each gets less.
+const SHARED_BYTES: usize = 64 * 1024 * 1024;
+/// The same when they are short of that.
+const WRITE_HIGH_WATERMARK_BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// Bytes of pulled messages that may be on their way to a connection from other workers.
+const TRANSFER_BYTES_MAX: usize = 512 * 1024;
+
+/// Counts the bytes that other workers have sent towards a connection and that have not arrived there.
+#[derive(Clone, Default)]
+pub struct TransferBudget(Arc<AtomicUsize>);
+
+impl TransferBudget {
+    /// Room for so many bytes, until the permit is dropped. `None`: too much is on its way already.
+    pub fn try_acquire(&self, bytes: usize) -> Option<TransferPermit> {
+        if self.0.load(Relaxed) > TRANSFER_BYTES_MAX {
+            return None;
+        }
+        self.0.fetch_add(bytes, Relaxed);
+        Some(TransferPermit { budget: self.clone(), bytes })
+    }
+}
+
+/// Bytes on their way to a connection.
+pub struct TransferPermit {
+    budget: TransferBudget,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for TransferPermit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TransferPermit").field(&self.bytes).finish()
+    }
+}
+
+impl Drop for TransferPermit {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// The sending side of a connection.
+pub struct WriteBuffer {
+    /// The peer's address.
+    pub addr: SocketAddr,
+    /// The peer came through the second port.
+    pub vip: bool,
+    closer: Closer,
+    bytes: RefCell<Vec<u8>>,
+    spare: RefCell<Vec<u8>>,
+    /// Raised when there is something to send or the connection ends.
+    pub ready: Signal,
+    /// Raised when requests were answered or bytes sent.
+    pub room: Signal,
+    inflight_bytes: Cell<usize>,
+    sending_bytes: Cell<usize>,
+    inflight_bytes_max: usize,
+    /// Unsent bytes of all connections of the worker.
+    shared_bytes: Rc<Cell<usize>>,
+    /// Answers from other workers.
+    pub transfer_budget: TransferBudget,
+    closed: Cell<bool>,
+    /// The peer takes no more bytes; what it has sent already still counts.
+    write_stopped: Cell<bool>,
+    /// When bytes last moved in either direction, ms.
+    pub alive_ms: Cell<i64>,
+}
+
+impl WriteBuffer {
+    /// The write buffer of a new connection.
+    pub fn new(
+        addr: SocketAddr,
+        vip: bool,
+        closer: Closer,
+        inflight_bytes_max: usize,
+        shared_bytes: Rc<Cell<usize>>,
+        now: i64,
+    ) -> WriteBuffer {
+        WriteBuffer {
+            addr,
+            vip,
+            closer,
+            bytes: RefCell::default(),
+            spare: RefCell::default(),
+            ready: Signal::default(),
+            room: Signal::default(),
+            inflight_bytes: Cell::new(0),
+            sending_bytes: Cell::new(0),
+            inflight_bytes_max,
+            shared_bytes,
+            transfer_budget: TransferBudget::default(),
+            closed: Cell::new(false),
+            write_stopped: Cell::new(false),
+            alive_ms: Cell::new(now),
+        }
+    }
+
+    /// Appends to what is sent next.
+    pub fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.closed.get() || self.write_stopped.get() {
+            return;
+        }
+        let mut bytes = self.bytes.borrow_mut();
+        let before = bytes.len();
+        write(&mut bytes);
+        let more = bytes.len().saturating_sub(before);
+        self.shared_bytes.set(self.shared_bytes.get() + more);
+        drop(bytes);
+        self.ready.raise();
+    }
+
+    /// What to send now; empty when there is nothing.
+    pub fn take(&self) -> Vec<u8> {
+        let mut spare = self.spare.take();
+        spare.clear();
+        let bytes = std::mem::replace(&mut *self.bytes.borrow_mut(), spare);
+        self.sending_bytes.set(bytes.len());
+        bytes
+    }
+
+    /// What was taken has been sent.
+    pub fn sent(&self, bytes: Vec<u8>, now: i64) {
+        self.alive_ms.set(now);
+        let sent = self.sending_bytes.replace(0);
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(sent));
+        if bytes.capacity() <= REUSED_BYTES_MAX {
+            *self.spare.borrow_mut() = bytes;
+        }
+        self.room.raise();
+    }
+
+    /// Writing has failed: the peer has gone or reads no more. Answers are dropped from now on, but not the connection:
+    /// a client that commits its offsets and leaves must not lose those that were not read yet.
+    pub fn stop_writing(&self) {
+        self.write_stopped.set(true);
+        let unsent = self.unsent_bytes();
+        self.sending_bytes.set(0);
+        *self.bytes.borrow_mut() = Vec::new();
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
+        self.room.raise();
+    }
+
+    /// A request of `bytes` was taken in.
+    pub fn acquire(&self, bytes: usize) {
+        self.inflight_bytes.set(self.inflight_bytes.get() + bytes);
+    }
+
+    /// A request of `bytes` was answered.
+    pub fn release(&self, bytes: usize) {
+        let inflight = self.inflight_bytes.get();
+        assert!(bytes <= inflight);
+        let was_full = self.is_full();
+        self.inflight_bytes.set(inflight - bytes);
+        if was_full {
+            self.room.raise();
+        }
+    }
+
+    /// Whether all that was asked was answered and sent.
+    pub fn owes_nothing(&self) -> bool {
+        self.inflight_bytes.get() == 0 && self.unsent_bytes() == 0
+    }
+
+    /// Bytes that wait to be read by the peer.
+    pub fn unsent_bytes(&self) -> usize {
+        self.bytes.borrow().len() + self.sending_bytes.get()
+    }
+
+    /// Whether the peer must wait before more is read from it.
+    pub fn is_full(&self) -> bool {
+        self.inflight_bytes.get() > self.inflight_bytes_max || self.above_high_watermark()
+    }
+
+    /// Whether the peer takes too long to read for another large answer.
+    pub fn above_high_watermark(&self) -> bool {
+        let short = self.shared_bytes.get() > SHARED_BYTES;
+        self.unsent_bytes()
+            > if short { WRITE_HIGH_WATERMARK_BYTES_WHEN_SHORT } else { WRITE_HIGH_WATERMARK_BYTES }
+    }
+
+    /// Ends the connection: its reader and writer see it. Nothing more is written.
+    pub fn close(&self) {
+        if !self.closed.replace(true) {
+            self.closer.close();
+            self.ready.raise();
+            self.room.raise();
+        }
+    }
+
+    /// Whether the connection was ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Gives back memory that a burst left behind.
+    pub fn shrink(&self) {
+        self.spare.borrow_mut().shrink_to(KEPT_BYTES);
+        let mut bytes = self.bytes.borrow_mut();
+        if bytes.is_empty() {
+            bytes.shrink_to(KEPT_BYTES);
+        }
+    }
+}
+
+impl Drop for WriteBuffer {
+    fn drop(&mut self) {
+        let unsent = self.unsent_bytes();
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
+    }
+}

@@ -1,0 +1,146 @@
+//! Writes responses into the write buffer of their connection, which [`crate::worker::Worker::respond`] finds.
+
+use crate::{
+    error::Refusal,
+    remoting::WriteBuffer,
+    response::{Pulled, Responder, Response, Sent},
+};
+use proto::{
+    code::response,
+    command::{ExtValue, ResponseHead, begin_response, write_response},
+    message_id,
+};
+use std::net::SocketAddr;
+
+/// What send responses always carry.
+#[derive(Clone, Debug)]
+pub struct SendStamp {
+    /// `MSG_REGION`.
+    pub region: String,
+    /// `TRACE_ON`.
+    pub trace_on: bool,
+    /// Address inside message ids.
+    pub store_host: SocketAddr,
+}
+
+/// Writes an answer and releases what its request held. A one-way request gets nothing.
+pub fn encode(
+    write_buffer: &WriteBuffer,
+    stamp: &SendStamp,
+    mut responder: Responder,
+    response: &Response,
+) {
+    responder.spend();
+    write_buffer.release(responder.charge as usize);
+    if responder.oneway {
+        return;
+    }
+    match response {
+        Response::Done => write_plain(write_buffer, &responder, response::SUCCESS, None),
+        Response::Sent(sent) => write_sent(write_buffer, stamp, &responder, sent),
+        Response::SendRefused(refusal) => {
+            write_send_refused(write_buffer, stamp, &responder, refusal)
+        }
+        Response::Refused(refusal) => {
+            write_plain(write_buffer, &responder, refusal.code, Some(&refusal.remark));
+        }
+        Response::Number(name, number) => {
+            let ext = [(*name, ExtValue::I64(*number))];
+            write_head(write_buffer, &responder, response::SUCCESS, None, &ext, b"");
+        }
+        Response::Pulled(pulled) => write_pulled(write_buffer, &responder, pulled),
+        Response::Body(body, ext) => {
+            let ext: Vec<_> =
+                ext.iter().map(|(name, value)| (*name, ExtValue::Str(value))).collect();
+            write_head(write_buffer, &responder, response::SUCCESS, None, &ext, body);
+        }
+    }
+}
+
+fn write_plain(write_buffer: &WriteBuffer, responder: &Responder, code: i32, remark: Option<&str>) {
+    write_head(write_buffer, responder, code, remark, &[], b"");
+}
+
+fn write_head(
+    write_buffer: &WriteBuffer,
+    responder: &Responder,
+    code: i32,
+    remark: Option<&str>,
+    ext: &[(&str, ExtValue<'_>)],
+    body: &[u8],
+) {
+    let head = ResponseHead { code, opaque: responder.opaque, remark, ext };
+    write_buffer.write(|out| write_response(out, responder.kind, &head, body));
+}
+
+fn write_sent(write_buffer: &WriteBuffer, stamp: &SendStamp, responder: &Responder, sent: &Sent) {
+    let first = message_id::encode(stamp.store_host, sent.physical.to_wire());
+    let all;
+    let ids = match &sent.more {
+        None => first.as_str(),
+        Some(more) => {
+            let mut text = String::from(first.as_str());
+            for physical in more {
+                text.push(',');
+                text.push_str(message_id::encode(stamp.store_host, physical.to_wire()).as_str());
+            }
+            all = text;
+            &all
+        }
+    };
+    let ext = [
+        ("MSG_REGION", ExtValue::Str(&stamp.region)),
+        ("TRACE_ON", ExtValue::Bool(stamp.trace_on)),
+        ("msgId", ExtValue::Str(ids)),
+        ("queueId", ExtValue::I64(i64::from(sent.queue_id))),
+        ("queueOffset", ExtValue::I64(sent.queue_offset)),
+    ];
+    write_head(write_buffer, responder, response::SUCCESS, None, &ext, b"");
+}
+
+fn write_send_refused(
+    write_buffer: &WriteBuffer,
+    stamp: &SendStamp,
+    responder: &Responder,
+    refusal: &Refusal,
+) {
+    let ext = [
+        ("MSG_REGION", ExtValue::Str(&stamp.region)),
+        ("TRACE_ON", ExtValue::Bool(stamp.trace_on)),
+    ];
+    write_head(write_buffer, responder, refusal.code, Some(&refusal.remark), &ext, b"");
+}
+
+/// Writes a pull's answer, its body by `fill`, which appends exactly the records.
+pub fn write_pulled_with(
+    write_buffer: &WriteBuffer,
+    responder: &Responder,
+    pulled: &Pulled,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    let ext = [
+        ("maxOffset", ExtValue::I64(pulled.max_offset)),
+        ("minOffset", ExtValue::I64(pulled.min_offset)),
+        ("nextBeginOffset", ExtValue::I64(pulled.next_offset)),
+        ("suggestWhichBrokerId", ExtValue::I64(0)),
+    ];
+    let head = ResponseHead {
+        code: pulled.code,
+        opaque: responder.opaque,
+        remark: Some(pulled.status),
+        ext: &ext,
+    };
+    write_buffer.write(|out| {
+        let frame = begin_response(out, responder.kind, &head);
+        fill(out);
+        frame.finish(out);
+    });
+}
+
+fn write_pulled(write_buffer: &WriteBuffer, responder: &Responder, pulled: &Pulled) {
+    if !pulled.body.is_empty() && write_buffer.above_high_watermark() {
+        let empty = pulled.without_messages(pulled.next_offset - pulled.span);
+        return write_pulled_with(write_buffer, responder, &empty, |_| ());
+    }
+    write_pulled_with(write_buffer, responder, pulled, |out| out.extend_from_slice(&pulled.body));
+}

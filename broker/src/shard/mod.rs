@@ -1,0 +1,173 @@
+//! `Shard`: one shard's queues, their log, and those who wait for it.
+//!
+//! Sends wait in log order for the commit gate; pulls that found nothing are parked by queue. Nothing here knows its
+//! worker: what is taken out of a shard is answered by [`crate::commit`], which drives the log.
+
+pub mod admission_cache;
+pub mod parked;
+mod retention;
+
+use crate::{
+    config::BrokerConfig,
+    mailbox::CoreMessage,
+    response::{Responder, Response},
+    stats::Tally,
+};
+use admission_cache::AdmissionCache;
+use parked::{Parked, ParkedPulls};
+use retention::Hours;
+use runtime::{DirectDisk, Executor, Signal};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
+use store::Store;
+
+/// A response that waits for the log to be committed.
+pub struct PendingAck {
+    /// Position to wait for.
+    pub until: u64,
+    /// Whom to answer.
+    pub responder: Responder,
+    /// What to answer then.
+    pub response: Response,
+}
+
+/// One shard: a log with its queues.
+pub struct Shard {
+    /// Its number.
+    pub number: u16,
+    /// Its durable truth.
+    pub store: Rc<Store<DirectDisk>>,
+    /// Pulls that wait for messages.
+    pub parked: RefCell<ParkedPulls>,
+    /// What sends need to know of their topics.
+    pub admission_cache: RefCell<AdmissionCache>,
+    /// Counters.
+    pub tally: Tally,
+    /// In log order.
+    pending_acks: RefCell<VecDeque<PendingAck>>,
+    draining: Cell<bool>,
+    retention_wanted: Signal,
+    room_end: Cell<u64>,
+}
+
+impl Shard {
+    /// The shard of a store that was opened.
+    pub fn new(store: Rc<Store<DirectDisk>>, parked_max: usize) -> Shard {
+        Shard {
+            number: store.settings().shard,
+            store,
+            parked: RefCell::new(ParkedPulls::new(parked_max)),
+            admission_cache: RefCell::default(),
+            tally: Tally::default(),
+            pending_acks: RefCell::default(),
+            draining: Cell::new(false),
+            retention_wanted: Signal::default(),
+            room_end: Cell::new(0),
+        }
+    }
+
+    /// Starts what goes on beside the commit loop: space ahead of the log, index files and retention behind it.
+    pub fn start_followers(
+        self: &Rc<Self>,
+        executor: &Executor<CoreMessage>,
+        config: &BrokerConfig,
+    ) {
+        let store = Rc::clone(&self.store);
+        executor.spawn(async move { store.work_ahead().await });
+        let (store, indexing) = (Rc::clone(&self.store), executor.clone());
+        executor.spawn(async move { store.index_loop(|| indexing.turn()).await });
+        let (policy, hours) = (retention::policy(config), Hours::of(&config.delete_when));
+        executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours));
+    }
+
+    /// Leaves a response to be given at the commit. The log was appended to.
+    pub fn ack_on_commit(&self, ack: PendingAck) {
+        self.pending_acks.borrow_mut().push_back(ack);
+        self.store.appended();
+    }
+
+    /// The next response whose position is committed.
+    pub fn take_committed(&self, committed: u64) -> Option<PendingAck> {
+        self.pending_acks.borrow_mut().pop_front_if(|first| first.until <= committed)
+    }
+
+    /// All responses that wait: the log will commit no more.
+    pub fn take_all_pending(&self) -> VecDeque<PendingAck> {
+        self.pending_acks.take()
+    }
+
+    /// Messages that wait for the gate.
+    pub fn pending_ack_count(&self) -> usize {
+        self.pending_acks.borrow().len()
+    }
+
+    /// Takes out the pulls that wait for queues which have grown.
+    pub fn take_woken(&self) -> Vec<Parked> {
+        let mut woken = Vec::new();
+        self.store.core_mut().take_published(|slot| {
+            self.parked.borrow_mut().take(slot, &mut woken);
+        });
+        woken
+    }
+
+    /// Wakes retention when a new segment was taken from the disk: fast producers fill a small one within a second.
+    pub fn look_at_room(&self) {
+        let room_end = self.store.core().log.room_end();
+        if self.room_end.replace(room_end) != room_end {
+            self.retention_wanted.raise();
+        }
+    }
+
+    /// Appends are over; the commit loop ends when all is durable.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.store.appended();
+    }
+
+    /// Whether appends are over.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Housekeeping: offsets of groups, figures of the store, retention.
+    pub fn each_second(&self, now: i64) {
+        self.append_group_offsets(now);
+        self.store.each_second();
+        self.retention_wanted.raise();
+    }
+
+    /// Writes what groups committed into the log.
+    pub fn append_group_offsets(&self, now: i64) {
+        match self.store.core_mut().append_group_offsets(now) {
+            Ok(Some(_)) => self.store.appended(),
+            Ok(None) => {}
+            Err(refused) => {
+                tracing::debug!(shard = self.number, %refused, "offsets of groups wait for the log");
+            }
+        }
+    }
+
+    /// Drops the queues of a topic that was deleted.
+    pub fn remove_topic(&self, topic: &str, now: i64) {
+        self.admission_cache.borrow_mut().clear();
+        match self.store.core_mut().remove_topic(topic, now) {
+            Ok(_) => self.store.appended(),
+            Err(refused) => {
+                tracing::error!(shard = self.number, topic, %refused, "queues of a deleted topic stay");
+            }
+        }
+    }
+
+    /// Drops the offsets of a group that was deleted.
+    pub fn remove_group(&self, group: &str, now: i64) {
+        match self.store.core_mut().remove_group(group, now) {
+            Ok(_) => self.store.appended(),
+            Err(refused) => {
+                tracing::error!(shard = self.number, group, %refused, "offsets of a deleted group stay");
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Pulls that found nothing and wait for messages: by queue, by connection, and by deadline.
+//!
+//! Each pull is a node of two linked lists, that of its queue and that of its connection. Parking one and taking one
+//! out touch it and its neighbours, however many wait; what a closed connection costs is what it had parked. A list
+//! exists as long as it has a node, and a pull that comes and goes allocates nothing.
+
+use crate::{ops::PullOp, remoting::ConnectionId};
+use ahash::AHashMap;
+use std::{cmp::Reverse, collections::BinaryHeap, hash::Hash};
+use store::QueueSlot;
+
+/// A pull that waits.
+pub struct Parked {
+    /// What it asks for; its offset moves on over messages that do not match.
+    pub op: PullOp,
+    /// The offset it came with.
+    pub first_offset: i64,
+    /// When to give up, ms.
+    pub deadline: i64,
+}
+
+/// The waiting pulls of one shard.
+pub struct ParkedPulls {
+    /// Their places are used again.
+    nodes: Vec<Option<Node>>,
+    free: Vec<u32>,
+    by_slot: Lists<QueueSlot>,
+    by_connection: Lists<ConnectionId>,
+    /// Deadline, number and place. May name pulls that are gone already.
+    deadlines: BinaryHeap<Reverse<(i64, u64, u32)>>,
+    next: u64,
+    count_max: usize,
+}
+
+struct Node {
+    parked: Parked,
+    slot: QueueSlot,
+    /// Never used again, unlike its place.
+    number: u64,
+}
+
+impl ParkedPulls {
+    /// Room for `count_max` pulls.
+    pub fn new(count_max: usize) -> ParkedPulls {
+        ParkedPulls {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            by_slot: Lists::default(),
+            by_connection: Lists::default(),
+            deadlines: BinaryHeap::new(),
+            next: 0,
+            count_max: count_max.min(NIL as usize),
+        }
+    }
+
+    /// Parks a pull, or gives it back when there is no room.
+    pub fn park(&mut self, slot: QueueSlot, parked: Parked) -> Result<(), Parked> {
+        if self.count() >= self.count_max {
+            return Err(parked);
+        }
+        let number = self.next;
+        self.next += 1;
+        let (deadline, connection) = (parked.deadline, parked.op.responder.connection);
+        let node = Some(Node { parked, slot, number });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.nodes[place as usize] = node;
+                place
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        self.by_slot.push_back(slot, place);
+        self.by_connection.push_back(connection, place);
+        self.deadlines.push(Reverse((deadline, number, place)));
+        Ok(())
+    }
+
+    /// Moves the pulls that wait for a queue into `out`, in the order in which they came.
+    pub fn take(&mut self, slot: QueueSlot, out: &mut Vec<Parked>) {
+        while let Some(place) = self.by_slot.first(slot) {
+            out.extend(self.remove(place));
+        }
+        self.forget_stale_deadlines();
+    }
+
+    /// The pulls whose time is over.
+    pub fn take_expired(&mut self, now: i64) -> Vec<Parked> {
+        let mut expired = Vec::new();
+        while let Some(Reverse((deadline, number, place))) = self.deadlines.peek().copied() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop();
+            if self.number_at(place) == Some(number) {
+                expired.extend(self.remove(place));
+            }
+        }
+        expired
+    }
+
+    /// The pulls of a connection.
+    pub fn take_connection(&mut self, connection: ConnectionId) -> Vec<Parked> {
+        let mut taken = Vec::new();
+        while let Some(place) = self.by_connection.first(connection) {
+            taken.extend(self.remove(place));
+        }
+        self.forget_stale_deadlines();
+        taken
+    }
+
+    /// All pulls.
+    pub fn take_all(&mut self) -> Vec<Parked> {
+        let nodes = 0..self.nodes.len() as u32;
+        let taken = nodes.filter_map(|place| self.remove(place)).collect();
+        self.deadlines.clear();
+        taken
+    }
+
+    /// Number of waiting pulls.
+    pub fn count(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    fn number_at(&self, place: u32) -> Option<u64> {
+        self.nodes.get(place as usize)?.as_ref().map(|node| node.number)
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Parked> {
+        let Node { parked, slot, .. } = self.nodes.get_mut(place as usize)?.take()?;
+        self.by_slot.unlink(slot, place);
+        self.by_connection.unlink(parked.op.responder.connection, place);
+        self.free.push(place);
+        Some(parked)
+    }
+
+    /// A busy queue parks and wakes the same pull again and again; its old deadlines must not pile up.
+    fn forget_stale_deadlines(&mut self) {
+        if self.deadlines.len() > 64 + 4 * self.count() {
+            let nodes = &self.nodes;
+            self.deadlines.retain(|Reverse((_, number, place))| {
+                let node = nodes.get(*place as usize).and_then(Option::as_ref);
+                node.is_some_and(|node| node.number == *number)
+            });
+        }
+    }
+}
+
+/// The end of a list.
+const NIL: u32 = u32::MAX;
+
+/// Lists of nodes, one for each key that somebody waits for.
+struct Lists<K> {
+    /// First and last of each list.
+    ends: AHashMap<K, (u32, u32)>,
+    /// Before and behind each place, [`NIL`] at the ends.
+    links: Vec<(u32, u32)>,
+}
+
+impl<K> Default for Lists<K> {
+    fn default() -> Lists<K> {
+        Lists { ends: AHashMap::new(), links: Vec::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Lists<K> {
+    fn first(&self, key: K) -> Option<u32> {
+        self.ends.get(&key).map(|(first, _)| *first)
+    }
+
+    /// `place`, which is in no list, becomes the last of one.
+    fn push_back(&mut self, key: K, place: u32) {
+        let at = place as usize;
+        if self.links.len() <= at {
+            self.links.resize(at + 1, (NIL, NIL));
+        }
+        let (_, last) = self.ends.entry(key).or_insert((place, NIL));
+        let before = std::mem::replace(last, place);
+        self.links[at] = (before, NIL);
+        if before != NIL {
+            self.links[before as usize].1 = place;
+        }
+    }
+
+    /// `place` leaves the list that it is in.
+    fn unlink(&mut self, key: K, place: u32) {
+        let (before, behind) = self.links[place as usize];
+        let ends = self.ends.get_mut(&key).expect("what leaves a list is in it");
+        match before {
+            NIL => ends.0 = behind,
+            before => self.links[before as usize].1 = behind,
+        }
+        match behind {
+            NIL => ends.1 = before,
+            behind => self.links[behind as usize].0 = before,
+        }
+        if *ends == (NIL, NIL) {
+            self.ends.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::response::{Responder, allow_unanswered};
+    use proto::frame::HeaderKind;
+
+    fn connection(number: usize) -> ConnectionId {
+        ConnectionId::new(0, 0, number)
+    }
+
+    fn parked(connection: ConnectionId, opaque: i32, deadline: i64) -> Parked {
+        allow_unanswered();
+        let responder = Responder::new(connection, opaque, HeaderKind::Json, false, 0);
+        Parked { op: PullOp::of_nobody(responder), first_offset: 0, deadline }
+    }
+
+    fn slots(count: u32) -> Vec<QueueSlot> {
+        let mut core = store::Core::unwritten(0);
+        (0..count).map(|queue| core.queue_slot("t", queue)).collect()
+    }
+
+    fn opaques(taken: &[Parked]) -> Vec<i32> {
+        taken.iter().map(|parked| parked.op.responder.opaque).collect()
+    }
+
+    #[test]
+    fn nothing_is_left_of_queues_and_connections_that_nobody_waits_for() {
+        let slots = slots(1_000);
+        let mut pulls = ParkedPulls::new(4);
+        for (number, slot) in slots.iter().enumerate() {
+            pulls.park(*slot, parked(connection(number), 1, 10)).ok().expect("room");
+            let mut out = Vec::new();
+            pulls.take(*slot, &mut out);
+            assert_eq!(opaques(&out), [1]);
+        }
+        assert_eq!((pulls.count(), pulls.nodes.len()), (0, 1));
+        assert!(pulls.by_slot.ends.is_empty() && pulls.by_connection.ends.is_empty());
+        assert!(pulls.deadlines.len() <= 65, "{} deadlines", pulls.deadlines.len());
+    }
+
+    #[test]
+    fn a_place_that_is_used_again_does_not_take_over_a_deadline() {
+        let slots = slots(1);
+        let mut pulls = ParkedPulls::new(1);
+        pulls.park(slots[0], parked(connection(1), 1, 10)).ok().expect("room");
+        assert!(pulls.park(slots[0], parked(connection(1), 2, 10)).is_err(), "it is full");
+        assert_eq!(opaques(&pulls.take_connection(connection(1))), [1]);
+        pulls.park(slots[0], parked(connection(1), 3, 20)).ok().expect("room");
+        assert!(pulls.take_expired(19).is_empty());
+        assert_eq!(opaques(&pulls.take_expired(20)), [3]);
+    }
+
+    /// What a pull is to a plain list: queue, connection, deadline, opaque.
+    type Model = (usize, usize, i64, i32);
+
+    fn drain(model: &mut Vec<Model>, gone: impl Fn(&Model) -> bool) -> Vec<i32> {
+        let taken = model.extract_if(.., |one| gone(one));
+        taken.map(|(.., opaque)| opaque).collect()
+    }
+
+    #[test]
+    fn whoever_is_taken_out_is_who_a_plain_list_would_name() {
+        let (slots, mut rng) = (slots(5), fastrand::Rng::with_seed(7));
+        let (mut pulls, mut model) = (ParkedPulls::new(60), Vec::<Model>::new());
+        for opaque in 0..20_000 {
+            let (queue, peer, time) = (rng.usize(0..5), rng.usize(0..7), rng.i64(0..1_000));
+            let sorted = |mut opaques: Vec<i32>| {
+                opaques.sort_unstable();
+                opaques
+            };
+            match rng.u8(0..24) {
+                0 => {
+                    let mut out = Vec::new();
+                    pulls.take(slots[queue], &mut out);
+                    assert_eq!(opaques(&out), drain(&mut model, |one| one.0 == queue));
+                }
+                1 => {
+                    let taken = opaques(&pulls.take_connection(connection(peer)));
+                    assert_eq!(taken, drain(&mut model, |one| one.1 == peer));
+                }
+                2 => {
+                    let now = time / 20;
+                    let taken = sorted(opaques(&pulls.take_expired(now)));
+                    assert_eq!(taken, drain(&mut model, |one| one.2 <= now));
+                }
+                _ => {
+                    let pull = parked(connection(peer), opaque, time);
+                    let room = model.len() < 60;
+                    assert_eq!(pulls.park(slots[queue], pull).is_ok(), room);
+                    model.extend(room.then_some((queue, peer, time, opaque)));
+                }
+            }
+            assert_eq!(pulls.count(), model.len());
+        }
+        assert_eq!(pulls.take_all().len(), model.len());
+        assert!(pulls.by_slot.ends.is_empty() && pulls.by_connection.ends.is_empty());
+    }
+}

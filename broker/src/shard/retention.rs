@@ -1,0 +1,79 @@
+//! Retention of one shard: looks at the disk once a second and lets the oldest segments go as the configuration says.
+
+use super::Shard;
+use crate::{config::BrokerConfig, mailbox::CoreMessage};
+use runtime::Executor;
+use std::rc::Rc;
+use store::retention::Policy;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Runs for ever.
+pub(super) async fn run(
+    shard: Rc<Shard>,
+    executor: Executor<CoreMessage>,
+    policy: Policy,
+    hours: Hours,
+) {
+    let mut failing = false;
+    loop {
+        shard.retention_wanted.wait().await;
+        let now = executor.now();
+        let pause = || executor.turn();
+        let retained = shard.store.retain(&policy, now, hours.allow(now), &pause).await;
+        match &retained {
+            // There may be more to let go.
+            Ok(true) => shard.retention_wanted.raise(),
+            Ok(false) => {}
+            Err(error) if !failing => {
+                tracing::error!(shard = shard.number, %error, "retention failed; it is tried again each second");
+            }
+            Err(_) => {}
+        }
+        failing = retained.is_err();
+    }
+}
+
+/// What the configuration says about old segments.
+pub(super) fn policy(config: &BrokerConfig) -> Policy {
+    Policy {
+        reserved_ms: i64::from(config.file_reserved_time_hours) * HOUR_MS,
+        used_max_percent: config.disk_max_used_space_ratio,
+        forcible_percent: config.disk_space_clean_forcibly_ratio,
+        closed_percent: config.disk_space_warning_level_ratio,
+        forcibly: config.clean_file_forcibly_enable,
+    }
+}
+
+/// Hours of the day, local time, at which expired segments may go. None: all of them.
+pub(super) struct Hours(Vec<u8>);
+
+impl Hours {
+    pub(super) fn of(text: &str) -> Hours {
+        Hours(text.split(';').filter_map(|hour| hour.trim().parse().ok()).collect())
+    }
+
+    fn allow(&self, now: i64) -> bool {
+        self.0.is_empty() || local_hour(now).is_none_or(|hour| self.0.contains(&hour))
+    }
+}
+
+/// Hour of the day where this machine stands.
+fn local_hour(now: i64) -> Option<u8> {
+    let time = jiff::Timestamp::from_millisecond(now).ok()?;
+    u8::try_from(time.to_zoned(jiff::tz::TimeZone::system()).hour()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_hours_every_hour_is_right() {
+        assert!(Hours::of("").allow(0));
+        let now = 1_700_000_000_000;
+        let here = local_hour(now).expect("a time");
+        assert!(Hours::of(&format!("{here:02}")).allow(now));
+        assert!(!Hours::of(&format!("{:02};{:02}", (here + 1) % 24, (here + 2) % 24)).allow(now));
+    }
+}

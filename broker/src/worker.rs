@@ -1,0 +1,358 @@
+//! One executor of the broker with all that it hosts: connections, shards, a snapshot of the metadata, and, on the
+//! control worker, the control plane.
+//!
+//! Workers share nothing. What one has for another goes through its mailbox ([`CoreMessage`]), which [`crate::inbox`]
+//! reads: by a lane for requests, which may be full (the answer is SYSTEM_BUSY, now), or by one for responses and
+//! notices, which are kept and sent again with each tick, in order, when they do not fit.
+
+use crate::{
+    cold_reads::ColdReadPool,
+    config::BrokerConfig,
+    control::{MetadataSnapshot, plane::ControlPlane},
+    error::Refusal,
+    handlers::query_message,
+    health,
+    mailbox::{CoreMessage, ForwardedRequest, Notice},
+    remoting::{ConnectionId, ConnectionTable},
+    request::Request,
+    response::{Responder, Response},
+    response_encoder::{self, SendStamp},
+    shard::Shard,
+    stats::Totals,
+};
+use proto::{command::HeaderArena, record::string_hash};
+use runtime::{Executor, Lane};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Number of the worker that has the control plane.
+pub const CONTROL_WORKER: usize = 0;
+/// Pause of the one tick loop.
+pub const TICK: Duration = Duration::from_millis(50);
+/// What a request that is served on another worker counts for besides its own bytes.
+const FORWARDED_BYTES: u32 = 16 * 1024;
+/// Bytes of the read buffer that all connections of a worker share.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// An executor and all that lives on it.
+pub struct Worker {
+    /// The executor.
+    pub executor: Executor<CoreMessage>,
+    /// Settings.
+    pub config: Arc<BrokerConfig>,
+    /// What responses to sends carry.
+    pub stamp: SendStamp,
+    /// The entry that each stored message gets, with a separator in front.
+    pub cluster_property: String,
+    /// Number of shards of the store.
+    pub shard_count: u16,
+    /// Shards hosted here.
+    pub hosted: Vec<Rc<Shard>>,
+    /// Snapshot of topics, groups and subscriptions.
+    pub metadata: RefCell<Arc<MetadataSnapshot>>,
+    /// Open connections.
+    pub connections: RefCell<ConnectionTable>,
+    /// On the control worker.
+    pub control: Option<ControlPlane>,
+    /// Readers of cold data.
+    pub cold_reads: Rc<ColdReadPool>,
+    /// Queries by key of the connections here.
+    pub queries: RefCell<query_message::Queries>,
+    /// Memory that sockets are read into.
+    pub scratch: RefCell<Vec<u8>>,
+    /// Memory for parsed headers. Borrowed while a request is served: a handler must not serve another one at once.
+    pub arena: RefCell<HeaderArena>,
+    /// Memory for hashes of a message's keys.
+    pub key_hashes: RefCell<Vec<u32>>,
+    /// Counters of all shards.
+    pub totals: Arc<[Totals]>,
+    /// Nothing more is accepted, read or parked.
+    pub stopping: Cell<bool>,
+    /// Control worker: the health that was logged last.
+    pub health: RefCell<health::HealthLog>,
+    /// By destination: messages that must arrive and did not fit, sent again with each tick.
+    backlog: RefCell<Vec<VecDeque<CoreMessage>>>,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    /// The executor.
+    pub executor: Executor<CoreMessage>,
+    /// Settings.
+    pub config: Arc<BrokerConfig>,
+    /// What responses to sends carry.
+    pub stamp: SendStamp,
+    /// Number of shards of the store.
+    pub shard_count: u16,
+    /// Shards hosted here.
+    pub hosted: Vec<Rc<Shard>>,
+    /// On the control worker.
+    pub control: Option<ControlPlane>,
+    /// Counters of all shards.
+    pub totals: Arc<[Totals]>,
+}
+
+impl Worker {
+    /// Puts the parts together and starts what runs by itself: work beside the logs, readers of cold data.
+    pub fn start(parts: Parts) -> Rc<Worker> {
+        let Parts { executor, config, stamp, shard_count, hosted, control, totals } = parts;
+        let connections = RefCell::new(ConnectionTable::new(executor.index()));
+        let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
+        let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
+        for shard in &hosted {
+            shard.start_followers(&executor, &config);
+        }
+        cold_reads.start(&executor, &hosted);
+        let backlog = (0..executor.count()).map(|_| VecDeque::new()).collect();
+        Rc::new(Worker {
+            executor,
+            config,
+            stamp,
+            cluster_property,
+            shard_count,
+            hosted,
+            metadata: RefCell::default(),
+            connections,
+            control,
+            cold_reads,
+            queries: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            arena: RefCell::default(),
+            key_hashes: RefCell::default(),
+            totals,
+            stopping: Cell::new(false),
+            health: RefCell::default(),
+            backlog: RefCell::new(backlog),
+        })
+    }
+
+    /// Shard that owns a queue.
+    pub fn owner_of(&self, topic: &str, queue_id: u32) -> u16 {
+        owner_of(topic, queue_id, self.shard_count)
+    }
+
+    /// Whether the store has this shard.
+    pub fn has(&self, shard: u16) -> bool {
+        shard < self.shard_count
+    }
+
+    /// Number of the worker that hosts a shard.
+    pub fn host_of(&self, shard: u16) -> usize {
+        usize::from(shard) % self.executor.count()
+    }
+
+    /// A shard, if it is hosted here.
+    pub fn shard(&self, shard: u16) -> Option<&Rc<Shard>> {
+        let count = self.executor.count();
+        if usize::from(shard) % count != self.executor.index() {
+            return None;
+        }
+        self.hosted.get(usize::from(shard) / count)
+    }
+
+    /// Answers a request, wherever its connection lives.
+    pub fn respond(&self, responder: Responder, response: Response) {
+        let to = responder.connection.worker();
+        if to != self.executor.index() {
+            return self.send(to, CoreMessage::Respond(responder, response));
+        }
+        let write_buffer = self.connections.borrow().get(responder.connection).cloned();
+        match write_buffer {
+            Some(write_buffer) => {
+                response_encoder::encode(&write_buffer, &self.stamp, responder, &response);
+            }
+            None => discard(responder),
+        }
+    }
+
+    /// Sends a request to another worker. Gives it back when the lane is full: the caller refuses, now.
+    pub fn try_send_request(&self, to: usize, message: CoreMessage) -> Result<(), CoreMessage> {
+        self.executor.post(to, Lane::Request, message)
+    }
+
+    /// Sends a message that must arrive: responses, and notices, which are idempotent. What does not fit is kept in
+    /// order and sent again.
+    pub fn send(&self, to: usize, message: CoreMessage) {
+        let mut backlog = self.backlog.borrow_mut();
+        let waiting = &mut backlog[to];
+        if !waiting.is_empty() {
+            return waiting.push_back(message);
+        }
+        if let Err(message) = self.post(to, message) {
+            waiting.push_back(message);
+        }
+    }
+
+    fn post(&self, to: usize, message: CoreMessage) -> Result<(), CoreMessage> {
+        // The end of a connection must not overtake its last requests: a pull would be parked, a member remembered for
+        // ever so long.
+        let lane = match message {
+            CoreMessage::Notice(Notice::ConnectionClosed(_)) => Lane::Request,
+            _ => Lane::Reply,
+        };
+        self.executor.post(to, lane, message)
+    }
+
+    /// Sends again what did not fit, in order per destination.
+    pub fn retry_backlog(&self) {
+        for (to, waiting) in self.backlog.borrow_mut().iter_mut().enumerate() {
+            while let Some(message) = waiting.pop_front() {
+                if let Err(message) = self.post(to, message) {
+                    waiting.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Sends the whole frame of a request to the worker that serves it.
+    pub fn forward(&self, to: usize, request: &Request<'_>, mut responder: Responder) {
+        if let Some(write_buffer) = self.connections.borrow().get(responder.connection) {
+            // Its response may be large, and is not counted before it is here.
+            write_buffer.acquire(FORWARDED_BYTES as usize);
+            responder.charge = responder.charge.saturating_add(FORWARDED_BYTES);
+        }
+        let frame = request.frame.into();
+        let forwarded = Box::new(ForwardedRequest { responder, peer: *request.peer, frame });
+        let sent = self.try_send_request(to, CoreMessage::Request(forwarded));
+        if let Err(CoreMessage::Request(forwarded)) = sent {
+            self.respond(forwarded.responder, Refusal::lane_full(to).into());
+        }
+    }
+
+    /// Tells all workers, this one included.
+    pub fn broadcast(self: &Rc<Self>, notice: &Notice) {
+        for worker in 0..self.executor.count() {
+            self.notify(worker, notice.clone());
+        }
+    }
+
+    /// Tells a worker, which may be this one.
+    pub fn notify(self: &Rc<Self>, to: usize, notice: Notice) {
+        if to == self.executor.index() {
+            self.on_notice(notice);
+        } else {
+            self.send(to, CoreMessage::Notice(notice));
+        }
+    }
+
+    /// Does what a notice asks for.
+    pub fn on_notice(self: &Rc<Self>, notice: Notice) {
+        match notice {
+            Notice::Metadata(metadata) => self.replace_metadata(metadata),
+            Notice::ConnectionClosed(connection) => self.forget_connection(connection),
+            Notice::CloseConnection(connection) => {
+                if let Some(write_buffer) = self.connections.borrow().get(connection) {
+                    write_buffer.close();
+                }
+            }
+            Notice::TopicRemoved(topic) => {
+                let now = self.executor.now();
+                self.hosted.iter().for_each(|shard| shard.remove_topic(&topic, now));
+            }
+            Notice::GroupRemoved(group) => {
+                let now = self.executor.now();
+                self.hosted.iter().for_each(|shard| shard.remove_group(&group, now));
+            }
+        }
+    }
+
+    /// Takes over a snapshot, unless a newer one is here.
+    fn replace_metadata(&self, metadata: Arc<MetadataSnapshot>) {
+        let mut current = self.metadata.borrow_mut();
+        if metadata.version > current.version {
+            *current = metadata;
+        }
+    }
+
+    /// Sends a request of ours to a client, wherever its connection lives.
+    pub fn push(&self, connection: ConnectionId, frame: &Arc<[u8]>) {
+        if connection.worker() != self.executor.index() {
+            let message = CoreMessage::Push(connection, Arc::clone(frame));
+            return self.send(connection.worker(), message);
+        }
+        if let Some(write_buffer) = self.connections.borrow().get(connection)
+            && !write_buffer.above_high_watermark()
+        {
+            write_buffer.write(|out| out.extend_from_slice(frame));
+        }
+    }
+
+    /// A connection of this worker has ended.
+    pub fn connection_closed(self: &Rc<Self>, connection: ConnectionId) {
+        self.connections.borrow_mut().close(connection);
+        self.broadcast(&Notice::ConnectionClosed(connection));
+    }
+
+    fn forget_connection(self: &Rc<Self>, connection: ConnectionId) {
+        for shard in &self.hosted {
+            let parked = shard.parked.borrow_mut().take_connection(connection);
+            for parked in parked {
+                discard(parked.op.responder);
+            }
+        }
+        if let Some(plane) = &self.control {
+            plane.connection_closed(self, connection);
+        }
+    }
+
+    /// Publishes how the shards here are, for the control worker and whoever ends the process.
+    pub fn publish_totals(&self) {
+        let connections = self.connections.borrow().open_count();
+        for (index, shard) in self.hosted.iter().enumerate() {
+            let Some(totals) = self.totals.get(usize::from(shard.number)) else { continue };
+            let parked = shard.parked.borrow().count();
+            let connections = if index == 0 { connections } else { 0 };
+            totals.publish(&shard.tally, &shard.store.core(), parked, connections);
+            totals.log.publish(&shard.store);
+        }
+    }
+
+    /// The first shard here whose log is poisoned.
+    pub fn poisoned_shard(&self) -> Option<u16> {
+        let poisoned = |shard: &&Rc<Shard>| shard.store.core().log.poisoned().is_some();
+        self.hosted.iter().find(poisoned).map(|shard| shard.number)
+    }
+}
+
+/// Bytes of old messages that a worker may read per tick.
+fn cold_bytes_per_tick(config: &BrokerConfig) -> Option<i64> {
+    let per_second = i64::from(config.cold_read_mib_per_second_max) << 20;
+    let per_tick = per_second * TICK.as_millis() as i64 / 1000;
+    (per_tick > 0).then_some(per_tick)
+}
+
+/// A responder whose connection has ended.
+pub fn discard(mut responder: Responder) {
+    responder.spend();
+}
+
+/// Shard that owns a queue, of `count`. Part of the store's format: it must never change.
+pub fn owner_of(topic: &str, queue_id: u32, count: u16) -> u16 {
+    assert!(count > 0);
+    let hash = u64::from(string_hash(topic) as u32);
+    ((hash + u64::from(queue_id)) % u64::from(count)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_of_a_topic_spread_evenly_and_for_ever() {
+        for count in [1u16, 2, 3, 8] {
+            let mut per_shard = vec![0; usize::from(count)];
+            for queue in 0..u32::from(count) * 4 {
+                per_shard[usize::from(owner_of("orders", queue, count))] += 1;
+            }
+            assert!(per_shard.iter().all(|queues| *queues == 4));
+        }
+        assert_eq!(owner_of("TopicTest", 0, 8), owner_of("TopicTest", 8, 8));
+        assert_eq!(owner_of("orders", 3, 2), 0, "part of the format");
+    }
+}
