@@ -1,14 +1,13 @@
 //! The broker's side of a name server: what to send to which one, and when.
 //!
-//! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over sockets,
-//! one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then every period;
-//! on a change of topics at once, and acknowledged (Java: one-way), so that whoever created a topic can be told when its
-//! route is known. Such a registration holds the topics that this name server has missed, as Java's does; whatever
-//! changes while it is under way goes with the next one. All topics are told no more often than every
+//! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over
+//! sockets, one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then
+//! every period; on a change of topics at once, and acknowledged (Java: one-way), so that whoever created a topic can
+//! be told when its route is known. Such a registration holds the topics that this name server has missed, as Java's
+//! does; whatever changes while it is under way goes with the next one. All topics are told no more often than every
 //! [`WHOLE_GAP_MS`]. After a lost connection the broker registers as soon as the name server is back (Java waits for
 //! the next period). Without `forceRegister` a period asks for the data version first. At the end the broker
-//! unregisters wherever it is connected.
-//! Each name server is a world of its own: a slow or dead one never delays the others.
+//! unregisters wherever it is connected. A slow or dead name server never delays the others.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +30,7 @@ pub const WHOLE_GAP_MS: Millis = 100;
 const RECONNECT_PAUSE_MS_MIN: Millis = 1_000;
 /// Longest pause between two attempts to connect.
 const RECONNECT_PAUSE_MS_MAX: Millis = 10_000;
-/// How long a name server may take to answer the farewell.
+/// How long a name server may take to answer the unregistration.
 const UNREGISTER_WAIT_MS_MAX: Millis = 1_500;
 
 /// Who registers.
@@ -105,14 +104,14 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Send {
     /// Which request.
-    pub what: Question,
+    pub what: ServerRequest,
     /// Correlates the answer.
     pub opaque: i32,
 }
 
 /// The requests that a broker sends to name servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum ServerRequest {
     /// `REGISTER_BROKER` (103) with all topics of the version given to [`Registration::next`], or a later one.
     Register,
     /// The same with the topics that changed after this version, which the name server knows.
@@ -125,7 +124,7 @@ pub enum Question {
 
 /// What a name server answered. Which question it belongs to is known by its opaque only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ServerResponse {
     /// Code 0.
     Accepted {
         /// To a question for the version: the name server has another one, or does not know the broker.
@@ -144,10 +143,10 @@ pub enum Reply {
 
 /// Something that an operator should read, once per change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum StateChange {
     /// The first registration, or the first after a failure, was accepted.
     Registered,
-    /// The name server can not be reached or refuses; `why` is for people. Told once until it works again.
+    /// The name server can not be reached or refuses; `why` is for people. Reported once until it works again.
     Failing {
         /// What went wrong.
         why: String,
@@ -158,13 +157,13 @@ pub enum News {
 #[derive(Debug)]
 pub struct Registration {
     options: Options,
-    peers: Vec<Peer>,
+    peers: Vec<Server>,
     stopping: bool,
 }
 
 /// One name server.
 #[derive(Debug)]
-struct Peer {
+struct Server {
     addr: String,
     state: State,
     /// Next periodic registration.
@@ -174,7 +173,7 @@ struct Peer {
     /// Version that this name server was last sent over the present connection.
     sent: Option<DataVersion>,
     /// Version of the last registration that was accepted on this connection.
-    known: Option<DataVersion>,
+    registered: Option<DataVersion>,
     /// When all topics were sent last.
     sent_at: Millis,
     /// The period's question was answered with "changed".
@@ -183,25 +182,25 @@ struct Peer {
     next_opaque: i32,
     learned: Learned,
     /// What the log says about it at present.
-    told: Told,
+    reported: Reported,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Not connected; may try from then on.
-    Apart { retry_at: Millis },
+    Disconnected { retry_at: Millis },
     /// [`Action::Connect`] was given out.
     Connecting,
     /// Connected, nothing is under way.
-    Together,
+    Connected,
     /// A request was sent.
-    Waiting { what: Question, opaque: i32, until: Millis },
+    Waiting { what: ServerRequest, opaque: i32, until: Millis },
     /// Unregistered, or never was.
-    Gone,
+    Closed,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Nothing,
     Registered,
     Failing,
@@ -210,19 +209,19 @@ enum Told {
 impl Registration {
     /// Nothing sent yet; everything is due at `now`.
     pub fn new(options: Options, servers: &[String], now: Millis) -> Registration {
-        let peer = |addr: &String| Peer {
+        let peer = |addr: &String| Server {
             addr: addr.clone(),
-            state: State::Apart { retry_at: now },
+            state: State::Disconnected { retry_at: now },
             due: now,
             rounds: 0,
             sent: None,
-            known: None,
+            registered: None,
             sent_at: Millis::MIN,
             must_register: true,
             failures: 0,
             next_opaque: 0,
             learned: Learned::default(),
-            told: Told::Nothing,
+            reported: Reported::Nothing,
         };
         let period_ms = options.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end());
         let options = Options { period_ms, ..options };
@@ -246,43 +245,44 @@ impl Registration {
         let is_own = options.own_last && index + 1 == self.peers.len();
         let peer = &mut self.peers[index];
         match peer.state {
-            State::Gone => Action::Done,
+            State::Closed => Action::Done,
             State::Connecting | State::Waiting { .. } => Action::Wait,
-            State::Apart { .. } if stopping => {
-                peer.state = State::Gone;
+            State::Disconnected { .. } if stopping => {
+                peer.state = State::Closed;
                 Action::Done
             }
-            State::Apart { retry_at } => {
+            State::Disconnected { retry_at } => {
                 if now < retry_at {
                     return Action::Wait;
                 }
                 peer.state = State::Connecting;
                 Action::Connect
             }
-            State::Together if stopping => {
-                peer.ask(Question::Unregister, now + UNREGISTER_WAIT_MS_MAX.min(options.timeout_ms))
-            }
-            State::Together if now >= peer.due => {
+            State::Connected if stopping => peer.ask(
+                ServerRequest::Unregister,
+                now + UNREGISTER_WAIT_MS_MAX.min(options.timeout_ms),
+            ),
+            State::Connected if now >= peer.due => {
                 let forced = options.force && !is_own;
                 let register = forced || peer.must_register || peer.sent.is_none();
                 if register {
                     peer.mark_sent(version, now);
                 }
-                let what = if register { Question::Register } else { Question::Version };
+                let what = if register { ServerRequest::Register } else { ServerRequest::Version };
                 peer.ask(what, now + options.timeout_ms)
             }
-            State::Together if peer.sent != Some(version) => match peer.known {
+            State::Connected if peer.sent != Some(version) => match peer.registered {
                 Some(known) if !peer.must_register => {
                     peer.sent = Some(version);
-                    peer.ask(Question::RegisterSince(known), now + options.timeout_ms)
+                    peer.ask(ServerRequest::RegisterSince(known), now + options.timeout_ms)
                 }
                 _ if now >= peer.sent_at + WHOLE_GAP_MS => {
                     peer.mark_sent(version, now);
-                    peer.ask(Question::Register, now + options.timeout_ms)
+                    peer.ask(ServerRequest::Register, now + options.timeout_ms)
                 }
                 _ => Action::Wait,
             },
-            State::Together => Action::Wait,
+            State::Connected => Action::Wait,
         }
     }
 
@@ -290,7 +290,7 @@ impl Registration {
     pub fn connected(&mut self, index: usize, now: Millis) {
         let peer = &mut self.peers[index];
         assert_eq!(peer.state, State::Connecting);
-        peer.state = State::Together;
+        peer.state = State::Connected;
         peer.due = now;
         peer.sent = None;
     }
@@ -300,9 +300,9 @@ impl Registration {
         &mut self,
         index: usize,
         opaque: i32,
-        reply: Reply,
+        reply: ServerResponse,
         now: Millis,
-    ) -> Option<News> {
+    ) -> Option<StateChange> {
         let period_ms = self.options.period_ms;
         let peer = &mut self.peers[index];
         let State::Waiting { what, opaque: awaited, .. } = peer.state else {
@@ -311,93 +311,93 @@ impl Registration {
         if awaited != opaque {
             return None;
         }
-        peer.state = State::Together;
+        peer.state = State::Connected;
         match (what, reply) {
-            (Question::Unregister, _) => {
-                peer.state = State::Gone;
+            (ServerRequest::Unregister, _) => {
+                peer.state = State::Closed;
                 None
             }
-            (_, Reply::Refused { code, remark }) => {
+            (_, ServerResponse::Refused { code, remark }) => {
                 peer.must_register = true;
                 peer.due = now + peer.pause();
                 let why = format!("refused with code {code}: {remark}");
-                peer.tell(Told::Failing).then_some(News::Failing { why })
+                peer.report(Reported::Failing).then_some(StateChange::Failing { why })
             }
-            (Question::Version, Reply::Accepted { changed: true, .. }) => {
+            (ServerRequest::Version, ServerResponse::Accepted { changed: true, .. }) => {
                 // Still due: the registration follows at once.
                 peer.must_register = true;
                 None
             }
-            (Question::Version, Reply::Accepted { changed: false, .. }) => {
+            (ServerRequest::Version, ServerResponse::Accepted { changed: false, .. }) => {
                 peer.round_done(period_ms, now);
                 None
             }
-            (Question::RegisterSince(_), Reply::Accepted { learned, .. }) => {
+            (ServerRequest::RegisterSince(_), ServerResponse::Accepted { learned, .. }) => {
                 // The period goes on: all topics are told again from time to time.
-                peer.known = peer.sent;
+                peer.registered = peer.sent;
                 peer.learned = learned;
                 None
             }
-            (Question::Register, Reply::Accepted { learned, .. }) => {
+            (ServerRequest::Register, ServerResponse::Accepted { learned, .. }) => {
                 peer.must_register = false;
-                peer.known = peer.sent;
+                peer.registered = peer.sent;
                 peer.failures = 0;
                 peer.learned = learned;
                 peer.round_done(period_ms, now);
-                peer.tell(Told::Registered).then_some(News::Registered)
+                peer.report(Reported::Registered).then_some(StateChange::Registered)
             }
         }
     }
 
     /// The connection could not be made, or ended.
-    pub fn lost(&mut self, index: usize, why: &str, now: Millis) -> Option<News> {
+    pub fn lost(&mut self, index: usize, why: &str, now: Millis) -> Option<StateChange> {
         let stopping = self.stopping;
         let peer = &mut self.peers[index];
-        if peer.state == State::Gone {
+        if peer.state == State::Closed {
             return None;
         }
         peer.sent = None;
-        peer.known = None;
+        peer.registered = None;
         peer.learned = Learned::default();
         if stopping {
-            peer.state = State::Gone;
+            peer.state = State::Closed;
             return None;
         }
-        peer.state = State::Apart { retry_at: now + peer.pause() };
-        peer.tell(Told::Failing).then(|| News::Failing { why: why.to_owned() })
+        peer.state = State::Disconnected { retry_at: now + peer.pause() };
+        peer.report(Reported::Failing).then(|| StateChange::Failing { why: why.to_owned() })
     }
 
     /// Name servers whose answer is overdue: their connections have to be closed, which then is [`Registration::lost`].
     pub fn overdue(&self, now: Millis) -> impl Iterator<Item = usize> {
         let late =
-            move |peer: &Peer| matches!(peer.state, State::Waiting { until, .. } if now >= until);
+            move |peer: &Server| matches!(peer.state, State::Waiting { until, .. } if now >= until);
         self.peers.iter().enumerate().filter(move |(_, peer)| late(peer)).map(|(index, _)| index)
     }
 
-    /// From now on only farewells are sent.
+    /// From now on only unregistrations are sent.
     pub fn stop(&mut self) {
         self.stopping = true;
     }
 
-    /// Whether every farewell was answered or is pointless.
-    pub fn is_gone(&self) -> bool {
-        self.peers.iter().all(|peer| peer.state == State::Gone)
+    /// Whether every unregistration was answered or is pointless.
+    pub fn is_closed(&self) -> bool {
+        self.peers.iter().all(|peer| peer.state == State::Closed)
     }
 
     /// Whether every name server that can be reached knows this version of the topics, or a later one.
-    pub fn knows(&self, version: DataVersion) -> bool {
-        let away = |peer: &Peer| {
-            matches!(peer.state, State::Apart { .. } | State::Connecting | State::Gone)
+    pub fn has_registered(&self, version: DataVersion) -> bool {
+        let away = |peer: &Server| {
+            matches!(peer.state, State::Disconnected { .. } | State::Connecting | State::Closed)
         };
-        let knows = |known: DataVersion| known.counter >= version.counter;
-        self.peers.iter().all(|peer| away(peer) || peer.known.is_some_and(knows))
+        let is_covered = |known: DataVersion| known.counter >= version.counter;
+        self.peers.iter().all(|peer| away(peer) || peer.registered.is_some_and(is_covered))
     }
 
     /// Registrations that are under way: name server and opaque.
-    pub fn under_way(&self) -> Vec<(usize, i32)> {
-        let asked = |(index, peer): (usize, &Peer)| match peer.state {
+    pub fn in_flight(&self) -> Vec<(usize, i32)> {
+        let asked = |(index, peer): (usize, &Server)| match peer.state {
             State::Waiting {
-                what: Question::Register | Question::RegisterSince(_),
+                what: ServerRequest::Register | ServerRequest::RegisterSince(_),
                 opaque,
                 ..
             } => Some((index, opaque)),
@@ -408,7 +408,7 @@ impl Registration {
 
     /// How many name servers know this broker, as far as we know.
     pub fn registered_count(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.told == Told::Registered).count()
+        self.peers.iter().filter(|peer| peer.reported == Reported::Registered).count()
     }
 
     /// Everything the name servers told, merged.
@@ -425,13 +425,13 @@ impl Registration {
     }
 }
 
-impl Peer {
+impl Server {
     fn opaque(&mut self) -> i32 {
         self.next_opaque = self.next_opaque.wrapping_add(1);
         self.next_opaque
     }
 
-    fn ask(&mut self, what: Question, until: Millis) -> Action {
+    fn ask(&mut self, what: ServerRequest, until: Millis) -> Action {
         let opaque = self.opaque();
         self.state = State::Waiting { what, opaque, until };
         Action::Send(Send { what, opaque })
@@ -455,9 +455,9 @@ impl Peer {
     }
 
     /// True when that is news.
-    fn tell(&mut self, told: Told) -> bool {
-        let news = self.told != told;
-        self.told = told;
+    fn report(&mut self, reported: Reported) -> bool {
+        let news = self.reported != reported;
+        self.reported = reported;
         news
     }
 }

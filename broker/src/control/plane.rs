@@ -143,7 +143,7 @@ impl ControlPlane {
     /// created a topic finds its route. Name servers that do not answer delay it by a second at most.
     pub fn answer_registered(&self, worker: &Rc<Worker>, responder: Responder, response: Response) {
         self.answer_after(worker, responder, response, |registrar| async move {
-            registrar.known(REGISTER_PATIENCE_MS).await;
+            registrar.registered(REGISTER_PATIENCE_MS).await;
         });
     }
 
@@ -151,7 +151,7 @@ impl ControlPlane {
     /// still name a deleted topic: who deletes it at a name server next, as tools do, would see it come back.
     pub fn answer_overtaken(&self, worker: &Rc<Worker>, responder: Responder, response: Response) {
         self.answer_after(worker, responder, response, |registrar| async move {
-            registrar.overtaken(REGISTER_PATIENCE_MS).await;
+            registrar.no_stale_registration(REGISTER_PATIENCE_MS).await;
         });
     }
 

@@ -1,7 +1,7 @@
 //! [`Registration`] over sockets: one task per name server talks, one task per connection listens, one task ticks.
 //!
-//! Nothing here is cancelled: an answer that takes too long ends by closing its socket from the tick. Everything runs on
-//! one executor; the topics come from a closure, so that this file knows nothing of their owner.
+//! Nothing here is cancelled: an answer that takes too long ends by closing its socket from the tick. Everything runs
+//! on one executor; the topics come from a closure, so that this file knows nothing of their owner.
 
 use std::{
     cell::RefCell,
@@ -23,7 +23,9 @@ use proto::{
 };
 use runtime::{Closer, Connection, Executor, Millis, Reader};
 
-use super::{Action, Identity, Learned, News, Options, Question, Registration, Reply};
+use super::{
+    Action, Identity, Learned, Options, Registration, ServerRequest, ServerResponse, StateChange,
+};
 
 /// Precision of all deadlines here; also the most by which a coalesced change is late.
 const TICK: Duration = Duration::from_millis(100);
@@ -66,8 +68,8 @@ struct Shared<M> {
     /// By name server: the present connection and its number.
     links: RefCell<Vec<(u64, Option<Closer>)>>,
     last_learned: RefCell<Learned>,
-    /// Who waits in [`Registrar::known`] or [`Registrar::overtaken`].
-    curious: RefCell<Vec<Waker>>,
+    /// Who waits in [`Registrar::registered`] or [`Registrar::no_stale_registration`].
+    waiters: RefCell<Vec<Waker>>,
 }
 
 /// Starts registering with `servers` (`host:port`; names are looked up at each connect) and returns at once.
@@ -87,7 +89,7 @@ pub fn start<M: Send + 'static>(
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
         last_learned: RefCell::default(),
-        curious: RefCell::default(),
+        waiters: RefCell::default(),
     });
     for index in 0..servers.len() {
         drop(executor.spawn(talk(Rc::clone(&shared), index)));
@@ -104,23 +106,23 @@ impl<M: Send + 'static> Registrar<M> {
 
     /// Resolves when every name server that can be reached knows the topics as they were at the call, or after
     /// `patience` ms.
-    pub async fn known(&self, patience: Millis) {
+    pub async fn registered(&self, patience: Millis) {
         let version = (self.shared.source.announced)();
-        self.patiently(patience, |registration| registration.knows(version)).await;
+        self.wait_until(patience, |registration| registration.has_registered(version)).await;
     }
 
     /// Resolves when no registration is under way that was under way at the call, or after `patience` ms: none can
     /// bring back a topic that has been deleted meanwhile.
-    pub async fn overtaken(&self, patience: Millis) {
-        let before = self.shared.registration.borrow().under_way();
-        self.patiently(patience, |registration| {
-            let now = registration.under_way();
+    pub async fn no_stale_registration(&self, patience: Millis) {
+        let before = self.shared.registration.borrow().in_flight();
+        self.wait_until(patience, |registration| {
+            let now = registration.in_flight();
             !before.iter().any(|asked| now.contains(asked))
         })
         .await;
     }
 
-    async fn patiently(&self, patience: Millis, done: impl Fn(&Registration) -> bool) {
+    async fn wait_until(&self, patience: Millis, done: impl Fn(&Registration) -> bool) {
         let shared = &self.shared;
         let deadline = shared.executor.now() + patience;
         poll_fn(|context| {
@@ -128,7 +130,7 @@ impl<M: Send + 'static> Registrar<M> {
             if over || done(&shared.registration.borrow()) {
                 return Poll::Ready(());
             }
-            shared.curious.borrow_mut().push(context.waker().clone());
+            shared.waiters.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
         .await;
@@ -144,13 +146,13 @@ impl<M: Send + 'static> Registrar<M> {
         self.shared.registration.borrow_mut().stop();
         self.shared.wake_all();
         for _ in 0..STOP_TICKS_MAX {
-            if self.shared.registration.borrow().is_gone() {
+            if self.shared.registration.borrow().is_closed() {
                 return;
             }
             self.shared.executor.sleep(TICK).await;
         }
         tracing::warn!(
-            "a name server did not answer the farewell; it will drop this broker with the connection"
+            "a name server did not answer the unregistration; it will drop this broker with the connection"
         );
     }
 }
@@ -186,14 +188,14 @@ impl<M: Send + 'static> Shared<M> {
         .await
     }
 
-    fn report(&self, index: usize, news: Option<News>) {
+    fn report(&self, index: usize, change: Option<StateChange>) {
         let addr = self.registration.borrow().addr(index).to_owned();
-        match news {
+        match change {
             None => {}
-            Some(News::Registered) => {
+            Some(StateChange::Registered) => {
                 tracing::info!(namesrv = addr, "registered with the name server")
             }
-            Some(News::Failing { why }) => {
+            Some(StateChange::Failing { why }) => {
                 tracing::warn!(namesrv = addr, why, "name server does not serve us")
             }
         }
@@ -203,11 +205,11 @@ impl<M: Send + 'static> Shared<M> {
             *self.last_learned.borrow_mut() = learned;
         }
         self.wake(index);
-        self.wake_curious();
+        self.wake_waiters();
     }
 
-    fn wake_curious(&self) {
-        for waker in self.curious.take() {
+    fn wake_waiters(&self) {
+        for waker in self.waiters.take() {
             waker.wake();
         }
     }
@@ -239,14 +241,14 @@ impl<M: Send + 'static> Shared<M> {
         ];
         let mut body = Vec::new();
         let code = match send.what {
-            Question::Unregister => request::UNREGISTER_BROKER,
-            Question::Version => {
+            ServerRequest::Unregister => request::UNREGISTER_BROKER,
+            ServerRequest::Version => {
                 (self.source.version)().write(&mut body);
                 request::QUERY_DATA_VERSION
             }
-            Question::Register | Question::RegisterSince(_) => {
+            ServerRequest::Register | ServerRequest::RegisterSince(_) => {
                 let since = match send.what {
-                    Question::RegisterSince(version) => Some(version),
+                    ServerRequest::RegisterSince(version) => Some(version),
                     _ => None,
                 };
                 let topic_config = (self.source.topics)(since);
@@ -365,7 +367,7 @@ async fn listen<M: Send + 'static>(
             };
             // A 5.x name server also sends notices (905); nothing here depends on them.
             if header.is_response() && shared.links.borrow()[index].0 == link {
-                let reply = read_reply(&header, frame.body);
+                let reply = read_response(&header, frame.body);
                 let now = shared.executor.now();
                 let news =
                     shared.registration.borrow_mut().answered(index, header.opaque, reply, now);
@@ -379,14 +381,14 @@ async fn listen<M: Send + 'static>(
 }
 
 /// What an answer says, whatever it answers.
-fn read_reply(header: &Header<'_>, body: &[u8]) -> Reply {
+fn read_response(header: &Header<'_>, body: &[u8]) -> ServerResponse {
     if header.code != response::SUCCESS {
         let remark = header.remark.unwrap_or_default().to_owned();
-        return Reply::Refused { code: header.code, remark };
+        return ServerResponse::Refused { code: header.code, remark };
     }
     let text = |name| header.ext.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
     let table = if body.is_empty() { None } else { KvTable::read(body).ok() };
-    Reply::Accepted {
+    ServerResponse::Accepted {
         // A broker that asked and did not understand the answer had better register.
         changed: header.ext.get("changed").is_none_or(|text| !text.eq_ignore_ascii_case("false")),
         learned: Learned {
@@ -399,7 +401,7 @@ fn read_reply(header: &Header<'_>, body: &[u8]) -> Reply {
 
 /// The one look at the clock: gives up connections whose answer is late and lets everybody look for something due.
 async fn tick<M: Send + 'static>(shared: Rc<Shared<M>>) {
-    while !shared.registration.borrow().is_gone() {
+    while !shared.registration.borrow().is_closed() {
         shared.executor.sleep(TICK).await;
         let late: Vec<usize> =
             shared.registration.borrow().overdue(shared.executor.now()).collect();
@@ -410,7 +412,7 @@ async fn tick<M: Send + 'static>(shared: Rc<Shared<M>>) {
             }
         }
         shared.wake_all();
-        shared.wake_curious();
+        shared.wake_waiters();
     }
 }
 

@@ -72,10 +72,10 @@ fn a_broker_comes_changes_and_goes() {
             wait_for("first", true).await;
             add("second");
             registrar.changed();
-            registrar.known(5_000).await;
+            registrar.registered(5_000).await;
             wait_for("second", true).await;
             assert_eq!(*asked.borrow(), [None, Some(1)], "everything once, then what was missed");
-            registrar.overtaken(0).await;
+            registrar.no_stale_registration(0).await;
             assert_eq!(registrar.registered_count(), 1);
             assert_eq!(learned.get(), 0, "this name server has nothing to tell");
             registrar.stop().await;

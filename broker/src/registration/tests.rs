@@ -24,8 +24,8 @@ fn sent(registration: &mut Registration, index: usize, version: DataVersion, now
     }
 }
 
-fn accepted() -> Reply {
-    Reply::Accepted { changed: true, learned: Learned::default() }
+fn accepted() -> ServerResponse {
+    ServerResponse::Accepted { changed: true, learned: Learned::default() }
 }
 
 /// At once, after ten seconds, then every period, to each name server on its own clock.
@@ -33,15 +33,18 @@ fn accepted() -> Reply {
 fn periods_are_kept() {
     let mut registration = two(Options { period_ms: 20_000, ..Options::default() });
     let first = join(&mut registration, 0, 0);
-    assert_eq!(first.what, Question::Register);
+    assert_eq!(first.what, ServerRequest::Register);
     assert_eq!(registration.next(0, V1, 100), Action::Wait);
-    assert_eq!(registration.answered(0, first.opaque, accepted(), 100), Some(News::Registered));
+    assert_eq!(
+        registration.answered(0, first.opaque, accepted(), 100),
+        Some(StateChange::Registered)
+    );
     assert_eq!(registration.registered_count(), 1);
     assert_eq!(registration.next(0, V1, 10_099), Action::Wait);
     let second = sent(&mut registration, 0, V1, 10_100);
     assert_eq!(registration.answered(0, second.opaque, accepted(), 10_200), None, "told once");
     assert_eq!(registration.next(0, V1, 30_199), Action::Wait);
-    assert_eq!(sent(&mut registration, 0, V1, 30_200).what, Question::Register);
+    assert_eq!(sent(&mut registration, 0, V1, 30_200).what, ServerRequest::Register);
     assert_eq!(registration.next(1, V1, 30_200), Action::Connect);
 }
 
@@ -60,24 +63,30 @@ fn periods_have_bounds() {
 fn changes_are_told_at_once_and_one_after_the_other() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
-    assert_eq!(registration.under_way(), [(0, first.opaque)]);
+    assert_eq!(registration.in_flight(), [(0, first.opaque)]);
     assert_eq!(registration.next(0, V2, 500), Action::Wait, "an answer is under way");
     registration.answered(0, first.opaque, accepted(), 500);
     let change = sent(&mut registration, 0, V2, 500);
-    assert_eq!(change.what, Question::RegisterSince(V1));
-    assert_eq!(registration.under_way(), [(0, change.opaque)]);
+    assert_eq!(change.what, ServerRequest::RegisterSince(V1));
+    assert_eq!(registration.in_flight(), [(0, change.opaque)]);
     let v9 = DataVersion { counter: 9, ..V1 };
     assert_eq!(registration.next(0, v9, 505), Action::Wait);
-    assert!(registration.knows(V1) && !registration.knows(V2), "told, and not yet acknowledged");
+    assert!(
+        registration.has_registered(V1) && !registration.has_registered(V2),
+        "told, and not yet acknowledged"
+    );
     assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "told once");
-    assert!(registration.knows(V2) && !registration.knows(v9));
+    assert!(registration.has_registered(V2) && !registration.has_registered(v9));
     let third = sent(&mut registration, 0, v9, 510);
-    assert_eq!(third.what, Question::RegisterSince(V2), "all that came meanwhile");
+    assert_eq!(third.what, ServerRequest::RegisterSince(V2), "all that came meanwhile");
     registration.answered(0, third.opaque, accepted(), 511);
-    assert!(registration.knows(v9) && registration.knows(V2), "who knows more knows that, too");
-    assert!(registration.under_way().is_empty());
+    assert!(
+        registration.has_registered(v9) && registration.has_registered(V2),
+        "who knows more knows that, too"
+    );
+    assert!(registration.in_flight().is_empty());
     assert_eq!(registration.next(0, v9, 10_499), Action::Wait);
-    assert_eq!(sent(&mut registration, 0, v9, 10_500).what, Question::Register, "the period");
+    assert_eq!(sent(&mut registration, 0, v9, 10_500).what, ServerRequest::Register, "the period");
 }
 
 /// What a name server refused, or a connection lost, is told whole; that not too often.
@@ -87,18 +96,18 @@ fn after_a_refusal_everything_is_told() {
     let first = join(&mut registration, 0, 0);
     registration.answered(0, first.opaque, accepted(), 10);
     let change = sent(&mut registration, 0, V2, 50);
-    let refused = Reply::Refused { code: 1, remark: "crc32 not match".to_owned() };
+    let refused = ServerResponse::Refused { code: 1, remark: "crc32 not match".to_owned() };
     registration.answered(0, change.opaque, refused, 60);
     assert_eq!(registration.next(0, V2, 99), Action::Wait, "it was sent");
     let v3 = DataVersion { counter: 3, ..V1 };
     assert_eq!(registration.next(0, v3, 99), Action::Wait, "everything was told a moment ago");
-    assert_eq!(sent(&mut registration, 0, v3, 100).what, Question::Register);
+    assert_eq!(sent(&mut registration, 0, v3, 100).what, ServerRequest::Register);
     registration.lost(0, "gone", 110);
-    assert!(registration.knows(v3), "who is away is not waited for");
+    assert!(registration.has_registered(v3), "who is away is not waited for");
     assert_eq!(registration.next(0, v3, 5_000), Action::Connect);
     registration.connected(0, 5_000);
-    assert!(!registration.knows(v3));
-    assert_eq!(sent(&mut registration, 0, v3, 5_000).what, Question::Register);
+    assert!(!registration.has_registered(v3));
+    assert_eq!(sent(&mut registration, 0, v3, 5_000).what, ServerRequest::Register);
 }
 
 /// Without forceRegister a period asks first, and registers only when told to.
@@ -106,23 +115,23 @@ fn after_a_refusal_everything_is_told() {
 fn unforced_periods_ask_first() {
     let mut registration = two(Options { force: false, ..Options::default() });
     let first = join(&mut registration, 0, 0);
-    assert_eq!(first.what, Question::Register, "the first registration is never asked for");
+    assert_eq!(first.what, ServerRequest::Register, "the first registration is never asked for");
     registration.answered(0, first.opaque, accepted(), 0);
     let ask = sent(&mut registration, 0, V1, 10_000);
-    assert_eq!(ask.what, Question::Version);
-    let unchanged = Reply::Accepted { changed: false, learned: Learned::default() };
+    assert_eq!(ask.what, ServerRequest::Version);
+    let unchanged = ServerResponse::Accepted { changed: false, learned: Learned::default() };
     registration.answered(0, ask.opaque, unchanged, 10_000);
     assert_eq!(registration.next(0, V1, 39_999), Action::Wait);
     let ask = sent(&mut registration, 0, V1, 40_000);
     registration.answered(0, ask.opaque, accepted(), 40_001);
-    assert_eq!(sent(&mut registration, 0, V1, 40_001).what, Question::Register);
+    assert_eq!(sent(&mut registration, 0, V1, 40_001).what, ServerRequest::Register);
 }
 
 /// The name server in the same process is asked even so; others are not.
 #[test]
 fn our_own_name_server_is_asked_first() {
     let mut registration = two(Options { own_last: true, ..Options::default() });
-    for (index, what) in [(0, Question::Register), (1, Question::Version)] {
+    for (index, what) in [(0, ServerRequest::Register), (1, ServerRequest::Version)] {
         let first = join(&mut registration, index, 0);
         registration.answered(index, first.opaque, accepted(), 0);
         assert_eq!(sent(&mut registration, index, V1, 10_000).what, what);
@@ -151,9 +160,12 @@ fn absence_is_waited_out() {
     assert_eq!(pauses.first(), Some(&1_000));
     assert_eq!(pauses.last(), Some(&10_000));
     let first = join(&mut registration, 0, now);
-    assert_eq!(registration.answered(0, first.opaque, accepted(), now), Some(News::Registered));
+    assert_eq!(
+        registration.answered(0, first.opaque, accepted(), now),
+        Some(StateChange::Registered)
+    );
     assert!(registration.lost(0, "restarted", now + 5_000).is_some());
-    assert_eq!(join(&mut registration, 0, now + 6_000).what, Question::Register);
+    assert_eq!(join(&mut registration, 0, now + 6_000).what, ServerRequest::Register);
 }
 
 /// No answer in time: the connection is to be closed. A refusal is told and tried again soon.
@@ -163,27 +175,35 @@ fn silence_and_refusal() {
     let first = join(&mut registration, 0, 0);
     assert_eq!(registration.overdue(5_999).count(), 0);
     assert_eq!(registration.overdue(6_000).collect::<Vec<_>>(), [0]);
-    let refused = Reply::Refused { code: 1, remark: "crc32 not match".to_owned() };
+    let refused = ServerResponse::Refused { code: 1, remark: "crc32 not match".to_owned() };
     let why = "refused with code 1: crc32 not match".to_owned();
-    assert_eq!(registration.answered(0, first.opaque, refused, 0), Some(News::Failing { why }));
+    assert_eq!(
+        registration.answered(0, first.opaque, refused, 0),
+        Some(StateChange::Failing { why })
+    );
     assert_eq!(registration.next(0, V1, 999), Action::Wait);
-    assert_eq!(sent(&mut registration, 0, V1, 1_000).what, Question::Register);
+    assert_eq!(sent(&mut registration, 0, V1, 1_000).what, ServerRequest::Register);
 }
 
 /// At the end the broker says goodbye where it is connected and does not try where it is not.
 #[test]
-fn farewell() {
+fn unregistration() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
     registration.answered(0, first.opaque, accepted(), 0);
     registration.stop();
     assert_eq!(registration.next(1, V1, 0), Action::Done);
     let bye = sent(&mut registration, 0, V2, 0);
-    assert_eq!(bye.what, Question::Unregister);
-    assert!(!registration.is_gone());
+    assert_eq!(bye.what, ServerRequest::Unregister);
+    assert!(!registration.is_closed());
     assert_eq!(registration.overdue(1_500).collect::<Vec<_>>(), [0]);
-    registration.answered(0, bye.opaque, Reply::Refused { code: 3, remark: String::new() }, 10);
-    assert!(registration.is_gone());
+    registration.answered(
+        0,
+        bye.opaque,
+        ServerResponse::Refused { code: 3, remark: String::new() },
+        10,
+    );
+    assert!(registration.is_closed());
     assert_eq!(registration.next(0, V1, 10), Action::Done);
 }
 
@@ -200,7 +220,12 @@ fn answers_are_merged() {
     };
     for (index, learned) in [(1, other), (0, one)] {
         let first = join(&mut registration, index, 0);
-        registration.answered(index, first.opaque, Reply::Accepted { changed: true, learned }, 0);
+        registration.answered(
+            index,
+            first.opaque,
+            ServerResponse::Accepted { changed: true, learned },
+            0,
+        );
     }
     let merged = registration.learned();
     assert_eq!(merged.master_addr.as_deref(), Some("m1"));
