@@ -18,6 +18,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("remoting", &["runtime"], &[]),
     ("daemon", &[], &[]),
     ("store", &["proto", "runtime"], &[]),
+    ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
+    ("mqstore", &["proto", "runtime", "store"], &[]),
     ("namesrv", &["proto", "runtime", "daemon"], &["client"]),
     ("broker", &["proto", "runtime", "daemon", "store", "namesrv"], &["client"]),
     ("client", &["proto"], &[]),

@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// The state as of `to`, for an index file over `[from, to)`.
-pub(crate) struct Capture {
+pub struct Capture {
     pub(crate) from: u64,
     pub(crate) to: u64,
-    pub(crate) topics: Vec<Box<str>>,
-    pub(crate) rows: Vec<Row>,
+    pub topics: Vec<Box<str>>,
+    pub rows: Vec<Row>,
     /// The queue of each row.
-    pub(crate) slots: Vec<QueueSlot>,
+    pub slots: Vec<QueueSlot>,
     pub(crate) next_number: u32,
     pub(crate) clock_ms: i64,
     /// Of the last batch before `to`.
@@ -45,7 +45,7 @@ impl Core {
     }
 
     /// The state as of `to`.
-    pub(crate) fn capture(&self, to: u64) -> Capture {
+    pub fn capture(&self, to: u64) -> Capture {
         assert!(self.indexed_to < to);
         let rows = self.queues.live().filter_map(|(slot, queue)| Some((row_of(queue, to)?, slot)));
         let mut found: Vec<(Row, QueueSlot)> = rows.collect();

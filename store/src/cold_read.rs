@@ -7,8 +7,8 @@
 use crate::{
     consume_queue::{Entry, record_check},
     error::StoreError,
+    join_bounded::join_bounded,
     store::Store,
-    together::together,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
@@ -74,7 +74,7 @@ impl<D: Disk> Store<D> {
         let mut damaged = 0;
         if is_sparse(pieces) {
             let reads = pieces.iter().map(|entry| self.read_alone(entry));
-            for (entry, record) in pieces.iter().zip(together(reads, READS_AT_ONCE).await) {
+            for (entry, record) in pieces.iter().zip(join_bounded(reads, READS_AT_ONCE).await) {
                 let start = out.len();
                 out.extend_from_slice(&record?);
                 damaged += usize::from(!self.keep_if_whole(entry, out, start));
@@ -212,7 +212,7 @@ impl<D: Disk> Store<D> {
         };
         if first.abs_diff(*last) / positions.len() as u64 > SPARSE_BYTES {
             let reads = positions.iter().map(|position| self.time_at(*position));
-            return together(reads, READS_AT_ONCE).await.into_iter().collect();
+            return join_bounded(reads, READS_AT_ONCE).await.into_iter().collect();
         }
         let mut times = Vec::with_capacity(positions.len());
         for position in positions {

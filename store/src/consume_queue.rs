@@ -38,8 +38,8 @@ impl Entry {
         Entry { position: split(word), bytes, tags_code: split(tags_code as u64) }
     }
 
-    /// Position and check as one number.
-    pub(crate) fn word(&self) -> u64 {
+    /// Position and check as one number, as index files hold them.
+    pub fn word(&self) -> u64 {
         join(self.position)
     }
 

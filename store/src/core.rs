@@ -141,6 +141,11 @@ impl Core {
         self.earliest_store_ms
     }
 
+    /// Index files cover the log up to here.
+    pub fn indexed_to(&self) -> u64 {
+        self.indexed_to
+    }
+
     /// Counters since start.
     pub fn counters(&self) -> Counters {
         self.counters

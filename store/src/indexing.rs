@@ -29,8 +29,18 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
+        self.index_steps(|| self.index_once(&pause)).await;
+    }
+
+    /// Takes one step after the other, for ever: a step says whether it found something to do.
+    #[doc(hidden)]
+    pub async fn index_steps<S, F>(&self, step: S)
+    where
+        S: Fn() -> F,
+        F: Future<Output = Result<bool, StoreError>>,
+    {
         loop {
-            match self.index_once(&pause).await {
+            match step().await {
                 Ok(true) => {}
                 Ok(false) => self.index_wanted.wait().await,
                 Err(error) => {
@@ -43,7 +53,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Up to where an index file is to be written now.
-    pub(crate) fn wanted_index(&self) -> Option<u64> {
+    #[doc(hidden)]
+    pub fn wanted_index(&self) -> Option<u64> {
         if self.index_resting.get() {
             return None;
         }
@@ -66,7 +77,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// A segment whose index files were not merged into one yet, because that failed or a start came in between.
-    pub(crate) fn unsealed(&self) -> Option<u64> {
+    #[doc(hidden)]
+    pub fn unsealed(&self) -> Option<u64> {
         if self.index_resting.get() || self.core.borrow().log.poisoned().is_some() {
             return None;
         }
@@ -94,11 +106,31 @@ impl<D: Disk> Store<D> {
         }
         let capture = self.core.borrow().capture(to);
         let index = self.write_index(&capture, pause).await?;
-        let keep_from = self.core.borrow().log.ring().start();
-        self.core.borrow_mut().indexed(&capture, keep_from);
-        self.indexes.borrow_mut().push(Rc::new(index));
+        self.add_index(&capture, index);
         self.seal_wanted(pause).await?;
         Ok(true)
+    }
+
+    /// An index file of this capture is durable: what it says leaves memory, but for what the tail cache has.
+    #[doc(hidden)]
+    pub fn add_index(&self, capture: &Capture, index: Index<D>) {
+        let mut core = self.core.borrow_mut();
+        let keep_from = core.log.ring().start();
+        core.indexed(capture, keep_from);
+        self.indexes.borrow_mut().push(Rc::new(index));
+    }
+
+    /// Whether index files turned out to be damaged and are to be made again.
+    #[doc(hidden)]
+    pub fn has_damaged_index(&self) -> bool {
+        !self.damaged.borrow().is_empty()
+    }
+
+    /// The job of writing an index file of this capture.
+    #[doc(hidden)]
+    pub fn index_job<'a>(&'a self, capture: &'a Capture) -> IndexJob<'a, D> {
+        let (disk, settings, core) = (&self.disk, &self.settings, &self.core);
+        IndexJob { disk, settings, core, capture }
     }
 
     /// Makes one of the index files of a segment, if that is wanted. One of them that turns out to be damaged is made
@@ -132,14 +164,14 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let (disk, settings, core) = (&self.disk, &self.settings, &self.core);
-        let written = IndexJob { disk, settings, core, capture }.write(pause).await?;
+        let written = self.index_job(capture).write(pause).await?;
         self.wait_durable(written.influenced_by).await?;
         Ok(written.writer.finish().await?)
     }
 
     /// Waits until the log is durable up to a position that was appended.
-    pub(crate) async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
+    #[doc(hidden)]
+    pub async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
         while !self.durable_up_to(position).await? {
             if let Some(reason) = self.core.borrow().log.poisoned() {
                 let reason = reason.to_owned();
@@ -194,7 +226,7 @@ impl<D: Disk> Store<D> {
 }
 
 /// Writes an index file from the tables of `core`.
-pub(crate) struct IndexJob<'a, D: Disk> {
+pub struct IndexJob<'a, D: Disk> {
     pub(crate) disk: &'a D,
     pub(crate) settings: &'a Settings,
     pub(crate) core: &'a RefCell<Core>,
@@ -202,15 +234,15 @@ pub(crate) struct IndexJob<'a, D: Disk> {
 }
 
 /// An index file that is complete but for its name.
-pub(crate) struct Written<D: Disk> {
-    pub(crate) writer: IndexWriter<D>,
+pub struct Written<D: Disk> {
+    pub writer: IndexWriter<D>,
     /// What the log held before this position has influenced the file.
     influenced_by: u64,
 }
 
 impl<D: Disk> IndexJob<'_, D> {
     /// Writes everything but the head. `pause` lets others run.
-    pub(crate) async fn write<P, F>(&self, pause: &P) -> Result<Written<D>, StoreError>
+    pub async fn write<P, F>(&self, pause: &P) -> Result<Written<D>, StoreError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,

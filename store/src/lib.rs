@@ -9,25 +9,23 @@
 mod ahead;
 pub mod batch;
 mod by_id;
-mod capture;
+#[doc(hidden)]
+pub mod capture;
 mod cold_gate;
 mod cold_read;
 pub mod consume_queue;
 pub mod core;
-#[doc(hidden)]
-pub mod crashsim;
 pub mod error;
 pub mod facts;
 pub mod format;
 pub mod group_offsets;
 pub mod index;
-mod indexing;
-pub mod inspect;
+#[doc(hidden)]
+pub mod indexing;
+mod join_bounded;
 pub mod log;
 pub mod lookup;
 pub mod offset;
-#[doc(hidden)]
-pub mod powercut;
 mod queue_table;
 pub mod read;
 mod rebuild;
@@ -36,7 +34,6 @@ pub mod recovery;
 pub mod retention;
 pub mod ring;
 pub mod store;
-mod together;
 
 pub use crate::{
     core::{Core, Placed, QueueSlot, TopicSlot},

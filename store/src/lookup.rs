@@ -8,9 +8,9 @@ use crate::{
     consume_queue::{Entry, record_check},
     error::StoreError,
     index::{Index, Row, key_hash},
+    join_bounded::join_bounded,
     read::{Picking, Planned, PullLimits, PullPlan},
     store::Store,
-    together::together,
 };
 use proto::record::RecordView;
 use runtime::Disk;
@@ -235,7 +235,7 @@ impl<D: Disk> Store<D> {
                 break;
             }
             let asked = some.iter().map(|index| self.positions(index, hash, before));
-            for (index, told) in some.iter().zip(together(asked, FILES_AT_ONCE).await) {
+            for (index, told) in some.iter().zip(join_bounded(asked, FILES_AT_ONCE).await) {
                 let mut positions = told?;
                 while let (false, Some(last)) = (found.full, positions.last().copied()) {
                     let more = positions.len() == CANDIDATES_AT_ONCE;

@@ -351,6 +351,11 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
+    /// Files of retired segments that wait to be used again.
+    pub fn spares(&self) -> Vec<PathBuf> {
+        self.spares.borrow().clone()
+    }
+
     /// Retired segments that an earlier life put aside.
     pub(crate) async fn find_spares(&self) -> Result<(), StoreError> {
         let dir = &self.settings.dir;

@@ -10,7 +10,7 @@ use crate::{
     cold_read::ColdChunks,
     core::Core,
     error::StoreError,
-    index::{BlockCache, Index},
+    index::{BlockCache, Head, Index},
     log::{Shape, Write},
     retention::Space,
 };
@@ -75,7 +75,8 @@ impl Settings {
         }
     }
 
-    pub(crate) fn segment_path(&self, start: u64) -> PathBuf {
+    /// File of the segment that starts at this position.
+    pub fn segment_path(&self, start: u64) -> PathBuf {
         self.dir.join(format!("{start:020}"))
     }
 }
@@ -255,6 +256,12 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// Index files in use, oldest first, and what each covers.
+    pub fn index_files(&self) -> Vec<(PathBuf, Head)> {
+        let indexes = self.indexes.borrow();
+        indexes.iter().map(|index| (index.path().to_owned(), *index.head())).collect()
+    }
+
     /// Counters since start.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -420,7 +427,7 @@ pub(crate) async fn create_segment<D: Disk>(
 }
 
 /// Whether a name is that of a segment, and where it starts.
-pub(crate) fn segment_start(path: &Path) -> Option<u64> {
+pub fn segment_start(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     (name.len() == 20).then(|| name.parse().ok()).flatten()
 }

@@ -206,17 +206,17 @@ impl<D: Disk> Journal<D> {
 
 /// What a tool wants to know of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Examined {
+pub struct Examined {
     /// Changes that were durable once and are damaged now.
-    pub(crate) lost: u32,
+    pub lost: u32,
     /// Whole changes of a torn tail.
-    pub(crate) cut: u32,
+    pub cut: u32,
     /// Something stands behind the last whole change that is none: the remains of a write.
-    pub(crate) remains: bool,
+    pub remains: bool,
 }
 
 /// Reads the bytes of a journal without taking it over.
-pub(crate) fn examine(bytes: &[u8], generation: u64) -> Examined {
+pub fn examine(bytes: &[u8], generation: u64) -> Examined {
     let scan = record::scan(bytes, generation);
     let whole: usize = scan.contents.iter().map(|content| record::bytes_of(content)).sum();
     let behind = bytes.get(whole..).unwrap_or_default();
@@ -225,7 +225,7 @@ pub(crate) fn examine(bytes: &[u8], generation: u64) -> Examined {
 }
 
 /// The generation of a journal; `None` when the file is none.
-pub(crate) fn generation_of(path: &Path) -> Option<u64> {
+pub fn generation_of(path: &Path) -> Option<u64> {
     generation(path.file_name()?.to_str()?)
 }
 

@@ -73,8 +73,8 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
         Ok(if self.fill().await? { Some(self.rest()) } else { None })
     }
 
-    /// Sees to it that [`Cursor::rest`] has items. False at the end.
-    pub(crate) async fn fill(&mut self) -> Result<bool, IndexError> {
+    /// Sees to it that [`Cursor::rest`] has items. False at the end. Errors: the disk's, or damage.
+    pub async fn fill(&mut self) -> Result<bool, IndexError> {
         if self.taken < self.items.len() {
             return Ok(true);
         }
@@ -105,12 +105,15 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
     }
 
     /// Items decoded and not consumed.
-    pub(crate) fn rest(&self) -> &[T] {
+    pub fn rest(&self) -> &[T] {
         &self.items[self.taken..]
     }
 
     /// Goes on behind the first `count` of [`Cursor::rest`].
-    pub(crate) fn consume(&mut self, count: usize) {
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn consume(&mut self, count: usize) {
         assert!(count <= self.rest().len());
         self.taken += count;
     }

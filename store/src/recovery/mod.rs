@@ -11,12 +11,14 @@
 //! durable; only then is zeroed what stands behind it. Only after that anything is appended or served.
 
 mod indexes;
-pub(crate) mod scan;
+#[doc(hidden)]
+pub mod scan;
 mod segments;
 mod settle;
 #[cfg(test)]
 mod tests;
-pub(crate) mod window;
+#[doc(hidden)]
+pub mod window;
 
 use crate::{
     error::StoreError,
@@ -56,11 +58,13 @@ pub struct Report {
 }
 
 /// Open segments by the position that they start at.
-pub(crate) type Segments<D> = BTreeMap<u64, Rc<<D as Disk>::File>>;
+pub type Segments<D> = BTreeMap<u64, Rc<<D as Disk>::File>>;
 
 /// Makes missing index files again and removes what is left over of them, as a start does, and no more. Returns how many
 /// were made. For tools that hold the data directory's lock.
-pub(crate) async fn rebuild_chain<D: Disk>(
+///
+/// Errors: the disk's.
+pub async fn rebuild_chain<D: Disk>(
     disk: &D,
     settings: &Settings,
     segments: &Segments<D>,

@@ -24,13 +24,13 @@ const WITNESS_REACH_BYTES: u64 = 16 * 1024 * 1024;
 const PAUSE_BYTES: u64 = 256 * 1024;
 
 /// What was read so far.
-pub(crate) struct Scan {
+pub struct Scan {
     pub(crate) core: Core,
     /// Behind the last whole batch.
-    pub(crate) position: u64,
+    pub position: u64,
     /// The newest batch says that everything before was durable when it was closed.
     pub(super) proven: u64,
-    pub(crate) epoch: u32,
+    pub epoch: u32,
     /// Whether keys are collected.
     keys: bool,
     pub(super) last_store_ms: i64,
@@ -39,9 +39,9 @@ pub(crate) struct Scan {
 
 /// What stands behind a damaged place within one segment.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// The first whole batch.
-    pub(crate) first: Option<u64>,
+    pub first: Option<u64>,
     /// One of them proves that the place was durable, and everything up to here.
     durable_until: Option<u64>,
 }
@@ -51,7 +51,7 @@ pub(super) fn read_error(settings: &Settings, segment: u64, source: std::io::Err
 }
 
 impl Scan {
-    pub(crate) fn new(settings: &Settings) -> Scan {
+    pub fn new(settings: &Settings) -> Scan {
         // Recovery only fills the tables; the log itself is put in place when its end is known.
         let ring = TailRing::new(1 << 15, BLOCK_BYTES);
         let mut shape = settings.shape(0);
@@ -70,7 +70,7 @@ impl Scan {
     }
 
     /// Begins with nothing known, at the first segment.
-    pub(crate) fn begin_at(&mut self, position: u64) {
+    pub fn begin_at(&mut self, position: u64) {
         self.position = position;
         self.core.indexed_to = position;
         self.core.births_known = position == 0;
@@ -277,7 +277,7 @@ impl Scan {
     /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
     /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
     /// the one that proves it, but not behind the end of what is proven.
-    pub(crate) async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
+    pub async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
@@ -301,7 +301,7 @@ impl Scan {
 
     /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
     /// was durable or none follows for [`WITNESS_REACH_BYTES`].
-    pub(crate) async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
+    pub async fn walk<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         window: &mut Window<'_, F>,
         from: u64,
@@ -337,7 +337,7 @@ impl Scan {
     }
 
     /// The header of the batch at `at`, if a whole one stands there that may follow what was taken so far.
-    pub(crate) async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
+    pub async fn whole_batch<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         window: &mut Window<'_, F>,
         at: u64,

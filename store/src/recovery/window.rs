@@ -19,7 +19,7 @@ use std::{
 const PIECES_AHEAD: usize = 2;
 
 /// The window.
-pub(crate) struct Window<'f, F: DiskFile> {
+pub struct Window<'f, F: DiskFile> {
     file: &'f F,
     /// Start of the segment.
     pub(super) segment: u64,
@@ -42,7 +42,7 @@ enum Piece<'f, B> {
 
 impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     /// A window that reads what it is asked for.
-    pub(crate) fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+    pub fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
         Window {
             file,
             segment,
@@ -60,13 +60,13 @@ impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     }
 
     /// A window that reads ahead: [`Window::finish`] follows.
-    pub(crate) fn reading_ahead(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+    pub fn reading_ahead(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
         Window { ahead_max: PIECES_AHEAD, ..Window::new(file, segment, segment_bytes) }
     }
 
     /// The `bytes` at `position`, read as needed; fewer at the segment's end. What lies before `position` is never
     /// asked for again.
-    pub(crate) async fn at(&mut self, position: u64, bytes: usize) -> io::Result<&[u8]> {
+    pub async fn at(&mut self, position: u64, bytes: usize) -> io::Result<&[u8]> {
         let end = (position + bytes as u64).min(self.segment_end());
         if position >= self.asked {
             self.finish().await;
@@ -87,7 +87,7 @@ impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     }
 
     /// Waits for reads that nobody wants any more: none is dropped half-way.
-    pub(crate) async fn finish(&mut self) {
+    pub async fn finish(&mut self) {
         for piece in self.ahead.drain(..) {
             if let Piece::Reading(read) = piece {
                 // Nobody asked for it, so it may fail.
@@ -146,7 +146,7 @@ impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crashsim::work::breathe;
+    use futures_lite::future::yield_now;
     use runtime::sim::block_on;
     use std::cell::{Cell, RefCell};
 
@@ -185,7 +185,7 @@ mod tests {
             self.most.set(self.most.get().max(self.running.get()));
             // Later reads are done first.
             for _ in 0..20u64.saturating_sub(position / PIECE) {
-                breathe().await;
+                yield_now().await;
             }
             self.running.set(self.running.get() - 1);
             if self.broken.is_some_and(|broken| position >= broken) {

@@ -1,0 +1,280 @@
+//! The data directory as a tool finds it: its format, its shards, who holds it.
+//!
+//! Nothing here takes the lock or creates a file. When `format.json` cannot be read, or contradicts the log, what it must
+//! have said is told by the segments: their length, their headers, the number of their directories.
+
+use crate::{
+    file_disk::{FileDisk, PlainFile},
+    finding::{Findings, damage, note},
+};
+use runtime::{BLOCK_BYTES, Disk, Open, sim::block_on};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+use store::{
+    batch::{HEADER_BYTES, Header},
+    format::{self, Format, VERSION, text},
+    offset::SHARD_BITS,
+    store::{FlushPolicy, Settings, segment_start},
+};
+
+/// Largest record that the witness rule reckons with, bytes: the broker's default.
+const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
+
+/// Open segments by the position that they start at.
+pub(crate) type Segments = BTreeMap<u64, Rc<PlainFile>>;
+
+/// Why nothing could be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The operating system refused something.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no store, or nothing tells how it was formatted.
+    #[error("{path}: {what}", path = path.display())]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A repair while a broker runs, or one that the store's own code refused.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+}
+
+pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> InspectError {
+    let path = path.to_owned();
+    move |source| InspectError::Io { path, source }
+}
+
+/// The directory that `storePathRootDir` names, or one whose log lies elsewhere.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    pub(crate) root: PathBuf,
+    /// Directory of the shards' directories.
+    pub(crate) log_root: PathBuf,
+    pub(crate) format: Format,
+    /// Shards to look at.
+    pub(crate) shards: Vec<u16>,
+}
+
+impl DataDir {
+    /// Opens the store below `root`; its log is in `log_root`, by default `commitlog` below. `shard`: only this one.
+    /// What is wrong with `format.json` goes into `findings`.
+    pub fn open(
+        root: &Path,
+        log_root: Option<&Path>,
+        shard: Option<u16>,
+        findings: &mut Findings,
+    ) -> Result<DataDir, InspectError> {
+        let log_root = log_root.map_or_else(|| root.join("commitlog"), Path::to_owned);
+        let format = read_format(root, &log_root, findings)?;
+        let shards = match shard {
+            Some(shard) if shard >= format.shards => {
+                let what = "has no such shard";
+                return Err(InspectError::NoStore { path: root.to_owned(), what });
+            }
+            Some(shard) => vec![shard],
+            None => (0..format.shards).collect(),
+        };
+        Ok(DataDir { root: root.to_owned(), log_root, format, shards })
+    }
+
+    /// Whether some process holds the directory's lock at this moment. Taking it to find out would keep a broker from
+    /// starting; the kernel's list of locks tells, too.
+    pub fn is_held(&self) -> bool {
+        is_held(&self.root)
+    }
+
+    /// Settings of a shard's store, as far as they matter to a reader.
+    pub(crate) fn settings(&self, shard: u16) -> Settings {
+        Settings {
+            shard,
+            dir: shard_dir(&self.log_root, shard),
+            log_id: self.format.log_id(shard),
+            segment_bytes: self.format.segment_bytes,
+            tail_cache_bytes: 1 << 15,
+            inflight_bytes_max: 0,
+            record_bytes_max: RECORD_BYTES_MAX,
+            flush: FlushPolicy::Sync,
+            index_entries_max: u64::MAX,
+            index_keys: true,
+            cold_cache_bytes: 0,
+            zero_ahead_bytes: 0,
+        }
+    }
+}
+
+pub(crate) fn is_held(root: &Path) -> bool {
+    let Ok(meta) = fs::metadata(root.join("lock")) else { return false };
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let inode = format!(":{}", meta.ino());
+    locks.lines().any(|line| {
+        line.contains("FLOCK") && line.split_whitespace().any(|word| word.ends_with(&inode))
+    })
+}
+
+pub(crate) fn shard_dir(log_root: &Path, shard: u16) -> PathBuf {
+    log_root.join(format!("shard-{shard:03}"))
+}
+
+/// Directories of shards, by number.
+fn shard_dirs(log_root: &Path) -> Result<Vec<u16>, InspectError> {
+    let names = match now(FileDisk::read_only().list(log_root)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(io_at(log_root))?,
+    };
+    let number = |name: &str| name.strip_prefix("shard-")?.parse::<u16>().ok();
+    let mut found: Vec<u16> =
+        names.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect();
+    found.retain(|shard| u32::from(*shard) < 1 << SHARD_BITS);
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The format from its file, corrected by what the log says.
+fn read_format(
+    root: &Path,
+    log_root: &Path,
+    findings: &mut Findings,
+) -> Result<Format, InspectError> {
+    let path = root.join("format.json");
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.map_err(io_at(&path))?),
+    };
+    let from_log = format_of_log(log_root)?;
+    let parsed = match &bytes {
+        None => Err("is missing".to_owned()),
+        Some(bytes) => parse_format(bytes),
+    };
+    let (format, what) = match (parsed, from_log) {
+        (Ok(format), None) => return Ok(format),
+        (Ok(format), Some(log)) if agree(&format, &log) => return Ok(format),
+        (Ok(format), Some(log)) => {
+            let what = format!("says {}, but the log was written with other facts", text(&format));
+            (log, what)
+        }
+        (Err(what), Some(log)) => (log, what),
+        (Err(_), None) => {
+            let what = "is no data directory of a broker: no format.json, no segments";
+            return Err(InspectError::NoStore { path: root.to_owned(), what });
+        }
+    };
+    let costs = "no message; the broker refuses to start, or looks for queues in wrong shards";
+    let remedy = format!("stop the broker and write {} into it", text(&format));
+    findings.push(damage(&path, None, what).costing(costs).then(remedy));
+    Ok(format)
+}
+
+fn parse_format(bytes: &[u8]) -> Result<Format, String> {
+    let format = format::parse(bytes)?;
+    let possible = format.version == VERSION
+        && format.shards > 0
+        && u32::from(format.shards) <= 1 << SHARD_BITS
+        && format.segment_bytes > 0
+        && format.segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
+    if possible { Ok(format) } else { Err(format!("says {}, which is impossible", text(&format))) }
+}
+
+/// Shards that were never started have no directory yet, so the log may know of fewer.
+fn agree(file: &Format, log: &Format) -> bool {
+    file.store_id == log.store_id
+        && file.segment_bytes == log.segment_bytes
+        && file.shards == log.shards
+}
+
+/// What the segments say about how the store was formatted. `None`: there is no batch in any.
+fn format_of_log(log_root: &Path) -> Result<Option<Format>, InspectError> {
+    let dirs = shard_dirs(log_root)?;
+    let Some(last) = dirs.last() else { return Ok(None) };
+    let mut votes: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    for shard in &dirs {
+        let dir = shard_dir(log_root, *shard);
+        let names = now(FileDisk::read_only().list(&dir)).map_err(io_at(&dir))?;
+        for entry in names.iter().filter(|entry| segment_start(Path::new(&entry.name)).is_some()) {
+            if let Some(log_id) = first_log_id(&dir.join(&entry.name)) {
+                let vote = (log_id ^ (u64::from(*shard) << 48), entry.bytes);
+                *votes.entry(vote).or_default() += 1;
+            }
+        }
+    }
+    let best = votes.into_iter().max_by_key(|(_, count)| *count);
+    Ok(best.map(|((store_id, segment_bytes), _)| Format {
+        version: VERSION,
+        shards: last + 1,
+        segment_bytes,
+        store_id,
+    }))
+}
+
+/// The log that the first batch of a segment names, if it names the segment's place, too. A segment that vanishes or
+/// cannot be read has no vote, nor has one that still holds what it was used for before.
+fn first_log_id(path: &Path) -> Option<u64> {
+    let mut header = [0; HEADER_BYTES];
+    fs::File::open(path).ok()?.read_exact_at(&mut header, 0).ok()?;
+    let (log_id, position) = Header::place_of(&header)?;
+    (segment_start(path) == Some(position)).then_some(log_id)
+}
+
+/// Opens the segments of a shard. Those of a wrong length are found to be damaged and left out.
+pub(crate) async fn open_segments(
+    settings: &Settings,
+    findings: &mut Findings,
+) -> Result<Segments, InspectError> {
+    let disk = FileDisk::read_only();
+    let dir = &settings.dir;
+    let names = match disk.list(dir).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(io_at(dir))?,
+    };
+    let mut segments = Segments::new();
+    for entry in names.iter().filter(|entry| !entry.is_dir) {
+        let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
+        let path = dir.join(&entry.name);
+        let fits = start.is_multiple_of(settings.segment_bytes);
+        if !fits || entry.bytes != settings.segment_bytes {
+            findings.about_existing(wrong_length(settings, &path, start, entry.bytes));
+            continue;
+        }
+        match disk.open(&path, Open::Read).await {
+            Ok(file) => drop(segments.insert(start, Rc::new(file))),
+            // Retired in this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_at(&path)(error)),
+        }
+    }
+    Ok(segments)
+}
+
+fn wrong_length(
+    settings: &Settings,
+    path: &Path,
+    start: u64,
+    bytes: u64,
+) -> crate::finding::Finding {
+    let blank = first_log_id(path).is_none();
+    let expected = settings.segment_bytes;
+    if blank && bytes < expected && start.is_multiple_of(expected) {
+        let what = format!("{bytes} bytes of a segment that was being created; nothing is in it");
+        return note(path, None, what).then("removed at the next start");
+    }
+    damage(path, None, format!("{bytes} bytes at {start}; segments have {expected}"))
+        .costing("all messages in it, until its length is right")
+        .then("the broker refuses to start; put the file back from a copy, or move it away")
+}
+
+/// The value of a future over ordinary files, which never waits.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    block_on(future).expect("ordinary files never wait")
+}

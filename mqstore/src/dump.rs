@@ -1,0 +1,202 @@
+//! `dump`: the records of a store as JSON lines, in the order of each shard's log.
+//!
+//! One line is one object. Of damaged places there are no records; they are reported at the end.
+
+use crate::{
+    base64,
+    data_dir::{DataDir, InspectError, now, open_segments},
+    finding::Findings,
+    index_chain::Chain,
+    log_walk::{Step, walk},
+};
+use proto::record::RecordView;
+use serde_json::{Map, Value, json};
+use std::io::{self, ErrorKind, Write};
+use store::{
+    batch::{Entries, Entry},
+    core::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
+    group_offsets::{self, GroupOffsets},
+    offset::PhysicalOffset,
+    store::Settings,
+};
+
+/// Which records are written, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of this topic.
+    pub topic: Option<String>,
+    /// Only of queues with this id.
+    pub queue_id: Option<u32>,
+    /// Only from this queue offset on.
+    pub from_offset: Option<i64>,
+    /// At most so many.
+    pub max: Option<u64>,
+    /// Only stored at this time or later, ms.
+    pub since_ms: Option<i64>,
+    /// Only stored before this time, ms.
+    pub until_ms: Option<i64>,
+    /// Also control entries: offsets of groups, deleted topics and groups.
+    pub control: bool,
+    /// Bodies that are text as text instead of base64.
+    pub text: bool,
+}
+
+impl Filter {
+    fn takes(&self, view: &RecordView<'_>) -> bool {
+        let stored = view.store_timestamp();
+        self.topic.as_deref().is_none_or(|topic| topic == view.topic())
+            && self.queue_id.is_none_or(|id| i64::from(id) == i64::from(view.queue_id()))
+            && self.from_offset.is_none_or(|offset| view.queue_offset() >= offset)
+            && self.since_ms.is_none_or(|since| stored >= since)
+            && self.until_ms.is_none_or(|until| stored < until)
+    }
+}
+
+struct Dump<'a> {
+    filter: &'a Filter,
+    out: &'a mut dyn Write,
+    shard: u16,
+    lines: u64,
+    /// The first failure to write; nothing is written after it.
+    failed: Option<io::Error>,
+}
+
+/// Writes records of the store as JSON lines. Returns how many. Who reads them may leave: then it ends without an error.
+pub fn dump(
+    dir: &DataDir,
+    filter: &Filter,
+    out: &mut dyn Write,
+    findings: &mut Findings,
+) -> Result<u64, InspectError> {
+    let mut dump = Dump { filter, out, shard: 0, lines: 0, failed: None };
+    for shard in &dir.shards {
+        dump.shard = *shard;
+        now(dump.shard(&dir.settings(*shard), findings))?;
+        if dump.is_done() {
+            break;
+        }
+    }
+    let flushed = dump.out.flush();
+    match dump.failed.or(flushed.err()) {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(InspectError::Io { path: "standard output".into(), source: error })
+        }
+        _ => Ok(dump.lines),
+    }
+}
+
+impl Dump<'_> {
+    fn is_done(&self) -> bool {
+        self.failed.is_some() || self.filter.max.is_some_and(|max| self.lines >= max)
+    }
+
+    /// Segments that hold nothing of the wanted time are stepped over.
+    async fn shard(
+        &mut self,
+        settings: &Settings,
+        findings: &mut Findings,
+    ) -> Result<(), InspectError> {
+        let mut segments = open_segments(settings, findings).await?;
+        let Some(first) = segments.keys().next().copied() else { return Ok(()) };
+        let chain = Chain::open(settings, &segments, &mut Findings::default()).await?;
+        let known_durable = chain.end(first);
+        let mut from = first;
+        for link in &chain.links {
+            let head = link.index.head();
+            let whole =
+                head.from == head.segment && head.to == head.segment + settings.segment_bytes;
+            let too_old = self.filter.since_ms.is_some_and(|since| head.last_store_ms < since);
+            if whole && too_old && !self.filter.control && segments.contains_key(&head.to) {
+                from = head.to;
+            } else {
+                break;
+            }
+        }
+        segments = segments.split_off(&from);
+        let mut lost_bytes = 0;
+        walk(settings, &segments, from, known_durable, |step| {
+            match step {
+                Step::Batch { header, payload } => self.batch(header.position, payload),
+                Step::Damage { range, .. } => lost_bytes += range.end - range.start,
+            }
+            !self.is_done()
+        })
+        .await?;
+        if lost_bytes > 0 {
+            let what = format!("{lost_bytes} bytes of the log are damaged; see verify");
+            findings.push(crate::finding::damage(&settings.dir, None, what));
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, position: u64, payload: &[u8]) {
+        for entry in Entries::new(payload, position) {
+            if self.is_done() {
+                return;
+            }
+            let line = match entry {
+                Ok(Entry::Record { position, bytes }) => self.record(position, bytes),
+                Ok(Entry::Control { kind, content }) if self.filter.control => {
+                    Some(self.control(position, kind, content))
+                }
+                Ok(Entry::Control { .. }) | Err(_) => None,
+            };
+            if let Some(line) = line {
+                self.lines += 1;
+                self.failed = writeln!(self.out, "{line}").err();
+            }
+        }
+    }
+
+    fn record(&self, position: u64, bytes: &[u8]) -> Option<Value> {
+        let view = RecordView::parse(bytes).ok().filter(|view| self.filter.takes(view))?;
+        let properties: Map<String, Value> = proto::properties::iter(view.properties_text())
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let mut line = json!({
+            "topic": view.topic(),
+            "queueId": view.queue_id(),
+            "queueOffset": view.queue_offset(),
+            "physicalOffset": PhysicalOffset::new(self.shard, position).to_wire(),
+            "shard": self.shard,
+            "storeTimestamp": view.store_timestamp(),
+            "bornTimestamp": view.born_timestamp(),
+            "bornHost": view.born_host().to_string(),
+            "storeHost": view.store_host().to_string(),
+            "sysFlag": view.sys_flag(),
+            "flag": view.flag(),
+            "reconsumeTimes": view.reconsume_times(),
+            "preparedTransactionOffset": view.prepared_transaction_offset(),
+            "bodyCrc": view.body_crc(),
+            "properties": properties,
+        });
+        let text = self.filter.text.then(|| std::str::from_utf8(view.body()).ok()).flatten();
+        let fields = line.as_object_mut()?;
+        match text {
+            Some(text) => fields.insert("bodyText".to_owned(), text.into()),
+            None => fields.insert("body".to_owned(), base64::encode(view.body()).into()),
+        };
+        Some(line)
+    }
+
+    fn control(&self, batch: u64, kind: u16, content: &[u8]) -> Value {
+        let text = String::from_utf8_lossy(content);
+        let content = match kind {
+            CONTROL_TOPIC_REMOVED => json!({ "topicRemoved": text }),
+            CONTROL_GROUP_REMOVED => json!({ "groupRemoved": text }),
+            group_offsets::CONTROL_KIND => {
+                let mut offsets = GroupOffsets::default();
+                // What can be read is shown; verify reports the rest.
+                let _ = offsets.replay(content);
+                let mut rows: Vec<_> = offsets.iter().collect();
+                rows.sort_unstable();
+                let rows = rows.into_iter().map(|(group, topic, queue_id, offset)| {
+                    json!({ "group": group, "topic": topic, "queueId": queue_id, "offset": offset })
+                });
+                json!({ "groupOffsets": rows.collect::<Vec<_>>() })
+            }
+            _ => json!({ "content": base64::encode(content) }),
+        };
+        json!({ "control": kind, "shard": self.shard, "batch": batch, "says": content })
+    }
+}

@@ -1,0 +1,378 @@
+//! The history of one seed: lives, how each ends, and what the next boot must find.
+
+use super::{
+    Summary,
+    book::{Book, Fate, OffsetName, State},
+    compare::Comparison,
+    mutant::{MutantDisk, Mutation},
+    rot::{self, Flipped},
+    work::{End, Life, TOPICS},
+};
+use fastrand::Rng;
+use runtime::sim::{FaultClass, SimDisk, block_on};
+use std::{collections::BTreeMap, io::ErrorKind, rc::Rc};
+use store::{
+    recovery::Report,
+    store::{FlushPolicy, Settings, Store},
+};
+
+/// Attempts to boot that may be disturbed; the next one is not.
+const DISTURBED_BOOTS_MAX: u32 = 4;
+/// Far beyond what a life calls: no crash is planned.
+const NEVER: u64 = u64::MAX / 2;
+
+/// What happens more often in a history than in others, because its consequences show only after several of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bent {
+    Nothing,
+    /// Segments are retired.
+    Retirement,
+    /// Bits of the log rot.
+    Rot,
+}
+
+/// Everything that outlives a single life.
+pub(super) struct History {
+    pub(super) rng: Rng,
+    pub(super) disk: MutantDisk,
+    pub(super) settings: Settings,
+    pub(super) book: Book,
+    /// Everything before must survive a power cut.
+    pub(super) durable: u64,
+    /// Everything before must survive the end of the process.
+    pub(super) committed: u64,
+    /// The log begins here at least: segments before were retired for good.
+    pub(super) retired: u64,
+    /// The log begins here at most: a segment before may be on its way out.
+    pub(super) retiring: u64,
+    pub(super) summary: Summary,
+    pub(super) bent: Bent,
+    mutation: Option<Mutation>,
+    /// A place that rotted and that no index file covered.
+    rotten: Option<u64>,
+    /// A start since then did not come to its end, but may have said so and mended it.
+    mended: bool,
+    /// Tells what happens on standard error, for a reader who replays one seed.
+    told: bool,
+}
+
+impl History {
+    pub(super) fn new(seed: u64, mutation: Option<Mutation>, told: bool) -> History {
+        let mut rng = Rng::with_seed(seed);
+        let disk = MutantDisk::new(SimDisk::new(rng.u64(..)), mutation);
+        let bent = match rng.u8(0..5) {
+            0 => Bent::Retirement,
+            1 => Bent::Rot,
+            _ => Bent::Nothing,
+        };
+        let settings = settings(&mut rng, bent);
+        History {
+            rng,
+            disk,
+            settings,
+            book: Book::default(),
+            durable: 0,
+            committed: 0,
+            retired: 0,
+            retiring: 0,
+            summary: Summary::default(),
+            bent,
+            mutation,
+            rotten: None,
+            mended: false,
+            told,
+        }
+    }
+
+    pub(super) fn play(mut self) -> Result<Summary, String> {
+        for _ in 0..self.rng.u32(2..6) {
+            let (store, state) = self.boot()?;
+            let end = Life::new(&mut self, store, state).play()?;
+            self.end(end);
+        }
+        let (store, _) = self.boot()?;
+        self.summary.segments = self.disk.sim.files().len() as u64;
+        drop(store);
+        self.trace();
+        Ok(self.summary)
+    }
+
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            eprintln!("{}", what());
+        }
+    }
+
+    fn trace(&mut self) {
+        self.summary.zeroings += self.disk.zeroings.take();
+        let trace = self.summary.trace.rotate_left(7) ^ self.disk.sim.trace_hash();
+        self.summary.trace = trace.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn replace_disk(&mut self, sim: SimDisk) {
+        self.trace();
+        sim.heal();
+        sim.crash_after(NEVER);
+        self.disk = MutantDisk::new(sim, self.mutation);
+    }
+
+    fn cut_power(&mut self) {
+        let sim = self.disk.sim.after_crash(self.rng.u64(..));
+        self.committed = self.durable;
+        self.replace_disk(sim);
+    }
+
+    fn end(&mut self, end: End) {
+        self.tell(|| format!("{end:?}: committed {}, durable {}", self.committed, self.durable));
+        match end {
+            End::Power => {
+                self.summary.power_cuts += 1;
+                let there = rot::has_segment(&self.disk, self.retired);
+                self.cut_power();
+                if !there {
+                    self.unsettle_retiring();
+                }
+            }
+            End::Kill => {
+                self.summary.kills += 1;
+                let sim = SimDisk::restore(&self.disk.sim.snapshot());
+                self.replace_disk(sim);
+            }
+        }
+        self.tell(|| format!("index files: {:?}", rot::index_files(&self.disk)));
+        if self.bent == Bent::Rot || self.rng.u8(0..4) == 0 {
+            self.rot_log();
+        }
+        if self.rng.u8(0..4) == 0 {
+            self.rot_index();
+        }
+    }
+
+    /// The oldest segment was gone already. Of its removal and that of its index the power cut may have undone either:
+    /// what only the index knew may be gone although the segment is there again.
+    fn unsettle_retiring(&mut self) {
+        let (from, to) = (self.retired, self.retiring);
+        if !rot::index_files(&self.disk).iter().any(|(_, segment)| *segment == from) {
+            self.book.unsettle(from, to);
+        }
+    }
+
+    fn rot_log(&mut self) {
+        // What lies in the newest segment is in runs that are still to be merged.
+        let newest = self.durable - self.durable % self.settings.segment_bytes;
+        let from = if self.bent == Bent::Rot { newest } else { 0 };
+        let range = from..self.durable;
+        let flipped = rot::flip(&self.disk, &self.settings, range, &mut self.rng);
+        let Some(Flipped { from, to, byte }) = flipped else { return };
+        let fate = rot::fate(&self.disk, &self.settings, byte);
+        self.tell(|| format!("a bit flips at {byte} of {from}..{to}: {fate:?}"));
+        self.book.rot(from, to, byte, fate);
+        if fate == Fate::Lost {
+            self.rotten = Some(byte);
+            self.mended = false;
+        }
+        self.summary.rotten += 1;
+    }
+
+    fn rot_index(&mut self) {
+        for segment in rot::spoil_indexes(&self.disk, &self.settings, &mut self.rng) {
+            self.tell(|| format!("an index file of segment {segment} rots"));
+            self.book.unsettle(segment, segment + self.settings.segment_bytes);
+            self.summary.rotten_indexes += 1;
+        }
+    }
+
+    /// Opens the store, with power cuts and faults during recovery, and compares what it finds with the book.
+    fn boot(&mut self) -> Result<(Rc<Store<MutantDisk>>, State), String> {
+        for attempt in 0.. {
+            let disturbed = attempt < DISTURBED_BOOTS_MAX && self.disturb();
+            let opening = Store::open(self.disk.clone(), self.settings.clone());
+            self.disk.recovering.set(true);
+            let opened = block_on(opening);
+            self.disk.recovering.set(false);
+            match opened {
+                None if self.disk.sim.crashed() => self.cut_power(),
+                None => return Err("opening the store hangs".into()),
+                Some(Err(_)) if disturbed => {
+                    if self.rng.bool() {
+                        self.cut_power();
+                    } else {
+                        let sim = SimDisk::restore(&self.disk.sim.snapshot());
+                        self.replace_disk(sim);
+                    }
+                }
+                Some(Err(error)) => return Err(format!("opening the store: {error}")),
+                Some(Ok((store, report))) => {
+                    self.disk.heal();
+                    self.disk.sim.crash_after(NEVER);
+                    let store = Rc::new(store);
+                    let state = self.compare(&store, report)?;
+                    self.summary.boots += 1;
+                    return Ok((store, state));
+                }
+            }
+            self.tell(|| "booting failed".into());
+            self.summary.boots_failed += 1;
+            self.mended = true;
+        }
+        unreachable!("attempts do not run out");
+    }
+
+    fn disturb(&mut self) -> bool {
+        match self.rng.u8(0..6) {
+            0 | 1 => self.disk.sim.crash_after(self.rng.u64(0..25)),
+            2 => {
+                use FaultClass::{Name, Read, Sync, Write};
+                let class = [Read, Write, Sync, Name][self.rng.usize(0..4)];
+                self.disk.sim.fail(class, self.rng.u64(1..6), ErrorKind::Other);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn compare(&mut self, store: &Store<MutantDisk>, report: Report) -> Result<State, String> {
+        let end = store.core().log.committed();
+        store.core().check();
+        if end < self.committed {
+            return Err(format!("the log ends at {end}, {} was promised", self.committed));
+        }
+        if let Some(byte) = self.rotten.take().filter(|_| report.damaged_bytes == 0) {
+            let mended = self.mended && rot::fate(&self.disk, &self.settings, byte) != Fate::Lost;
+            if !mended {
+                return Err("damage was not reported".into());
+            }
+        }
+        self.tell(|| format!("booted up to {end}: {report:?}"));
+        self.check_files(store)?;
+        let first = self.retired;
+        // Batches of no entries, with which starts begin, may stand where something of the book was cut.
+        let held = rot::held(&self.disk, &self.settings);
+        let held_at = |position| held.iter().any(|(from, to)| *from <= position && position < *to);
+        let gone = self.book.items.iter().find(|item| {
+            let promised = item.fate == Fate::Sure && item.end <= self.committed;
+            promised && item.start >= first && !held_at(item.start)
+        });
+        if let Some(item) = gone {
+            return Err(format!("what was promised at {} is gone", item.start));
+        }
+        self.book.cut(|item| item.start < first || (item.end <= end && held_at(item.start)));
+        self.durable = end;
+        self.committed = end;
+        let mut state = self.book.replay();
+        loop {
+            let rebuilt = store.tally().rebuilt_indexes.get();
+            self.compare_queues(store, &mut state)?;
+            if store.tally().rebuilt_indexes.get() == rebuilt {
+                break;
+            }
+            // What was read with the help of an index file may have gone with it.
+        }
+        state.offsets = self.compare_offsets(store)?;
+        Ok(state)
+    }
+
+    /// The log begins where retention had come to; what it put aside is known.
+    fn check_files(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
+        let first = store.extent().begin;
+        if first < self.retired || first > self.retiring {
+            let (from, to) = (self.retired, self.retiring);
+            return Err(format!("the log begins at {first}, it was retired up to {from} or {to}"));
+        }
+        (self.retired, self.retiring) = (first, first);
+        let mut spares = store.spares();
+        spares.sort();
+        if spares != rot::spare_files(&self.disk) {
+            return Err(format!("spare segments are not {spares:?}"));
+        }
+        Ok(())
+    }
+
+    /// Compares all queues with the book, and takes over what it cannot know.
+    fn compare_queues(
+        &mut self,
+        store: &Store<MutantDisk>,
+        state: &mut State,
+    ) -> Result<(), String> {
+        let murky = self.book.murky();
+        self.summary.murky += murky.len() as u64;
+        let comparison = Comparison { store, first: self.retired };
+        state.queues.retain(|name, _| !murky.contains(&name.0));
+        let mut topics: Vec<String> = store.core().topics().map(String::from).collect();
+        topics.sort();
+        for topic in topics {
+            let mut queues = Vec::new();
+            store.core().queues_of(&topic, |queue, entries, _| queues.push((queue, entries.max())));
+            queues.sort();
+            for (queue, max) in queues {
+                let name = (topic.clone(), queue);
+                if murky.contains(&topic) {
+                    let found = comparison.murky(&name, &self.book);
+                    let found = found.map_err(|what| format!("{name:?}, murky: {what}"))?;
+                    state.queues.insert(name, found);
+                } else if max > 0 && !state.queues.contains_key(&name) {
+                    return Err(format!("{name:?} has messages of nobody"));
+                }
+            }
+        }
+        for (name, expected) in state.queues.iter().filter(|(name, _)| !murky.contains(&name.0)) {
+            comparison.queue(name, expected).map_err(|what| format!("{name:?}: {what}"))?;
+            self.summary.messages_compared += expected.messages.len() as u64;
+        }
+        let clear: Vec<&str> = TOPICS.into_iter().filter(|topic| !murky.contains(*topic)).collect();
+        if self.settings.index_keys {
+            self.summary.keys_found += comparison.keys(state, &clear)?;
+        }
+        Ok(())
+    }
+
+    fn compare_offsets(
+        &self,
+        store: &Store<MutantDisk>,
+    ) -> Result<BTreeMap<OffsetName, i64>, String> {
+        let found: BTreeMap<OffsetName, i64> = store
+            .core()
+            .offsets
+            .iter()
+            .map(|(group, topic, queue, offset)| ((group.into(), topic.into(), queue), offset))
+            .collect();
+        let possible = self.book.possible_offsets();
+        for name in found.keys().chain(possible.keys()) {
+            let said = found.get(name).copied();
+            let right = possible.get(name).is_some_and(|values| values.contains(&said));
+            if !right {
+                let values = possible.get(name);
+                return Err(format!("the offset of {name:?} is {said:?}, not {values:?}"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn settings(rng: &mut Rng, bent: Bent) -> Settings {
+    let segment_bytes = match bent {
+        Bent::Retirement | Bent::Rot => 1 << 16,
+        Bent::Nothing => [1u64 << 16, 1 << 17, 1 << 18][rng.usize(0..3)],
+    };
+    let record_bytes_max = rng.usize(2_048..=segment_bytes as usize / 4);
+    let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
+    let tail_cache_bytes = least << rng.u32(0..3);
+    Settings {
+        shard: rng.u16(0..100),
+        dir: "/data/log".into(),
+        log_id: rng.u64(..),
+        segment_bytes,
+        index_entries_max: if bent == Bent::Rot { rng.u64(5..40) } else { rng.u64(5..500) },
+        index_keys: rng.bool(),
+        cold_cache_bytes: 1 << 20,
+        tail_cache_bytes,
+        inflight_bytes_max: rng.u64(4_096..=tail_cache_bytes as u64 / 2),
+        record_bytes_max,
+        flush: if rng.u8(0..3) > 0 {
+            FlushPolicy::Sync
+        } else {
+            FlushPolicy::Async { interval_ms: rng.i64(1..40) }
+        },
+        zero_ahead_bytes: if rng.bool() { segment_bytes / 2 } else { 0 },
+    }
+}
