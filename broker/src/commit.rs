@@ -43,7 +43,7 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
 
 /// Crossing the commit gate, one synchronous step: acknowledge, then wake pulls. Entries were published by the store.
 fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
-    let committed = shard.store.core().log.committed();
+    let committed = shard.store.state().log.committed();
     let mut acknowledged = 0;
     while let Some(PendingAck { responder, response, .. }) = shard.take_committed(committed) {
         worker.respond(responder, response);

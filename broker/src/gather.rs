@@ -49,11 +49,11 @@ pub struct ShardReport {
 impl ShardReport {
     /// Adds what the queues of one shard know.
     pub fn add(&mut self, query: &ShardQuery, shard: &Shard) {
-        let core = shard.store.core();
+        let state = shard.store.state();
         match query {
-            ShardQuery::Topic(topic) => self.add_topic(&core, topic, None),
+            ShardQuery::Topic(topic) => self.add_topic(&state, topic, None),
             ShardQuery::Group(group, only) => {
-                let mut topics: Vec<&str> = core
+                let mut topics: Vec<&str> = state
                     .offsets
                     .iter()
                     .filter(|(owner, topic, _, _)| {
@@ -64,19 +64,19 @@ impl ShardReport {
                 topics.sort_unstable();
                 topics.dedup();
                 for topic in topics {
-                    self.add_topic(&core, topic, Some(group));
+                    self.add_topic(&state, topic, Some(group));
                 }
             }
             ShardQuery::GroupsOfTopic(topic) => {
-                let groups = core.offsets.iter().filter(|(_, on, _, _)| *on == &**topic);
+                let groups = state.offsets.iter().filter(|(_, on, _, _)| *on == &**topic);
                 self.groups.extend(groups.map(|(group, _, _, _)| Box::from(group)));
             }
         }
     }
 
-    fn add_topic(&mut self, core: &store::Core, topic: &str, group: Option<&str>) {
-        core.queues_of(topic, |queue_id, entries, last_store_ms| {
-            let committed = group.and_then(|group| core.offsets.get(group, topic, queue_id));
+    fn add_topic(&mut self, state: &store::StoreState, topic: &str, group: Option<&str>) {
+        state.queues_of(topic, |queue_id, entries, last_store_ms| {
+            let committed = group.and_then(|group| state.offsets.get(group, topic, queue_id));
             self.queues.push(QueueReport {
                 topic: topic.into(),
                 queue_id,

@@ -9,7 +9,7 @@ use std::sync::{
     OnceLock,
     atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
-use store::{Refused, Store, retention::Space};
+use store::{Refused, Store, space::Space};
 
 /// A message of this size, or the largest that is allowed, should be taken by a log that is well, bytes. Smaller ones
 /// may still find room when it is refused.
@@ -34,9 +34,9 @@ impl Condition {
         [Condition::Healthy, Condition::DiskLow, Condition::DiskFull, Condition::LogPoisoned];
 
     fn of<D: Disk>(store: &Store<D>) -> Condition {
-        let core = store.core();
-        let bytes = ORDINARY_BYTES.min(core.log.shape().entry_bytes_max);
-        match core.admit(bytes, bytes) {
+        let state = store.state();
+        let bytes = ORDINARY_BYTES.min(state.log.shape().entry_bytes_max);
+        match state.admit(bytes, bytes) {
             Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
             _ if store.space() == Space::Scarce => Condition::DiskLow,
@@ -96,7 +96,7 @@ impl LogState {
         for (cell, figure) in self.figures.iter().zip(figures) {
             cell.store(figure, Relaxed);
         }
-        if let Some(cause) = store.core().log.poisoned() {
+        if let Some(cause) = store.state().log.poisoned() {
             self.poison.get_or_init(|| cause.into());
         }
         self.condition.store(Condition::of(store) as u8, Relaxed);

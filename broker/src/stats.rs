@@ -77,20 +77,26 @@ pub struct Totals {
 
 impl Totals {
     /// Takes over what a shard has counted.
-    pub fn publish(&self, tally: &Tally, core: &store::Core, parked: usize, connections: usize) {
-        let counters = core.counters();
+    pub fn publish(
+        &self,
+        tally: &Tally,
+        state: &store::StoreState,
+        parked: usize,
+        connections: usize,
+    ) {
+        let counters = state.counters();
         self.put_messages.store(counters.messages, Relaxed);
         self.put_bytes.store(counters.record_bytes, Relaxed);
         self.got_messages.store(tally.0.pulled_messages.get(), Relaxed);
         self.got_bytes.store(tally.0.pulled_bytes.get(), Relaxed);
         self.get_hits.store(tally.0.pull_hits.get(), Relaxed);
         self.get_misses.store(tally.0.pull_misses.get(), Relaxed);
-        let earliest = core.earliest_store_ms().and_then(|time| u64::try_from(time).ok());
+        let earliest = state.earliest_store_ms().and_then(|time| u64::try_from(time).ok());
         self.earliest_store_ms.store(earliest.unwrap_or(u64::MAX), Relaxed);
         self.refused.store(tally.0.refused.get(), Relaxed);
-        self.inflight_bytes.store(core.log.inflight_bytes(), Relaxed);
+        self.inflight_bytes.store(state.log.inflight_bytes(), Relaxed);
         self.parked_pulls.store(parked as u64, Relaxed);
-        self.log_end.store(core.log.appended(), Relaxed);
+        self.log_end.store(state.log.appended(), Relaxed);
         self.connections.store(connections as u64, Relaxed);
     }
 }

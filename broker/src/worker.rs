@@ -308,14 +308,14 @@ impl Worker {
             let Some(totals) = self.totals.get(usize::from(shard.number)) else { continue };
             let parked = shard.parked.borrow().count();
             let connections = if index == 0 { connections } else { 0 };
-            totals.publish(&shard.tally, &shard.store.core(), parked, connections);
+            totals.publish(&shard.tally, &shard.store.state(), parked, connections);
             totals.log.publish(&shard.store);
         }
     }
 
     /// The first shard here whose log is poisoned.
     pub fn poisoned_shard(&self) -> Option<u16> {
-        let poisoned = |shard: &&Rc<Shard>| shard.store.core().log.poisoned().is_some();
+        let poisoned = |shard: &&Rc<Shard>| shard.store.state().log.poisoned().is_some();
         self.hosted.iter().find(poisoned).map(|shard| shard.number)
     }
 }

@@ -22,7 +22,7 @@ use store::{
     consume_queue::{Entry, record_check},
     index::{Index, Key, Outline},
     offset::PhysicalOffset,
-    store::Settings,
+    settings::Settings,
 };
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::{fs, io::ErrorKind, path::Path};
-use store::facts::journal;
+use store::metadata::journal;
 
 /// What `config/` holds, and other JSON files of the root. Returns the number of files looked at.
 pub(crate) fn verify_config(dir: &DataDir, findings: &mut Findings) -> Result<u64, InspectError> {

@@ -19,7 +19,8 @@ use store::{
     batch::{HEADER_BYTES, Header},
     format::{self, Format, VERSION, text},
     offset::SHARD_BITS,
-    store::{FlushPolicy, Settings, segment_start},
+    segments::segment_start,
+    settings::{FlushPolicy, Settings},
 };
 
 /// Largest record that the witness rule reckons with, bytes: the broker's default.

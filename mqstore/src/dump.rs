@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use std::io::{self, ErrorKind, Write};
 use store::{
     batch::{Entries, Entry},
-    core::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
     group_offsets::{self, GroupOffsets},
     offset::PhysicalOffset,
-    store::Settings,
+    settings::Settings,
+    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
 };
 
 /// Which records are written, and how.

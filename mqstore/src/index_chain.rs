@@ -16,7 +16,7 @@ use std::{
 };
 use store::{
     index::{Index, IndexError, Named, Outline, named},
-    store::Settings,
+    settings::Settings,
 };
 
 /// Listings of a directory in which a running broker replaces files, until one shows a chain without gaps.

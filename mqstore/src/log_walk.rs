@@ -10,7 +10,7 @@ use store::{
     batch::{HEADER_BYTES, Header, Kind},
     error::StoreError,
     recovery::{scan::Scan, window::Window},
-    store::Settings,
+    settings::Settings,
 };
 
 /// What is met on the way.

@@ -16,12 +16,12 @@ use std::ops::Range;
 use store::{
     batch::{Entries, Entry, HEADER_BYTES, Header},
     consume_queue,
-    core::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
     group_offsets::{self, GroupOffsets},
     index::{Key, key_hash},
     lookup::keys_of,
     offset::PhysicalOffset,
-    store::Settings,
+    settings::Settings,
+    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
 };
 
 const STEPPED_OVER: &str =

@@ -16,9 +16,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use store::{
     batch::{Entries, Entry},
-    core::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
     group_offsets::{self, GroupOffsets},
-    store::Settings,
+    settings::Settings,
+    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
 };
 
 /// What a store holds.

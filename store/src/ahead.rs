@@ -4,17 +4,12 @@
 //! when there is no room for the next one, which is how a full disk looks from inside. The task tries again with each
 //! call of [`Store::look_ahead`], so that room which is made is found.
 
-use crate::{
-    error::StoreError,
-    store::{Store, create_segment},
-};
+use crate::{error::StoreError, segments::create_segment, store::Store};
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
-use std::{path::PathBuf, rc::Rc};
+use std::path::PathBuf;
 
 /// Bytes of one write of zeros.
 const ZERO_WRITE_BYTES: u64 = 1024 * 1024;
-/// Segments kept for the log to come when they were retired.
-pub(crate) const SPARES_MAX: usize = 2;
 
 impl<D: Disk> Store<D> {
     /// Keeps a segment and zeros in front of the log, for ever. Ends when the log is poisoned.
@@ -24,21 +19,21 @@ impl<D: Disk> Store<D> {
                 self.try_provide(start).await;
             }
             while let Some((segment, from, to)) = self.next_zero_range() {
-                self.zeroing.set(Some(from));
+                self.ahead.zeroing.set(Some(from));
                 let done = self.write_zeros(segment, from, to).await;
-                self.zeroing.set(None);
-                self.zeroing_done.raise();
+                self.ahead.zeroing.set(None);
+                self.ahead.zeroing_done.raise();
                 if let Err(error) = done {
                     tracing::warn!(shard = self.settings.shard, %error, "zeroing ahead of the log stopped");
-                    self.zeroed.set(u64::MAX);
+                    self.ahead.zeroed.set(u64::MAX);
                     break;
                 }
-                self.zeroed.set(to);
+                self.ahead.zeroed.set(to);
             }
-            if self.core.borrow().log.poisoned().is_some() {
+            if self.state.borrow().log.poisoned().is_some() {
                 return;
             }
-            self.ahead_wanted.wait().await;
+            self.ahead.wanted.wait().await;
         }
     }
 
@@ -46,20 +41,22 @@ impl<D: Disk> Store<D> {
     /// in which room may have been made.
     pub fn look_ahead(&self) {
         let zeros = self.settings.zero_ahead_bytes / 2;
-        let appended = self.core.borrow().log.appended();
-        if self.zeroed.get() < appended.saturating_add(zeros) || self.wanted_segment().is_some() {
-            self.ahead_wanted.raise();
+        let appended = self.state.borrow().log.appended();
+        if self.ahead.zeroed.get() < appended.saturating_add(zeros)
+            || self.wanted_segment().is_some()
+        {
+            self.ahead.wanted.raise();
         }
     }
 
     /// The segment to provide next: while less than half a segment and what may be in flight is left.
     fn wanted_segment(&self) -> Option<u64> {
-        let core = self.core.borrow();
-        let left = core.log.room_end() - core.log.appended();
-        let shape = core.log.shape();
+        let state = self.state.borrow();
+        let left = state.log.room_end() - state.log.appended();
+        let shape = state.log.shape();
         let half = shape.segment_bytes / 2;
         let wanted = left < half + shape.inflight_bytes_max.min(half);
-        (wanted && core.log.poisoned().is_none()).then(|| core.log.room_end())
+        (wanted && state.log.poisoned().is_none()).then(|| state.log.room_end())
     }
 
     /// Provides segments as far as they are wanted and there is room for them.
@@ -74,17 +71,17 @@ impl<D: Disk> Store<D> {
     /// A disk that is full says so once, and once when it has room again.
     async fn try_provide(&self, start: u64) -> bool {
         let shard = self.settings.shard;
-        let before = self.core.borrow().log.is_starved();
+        let before = self.state.borrow().log.is_starved();
         let provided = self.provide_segment(start).await;
         if provided.is_err() {
-            self.core.borrow_mut().log.starve();
+            self.state.borrow_mut().log.starve();
         }
         match (&provided, before) {
             (Ok(()), true) => {
                 tracing::info!(shard, segment = start, "there is room for the log again");
             }
             (Err(error), false) => {
-                let left = self.core.borrow().log.room_end() - self.core.borrow().log.appended();
+                let left = self.state.borrow().log.room_end() - self.state.borrow().log.appended();
                 tracing::warn!(shard, segment = start, room_left = left, %error, "no room for the next segment of the log");
             }
             _ => {}
@@ -93,17 +90,17 @@ impl<D: Disk> Store<D> {
     }
 
     async fn provide_segment(&self, start: u64) -> Result<(), StoreError> {
-        if self.core.borrow().log.is_starved() {
+        if self.state.borrow().log.is_starved() {
             // An attempt that failed half-way may have left the name behind; if not, there is nothing to remove.
             let _ = self.disk.remove(&self.settings.segment_path(start)).await;
         }
-        let spare = self.spares.borrow_mut().pop();
+        let spare = self.segments.spares.borrow_mut().pop();
         let file = match spare {
             Some(spare) => self.recycle(spare, start).await?,
             None => create_segment(&self.disk, &self.settings, start).await?,
         };
-        self.segments.borrow_mut().insert(start, Rc::new(file));
-        self.core.borrow_mut().log.extend_room(start + self.settings.segment_bytes);
+        self.segments.insert(start, file);
+        self.state.borrow_mut().log.extend_room(start + self.settings.segment_bytes);
         Ok(())
     }
 
@@ -113,37 +110,35 @@ impl<D: Disk> Store<D> {
         let path = self.settings.segment_path(start);
         let error = |source| StoreError::io("recycle", path.clone(), source);
         if let Err(source) = self.disk.rename(&spare, &path).await {
-            self.spares.borrow_mut().push(spare);
+            self.segments.spares.borrow_mut().push(spare);
             return Err(error(source));
         }
         self.disk.sync_dir(&self.settings.dir).await.map_err(error)?;
         let file = self.disk.open(&path, Open::ReadWrite).await.map_err(error)?;
-        self.recycled.set(Some(start));
+        self.segments.recycled.set(Some(start));
         Ok(file)
     }
 
     /// The next range to zero: behind everything that is appended or may be appended soon, within one segment that
     /// exists and was never written.
     fn next_zero_range(&self) -> Option<(u64, u64, u64)> {
-        let core = self.core.borrow();
-        if core.log.poisoned().is_some() || self.settings.zero_ahead_bytes == 0 {
+        let state = self.state.borrow();
+        if state.log.poisoned().is_some() || self.settings.zero_ahead_bytes == 0 {
             return None;
         }
         // Appends go on while zeros are being written; what is in flight at most, and a write, stay free of them.
         let piece = self.zero_write_bytes();
         let margin = 2 * piece;
-        let appended = core.log.appended();
+        let appended = state.log.appended();
         let mut from =
-            self.zeroed.get().max((appended + margin).next_multiple_of(BLOCK_BYTES as u64));
-        let mut segment = core.log.segment_of(from);
-        if self.recycled.get() == Some(segment) {
+            self.ahead.zeroed.get().max((appended + margin).next_multiple_of(BLOCK_BYTES as u64));
+        let mut segment = state.log.segment_of(from);
+        if self.segments.recycled.get() == Some(segment) {
             segment += self.settings.segment_bytes;
             from = segment;
-            self.zeroed.set(from);
+            self.ahead.zeroed.set(from);
         }
-        if from >= appended + self.settings.zero_ahead_bytes
-            || !self.segments.borrow().contains_key(&segment)
-        {
+        if from >= appended + self.settings.zero_ahead_bytes || !self.segments.contains(segment) {
             return None;
         }
         let to = (from + piece).min(segment + self.settings.segment_bytes);
@@ -157,7 +152,7 @@ impl<D: Disk> Store<D> {
     }
 
     async fn write_zeros(&self, segment: u64, from: u64, to: u64) -> Result<(), StoreError> {
-        let file = self.segments.borrow().get(&segment).cloned();
+        let file = self.segments.file(segment);
         let Some(file) = file else { return Ok(()) };
         let mut zeros = self.disk.alloc((to - from) as usize);
         zeros.as_mut().fill(0);

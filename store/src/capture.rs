@@ -5,9 +5,9 @@
 
 use crate::{
     consume_queue::Entry,
-    core::{Core, QueueSlot},
     index::Row,
     queue_table::Queue,
+    store_state::{QueueSlot, StoreState},
 };
 
 /// The state as of `to`, for an index file over `[from, to)`.
@@ -33,7 +33,7 @@ impl Capture {
     }
 }
 
-impl Core {
+impl StoreState {
     /// Up to where the next index file goes, if it is time for one: to the end of a segment that the log has left, or
     /// to `committed` when more than `entries_max` entries are in memory only.
     pub(crate) fn wants_index(&self, entries_max: u64) -> Option<u64> {
@@ -153,7 +153,7 @@ impl Core {
     }
 }
 
-/// What an index file up to `to` says about a queue; nothing about one that no message or file tells of.
+/// What an index file up to `to` says about a queue; nothing about one that no message or file names.
 fn row_of(queue: &Queue, to: u64) -> Option<Row> {
     let number = queue.number()?;
     let next = queue.entries.offset_at(to).max(queue.indexed);

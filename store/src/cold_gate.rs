@@ -1,7 +1,7 @@
 //! How many reads of old messages the disk is given at a time.
 //!
 //! Reads and syncs share a device, and a device under many reads makes a sync wait for all of them. So the commit loop
-//! tells how long a commit took; when it takes much longer than one without reads beside it, fewer reads are let
+//! reports how long a commit took; when it takes much longer than one without reads beside it, fewer reads are let
 //! through, down to one; while it does not, more are (additive increase, multiplicative decrease).
 
 use std::{

@@ -5,16 +5,14 @@
 //! many at a time. Only what has left the tail cache is read in chunks; it does not change any more.
 
 use crate::{
+    cold_chunks::CHUNK_BYTES,
     consume_queue::{Entry, record_check},
     error::StoreError,
     join_bounded::join_bounded,
     store::Store,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
-use std::{cell::RefCell, collections::VecDeque, rc::Rc};
-
-/// Bytes of a chunk: at this size a disk gives its full bandwidth.
-const CHUNK_BYTES: u64 = 512 * 1024;
+use std::rc::Rc;
 
 /// Records that lie further apart than this, on average, are read one by one: a chunk would bring too little of what is
 /// wanted. So far apart are the messages of one among a hundred busy queues.
@@ -26,41 +24,6 @@ fn is_sparse(pieces: &[Entry]) -> bool {
     let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return false };
     let span = last.position().saturating_sub(first.position());
     pieces.len() > 1 && span / pieces.len() as u64 > SPARSE_BYTES
-}
-
-/// Chunks read lately, the newest at the back.
-pub(crate) struct ColdChunks<D: Disk> {
-    chunks: RefCell<VecDeque<(u64, Rc<D::Buf>)>>,
-    chunks_max: usize,
-}
-
-impl<D: Disk> ColdChunks<D> {
-    pub(crate) fn new(bytes_max: usize) -> ColdChunks<D> {
-        let chunks_max = (bytes_max / CHUNK_BYTES as usize).max(1);
-        ColdChunks { chunks: RefCell::default(), chunks_max }
-    }
-
-    fn get(&self, start: u64) -> Option<Rc<D::Buf>> {
-        let mut chunks = self.chunks.borrow_mut();
-        let at = chunks.iter().position(|(other, _)| *other == start)?;
-        let found = chunks.remove(at)?;
-        let buffer = Rc::clone(&found.1);
-        chunks.push_back(found);
-        Some(buffer)
-    }
-
-    fn put(&self, start: u64, buffer: Rc<D::Buf>) {
-        let mut chunks = self.chunks.borrow_mut();
-        if chunks.len() >= self.chunks_max {
-            chunks.pop_front();
-        }
-        chunks.push_back((start, buffer));
-    }
-
-    /// A segment goes.
-    pub(crate) fn forget(&self, from: u64, to: u64) {
-        self.chunks.borrow_mut().retain(|(start, _)| *start < from || *start >= to);
-    }
 }
 
 impl<D: Disk> Store<D> {
@@ -122,7 +85,7 @@ impl<D: Disk> Store<D> {
         while at < end {
             let start = self.chunk_start(at);
             let to = end.min(start + CHUNK_BYTES);
-            let settled = start + CHUNK_BYTES <= self.core.borrow().log.ring().start();
+            let settled = start + CHUNK_BYTES <= self.state.borrow().log.ring().start();
             if settled {
                 let chunk = self.chunk(start).await?;
                 out.extend_from_slice(
@@ -163,18 +126,18 @@ impl<D: Disk> Store<D> {
         bytes: usize,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         {
-            let core = self.core.borrow();
-            if position + bytes as u64 > core.log.committed() {
+            let state = self.state.borrow();
+            if position + bytes as u64 > state.log.committed() {
                 return Ok(None);
             }
-            if core.log.ring().holds(position, bytes) {
+            if state.log.ring().holds(position, bytes) {
                 let mut out = vec![0; bytes];
-                core.log.ring().copy_to(position, &mut out);
+                state.log.ring().copy_to(position, &mut out);
                 return Ok(Some(out));
             }
         }
         let segment = position - position % self.settings.segment_bytes;
-        if !self.segments.borrow().contains_key(&segment) {
+        if !self.segments.contains(segment) {
             return Ok(None);
         }
         let start = self.chunk_start(position);
@@ -217,9 +180,9 @@ impl<D: Disk> Store<D> {
         let mut times = Vec::with_capacity(positions.len());
         for position in positions {
             let start = self.chunk_start(*position);
-            let settled = start + CHUNK_BYTES <= self.core.borrow().log.ring().start();
+            let settled = start + CHUNK_BYTES <= self.state.borrow().log.ring().start();
             let segment = position - position % self.settings.segment_bytes;
-            if settled && self.segments.borrow().contains_key(&segment) {
+            if settled && self.segments.contains(segment) {
                 self.chunk(start).await?;
             }
             times.push(self.time_at(*position).await?);
@@ -263,7 +226,7 @@ impl<D: Disk> Store<D> {
         bytes: usize,
     ) -> Result<(D::Buf, usize), StoreError> {
         let segment = position - position % self.settings.segment_bytes;
-        let file = self.segments.borrow().get(&segment).cloned().ok_or(StoreError::Corrupt {
+        let file = self.segments.file(segment).ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
             position,
             what: "its segment is gone",

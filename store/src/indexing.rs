@@ -9,10 +9,11 @@
 
 use crate::{
     capture::Capture,
-    core::Core,
     error::StoreError,
     index::{self, Head, Index, IndexError, IndexWriter, Key, Outline, run_path, sealed_path},
-    store::{FlushPolicy, Settings, Store},
+    settings::{FlushPolicy, Settings},
+    store::Store,
+    store_state::StoreState,
 };
 use runtime::Disk;
 use std::{cell::RefCell, future::Future, path::PathBuf, rc::Rc};
@@ -42,11 +43,11 @@ impl<D: Disk> Store<D> {
         loop {
             match step().await {
                 Ok(true) => {}
-                Ok(false) => self.index_wanted.wait().await,
+                Ok(false) => self.indexes.wanted.wait().await,
                 Err(error) => {
                     let shard = self.settings.shard;
                     tracing::warn!(shard, %error, "an index file could not be written; its entries stay in memory");
-                    self.index_resting.set(true);
+                    self.indexes.resting.set(true);
                 }
             }
         }
@@ -55,23 +56,23 @@ impl<D: Disk> Store<D> {
     /// Up to where an index file is to be written now.
     #[doc(hidden)]
     pub fn wanted_index(&self) -> Option<u64> {
-        if self.index_resting.get() {
+        if self.indexes.resting.get() {
             return None;
         }
-        let core = self.core.borrow();
-        if core.log.poisoned().is_some() {
+        let state = self.state.borrow();
+        if state.log.poisoned().is_some() {
             return None;
         }
-        core.wants_index(self.settings.index_entries_max).or_else(|| {
-            let committed = core.log.committed();
-            (self.wants_second_index() && committed > core.indexed_to).then_some(committed)
+        state.wants_index(self.settings.index_entries_max).or_else(|| {
+            let committed = state.log.committed();
+            (self.wants_second_index() && committed > state.indexed_to).then_some(committed)
         })
     }
 
     /// What retired segments said (offsets of groups, next offsets of queues) stands in index files only: one of them
     /// may rot, so there are two.
     fn wants_second_index(&self) -> bool {
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         let retired = indexes.first().is_some_and(|first| first.head().from > 0);
         indexes.len() == 1 && (retired || self.retiring_waits.get())
     }
@@ -79,10 +80,10 @@ impl<D: Disk> Store<D> {
     /// A segment whose index files were not merged into one yet, because that failed or a start came in between.
     #[doc(hidden)]
     pub fn unsealed(&self) -> Option<u64> {
-        if self.index_resting.get() || self.core.borrow().log.poisoned().is_some() {
+        if self.indexes.resting.get() || self.state.borrow().log.poisoned().is_some() {
             return None;
         }
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         let mut heads = indexes.iter().map(|index| index.head());
         let ends = |head: &Head| head.to.is_multiple_of(self.settings.segment_bytes);
         heads.find(|head| ends(head) && head.from != head.segment).map(|head| head.segment)
@@ -104,7 +105,7 @@ impl<D: Disk> Store<D> {
         if !self.durable_up_to(to).await? {
             return Ok(false);
         }
-        let capture = self.core.borrow().capture(to);
+        let capture = self.state.borrow().capture(to);
         let index = self.write_index(&capture, pause).await?;
         self.add_index(&capture, index);
         self.seal_wanted(pause).await?;
@@ -114,23 +115,23 @@ impl<D: Disk> Store<D> {
     /// An index file of this capture is durable: what it says leaves memory, but for what the tail cache has.
     #[doc(hidden)]
     pub fn add_index(&self, capture: &Capture, index: Index<D>) {
-        let mut core = self.core.borrow_mut();
-        let keep_from = core.log.ring().start();
-        core.indexed(capture, keep_from);
-        self.indexes.borrow_mut().push(Rc::new(index));
+        let mut state = self.state.borrow_mut();
+        let keep_from = state.log.ring().start();
+        state.indexed(capture, keep_from);
+        self.indexes.files.borrow_mut().push(Rc::new(index));
     }
 
     /// Whether index files turned out to be damaged and are to be made again.
     #[doc(hidden)]
     pub fn has_damaged_index(&self) -> bool {
-        !self.damaged.borrow().is_empty()
+        !self.indexes.damaged.borrow().is_empty()
     }
 
     /// The job of writing an index file of this capture.
     #[doc(hidden)]
     pub fn index_job<'a>(&'a self, capture: &'a Capture) -> IndexJob<'a, D> {
-        let (disk, settings, core) = (&self.disk, &self.settings, &self.core);
-        IndexJob { disk, settings, core, capture }
+        let (disk, settings, state) = (&self.disk, &self.settings, &self.state);
+        IndexJob { disk, settings, state, capture }
     }
 
     /// Makes one of the index files of a segment, if that is wanted. One of them that turns out to be damaged is made
@@ -142,7 +143,9 @@ impl<D: Disk> Store<D> {
     {
         let Some(segment) = self.unsealed() else { return Ok(false) };
         match self.seal(segment, pause).await {
-            Err(StoreError::Malformed { .. }) if !self.damaged.borrow().is_empty() => Ok(true),
+            Err(StoreError::Malformed { .. }) if !self.indexes.damaged.borrow().is_empty() => {
+                Ok(true)
+            }
             sealed => sealed.map(|()| true),
         }
     }
@@ -152,9 +155,9 @@ impl<D: Disk> Store<D> {
         if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
             self.sync_unless_under_way().await?;
         }
-        let core = self.core.borrow();
+        let state = self.state.borrow();
         // The space between the mark that ends a segment and the next segment holds nothing.
-        let flushed = core.log.flushed();
+        let flushed = state.log.flushed();
         let ended = position.is_multiple_of(self.settings.segment_bytes) && flushed > position;
         Ok(ended || flushed >= position)
     }
@@ -173,7 +176,7 @@ impl<D: Disk> Store<D> {
     #[doc(hidden)]
     pub async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
         while !self.durable_up_to(position).await? {
-            if let Some(reason) = self.core.borrow().log.poisoned() {
+            if let Some(reason) = self.state.borrow().log.poisoned() {
                 let reason = reason.to_owned();
                 return Err(StoreError::Poisoned { shard: self.settings.shard, reason });
             }
@@ -202,7 +205,7 @@ impl<D: Disk> Store<D> {
             }
         };
         {
-            let mut indexes = self.indexes.borrow_mut();
+            let mut indexes = self.indexes.files.borrow_mut();
             let first = indexes.partition_point(|index| index.head().segment < segment);
             indexes.splice(first..first + runs.len(), [Rc::new(sealed)]);
         }
@@ -213,23 +216,23 @@ impl<D: Disk> Store<D> {
     }
 
     fn indexes_of(&self, segment: u64) -> Vec<Rc<Index<D>>> {
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         indexes.iter().filter(|index| index.head().segment == segment).cloned().collect()
     }
 
     /// Removes the file of an index that is in use no more, but by those who read it at this moment.
     pub(crate) async fn remove_index(&self, index: Rc<Index<D>>) -> Result<(), StoreError> {
-        self.index_blocks.forget(&*index);
+        self.indexes.blocks.forget(&*index);
         let path = index.path().to_owned();
         self.disk.remove(&path).await.map_err(|source| StoreError::io("remove", path, source))
     }
 }
 
-/// Writes an index file from the tables of `core`.
+/// Writes an index file from the tables of `state`.
 pub struct IndexJob<'a, D: Disk> {
     pub(crate) disk: &'a D,
     pub(crate) settings: &'a Settings,
-    pub(crate) core: &'a RefCell<Core>,
+    pub(crate) state: &'a RefCell<StoreState>,
     pub(crate) capture: &'a Capture,
 }
 
@@ -258,7 +261,7 @@ impl<D: Disk> IndexJob<'_, D> {
             writer.keys(&bucket).await?;
             pause().await;
         }
-        Ok(Written { writer, influenced_by: self.core.borrow().log.appended() })
+        Ok(Written { writer, influenced_by: self.state.borrow().log.appended() })
     }
 
     fn outline(&self, offsets: Vec<Vec<u8>>) -> (Outline, PathBuf) {
@@ -294,10 +297,10 @@ impl<D: Disk> IndexJob<'_, D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let groups = self.core.borrow().offsets.groups();
+        let groups = self.state.borrow().offsets.groups();
         let mut contents = Vec::new();
         for group in groups {
-            self.core.borrow().offsets.snapshot(&group, &mut contents);
+            self.state.borrow().offsets.snapshot(&group, &mut contents);
             pause().await;
         }
         contents
@@ -311,12 +314,12 @@ impl<D: Disk> IndexJob<'_, D> {
     {
         let capture = self.capture;
         let mut buckets = vec![Vec::new(); KEY_BUCKETS];
-        let blocks = self.core.borrow().keys.blocks_before(capture.to);
+        let blocks = self.state.borrow().keys.blocks_before(capture.to);
         for number in 0..blocks {
             {
-                let core = self.core.borrow();
-                let segment = core.log.segment_of(capture.from);
-                for key in core.keys.block(number, segment, capture.to) {
+                let state = self.state.borrow();
+                let segment = state.log.segment_of(capture.from);
+                for key in state.keys.block(number, segment, capture.to) {
                     buckets[(key.hash >> 24) as usize].push(key);
                 }
             }
@@ -342,9 +345,9 @@ impl<D: Disk> IndexJob<'_, D> {
                 let room = (PIECE_ENTRIES - piece.len()) as i64;
                 let to = row.next.min(offset + room);
                 {
-                    let core = self.core.borrow();
+                    let state = self.state.borrow();
                     (offset..to).for_each(|offset| {
-                        piece.push(core.captured_entry(*slot, row.number, offset, capture.from));
+                        piece.push(state.captured_entry(*slot, row.number, offset, capture.from));
                     });
                 }
                 offset = to;

@@ -11,12 +11,11 @@ pub mod batch;
 mod by_id;
 #[doc(hidden)]
 pub mod capture;
+mod cold_chunks;
 mod cold_gate;
 mod cold_read;
 pub mod consume_queue;
-pub mod core;
 pub mod error;
-pub mod facts;
 pub mod format;
 pub mod group_offsets;
 pub mod index;
@@ -25,6 +24,7 @@ pub mod indexing;
 mod join_bounded;
 pub mod log;
 pub mod lookup;
+pub mod metadata;
 pub mod offset;
 mod queue_table;
 pub mod read;
@@ -33,12 +33,17 @@ mod recent_keys;
 pub mod recovery;
 pub mod retention;
 pub mod ring;
+pub mod segments;
+pub mod settings;
+pub mod space;
 pub mod store;
+pub mod store_state;
 
 pub use crate::{
-    core::{Core, Placed, QueueSlot, TopicSlot},
     error::{Refused, StoreError},
     offset::PhysicalOffset,
     read::{PullPlan, PullStatus},
-    store::{FlushPolicy, Settings, Store},
+    settings::{FlushPolicy, Settings},
+    store::Store,
+    store_state::{Placed, QueueSlot, StoreState, TopicSlot},
 };

@@ -71,7 +71,7 @@ struct Found {
 }
 
 impl<D: Disk> Store<D> {
-    /// Plans a pull whose first entries are in index files; otherwise as [`crate::Core::plan_pull`].
+    /// Plans a pull whose first entries are in index files; otherwise as [`crate::StoreState::plan_pull`].
     pub async fn plan_pull_on_disk(
         &self,
         topic: &str,
@@ -83,8 +83,8 @@ impl<D: Disk> Store<D> {
         loop {
             if picking.next == limits.offset {
                 // Nothing was looked at yet: whatever memory says is the whole answer.
-                let core = self.core.borrow();
-                let planned = core.plan_pull(topic, queue_id, limits, Vec::new(), &mut matches);
+                let state = self.state.borrow();
+                let planned = state.plan_pull(topic, queue_id, limits, Vec::new(), &mut matches);
                 if let Planned::Now(plan) = planned {
                     return Ok(plan);
                 }
@@ -121,8 +121,8 @@ impl<D: Disk> Store<D> {
         queue_id: u32,
         matches: &mut impl FnMut(i64) -> bool,
     ) {
-        let core = self.core.borrow();
-        let Some(queue) = core.queue(topic, queue_id) else { return };
+        let state = self.state.borrow();
+        let Some(queue) = state.queue(topic, queue_id) else { return };
         while let Some(entry) = queue.get(picking.next) {
             if !picking.take(entry, matches) {
                 return;
@@ -131,8 +131,8 @@ impl<D: Disk> Store<D> {
     }
 
     fn finish(&self, picking: Picking, topic: &str, queue_id: u32) -> PullPlan {
-        let core = self.core.borrow();
-        let bounds = core.queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
+        let state = self.state.borrow();
+        let bounds = state.queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
         let (min, max) = bounds.unwrap_or_default();
         picking.plan(min, max)
     }
@@ -145,7 +145,7 @@ impl<D: Disk> Store<D> {
         offset: i64,
     ) -> Result<Option<Entry>, StoreError> {
         if let Some(entry) =
-            self.core.borrow().queue(topic, queue_id).and_then(|queue| queue.get(offset))
+            self.state.borrow().queue(topic, queue_id).and_then(|queue| queue.get(offset))
         {
             return Ok(Some(entry));
         }
@@ -163,17 +163,17 @@ impl<D: Disk> Store<D> {
         offset: i64,
         count_max: usize,
     ) -> Result<Option<Found>, StoreError> {
-        let place = self.core.borrow().place_on_disk(topic, queue_id, offset);
+        let place = self.state.borrow().place_on_disk(topic, queue_id, offset);
         let Some((number, resident)) = place else { return Ok(None) };
         let mut found = Found { offset: resident, entries: Vec::new() };
         if let Some((index, row)) = self.index_with(number, offset).await? {
             // What lies between the rows of two files was lost with its segment.
             found.offset = offset.max(row.start());
             if found.offset < row.next {
-                let blocks = &self.index_blocks;
+                let blocks = &self.indexes.blocks;
                 let entries = &mut found.entries;
-                let told = index.entries(blocks, &row, found.offset, count_max, entries).await;
-                self.told(&index, told)?;
+                let answer = index.entries(blocks, &row, found.offset, count_max, entries).await;
+                self.note_if_damaged(&index, answer)?;
             }
         }
         Ok(Some(found))
@@ -185,13 +185,13 @@ impl<D: Disk> Store<D> {
         number: u32,
         offset: i64,
     ) -> Result<Option<(Rc<Index<D>>, Row)>, StoreError> {
-        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
+        let indexes: Vec<Rc<Index<D>>> = self.indexes.files.borrow().clone();
         let (mut low, mut high) = (0, indexes.len());
         let mut best = None;
         while low < high {
             let middle = low + (high - low) / 2;
-            let told = indexes[middle].row(&self.index_blocks, number).await;
-            let row = self.told(&indexes[middle], told)?;
+            let answer = indexes[middle].row(&self.indexes.blocks, number).await;
+            let row = self.note_if_damaged(&indexes[middle], answer)?;
             match row.filter(|row| row.next > offset) {
                 Some(row) => {
                     best = Some((Rc::clone(&indexes[middle]), row));
@@ -235,8 +235,8 @@ impl<D: Disk> Store<D> {
                 break;
             }
             let asked = some.iter().map(|index| self.positions(index, hash, before));
-            for (index, told) in some.iter().zip(join_bounded(asked, FILES_AT_ONCE).await) {
-                let mut positions = told?;
+            for (index, answer) in some.iter().zip(join_bounded(asked, FILES_AT_ONCE).await) {
+                let mut positions = answer?;
                 while let (false, Some(last)) = (found.full, positions.last().copied()) {
                     let more = positions.len() == CANDIDATES_AT_ONCE;
                     self.take_candidates(query, positions, &mut found, pause).await?;
@@ -260,13 +260,13 @@ impl<D: Disk> Store<D> {
         before: u64,
     ) -> (Vec<u64>, Vec<Rc<Index<D>>>) {
         let mut positions = Vec::new();
-        let core = self.core.borrow();
-        let before = before.min(core.log.committed());
-        core.keys.find(hash, before, |position| {
+        let state = self.state.borrow();
+        let before = before.min(state.log.committed());
+        state.keys.find(hash, before, |position| {
             positions.push(position);
             positions.len() < CANDIDATES_AT_ONCE
         });
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         let files = indexes.iter().rev().filter(|index| query.may_be_in(index)).cloned().collect();
         (positions, files)
     }
@@ -278,8 +278,8 @@ impl<D: Disk> Store<D> {
         before: u64,
     ) -> Result<Vec<u64>, StoreError> {
         let mut positions = Vec::new();
-        let told = index.positions(hash, before, CANDIDATES_AT_ONCE, &mut positions).await;
-        self.told(index, told).map(|()| positions)
+        let answer = index.positions(hash, before, CANDIDATES_AT_ONCE, &mut positions).await;
+        self.note_if_damaged(index, answer).map(|()| positions)
     }
 
     /// Reads the messages at `positions`, newest first, and keeps those that are really wanted.

@@ -1,7 +1,7 @@
 //! Planning reads: which bytes of the log answer a pull. Decisions and their order are those of the Java broker
 //! (offset too small, overflow by one, overflow badly, nothing matched).
 
-use crate::{consume_queue::Entry, core::Core};
+use crate::{consume_queue::Entry, store_state::StoreState};
 
 /// What a pull finds. Names are those of Java's `GetMessageStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Picking {
     }
 }
 
-impl Core {
+impl StoreState {
     /// Plans a pull of queue `queue_id` of `topic`; `matches` sees each tags code. `pieces` is cleared and reused.
     pub fn plan_pull(
         &self,
@@ -187,67 +187,67 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Append;
+    use crate::store_state::Append;
 
-    fn append(core: &mut Core, count: usize) {
+    fn append(state: &mut StoreState, count: usize) {
         for number in 0..count {
             let tags_code = number as i64 % 2;
-            let slot = core.queue_slot("t", 0);
+            let slot = state.queue_slot("t", 0);
             let message = Append { slot, bytes: 100, tags_code, keys: &[] };
-            core.append(message, 1, |placed, out| out.fill(placed.queue_offset as u8));
+            state.append(message, 1, |placed, out| out.fill(placed.queue_offset as u8));
         }
     }
 
-    fn commit(core: &mut Core) {
-        while let Some(write) = core.log.take_write() {
-            core.log.written(&write, true, true);
+    fn commit(state: &mut StoreState) {
+        while let Some(write) = state.log.take_write() {
+            state.log.written(&write, true, true);
         }
-        core.publish();
-        core.check();
+        state.publish();
+        state.check();
     }
 
-    fn pull(core: &Core, offset: i64, matches: impl FnMut(i64) -> bool) -> PullPlan {
+    fn pull(state: &StoreState, offset: i64, matches: impl FnMut(i64) -> bool) -> PullPlan {
         let limits = PullLimits { offset, count_max: 4, bytes_max: 350, scan_max: 6 };
-        match core.plan_pull("t", 0, limits, vec![Entry::new(1, 1, 0)], matches) {
+        match state.plan_pull("t", 0, limits, vec![Entry::new(1, 1, 0)], matches) {
             Planned::Now(plan) => plan,
             Planned::OnDisk => panic!("nothing left memory"),
         }
     }
 
     /// Status, next offset and number of messages for an offset.
-    fn decision(core: &Core, offset: i64) -> (PullStatus, i64, usize) {
-        let plan = pull(core, offset, |_| true);
+    fn decision(state: &StoreState, offset: i64) -> (PullStatus, i64, usize) {
+        let plan = pull(state, offset, |_| true);
         (plan.status, plan.next_offset, plan.pieces.len())
     }
 
     #[test]
     fn the_offset_decides() {
         use PullStatus::*;
-        let mut core = Core::unwritten(0);
-        assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0));
-        append(&mut core, 10);
-        assert_eq!(decision(&core, 0), (NoMessageInQueue, 0, 0), "nothing is committed yet");
-        commit(&mut core);
-        assert_eq!(decision(&core, -1), (OffsetTooSmall, 0, 0));
-        assert_eq!(decision(&core, 0), (Found, 3, 3), "the byte limit");
-        assert_eq!(decision(&core, 8), (Found, 10, 2));
-        assert_eq!(decision(&core, 10), (OffsetOverflowOne, 10, 0));
-        assert_eq!(decision(&core, 11), (OffsetOverflowBadly, 10, 0));
-        assert_eq!(decision(&core, i64::MAX), (OffsetOverflowBadly, 10, 0));
+        let mut state = StoreState::unwritten(0);
+        assert_eq!(decision(&state, 0), (NoMessageInQueue, 0, 0));
+        append(&mut state, 10);
+        assert_eq!(decision(&state, 0), (NoMessageInQueue, 0, 0), "nothing is committed yet");
+        commit(&mut state);
+        assert_eq!(decision(&state, -1), (OffsetTooSmall, 0, 0));
+        assert_eq!(decision(&state, 0), (Found, 3, 3), "the byte limit");
+        assert_eq!(decision(&state, 8), (Found, 10, 2));
+        assert_eq!(decision(&state, 10), (OffsetOverflowOne, 10, 0));
+        assert_eq!(decision(&state, 11), (OffsetOverflowBadly, 10, 0));
+        assert_eq!(decision(&state, i64::MAX), (OffsetOverflowBadly, 10, 0));
     }
 
     #[test]
     fn a_filter_that_matches_nothing_steps_over_what_it_has_seen() {
-        let mut core = Core::unwritten(0);
-        append(&mut core, 10);
-        commit(&mut core);
-        let plan = pull(&core, 0, |_| false);
+        let mut state = StoreState::unwritten(0);
+        append(&mut state, 10);
+        commit(&mut state);
+        let plan = pull(&state, 0, |_| false);
         assert_eq!((plan.status, plan.next_offset), (PullStatus::NoMatchedMessage, 6));
-        let plan = pull(&core, 0, |tags_code| tags_code == 1);
+        let plan = pull(&state, 0, |tags_code| tags_code == 1);
         assert_eq!((plan.next_offset, plan.bytes), (6, 300));
         let mut out = Vec::new();
-        assert!(core.is_cached(&plan));
-        core.copy_cached(&plan, &mut out);
+        assert!(state.is_cached(&plan));
+        state.copy_cached(&plan, &mut out);
         assert_eq!(out, [[1; 100], [3; 100], [5; 100]].concat());
     }
 }

@@ -7,12 +7,13 @@
 
 use crate::{
     capture::Capture,
-    core::Core,
     error::StoreError,
     index::{Head, Index, IndexError, Outline, Row},
     indexing::IndexJob,
     recovery::{Segments, scan::Scan},
-    store::{Settings, Store},
+    settings::Settings,
+    store::Store,
+    store_state::StoreState,
 };
 use ahash::{AHashMap, AHashSet};
 use runtime::Disk;
@@ -72,13 +73,13 @@ impl<D: Disk> Missing<'_, D> {
     {
         let Missing { disk, settings, segments, .. } = *self;
         let mut scan = self.begin(settings);
-        let known = scan.core.next_number;
+        let known = scan.state.next_number;
         scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
-        adopt_numbers(&mut scan.core, after, known, self.before.is_none());
+        adopt_numbers(&mut scan.state, after, known, self.before.is_none());
         let damaged_bytes = scan.report.damaged_bytes;
-        let core = RefCell::new(scan.core);
-        let capture: Capture = core.borrow().capture(range.end);
-        let job = IndexJob { disk, settings, core: &core, capture: &capture };
+        let state = RefCell::new(scan.state);
+        let capture: Capture = state.borrow().capture(range.end);
+        let job = IndexJob { disk, settings, state: &state, capture: &capture };
         let index = job.write(pause).await?.writer.finish().await?;
         tracing::warn!(
             shard = settings.shard,
@@ -112,12 +113,12 @@ impl<D: Disk> Missing<'_, D> {
     {
         let settings = Settings { index_keys: false, ..self.settings.clone() };
         let mut scan = self.begin(&settings);
-        let known = scan.core.next_number;
+        let known = scan.state.next_number;
         let mut said = Vec::new();
         for range in &self.ranges {
             scan.known_range::<D, P, F>(self.segments, range.end, &settings, pause).await?;
-            let capture = scan.core.capture(range.end);
-            scan.core.indexed(&capture, range.end);
+            let capture = scan.state.capture(range.end);
+            scan.state.indexed(&capture, range.end);
             let Capture { topics, rows, .. } = capture;
             said.push(Outline { head: self.after.head, topics, rows, offsets: Vec::new() });
         }
@@ -195,30 +196,30 @@ fn add_idle(said: &mut [Outline], after: &Outline) {
 
 /// Gives queues that were born in the range the numbers that the next index file knows them by. Those that it does not
 /// know belonged to a topic that was deleted before it was written: nobody can ask for them.
-fn adopt_numbers(core: &mut Core, after: &Outline, known: u32, first: bool) {
+fn adopt_numbers(state: &mut StoreState, after: &Outline, known: u32, first: bool) {
     let mut rows = by_name(after);
-    let born = core.queues_numbered_from(known);
+    let born = state.queues_numbered_from(known);
     for (topic, queue_id) in &born {
         let queue_id = *queue_id;
-        let next = core.queue(topic, queue_id).map_or(0, |queue| queue.max());
+        let next = state.queue(topic, queue_id).map_or(0, |queue| queue.max());
         // Its last messages here may be lost to damage: the next file then begins behind them.
         match rows.remove(&(&**topic, queue_id)).filter(|row| row.start() >= next) {
-            Some(row) => core.renumber(topic, queue_id, row.number),
-            None => core.forget_queue(topic, queue_id),
+            Some(row) => state.renumber(topic, queue_id, row.number),
+            None => state.forget_queue(topic, queue_id),
         }
     }
     if first {
         // Nothing before is known: queues whose messages all went earlier still have their next offset.
         for ((topic, queue_id), row) in rows {
-            if row.start() > 0 && core.queue(topic, queue_id).is_none() {
-                core.restore_queue(topic, row, row.start(), row.start());
+            if row.start() > 0 && state.queue(topic, queue_id).is_none() {
+                state.restore_queue(topic, row, row.start(), row.start());
             }
         }
     }
-    core.next_number = core.next_number.max(after.head.next_number);
+    state.next_number = state.next_number.max(after.head.next_number);
 }
 
-impl Core {
+impl StoreState {
     /// The names of all queues in index files and the offsets of groups in the log, for the file of `head`, which is the
     /// newest: as if one behind it said so that has no entries.
     fn known_numbers(&self, head: Head) -> Outline {
@@ -251,12 +252,12 @@ impl Core {
 impl<D: Disk> Store<D> {
     /// What an index file says when it is read. One that turns out to be damaged is made again by
     /// [`Store::index_loop`].
-    pub(crate) fn told<T>(
+    pub(crate) fn note_if_damaged<T>(
         &self,
         index: &Index<D>,
-        told: Result<T, IndexError>,
+        read: Result<T, IndexError>,
     ) -> Result<T, StoreError> {
-        let error = match told {
+        let error = match read {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -269,12 +270,12 @@ impl<D: Disk> Store<D> {
 
     /// The index file that begins at `from` is to be made again.
     pub(crate) fn note_damaged(&self, from: u64) {
-        let mut damaged = self.damaged.borrow_mut();
+        let mut damaged = self.indexes.damaged.borrow_mut();
         if !damaged.contains(&from) {
             damaged.push(from);
         }
         drop(damaged);
-        self.index_wanted.raise();
+        self.indexes.wanted.raise();
     }
 
     /// Makes a damaged index file again, and those beside it that it cannot be made without. Returns whether there was
@@ -284,14 +285,16 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        if self.index_resting.get() {
+        if self.indexes.resting.get() {
             return Ok(false);
         }
-        let Some(from) = self.damaged.borrow().iter().min().copied() else { return Ok(false) };
+        let Some(from) = self.indexes.damaged.borrow().iter().min().copied() else {
+            return Ok(false);
+        };
         // Others may be retired meanwhile, from the oldest on.
-        let indexes: Vec<Rc<Index<D>>> = self.indexes.borrow().clone();
+        let indexes: Vec<Rc<Index<D>>> = self.indexes.files.borrow().clone();
         let Some(at) = indexes.iter().position(|index| index.head().from == from) else {
-            self.damaged.borrow_mut().retain(|other| *other != from);
+            self.indexes.damaged.borrow_mut().retain(|other| *other != from);
             return Ok(true);
         };
         let (older, newer) = (&indexes[..at], &indexes[at + 1..]);
@@ -304,7 +307,7 @@ impl<D: Disk> Store<D> {
             (None, Some(newest)) => self.known_in_memory(*newest.head()).await?,
             (None, None) => unreachable!("at least one is damaged"),
         };
-        let segments: Segments<D> = self.segments.borrow().clone();
+        let segments: Segments<D> = self.segments.files.borrow().clone();
         let ranges = damaged.iter().map(|index| index.head().from..index.head().to).collect();
         let (disk, settings, segments) = (&self.disk, &self.settings, &segments);
         let missing = Missing { disk, settings, segments, ranges, before, after };
@@ -328,7 +331,7 @@ impl<D: Disk> Store<D> {
         let mut damaged = 0;
         for index in indexes {
             let outline = index.outline_paced(pause).await;
-            match self.told(index, outline) {
+            match self.note_if_damaged(index, outline) {
                 Ok(outline) => return Ok((Some(outline), damaged)),
                 Err(StoreError::Malformed { .. }) => damaged += 1,
                 Err(error) => return Err(error),
@@ -340,8 +343,8 @@ impl<D: Disk> Store<D> {
     /// What memory knows of the state at the end of the newest index file.
     async fn known_in_memory(&self, newest: Head) -> Result<Outline, StoreError> {
         let (known, appended) = {
-            let core = self.core.borrow();
-            (core.known_numbers(newest), core.log.appended())
+            let state = self.state.borrow();
+            (state.known_numbers(newest), state.log.appended())
         };
         // A deletion that is not durable yet must not reach an index file.
         self.wait_durable(appended).await?;
@@ -350,10 +353,10 @@ impl<D: Disk> Store<D> {
 
     /// Puts an index file in the place of a damaged one, if that is not retired.
     fn replace(&self, old: &Rc<Index<D>>, new: Index<D>) {
-        self.index_blocks.forget(old);
-        self.damaged.borrow_mut().retain(|from| *from != old.head().from);
+        self.indexes.blocks.forget(old);
+        self.indexes.damaged.borrow_mut().retain(|from| *from != old.head().from);
         self.tally.rebuilt_indexes.set(self.tally.rebuilt_indexes.get() + 1);
-        let mut indexes = self.indexes.borrow_mut();
+        let mut indexes = self.indexes.files.borrow_mut();
         if let Some(place) = indexes.iter_mut().find(|index| Rc::ptr_eq(index, old)) {
             *place = Rc::new(new);
         }

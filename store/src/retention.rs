@@ -9,17 +9,17 @@
 //! so do their offsets. Each step is taken back by itself when there is room again.
 
 use crate::{
-    ahead::SPARES_MAX,
-    core::QueueSlot,
     error::StoreError,
     index::{Index, Outline, Row},
-    store::{Settings, Store},
+    segments::{SPARES_MAX, is_spare, spare_path},
+    settings::Settings,
+    space::Space,
+    store::Store,
+    store_state::QueueSlot,
 };
 use runtime::{Disk, Usage};
-use std::{future::Future, path::Path, path::PathBuf, rc::Rc};
+use std::{future::Future, path::PathBuf, rc::Rc};
 
-/// Suffix of a segment that waits to be used again.
-const SPARE: &str = "spare";
 /// Rows looked at between two pauses.
 const PIECE_ROWS: usize = 512;
 
@@ -77,18 +77,6 @@ impl Policy {
             _ => Verdict::Keep,
         }
     }
-}
-
-/// How the file system of the log is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Space {
-    /// There is room.
-    #[default]
-    Enough,
-    /// More is used than `diskMaxUsedSpaceRatio`.
-    Scarce,
-    /// No messages are taken.
-    Closed,
 }
 
 /// What went with a segment.
@@ -197,17 +185,17 @@ impl<D: Disk> Store<D> {
             }
             (_, Space::Enough) => tracing::info!(shard, used, "the disk has room again"),
         }
-        self.core.borrow_mut().log.close_to_messages(reason);
+        self.state.borrow_mut().log.close_to_messages(reason);
     }
 
     /// The index of the oldest segment, if the log has left it and the index is whole.
     fn oldest_sealed(&self) -> Option<Rc<Index<D>>> {
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         let oldest = indexes.first()?;
         let head = oldest.head();
         let whole =
             head.from == head.segment && head.to == head.segment + self.settings.segment_bytes;
-        let first = self.segments.borrow().keys().next().copied();
+        let first = self.segments.first();
         let whole = whole && first == Some(head.segment);
         // The last index file stays: it alone knows what the segments before it said.
         self.retiring_waits.set(whole && indexes.len() == 1);
@@ -240,7 +228,7 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        if self.names_unsynced.get() {
+        if self.segments.names_unsynced.get() {
             // Segments go strictly from the oldest on, also over a power cut.
             self.sync_names().await?;
         }
@@ -248,9 +236,9 @@ impl<D: Disk> Store<D> {
         let retired = self.move_offsets(&index, pause).await?;
         let head = *index.head();
         self.put_away(head.segment, recycle).await?;
-        self.names_unsynced.set(true);
-        self.indexes.borrow_mut().retain(|other| other.head().segment != head.segment);
-        self.segments.borrow_mut().remove(&head.segment);
+        self.segments.names_unsynced.set(true);
+        self.indexes.files.borrow_mut().retain(|other| other.head().segment != head.segment);
+        self.segments.remove(head.segment);
         self.cold.forget(head.from, head.to);
         self.note_earliest();
         let tally = &self.tally;
@@ -269,34 +257,34 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let newest = self.indexes.borrow().last().cloned();
+        let newest = self.indexes.files.borrow().last().cloned();
         let Some(newest) = newest else { return Ok(()) };
         let Settings { shard, log_id, .. } = self.settings;
         let opened = Index::open(&self.disk, newest.path(), shard, log_id).await;
-        let opened = self.told(&newest, opened)?;
+        let opened = self.note_if_damaged(&newest, opened)?;
         let outline = opened.outline_paced(pause).await;
         opened.close().await?;
-        self.told(&newest, outline).map(drop)
+        self.note_if_damaged(&newest, outline).map(drop)
     }
 
     async fn sync_names(&self) -> Result<(), StoreError> {
         let dir = &self.settings.dir;
         self.disk.sync_dir(dir).await.map_err(|source| StoreError::io("sync", dir, source))?;
-        self.names_unsynced.set(false);
+        self.segments.names_unsynced.set(false);
         Ok(())
     }
 
     /// Takes a segment's name away. Who reads it keeps its file.
     async fn put_away(&self, segment: u64, recycle: bool) -> Result<(), StoreError> {
         let path = self.settings.segment_path(segment);
-        if !recycle || self.spares.borrow().len() >= SPARES_MAX {
+        if !recycle || self.segments.spares.borrow().len() >= SPARES_MAX {
             let removed = self.disk.remove(&path).await;
             return removed.map_err(|source| StoreError::io("remove", path, source));
         }
-        let spare = path.with_extension(SPARE);
+        let spare = spare_path(&path);
         let renamed = self.disk.rename(&path, &spare).await;
         renamed.map_err(|source| StoreError::io("put aside", path, source))?;
-        self.spares.borrow_mut().push(spare);
+        self.segments.spares.borrow_mut().push(spare);
         Ok(())
     }
 
@@ -306,10 +294,10 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let slots = self.core.borrow().slots_by_number();
+        let slots = self.state.borrow().slots_by_number();
         let mut retired = Retired::default();
         let outline = index.outline_paced(pause).await;
-        let Outline { topics, rows, .. } = self.told(index, outline)?;
+        let Outline { topics, rows, .. } = self.note_if_damaged(index, outline)?;
         for piece in rows.chunks(PIECE_ROWS) {
             self.retire_rows(piece, &slots, &topics, &mut retired);
             pause().await;
@@ -324,26 +312,26 @@ impl<D: Disk> Store<D> {
         topics: &[Box<str>],
         retired: &mut Retired,
     ) {
-        let mut core = self.core.borrow_mut();
+        let mut state = self.state.borrow_mut();
         for row in rows {
             let place = slots.binary_search_by_key(&row.number, |(number, _)| *number);
             let Some((_, slot)) = place.ok().and_then(|at| slots.get(at)) else { continue };
             let topic = topics.get(row.topic as usize).map_or("", |topic| topic);
-            retired.unconsumed += core.retire_row(*slot, row, topic);
+            retired.unconsumed += state.retire_row(*slot, row, topic);
             retired.messages += u64::from(row.count);
         }
     }
 
     fn note_earliest(&self) {
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         let oldest = indexes.iter().find(|index| index.head().messages > 0);
         let earliest = oldest.map(|index| index.head().first_store_ms);
-        let mut core = self.core.borrow_mut();
-        core.earliest_store_ms = earliest.or_else(|| core.clock_marks.front().map(|(_, ms)| *ms));
+        let mut state = self.state.borrow_mut();
+        state.earliest_store_ms = earliest.or_else(|| state.clock_marks.front().map(|(_, ms)| *ms));
     }
 
     async fn remove_spares(&self) -> Result<(), StoreError> {
-        let spares = std::mem::take(&mut *self.spares.borrow_mut());
+        let spares = std::mem::take(&mut *self.segments.spares.borrow_mut());
         for path in spares {
             let removed = self.disk.remove(&path).await;
             removed.map_err(|source| StoreError::io("remove", path, source))?;
@@ -353,7 +341,7 @@ impl<D: Disk> Store<D> {
 
     /// Files of retired segments that wait to be used again.
     pub fn spares(&self) -> Vec<PathBuf> {
-        self.spares.borrow().clone()
+        self.segments.spares.borrow().clone()
     }
 
     /// Retired segments that an earlier life put aside.
@@ -363,12 +351,12 @@ impl<D: Disk> Store<D> {
             self.disk.list(dir).await.map_err(|source| StoreError::io("list", dir, source))?;
         for entry in names {
             let path: PathBuf = dir.join(&entry.name);
-            if path.extension().is_none_or(|extension| extension != SPARE) || !is_position(&path) {
+            if !is_spare(&path) {
                 continue;
             }
             let fits = entry.bytes == self.settings.segment_bytes;
-            if fits && self.spares.borrow().len() < SPARES_MAX {
-                self.spares.borrow_mut().push(path);
+            if fits && self.segments.spares.borrow().len() < SPARES_MAX {
+                self.segments.spares.borrow_mut().push(path);
             } else {
                 let removed = self.disk.remove(&path).await;
                 removed.map_err(|source| StoreError::io("remove", path, source))?;
@@ -376,10 +364,6 @@ impl<D: Disk> Store<D> {
         }
         Ok(())
     }
-}
-
-fn is_position(path: &Path) -> bool {
-    crate::store::segment_start(Path::new(path.file_stem().unwrap_or_default())).is_some()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The store of one shard: the state of [`Core`], the disk below it, and the few places where bytes wait.
+//! The store of one shard: the state of [`StoreState`], the disk below it, and the few places where bytes wait.
 //!
 //! One task calls [`Store::commit_once`] in a loop; nobody else writes to the log's files but [`Store::work_ahead`],
 //! which stays in front of it. Two more tasks follow behind: [`Store::index_loop`] moves what is old enough from memory
@@ -6,80 +6,23 @@
 //! or go to the disk on owned data.
 
 use crate::{
+    cold_chunks::ColdChunks,
     cold_gate::ColdGate,
-    cold_read::ColdChunks,
-    core::Core,
     error::StoreError,
     index::{BlockCache, Head, Index},
-    log::{Shape, Write},
-    retention::Space,
+    log::Write,
+    segments::SegmentSet,
+    settings::{FlushPolicy, Settings},
+    space::Space,
+    store_state::StoreState,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, Signal};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Signal};
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
 };
-
-/// When a message counts as safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushPolicy {
-    /// Acknowledged once it is durable. One sync for all that came meanwhile.
-    Sync,
-    /// Acknowledged once it is written; durable at most `interval_ms` later.
-    Async {
-        /// Longest time between syncs while there is something to sync.
-        interval_ms: i64,
-    },
-}
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Shard whose store it is.
-    pub shard: u16,
-    /// Directory of the shard's segments.
-    pub dir: PathBuf,
-    /// Drawn when the shard was formatted.
-    pub log_id: u64,
-    /// Bytes of a segment, a multiple of [`BLOCK_BYTES`].
-    pub segment_bytes: u64,
-    /// Bytes of log kept in memory, a power of two.
-    pub tail_cache_bytes: usize,
-    /// Most bytes appended and not committed; at most half of the tail cache.
-    pub inflight_bytes_max: u64,
-    /// Largest record.
-    pub record_bytes_max: usize,
-    /// When a message counts as safe.
-    pub flush: FlushPolicy,
-    /// Entries kept in memory before an index file is written for them, besides those of the tail cache.
-    pub index_entries_max: u64,
-    /// Whether messages can be found by key.
-    pub index_keys: bool,
-    /// Memory for reads of old messages, bytes.
-    pub cold_cache_bytes: usize,
-    /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.
-    pub zero_ahead_bytes: u64,
-}
-
-impl Settings {
-    pub(crate) fn shape(&self, epoch: u32) -> Shape {
-        Shape {
-            shard: self.shard,
-            log_id: self.log_id,
-            epoch,
-            segment_bytes: self.segment_bytes,
-            inflight_bytes_max: self.inflight_bytes_max,
-            entry_bytes_max: self.record_bytes_max,
-        }
-    }
-
-    /// File of the segment that starts at this position.
-    pub fn segment_path(&self, start: u64) -> PathBuf {
-        self.dir.join(format!("{start:020}"))
-    }
-}
 
 /// Memory for blocks of index files that were read lately.
 const INDEX_BLOCKS_BYTES: usize = 4 * 1024 * 1024;
@@ -120,32 +63,15 @@ pub struct Extent {
 pub struct Store<D: Disk> {
     pub(crate) settings: Settings,
     pub(crate) disk: D,
-    pub(crate) core: RefCell<Core>,
-    pub(crate) segments: RefCell<BTreeMap<u64, Rc<D::File>>>,
+    pub(crate) state: RefCell<StoreState>,
+    pub(crate) segments: SegmentSet<D>,
     /// Raised by appends; the commit loop waits for it.
     work: Signal,
-    /// The log is zeroed up to here, and being zeroed from there.
-    pub(crate) zeroed: Cell<u64>,
-    pub(crate) zeroing: Cell<Option<u64>>,
-    pub(crate) zeroing_done: Signal,
-    pub(crate) ahead_wanted: Signal,
-    /// A segment that was used before: it needs no zeros.
-    pub(crate) recycled: Cell<Option<u64>>,
-    /// Retired segments, to be used again.
-    pub(crate) spares: RefCell<Vec<PathBuf>>,
+    pub(crate) ahead: Ahead,
     /// Retention waits for a second index file.
     pub(crate) retiring_waits: Cell<bool>,
-    /// Names changed when a segment was retired, and that is not durable yet.
-    pub(crate) names_unsynced: Cell<bool>,
     pub(crate) space: Cell<Space>,
-    /// Open index files, oldest first, without gaps.
-    pub(crate) indexes: RefCell<Vec<Rc<Index<D>>>>,
-    pub(crate) index_blocks: BlockCache,
-    /// Where index files begin that turned out to be damaged.
-    pub(crate) damaged: RefCell<Vec<u64>>,
-    pub(crate) index_wanted: Signal,
-    /// An index file could not be written: not tried again before the next second.
-    pub(crate) index_resting: Cell<bool>,
+    pub(crate) indexes: Indexes<D>,
     /// Raised when the gate moved or the log was poisoned: the indexer may wait for it.
     pub(crate) gate_moved: Signal,
     pub(crate) cold: ColdChunks<D>,
@@ -161,6 +87,29 @@ pub struct Store<D: Disk> {
     /// it would report as durable.
     syncing: Cell<bool>,
     sync_done: Signal,
+}
+
+/// What is done in front of the log.
+pub(crate) struct Ahead {
+    /// The log is zeroed up to here, and being zeroed from there.
+    pub(crate) zeroed: Cell<u64>,
+    pub(crate) zeroing: Cell<Option<u64>>,
+    pub(crate) zeroing_done: Signal,
+    /// There may be something to do.
+    pub(crate) wanted: Signal,
+}
+
+/// Index files, and what is to be done about them.
+pub(crate) struct Indexes<D: Disk> {
+    /// Open files, oldest first, without gaps.
+    pub(crate) files: RefCell<Vec<Rc<Index<D>>>>,
+    pub(crate) blocks: BlockCache,
+    /// Where index files begin that turned out to be damaged.
+    pub(crate) damaged: RefCell<Vec<u64>>,
+    /// There may be a file to write.
+    pub(crate) wanted: Signal,
+    /// A file could not be written: not tried again before the next second.
+    pub(crate) resting: Cell<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -181,33 +130,34 @@ impl<D: Disk> Store<D> {
     pub(crate) fn assemble(
         settings: Settings,
         disk: D,
-        core: Core,
+        state: StoreState,
         segments: BTreeMap<u64, Rc<D::File>>,
         indexes: Vec<Rc<Index<D>>>,
     ) -> Store<D> {
-        let zeroed = core.log.appended();
-        let segment = core.log.segment_of(zeroed);
+        let zeroed = state.log.appended();
+        let segment = state.log.segment_of(zeroed);
         Store {
             cold: ColdChunks::new(settings.cold_cache_bytes),
             settings,
             disk,
-            core: RefCell::new(core),
-            segments: RefCell::new(segments),
+            state: RefCell::new(state),
+            segments: SegmentSet::new(segments),
             work: Signal::default(),
-            zeroed: Cell::new(zeroed),
-            zeroing: Cell::new(None),
-            zeroing_done: Signal::default(),
-            ahead_wanted: Signal::default(),
-            recycled: Cell::new(None),
-            spares: RefCell::default(),
+            ahead: Ahead {
+                zeroed: Cell::new(zeroed),
+                zeroing: Cell::new(None),
+                zeroing_done: Signal::default(),
+                wanted: Signal::default(),
+            },
             retiring_waits: Cell::new(false),
-            names_unsynced: Cell::new(false),
             space: Cell::default(),
-            indexes: RefCell::new(indexes),
-            damaged: RefCell::default(),
-            index_blocks: BlockCache::new(INDEX_BLOCKS_BYTES),
-            index_wanted: Signal::default(),
-            index_resting: Cell::new(false),
+            indexes: Indexes {
+                files: RefCell::new(indexes),
+                blocks: BlockCache::new(INDEX_BLOCKS_BYTES),
+                damaged: RefCell::default(),
+                wanted: Signal::default(),
+                resting: Cell::new(false),
+            },
             gate_moved: Signal::default(),
             cold_gate: ColdGate::default(),
             commits: Cell::new(0),
@@ -220,45 +170,45 @@ impl<D: Disk> Store<D> {
     }
 
     /// The state, to look at.
-    pub fn core(&self) -> Ref<'_, Core> {
-        self.core.borrow()
+    pub fn state(&self) -> Ref<'_, StoreState> {
+        self.state.borrow()
     }
 
     /// The state, to change. After appending call [`Store::appended`].
-    pub fn core_mut(&self) -> RefMut<'_, Core> {
-        self.core.borrow_mut()
+    pub fn state_mut(&self) -> RefMut<'_, StoreState> {
+        self.state.borrow_mut()
     }
 
     /// Once a second: tries again what could not be done for lack of room.
     pub fn each_second(&self) {
-        self.index_resting.set(false);
+        self.indexes.resting.set(false);
         if self.commits.take() == 0 {
             self.cold_gate.idle();
         }
-        let damaged = !self.damaged.borrow().is_empty();
+        let damaged = !self.indexes.damaged.borrow().is_empty();
         if damaged || self.wanted_index().is_some() || self.unsealed().is_some() {
-            self.index_wanted.raise();
+            self.indexes.wanted.raise();
         }
         self.look_ahead();
     }
 
     /// How far the log reaches.
     pub fn extent(&self) -> Extent {
-        let core = self.core.borrow();
-        let segments = self.segments.borrow();
-        let end = core.log.committed();
+        let state = self.state.borrow();
+        let segments = self.segments.files.borrow();
+        let end = state.log.committed();
         Extent {
             begin: segments.keys().next().copied().unwrap_or(end),
             end,
             segments: segments.len() as u64,
-            index_files: self.indexes.borrow().len() as u64,
-            last_ms: core.clock_ms,
+            index_files: self.indexes.files.borrow().len() as u64,
+            last_ms: state.clock_ms,
         }
     }
 
     /// Index files in use, oldest first, and what each covers.
     pub fn index_files(&self) -> Vec<(PathBuf, Head)> {
-        let indexes = self.indexes.borrow();
+        let indexes = self.indexes.files.borrow();
         indexes.iter().map(|index| (index.path().to_owned(), *index.head())).collect()
     }
 
@@ -286,16 +236,16 @@ impl<D: Disk> Store<D> {
     /// was nothing. An error has poisoned the log. `now` is read when the write is done.
     pub async fn commit_once(&self, now: impl Fn() -> i64) -> Result<bool, StoreError> {
         self.check_not_poisoned()?;
-        let Some(write) = self.core.borrow_mut().log.take_write() else { return Ok(false) };
+        let Some(write) = self.state.borrow_mut().log.take_write() else { return Ok(false) };
         let committed = self.commit(&write, now).await;
         self.gate_moved.raise();
         if let Err(error) = committed {
-            self.core.borrow_mut().log.poison(error.to_string());
+            self.state.borrow_mut().log.poison(error.to_string());
             return Err(error);
         }
-        self.core.borrow_mut().publish();
+        self.state.borrow_mut().publish();
         if self.wanted_index().is_some() {
-            self.index_wanted.raise();
+            self.indexes.wanted.raise();
         }
         self.look_ahead();
         Ok(true)
@@ -303,7 +253,7 @@ impl<D: Disk> Store<D> {
 
     /// What was taken for a failed write is on disk or not; nothing behind it may be promised any more.
     fn check_not_poisoned(&self) -> Result<(), StoreError> {
-        match self.core.borrow().log.poisoned() {
+        match self.state.borrow().log.poisoned() {
             None => Ok(()),
             Some(reason) => {
                 Err(StoreError::Poisoned { shard: self.settings.shard, reason: reason.to_owned() })
@@ -315,26 +265,26 @@ impl<D: Disk> Store<D> {
         self.sync_before(write.segment).await?;
         let file = self.segment_for_writing(write.segment);
         let path = || self.settings.segment_path(write.segment);
-        while self.zeroing.get().is_some_and(|from| from < write.to + BLOCK_BYTES as u64) {
-            self.zeroing_done.wait().await;
+        while self.ahead.zeroing.get().is_some_and(|from| from < write.to + BLOCK_BYTES as u64) {
+            self.ahead.zeroing_done.wait().await;
         }
         let (began, beside) = (self.disk.uptime_micros(), self.cold_gate.is_busy());
         let mut blocks = self.disk.alloc(write.bytes());
-        self.core.borrow().log.copy_blocks(write, blocks.as_mut());
+        self.state.borrow().log.copy_blocks(write, blocks.as_mut());
         file.write_at(blocks, write.file_position())
             .await
             .map_err(|source| StoreError::io("write", path(), source))?;
         match self.settings.flush {
             FlushPolicy::Sync => {
                 file.sync().await.map_err(|source| StoreError::io("sync", path(), source))?;
-                self.core.borrow_mut().log.written(write, true, true);
+                self.state.borrow_mut().log.written(write, true, true);
                 let beside = beside || self.cold_gate.is_busy();
                 self.cold_gate.committed(self.disk.uptime_micros() - began, beside);
                 self.commits.set(self.commits.get() + 1);
             }
             FlushPolicy::Async { interval_ms } => {
                 self.check_not_poisoned()?;
-                self.core.borrow_mut().log.written(write, false, true);
+                self.state.borrow_mut().log.written(write, false, true);
                 let now = now();
                 let since_ms = self.unsynced.get().map_or(now, |unsynced| unsynced.since_ms);
                 let unsynced = Unsynced { segment: write.segment, since_ms, position: write.to };
@@ -375,22 +325,22 @@ impl<D: Disk> Store<D> {
         }
         let Some(unsynced) = self.unsynced.take() else { return Ok(()) };
         self.check_not_poisoned()?;
-        let file = self.segments.borrow().get(&unsynced.segment).cloned();
+        let file = self.segments.file(unsynced.segment);
         let Some(file) = file else { return Ok(()) };
         self.syncing.set(true);
         let synced = file.sync().await;
         self.syncing.set(false);
-        let mut core = self.core.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let synced = synced.map_err(|source| {
             let path = self.settings.segment_path(unsynced.segment);
             let error = StoreError::io("sync", path, source);
-            core.log.poison(error.to_string());
+            state.log.poison(error.to_string());
             error
         });
         if synced.is_ok() {
-            core.log.synced(unsynced.position);
+            state.log.synced(unsynced.position);
         }
-        drop(core);
+        drop(state);
         self.sync_done.raise();
         self.gate_moved.raise();
         synced
@@ -407,27 +357,6 @@ impl<D: Disk> Store<D> {
 
     /// Nothing is admitted that has no room in the segments that are there.
     fn segment_for_writing(&self, start: u64) -> Rc<D::File> {
-        self.segments.borrow().get(&start).cloned().expect("the log has room for what it admitted")
+        self.segments.file(start).expect("the log has room for what it admitted")
     }
-}
-
-/// Creates a segment, its name durable before anything in it counts.
-pub(crate) async fn create_segment<D: Disk>(
-    disk: &D,
-    settings: &Settings,
-    start: u64,
-) -> Result<D::File, StoreError> {
-    let path = settings.segment_path(start);
-    let error = |source| StoreError::io("create", path.clone(), source);
-    let bytes = settings.segment_bytes;
-    let file = disk.open(&path, Open::Create { bytes }).await.map_err(error)?;
-    file.sync().await.map_err(error)?;
-    disk.sync_dir(&settings.dir).await.map_err(error)?;
-    Ok(file)
-}
-
-/// Whether a name is that of a segment, and where it starts.
-pub fn segment_start(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    (name.len() == 20).then(|| name.parse().ok()).flatten()
 }

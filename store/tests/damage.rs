@@ -14,8 +14,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use store::{
     Store,
     batch::{HEADER_BYTES, Header, Kind},
-    core::Append,
     read::PullLimits,
+    store_state::Append,
 };
 
 const SEGMENT: u64 = 1 << 16;
@@ -45,10 +45,10 @@ fn append(store: &Store<SimDisk>, rng: &mut Rng, messages: &mut Messages) {
         topic: "t",
         properties: [b"", b"", b""],
     };
-    let slot = store.core_mut().queue_slot("t", queue_id);
+    let slot = store.state_mut().queue_slot("t", queue_id);
     let message = Append { slot, bytes: fields.encoded_len(), tags_code: 0, keys: &[] };
     let mut record = Vec::new();
-    let placed = store.core_mut().append(message, 1, |placed, out| {
+    let placed = store.state_mut().append(message, 1, |placed, out| {
         fields.encode_into(out);
         proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), 1);
         record = out.to_vec();
@@ -61,7 +61,7 @@ fn written() -> (Snapshot, Messages) {
     let (disk, mut rng, mut messages) = (SimDisk::new(1), Rng::with_seed(1), Messages::new());
     let (store, _) =
         now(block_on(Store::open(disk.clone(), settings(SEGMENT)))).expect("a new log");
-    while store.core().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
+    while store.state().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
         (0..rng.u32(1..5)).for_each(|_| append(&store, &mut rng, &mut messages));
         while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
         now(block_on(store.provide_wanted()));
@@ -119,7 +119,7 @@ async fn rewrite(disk: &SimDisk, segment: u64, bytes: &[u8]) {
 fn readable(store: &Store<SimDisk>) -> Messages {
     let mut found = Messages::new();
     for queue in 0..3 {
-        let mut offset = store.core().queue("t", queue).map_or(0, |queue| queue.min());
+        let mut offset = store.state().queue("t", queue).map_or(0, |queue| queue.min());
         loop {
             let limits = PullLimits { offset, count_max: 1, bytes_max: 1, scan_max: 1 };
             let plan = now(block_on(store.plan_pull_on_disk("t", queue, limits, |_| true)));
@@ -160,7 +160,7 @@ fn damage_costs_at_most_the_batches_that_it_touched() {
         }
         let opened = now(block_on(Store::open(disk.clone(), settings(SEGMENT))));
         let (store, _) = opened.expect("damage is no reason to refuse");
-        store.core().check();
+        store.state().check();
         let found = readable(&store);
         let served =
             |(key, message): (&(u32, i64), &(u64, Vec<u8>))| messages.get(key) == Some(message);

@@ -13,10 +13,10 @@ use std::{
 };
 use store::{
     Settings, Store, StoreError,
-    core::Append,
     index::key_hash,
     lookup::KeyQuery,
     read::{PullLimits, PullStatus},
+    store_state::Append,
 };
 
 const SEGMENT: u64 = 1 << 20;
@@ -45,10 +45,10 @@ fn append(store: &Store<SimDisk>, topic: &str, body: &[u8], time: i64) -> (u64, 
     };
     let keys = [key_hash(topic, KEY)];
     let bytes = fields.encoded_len();
-    let slot = store.core_mut().queue_slot(topic, 1);
+    let slot = store.state_mut().queue_slot(topic, 1);
     let message = Append { slot, bytes, tags_code: 0, keys: &keys };
     let mut record = Vec::new();
-    let placed = store.core_mut().append(message, time, |placed, out| {
+    let placed = store.state_mut().append(message, time, |placed, out| {
         fields.encode_into(out);
         proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), time);
         record = out.to_vec();
@@ -141,7 +141,7 @@ fn a_message_by_id_is_what_was_appended_or_not_there() {
     assert!(store.tally().damaged_records.get() > 0);
 
     // Its entry in an index file: the log has left the segment.
-    while store.core().log.committed() < SEGMENT {
+    while store.state().log.committed() < SEGMENT {
         append(&store, "others", &[1; 4_000], 1);
         commit(&store);
     }
@@ -150,7 +150,7 @@ fn a_message_by_id_is_what_was_appended_or_not_there() {
     flip_all(&store, &disk, &message);
 
     // Without an entry, and with that of another message in its place.
-    now(store.core_mut().remove_topic("t", 1).expect("there is room"));
+    now(store.state_mut().remove_topic("t", 1).expect("there is room"));
     commit(&store);
     flip_all(&store, &disk, &message);
     (0..20).for_each(|_| drop(append(&store, "t", b"later", 1)));
@@ -162,7 +162,7 @@ fn a_message_by_id_is_what_was_appended_or_not_there() {
 fn a_message_by_id_outlives_a_damaged_index_file() {
     let disk = SimDisk::new(1);
     let (store, (position, record)) = with_message(&disk, "t");
-    while store.core().log.committed() < SEGMENT {
+    while store.state().log.committed() < SEGMENT {
         append(&store, "others", &[1; 4_000], 1);
         commit(&store);
     }
@@ -274,8 +274,8 @@ fn serve_all_healed(store: &Store<SimDisk>) -> Vec<(Served, usize)> {
 }
 
 fn fill_segment(store: &Store<SimDisk>) {
-    let segment = store.core().log.appended() >> 16;
-    while store.core().log.appended() >> 16 == segment {
+    let segment = store.state().log.appended() >> 16;
+    while store.state().log.appended() >> 16 == segment {
         append(store, "steady", &[1; 3_000], 1);
         commit(store);
     }
@@ -288,10 +288,10 @@ fn eventful(disk: &SimDisk) {
     let store = open(disk, many_files());
     let some = |topic, count| (0..count).for_each(|_| drop(append(&store, topic, b"some", 1)));
     let remove = |topic| {
-        store.core_mut().remove_topic(topic, 1).expect("there is room");
+        store.state_mut().remove_topic(topic, 1).expect("there is room");
     };
-    store.core_mut().offsets.set("g", "early", 1, 3);
-    store.core_mut().append_group_offsets(1).expect("there is room");
+    store.state_mut().offsets.set("g", "early", 1, 3);
+    store.state_mut().append_group_offsets(1).expect("there is room");
     some("early", 5);
     fill_segment(&store);
     fill_segment(&store);
@@ -337,7 +337,7 @@ fn rot_neighbours(disk: &SimDisk) {
             let (store, report) =
                 now(block_on(Store::open(disk.clone(), many_files()))).expect("it opens");
             assert_eq!(serve_all_healed(&store), expected, "{what}, after a start");
-            assert_eq!(store.core().offsets.get("g", "early", 1), Some(3), "{what}");
+            assert_eq!(store.state().offsets.get("g", "early", 1), Some(3), "{what}");
             assert_eq!(report.damaged_bytes, 0);
         }
     }

@@ -2,7 +2,7 @@
 //! beside them.
 //!
 //! A change is appended to the journal, many in one write; when that is full, at an orderly stop and after a start that
-//! found changes in it, both files are written whole ([`store::facts::journal`]). Both always together: what a backup
+//! found changes in it, both files are written whole ([`store::metadata::journal`]). Both always together: what a backup
 //! of either lacks is then in the two journals that are kept.
 
 use super::Control;
@@ -10,7 +10,7 @@ use runtime::Disk;
 use std::{cell::RefCell, path::PathBuf};
 use store::{
     StoreError,
-    facts::{self, journal::Journal},
+    metadata::{self, journal::Journal},
 };
 
 const TOPICS: &str = "topics.json";
@@ -42,10 +42,10 @@ impl<D: Disk> MetadataStore<D> {
         let owner = RefCell::new(control);
         let topics = |json: &[u8]| owner.borrow_mut().load_topics(json);
         let groups = |json: &[u8]| owner.borrow_mut().load_groups(json);
-        let loaded = facts::read(&disk, &dir.join(TOPICS), topics).await;
+        let loaded = metadata::read(&disk, &dir.join(TOPICS), topics).await;
         let loaded = loaded.map_err(|error| error.to_string())?;
         let mut over_backup = loaded.is_some_and(|loaded| loaded.from_backup);
-        let loaded = facts::read(&disk, &dir.join(GROUPS), groups).await;
+        let loaded = metadata::read(&disk, &dir.join(GROUPS), groups).await;
         let loaded = loaded.map_err(|error| error.to_string())?;
         over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
         let control = owner.into_inner();
@@ -76,7 +76,9 @@ impl<D: Disk> MetadataStore<D> {
         let (topics, groups) = whole(control);
         let table_bytes = (topics.len() + groups.len()) as u64;
         let room_bytes = table_bytes.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
-        self.journal.fold(&[(TOPICS, &topics), (GROUPS, &groups)], changes, room_bytes).await?;
+        self.journal
+            .checkpoint(&[(TOPICS, &topics), (GROUPS, &groups)], changes, room_bytes)
+            .await?;
         self.needs_checkpoint = false;
         Ok(())
     }
@@ -91,7 +93,7 @@ impl<D: Disk> MetadataStore<D> {
             return Ok(());
         }
         let (topics, groups) = whole(control);
-        self.journal.fold(&[(TOPICS, &topics), (GROUPS, &groups)], &[], 0).await
+        self.journal.checkpoint(&[(TOPICS, &topics), (GROUPS, &groups)], &[], 0).await
     }
 }
 

@@ -54,8 +54,8 @@ fn queue_id(wanted: i32) -> Result<u32, Refusal> {
 
 fn query(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Refusal> {
     let header = QueryConsumerOffsetHeader::from_ext(&request.header.ext)?;
-    let core = shard.store.core();
-    if let Some(offset) = core.offsets.get(header.consumer_group, header.topic, queue_id)
+    let state = shard.store.state();
+    if let Some(offset) = state.offsets.get(header.consumer_group, header.topic, queue_id)
         && offset >= 0
     {
         return Ok(offset);
@@ -71,13 +71,13 @@ fn query(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Ref
     }
     // A new group starts at the beginning of a young queue, whatever it says; so no message is missed between the
     // client's two querys.
-    let young = match core.queue(header.topic, queue_id) {
+    let young = match state.queue(header.topic, queue_id) {
         None => true,
         Some(queue) if queue.min() > 0 => false,
         Some(queue) => {
             queue.max() == 0
                 || queue.get(0).is_some_and(|first| {
-                    core.log.ring().holds(first.position(), first.bytes() as usize)
+                    state.log.ring().holds(first.position(), first.bytes() as usize)
                 })
         }
     };
@@ -90,18 +90,18 @@ fn update(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<Respons
     if !fits(header.consumer_group) || !fits(header.topic) {
         return Err(Refusal::system_error("consumerGroup or topic is longer than 65535 bytes"));
     }
-    let mut core = shard.store.core_mut();
-    core.offsets.set(header.consumer_group, header.topic, queue_id, header.commit_offset);
+    let mut state = shard.store.state_mut();
+    state.offsets.set(header.consumer_group, header.topic, queue_id, header.commit_offset);
     Ok(Response::Done)
 }
 
 fn max(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Refusal> {
     let header = MaxOffsetHeader::from_ext(&request.header.ext)?;
-    Ok(shard.store.core().queue(header.topic, queue_id).map_or(0, |queue| queue.max()))
+    Ok(shard.store.state().queue(header.topic, queue_id).map_or(0, |queue| queue.max()))
 }
 
 fn min(shard: &Shard, topic: &str, queue_id: u32) -> i64 {
-    shard.store.core().queue(topic, queue_id).map_or(0, |queue| queue.min())
+    shard.store.state().queue(topic, queue_id).map_or(0, |queue| queue.min())
 }
 
 /// The two querys that need store timestamps, which may be on disk.
@@ -157,7 +157,7 @@ async fn earliest<D: runtime::Disk>(
     topic: &str,
     queue_id: u32,
 ) -> Result<i64, StoreError> {
-    let min = store.core().queue(topic, queue_id).map(|queue| queue.min());
+    let min = store.state().queue(topic, queue_id).map(|queue| queue.min());
     let first = match min {
         Some(min) => store.entry_at(topic, queue_id, min).await?,
         None => None,
@@ -177,7 +177,7 @@ async fn offset_at<D: runtime::Disk>(
     timestamp: i64,
     upper: bool,
 ) -> Result<i64, StoreError> {
-    let bounds = store.core().queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
+    let bounds = store.state().queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
     let Some((min, max)) = bounds else { return Ok(0) };
     let (mut low, mut high) = (min, max);
     while low < high {

@@ -219,8 +219,8 @@ fn create_group(
 /// Runs a pull on the shard that owns its queue.
 pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: i64) {
     if let Some((group, offset)) = op.commit.take() {
-        let mut core = shard.store.core_mut();
-        core.offsets.set(&group.group_name, &op.topic.topic_name, op.queue_id, offset);
+        let mut state = shard.store.state_mut();
+        state.offsets.set(&group.group_name, &op.topic.topic_name, op.queue_id, offset);
     }
     match plan(shard, &op) {
         Planned::Now(plan) => decide(worker, shard, op, plan, now),
@@ -256,8 +256,8 @@ async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError
 }
 
 fn plan(shard: &Shard, op: &PullOp) -> Planned {
-    let core = shard.store.core();
-    core.plan_pull(&op.topic.topic_name, op.queue_id, limits(op), Vec::new(), |code| {
+    let state = shard.store.state();
+    state.plan_pull(&op.topic.topic_name, op.queue_id, limits(op), Vec::new(), |code| {
         op.filter.matches(code)
     })
 }
@@ -294,16 +294,16 @@ fn pulled(plan: &PullPlan, offset: i64, body: Vec<u8>) -> Pulled {
 
 /// Messages are there: from the tail cache at once, else by a reader of cold data.
 fn found(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, plan: PullPlan) {
-    let core = shard.store.core();
-    if !core.is_cached(&plan) {
-        drop(core);
+    let state = shard.store.state();
+    if !state.is_cached(&plan) {
+        drop(state);
         return read_cold(worker, Box::new(op), Some(plan));
     }
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
     if op.responder.connection.worker() != worker.executor.index() {
         let permit = op.transfer_budget.as_ref().map(|budget| budget.try_acquire(plan.bytes));
         if let Some(None) = permit {
-            drop(core);
+            drop(state);
             return worker.respond(
                 op.responder,
                 Response::Pulled(Box::new(
@@ -315,8 +315,8 @@ fn found(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, plan: PullPlan) {
         pulled.span = plan.next_offset - op.offset;
         pulled.permit = permit.flatten();
         pulled.body.reserve_exact(plan.bytes);
-        core.copy_cached(&plan, &mut pulled.body);
-        drop(core);
+        state.copy_cached(&plan, &mut pulled.body);
+        drop(state);
         return worker.respond(op.responder, Response::Pulled(Box::new(pulled)));
     }
     let connections = worker.connections.borrow();
@@ -334,7 +334,7 @@ fn found(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, plan: PullPlan) {
         &op.responder,
         &head(&plan, response::SUCCESS),
         |out| {
-            core.copy_cached(&plan, out);
+            state.copy_cached(&plan, out);
         },
     );
 }
@@ -358,7 +358,7 @@ fn park(shard: &Shard, worker: &Worker, parked: Parked, plan: &PullPlan) {
     if worker.stopping.get() {
         return nothing(worker, shard, parked.op.responder, plan, response::PULL_NOT_FOUND);
     }
-    let slot = shard.store.core_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
+    let slot = shard.store.state_mut().queue_slot(&parked.op.topic.topic_name, parked.op.queue_id);
     if let Err(parked) = shard.parked.borrow_mut().park(slot, parked) {
         nothing(worker, shard, parked.op.responder, plan, response::PULL_NOT_FOUND);
     }

@@ -23,7 +23,7 @@ use proto::{
     request::SendHeader,
 };
 use std::rc::Rc;
-use store::{PhysicalOffset, QueueSlot, core::Append, index::key_hash, lookup::keys_of};
+use store::{PhysicalOffset, QueueSlot, index::key_hash, lookup::keys_of, store_state::Append};
 
 /// Messages of one batch, at most: the answer names each of them.
 const BATCH_MESSAGES_MAX: usize = 32_768;
@@ -42,7 +42,7 @@ impl<'a> Admitted<'a> {
     fn new(worker: &'a Worker, header: SendHeader<'a>, queue_id: u32) -> Self {
         let owner = worker.owner_of(header.topic, queue_id);
         let here = worker.shard(owner).map(|shard| {
-            let slot = shard.store.core_mut().queue_slot(header.topic, queue_id);
+            let slot = shard.store.state_mut().queue_slot(header.topic, queue_id);
             (&**shard, slot)
         });
         Admitted { header, queue_id, owner, here }
@@ -57,19 +57,19 @@ impl<'a> Admitted<'a> {
         let queue_id = u32::try_from(header.queue_id).ok()?;
         let owner = worker.owner_of(header.topic, queue_id);
         let shard = worker.shard(owner)?;
-        let mut core = shard.store.core_mut();
-        let topic = core.topic_slot(header.topic)?;
+        let mut state = shard.store.state_mut();
+        let topic = state.topic_slot(header.topic)?;
         if queue_id >= shard.admission_cache.borrow().queues(topic, metadata.version)? {
             return None;
         }
-        let slot = core.queue_slot_in(topic, queue_id);
+        let slot = state.queue_slot_in(topic, queue_id);
         Some(Admitted { header, queue_id, owner, here: Some((shard, slot)) })
     }
 
     /// Sends to this topic need no check but that of their queue id.
     fn remember(&self, metadata: &MetadataSnapshot, topic: &TopicConfig) {
         let Some((shard, _)) = self.here else { return };
-        if let Some(slot) = shard.store.core().topic_slot(self.header.topic) {
+        if let Some(slot) = shard.store.state().topic_slot(self.header.topic) {
             let allowed = topic.write_queue_nums.max(topic.read_queue_nums);
             let allowed = u32::try_from(allowed).unwrap_or(0);
             shard.admission_cache.borrow_mut().insert(slot, metadata.version, allowed);
@@ -308,16 +308,16 @@ fn append_here(
     message: Append<'_>,
     responder: Responder,
 ) {
-    let mut core = shard.store.core_mut();
-    if let Err(refused) = core.admit(message.bytes, message.bytes) {
-        drop(core);
+    let mut state = shard.store.state_mut();
+    if let Err(refused) = state.admit(message.bytes, message.bytes) {
+        drop(state);
         return refuse_here(worker, shard, responder, refused.into());
     }
-    let placed = core.append(message, now, |placed, out| {
+    let placed = state.append(message, now, |placed, out| {
         fields.encode_into(out);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
     });
-    drop(core);
+    drop(state);
     let queue_id = admitted.queue_id;
     let sent =
         Sent { queue_id, queue_offset: placed.queue_offset, physical: placed.physical, more: None };
@@ -439,12 +439,12 @@ pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
         RecordParts::Many(parts) => parts.as_slice(),
     };
     let largest = parts.iter().map(|(bytes, _)| *bytes as usize).max().unwrap_or(0);
-    let mut core = shard.store.core_mut();
-    if let Err(refused) = core.admit(records.len(), largest) {
-        drop(core);
+    let mut state = shard.store.state_mut();
+    if let Err(refused) = state.admit(records.len(), largest) {
+        drop(state);
         return refuse_here(worker, shard, responder, refused.into());
     }
-    let slot = core.queue_slot(&topic, queue_id);
+    let slot = state.queue_slot(&topic, queue_id);
     let mut rest = records.as_slice();
     let mut keys = Vec::new();
     let mut first = None;
@@ -458,7 +458,7 @@ pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
             collect_keys(record, &mut keys);
         }
         let message = Append { slot, bytes: record.len(), tags_code: *tags_code, keys: &keys };
-        let placed = core.append(message, now, |placed, out| {
+        let placed = state.append(message, now, |placed, out| {
             out.copy_from_slice(record);
             record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
         });
@@ -468,7 +468,7 @@ pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
             Some(_) => more.push(placed.physical),
         }
     }
-    drop(core);
+    drop(state);
     let Some(first) = first else { unreachable!("a batch has at least one message") };
     let sent = Sent {
         queue_id,

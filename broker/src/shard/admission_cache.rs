@@ -45,19 +45,19 @@ impl AdmissionCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::Core;
+    use store::StoreState;
 
     #[test]
     fn an_entry_ends_with_its_version_and_with_any_topic() {
-        let mut core = Core::unwritten(0);
+        let mut state = StoreState::unwritten(0);
         let mut cache = AdmissionCache::default();
-        core.queue_slot("a", 0);
-        core.queue_slot("b", 0);
-        let b = core.topic_slot("b").expect("has a queue");
+        state.queue_slot("a", 0);
+        state.queue_slot("b", 0);
+        let b = state.topic_slot("b").expect("has a queue");
         assert_eq!(cache.queues(b, 7), None);
         cache.insert(b, 7, 4);
         assert_eq!((cache.queues(b, 7), cache.queues(b, 8)), (Some(4), None));
-        let a = core.topic_slot("a").expect("has a queue");
+        let a = state.topic_slot("a").expect("has a queue");
         assert_eq!(cache.queues(a, 7), None);
         cache.clear();
         assert_eq!(cache.queues(b, 7), None);

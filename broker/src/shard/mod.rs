@@ -107,7 +107,7 @@ impl Shard {
     /// Takes out the pulls that wait for queues which have grown.
     pub fn take_woken(&self) -> Vec<Parked> {
         let mut woken = Vec::new();
-        self.store.core_mut().take_published(|slot| {
+        self.store.state_mut().take_published(|slot| {
             self.parked.borrow_mut().take(slot, &mut woken);
         });
         woken
@@ -115,7 +115,7 @@ impl Shard {
 
     /// Wakes retention when a new segment was taken from the disk: fast producers fill a small one within a second.
     pub fn look_at_room(&self) {
-        let room_end = self.store.core().log.room_end();
+        let room_end = self.store.state().log.room_end();
         if self.room_end.replace(room_end) != room_end {
             self.retention_wanted.raise();
         }
@@ -141,7 +141,7 @@ impl Shard {
 
     /// Writes what groups committed into the log.
     pub fn append_group_offsets(&self, now: i64) {
-        match self.store.core_mut().append_group_offsets(now) {
+        match self.store.state_mut().append_group_offsets(now) {
             Ok(Some(_)) => self.store.appended(),
             Ok(None) => {}
             Err(refused) => {
@@ -153,7 +153,7 @@ impl Shard {
     /// Drops the queues of a topic that was deleted.
     pub fn remove_topic(&self, topic: &str, now: i64) {
         self.admission_cache.borrow_mut().clear();
-        match self.store.core_mut().remove_topic(topic, now) {
+        match self.store.state_mut().remove_topic(topic, now) {
             Ok(_) => self.store.appended(),
             Err(refused) => {
                 tracing::error!(shard = self.number, topic, %refused, "queues of a deleted topic stay");
@@ -163,7 +163,7 @@ impl Shard {
 
     /// Drops the offsets of a group that was deleted.
     pub fn remove_group(&self, group: &str, now: i64) {
-        match self.store.core_mut().remove_group(group, now) {
+        match self.store.state_mut().remove_group(group, now) {
             Ok(_) => self.store.appended(),
             Err(refused) => {
                 tracing::error!(shard = self.number, group, %refused, "offsets of a deleted group stay");

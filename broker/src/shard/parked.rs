@@ -219,8 +219,8 @@ mod tests {
     }
 
     fn slots(count: u32) -> Vec<QueueSlot> {
-        let mut core = store::Core::unwritten(0);
-        (0..count).map(|queue| core.queue_slot("t", queue)).collect()
+        let mut state = store::StoreState::unwritten(0);
+        (0..count).map(|queue| state.queue_slot("t", queue)).collect()
     }
 
     fn opaques(taken: &[Parked]) -> Vec<i32> {

@@ -16,13 +16,13 @@ use std::{
 use store::{
     FlushPolicy, Settings, Store, StoreError,
     consume_queue::ConsumeQueue,
-    core::Append,
-    facts::{self, journal::Journal},
     format::{self, Format},
     index::key_hash,
     lookup::keys_of,
+    metadata::{self, journal::Journal},
     read::PullLimits,
     recovery::Report,
+    store_state::Append,
 };
 
 pub(crate) const SEGMENT: u64 = 1 << 17;
@@ -102,11 +102,11 @@ pub(crate) fn append(
     let tags = properties::get(&text, properties::TAGS);
     let bytes = fields.encoded_len();
     let tags_code = proto::record::tags_code(tags);
-    let slot = store.core_mut().queue_slot(topic, queue_id);
+    let slot = store.state_mut().queue_slot(topic, queue_id);
     let message = Append { slot, bytes, tags_code, keys: &keys };
     let stored = NOW + number as i64 * 10;
     let mut record = Vec::new();
-    let placed = store.core_mut().append(message, stored, |placed, out| {
+    let placed = store.state_mut().append(message, stored, |placed, out| {
         fields.encode_into(out);
         proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), stored);
         record = out.to_vec();
@@ -126,7 +126,7 @@ fn write_shard(root: &Path, shard: u16, messages: &mut Messages) {
     let (store, _) = open(root, shard).expect("a new log");
     let mut number = 0;
     let mut passing = Vec::new();
-    while store.core().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
+    while store.state().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
         for _ in 0..rng.u32(1..6) {
             let (topic, queues) = [("orders", 3), ("audit", 1), ("passing", 2)][rng.usize(0..3)];
             let queue_id = rng.u32(0..queues) * u32::from(SHARDS) + u32::from(shard);
@@ -138,11 +138,16 @@ fn write_shard(root: &Path, shard: u16, messages: &mut Messages) {
             messages.insert(place, record);
         }
         if number % 40 == 0 {
-            store.core_mut().offsets.set("readers", "orders", u32::from(shard), number as i64 / 10);
-            store.core_mut().append_group_offsets(NOW).expect("room");
+            store.state_mut().offsets.set(
+                "readers",
+                "orders",
+                u32::from(shard),
+                number as i64 / 10,
+            );
+            store.state_mut().append_group_offsets(NOW).expect("room");
         }
         if rng.u32(0..60) == 0 {
-            store.core_mut().remove_topic("passing", NOW).expect("room");
+            store.state_mut().remove_topic("passing", NOW).expect("room");
             passing.drain(..).for_each(|place| drop(messages.remove(&place)));
         }
         settle(&store);
@@ -165,13 +170,13 @@ fn write_config(root: &Path) {
         let groups = format!("{{\"subscriptionGroupTable\":{{\"readers\":{version}}}}}");
         let files =
             [("topics.json", topics.as_bytes()), ("subscriptionGroup.json", groups.as_bytes())];
-        now(journal.fold(&files, &[], 8_192)).expect("room");
+        now(journal.checkpoint(&files, &[], 8_192)).expect("room");
         for change in 0..3 {
             now(journal.append(&[vec![change; 40]])).expect("room");
         }
     }
     let fact = dir.join("consumerFilter.json");
-    now(facts::replace(&disk, &fact, b"{}")).expect("room");
+    now(metadata::replace(&disk, &fact, b"{}")).expect("room");
 }
 
 /// A data directory with everything in it, and all messages that can be read from it, by shard.
@@ -228,7 +233,7 @@ pub(crate) fn served(store: &Store<Disk>) -> (Messages, usize) {
     let mut left_out = 0;
     for topic in ["orders", "audit", "passing"] {
         for queue_id in 0..8 {
-            let min = store.core().queue(topic, queue_id).map_or(0, ConsumeQueue::min);
+            let min = store.state().queue(topic, queue_id).map_or(0, ConsumeQueue::min);
             let mut offset = min;
             loop {
                 let limits = PullLimits { offset, count_max: 1, bytes_max: 1, scan_max: 1 };

@@ -5,7 +5,7 @@ use crate::{
     error::StoreError,
     index::{Index, IndexError, Named, named, run_path, sealed_path},
     rebuild::Missing,
-    store::Settings,
+    settings::Settings,
 };
 use ahash::AHashMap;
 use runtime::Disk;
@@ -129,7 +129,7 @@ impl<D: Disk> Chain<D> {
             last.outline().await.map_err(at(self.files.len() - 1))?
         };
         scan.go_on_from(outline, &starts);
-        scan.core.earliest_store_ms = self.earliest_store_ms();
+        scan.state.earliest_store_ms = self.earliest_store_ms();
         Ok(())
     }
 

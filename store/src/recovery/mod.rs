@@ -21,10 +21,8 @@ mod tests;
 pub mod window;
 
 use crate::{
-    error::StoreError,
-    log::CommitLog,
-    ring::TailRing,
-    store::{Settings, Store, create_segment},
+    error::StoreError, log::CommitLog, ring::TailRing, segments::create_segment,
+    settings::Settings, store::Store,
 };
 use indexes::Chain;
 use runtime::{BLOCK_BYTES, Disk};
@@ -94,21 +92,21 @@ impl<D: Disk> Store<D> {
             refuse_foreign_log(&scan, &segments, &settings).await?;
         }
         scan.report.segments = segments.len() as u64;
-        let Scan { mut core, position, proven, epoch, last_store_ms, mut report, .. } = scan;
+        let Scan { mut state, position, proven, epoch, last_store_ms, mut report, .. } = scan;
         settle_segments(&disk, &settings, &mut segments, position).await?;
         make_durable(&disk, &settings, &segments, proven.min(position)..position).await?;
         let tail = read_tail(&segments, &settings, position).await?;
         let slot_bytes_max = settings.record_bytes_max.max(BLOCK_BYTES);
         let ring = TailRing::new(settings.tail_cache_bytes, slot_bytes_max);
-        core.log = CommitLog::resume(settings.shape(epoch + 1), ring, position, &tail);
-        core.begin_epoch(position, epoch + 1);
-        write_start(&disk, &settings, &mut segments, &mut core.log, last_store_ms).await?;
-        report.cut_bytes = cut(&disk, &settings, &segments, core.log.appended()).await?;
+        state.log = CommitLog::resume(settings.shape(epoch + 1), ring, position, &tail);
+        state.begin_epoch(position, epoch + 1);
+        write_start(&disk, &settings, &mut segments, &mut state.log, last_store_ms).await?;
+        report.cut_bytes = cut(&disk, &settings, &segments, state.log.appended()).await?;
         report.rebuilt_indexes = chain.rebuilt;
         report.damaged_bytes += chain.damaged_bytes;
         let indexes = chain.into_files();
         report.indexes = indexes.len() as u64;
-        let store = Store::assemble(settings, disk, core, segments, indexes);
+        let store = Store::assemble(settings, disk, state, segments, indexes);
         store.find_spares().await?;
         store.provide_wanted().await;
         report.took_ms = started.elapsed().as_millis() as u64;

@@ -4,13 +4,13 @@ use super::{Report, SCAN_READ_BYTES, Segments, window::Window};
 use crate::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
     consume_queue,
-    core::Core,
     error::StoreError,
     index::{Outline, key_hash},
     log::CommitLog,
     lookup::keys_of,
     ring::TailRing,
-    store::Settings,
+    settings::Settings,
+    store_state::StoreState,
 };
 use ahash::AHashMap;
 use proto::record::RecordView;
@@ -25,7 +25,7 @@ const PAUSE_BYTES: u64 = 256 * 1024;
 
 /// What was read so far.
 pub struct Scan {
-    pub(crate) core: Core,
+    pub(crate) state: StoreState,
     /// Behind the last whole batch.
     pub position: u64,
     /// The newest batch says that everything before was durable when it was closed.
@@ -59,7 +59,7 @@ impl Scan {
         shape.entry_bytes_max = 0;
         let log = CommitLog::resume(shape, ring, 0, &[]);
         Scan {
-            core: Core::new(log),
+            state: StoreState::new(log),
             position: 0,
             proven: 0,
             epoch: 0,
@@ -72,8 +72,8 @@ impl Scan {
     /// Begins with nothing known, at the first segment.
     pub fn begin_at(&mut self, position: u64) {
         self.position = position;
-        self.core.indexed_to = position;
-        self.core.births_known = position == 0;
+        self.state.indexed_to = position;
+        self.state.births_known = position == 0;
     }
 
     /// Goes on from the state that an index file describes. `starts` are the first offsets that can still be read, by
@@ -83,25 +83,25 @@ impl Scan {
         for row in &rows {
             let Some(topic) = topics.get(row.topic as usize) else { continue };
             let min = starts.get(&row.number).copied().unwrap_or(0).clamp(0, row.next.max(0));
-            self.core.restore_queue(topic, row, min, row.next.max(0));
+            self.state.restore_queue(topic, row, min, row.next.max(0));
         }
         self.take_offsets(&offsets);
-        self.core.next_number = head.next_number;
-        self.core.numbers_in_index = head.next_number;
-        self.core.indexed_to = head.to;
-        self.core.births_known = true;
+        self.state.next_number = head.next_number;
+        self.state.numbers_in_index = head.next_number;
+        self.state.indexed_to = head.to;
+        self.state.births_known = true;
         self.position = head.to;
         self.proven = head.to;
         self.epoch = head.epoch;
-        self.core.begin_epoch(head.from, head.epoch);
+        self.state.begin_epoch(head.from, head.epoch);
         self.last_store_ms = head.clock_ms;
-        self.core.clock_ms = head.clock_ms;
+        self.state.clock_ms = head.clock_ms;
     }
 
     /// Offsets of groups as an index file has them.
     pub(crate) fn take_offsets(&mut self, offsets: &[Vec<u8>]) {
         for content in offsets {
-            if let Err(what) = self.core.offsets.replay(content) {
+            if let Err(what) = self.state.offsets.replay(content) {
                 tracing::error!(what, "offsets of groups in an index file are ignored");
             }
         }
@@ -234,10 +234,10 @@ impl Scan {
         let payload = &window.at(position, whole).await?[HEADER_BYTES..];
         self.take_entries(payload, position, settings.shard);
         self.epoch = header.epoch;
-        self.core.begin_epoch(position, header.epoch);
+        self.state.begin_epoch(position, header.epoch);
         self.proven = self.proven.max(header.durable_until.max(window.segment));
         self.last_store_ms = header.last_store_ms;
-        self.core.clock_ms = header.last_store_ms;
+        self.state.clock_ms = header.last_store_ms;
         self.position = header.end();
         self.report.scanned_bytes += whole as u64;
         Ok(Some(header.kind))
@@ -247,7 +247,7 @@ impl Scan {
         for entry in Entries::new(payload, position) {
             let taken = match entry {
                 Ok(Entry::Record { position, bytes }) => self.take_record(position, bytes),
-                Ok(Entry::Control { kind, content }) => self.core.replay_control(kind, content),
+                Ok(Entry::Control { kind, content }) => self.state.replay_control(kind, content),
                 Err(what) => Err(what),
             };
             if let Err(what) = taken {
@@ -268,10 +268,10 @@ impl Scan {
         let store_ms = view.store_timestamp();
         if self.keys {
             for key in keys_of(view.properties_text()) {
-                self.core.keys.push(key_hash(view.topic(), key), position);
+                self.state.keys.push(key_hash(view.topic(), key), position);
             }
         }
-        self.core.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
+        self.state.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
     }
 
     /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its

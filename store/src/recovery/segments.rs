@@ -8,7 +8,8 @@ use super::{
 use crate::{
     batch::{HEADER_BYTES, Header},
     error::StoreError,
-    store::{Settings, segment_start},
+    segments::segment_start,
+    settings::Settings,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
 use std::{collections::BTreeMap, path::Path, rc::Rc};

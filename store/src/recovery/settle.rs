@@ -6,7 +6,8 @@ use crate::{
     batch::{Header, MAGIC},
     error::StoreError,
     log::{CommitLog, WRITE_BYTES_MAX},
-    store::{Settings, create_segment},
+    segments::create_segment,
+    settings::Settings,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{collections::BTreeMap, ops::Range, rc::Rc};

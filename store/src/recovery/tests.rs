@@ -1,7 +1,7 @@
 //! Starts after orderly ends, damage and strangers.
 
 use super::*;
-use crate::{batch::HEADER_BYTES, store::FlushPolicy};
+use crate::{batch::HEADER_BYTES, settings::FlushPolicy};
 use runtime::{
     Open,
     sim::{SimDisk, block_on},
@@ -30,13 +30,13 @@ fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
 
 /// Commits one group's offset in a batch of its own.
 fn commit(store: &Store<SimDisk>, offset: i64) {
-    store.core_mut().offsets.set("g", "t", 0, offset);
-    store.core_mut().append_group_offsets(0).expect("room");
+    store.state_mut().offsets.set("g", "t", 0, offset);
+    store.state_mut().append_group_offsets(0).expect("room");
     block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
 }
 
 fn offset(store: &Store<SimDisk>) -> Option<i64> {
-    store.core().offsets.get("g", "t", 0)
+    store.state().offsets.get("g", "t", 0)
 }
 
 fn path() -> std::path::PathBuf {
@@ -49,12 +49,12 @@ fn each_start_leaves_its_mark_and_finds_what_the_last_one_committed() {
     let (store, report) = open(&disk);
     assert_eq!((report.segments, report.scanned_bytes), (1, 0));
     commit(&store, 7);
-    let end = store.core().log.committed();
+    let end = store.state().log.committed();
     drop(store);
     let (store, report) = open(&disk.after_crash(1));
     assert_eq!((report.scanned_bytes, report.damaged_bytes), (end, 0));
-    assert_eq!(store.core().log.committed(), end + HEADER_BYTES as u64);
-    assert_eq!(store.core().log.shape().epoch, 2);
+    assert_eq!(store.state().log.committed(), end + HEADER_BYTES as u64);
+    assert_eq!(store.state().log.shape().epoch, 2);
     assert_eq!(offset(&store), Some(7));
 }
 
@@ -62,10 +62,10 @@ fn each_start_leaves_its_mark_and_finds_what_the_last_one_committed() {
 fn a_damaged_place_is_skipped_when_a_later_batch_proves_it_and_ends_the_log_otherwise() {
     let disk = SimDisk::new(1);
     let (store, _) = open(&disk);
-    let mut ends = vec![store.core().log.committed()];
+    let mut ends = vec![store.state().log.committed()];
     for number in 1..=3 {
         commit(&store, number);
-        ends.push(store.core().log.committed());
+        ends.push(store.state().log.committed());
     }
     drop(store);
     let before = disk.snapshot();

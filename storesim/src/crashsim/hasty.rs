@@ -5,7 +5,9 @@ use super::{
     mutant::{MutantDisk, Mutation},
     work::yield_now,
 };
-use store::{capture::Capture, core::Core, error::StoreError, index::Row, store::Store};
+use store::{
+    capture::Capture, error::StoreError, index::Row, store::Store, store_state::StoreState,
+};
 
 /// What is left out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,13 +44,13 @@ impl Haste {
         if self != Haste::Log {
             store.wait_durable(to).await?;
         }
-        let mut capture = store.core().capture(to);
+        let mut capture = store.state().capture(to);
         if self == Haste::EmptyRows {
-            drop_empty_rows(&store.core(), &mut capture);
+            drop_empty_rows(&store.state(), &mut capture);
         }
         let written = store.index_job(&capture).write(&yield_now).await?;
         if self == Haste::EmptyRows {
-            let influenced_by = store.core().log.appended();
+            let influenced_by = store.state().log.appended();
             store.wait_durable(influenced_by).await?;
         }
         let index = written.writer.finish().await?;
@@ -57,10 +59,10 @@ impl Haste {
     }
 }
 
-fn drop_empty_rows(core: &Core, capture: &mut Capture) {
+fn drop_empty_rows(state: &StoreState, capture: &mut Capture) {
     let is_empty = |row: &Row| {
         let topic = &capture.topics[row.topic as usize];
-        core.queue(topic, row.queue_id).is_some_and(|queue| queue.min() == queue.max())
+        state.queue(topic, row.queue_id).is_some_and(|queue| queue.min() == queue.max())
     };
     let all = capture.rows.iter().zip(&capture.slots);
     let kept = all.filter(|(row, _)| !is_empty(row)).map(|(row, slot)| (*row, *slot));

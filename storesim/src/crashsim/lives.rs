@@ -13,7 +13,8 @@ use runtime::sim::{FaultClass, SimDisk, block_on};
 use std::{collections::BTreeMap, io::ErrorKind, rc::Rc};
 use store::{
     recovery::Report,
-    store::{FlushPolicy, Settings, Store},
+    settings::{FlushPolicy, Settings},
+    store::Store,
 };
 
 /// Attempts to boot that may be disturbed; the next one is not.
@@ -232,8 +233,8 @@ impl History {
     }
 
     fn compare(&mut self, store: &Store<MutantDisk>, report: Report) -> Result<State, String> {
-        let end = store.core().log.committed();
-        store.core().check();
+        let end = store.state().log.committed();
+        store.state().check();
         if end < self.committed {
             return Err(format!("the log ends at {end}, {} was promised", self.committed));
         }
@@ -298,11 +299,13 @@ impl History {
         self.summary.murky += murky.len() as u64;
         let comparison = Comparison { store, first: self.retired };
         state.queues.retain(|name, _| !murky.contains(&name.0));
-        let mut topics: Vec<String> = store.core().topics().map(String::from).collect();
+        let mut topics: Vec<String> = store.state().topics().map(String::from).collect();
         topics.sort();
         for topic in topics {
             let mut queues = Vec::new();
-            store.core().queues_of(&topic, |queue, entries, _| queues.push((queue, entries.max())));
+            store
+                .state()
+                .queues_of(&topic, |queue, entries, _| queues.push((queue, entries.max())));
             queues.sort();
             for (queue, max) in queues {
                 let name = (topic.clone(), queue);
@@ -331,7 +334,7 @@ impl History {
         store: &Store<MutantDisk>,
     ) -> Result<BTreeMap<OffsetName, i64>, String> {
         let found: BTreeMap<OffsetName, i64> = store
-            .core()
+            .state()
             .offsets
             .iter()
             .map(|(group, topic, queue, offset)| ((group.into(), topic.into(), queue), offset))

@@ -17,7 +17,7 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header, MAGIC, NotABatch},
     index::{Named, named},
-    store::segment_start,
+    segments::segment_start,
 };
 
 /// What is missing.

@@ -12,7 +12,7 @@ use runtime::sim::Outcome;
 use store::{
     error::StoreError,
     read::{Planned, PullLimits, PullPlan, PullStatus},
-    store::FlushPolicy,
+    settings::FlushPolicy,
 };
 
 /// What was found, as far as it is to be compared.
@@ -44,7 +44,7 @@ impl Life<'_> {
 
     /// The committed part of a queue.
     fn committed(&self, name: &QueueName) -> QueueState {
-        let committed = self.store.core().log.committed();
+        let committed = self.store.state().log.committed();
         let mut queue = self.state.queues.get(name).cloned().unwrap_or_default();
         let visible = |m: &Option<Placed>| m.as_ref().is_none_or(|m| m.end <= committed);
         let count = queue.messages.iter().take_while(|message| visible(message)).count();
@@ -60,7 +60,7 @@ impl Life<'_> {
         let offset = self.history.rng.i64(queue.floor..=max.max(queue.floor));
         let count_max = self.history.rng.usize(1..40);
         let limits = PullLimits { offset, count_max, bytes_max: 1 << 15, scan_max: 64 };
-        let planned = self.store.core().plan_pull(&name.0, name.1, limits, Vec::new(), |_| true);
+        let planned = self.store.state().plan_pull(&name.0, name.1, limits, Vec::new(), |_| true);
         let Planned::Now(plan) = planned else {
             self.pull_on_disk(name, limits, queue);
             return Ok(());
@@ -70,9 +70,9 @@ impl Life<'_> {
             return Ok(());
         }
         let expected = queue.bytes(offset, plan.next_offset);
-        if self.store.core().is_cached(&plan) {
+        if self.store.state().is_cached(&plan) {
             let mut bytes = Vec::new();
-            self.store.core().copy_cached(&plan, &mut bytes);
+            self.store.state().copy_cached(&plan, &mut bytes);
             let right = bytes == expected;
             return if right { Ok(()) } else { Err("the tail cache lies".into()) };
         }
@@ -127,7 +127,7 @@ impl Life<'_> {
 
     /// Any readable message that is committed.
     fn any_message(&mut self) -> Option<(QueueName, i64, Placed)> {
-        let committed = self.store.core().log.committed();
+        let committed = self.store.state().log.committed();
         let all = self.state.queues.iter().flat_map(|(name, queue)| {
             let placed = queue.messages.iter().enumerate();
             placed.filter_map(move |(at, m)| Some((name, at as i64, m.as_ref()?)))
@@ -165,7 +165,7 @@ impl Life<'_> {
     }
 
     fn publishing(&self, name: &QueueName) -> bool {
-        let max = self.store.core().queue(&name.0, name.1).map_or(0, |queue| queue.max());
+        let max = self.store.state().queue(&name.0, name.1).map_or(0, |queue| queue.max());
         max != self.committed(name).next()
     }
 
@@ -175,7 +175,7 @@ impl Life<'_> {
             return;
         }
         let (topic, key) = (self.topic(), self.history.rng.u8(0..KEYS));
-        let committed = self.store.core().log.committed();
+        let committed = self.store.state().log.committed();
         let wanted = with_key(&self.state, &topic, key, self.retiring.get());
         let names: Vec<QueueName> = (0..3).map(|queue| (topic.clone(), queue)).collect();
         if names.iter().any(|name| self.publishing(name)) {

@@ -10,7 +10,8 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header, Kind},
     index::{Index, Named, named},
-    store::{Settings, segment_start},
+    segments::segment_start,
+    settings::Settings,
 };
 
 /// A whole batch as it lies on the disk.

@@ -146,18 +146,21 @@ impl Life<'_> {
 
     /// A message may be refused for a reason only, and a full disk leaves room for the offsets of groups.
     pub(super) fn check_refused(&mut self, refused: &Refused) {
-        let core = self.store.core();
+        let state = self.store.state();
         match refused {
             Refused::Busy { .. } => {}
             Refused::DiskFull { .. } => {
                 assert!(self.scarce || self.faults, "{refused}");
                 let (inflight, left) =
-                    (core.log.inflight_bytes(), core.log.room_end() - core.log.appended());
-                let room = left >= core.log.shape().reserve_bytes();
-                assert!(inflight > 0 || !room || core.log.admit_control(256).is_ok(), "no reserve");
+                    (state.log.inflight_bytes(), state.log.room_end() - state.log.appended());
+                let room = left >= state.log.shape().reserve_bytes();
+                assert!(
+                    inflight > 0 || !room || state.log.admit_control(256).is_ok(),
+                    "no reserve"
+                );
                 self.history.summary.refused += 1;
             }
-            other => assert!(core.log.poisoned().is_some(), "{other}"),
+            other => assert!(state.log.poisoned().is_some(), "{other}"),
         }
     }
 
@@ -205,17 +208,17 @@ impl Life<'_> {
             self.observe()?;
         }
         self.history.summary.rebuilt += self.store.tally().rebuilt_indexes.get();
-        if self.history.disk.sim.crashed() || self.store.core().log.poisoned().is_some() {
+        if self.history.disk.sim.crashed() || self.store.state().log.poisoned().is_some() {
             return Ok(());
         }
-        let refused = self.store.core().admit(1, 1).err();
+        let refused = self.store.state().admit(1, 1).err();
         if let Some(refused) = refused {
             return Err(format!("messages are refused although there is room: {refused}"));
         }
         let (wanted, unsealed) = (self.store.wanted_index(), self.store.unsealed());
         if wanted.is_some() || unsealed.is_some() {
-            let core = self.store.core();
-            let to = (core.indexed_to(), core.log.flushed(), core.log.committed());
+            let state = self.store.state();
+            let to = (state.indexed_to(), state.log.flushed(), state.log.committed());
             return Err(format!(
                 "the index loop sleeps although there is work: a file up to {wanted:?}, segment \
                  {unsealed:?} to be sealed; indexed, flushed, committed up to {to:?}"

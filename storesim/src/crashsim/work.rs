@@ -22,11 +22,12 @@ use std::{
     task::Poll,
 };
 use store::{
-    core::Append,
     error::{Refused, StoreError},
     index::key_hash,
     lookup::keys_of,
-    store::{FlushPolicy, Store},
+    settings::FlushPolicy,
+    store::Store,
+    store_state::Append,
 };
 
 /// How a life ends.
@@ -89,7 +90,7 @@ impl<'h> Life<'h> {
     ) -> Life<'h> {
         let retiring = Rc::new(Cell::new(history.retiring));
         // A disturbed start may not have found room for the next segment.
-        let scarce = store.core().log.is_starved();
+        let scarce = store.state().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
         let moment = history.rng.u8(0..5) < 2 || history.bent == Bent::Rot;
         // One that rotted before this life may still be made again in it, without what had rotted in the log.
@@ -296,7 +297,7 @@ impl<'h> Life<'h> {
         };
         let bytes = fields.encoded_len();
         let now = self.now();
-        let admitted = self.store.core().admit(bytes, bytes);
+        let admitted = self.store.state().admit(bytes, bytes);
         if let Err(refused) = admitted {
             return self.check_refused(&refused);
         }
@@ -306,10 +307,10 @@ impl<'h> Life<'h> {
             Vec::new()
         };
         let tags_code = bytes as i64;
-        let slot = self.store.core_mut().queue_slot(&queue.0, queue.1);
+        let slot = self.store.state_mut().queue_slot(&queue.0, queue.1);
         let message = Append { slot, bytes, tags_code, keys: &hashes };
         let mut record = Vec::new();
-        let placed = self.store.core_mut().append(message, now, |placed, out| {
+        let placed = self.store.state_mut().append(message, now, |placed, out| {
             fields.encode_into(out);
             proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
             record = out.to_vec();
@@ -332,8 +333,8 @@ impl<'h> Life<'h> {
     fn body(&mut self) -> Vec<u8> {
         let largest = self.history.settings.record_bytes_max - 192;
         if self.history.rng.u8(0..24) == 0 {
-            let committed = self.store.core().log.committed();
-            let segment = self.store.core().log.segment_of(committed.saturating_sub(1));
+            let committed = self.store.state().log.committed();
+            let segment = self.store.state().log.segment_of(committed.saturating_sub(1));
             let batches = rot::batches(&self.history.disk, &self.history.settings, segment);
             if let Some(last) = batches.last().filter(|batch| batch.bytes.len() <= largest) {
                 return last.bytes.clone();
@@ -354,7 +355,7 @@ impl<'h> Life<'h> {
         let name = (self.group(), self.topic(), self.history.rng.u32(0..3));
         let offset = self.history.rng.i64(0..1_000) >> self.history.rng.u32(0..6);
         self.changes += 1;
-        self.store.core_mut().offsets.set(&name.0, &name.1, name.2, offset);
+        self.store.state_mut().offsets.set(&name.0, &name.1, name.2, offset);
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }
@@ -362,10 +363,10 @@ impl<'h> Life<'h> {
 
     fn append_offsets(&mut self) {
         let now = self.now();
-        let result = self.store.core_mut().append_group_offsets(now);
+        let result = self.store.state_mut().append_group_offsets(now);
         let Ok(Some(end)) = result else { return };
         self.store.appended();
-        let closed = matches!(self.store.core().admit(1, 1), Err(Refused::DiskFull { .. }));
+        let closed = matches!(self.store.state().admit(1, 1), Err(Refused::DiskFull { .. }));
         self.history.summary.offsets_while_full += u64::from(closed);
         let changes = std::mem::take(&mut self.dirty).into_iter().collect();
         self.history.book.add(end - 1, end, What::Offsets(changes));
@@ -376,7 +377,7 @@ impl<'h> Life<'h> {
         self.changes += 1;
         let topic = self.topic();
         let now = self.now();
-        let result = self.store.core_mut().remove_topic(&topic, now);
+        let result = self.store.state_mut().remove_topic(&topic, now);
         let Ok(Some(end)) = result else { return };
         self.store.appended();
         self.state.remove_topic(&topic);
@@ -388,7 +389,7 @@ impl<'h> Life<'h> {
         self.changes += 1;
         let group = self.group();
         let now = self.now();
-        let result = self.store.core_mut().remove_group(&group, now);
+        let result = self.store.state_mut().remove_group(&group, now);
         let Ok(end) = result else { return };
         self.store.appended();
         self.state.remove_group(&group);
@@ -409,9 +410,9 @@ impl<'h> Life<'h> {
     /// What holds after every step.
     pub(super) fn observe(&mut self) -> Result<(), String> {
         let (committed, flushed) = {
-            let core = self.store.core();
-            core.check();
-            (core.log.committed(), core.log.flushed())
+            let state = self.store.state();
+            state.check();
+            (state.log.committed(), state.log.flushed())
         };
         let sync = self.store.settings().flush == FlushPolicy::Sync;
         let durable = if sync { committed } else { flushed };
@@ -436,7 +437,7 @@ impl<'h> Life<'h> {
         let error = self.commit_error.borrow().clone();
         if let Some(error) = error {
             self.history.summary.poisoned += 1;
-            let refused = self.store.core().admit(1, 1);
+            let refused = self.store.state().admit(1, 1);
             let poisoned = matches!(refused, Err(Refused::Poisoned { .. }));
             assert!(poisoned, "a poisoned log refuses");
             return if self.faults { Ok(()) } else { Err(format!("poisoned by nothing: {error}")) };
@@ -444,14 +445,14 @@ impl<'h> Life<'h> {
         if !self.readings.is_empty() || self.retirement.is_some() {
             return Err("a read or a retirement never returned".into());
         }
-        let core = self.store.core();
-        if core.log.poisoned().is_some() {
+        let state = self.store.state();
+        if state.log.poisoned().is_some() {
             return if self.faults { Ok(()) } else { Err("poisoned by nothing".into()) };
         }
-        if core.log.committed() != core.log.appended() {
+        if state.log.committed() != state.log.appended() {
             return Err("the commit loop sleeps although there is work".into());
         }
-        drop(core);
+        drop(state);
         self.recover_room()?;
         self.sync_by_time()
     }
@@ -466,9 +467,9 @@ impl<'h> Life<'h> {
         self.tick();
         self.stepper.run_until_idle(&mut self.history.rng);
         self.observe()?;
-        let core = self.store.core();
-        let late = core.log.flushed() != core.log.appended();
-        if late && !self.history.disk.sim.crashed() && core.log.poisoned().is_none() {
+        let state = self.store.state();
+        let late = state.log.flushed() != state.log.appended();
+        if late && !self.history.disk.sim.crashed() && state.log.poisoned().is_none() {
             return Err("not durable after the interval".into());
         }
         Ok(())

@@ -24,7 +24,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
-use store::store::{Settings, Store};
+use store::{Settings, Store};
 
 /// What a boot starts from.
 #[derive(Default)]
@@ -157,7 +157,7 @@ impl<D: Disk> Life<'_, D> {
             let acts = if again { self.rng.usize(0..4) } else { acts };
             self.work(&store, &mut work, &items, acts).await?;
             // The process ends and the power does not: what was committed was written.
-            promised = store.core().log.committed();
+            promised = store.state().log.committed();
             while self.disk.finish_one(&mut self.rng).await {}
             self.disk.watch(None);
             eras.push(Era { from, items: work.items });
@@ -229,9 +229,9 @@ impl<D: Disk> Life<'_, D> {
         if let Some(error) = failed.borrow().as_ref() {
             return Err(format!("a commit failed: {error}"));
         }
-        let core = store.core();
-        core.check();
-        if !killed && core.log.committed() != core.log.appended() {
+        let state = store.state();
+        state.check();
+        if !killed && state.log.committed() != state.log.appended() {
             return Err("the commit loop sleeps although there is work".into());
         }
         Ok(())

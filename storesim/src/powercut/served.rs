@@ -6,20 +6,17 @@ use super::recorder::Recorder;
 use crate::crashsim::book::{Item, OffsetName, QueueState, State, What};
 use runtime::Disk;
 use std::{collections::BTreeMap, rc::Rc};
-use store::{
-    read::PullLimits,
-    store::{FlushPolicy, Store},
-};
+use store::{read::PullLimits, settings::FlushPolicy, store::Store};
 
 /// A store on a recorded disk.
 pub(super) type Recorded<D> = Rc<Store<Recorder<D>>>;
 
 /// Everything before this position survives a power cut, if the store keeps its word.
 pub(super) fn promised<D: Disk>(store: &Recorded<D>) -> u64 {
-    let core = store.core();
+    let state = store.state();
     match store.settings().flush {
-        FlushPolicy::Sync => core.log.committed(),
-        FlushPolicy::Async { .. } => core.log.flushed(),
+        FlushPolicy::Sync => state.log.committed(),
+        FlushPolicy::Async { .. } => state.log.flushed(),
     }
 }
 
@@ -30,7 +27,7 @@ pub(super) async fn recovered<D: Disk>(
     items: Vec<Rc<Item>>,
     items_promised: usize,
 ) -> Result<(State, usize), String> {
-    store.core().check();
+    store.state().check();
     let (least, most) = bounds(&store, &items, items_promised).await?;
     let offsets = group_offsets(&store);
     let mut state = State::default();
@@ -83,17 +80,17 @@ async fn bounds<D: Disk>(
 }
 
 fn group_offsets<D: Disk>(store: &Recorded<D>) -> BTreeMap<OffsetName, i64> {
-    let core = store.core();
-    let offsets = core.offsets.iter();
+    let state = store.state();
+    let offsets = state.offsets.iter();
     offsets.map(|(group, topic, queue, at)| ((group.into(), topic.into(), queue), at)).collect()
 }
 
 /// Whether the store serves exactly `state`: every queue, from its first offset to its last, with its bytes.
 async fn compare<D: Disk>(store: &Recorded<D>, state: &State) -> Result<(), String> {
-    let topics: Vec<String> = store.core().topics().map(String::from).collect();
+    let topics: Vec<String> = store.state().topics().map(String::from).collect();
     for topic in topics {
         let mut known = Ok(());
-        store.core().queues_of(&topic, |queue, entries, _| {
+        store.state().queues_of(&topic, |queue, entries, _| {
             let expected = state.queues.contains_key(&(topic.clone(), queue));
             if !expected && entries.max() > 0 {
                 known = Err(format!("{topic}/{queue} has messages of nobody"));

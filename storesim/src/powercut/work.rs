@@ -9,8 +9,8 @@ use proto::record::RecordFields;
 use runtime::Disk;
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, path::Path, rc::Rc};
 use store::{
-    core::Append,
-    store::{FlushPolicy, Settings},
+    settings::{FlushPolicy, Settings},
+    store_state::Append,
 };
 
 /// When time begins, ms since 1970.
@@ -72,20 +72,20 @@ impl Work {
             properties: [b"", b"", b""],
         };
         let bytes = fields.encoded_len();
-        let mut core = store.core_mut();
+        let mut state = store.state_mut();
         // Refused for now: a producer would come again.
-        if core.admit(bytes, bytes).is_err() {
+        if state.admit(bytes, bytes).is_err() {
             return;
         }
-        let slot = core.queue_slot(&topic, queue_id);
+        let slot = state.queue_slot(&topic, queue_id);
         let message = Append { slot, bytes, tags_code: bytes as i64, keys: &[] };
         let mut record = Vec::new();
-        let placed = core.append(message, now, |placed, out| {
+        let placed = state.append(message, now, |placed, out| {
             fields.encode_into(out);
             proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
             record = out.to_vec();
         });
-        drop(core);
+        drop(state);
         store.appended();
         let queue = (topic, queue_id);
         let next = self.state.queues.get(&queue).map_or(0, |queue| queue.next());
@@ -106,14 +106,14 @@ impl Work {
         let (topic, queue) = queue(rng);
         let name = (group(rng), topic, queue);
         let offset = rng.i64(0..1_000);
-        store.core_mut().offsets.set(&name.0, &name.1, name.2, offset);
+        store.state_mut().offsets.set(&name.0, &name.1, name.2, offset);
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }
     }
 
     fn append_offsets<D: Disk>(&mut self, store: &Recorded<D>) {
-        let appended = store.core_mut().append_group_offsets(self.clock.get());
+        let appended = store.state_mut().append_group_offsets(self.clock.get());
         let Ok(Some(end)) = appended else { return };
         store.appended();
         let changes = std::mem::take(&mut self.dirty).into_iter().collect();
@@ -121,7 +121,7 @@ impl Work {
     }
 
     fn remove_topic<D: Disk>(&mut self, store: &Recorded<D>, topic: &str) {
-        let removed = store.core_mut().remove_topic(topic, self.clock.get());
+        let removed = store.state_mut().remove_topic(topic, self.clock.get());
         let Ok(Some(end)) = removed else { return };
         store.appended();
         self.dirty.retain(|name, _| name.1 != topic);
@@ -129,7 +129,7 @@ impl Work {
     }
 
     fn remove_group<D: Disk>(&mut self, store: &Recorded<D>, group: &str) {
-        let removed = store.core_mut().remove_group(group, self.clock.get());
+        let removed = store.state_mut().remove_group(group, self.clock.get());
         let Ok(end) = removed else { return };
         store.appended();
         self.dirty.retain(|name, _| name.0 != group);

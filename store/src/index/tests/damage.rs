@@ -14,30 +14,30 @@ fn small() -> (SimDisk, Model) {
 /// Asks for everything. True when all answers were right, false when damage was reported; a wrong answer panics.
 async fn asks(disk: &SimDisk, model: &Model) -> bool {
     let opened = Index::open(disk, &sealed(), SHARD, LOG_ID).await;
-    let Some(index) = told(opened) else { return false };
+    let Some(index) = unless_damaged(opened) else { return false };
     let mut whole = true;
     let outline = model.numbered();
-    match told(index.outline().await) {
+    match unless_damaged(index.outline().await) {
         Some(found) => assert!(found == outline),
         None => whole = false,
     }
     let cache = BlockCache::new(1 << 20);
     for at in [0, 50, 112, 113, 129] {
         let row = outline.rows[at];
-        match told(index.row(&cache, row.number).await) {
+        match unless_damaged(index.row(&cache, row.number).await) {
             Some(found) => assert_eq!(found, Some(row)),
             None => whole = false,
         }
         let mut found = Vec::new();
         let read = index.entries(&cache, &row, row.start(), usize::MAX, &mut found).await;
-        match told(read) {
+        match unless_damaged(read) {
             Some(()) => assert_eq!(found, model.entries[at]),
             None => whole = false,
         }
     }
     for key in model.keys.iter().step_by(300) {
         let mut found = Vec::new();
-        match told(index.positions(key.hash, u64::MAX, 9, &mut found).await) {
+        match unless_damaged(index.positions(key.hash, u64::MAX, 9, &mut found).await) {
             Some(()) => assert_eq!(found, [SEGMENT + u64::from(key.at)]),
             None => whole = false,
         }
@@ -47,7 +47,7 @@ async fn asks(disk: &SimDisk, model: &Model) -> bool {
 }
 
 /// A result, or nothing when it is damage. Any other error is none of this disk's.
-fn told<T>(result: Result<T, IndexError>) -> Option<T> {
+fn unless_damaged<T>(result: Result<T, IndexError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
@@ -58,8 +58,8 @@ fn told<T>(result: Result<T, IndexError>) -> Option<T> {
 }
 
 async fn verified(disk: &SimDisk) -> bool {
-    match told(Index::open(disk, &sealed(), SHARD, LOG_ID).await) {
-        Some(index) => told(index.verify().await).is_some(),
+    match unless_damaged(Index::open(disk, &sealed(), SHARD, LOG_ID).await) {
+        Some(index) => unless_damaged(index.verify().await).is_some(),
         None => false,
     }
 }

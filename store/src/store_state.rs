@@ -1,7 +1,7 @@
 //! The state of one shard's store: log, consume queues, group offsets. Plain `&mut self`, no I/O, no clock.
 //!
-//! Order of life of a message: [`Core::append`] assigns its queue offset and position; the commit loop writes it;
-//! [`Core::publish`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
+//! Order of life of a message: [`StoreState::append`] assigns its queue offset and position; the commit loop writes it;
+//! [`StoreState::publish`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
 //! gate is one step over a queue and nothing is looked up twice.
 
 use crate::{
@@ -64,7 +64,7 @@ pub struct Counters {
 }
 
 /// The state.
-pub struct Core {
+pub struct StoreState {
     /// The commit log.
     pub log: CommitLog,
     /// Committed offsets of groups.
@@ -94,10 +94,10 @@ pub struct Core {
     pub(crate) earliest_store_ms: Option<i64>,
 }
 
-impl Core {
+impl StoreState {
     /// An empty state over a log; recovery fills it.
-    pub fn new(log: CommitLog) -> Core {
-        Core {
+    pub fn new(log: CommitLog) -> StoreState {
+        StoreState {
             log,
             offsets: GroupOffsets::default(),
             queues: QueueTable::default(),
@@ -117,9 +117,9 @@ impl Core {
         }
     }
 
-    /// An empty state over a small log that nobody writes: for tests, also of other rooms.
+    /// An empty state over a small log that nobody writes: for tests, also of other crates.
     #[doc(hidden)]
-    pub fn unwritten(shard: u16) -> Core {
+    pub fn unwritten(shard: u16) -> StoreState {
         let shape = Shape {
             shard,
             log_id: 1,
@@ -128,7 +128,7 @@ impl Core {
             inflight_bytes_max: 1 << 16,
             entry_bytes_max: 4_096,
         };
-        Core::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
+        StoreState::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
     }
 
     /// Shard whose store it is.
@@ -226,7 +226,7 @@ impl Core {
     }
 
     /// Makes everything before the log's committed position visible. Queues that grew are in
-    /// [`Core::take_published`].
+    /// [`StoreState::take_published`].
     pub fn publish(&mut self) {
         let committed = self.log.committed();
         while let Some(first) = self.pending.front() {
@@ -263,7 +263,7 @@ impl Core {
         }
     }
 
-    /// The queue's entries, if anything was ever appended to it or it was looked up with [`Core::queue_slot`].
+    /// The queue's entries, if anything was ever appended to it or it was looked up with [`StoreState::queue_slot`].
     pub fn queue(&self, topic: &str, queue_id: u32) -> Option<&ConsumeQueue> {
         self.queues.find(topic, queue_id).map(|slot| &self.queues[slot].entries)
     }
@@ -474,85 +474,85 @@ fn text(content: &[u8]) -> Result<&str, &'static str> {
 mod tests {
     use super::*;
 
-    fn append(core: &mut Core, topic: &str, queue_id: u32) -> Placed {
-        let slot = core.queue_slot(topic, queue_id);
+    fn append(state: &mut StoreState, topic: &str, queue_id: u32) -> Placed {
+        let slot = state.queue_slot(topic, queue_id);
         let message = Append { slot, bytes: 50, tags_code: 0, keys: &[] };
-        core.append(message, 9, |_, out| out.fill(1))
+        state.append(message, 9, |_, out| out.fill(1))
     }
 
-    fn commit(core: &mut Core) -> Vec<usize> {
-        while let Some(write) = core.log.take_write() {
-            core.log.written(&write, true, true);
+    fn commit(state: &mut StoreState) -> Vec<usize> {
+        while let Some(write) = state.log.take_write() {
+            state.log.written(&write, true, true);
         }
-        core.publish();
-        core.check();
+        state.publish();
+        state.check();
         let mut grown = Vec::new();
-        core.take_published(|slot| grown.push(slot.index()));
+        state.take_published(|slot| grown.push(slot.index()));
         grown
     }
 
-    fn max(core: &Core, topic: &str, queue_id: u32) -> Option<i64> {
-        core.queue(topic, queue_id).map(ConsumeQueue::max)
+    fn max(state: &StoreState, topic: &str, queue_id: u32) -> Option<i64> {
+        state.queue(topic, queue_id).map(ConsumeQueue::max)
     }
 
     #[test]
     fn a_message_is_visible_when_the_log_is_committed_past_it_and_not_before() {
-        let mut core = Core::unwritten(3);
-        let first = append(&mut core, "a", 0);
-        let second = append(&mut core, "a", 0);
-        append(&mut core, "b", 5);
+        let mut state = StoreState::unwritten(3);
+        let first = append(&mut state, "a", 0);
+        let second = append(&mut state, "a", 0);
+        append(&mut state, "b", 5);
         assert_eq!((first.queue_offset, second.queue_offset), (0, 1));
         assert_eq!((first.physical.shard(), first.physical.position()), (3, 64));
         assert_eq!(second.end, second.physical.position() + 50);
-        core.check();
-        assert_eq!(max(&core, "a", 0), Some(0));
-        assert_eq!(commit(&mut core), [0, 1], "each queue that grew, once");
-        assert_eq!((max(&core, "a", 0), max(&core, "b", 5)), (Some(2), Some(1)));
-        assert!(commit(&mut core).is_empty());
-        assert_eq!(core.counters(), Counters { messages: 3, record_bytes: 150 });
+        state.check();
+        assert_eq!(max(&state, "a", 0), Some(0));
+        assert_eq!(commit(&mut state), [0, 1], "each queue that grew, once");
+        assert_eq!((max(&state, "a", 0), max(&state, "b", 5)), (Some(2), Some(1)));
+        assert!(commit(&mut state).is_empty());
+        assert_eq!(state.counters(), Counters { messages: 3, record_bytes: 150 });
     }
 
     #[test]
     fn a_topic_that_is_deleted_and_made_again_starts_at_0() {
-        let mut core = Core::unwritten(3);
-        append(&mut core, "a", 0);
-        core.offsets.set("g", "a", 0, 1);
-        assert_eq!(core.remove_topic("unknown", 1), Ok(None));
-        core.remove_topic("a", 1).expect("admitted").expect("known");
-        assert_eq!((max(&core, "a", 0), core.offsets.get("g", "a", 0)), (None, None));
-        assert_eq!(append(&mut core, "a", 0).queue_offset, 0);
-        commit(&mut core);
-        assert_eq!(max(&core, "a", 0), Some(1), "what was pending of the old one is gone");
+        let mut state = StoreState::unwritten(3);
+        append(&mut state, "a", 0);
+        state.offsets.set("g", "a", 0, 1);
+        assert_eq!(state.remove_topic("unknown", 1), Ok(None));
+        state.remove_topic("a", 1).expect("admitted").expect("known");
+        assert_eq!((max(&state, "a", 0), state.offsets.get("g", "a", 0)), (None, None));
+        assert_eq!(append(&mut state, "a", 0).queue_offset, 0);
+        commit(&mut state);
+        assert_eq!(max(&state, "a", 0), Some(1), "what was pending of the old one is gone");
     }
 
     #[test]
     fn group_offsets_that_the_log_refuses_stay_for_the_next_time() {
-        let mut core = Core::unwritten(3);
-        core.offsets.set("g", "a", 0, 1);
-        while core.admit(2_100, 2_100).is_ok() {
-            core.append_control(99, &[0; 2_090], 1).expect("admitted");
+        let mut state = StoreState::unwritten(3);
+        state.offsets.set("g", "a", 0, 1);
+        while state.admit(2_100, 2_100).is_ok() {
+            state.append_control(99, &[0; 2_090], 1).expect("admitted");
         }
-        assert!(matches!(core.append_group_offsets(1), Err(Refused::Busy { .. })));
-        commit(&mut core);
-        assert!(core.append_group_offsets(1).expect("room").is_some());
-        assert_eq!(core.append_group_offsets(1), Ok(None));
+        assert!(matches!(state.append_group_offsets(1), Err(Refused::Busy { .. })));
+        commit(&mut state);
+        assert!(state.append_group_offsets(1).expect("room").is_some());
+        assert_eq!(state.append_group_offsets(1), Ok(None));
     }
 
     #[test]
     fn replayed_offsets_stay_dense_over_damage_and_start_again_after_a_lost_deletion() {
-        let mut core = Core::unwritten(3);
+        let mut state = StoreState::unwritten(3);
         let entry = |position| Entry::new(position, 50, 0);
         for (offset, position) in [(4, 100), (5, 200), (8, 900)] {
-            core.replay_record("a", 0, offset, 1, entry(position)).expect("possible");
+            state.replay_record("a", 0, offset, 1, entry(position)).expect("possible");
         }
-        let queue = core.queue("a", 0).expect("replayed");
+        let queue = state.queue("a", 0).expect("replayed");
         assert_eq!((queue.min(), queue.max()), (4, 9));
         assert_eq!(queue.get(6).map(|hole| hole.bytes()), Some(0));
-        assert!(core.replay_record("a", 0, -1, 1, entry(950)).is_err());
-        core.replay_record("a", 0, 0, 1, entry(1_000)).expect("the topic was made again");
-        let queue = core.queue("a", 0).expect("replayed");
+        assert!(state.replay_record("a", 0, -1, 1, entry(950)).is_err());
+        state.replay_record("a", 0, 0, 1, entry(1_000)).expect("the topic was made again");
+        let queue = state.queue("a", 0).expect("replayed");
         assert_eq!((queue.min(), queue.max()), (0, 1));
-        assert!(core.replay_control(77, b"").is_err());
-        core.check();
+        assert!(state.replay_control(77, b"").is_err());
+        state.check();
     }
 }

@@ -1,7 +1,7 @@
-//! The journal of facts: changes since the files were last written whole, so that a change costs its own few bytes.
+//! The journal of metadata: changes since the files were last written whole, so that a change costs its own few bytes.
 //!
 //! Journals are numbered by generation. One is born after the files that it builds upon are durable, takes records,
-//! many per write and sync, until it is full, and is succeeded by writing the files whole again ([`Journal::fold`]). A
+//! many per write and sync, until it is full, and is succeeded by writing the files whole again ([`Journal::checkpoint`]). A
 //! start replays the newest one over the files; over a file that had to be read from its `.bak` it replays the one
 //! before, too, which is kept for that. A journal that a start has found is never appended to: the first change of a new
 //! life writes the files whole. Replaying is harmless as often as it happens, because each change carries the version
@@ -79,7 +79,7 @@ impl<D: Disk> Journal<D> {
             let scan = record::scan(&bytes, *generation);
             let contents = scan.contents.iter().map(|content| content.to_vec()).collect();
             if scan.lost > 0 {
-                tracing::error!(path = %path.display(), lost = scan.lost, "changes of facts are damaged: the newest topics and groups may lack them");
+                tracing::error!(path = %path.display(), lost = scan.lost, "changes of metadata are damaged: the newest topics and groups may lack them");
             }
             if scan.cut > 0 {
                 tracing::info!(path = %path.display(), records = scan.cut, "cutting changes that nobody was promised");
@@ -135,7 +135,7 @@ impl<D: Disk> Journal<D> {
     /// and a start reads whole); 0 when no change will come any more. `changes` are those of the contents that no
     /// journal holds yet: over the files they are nothing new, over their backups they are. `Ok`: the contents are
     /// durable.
-    pub async fn fold(
+    pub async fn checkpoint(
         &mut self,
         files: &[(&str, &[u8])],
         changes: &[Vec<u8>],
@@ -147,7 +147,7 @@ impl<D: Disk> Journal<D> {
         }
         // What follows makes the next change cheap and the backups worth something; the contents need it not.
         if let Err(error) = self.succeed(changes, room_bytes).await {
-            tracing::warn!(%error, "no journal for changes of facts: the next change writes the files again");
+            tracing::warn!(%error, "no journal for changes of metadata: the next change writes the files again");
         }
         Ok(())
     }

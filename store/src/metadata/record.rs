@@ -1,4 +1,4 @@
-//! Records of the journal of facts: how one change lies in the file, and what of a file can be believed. Pure.
+//! Records of the journal of metadata: how one change lies in the file, and what of a file can be believed. Pure.
 //!
 //! A record names its generation, its number, and how many records were durable when it was written. The last is what
 //! tells a torn tail, which nobody was promised, from damage in the middle: a gap below the largest such number was

@@ -1,7 +1,7 @@
-//! The journal on the simulated disk: a small table with two files, changed, folded, cut off and damaged everywhere.
+//! The journal on the simulated disk: a small table with two files, changed, checkpointed, cut off and damaged everywhere.
 
 use super::*;
-use crate::facts::read;
+use crate::metadata::read;
 use runtime::sim::{Lies, SimDisk, block_on};
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ const ROOM_BYTES: u64 = 8192;
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Table {
     version: u64,
-    facts: BTreeMap<u8, u8>,
+    values: BTreeMap<u8, u8>,
 }
 
 /// Key and new value; `None` removes it.
 type Change = (u8, Option<u8>);
 
 impl Table {
-    /// Changes, and tells how the journal keeps that.
+    /// Changes, and returns how the journal keeps that.
     fn change(&mut self, (key, value): Change) -> Vec<u8> {
         self.version += 1;
         match value {
-            Some(value) => self.facts.insert(key, value),
-            None => self.facts.remove(&key),
+            Some(value) => self.values.insert(key, value),
+            None => self.values.remove(&key),
         };
         let mut record = self.version.to_le_bytes().to_vec();
         record.extend([key, value.unwrap_or(0)]);
@@ -37,7 +37,7 @@ impl Table {
     /// One of the files: version, pairs, a sum that damage does not survive.
     fn file(&self, which: u8) -> Vec<u8> {
         let mut content = self.version.to_le_bytes().to_vec();
-        let own = self.facts.iter().filter(|(key, _)| *key % 2 == which);
+        let own = self.values.iter().filter(|(key, _)| *key % 2 == which);
         content.extend(own.flat_map(|(key, value)| [*key, *value]));
         let sum = crc32c::crc32c(&content).to_le_bytes();
         content.extend(sum);
@@ -50,8 +50,8 @@ impl Table {
             return Err("damaged");
         }
         let (version, pairs) = content.split_first_chunk::<8>().ok_or("short")?;
-        let facts = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        Ok(Table { version: u64::from_le_bytes(*version), facts })
+        let values = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        Ok(Table { version: u64::from_le_bytes(*version), values })
     }
 
     fn replay(&mut self, record: &[u8]) {
@@ -59,8 +59,8 @@ impl Table {
         if version > self.version {
             self.version = version;
             match record[9] {
-                0 => self.facts.remove(&record[8]),
-                value => self.facts.insert(record[8], value),
+                0 => self.values.remove(&record[8]),
+                value => self.values.insert(record[8], value),
             };
         }
     }
@@ -89,17 +89,17 @@ impl Life {
                     None => (Table::default(), false),
                 };
                 found.changes(from_backup).for_each(|record| part.replay(record));
-                part.facts.retain(|key, _| usize::from(*key % 2) == which);
+                part.values.retain(|key, _| usize::from(*key % 2) == which);
                 table.version = table.version.max(part.version);
-                table.facts.extend(part.facts);
+                table.values.extend(part.values);
             }
             Life { table, journal, found }
         })
     }
 
-    async fn fold(&mut self, changes: &[Vec<u8>], room_bytes: u64) -> Result<(), StoreError> {
+    async fn checkpoint(&mut self, changes: &[Vec<u8>], room_bytes: u64) -> Result<(), StoreError> {
         let (even, odd) = (self.table.file(0), self.table.file(1));
-        self.journal.fold(&[(FILES[0], &even), (FILES[1], &odd)], changes, room_bytes).await
+        self.journal.checkpoint(&[(FILES[0], &even), (FILES[1], &odd)], changes, room_bytes).await
     }
 
     fn decide(&mut self, changes: &[Change]) -> Vec<Vec<u8>> {
@@ -115,7 +115,7 @@ impl Life {
         if self.journal.fits(records) {
             self.journal.append(records).await
         } else {
-            self.fold(records, ROOM_BYTES).await
+            self.checkpoint(records, ROOM_BYTES).await
         }
     }
 }
@@ -131,9 +131,9 @@ fn some_changes(random: &mut fastrand::Rng) -> Vec<Change> {
 /// Every key has its promised value, or the one that was on its way when the power went.
 fn check_kept(found: &Table, promised: &Table, on_the_way: &[Change]) -> Result<(), String> {
     for key in 0..12 {
-        let now = found.facts.get(&key);
+        let now = found.values.get(&key);
         let wanted = on_the_way.iter().filter(|change| change.0 == key);
-        let known = now == promised.facts.get(&key)
+        let known = now == promised.values.get(&key)
             || wanted.into_iter().any(|change| change.1.as_ref() == now);
         if !known {
             return Err(format!("key {key} is {now:?} in {found:?}, promised {promised:?}"));
@@ -174,7 +174,7 @@ fn play(seed: u64, hasty: bool) -> Result<(), String> {
             }
             disk.lie(Lies::None);
             if random.bool() {
-                let _ = block_on(now.fold(&[], 0));
+                let _ = block_on(now.checkpoint(&[], 0));
             }
         }
         disk = disk.after_crash(seed * 31 + life);
@@ -245,7 +245,7 @@ fn oldest_journal(disk: &SimDisk) -> PathBuf {
 /// A damaged bit in the newest journal costs the change in which it lies, and that is said.
 #[test]
 fn rot_in_the_newest_journal_costs_one_change_and_is_told() {
-    let mut told = 0;
+    let mut reported = 0;
     for seed in 0..60 {
         let (disk, table) = long_life(seed);
         let life = Life::begin(&disk).expect("power");
@@ -260,12 +260,12 @@ fn rot_in_the_newest_journal_costs_one_change_and_is_told() {
             // The record was of the last batch, or the bit in the padding behind a content.
             continue;
         }
-        told += 1;
+        reported += 1;
         assert_eq!((after.found.lost, after.found.newest.len()), (1, before - 1));
-        let same = (0..12).filter(|key| after.table.facts.get(key) == table.facts.get(key));
+        let same = (0..12).filter(|key| after.table.values.get(key) == table.values.get(key));
         assert!(same.count() >= 11, "at most one key differs");
     }
-    assert!(told > 20, "{told}");
+    assert!(reported > 20, "{reported}");
 }
 
 /// After a failed write or sync the next change writes the files whole, and nothing is lost.
@@ -288,7 +288,9 @@ fn a_failed_write_or_sync_ends_the_journal_only() {
             let changes = some_changes(&mut random);
             if block_on(life.save(&changes)).expect("power").is_err() {
                 // The caller tries again with everything.
-                block_on(life.fold(&[], ROOM_BYTES)).expect("power").expect("one failure only");
+                block_on(life.checkpoint(&[], ROOM_BYTES))
+                    .expect("power")
+                    .expect("one failure only");
             }
         }
         let table = life.table.clone();

@@ -1,9 +1,9 @@
-//! Facts: small files that are replaced atomically (topics, groups, key-value configuration).
+//! Metadata: small files that are replaced atomically (topics, groups, key-value configuration).
 //!
 //! A replacement is written beside the file and made durable there; then the file becomes `.bak` and the replacement
 //! takes its name. So at any moment one whole content is durable under one of three names, even if the file itself has
 //! rotted and what is kept as `.bak` is worthless. Reading tries the file, the replacement, the backup. Single changes of
-//! large facts go into a [`journal`] instead.
+//! large tables go into a [`journal`] instead.
 
 pub mod journal;
 mod record;
@@ -34,7 +34,7 @@ pub async fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> Result<(),
     disk.sync_dir(dir).await.map_err(|source| io("sync", dir, source))
 }
 
-/// A fact that was read.
+/// A file that was read.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// What was parsed.
@@ -43,7 +43,7 @@ pub struct Loaded<T> {
     pub from_backup: bool,
 }
 
-/// Reads a fact with `parse`. `Ok(None)`: there is no file of it. An unreadable file whose replacement or backup is
+/// Reads a file with `parse`. `Ok(None)`: there is none. An unreadable file whose replacement or backup is
 /// good is reported and replaced by that content in memory; all unreadable is an error that names the reasons.
 pub async fn read<D: Disk, T, E: std::fmt::Display>(
     disk: &D,
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use runtime::sim::{SimDisk, block_on};
 
-    const FACT: &str = "/data/config/topics.json";
+    const TOPICS: &str = "/data/config/topics.json";
 
     /// Whole contents begin and end with a brace.
     fn parse(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn read_back(disk: &SimDisk) -> Option<Vec<u8>> {
-        let found = block_on(read(disk, Path::new(FACT), parse)).expect("power");
+        let found = block_on(read(disk, Path::new(TOPICS), parse)).expect("power");
         found.expect("one name is whole").map(|loaded| loaded.fact)
     }
 
@@ -125,40 +125,40 @@ mod tests {
             let old = prepare(&first);
             let new = content(b'n');
             first.crash_after(seed % 12);
-            let done = block_on(replace(&first, Path::new(FACT), &new)).is_some();
+            let done = block_on(replace(&first, Path::new(TOPICS), &new)).is_some();
             let second = first.after_crash(seed);
             second.crash_after(seed / 12 % 5);
-            let _ = block_on(read(&second, Path::new(FACT), parse));
+            let _ = block_on(read(&second, Path::new(TOPICS), parse));
             let third = second.after_crash(seed + 1);
             let found = read_back(&third);
             assert!(found == old || found.as_ref() == Some(&new), "seed {seed}");
             assert!(!done || found.as_ref() == Some(&new), "seed {seed}: promised");
             let last = content(b'l');
-            block_on(replace(&third, Path::new(FACT), &last)).expect("power").expect("room");
+            block_on(replace(&third, Path::new(TOPICS), &last)).expect("power").expect("room");
             assert_eq!(read_back(&third.after_crash(seed)), Some(last), "seed {seed}");
         }
     }
 
     #[test]
-    fn a_fact_is_the_old_one_or_the_new_one_whenever_the_power_goes() {
+    fn a_file_is_the_old_one_or_the_new_one_whenever_the_power_goes() {
         replace_under_power_cuts(|_| None);
         replace_under_power_cuts(|disk| {
             for letter in [b'a', b'b'] {
                 let old = content(letter);
-                block_on(replace(disk, Path::new(FACT), &old)).expect("power").expect("room");
+                block_on(replace(disk, Path::new(TOPICS), &old)).expect("power").expect("room");
             }
             Some(content(b'b'))
         });
     }
 
     #[test]
-    fn a_fact_that_rotted_falls_back_and_is_never_copied_over_the_good_one() {
+    fn a_file_that_rotted_falls_back_and_is_never_copied_over_the_good_one() {
         replace_under_power_cuts(|disk| {
             for letter in [b'a', b'b'] {
                 let old = content(letter);
-                block_on(replace(disk, Path::new(FACT), &old)).expect("power").expect("room");
+                block_on(replace(disk, Path::new(TOPICS), &old)).expect("power").expect("room");
             }
-            assert!(disk.flip_bit(Path::new(FACT), 0, 3));
+            assert!(disk.flip_bit(Path::new(TOPICS), 0, 3));
             let found = read_back(disk);
             assert_eq!(found, Some(content(b'a')));
             found
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn when_nothing_is_whole_the_reasons_are_named() {
         let disk = disk(1);
-        for name in [FACT.to_owned(), format!("{FACT}.bak")] {
+        for name in [TOPICS.to_owned(), format!("{TOPICS}.bak")] {
             block_on(disk.write_file(Path::new(&name), b"{")).expect("power").expect("room");
         }
-        let error = block_on(read(&disk, Path::new(FACT), parse)).expect("power");
+        let error = block_on(read(&disk, Path::new(TOPICS), parse)).expect("power");
         let error = error.expect_err("nothing is whole").to_string();
         assert!(error.contains("topics.json: not whole; "), "{error}");
         assert!(error.contains("topics.json.bak: not whole"), "{error}");

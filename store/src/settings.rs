@@ -1,0 +1,58 @@
+//! How the store of a shard is opened: what its user chooses, once.
+
+use crate::log::Shape;
+use std::path::PathBuf;
+
+/// When a message counts as safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// Acknowledged once it is durable. One sync for all that came meanwhile.
+    Sync,
+    /// Acknowledged once it is written; durable at most `interval_ms` later.
+    Async {
+        /// Longest time between syncs while there is something to sync.
+        interval_ms: i64,
+    },
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shard whose store it is.
+    pub shard: u16,
+    /// Directory of the shard's segments.
+    pub dir: PathBuf,
+    /// Drawn when the shard was formatted.
+    pub log_id: u64,
+    /// Bytes of a segment, a multiple of [`runtime::BLOCK_BYTES`].
+    pub segment_bytes: u64,
+    /// Bytes of log kept in memory, a power of two.
+    pub tail_cache_bytes: usize,
+    /// Most bytes appended and not committed; at most half of the tail cache.
+    pub inflight_bytes_max: u64,
+    /// Largest record.
+    pub record_bytes_max: usize,
+    /// When a message counts as safe.
+    pub flush: FlushPolicy,
+    /// Entries kept in memory before an index file is written for them, besides those of the tail cache.
+    pub index_entries_max: u64,
+    /// Whether messages can be found by key.
+    pub index_keys: bool,
+    /// Memory for reads of old messages, bytes.
+    pub cold_cache_bytes: usize,
+    /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.
+    pub zero_ahead_bytes: u64,
+}
+
+impl Settings {
+    pub(crate) fn shape(&self, epoch: u32) -> Shape {
+        Shape {
+            shard: self.shard,
+            log_id: self.log_id,
+            epoch,
+            segment_bytes: self.segment_bytes,
+            inflight_bytes_max: self.inflight_bytes_max,
+            entry_bytes_max: self.record_bytes_max,
+        }
+    }
+}
