@@ -1,10 +1,8 @@
 //! An index loop that leaves something out: steps of `indexing` in its order, less one. Damage, merging and everything
 //! that no mutation is about is left to the store.
 
-use super::{
-    mutant::{MutantDisk, Mutation},
-    work::yield_now,
-};
+use super::mutant::{MutantDisk, Mutation};
+use futures_lite::future::yield_now;
 use store::{
     capture::Capture, error::StoreError, index::Row, store::Store, store_state::StoreState,
 };

@@ -6,8 +6,9 @@
 use super::{
     book::{Placed, QueueName, QueueState},
     compare::{query, with_key},
-    work::{KEYS, Life, yield_now},
+    work::{KEYS, Life},
 };
+use futures_lite::future::yield_now;
 use runtime::sim::Outcome;
 use store::{
     error::StoreError,

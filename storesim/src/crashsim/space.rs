@@ -1,12 +1,7 @@
 //! Room on the disk: retention, a disk that fills up and has room again, and index files that rot meanwhile.
 
-use super::{
-    book::QueueName,
-    lives::Bent,
-    mutant::MutantDisk,
-    rot,
-    work::{Life, yield_now},
-};
+use super::{book::QueueName, lives::Bent, mutant::MutantDisk, rot, work::Life};
+use futures_lite::future::yield_now;
 use runtime::sim::Outcome;
 use store::{
     error::{Refused, StoreError},

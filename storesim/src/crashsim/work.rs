@@ -9,17 +9,16 @@ use super::{
     rot,
     space::Retirement,
 };
+use futures_lite::future::yield_now;
 use proto::record::RecordFields;
 use runtime::sim::{FaultClass, Outcome, Stepper};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    future::poll_fn,
     io::ErrorKind,
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    task::Poll,
 };
 use store::{
     error::{Refused, StoreError},
@@ -474,17 +473,4 @@ impl<'h> Life<'h> {
         }
         Ok(())
     }
-}
-
-/// Lets others run once.
-pub(crate) async fn yield_now() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -12,8 +12,9 @@ use super::{
     tape::{Mark, Moment, Tape},
     work::Work,
 };
-use crate::crashsim::{book::Item, work::yield_now};
+use crate::crashsim::book::Item;
 use fastrand::Rng;
+use futures_lite::future::yield_now;
 use runtime::{
     Disk,
     sim::{Outcome, Stepper},
