@@ -79,7 +79,7 @@ fn mesh(runs: u32, guard: bool) {
     println!("mesh, guard {guard}: {hung} of {runs} runs of {MESSAGES} messages hung");
 }
 
-/// One run; exits with 1 when nothing moved for two seconds.
+/// One run; exits with 1 when nothing moved for [`load::STUCK_AFTER`].
 fn mesh_child(guard: bool) {
     static PASSED: AtomicU64 = AtomicU64::new(0);
     static GAP_MICROS_MAX: AtomicU64 = AtomicU64::new(0);

@@ -1,6 +1,6 @@
 //! The real disk behind the seam: what is written comes back, what is refused is refused with the name of the file.
 
-use std::{future::Future, io::ErrorKind, path::PathBuf, time::Duration};
+use std::{future::Future, io::ErrorKind, path::PathBuf};
 
 use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Open, Settings, Stop, run};
 
@@ -15,7 +15,7 @@ where
     let _alone = world::alone();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = dir.path().to_owned();
-    world::within(Duration::from_secs(20), move || {
+    world::ends(move || {
         run(Settings::default(), Stop::new(), move |here: Executor<()>| {
             let (story, path) = (story.clone(), path.clone());
             async move {

@@ -3,7 +3,11 @@
 use std::{
     cell::RefCell,
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,19 +15,18 @@ use runtime::{Executor, Lane, Settings, Stop, guard_pokes, run};
 
 use crate::world;
 
-const LIMIT: Duration = Duration::from_secs(30);
-
 /// Two executors throw one number to and fro: the worst case for lost wakes, as nothing else happens that could heal
-/// one. On a machine that is busy with other things fewer messages than hoped for pass, and that is all.
+/// one, so that a stall is a hang. On a busy machine fewer messages pass, but not fewer than [`FEWEST`].
 #[test]
 fn sixty_thousand_messages_in_ping_pong_never_stall() {
     const MESSAGES: u64 = 60_000;
-    const PATIENCE: Duration = Duration::from_secs(8);
+    const FEWEST: u64 = 2_000;
+    const PATIENCE: Duration = Duration::from_secs(5);
     static WORST_MICROS: AtomicU64 = AtomicU64::new(0);
     static PASSED: AtomicU64 = AtomicU64::new(0);
     let _alone = world::alone();
     let began = Instant::now();
-    world::within(LIMIT, move || {
+    world::ends(move || {
         let settings = Settings::unpinned("pingpong", 2);
         run(settings, Stop::new(), move |here: Executor<u64>| async move {
             let mut last = Instant::now();
@@ -33,7 +36,8 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
                     let gap = std::mem::replace(&mut last, Instant::now()).elapsed();
                     WORST_MICROS.fetch_max(gap.as_micros() as u64, Ordering::Relaxed);
                     PASSED.store(number, Ordering::Relaxed);
-                    if number >= MESSAGES || began.elapsed() > PATIENCE {
+                    let enough = number >= FEWEST && began.elapsed() > PATIENCE;
+                    if number >= MESSAGES || enough {
                         here.stop().request();
                     } else {
                         here.post(from, Lane::Request, number + 1).unwrap();
@@ -52,14 +56,14 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
     let passed = PASSED.load(Ordering::Relaxed);
     let worst = Duration::from_micros(WORST_MICROS.load(Ordering::Relaxed));
     println!("{passed} messages in {took:?}, longest gap {worst:?}, pokes {:?}", guard_pokes());
-    assert!(passed > 1_000, "{passed}");
-    assert!(worst < Duration::from_secs(2), "{worst:?}");
+    assert!(passed >= FEWEST, "{passed}");
 }
 
 #[test]
 fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
+    static RECEIVED_ALL: AtomicUsize = AtomicUsize::new(0);
     let _alone = world::alone();
-    world::within(LIMIT, || {
+    world::ends(|| {
         let settings = Settings { lane_messages: 8, ..Settings::unpinned("order", 3) };
         run(settings, Stop::new(), |here: Executor<(Lane, u64)>| async move {
             const EACH: u64 = 5_000;
@@ -88,8 +92,11 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
                 here.turn().await;
             }
             assert!(refused > 0, "8 messages of room cannot have sufficed");
-            // Neighbours may still send to us.
-            here.sleep(Duration::from_millis(50)).await;
+            // Nobody leaves while a neighbour may still send to it.
+            RECEIVED_ALL.fetch_add(1, Ordering::Relaxed);
+            while RECEIVED_ALL.load(Ordering::Relaxed) < count {
+                here.turn().await;
+            }
             Ok(())
         })
         .unwrap();
@@ -98,15 +105,19 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
 
 #[test]
 fn messages_that_came_before_receive_are_kept() {
+    static POSTED: AtomicBool = AtomicBool::new(false);
     let _alone = world::alone();
-    world::within(LIMIT, || {
+    world::ends(|| {
         run(Settings::unpinned("early", 2), Stop::new(), |here: Executor<u32>| async move {
             if here.index() == 0 {
                 here.post(1, Lane::Reply, 7).unwrap();
+                POSTED.store(true, Ordering::Release);
                 here.stop_requested().await;
                 return Ok(());
             }
-            here.sleep(Duration::from_millis(50)).await;
+            while !POSTED.load(Ordering::Acquire) {
+                here.turn().await;
+            }
             let stop = here.stop().clone();
             here.receive(move |from, number| {
                 assert_eq!((from, number), (0, 7));
@@ -120,37 +131,54 @@ fn messages_that_came_before_receive_are_kept() {
 }
 
 #[test]
-fn a_stop_reaches_idle_executors_at_once_and_an_early_one_is_not_lost() {
+fn a_stop_reaches_idle_executors_and_an_early_one_is_not_lost() {
     let _alone = world::alone();
-    for ask_after in [Duration::ZERO, Duration::from_millis(150)] {
-        let stop = Stop::new();
-        let asking = stop.clone();
-        let asked = std::thread::spawn(move || {
-            std::thread::sleep(ask_after);
-            asking.request();
-            Instant::now()
-        });
-        world::within(LIMIT, move || {
-            run(Settings::unpinned("stop", 2), stop, |here: Executor<()>| async move {
-                here.stop_requested().await;
-                here.stop_requested().await;
-                Ok(())
+    let stop_of_two = |stop: Stop, waiting: Arc<AtomicUsize>| {
+        world::ends(move || {
+            run(Settings::unpinned("stop", 2), stop, move |here: Executor<()>| {
+                let waiting = Arc::clone(&waiting);
+                async move {
+                    waiting.fetch_add(1, Ordering::Relaxed);
+                    here.stop_requested().await;
+                    here.stop_requested().await;
+                    Ok(())
+                }
             })
             .unwrap();
         });
-        let took = asked.join().unwrap().elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
-    }
+    };
+    let early = Stop::new();
+    early.request();
+    stop_of_two(early, Arc::default());
+
+    let (stop, waiting) = (Stop::new(), Arc::<AtomicUsize>::default());
+    let asking = thread::spawn({
+        let (stop, waiting) = (stop.clone(), Arc::clone(&waiting));
+        move || {
+            while waiting.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            // By now both are most likely asleep; if not, the stop is only a little less late.
+            thread::sleep(Duration::from_millis(50));
+            stop.request();
+        }
+    });
+    stop_of_two(stop, waiting);
+    asking.join().unwrap();
 }
 
 #[test]
 fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
+    const NEVER: Duration = Duration::from_secs(24 * 3600);
     let _alone = world::alone();
-    world::within(LIMIT, || {
+    world::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
             assert_eq!((here.index(), here.count()), (0, 1));
             here.receive(|_, ()| unreachable!());
             assert!(here.now() > 1_700_000_000_000);
+            // Who sleeps holds nobody up: one sleeps on until the end of this test.
+            let dreamer = here.clone();
+            let _dream = here.spawn(async move { dreamer.sleep(NEVER).await });
             let began = Instant::now();
             let sleeps: Vec<_> = (1..=10_u64)
                 .map(|step| {
@@ -167,7 +195,6 @@ fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
             }
             assert_eq!(sum, 55);
             assert!(began.elapsed() >= Duration::from_millis(100));
-            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
             let word = here.blocking(|| "pool".to_owned()).await;
             assert_eq!(word, "pool");
             Ok(())
@@ -179,17 +206,24 @@ fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
 #[test]
 fn a_task_is_hot_after_working_and_cool_after_a_turn() {
     let _alone = world::alone();
-    world::within(LIMIT, || {
+    world::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
-            here.turn().await;
-            assert!(!here.hot());
+            // Somebody may take the core away between a turn and the question.
+            let cools = async || {
+                loop {
+                    here.turn().await;
+                    if !here.hot() {
+                        return;
+                    }
+                }
+            };
+            cools().await;
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(1) {
                 std::hint::spin_loop();
             }
             assert!(here.hot());
-            here.turn().await;
-            assert!(!here.hot());
+            cools().await;
             Ok(())
         })
         .unwrap();
@@ -199,7 +233,7 @@ fn a_task_is_hot_after_working_and_cool_after_a_turn() {
 #[test]
 fn a_spawned_task_does_not_run_inside_the_borrow_of_its_maker() {
     let _alone = world::alone();
-    world::within(LIMIT, || {
+    world::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
             let cell = Rc::new(RefCell::new(0));
             let task = {

@@ -4,8 +4,8 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +30,13 @@ fn child() {
                 println!("\nready");
             }
             match (role.as_str(), here.index()) {
-                ("stubborn", _) => std::future::pending().await,
+                ("stubborn", index) => {
+                    here.stop_requested().await;
+                    if index == 0 {
+                        println!("\nasked to stop");
+                    }
+                    std::future::pending().await
+                }
                 ("panic", 1) => {
                     here.spawn(async { panic!("on purpose") });
                 }
@@ -50,7 +56,16 @@ fn child() {
     .unwrap();
 }
 
+/// Starts the child; it is ready, unless its role is to fail before that.
 fn start(role: &str) -> Child {
+    let (child, lines) = start_and_listen(role);
+    // Keeps the pipe open for what else it prints.
+    thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+/// The same, with the lines that it prints from then on.
+fn start_and_listen(role: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "process::child", "--nocapture"])
         .env(ROLE, role)
@@ -61,56 +76,54 @@ fn start(role: &str) -> Child {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // "panic" may be over before it says that it is ready.
-    lines.find(|line| line.as_ref().is_ok_and(|line| line == "ready"));
-    // Keeps the pipe open for what else it prints.
-    thread::spawn(move || lines.for_each(drop));
-    child
+    wait_for(&mut lines, "ready");
+    (child, lines)
+}
+
+fn wait_for(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> bool {
+    lines.any(|line| line.as_ref().is_ok_and(|line| line == wanted))
 }
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-fn end_of(child: &mut Child, limit: Duration) -> ExitStatus {
+fn end_of(child: &mut Child) -> ExitStatus {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        if began.elapsed() > limit {
+        if began.elapsed() > world::HANG {
             child.kill().unwrap();
-            panic!("still running after {limit:?}");
+            panic!("still running after {:?}", world::HANG);
         }
         thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[test]
-fn a_signal_stops_all_executors_within_a_second() {
+fn a_signal_stops_all_executors() {
     let _alone = world::alone();
-    // The fastest of several, because the machine may be busy with other things.
-    let mut fastest = Duration::MAX;
-    for asked in [Signal::TERM, Signal::INT, Signal::TERM] {
+    for asked in [Signal::TERM, Signal::INT] {
         let mut child = start("obedient");
         let began = Instant::now();
         signal(&child, asked);
-        let status = end_of(&mut child, Duration::from_secs(5));
-        assert_eq!(status.code(), Some(0));
-        fastest = fastest.min(began.elapsed());
+        assert_eq!(end_of(&mut child).code(), Some(0));
+        println!("stopped within {:?}", began.elapsed());
     }
-    println!("stopped within {fastest:?}");
-    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
     let _alone = world::alone();
-    let mut child = start("stubborn");
+    let (mut child, mut lines) = start_and_listen("stubborn");
     signal(&child, Signal::TERM);
-    thread::sleep(Duration::from_millis(100));
+    // Two signals of a kind that nobody has looked at yet are one.
+    assert!(wait_for(&mut lines, "asked to stop"), "the first signal is only a wish");
     assert!(child.try_wait().unwrap().is_none(), "the first signal is only a wish");
     signal(&child, Signal::TERM);
-    assert_eq!(end_of(&mut child, Duration::from_secs(2)).code(), Some(EXIT_INTERRUPTED));
+    assert_eq!(end_of(&mut child).code(), Some(EXIT_INTERRUPTED));
 }
 
 #[test]
@@ -122,7 +135,7 @@ fn a_failure_on_one_executor_ends_the_process() {
         ("error", "out of paper"),
     ] {
         let mut child = start(role);
-        let status = end_of(&mut child, Duration::from_secs(5));
+        let status = end_of(&mut child);
         assert_eq!(status.code(), Some(EXIT_SOFTWARE), "{role}");
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

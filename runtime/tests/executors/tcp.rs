@@ -1,18 +1,21 @@
 //! TCP as the broker uses it: many peers, half-closed peers, peers that go, peers that are thrown out.
 
 use std::{
+    cell::Cell,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::mpsc,
+    rc::Rc,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runtime::{Connection, Executor, Settings, Stop, run};
 
 use crate::world;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Starts one executor that treats every connection with `serve`, runs `peers` against it, and stops it.
 fn with_server<F, Fut>(serve: F, peers: impl FnOnce(SocketAddr) + Send + 'static)
@@ -44,10 +47,10 @@ where
             .unwrap();
         }
     });
-    let address = address.recv_timeout(LIMIT).expect("the server listens");
-    world::within(LIMIT, move || peers(address));
+    let address = address.recv_timeout(world::HANG).expect("the server listens");
+    world::ends(move || peers(address));
     stop.request();
-    world::within(LIMIT, move || server.join()).unwrap();
+    world::ends(move || server.join()).unwrap();
 }
 
 async fn echo(_: Executor<()>, connection: Connection) {
@@ -62,7 +65,7 @@ async fn echo(_: Executor<()>, connection: Connection) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(world::HANG)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -93,11 +96,10 @@ fn many_connections_are_echoed_and_leave_no_descriptor() {
             })
             .collect();
         peers.into_iter().for_each(|peer| peer.join().unwrap());
-        let patience = Instant::now();
-        while open_descriptors() > before && patience.elapsed() < Duration::from_secs(2) {
+        // The server closes its ends a moment later; should it not, this is a hang.
+        while open_descriptors() > before {
             thread::sleep(Duration::from_millis(5));
         }
-        assert!(open_descriptors() <= before, "{} open, {before} before", open_descriptors());
     });
 }
 
@@ -123,31 +125,41 @@ fn a_peer_that_closed_its_sending_half_still_gets_its_answer() {
 
 #[test]
 fn a_closer_wakes_a_reader_and_a_writer_that_wait() {
+    static BOTH_WOKEN: AtomicBool = AtomicBool::new(false);
     async fn throw_out(here: Executor<()>, connection: Connection) {
         let (mut reader, mut writer, closer) = connection.split();
-        let reading = here.spawn(async move {
-            let began = Instant::now();
-            let read = reader.read(&mut [0; 64]).await;
-            assert!(!matches!(read, Ok(1..)), "{read:?}");
-            began.elapsed()
+        let closed = Rc::new(Cell::new(false));
+        let reading = here.spawn({
+            let closed = Rc::clone(&closed);
+            async move {
+                let read = reader.read(&mut [0; 64]).await;
+                assert!(!matches!(read, Ok(1..)), "{read:?}");
+                assert!(closed.get(), "woken by something else: {read:?}");
+            }
         });
-        // The peer never reads, so this fills all buffers and waits.
-        let writing = here.spawn(async move {
-            let chunk = vec![1; 1 << 20];
-            while writer.write_all(&chunk).await.is_ok() {}
+        // The peer does not read before both were woken, so this fills all buffers and waits.
+        let writing = here.spawn({
+            let closed = Rc::clone(&closed);
+            async move {
+                let chunk = vec![1; 1 << 20];
+                while writer.write_all(&chunk).await.is_ok() {}
+                assert!(closed.get(), "woken by something else");
+            }
         });
         here.sleep(Duration::from_millis(100)).await;
+        closed.set(true);
         closer.close();
         closer.close();
-        let waited = reading.await;
+        reading.await;
         writing.await;
-        assert!(waited >= Duration::from_millis(90), "{waited:?}");
-        assert!(waited < Duration::from_secs(1), "{waited:?}");
         closer.close();
+        BOTH_WOKEN.store(true, Ordering::Release);
     }
     with_server(throw_out, |address| {
         let mut stream = connect(address);
-        thread::sleep(Duration::from_millis(300));
+        while !BOTH_WOKEN.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(5));
+        }
         let mut taken = Vec::new();
         let _ = stream.read_to_end(&mut taken);
         assert!(taken.iter().all(|byte| *byte == 1));
@@ -155,7 +167,7 @@ fn a_closer_wakes_a_reader_and_a_writer_that_wait() {
 }
 
 #[test]
-fn dropping_both_halves_tells_the_peer_at_once() {
+fn dropping_both_halves_tells_the_peer() {
     async fn leave(_: Executor<()>, connection: Connection) {
         let (mut reader, writer, _closer) = connection.split();
         let _ = reader.read(&mut [0; 1]).await;
@@ -165,9 +177,7 @@ fn dropping_both_halves_tells_the_peer_at_once() {
     with_server(leave, |address| {
         let mut stream = connect(address);
         stream.write_all(b"x").unwrap();
-        let began = Instant::now();
         assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     });
 }
 
@@ -211,10 +221,34 @@ fn executors_connect_too_and_report_a_closed_port() {
     });
 }
 
-/// A connection that always has bytes ready must not keep another one waiting: the reader takes a turn by time.
+/// What the hot connection was served.
+static HOT_BYTES: AtomicU64 = AtomicU64::new(0);
+/// What it had been served when the last request of the calm one was read.
+static HOT_BYTES_WHEN_READ: AtomicU64 = AtomicU64::new(0);
+const CALM_REQUEST_BYTES: usize = 100;
+
+/// Echoes, and counts which of the two connections got how much of the executor.
+async fn echo_and_count(_: Executor<()>, connection: Connection) {
+    let (mut reader, mut writer, _) = connection.split();
+    let mut buf = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = reader.read(&mut buf).await {
+        if read == CALM_REQUEST_BYTES {
+            HOT_BYTES_WHEN_READ.store(HOT_BYTES.load(Ordering::Relaxed), Ordering::Release);
+        } else {
+            HOT_BYTES.fetch_add(read as u64, Ordering::Release);
+        }
+        if writer.write_all(&buf[..read]).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A connection that always has bytes ready must not keep another one waiting: the reader takes a turn by time. How long
+/// the other one waited is counted in bytes that the hot one was served meanwhile, whatever else the machine does.
 #[test]
 fn a_hot_connection_does_not_starve_another_one() {
-    with_server(echo, |address| {
+    const HOT_BYTES_MAX: u64 = 8 << 20;
+    with_server(echo_and_count, |address| {
         let (end, ended) = mpsc::channel::<()>();
         let hot = connect(address);
         let mut sending = hot.try_clone().unwrap();
@@ -236,25 +270,28 @@ fn a_hot_connection_does_not_starve_another_one() {
             }
             total
         });
-        thread::sleep(Duration::from_millis(100));
+        while HOT_BYTES.load(Ordering::Acquire) < 10 << 20 {
+            thread::sleep(Duration::from_millis(1));
+        }
         let mut calm = connect(address);
-        let mut latencies: Vec<Duration> = (0..200)
+        let mut waits: Vec<u64> = (0..200)
             .map(|_| {
-                let began = Instant::now();
-                calm.write_all(&[9; 100]).unwrap();
-                calm.read_exact(&mut [0; 100]).unwrap();
+                calm.write_all(&[9; CALM_REQUEST_BYTES]).unwrap();
+                let before = HOT_BYTES.load(Ordering::Acquire);
+                calm.read_exact(&mut [0; CALM_REQUEST_BYTES]).unwrap();
                 thread::sleep(Duration::from_millis(1));
-                began.elapsed().saturating_sub(Duration::from_millis(1))
+                HOT_BYTES_WHEN_READ.load(Ordering::Acquire).saturating_sub(before)
             })
             .collect();
         let _ = end.send(());
         sender.join().unwrap();
         let total = taker.join().unwrap();
-        latencies.sort();
-        let (median, p95) = (latencies[100], latencies[190]);
-        println!("beside {} MiB of a hot connection: p50 {median:?}, p95 {p95:?}", total >> 20);
-        assert!(total > 10 << 20, "the hot connection was not hot: {total} bytes");
-        // The 95th percentile and not the worst: the machine may take the core away for longer.
-        assert!(p95 < Duration::from_millis(50), "{p95:?}");
+        waits.sort_unstable();
+        let (median, worst) = (waits[100], waits[199]);
+        println!(
+            "{} MiB hot; a calm request waits for {median} bytes, {worst} at worst",
+            total >> 20
+        );
+        assert!(worst < HOT_BYTES_MAX, "{worst}");
     });
 }
