@@ -34,7 +34,7 @@ const SHARDS: &str = "2";
 const PATIENT: [(&str, &str); 2] =
     [("brokerFastFailureEnable", "false"), ("osPageCacheBusyTimeOutMills", "60000")];
 /// How long a new topic may take until its route is known everywhere.
-const ROUTE_WAIT_MAX: Duration = Duration::from_secs(20);
+const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Whose broker a test runs against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

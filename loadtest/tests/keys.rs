@@ -21,7 +21,7 @@ const SMALL: [(&str, &str); 5] = [
 /// Messages that push others out of memory: 16 MB, two segments of each shard.
 const OTHERS: usize = 16_000;
 const OTHER_BYTES: usize = 1_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn connect(broker: &OurBroker) -> Connection {
     Connection::connect_patiently(broker.broker_addr(), PATIENCE).unwrap()

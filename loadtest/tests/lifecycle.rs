@@ -10,14 +10,20 @@ use std::{
 };
 
 use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
-use loadtest::harness::our_broker::{self, OurBroker};
+use loadtest::harness::{
+    our_broker::{self, OurBroker},
+    wait_until,
+};
 use loadtest::java_peer::free_ports;
 use loadtest::load::process;
 
 const TOPIC: &str = "life";
 const QUEUES: i32 = 4;
 const GROUP: &str = "life-readers";
-const STOP_MAX: Duration = Duration::from_secs(5);
+/// What happens soon on a quiet machine; on a busy one it may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Acknowledgements before a stop: enough load to mean something.
+const ACKED_MIN: u64 = 1_000;
 
 fn connect(addr: SocketAddr) -> Connection {
     Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
@@ -53,7 +59,7 @@ fn send_until_closed(addr: SocketAddr, acked: &[AtomicU64]) -> usize {
 }
 
 #[test]
-fn a_stop_under_load_is_fast_and_loses_nothing() {
+fn a_stop_under_load_ends_in_order_and_loses_nothing() {
     for flush in ["SYNC_FLUSH", "ASYNC_FLUSH"] {
         let mut broker = OurBroker::standalone(&[("shards", "2"), ("flushDiskType", flush)]);
         let addr = broker.broker_addr();
@@ -67,7 +73,8 @@ fn a_stop_under_load_is_fast_and_loses_nothing() {
         let (took, status) = std::thread::scope(|scope| {
             let senders: Vec<_> =
                 (0..4).map(|_| scope.spawn(|| send_until_closed(addr, &acked))).collect();
-            std::thread::sleep(Duration::from_millis(500));
+            let total = || acked.iter().map(|acked| acked.load(Ordering::Relaxed)).sum::<u64>();
+            assert!(wait_until(PATIENCE, || total() >= ACKED_MIN), "{} acknowledged", total());
             for queue in 0..QUEUES {
                 connection.commit_offset(GROUP, TOPIC, queue, i64::from(queue) + 1).unwrap();
             }
@@ -81,7 +88,6 @@ fn a_stop_under_load_is_fast_and_loses_nothing() {
         });
         let log = broker.log_tail();
         assert_eq!(status.and_then(|status| status.code()), Some(0), "{log}");
-        assert!(took < STOP_MAX, "{took:?}\n{log}");
         assert!(!log.contains("panicked") && !log.contains("without an answer"), "{log}");
         broker.restart();
         let mut connection = connect(addr);
@@ -100,12 +106,11 @@ fn a_stop_under_load_is_fast_and_loses_nothing() {
             assert_eq!(connection.pull(&last).unwrap().status, PullStatus::Found);
         }
         println!("stop: {flush} {took:?} under load, {total} acknowledged, none lost");
-        assert!(total > 100, "too little load to mean anything");
     }
 }
 
 #[test]
-fn an_idle_broker_stops_at_once_and_again_serves_what_it_had() {
+fn an_idle_broker_stops_and_again_serves_what_it_had() {
     let mut broker = OurBroker::standalone(&[("shards", "2")]);
     let addr = broker.broker_addr();
     let mut connection = connect(addr);
@@ -118,7 +123,6 @@ fn an_idle_broker_stops_at_once_and_again_serves_what_it_had() {
         let status = broker.stop();
         let took = started.elapsed();
         assert!(status.is_some_and(|status| status.success()), "{}", broker.log_tail());
-        assert!(took < Duration::from_secs(3), "{took:?}");
         broker.restart();
         println!("restart {round}: stop {took:?}, boot {:?}", broker.boot_time());
         connection = connect(addr);
@@ -221,11 +225,8 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     std::thread::sleep(Duration::from_millis(500));
     let before = (files(), process::memory(broker.pid()).unwrap().resident_bytes);
     come_and_go(EACH);
-    let until = Instant::now() + Duration::from_secs(10);
-    while files() > before.0 + 4 {
-        assert!(Instant::now() < until, "{} files are open, {} were before", files(), before.0);
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let closed = wait_until(PATIENCE, || files() <= before.0 + 4);
+    assert!(closed, "{} files are open, {} were before", files(), before.0);
     let after = process::memory(broker.pid()).unwrap().resident_bytes;
     println!(
         "{} connections came and went: {} KiB before, {} KiB after, {} open files",

@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 const TOPIC: &str = "failing";
 const QUEUES: i32 = 4;
 const GROUP: &str = "readers";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Failing {
     broker: OurBroker,

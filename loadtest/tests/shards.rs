@@ -3,14 +3,10 @@
 //! eight queues of a topic; long polls are woken across executors; tables and offsets look the same from everywhere;
 //! a consumer that does not read loses nothing by it.
 
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
-use loadtest::harness::our_broker::OurBroker;
+use loadtest::harness::{our_broker::OurBroker, wait_until};
 use proto::code::response;
 
 const TOPIC: &str = "eight-queues";
@@ -18,6 +14,8 @@ const GROUP: &str = "eight-readers";
 const QUEUES: i32 = 8;
 const CONNECTIONS: usize = 8;
 const PER_QUEUE: usize = 20;
+/// What happens soon on a quiet machine; on a busy one it may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn connect(addr: SocketAddr) -> Vec<Connection> {
     (0..CONNECTIONS)
@@ -31,10 +29,9 @@ fn start() -> (OurBroker, Vec<Connection>) {
     connections[0].create_topic(&NewTopic::new(TOPIC, QUEUES)).unwrap();
     // The answer comes when the topic is durable; its snapshot reaches the other executors about then.
     for connection in &mut connections {
-        let until = Instant::now() + Duration::from_secs(5);
-        while connection.pull(&PullRequest::new(GROUP, TOPIC, 0, 0)).is_err() {
-            assert!(Instant::now() < until, "the topic is not known everywhere");
-        }
+        let known =
+            wait_until(PATIENCE, || connection.pull(&PullRequest::new(GROUP, TOPIC, 0, 0)).is_ok());
+        assert!(known, "the topic is not known everywhere");
     }
     (broker, connections)
 }
@@ -100,22 +97,23 @@ fn a_send_anywhere_wakes_a_long_poll_anywhere() {
         for (index, puller) in pullers.iter_mut().enumerate() {
             let queue = ((round + index) % QUEUES as usize) as i32;
             let offset = puller.max_offset(TOPIC, queue).unwrap();
+            // Nobody comes back to it before its client gives up: what wakes it is the send.
             let pull =
-                PullRequest::new(GROUP, TOPIC, queue, offset).parked(Duration::from_secs(20));
+                PullRequest::new(GROUP, TOPIC, queue, offset).parked(Duration::from_secs(60));
             let ticket = puller.start_pull(&pull).unwrap();
             std::thread::sleep(Duration::from_millis(20));
-            let started = Instant::now();
             sender.send(&Message::new(TOPIC, queue, b"wake up")).unwrap();
             let pulled = puller.finish_pull(ticket).unwrap();
             assert_eq!(pulled.status, PullStatus::Found);
             assert_eq!(pulled.messages[0].queue_offset, offset);
-            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         }
     }
 }
 
 /// Pulls sent without reading an answer: far more bytes than the broker and both kernels hold for one connection.
 const UNREAD_PULLS: i64 = 400;
+/// Answers that must have been held back; each way of asking is tried again until they were.
+const CLOGGED_MIN: usize = 10;
 
 #[test]
 fn a_clogged_consumer_with_a_filter_goes_back_to_where_it_asked() {
@@ -132,14 +130,21 @@ fn a_clogged_consumer_with_a_filter_goes_back_to_where_it_asked() {
         producer.send(&message).unwrap();
     }
     // One of the queues is on another executor than a connection, and alone it is asked for faster than read.
-    let clogged: usize =
-        [&[0][..], &[1], &[0, 1]].map(|queues| pull_unread(&broker, queues)).iter().sum();
+    let mut clogged = 0;
+    let mut unread_ms = 300;
+    let enough = wait_until(PATIENCE, || {
+        for queues in [&[0][..], &[1], &[0, 1]] {
+            clogged += pull_unread(&broker, queues, Duration::from_millis(unread_ms));
+        }
+        unread_ms *= 2;
+        clogged > CLOGGED_MIN
+    });
     println!("clogged answers: {clogged}");
-    assert!(clogged > 10, "nothing was clogged: {clogged}");
+    assert!(enough, "nothing was clogged: {clogged}");
 }
 
-/// Sends all pulls, then reads all answers; returns how many told to come again.
-fn pull_unread(broker: &OurBroker, queues: &[i32]) -> usize {
+/// Sends all pulls, does not read for a while, then reads all answers; returns how many told to come again.
+fn pull_unread(broker: &OurBroker, queues: &[i32], unread: Duration) -> usize {
     let mut connection = connect(broker.broker_addr()).remove(0);
     let mut asked = Vec::new();
     for number in 0..UNREAD_PULLS {
@@ -151,7 +156,7 @@ fn pull_unread(broker: &OurBroker, queues: &[i32]) -> usize {
         };
         asked.push((offset, connection.start_pull(&request).unwrap()));
     }
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(unread);
     let mut clogged = 0;
     for (offset, ticket) in asked {
         let answer = connection.finish(ticket).unwrap();
@@ -195,16 +200,11 @@ fn offsets_and_parked_pulls_belong_to_all_executors() {
             let _ = connection.start_pull(&pull).unwrap();
         }
     }
-    let until = Instant::now() + Duration::from_secs(10);
-    loop {
+    let none_left = wait_until(PATIENCE, || {
         let info = connections[0].runtime_info().unwrap();
-        let parked =
-            info.iter().find(|(key, _)| key == "ringmq.parkedPulls").map(|(_, n)| n.as_str());
-        if parked.is_none_or(|parked| parked == "0") {
-            assert!(parked.is_some(), "no count of parked pulls in {info:?}");
-            break;
-        }
-        assert!(Instant::now() < until, "{parked:?} pulls of closed connections are still parked");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        let parked = info.iter().find(|(key, _)| key == "ringmq.parkedPulls");
+        let (_, parked) = parked.unwrap_or_else(|| panic!("no parked pulls in {info:?}"));
+        parked == "0"
+    });
+    assert!(none_left, "pulls of closed connections are still parked");
 }

@@ -19,9 +19,9 @@ use super::wait_until;
 use crate::java_peer::free_ports;
 
 /// How long a start may take; it includes the scan of what a test has written.
-const BOOT_WAIT_MAX: Duration = Duration::from_secs(60);
+const BOOT_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a stop may take before the process is killed. The broker promises 5 s.
-const STOP_WAIT_MAX: Duration = Duration::from_secs(8);
+const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Other ports are tried when someone takes ours between the probe and the start.
 const START_ATTEMPTS: u32 = 3;
 /// What the broker prints when it serves.

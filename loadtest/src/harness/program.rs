@@ -23,9 +23,9 @@ const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
 /// How long a consumer may take to start, a JVM on a busy machine included.
 const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a consumer may take to shut down cleanly.
-const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
+const FINISH_WAIT_MAX: Duration = Duration::from_secs(120);
 /// `consume` ends by itself after this many seconds, should its test forget it.
-const CONSUME_SECONDS: &str = "300";
+const CONSUME_SECONDS: &str = "600";
 
 /// A client library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

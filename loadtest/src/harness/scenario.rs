@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
-const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(60);
+const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(180);
 /// Something that should not arrive gets this long to do so.
 const QUIET: Duration = Duration::from_millis(700);
 /// More queues than shards, so that each shard owns several.

@@ -64,6 +64,9 @@ pub fn run(idle: &Idle) -> Result<IdleReport, LoadError> {
     Ok(IdleReport { connections: sockets.len(), before, with_all, opening_seconds })
 }
 
+/// When some of those have no answer by now, they will have none.
+const ANSWERS_MAX: Duration = Duration::from_secs(60);
+
 /// One GET_MIN_OFFSET on every connection; any answer will do.
 fn touch_all(sockets: &mut [LoaderSocket]) -> Result<(), LoadError> {
     for (index, socket) in sockets.iter_mut().enumerate() {
@@ -76,8 +79,9 @@ fn touch_all(sockets: &mut [LoaderSocket]) -> Result<(), LoadError> {
     let started = Instant::now();
     while answered < sockets.len() {
         watch.wait(100_000_000, &mut ready)?;
-        if started.elapsed() > Duration::from_secs(30) {
-            return Err(LoadError::Silent { seconds: 30, in_flight: sockets.len() - answered });
+        if started.elapsed() > ANSWERS_MAX {
+            let (seconds, in_flight) = (ANSWERS_MAX.as_secs(), sockets.len() - answered);
+            return Err(LoadError::Silent { seconds, in_flight });
         }
         for entry in &ready {
             let (index, socket) = (entry.index, &mut sockets[entry.index]);
