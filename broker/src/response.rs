@@ -3,7 +3,7 @@
 
 use crate::{
     error::Refusal,
-    remoting::{ConnectionId, TransferPermit},
+    remoting::{ConnectionId, SharedBody, TransferPermit},
 };
 use proto::frame::HeaderKind;
 use std::cell::Cell;
@@ -131,6 +131,8 @@ pub enum Response {
     Pulled(Box<Pulled>),
     /// Success with a body, and ext fields.
     Body(Vec<u8>, Vec<(&'static str, String)>),
+    /// Success with a body that others hold, too.
+    Shared(SharedBody),
 }
 
 impl From<Refusal> for Response {

@@ -2,15 +2,21 @@
 
 use crate::{
     error::Refusal,
-    remoting::WriteBuffer,
+    remoting::{SharedBody, WriteBuffer, shared_body::BodyCursor},
     response::{Pulled, Responder, Response, Sent},
 };
 use proto::{
     code::response,
     command::{ExtValue, ResponseHead, begin_response, write_response},
+    frame::FRAME_BYTES_MAX,
     message_id,
 };
 use std::net::SocketAddr;
+
+/// Largest body of an answer: what a frame holds besides the header, for which this is more than enough, bytes.
+pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
+/// Shared bodies up to this size are copied at once: cheaper than to remember that they wait.
+const COPIED_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What send responses always carry.
 #[derive(Clone, Debug)]
@@ -52,9 +58,41 @@ pub fn encode(
         Response::Body(body, ext) => {
             let ext: Vec<_> =
                 ext.iter().map(|(name, value)| (*name, ExtValue::Str(value))).collect();
-            write_head(write_buffer, &responder, response::SUCCESS, None, &ext, body);
+            write_body(write_buffer, &responder, &ext, body);
         }
+        Response::Shared(body) => write_shared(write_buffer, &responder, body),
     }
+}
+
+/// Writes a body, or that it is too large for a frame, which nobody could read.
+fn write_body(
+    write_buffer: &WriteBuffer,
+    responder: &Responder,
+    ext: &[(&str, ExtValue<'_>)],
+    body: &[u8],
+) {
+    if body.len() > BODY_BYTES_MAX {
+        let remark =
+            format!("the answer takes {} bytes, a frame holds {BODY_BYTES_MAX}", body.len());
+        return write_plain(write_buffer, responder, response::SYSTEM_ERROR, Some(&remark));
+    }
+    write_head(write_buffer, responder, response::SUCCESS, None, ext, body);
+}
+
+fn write_shared(write_buffer: &WriteBuffer, responder: &Responder, body: &SharedBody) {
+    let head =
+        ResponseHead { code: response::SUCCESS, opaque: responder.opaque, remark: None, ext: &[] };
+    if body.len() > COPIED_BODY_BYTES_MAX {
+        let write_head = |out: &mut Vec<u8>| {
+            begin_response(out, responder.kind, &head).finish_with_body(out, body.len());
+        };
+        return write_buffer.write_shared(write_head, body.clone());
+    }
+    write_buffer.write(|out| {
+        let frame = begin_response(out, responder.kind, &head);
+        body.copy(&mut BodyCursor::default(), out, body.len());
+        frame.finish(out);
+    });
 }
 
 fn write_plain(write_buffer: &WriteBuffer, responder: &Responder, code: i32, remark: Option<&str>) {

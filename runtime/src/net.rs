@@ -248,8 +248,8 @@ impl Writer {
     }
 }
 
-/// Ends a connection from anywhere on its executor. Does not keep the descriptor open.
-#[derive(Clone)]
+/// Ends a connection from anywhere on its executor. Does not keep the descriptor open. The default one ends nothing.
+#[derive(Clone, Default)]
 pub struct Closer(Weak<Socket>);
 
 impl Closer {

@@ -15,6 +15,8 @@ pub mod plane;
 mod shared_table;
 mod snapshot;
 mod subscription;
+pub mod table_answer;
+mod table_body;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -120,14 +122,14 @@ impl Control {
         Ok(())
     }
 
-    /// The content of `topics.json`, and the body of `GET_ALL_TOPIC_CONFIG`.
+    /// The content of `topics.json`.
     pub fn topics_json(&self) -> Vec<u8> {
         let mut json = Vec::new();
         self.topics.to_table().write(&mut json);
         json
     }
 
-    /// The content of `subscriptionGroup.json`, and the body of `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
+    /// The content of `subscriptionGroup.json`.
     pub fn groups_json(&self) -> Vec<u8> {
         let mut json = Vec::new();
         self.groups.to_table().write(&mut json);

@@ -4,7 +4,11 @@
 //! notifications and registrations go out at once.
 
 use crate::{
-    control::{Control, Effects, WantedTopic, metadata_store::MetadataStore},
+    control::{
+        Control, Effects, WantedTopic,
+        metadata_store::MetadataStore,
+        table_answer::{TableAnswer, all_groups, all_topics},
+    },
     error::Refusal,
     gather::{Finish, Gathers, ShardQuery, ShardReport},
     mailbox::{CoreMessage, ForwardedRequest, Notice},
@@ -16,6 +20,7 @@ use crate::{
     worker::Worker,
 };
 use proto::{
+    body::{SubscriptionGroupConfig, TopicConfig},
     code::request,
     command::{Language, OUR_VERSION, RequestHead, write_request},
     frame::HeaderKind,
@@ -55,6 +60,10 @@ pub struct ControlPlane {
     pub days: Cell<Days>,
     /// When the broker started, ms.
     pub boot_ms: i64,
+    /// Answers to GET_ALL_TOPIC_CONFIG.
+    pub all_topics: TableAnswer<TopicConfig>,
+    /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
+    pub all_groups: TableAnswer<SubscriptionGroupConfig>,
     /// Not here while [`ControlPlane::write_changes`] writes.
     files: RefCell<Option<MetadataStore<DirectDisk>>>,
     gathers: RefCell<Gathers>,
@@ -76,6 +85,8 @@ impl ControlPlane {
             rates: RefCell::default(),
             days: Cell::default(),
             boot_ms: now,
+            all_topics: all_topics(),
+            all_groups: all_groups(),
             files: RefCell::new(Some(files)),
             gathers: RefCell::default(),
             pending: RefCell::default(),
@@ -315,6 +326,8 @@ impl ControlPlane {
             self.control.borrow_mut().tick(now);
         }
         self.apply_effects(worker);
+        self.all_topics.tick(now);
+        self.all_groups.tick(now);
         let sum = Sum::of(&worker.totals);
         self.rates.borrow_mut().sample(now, sum);
         let mut days = self.days.get();

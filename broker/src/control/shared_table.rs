@@ -10,11 +10,11 @@ use hashbrown::{HashTable, hash_table::Entry};
 use std::sync::Arc;
 
 /// Copies per change stay small and an empty table stays a few kilobytes.
-const BUCKETS: usize = 256;
+pub(super) const BUCKETS: usize = 256;
 const _: () = assert!(BUCKETS.is_power_of_two());
 
 #[derive(Debug)]
-struct Named<V> {
+pub(super) struct Named<V> {
     name: CompactString,
     value: Arc<V>,
 }
@@ -25,7 +25,12 @@ impl<V> Clone for Named<V> {
     }
 }
 
-type Bucket<V> = HashTable<Named<V>>;
+pub(super) type Bucket<V> = HashTable<Named<V>>;
+
+/// Names and values of a bucket, in no particular order.
+pub(super) fn entries<V>(bucket: &Bucket<V>) -> impl Iterator<Item = (&str, &Arc<V>)> {
+    bucket.iter().map(|named| (named.name.as_str(), &named.value))
+}
 
 /// Names and their values. Cloning is cheap and gives a snapshot that later changes do not touch.
 #[derive(Debug)]
@@ -95,6 +100,11 @@ impl<V> SharedTable<V> {
         Arc::ptr_eq(&self.buckets, &other.buckets)
     }
 
+    /// One of the [`BUCKETS`] parts of the table. It is the same memory as before as long as nothing in it has changed.
+    pub(super) fn bucket(&self, index: usize) -> &Arc<Bucket<V>> {
+        &self.buckets[index]
+    }
+
     /// Number of names.
     pub fn len(&self) -> usize {
         self.count
@@ -107,8 +117,7 @@ impl<V> SharedTable<V> {
 
     /// All names and values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<V>)> {
-        let named = self.buckets.iter().flat_map(|bucket| bucket.iter());
-        named.map(|named| (named.name.as_str(), &named.value))
+        self.buckets.iter().flat_map(|bucket| entries(bucket))
     }
 
     /// All names and values, ordered by name.

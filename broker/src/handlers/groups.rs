@@ -6,6 +6,7 @@ use crate::{
     control::plane::ControlPlane,
     error::Refusal,
     gather::{Finish, ShardQuery, ShardReport},
+    handlers::whole_table,
     mailbox::Notice,
     request::Request,
     response::{Responder, Response},
@@ -26,7 +27,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     let response = match request.header.code {
         request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => update(plane, request),
         request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => {
-            Ok(Response::body(plane.control.borrow().groups_json()))
+            return whole_table::all_groups(worker, plane, responder);
         }
         request::GET_SUBSCRIPTIONGROUP_CONFIG => one(plane, request),
         request::DELETE_SUBSCRIPTIONGROUP => delete(worker, plane, request),

@@ -11,6 +11,7 @@ pub mod runtime_info;
 pub mod send;
 pub mod topics;
 pub mod view_message;
+pub mod whole_table;
 
 use crate::{
     error::Refusal, mailbox::ForwardedRequest, remoting::Peer, request::Request,

@@ -97,6 +97,11 @@ fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<Str
     put("ringmq.connections", sum.connections.to_string());
     put("ringmq.parkedPulls", sum.parked_pulls.to_string());
     put("ringmq.inflightBytes", sum.inflight_bytes.to_string());
+    let encoded = [
+        plane.all_topics.body.borrow().encoded_entries(),
+        plane.all_groups.body.borrow().encoded_entries(),
+    ];
+    put("ringmq.tableEntriesEncoded", encoded.iter().sum::<u64>().to_string());
     let (pokes, useful) = runtime::guard_pokes();
     put("ringmq.guardPokes", pokes.to_string());
     put("ringmq.guardPokesUseful", useful.to_string());

@@ -5,6 +5,7 @@ use crate::{
     control::plane::ControlPlane,
     error::Refusal,
     gather::{ShardQuery, ShardReport},
+    handlers::whole_table,
     mailbox::Notice,
     request::Request,
     response::{Responder, Response},
@@ -31,7 +32,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
             Ok(response) => return plane.answer_overtaken(worker, responder, response),
             Err(refusal) => Err(refusal),
         },
-        request::GET_ALL_TOPIC_CONFIG => Ok(Response::body(plane.control.borrow().topics_json())),
+        request::GET_ALL_TOPIC_CONFIG => return whole_table::all_topics(worker, plane, responder),
         request::GET_TOPIC_CONFIG => one(plane, request),
         request::GET_TOPIC_STATS_INFO => match stats(worker, plane, request) {
             Ok((query, finish)) => return plane.gather(worker, responder, query, finish),

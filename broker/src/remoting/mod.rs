@@ -4,9 +4,11 @@
 
 mod connection_id;
 pub mod frame_reader;
+pub mod shared_body;
 pub mod write_buffer;
 
 pub use connection_id::{ConnectionId, Peer};
+pub use shared_body::SharedBody;
 pub use write_buffer::{TransferBudget, TransferPermit, WriteBuffer};
 
 use std::{cell::Cell, rc::Rc};

@@ -2,11 +2,13 @@
 //!
 //! The reader stops serving while too much is in flight or waits to be sent; so a peer that sends without reading holds
 //! a bounded amount of memory and is slowed down by TCP. When all peers of a worker together hold much, each may hold
-//! less.
+//! less. A body that others hold, too, counts against its connection, but takes memory only a chunk at a time.
 
+use super::shared_body::{BodyCursor, SharedBody};
 use runtime::{Closer, Signal};
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -26,6 +28,8 @@ const WRITE_HIGH_WATERMARK_BYTES: usize = 512 * 1024;
 const SHARED_BYTES: usize = 64 * 1024 * 1024;
 /// The same when they are short of that.
 const WRITE_HIGH_WATERMARK_BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// Bytes of a shared body that are copied for one write.
+const BODY_CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of pulled messages that may be on their way to a connection from other workers.
 const TRANSFER_BYTES_MAX: usize = 512 * 1024;
 
@@ -62,6 +66,16 @@ impl Drop for TransferPermit {
     }
 }
 
+/// A shared body that waits to be sent.
+struct QueuedBody {
+    /// What goes out before it.
+    before: Vec<u8>,
+    body: SharedBody,
+    cursor: BodyCursor,
+    /// Bytes of the body behind the cursor.
+    left: usize,
+}
+
 /// The sending side of a connection.
 pub struct WriteBuffer {
     /// The peer's address.
@@ -71,6 +85,10 @@ pub struct WriteBuffer {
     closer: Closer,
     bytes: RefCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
+    /// Bodies that others hold, too, with what goes out before each. All of `bytes` comes behind them. Usually empty.
+    bodies: RefCell<VecDeque<QueuedBody>>,
+    /// Bytes in `bodies`.
+    queued_bytes: Cell<usize>,
     /// Raised when there is something to send or the connection ends.
     pub ready: Signal,
     /// Raised when requests were answered or bytes sent.
@@ -78,7 +96,7 @@ pub struct WriteBuffer {
     inflight_bytes: Cell<usize>,
     sending_bytes: Cell<usize>,
     inflight_bytes_max: usize,
-    /// Unsent bytes of all connections of the worker.
+    /// Unsent bytes of all connections of the worker that lie in memory of their own.
     shared_bytes: Rc<Cell<usize>>,
     /// Answers from other workers.
     pub transfer_budget: TransferBudget,
@@ -105,6 +123,8 @@ impl WriteBuffer {
             closer,
             bytes: RefCell::default(),
             spare: RefCell::default(),
+            bodies: RefCell::default(),
+            queued_bytes: Cell::new(0),
             ready: Signal::default(),
             room: Signal::default(),
             inflight_bytes: Cell::new(0),
@@ -132,13 +152,53 @@ impl WriteBuffer {
         self.ready.raise();
     }
 
+    /// Appends `head`, and behind it a body that others may hold, too: it is copied when it is sent, a chunk at a time.
+    pub fn write_shared(&self, head: impl FnOnce(&mut Vec<u8>), body: SharedBody) {
+        if self.closed.get() || self.write_stopped.get() {
+            return;
+        }
+        self.write(head);
+        let before = std::mem::take(&mut *self.bytes.borrow_mut());
+        self.queued_bytes.set(self.queued_bytes.get() + before.len() + body.len());
+        let left = body.len();
+        let queued = QueuedBody { before, body, cursor: BodyCursor::default(), left };
+        self.bodies.borrow_mut().push_back(queued);
+    }
+
     /// What to send now; empty when there is nothing.
     pub fn take(&self) -> Vec<u8> {
+        if self.queued_bytes.get() > 0 {
+            return self.take_queued();
+        }
         let mut spare = self.spare.take();
         spare.clear();
         let bytes = std::mem::replace(&mut *self.bytes.borrow_mut(), spare);
         self.sending_bytes.set(bytes.len());
         bytes
+    }
+
+    fn take_queued(&self) -> Vec<u8> {
+        let mut bodies = self.bodies.borrow_mut();
+        let mut taken = Vec::new();
+        while taken.is_empty()
+            && let Some(first) = bodies.front_mut()
+        {
+            if first.before.is_empty() {
+                taken = self.spare.take();
+                taken.clear();
+                let copied = first.body.copy(&mut first.cursor, &mut taken, BODY_CHUNK_BYTES);
+                self.shared_bytes.set(self.shared_bytes.get() + copied);
+                first.left -= copied;
+            } else {
+                taken = std::mem::take(&mut first.before);
+            }
+            if first.left == 0 {
+                bodies.pop_front();
+            }
+        }
+        self.queued_bytes.set(self.queued_bytes.get() - taken.len());
+        self.sending_bytes.set(taken.len());
+        taken
     }
 
     /// What was taken has been sent.
@@ -156,10 +216,11 @@ impl WriteBuffer {
     /// a client that commits its offsets and leaves must not lose those that were not read yet.
     pub fn stop_writing(&self) {
         self.write_stopped.set(true);
-        let unsent = self.unsent_bytes();
+        self.give_back();
         self.sending_bytes.set(0);
         *self.bytes.borrow_mut() = Vec::new();
-        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
+        self.bodies.borrow_mut().clear();
+        self.queued_bytes.set(0);
         self.room.raise();
     }
 
@@ -186,7 +247,14 @@ impl WriteBuffer {
 
     /// Bytes that wait to be read by the peer.
     pub fn unsent_bytes(&self) -> usize {
-        self.bytes.borrow().len() + self.sending_bytes.get()
+        self.bytes.borrow().len() + self.sending_bytes.get() + self.queued_bytes.get()
+    }
+
+    /// Counts no longer among the unsent bytes of all connections.
+    fn give_back(&self) {
+        let before: usize = self.bodies.borrow().iter().map(|queued| queued.before.len()).sum();
+        let own = self.bytes.borrow().len() + self.sending_bytes.get() + before;
+        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(own));
     }
 
     /// Whether the peer must wait before more is read from it.
@@ -227,7 +295,97 @@ impl WriteBuffer {
 
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
-        let unsent = self.unsent_bytes();
-        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(unsent));
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remoting::shared_body::BodyPiece;
+
+    fn buffer(shared_bytes: &Rc<Cell<usize>>) -> WriteBuffer {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::clone(shared_bytes), 0)
+    }
+
+    fn body(bytes: usize) -> SharedBody {
+        let whole: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        SharedBody::new(whole.chunks(1_000).map(|part| BodyPiece::new(part.into(), 0)).collect())
+    }
+
+    /// What a peer that reads everything gets, and the largest buffer on the way.
+    fn send_all(buffer: &WriteBuffer) -> (Vec<u8>, usize) {
+        let (mut got, mut largest) = (Vec::new(), 0);
+        loop {
+            let bytes = buffer.take();
+            largest = largest.max(bytes.len());
+            got.extend_from_slice(&bytes);
+            let done = bytes.is_empty();
+            buffer.sent(bytes, 0);
+            if done {
+                return (got, largest);
+            }
+        }
+    }
+
+    #[test]
+    fn shared_bodies_and_other_answers_keep_their_order() {
+        let shared_bytes = Rc::default();
+        let buffer = buffer(&shared_bytes);
+        // Exactly three chunks, less than one, and none.
+        let bodies = [body(3 * BODY_CHUNK_BYTES), body(5_000), body(0)];
+        let mut expected = Vec::new();
+        for (number, body) in bodies.iter().enumerate() {
+            for text in [format!("answer {number} "), format!("head {number} ")] {
+                expected.extend_from_slice(text.as_bytes());
+            }
+            expected.extend_from_slice(&body.to_vec());
+            buffer.write(|out| out.extend_from_slice(format!("answer {number} ").as_bytes()));
+            buffer.write_shared(
+                |out| out.extend_from_slice(format!("head {number} ").as_bytes()),
+                body.clone(),
+            );
+        }
+        expected.extend_from_slice(b"last");
+        buffer.write(|out| out.extend_from_slice(b"last"));
+        assert_eq!(buffer.unsent_bytes(), expected.len());
+        assert!(shared_bytes.get() < 100, "bodies of others cost no memory before they are sent");
+        let (got, largest) = send_all(&buffer);
+        assert!(got == expected);
+        assert_eq!(largest, BODY_CHUNK_BYTES);
+        assert_eq!((buffer.unsent_bytes(), shared_bytes.get()), (0, 0));
+        assert!(bodies.iter().all(|body| body.holders() == 1), "what was sent is held no longer");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_holds_one_chunk_and_is_asked_no_more() {
+        let shared_bytes = Rc::default();
+        let buffer = buffer(&shared_bytes);
+        let body = body(10_000_000);
+        buffer.write_shared(|out| out.push(b'h'), body.clone());
+        assert!(buffer.is_full(), "its requests wait");
+        let taken = buffer.take();
+        assert_eq!(taken, b"h");
+        buffer.sent(taken, 0);
+        let taken = buffer.take();
+        assert_eq!((taken.len(), shared_bytes.get()), (BODY_CHUNK_BYTES, BODY_CHUNK_BYTES));
+        assert_eq!(buffer.unsent_bytes(), 10_000_000);
+        buffer.stop_writing();
+        assert_eq!((buffer.unsent_bytes(), shared_bytes.get(), body.holders()), (0, 0, 1));
+        buffer.write_shared(|out| out.push(b'h'), body.clone());
+        assert_eq!((buffer.unsent_bytes(), body.holders()), (0, 1));
+    }
+
+    #[test]
+    fn a_connection_that_goes_gives_back_what_it_counted() {
+        let shared_bytes = Rc::default();
+        let buffer = buffer(&shared_bytes);
+        buffer.write(|out| out.extend_from_slice(b"answer"));
+        buffer.write_shared(|out| out.push(b'h'), body(200_000));
+        buffer.write(|out| out.extend_from_slice(b"answer"));
+        assert_eq!(shared_bytes.get(), 13);
+        drop(buffer);
+        assert_eq!(shared_bytes.get(), 0);
     }
 }

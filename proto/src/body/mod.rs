@@ -16,6 +16,7 @@ mod kv;
 mod lock;
 mod member;
 mod offset;
+pub mod pieces;
 mod queue;
 mod register;
 mod route;

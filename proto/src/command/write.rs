@@ -88,7 +88,12 @@ impl OpenFrame {
     /// begun in, with nothing removed. Keeping the whole below [`crate::frame::FRAME_BYTES_MAX`] is the caller's
     /// affair; a longer frame is written as it is and refused by the peer.
     pub fn finish(self, out: &mut [u8]) {
-        let length = out.len() - self.start - LENGTH_BYTES;
+        self.finish_with_body(out, 0);
+    }
+
+    /// The same when (the rest of) the body, so many bytes, is not in `out` and is sent behind it.
+    pub fn finish_with_body(self, out: &mut [u8], body_bytes: usize) {
+        let length = out.len() - self.start - LENGTH_BYTES + body_bytes;
         assert!(length <= u32::MAX as usize);
         write_word(out, self.start, length as u32);
     }

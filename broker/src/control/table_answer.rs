@@ -1,0 +1,63 @@
+//! Who waits for the body of a whole table, beside that body ([`TableBody`]). `handlers::whole_table` answers from it.
+
+use super::{Control, SharedTable, table_body::TableBody};
+use crate::response::Responder;
+use proto::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
+use std::cell::{Cell, RefCell};
+
+/// A body that nobody has asked for lately is given back, ms.
+const KEPT_MS: i64 = 60_000;
+
+/// All answers that name one table.
+pub struct TableAnswer<V> {
+    /// The body of the newest version that was asked for.
+    pub body: RefCell<TableBody<V>>,
+    /// To be answered with the next body: nobody is answered with one that is older than his question.
+    pub waiting: RefCell<Vec<Responder>>,
+    /// Whether a task is at work on the next body: there is one at most.
+    pub building: Cell<bool>,
+    /// When the body was last asked for, ms.
+    pub asked_ms: Cell<i64>,
+    view: fn(&Control) -> (&SharedTable<V>, DataVersion),
+}
+
+impl<V> TableAnswer<V> {
+    /// Answers from the table that `view` shows.
+    pub fn new(
+        body: TableBody<V>,
+        view: fn(&Control) -> (&SharedTable<V>, DataVersion),
+    ) -> TableAnswer<V> {
+        TableAnswer {
+            body: RefCell::new(body),
+            waiting: RefCell::default(),
+            building: Cell::new(false),
+            asked_ms: Cell::new(0),
+            view,
+        }
+    }
+
+    /// The table as it is now, and its version.
+    pub fn table(&self, control: &Control) -> (SharedTable<V>, DataVersion) {
+        let (table, version) = (self.view)(control);
+        (table.clone(), version)
+    }
+
+    /// Housekeeping.
+    pub fn tick(&self, now: i64) {
+        if !self.building.get() && now - self.asked_ms.get() > KEPT_MS {
+            self.body.borrow_mut().forget();
+        }
+    }
+}
+
+/// Answers with all topics.
+pub fn all_topics() -> TableAnswer<TopicConfig> {
+    let body = TableBody::new("topicConfigTable", TopicConfig::write);
+    TableAnswer::new(body, |control| (control.topics().table(), control.topics().version()))
+}
+
+/// Answers with all groups.
+pub fn all_groups() -> TableAnswer<SubscriptionGroupConfig> {
+    let body = TableBody::new("subscriptionGroupTable", SubscriptionGroupConfig::write);
+    TableAnswer::new(body, |control| (control.groups().table(), control.groups().version()))
+}
