@@ -44,6 +44,9 @@ enum Work {
     Find(FindArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
+        /// Besides: what each system reached in comparison with this one, round by round.
+        #[arg(long, value_name = "SYSTEM")]
+        against: Option<String>,
         /// Files with lines that `send --json --label system/work` printed.
         #[arg(required = true)]
         files: Vec<String>,
@@ -226,7 +229,7 @@ fn main() -> ExitCode {
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
         Work::Find(args) => find_messages(&args),
-        Work::Compare { files } => compare(&files),
+        Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
     match outcome {
         Ok(text) => {
@@ -334,7 +337,7 @@ fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
 }
 
-fn compare(files: &[String]) -> Result<String, LoadError> {
+fn compare(files: &[String], against: Option<&str>) -> Result<String, LoadError> {
     let mut all = String::new();
     for path in files {
         let text = std::fs::read_to_string(path).map_err(|e| LoadError::Results {
@@ -345,7 +348,13 @@ fn compare(files: &[String]) -> Result<String, LoadError> {
         all.push_str(&text);
         all.push('\n');
     }
-    compare::table(&files.join("+"), &all)
+    let path = files.join("+");
+    let mut out = compare::table(&path, &all)?;
+    if let Some(base) = against {
+        out.push('\n');
+        out.push_str(&compare::ratios(&path, &all, base)?);
+    }
+    Ok(out)
 }
 
 impl Target {

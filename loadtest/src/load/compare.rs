@@ -10,36 +10,57 @@ use serde_json::Value;
 
 use super::LoadError;
 
-/// One measured run, as `mqbench send --json` printed it.
+/// What a run of each kind calls its messages per second, and per second of the broker's CPU time.
+const RATES: [&str; 2] = ["acked_per_second", "messages_per_second"];
+const CPU_RATES: [&str; 2] = ["acked_per_broker_cpu_second", "messages_per_broker_cpu_second"];
+
+/// One measured run, as `mqbench send --json` or `mqbench pull --json` printed it.
 struct Run {
     system: String,
     work: String,
     figures: Value,
 }
 
-/// Reads JSON lines (blank lines and lines that start with `#` do not count) and formats the medians.
-pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
-    let mut works: Vec<String> = Vec::new();
-    let mut groups: BTreeMap<(usize, String), Vec<Value>> = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
+/// All rounds of each work and system.
+struct Rounds {
+    /// In the order in which they were measured first.
+    works: Vec<String>,
+    /// By place in `works` and system.
+    runs: BTreeMap<(usize, String), Vec<Value>>,
+}
+
+impl Rounds {
+    /// Reads JSON lines; blank lines and lines that start with `#` do not count.
+    fn read(path: &str, text: &str) -> Result<Rounds, LoadError> {
+        let mut rounds = Rounds { works: Vec::new(), runs: BTreeMap::new() };
+        for (index, line) in text.lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong =
+                |reason| LoadError::Results { path: path.to_string(), line: index + 1, reason };
+            let run = read_run(line).map_err(wrong)?;
+            let known = rounds.works.iter().position(|known| *known == run.work);
+            let place = known.unwrap_or_else(|| {
+                rounds.works.push(run.work);
+                rounds.works.len() - 1
+            });
+            rounds.runs.entry((place, run.system)).or_default().push(run.figures);
         }
-        let wrong = |reason| LoadError::Results { path: path.to_string(), line: index + 1, reason };
-        let run = read_run(line).map_err(wrong)?;
-        let place = works.iter().position(|known| *known == run.work).unwrap_or_else(|| {
-            works.push(run.work.clone());
-            works.len() - 1
-        });
-        groups.entry((place, run.system)).or_default().push(run.figures);
+        Ok(rounds)
     }
+}
+
+/// Formats the medians of the runs in `text`, which is the content of `path`.
+pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
+    let rounds = Rounds::read(path, text)?;
     let mut out = format!(
         "{:<16} {:<22} {:>6} {:>11} {:>13} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n",
         "work",
         "system",
         "rounds",
-        "acked/s",
-        "acked/cpu-s",
+        "messages/s",
+        "per cpu-s",
         "p50 us",
         "p99 us",
         "p99.9 us",
@@ -47,24 +68,64 @@ pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
         "RSS MiB",
         "refused"
     );
-    for ((work, system), runs) in &groups {
-        let figure = |name| median(runs, name);
+    for ((work, system), runs) in &rounds.runs {
+        let figure = |name| median_of(runs, &[name]);
         let refused: f64 = runs.iter().map(refused_count).sum();
         let rss = figure("broker_resident_bytes") / f64::from(1 << 20);
         let _ = writeln!(
             out,
             "{:<16} {:<22} {:>6} {:>11.0} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.0}",
-            works[*work],
+            rounds.works[*work],
             system,
             runs.len(),
-            figure("acked_per_second"),
-            figure("acked_per_broker_cpu_second"),
+            median_of(runs, &RATES),
+            median_of(runs, &CPU_RATES),
             figure("p50_us"),
             figure("p99_us"),
             figure("p999_us"),
             figure("max_us"),
             rss,
             refused
+        );
+    }
+    Ok(out)
+}
+
+/// Formats what each system reached in comparison with `base`, round by round: the median of the rounds' ratios, and
+/// the lowest and highest of them. Runs of the same round were measured one after the other, so a slow minute of the
+/// machine is in both.
+pub fn ratios(path: &str, text: &str, base: &str) -> Result<String, LoadError> {
+    let rounds = Rounds::read(path, text)?;
+    let mut out = format!(
+        "{:<16} {:<22} {:>6}   {:<24} {:<24} {:<24}\n",
+        "work", "system", "rounds", "messages/s", "per cpu-s", "p99"
+    );
+    for ((work, system), runs) in &rounds.runs {
+        let Some(base_runs) = rounds.runs.get(&(*work, base.to_string())) else { continue };
+        if system == base {
+            continue;
+        }
+        let ratio = |names: &[&str]| {
+            let pairs = runs.iter().zip(base_runs);
+            let ratios =
+                pairs.filter_map(|(run, base)| Some(figure(run, names)? / figure(base, names)?));
+            let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
+            let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = ratios.iter().copied().fold(0.0, f64::max);
+            match ratios.is_empty() {
+                true => "-".to_string(),
+                false => format!("{:.3} ({low:.3} to {high:.3})", median(ratios)),
+            }
+        };
+        let _ = writeln!(
+            out,
+            "{:<16} {:<22} {:>6}   {:<24} {:<24} {:<24}",
+            rounds.works[*work],
+            format!("{system} / {base}"),
+            runs.len().min(base_runs.len()),
+            ratio(&RATES),
+            ratio(&CPU_RATES),
+            ratio(&["p99_us"])
         );
     }
     Ok(out)
@@ -77,9 +138,18 @@ fn read_run(line: &str) -> Result<Run, String> {
     Ok(Run { system: system.to_string(), work: work.to_string(), figures })
 }
 
-/// The middle value of one figure; of an even number the lower one. 0 when no run has it.
-fn median(runs: &[Value], name: &str) -> f64 {
-    let mut values: Vec<f64> = runs.iter().filter_map(|run| run.get(name)?.as_f64()).collect();
+/// The first of `names` that the run has.
+fn figure(run: &Value, names: &[&str]) -> Option<f64> {
+    names.iter().find_map(|name| run.get(name)?.as_f64())
+}
+
+/// The median of one figure. 0 when no run has it.
+fn median_of(runs: &[Value], names: &[&str]) -> f64 {
+    median(runs.iter().filter_map(|run| figure(run, names)).collect())
+}
+
+/// The middle value; of an even number the lower one, of none 0.
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or(0.0)
@@ -108,6 +178,23 @@ mod tests {
         assert_eq!(&lines[2][..4], ["1x1", "ours", "1", "300"]);
         assert_eq!(lines[2].last(), Some(&"5"));
         assert_eq!(&lines[3][..4], ["4x64", "java", "1", "7"]);
+    }
+
+    #[test]
+    fn ratios_compare_the_runs_of_one_round() {
+        let text = "{\"label\":\"old/pull\",\"messages_per_second\":100.0,\"p99_us\":10}\n\
+            {\"label\":\"new/pull\",\"messages_per_second\":110.0,\"p99_us\":5}\n\
+            {\"label\":\"old/pull\",\"messages_per_second\":50.0,\"p99_us\":10}\n\
+            {\"label\":\"new/pull\",\"messages_per_second\":50.0,\"p99_us\":10}\n\
+            {\"label\":\"old/pull\",\"messages_per_second\":10.0,\"p99_us\":10}\n\
+            {\"label\":\"new/pull\",\"messages_per_second\":10.5,\"p99_us\":20}\n";
+        let ratios = ratios("f", text, "old").unwrap();
+        let line = ratios.lines().nth(1).unwrap();
+        assert_eq!(ratios.lines().count(), 2, "{ratios}");
+        assert!(line.contains("new / old"), "{line}");
+        assert!(line.contains("1.050 (1.000 to 1.100)"), "{line}");
+        assert!(line.contains("1.000 (0.500 to 2.000)"), "{line}");
+        assert!(line.contains(" - "), "nobody measured CPU seconds: {line}");
     }
 
     #[test]

@@ -206,6 +206,11 @@ fn flush_all(sockets: &mut [LoaderSocket]) -> Result<(), LoadError> {
 }
 
 impl DrainReport {
+    /// Messages per second of the broker's CPU time, if that was measured.
+    fn messages_per_broker_cpu_second(&self) -> Option<f64> {
+        self.broker_cpu_seconds.map(|cpu| ratio(self.messages as f64, cpu))
+    }
+
     /// One JSON object.
     pub fn to_json(&self, label: &str) -> Value {
         json!({
@@ -219,6 +224,7 @@ impl DrainReport {
             "p99_us": self.latency.micros_at(0.99),
             "max_us": self.latency.micros_max(),
             "broker_cpu_seconds": self.broker_cpu_seconds,
+            "messages_per_broker_cpu_second": self.messages_per_broker_cpu_second(),
             "broker_resident_bytes": self.broker_memory.map(|m| m.resident_bytes),
         })
     }
@@ -241,8 +247,9 @@ impl std::fmt::Display for DrainReport {
             self.latency.micros_max(),
             self.pulls
         )?;
-        if let Some(cpu) = self.broker_cpu_seconds {
-            let per = ratio(self.messages as f64, cpu);
+        if let (Some(cpu), Some(per)) =
+            (self.broker_cpu_seconds, self.messages_per_broker_cpu_second())
+        {
             write!(f, "\nbroker    {cpu:.2} CPU seconds = {per:.0} messages per CPU second")?;
         }
         if let Some(memory) = self.broker_memory {
