@@ -3,21 +3,21 @@
 //! for the order of the entries, which no reader looks at.
 
 use super::DataVersion;
-use super::writer::{Escapes, text};
+use super::writer::{Dialect, text};
 
 /// Appends all that stands before the entries of the table that is the member `table` of a body.
 pub fn begin_table(out: &mut Vec<u8>, version: &DataVersion, table: &str) {
     out.extend_from_slice(b"{\"dataVersion\":");
     version.write(out);
     out.push(b',');
-    text(out, table, Escapes::Default);
+    text(out, table, Dialect::Fastjson);
     out.extend_from_slice(b":{");
 }
 
 /// Appends a comma and one entry. The comma of the first entry has to be left out by who puts the pieces together.
 pub fn table_entry(out: &mut Vec<u8>, name: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
     out.push(b',');
-    text(out, name, Escapes::Default);
+    text(out, name, Dialect::Fastjson);
     out.push(b':');
     write_value(out);
 }
