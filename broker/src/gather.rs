@@ -54,7 +54,8 @@ impl ShardReport {
             ShardQuery::Topic(topic) => self.add_topic(&state, topic, None),
             ShardQuery::Group(group, only) => {
                 let mut topics: Vec<&str> = state
-                    .offsets
+                    .derived
+                    .group_offsets
                     .iter()
                     .filter(|(owner, topic, _, _)| {
                         *owner == &**group && only.as_deref().is_none_or(|only| only == *topic)
@@ -68,7 +69,8 @@ impl ShardReport {
                 }
             }
             ShardQuery::GroupsOfTopic(topic) => {
-                let groups = state.offsets.iter().filter(|(_, on, _, _)| *on == &**topic);
+                let groups =
+                    state.derived.group_offsets.iter().filter(|(_, on, _, _)| *on == &**topic);
                 self.groups.extend(groups.map(|(group, _, _, _)| Box::from(group)));
             }
         }
@@ -76,7 +78,8 @@ impl ShardReport {
 
     fn add_topic(&mut self, state: &store::StoreState, topic: &str, group: Option<&str>) {
         state.queues_of(topic, |queue_id, entries, last_store_ms| {
-            let committed = group.and_then(|group| state.offsets.get(group, topic, queue_id));
+            let committed =
+                group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id));
             self.queues.push(QueueReport {
                 topic: topic.into(),
                 queue_id,

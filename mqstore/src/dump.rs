@@ -14,10 +14,9 @@ use serde_json::{Map, Value, json};
 use std::io::{self, ErrorKind, Write};
 use store::{
     batch::{Entries, Entry},
-    group_offsets::{self, GroupOffsets},
     offset::PhysicalOffset,
     settings::Settings,
-    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
+    state::{ControlEntry, group_offsets::OffsetChange},
 };
 
 /// Which records are written, and how.
@@ -136,7 +135,7 @@ impl Dump<'_> {
             }
             let line = match entry {
                 Ok(Entry::Record { position, bytes }) => self.record(position, bytes),
-                Ok(Entry::Control { kind, content }) if self.filter.control => {
+                Ok(Entry::Control { kind, content, .. }) if self.filter.control => {
                     Some(self.control(position, kind, content))
                 }
                 Ok(Entry::Control { .. }) | Err(_) => None,
@@ -180,23 +179,21 @@ impl Dump<'_> {
     }
 
     fn control(&self, batch: u64, kind: u16, content: &[u8]) -> Value {
-        let text = String::from_utf8_lossy(content);
-        let content = match kind {
-            CONTROL_TOPIC_REMOVED => json!({ "topicRemoved": text }),
-            CONTROL_GROUP_REMOVED => json!({ "groupRemoved": text }),
-            group_offsets::CONTROL_KIND => {
-                let mut offsets = GroupOffsets::default();
-                // What can be read is shown; verify reports the rest.
-                let _ = offsets.replay(content);
-                let mut rows: Vec<_> = offsets.iter().collect();
-                rows.sort_unstable();
-                let rows = rows.into_iter().map(|(group, topic, queue_id, offset)| {
+        let says = match ControlEntry::decode(kind, content) {
+            Ok(ControlEntry::TopicRemoved { topic }) => json!({ "topicRemoved": topic }),
+            Ok(ControlEntry::GroupRemoved { group }) => json!({ "groupRemoved": group }),
+            Ok(ControlEntry::GroupOffsets(changes)) => {
+                let mut changes: Vec<OffsetChange<'_>> = changes.iter().collect();
+                changes.sort_unstable();
+                let rows = changes.into_iter().map(|change| {
+                    let OffsetChange { group, topic, queue_id, offset } = change;
                     json!({ "group": group, "topic": topic, "queueId": queue_id, "offset": offset })
                 });
                 json!({ "groupOffsets": rows.collect::<Vec<_>>() })
             }
-            _ => json!({ "content": base64::encode(content) }),
+            // What can be read is shown; verify reports the rest.
+            Err(_) => json!({ "content": base64::encode(content) }),
         };
-        json!({ "control": kind, "shard": self.shard, "batch": batch, "says": content })
+        json!({ "control": kind, "shard": self.shard, "batch": batch, "says": says })
     }
 }

@@ -152,6 +152,7 @@ impl Chain {
             // Merged or retired since the directory was listed.
             IndexError::Io { source, .. } if source.kind() == ErrorKind::NotFound => Ok(()),
             IndexError::Io { path, source, .. } => Err(InspectError::Io { path, source }),
+            newer @ IndexError::Newer { .. } => Err(InspectError::Store(newer.into())),
         }
     }
 
@@ -209,6 +210,7 @@ pub(crate) fn told<T>(told: Result<T, IndexError>) -> Result<Option<T>, InspectE
         Ok(value) => Ok(Some(value)),
         Err(IndexError::Damaged { .. }) => Ok(None),
         Err(IndexError::Io { path, source, .. }) => Err(InspectError::Io { path, source }),
+        Err(newer @ IndexError::Newer { .. }) => Err(InspectError::Store(newer.into())),
     }
 }
 

@@ -16,12 +16,11 @@ use std::ops::Range;
 use store::{
     batch::{Entries, Entry, HEADER_BYTES, Header},
     consume_queue,
-    group_offsets::{self, GroupOffsets},
-    index::{Key, key_hash},
+    index::{Key, StateSection, key_hash},
     lookup::keys_of,
     offset::PhysicalOffset,
     settings::Settings,
-    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
+    state::{ControlEntry, ShardState},
 };
 
 const STEPPED_OVER: &str =
@@ -89,7 +88,6 @@ struct ShardCheck<'a> {
     removed: AHashMap<Box<str>, u64>,
     /// The next queue offset of each queue.
     next: AHashMap<Box<str>, Vec<(u32, i64)>>,
-    offsets: GroupOffsets,
     seen: Seen,
     failed: Option<InspectError>,
 }
@@ -117,7 +115,6 @@ impl<'a> ShardCheck<'a> {
             suspicions: Vec::new(),
             removed: AHashMap::new(),
             next: AHashMap::new(),
-            offsets: GroupOffsets::default(),
             seen: Seen::default(),
             failed: None,
         }
@@ -167,7 +164,7 @@ impl<'a> ShardCheck<'a> {
         if let Err(error) = now(compared) {
             self.failed = Some(error);
         }
-        self.check_offsets(&outline.offsets, link.index.path());
+        self.check_states(&outline.states, link.index.path());
         for (place, lost) in here.iter().zip(lost) {
             if let Some(damage) = self.damages.get_mut(*place) {
                 damage.counted = true;
@@ -183,10 +180,9 @@ impl<'a> ShardCheck<'a> {
         self.suspicions.extend(suspicions.into_iter().map(|suspicion| (number, suspicion)));
     }
 
-    fn check_offsets(&mut self, contents: &[Vec<u8>], path: &std::path::Path) {
-        let mut scratch = GroupOffsets::default();
-        if let Some(what) = contents.iter().find_map(|content| scratch.replay(content).err()) {
-            self.findings.about_existing(damaged_index(path, what));
+    fn check_states(&mut self, states: &[StateSection], path: &std::path::Path) {
+        if let Err(error) = ShardState::default().restore(states) {
+            self.findings.about_existing(damaged_index(path, &error.to_string()));
         }
     }
 
@@ -200,12 +196,12 @@ impl<'a> ShardCheck<'a> {
             let checked = match entry {
                 Ok(Entry::Record { position, bytes }) => {
                     at = position;
-                    self.record(position, bytes)
+                    self.record(position, bytes).map_err(str::to_owned)
                 }
-                Ok(Entry::Control { kind, content }) => {
-                    self.control(header.position, kind, content)
+                Ok(Entry::Control { position, kind, content }) => {
+                    self.control(position, kind, content)
                 }
-                Err(what) => Err(what),
+                Err(what) => Err(what.to_owned()),
             };
             if let Err(what) = checked {
                 self.wrong(at, what.to_owned());
@@ -296,25 +292,15 @@ impl<'a> ShardCheck<'a> {
         }
     }
 
-    fn control(&mut self, position: u64, kind: u16, content: &[u8]) -> Result<(), &'static str> {
-        let text = || std::str::from_utf8(content).map_err(|_| "control entry is not text");
+    fn control(&mut self, position: u64, kind: u16, content: &[u8]) -> Result<(), String> {
         self.file_at(position);
-        match kind {
-            group_offsets::CONTROL_KIND => self.offsets.replay(content),
-            CONTROL_TOPIC_REMOVED => {
-                let topic = text()?;
-                self.sums.topic_removed(topic);
-                self.next.remove(topic);
-                self.offsets.remove_topic(topic);
-                self.removed.insert(topic.into(), position);
-                Ok(())
-            }
-            CONTROL_GROUP_REMOVED => {
-                self.offsets.remove_group(text()?);
-                Ok(())
-            }
-            _ => Err("control entry of unknown kind"),
+        let entry = ControlEntry::decode(kind, content).map_err(|error| error.to_string())?;
+        if let ControlEntry::TopicRemoved { topic } = entry {
+            self.sums.topic_removed(topic);
+            self.next.remove(topic);
+            self.removed.insert(topic.into(), position);
         }
+        Ok(())
     }
 
     fn damage(&mut self, range: Range<u64>, file: bool) {

@@ -16,9 +16,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use store::{
     batch::{Entries, Entry},
-    group_offsets::{self, GroupOffsets},
     settings::Settings,
-    store_state::{CONTROL_GROUP_REMOVED, CONTROL_TOPIC_REMOVED},
+    state::{ControlEntry, ShardState},
 };
 
 /// What a store holds.
@@ -125,7 +124,7 @@ struct Queue {
 #[derive(Default)]
 struct Tables {
     queues: BTreeMap<(Box<str>, u32), Queue>,
-    offsets: GroupOffsets,
+    state: ShardState,
     segments: BTreeMap<u64, SegmentStat>,
     damaged_bytes: u64,
 }
@@ -149,7 +148,7 @@ pub fn stat(dir: &DataDir, findings: &mut Findings) -> Result<Stat, InspectError
             sum.bytes += queue.bytes;
             sum.last_store_ms = sum.last_store_ms.max(queue.last_store_ms);
         }
-        for (group, topic, queue_id, offset) in tables.offsets.iter() {
+        for (group, topic, queue_id, offset) in tables.state.group_offsets.iter() {
             let key = (group.to_owned(), topic.to_owned());
             let sum = groups.entry(key).or_insert_with(|| GroupStat {
                 group: group.to_owned(),
@@ -236,10 +235,8 @@ impl Tables {
             let queue = Queue { min, next: row.next, bytes, last_store_ms: row.last_store_ms };
             self.queues.insert((topic, row.queue_id), queue);
         }
-        for content in &outline.offsets {
-            // Verify reports contents that cannot be read.
-            let _ = self.offsets.replay(content);
-        }
+        // Verify reports what cannot be read.
+        let _ = self.state.restore(&outline.states);
         Ok(Some(outline.head.to))
     }
 
@@ -277,7 +274,9 @@ impl Tables {
         for entry in Entries::new(payload, position) {
             match entry {
                 Ok(Entry::Record { bytes, .. }) => self.record(segment, bytes),
-                Ok(Entry::Control { kind, content }) => self.control(kind, content),
+                Ok(Entry::Control { position, kind, content }) => {
+                    self.control(position, kind, content);
+                }
                 Err(_) => return,
             }
         }
@@ -297,18 +296,13 @@ impl Tables {
         }
     }
 
-    fn control(&mut self, kind: u16, content: &[u8]) {
-        let text = || std::str::from_utf8(content).unwrap_or_default();
-        match kind {
-            // Verify reports contents that cannot be read.
-            group_offsets::CONTROL_KIND => drop(self.offsets.replay(content)),
-            CONTROL_TOPIC_REMOVED => {
-                self.queues.retain(|(topic, _), _| **topic != *text());
-                self.offsets.remove_topic(text());
-            }
-            CONTROL_GROUP_REMOVED => self.offsets.remove_group(text()),
-            _ => {}
+    fn control(&mut self, position: u64, kind: u16, content: &[u8]) {
+        // Verify reports contents that cannot be read.
+        let Ok(entry) = ControlEntry::decode(kind, content) else { return };
+        if let ControlEntry::TopicRemoved { topic: removed } = entry {
+            self.queues.retain(|(topic, _), _| **topic != *removed);
         }
+        self.state.apply(&entry, position);
     }
 }
 

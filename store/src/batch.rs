@@ -171,8 +171,10 @@ pub enum Entry<'a> {
         /// All bytes of the record.
         bytes: &'a [u8],
     },
-    /// A control entry: kind and content.
+    /// A control entry: kind and content, see [`crate::state::ControlEntry`].
     Control {
+        /// Position in the log.
+        position: u64,
         /// Which table it belongs to.
         kind: u16,
         /// What it says.
@@ -219,6 +221,7 @@ impl<'a> Iterator for Entries<'a> {
             MAGIC_V1 => Ok(Entry::Record { position, bytes: entry }),
             CONTROL_MAGIC => match entry.get(8..10) {
                 Some(kind) => Ok(Entry::Control {
+                    position,
                     kind: u16::from_be_bytes(field(kind, 0)),
                     content: &entry[CONTROL_HEADER_BYTES..],
                 }),
@@ -240,6 +243,14 @@ pub fn encode_control(out: &mut [u8], kind: u16, content: &[u8]) {
     out[4..8].copy_from_slice(&CONTROL_MAGIC.to_be_bytes());
     out[8..10].copy_from_slice(&kind.to_be_bytes());
     out[CONTROL_HEADER_BYTES..].copy_from_slice(content);
+}
+
+/// Kind and content of a whole control entry; `None`: it is none.
+pub fn control_entry(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    match Entries::new(bytes, 0).next() {
+        Some(Ok(Entry::Control { kind, content, .. })) => Some((kind, content)),
+        _ => None,
+    }
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -300,7 +311,7 @@ mod tests {
         payload.extend_from_slice(&second);
         let kinds: Vec<_> = Entries::new(&payload, 0)
             .map(|entry| match entry {
-                Ok(Entry::Control { kind, content }) => (kind, content.to_vec()),
+                Ok(Entry::Control { kind, content, .. }) => (kind, content.to_vec()),
                 other => panic!("{other:?}"),
             })
             .collect();

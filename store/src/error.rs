@@ -33,6 +33,18 @@ pub enum StoreError {
         /// What is wrong and what to do.
         what: String,
     },
+    /// A file of the store is whole and says what this code does not know. Nothing was changed.
+    #[error(
+        "{path}: {what}; a newer version of RingMQ wrote it: start that one, or put back a copy of the data directory \
+         from before",
+        path = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        what: String,
+    },
     /// Another process holds the data directory.
     #[error("{path} is held by {holder}; two brokers must not share a data directory", path = path.display())]
     Locked {

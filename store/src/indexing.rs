@@ -10,8 +10,12 @@
 use crate::{
     capture::Capture,
     error::StoreError,
-    index::{self, Head, Index, IndexError, IndexWriter, Key, Outline, run_path, sealed_path},
+    index::{
+        self, Head, Index, IndexError, IndexWriter, Key, Outline, StateSection, run_path,
+        sealed_path,
+    },
     settings::{FlushPolicy, Settings},
+    state::{DerivedState, ShardState},
     store::Store,
     store_state::StoreState,
 };
@@ -250,10 +254,10 @@ impl<D: Disk> IndexJob<'_, D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let offsets = self.snapshot_offsets(pause).await;
+        let states = vec![self.snapshot(|states| &states.group_offsets, pause).await];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();
-        let (outline, path) = self.outline(offsets);
+        let (outline, path) = self.outline(states);
         let mut writer = IndexWriter::create(self.disk, &path, outline, key_count).await?;
         self.write_entries(&mut writer, pause).await?;
         for mut bucket in buckets {
@@ -261,10 +265,12 @@ impl<D: Disk> IndexJob<'_, D> {
             writer.keys(&bucket).await?;
             pause().await;
         }
-        Ok(Written { writer, influenced_by: self.state.borrow().log.appended() })
+        let influenced_by = self.state.borrow().log.appended();
+        writer.influenced_by(influenced_by);
+        Ok(Written { writer, influenced_by })
     }
 
-    fn outline(&self, offsets: Vec<Vec<u8>>) -> (Outline, PathBuf) {
+    fn outline(&self, states: Vec<StateSection>) -> (Outline, PathBuf) {
         let capture = self.capture;
         let segment = capture.from - capture.from % self.settings.segment_bytes;
         let whole = capture.from == segment && capture.to == segment + self.settings.segment_bytes;
@@ -285,25 +291,27 @@ impl<D: Disk> IndexJob<'_, D> {
             clock_ms: capture.clock_ms,
             messages: capture.messages(),
             next_number: capture.next_number,
+            influenced_by: capture.to,
         };
         let topics = capture.topics.clone();
-        (Outline { head, topics, rows: capture.rows.clone(), offsets }, path)
+        (Outline { head, topics, rows: capture.rows.clone(), states }, path)
     }
 
-    /// Offsets of all groups as the log has them, group by group: what is logged meanwhile is in there or not, and is
-    /// replayed in any case.
-    async fn snapshot_offsets<P, F>(&self, pause: &P) -> Vec<Vec<u8>>
+    /// A state as the log has committed it, part by part: what is committed meanwhile is in there or not, and is replayed
+    /// in any case.
+    async fn snapshot<S, P, F>(&self, of: impl Fn(&ShardState) -> &S, pause: &P) -> StateSection
     where
+        S: DerivedState,
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let groups = self.state.borrow().offsets.groups();
-        let mut contents = Vec::new();
-        for group in groups {
-            self.state.borrow().offsets.snapshot(&group, &mut contents);
+        let parts = of(&self.state.borrow().derived).parts();
+        let mut pieces = Vec::new();
+        for part in parts {
+            of(&self.state.borrow().derived).snapshot(&part, &mut pieces);
             pause().await;
         }
-        contents
+        StateSection { kind: S::SECTION, pieces }
     }
 
     /// Keys of the captured messages in buckets: ordered between them, not within.

@@ -1,4 +1,4 @@
-//! One shard's durable truth: commit log, commit gate, consume queues, group offsets, recovery.
+//! One shard's durable truth: commit log, commit gate, consume queues, state machines, recovery.
 //!
 //! [`Store`] is what a shard's owner holds. Appending is synchronous and assigns both offsets; one commit loop writes
 //! and syncs everything that was appended meanwhile; only what was committed can be read. The log is the only truth:
@@ -17,7 +17,6 @@ mod cold_read;
 pub mod consume_queue;
 pub mod error;
 pub mod format;
-pub mod group_offsets;
 pub mod index;
 #[doc(hidden)]
 pub mod indexing;
@@ -36,6 +35,7 @@ pub mod ring;
 pub mod segments;
 pub mod settings;
 pub mod space;
+pub mod state;
 pub mod store;
 pub mod store_state;
 

@@ -80,7 +80,10 @@ impl<D: Disk> Missing<'_, D> {
         let state = RefCell::new(scan.state);
         let capture: Capture = state.borrow().capture(range.end);
         let job = IndexJob { disk, settings, state: &state, capture: &capture };
-        let index = job.write(pause).await?.writer.finish().await?;
+        let mut writer = job.write(pause).await?.writer;
+        // Whose topics live on, and the numbers of their queues, are known from the file behind.
+        writer.influenced_by(range.end.max(after.head.influenced_by));
+        let index = writer.finish().await?;
         tracing::warn!(
             shard = settings.shard,
             from = range.start,
@@ -98,7 +101,7 @@ impl<D: Disk> Missing<'_, D> {
             None => {
                 scan.begin_at(self.ranges.first().map_or(0, |range| range.start));
                 // Offsets of groups that segments retired long ago had said: nothing else knows them.
-                scan.take_offsets(&self.after.offsets);
+                scan.take_states(&self.after.states);
             }
         }
         scan
@@ -120,7 +123,7 @@ impl<D: Disk> Missing<'_, D> {
             let capture = scan.state.capture(range.end);
             scan.state.indexed(&capture, range.end);
             let Capture { topics, rows, .. } = capture;
-            said.push(Outline { head: self.after.head, topics, rows, offsets: Vec::new() });
+            said.push(Outline { head: self.after.head, topics, rows, states: Vec::new() });
         }
         let Some(last) = said.last() else { return Ok(said) };
         let numbers = numbers_in(&self.after, last, known);
@@ -220,7 +223,7 @@ fn adopt_numbers(state: &mut StoreState, after: &Outline, known: u32, first: boo
 }
 
 impl StoreState {
-    /// The names of all queues in index files and the offsets of groups in the log, for the file of `head`, which is the
+    /// The names of all queues in index files and the states of the shard, for the file of `head`, which is the
     /// newest: as if one behind it said so that has no entries.
     fn known_numbers(&self, head: Head) -> Outline {
         let (mut topics, mut rows) = (Vec::new(), Vec::new());
@@ -240,12 +243,9 @@ impl StoreState {
             }
             topics.push(topic.into());
         }
-        let head = Head { next_number: self.numbers_in_index, ..head };
-        let mut offsets = Vec::new();
-        for group in self.offsets.groups() {
-            self.offsets.snapshot(&group, &mut offsets);
-        }
-        Outline { head, topics, rows, offsets }
+        let next_number = self.numbers_in_index;
+        let head = Head { next_number, influenced_by: self.log.appended(), ..head };
+        Outline { head, topics, rows, states: self.derived.snapshot() }
     }
 }
 

@@ -196,7 +196,8 @@ impl<D: Disk> Store<D> {
         let whole =
             head.from == head.segment && head.to == head.segment + self.settings.segment_bytes;
         let first = self.segments.first();
-        let whole = whole && first == Some(head.segment);
+        let held = self.state.borrow().derived.holds_back();
+        let whole = whole && first == Some(head.segment) && held.is_none_or(|held| held >= head.to);
         // The last index file stays: it alone knows what the segments before it said.
         self.retiring_waits.set(whole && indexes.len() == 1);
         (whole && indexes.len() > 1).then(|| Rc::clone(oldest))

@@ -2,26 +2,27 @@
 //!
 //! Order of life of a message: [`StoreState::append`] assigns its queue offset and position; the commit loop writes it;
 //! [`StoreState::publish`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
-//! gate is one step over a queue and nothing is looked up twice.
+//! gate is one step over a queue and nothing is looked up twice. Control entries wait beside it, and change the
+//! [`state`](crate::state) of the shard when they cross the gate, in their place among the messages.
+//!
+//! Only what assigns offsets changes when an entry is appended: a queue that was deleted is another one from then on.
 
 use crate::{
-    batch::{CONTROL_HEADER_BYTES, encode_control},
+    batch::{self, CONTROL_HEADER_BYTES},
     consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
-    group_offsets::{self, GroupOffsets},
     index::Row,
     log::{CommitLog, Shape},
     offset::PhysicalOffset,
     queue_table::QueueTable,
     recent_keys::RecentKeys,
     ring::TailRing,
+    state::{
+        ControlEntry, ShardState,
+        group_offsets::{self, OffsetChanges},
+    },
 };
 use std::collections::VecDeque;
-
-/// Control entry: a topic was deleted; its queues start again at 0. Content: the topic's name.
-pub const CONTROL_TOPIC_REMOVED: u16 = 2;
-/// Control entry: a group's offsets were deleted. Content: the group's name.
-pub const CONTROL_GROUP_REMOVED: u16 = 3;
 
 pub use crate::queue_table::{QueueSlot, TopicSlot};
 
@@ -49,9 +50,22 @@ pub struct Append<'a> {
     pub keys: &'a [u32],
 }
 
+/// A message that was appended and not committed.
 struct Pending {
     slot: QueueSlot,
     entry: Entry,
+}
+
+/// A control entry that was appended and not committed, with all its bytes.
+struct PendingControl {
+    position: u64,
+    bytes: Box<[u8]>,
+}
+
+impl PendingControl {
+    fn end(&self) -> u64 {
+        self.position + self.bytes.len() as u64
+    }
 }
 
 /// Counters since start.
@@ -67,10 +81,11 @@ pub struct Counters {
 pub struct StoreState {
     /// The commit log.
     pub log: CommitLog,
-    /// Committed offsets of groups.
-    pub offsets: GroupOffsets,
+    /// What follows from the committed entries of the log, besides where messages lie.
+    pub derived: ShardState,
     pub(crate) queues: QueueTable,
     pending: VecDeque<Pending>,
+    pending_control: VecDeque<PendingControl>,
     published: Vec<QueueSlot>,
     /// Keys of messages that no index file covers.
     pub(crate) keys: RecentKeys,
@@ -99,9 +114,10 @@ impl StoreState {
     pub fn new(log: CommitLog) -> StoreState {
         StoreState {
             log,
-            offsets: GroupOffsets::default(),
+            derived: ShardState::default(),
             queues: QueueTable::default(),
             pending: VecDeque::new(),
+            pending_control: VecDeque::new(),
             published: Vec::new(),
             keys: RecentKeys::default(),
             next_number: 0,
@@ -192,18 +208,24 @@ impl StoreState {
         place(position)
     }
 
-    /// Appends a control entry. Returns the position to wait for.
-    pub fn append_control(&mut self, kind: u16, content: &[u8], now: i64) -> Result<u64, Refused> {
-        let bytes = CONTROL_HEADER_BYTES + content.len();
-        self.log.admit_control(bytes)?;
+    /// Appends a control entry. Returns its position.
+    fn append_control(&mut self, entry: &ControlEntry<'_>, now: i64) -> Result<u64, Refused> {
+        self.log.admit_control(entry.bytes())?;
         self.clock_ms = now;
-        let position = self.log.append(bytes, now, |_, out| encode_control(out, kind, content));
-        Ok(position + bytes as u64)
+        Ok(self.append_admitted(entry, now))
+    }
+
+    fn append_admitted(&mut self, entry: &ControlEntry<'_>, now: i64) -> u64 {
+        let mut bytes = vec![0; entry.bytes()].into_boxed_slice();
+        entry.encode(&mut bytes);
+        let position = self.log.append(bytes.len(), now, |_, out| out.copy_from_slice(&bytes));
+        self.pending_control.push_back(PendingControl { position, bytes });
+        position
     }
 
     /// Appends what groups committed since the last call. What is refused now stays dirty for the next call.
     pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
-        if !self.offsets.is_dirty() {
+        if !self.derived.group_offsets.is_dirty() {
             return Ok(None);
         }
         let record_bytes_max = self.log.shape().entry_bytes_max;
@@ -215,22 +237,34 @@ impl StoreState {
                 Err(_) => break,
                 Ok(()) => {}
             }
-            let Some(content) = self.offsets.take_change(bytes_max) else { break };
-            let bytes = CONTROL_HEADER_BYTES + content.len();
-            let position = self.log.append(bytes, now, |_, out| {
-                encode_control(out, group_offsets::CONTROL_KIND, &content);
-            });
-            end = Some(position + bytes as u64);
+            let at = self.log.appended();
+            let Some(content) = self.derived.group_offsets.take_change(bytes_max, at) else {
+                break;
+            };
+            let changes = OffsetChanges::decode(&content).expect("written by take_change");
+            let entry = ControlEntry::GroupOffsets(changes);
+            let position = self.append_admitted(&entry, now);
+            end = Some(position + entry.bytes() as u64);
         }
         Ok(end)
     }
 
-    /// Makes everything before the log's committed position visible. Queues that grew are in
-    /// [`StoreState::take_published`].
+    /// Takes everything before the log's committed position over the gate, in log order: messages become visible, control
+    /// entries change the state of the shard. Queues that grew are in [`StoreState::take_published`].
     pub fn publish(&mut self) {
         let committed = self.log.committed();
+        loop {
+            let control = self.pending_control.pop_front_if(|control| control.end() <= committed);
+            let end = control.as_ref().map_or(committed, |control| control.position);
+            self.publish_messages(end);
+            let Some(control) = control else { return };
+            self.apply(&control);
+        }
+    }
+
+    fn publish_messages(&mut self, end: u64) {
         while let Some(first) = self.pending.front() {
-            if first.entry.position() + u64::from(first.entry.bytes()) > committed {
+            if first.entry.position() + u64::from(first.entry.bytes()) > end {
                 break;
             }
             let Pending { slot, entry } = *first;
@@ -253,6 +287,12 @@ impl StoreState {
                 self.published.push(slot);
             }
         }
+    }
+
+    fn apply(&mut self, control: &PendingControl) {
+        let (kind, content) = batch::control_entry(&control.bytes).expect("encoded by us");
+        let entry = ControlEntry::decode(kind, content).expect("encoded by us");
+        self.derived.apply(&entry, control.position);
     }
 
     /// The queues that grew since the last call, each once, through `visit`.
@@ -301,16 +341,19 @@ impl StoreState {
         if self.queues.topic(topic).is_none() {
             return Ok(None);
         }
-        let end = self.append_control(CONTROL_TOPIC_REMOVED, topic.as_bytes(), now)?;
-        self.forget_topic(topic);
-        Ok(Some(end))
+        let entry = ControlEntry::TopicRemoved { topic };
+        let position = self.append_control(&entry, now)?;
+        self.queues.remove_topic(topic);
+        self.derived.group_offsets.forget_topic(topic, position);
+        Ok(Some(position + entry.bytes() as u64))
     }
 
     /// Deletes the offsets of a group, durably.
     pub fn remove_group(&mut self, group: &str, now: i64) -> Result<u64, Refused> {
-        let end = self.append_control(CONTROL_GROUP_REMOVED, group.as_bytes(), now)?;
-        self.offsets.remove_group(group);
-        Ok(end)
+        let entry = ControlEntry::GroupRemoved { group };
+        let position = self.append_control(&entry, now)?;
+        self.derived.group_offsets.forget_group(group, position);
+        Ok(position + entry.bytes() as u64)
     }
 
     /// Queues of a topic here, through `visit`: queue id, entries, store timestamp of the last message in ms (0
@@ -356,7 +399,7 @@ impl StoreState {
             return 0;
         }
         queue.entries.raise_min(row.next);
-        let consumed = self.offsets.furthest(topic, row.queue_id).unwrap_or(0);
+        let consumed = self.derived.group_offsets.furthest(topic, row.queue_id).unwrap_or(0);
         (row.next - consumed.max(row.start())).max(0) as u64
     }
 
@@ -426,25 +469,12 @@ impl StoreState {
         Ok(())
     }
 
-    /// Recovery: a control entry of the log.
-    pub(crate) fn replay_control(&mut self, kind: u16, content: &[u8]) -> Result<(), &'static str> {
-        match kind {
-            group_offsets::CONTROL_KIND => self.offsets.replay(content),
-            CONTROL_TOPIC_REMOVED => {
-                self.forget_topic(text(content)?);
-                Ok(())
-            }
-            CONTROL_GROUP_REMOVED => {
-                self.offsets.remove_group(text(content)?);
-                Ok(())
-            }
-            _ => Err("control entry of unknown kind"),
+    /// Recovery: a control entry of the log at `position`, which is committed.
+    pub(crate) fn replay_control(&mut self, entry: &ControlEntry<'_>, position: u64) {
+        if let ControlEntry::TopicRemoved { topic } = entry {
+            self.queues.remove_topic(topic);
         }
-    }
-
-    fn forget_topic(&mut self, topic: &str) {
-        self.queues.remove_topic(topic);
-        self.offsets.remove_topic(topic);
+        self.derived.apply(entry, position);
     }
 
     /// Panics when an invariant is broken. Called after each step in tests and simulation.
@@ -452,6 +482,8 @@ impl StoreState {
         assert!(self.log.committed() <= self.log.appended());
         assert!(self.log.flushed() <= self.log.appended());
         let mut pending_of = vec![0; self.queues.all().count()];
+        let positions = self.pending_control.iter().map(|control| control.position);
+        assert!(positions.is_sorted());
         for pending in &self.pending {
             pending_of[pending.slot.index()] += 1;
         }
@@ -464,10 +496,6 @@ impl StoreState {
             assert!(entries.resident() <= queue.indexed.max(entries.min()));
         }
     }
-}
-
-fn text(content: &[u8]) -> Result<&str, &'static str> {
-    std::str::from_utf8(content).map_err(|_| "control entry is not text")
 }
 
 #[cfg(test)]
@@ -516,10 +544,13 @@ mod tests {
     fn a_topic_that_is_deleted_and_made_again_starts_at_0() {
         let mut state = StoreState::unwritten(3);
         append(&mut state, "a", 0);
-        state.offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1);
         assert_eq!(state.remove_topic("unknown", 1), Ok(None));
         state.remove_topic("a", 1).expect("admitted").expect("known");
-        assert_eq!((max(&state, "a", 0), state.offsets.get("g", "a", 0)), (None, None));
+        assert_eq!(
+            (max(&state, "a", 0), state.derived.group_offsets.get("g", "a", 0)),
+            (None, None)
+        );
         assert_eq!(append(&mut state, "a", 0).queue_offset, 0);
         commit(&mut state);
         assert_eq!(max(&state, "a", 0), Some(1), "what was pending of the old one is gone");
@@ -528,14 +559,65 @@ mod tests {
     #[test]
     fn group_offsets_that_the_log_refuses_stay_for_the_next_time() {
         let mut state = StoreState::unwritten(3);
-        state.offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1);
         while state.admit(2_100, 2_100).is_ok() {
-            state.append_control(99, &[0; 2_090], 1).expect("admitted");
+            let topic = "t".repeat(2_090);
+            let entry = ControlEntry::TopicRemoved { topic: &topic };
+            state.append_control(&entry, 1).expect("admitted");
         }
         assert!(matches!(state.append_group_offsets(1), Err(Refused::Busy { .. })));
         commit(&mut state);
         assert!(state.append_group_offsets(1).expect("room").is_some());
         assert_eq!(state.append_group_offsets(1), Ok(None));
+    }
+
+    /// Offsets of a group as an index file would have them now.
+    fn committed(state: &StoreState) -> Vec<(String, i64)> {
+        let mut restored = ShardState::default();
+        restored.restore(&state.derived.snapshot()).expect("our own sections");
+        let offsets = restored.group_offsets.iter();
+        offsets.map(|(_, topic, _, offset)| (topic.to_owned(), offset)).collect()
+    }
+
+    #[test]
+    fn an_offset_is_visible_at_once_and_becomes_state_when_its_entry_is_committed() {
+        let mut state = StoreState::unwritten(3);
+        state.derived.group_offsets.set("g", "a", 0, 1);
+        assert_eq!(state.derived.group_offsets.get("g", "a", 0), Some(1));
+        assert_eq!(committed(&state), []);
+        state.append_group_offsets(1).expect("room");
+        state.derived.group_offsets.set("g", "a", 0, 2);
+        assert_eq!(committed(&state), [], "appended is not committed");
+        commit(&mut state);
+        assert_eq!(committed(&state), [("a".to_owned(), 1)]);
+        assert_eq!(state.derived.group_offsets.get("g", "a", 0), Some(2), "newer than the log");
+        assert_eq!(state.append_group_offsets(1).map(|end| end.is_some()), Ok(true));
+        commit(&mut state);
+        assert_eq!(committed(&state), [("a".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn entries_in_flight_change_the_state_in_log_order_and_never_what_came_after_them() {
+        let mut state = StoreState::unwritten(3);
+        append(&mut state, "a", 0);
+        state.derived.group_offsets.set("g", "a", 0, 7);
+        state.append_group_offsets(1).expect("room");
+        let first = state.log.take_write().expect("a batch");
+        state.remove_topic("a", 1).expect("admitted").expect("known");
+        append(&mut state, "a", 0);
+        state.derived.group_offsets.set("g", "a", 0, 1);
+        state.append_group_offsets(1).expect("room");
+        let visible = |state: &StoreState| state.derived.group_offsets.get("g", "a", 0);
+        assert_eq!(visible(&state), Some(1));
+        state.log.written(&first, true, true);
+        state.publish();
+        assert_eq!((visible(&state), committed(&state)), (Some(1), vec![("a".to_owned(), 7)]));
+        commit(&mut state);
+        assert_eq!((visible(&state), committed(&state)), (Some(1), vec![("a".to_owned(), 1)]));
+        state.remove_group("g", 1).expect("admitted");
+        assert_eq!((visible(&state), committed(&state)), (None, vec![("a".to_owned(), 1)]));
+        commit(&mut state);
+        assert_eq!((visible(&state), committed(&state)), (None, vec![]));
     }
 
     #[test]
@@ -552,7 +634,6 @@ mod tests {
         state.replay_record("a", 0, 0, 1, entry(1_000)).expect("the topic was made again");
         let queue = state.queue("a", 0).expect("replayed");
         assert_eq!((queue.min(), queue.max()), (0, 1));
-        assert!(state.replay_control(77, b"").is_err());
         state.check();
     }
 }

@@ -290,7 +290,7 @@ fn eventful(disk: &SimDisk) {
     let remove = |topic| {
         store.state_mut().remove_topic(topic, 1).expect("there is room");
     };
-    store.state_mut().offsets.set("g", "early", 1, 3);
+    store.state_mut().derived.group_offsets.set("g", "early", 1, 3);
     store.state_mut().append_group_offsets(1).expect("there is room");
     some("early", 5);
     fill_segment(&store);
@@ -337,7 +337,7 @@ fn rot_neighbours(disk: &SimDisk) {
             let (store, report) =
                 now(block_on(Store::open(disk.clone(), many_files()))).expect("it opens");
             assert_eq!(serve_all_healed(&store), expected, "{what}, after a start");
-            assert_eq!(store.state().offsets.get("g", "early", 1), Some(3), "{what}");
+            assert_eq!(store.state().derived.group_offsets.get("g", "early", 1), Some(3), "{what}");
             assert_eq!(report.damaged_bytes, 0);
         }
     }

@@ -17,7 +17,7 @@ use proto::{
     },
 };
 use std::rc::Rc;
-use store::{Store, StoreError, group_offsets::QUEUE_ID_MAX};
+use store::{Store, StoreError, state::group_offsets::QUEUE_ID_MAX};
 
 /// Serves a request on one queue, sending it on to the queue's shard when that is elsewhere.
 pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
@@ -55,7 +55,8 @@ fn queue_id(wanted: i32) -> Result<u32, Refusal> {
 fn query(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Refusal> {
     let header = QueryConsumerOffsetHeader::from_ext(&request.header.ext)?;
     let state = shard.store.state();
-    if let Some(offset) = state.offsets.get(header.consumer_group, header.topic, queue_id)
+    if let Some(offset) =
+        state.derived.group_offsets.get(header.consumer_group, header.topic, queue_id)
         && offset >= 0
     {
         return Ok(offset);
@@ -91,7 +92,12 @@ fn update(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<Respons
         return Err(Refusal::system_error("consumerGroup or topic is longer than 65535 bytes"));
     }
     let mut state = shard.store.state_mut();
-    state.offsets.set(header.consumer_group, header.topic, queue_id, header.commit_offset);
+    state.derived.group_offsets.set(
+        header.consumer_group,
+        header.topic,
+        queue_id,
+        header.commit_offset,
+    );
     Ok(Response::Done)
 }
 

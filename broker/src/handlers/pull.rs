@@ -220,7 +220,12 @@ fn create_group(
 pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: i64) {
     if let Some((group, offset)) = op.commit.take() {
         let mut state = shard.store.state_mut();
-        state.offsets.set(&group.group_name, &op.topic.topic_name, op.queue_id, offset);
+        state.derived.group_offsets.set(
+            &group.group_name,
+            &op.topic.topic_name,
+            op.queue_id,
+            offset,
+        );
     }
     match plan(shard, &op) {
         Planned::Now(plan) => decide(worker, shard, op, plan, now),

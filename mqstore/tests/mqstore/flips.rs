@@ -120,7 +120,7 @@ fn index_cases(root: &Path) -> Vec<Case> {
     let sealed = shard_dir(root, 0).join(format!("{SEGMENT:020}.index"));
     let bytes = fs::read(&sealed).expect("sealed");
     let block = |section: usize| {
-        let at = 80 + section * 12;
+        let at = 96 + section * 16 + 4;
         u32::from_be_bytes(*bytes[at..].first_chunk().expect("a head")) as usize * 4096
     };
     let case = |name, byte| {

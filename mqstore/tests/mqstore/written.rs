@@ -138,7 +138,7 @@ fn write_shard(root: &Path, shard: u16, messages: &mut Messages) {
             messages.insert(place, record);
         }
         if number % 40 == 0 {
-            store.state_mut().offsets.set(
+            store.state_mut().derived.group_offsets.set(
                 "readers",
                 "orders",
                 u32::from(shard),

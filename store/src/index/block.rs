@@ -18,9 +18,6 @@ const NUMBER_AT: usize = PAYLOAD_BYTES + 8;
 const CRC_AT: usize = NUMBER_AT + 4;
 const _: () = assert!(CRC_AT + 4 == BLOCK_BYTES);
 
-/// Sections of a file, in their order.
-pub(super) const SECTIONS: usize = 6;
-
 /// What every block of one file carries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
@@ -58,32 +55,70 @@ impl Stamp {
     }
 }
 
-/// One of the sections.
+/// What a section holds. Numbers below 16 are the frame of a file, those from 16 on speak of the range that it covers,
+/// those from 32 on hold a state of the shard as of the file's end ([`crate::state`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+#[repr(u16)]
+pub enum SectionKind {
     /// Number of the first row of each block of rows.
-    Fences,
+    Fences = 1,
     /// One row per queue, sorted by number.
-    Rows,
+    Rows = 2,
     /// Names of topics: u16 length and UTF-8, repeated.
-    Topics,
-    /// Group offsets: u32 length and content, repeated.
-    Offsets,
+    Topics = 3,
     /// Consume queue entries, by row, then by queue offset.
-    Entries,
+    Entries = 16,
     /// Keys, sorted.
-    Keys,
+    Keys = 17,
+    /// Offsets of groups, in pieces.
+    GroupOffsets = 32,
 }
 
-impl Part {
+/// Sections that every file has.
+const REQUIRED: [SectionKind; 5] = [
+    SectionKind::Fences,
+    SectionKind::Rows,
+    SectionKind::Topics,
+    SectionKind::Entries,
+    SectionKind::Keys,
+];
+/// The first kind that is a state.
+const FIRST_STATE: u16 = 32;
+
+impl SectionKind {
+    /// All kinds that this code knows.
+    pub const ALL: [SectionKind; 6] = [
+        SectionKind::Fences,
+        SectionKind::Rows,
+        SectionKind::Topics,
+        SectionKind::Entries,
+        SectionKind::Keys,
+        SectionKind::GroupOffsets,
+    ];
+
+    /// Its number in a file.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The kind of this number, if it is known.
+    pub fn of(number: u16) -> Option<SectionKind> {
+        SectionKind::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// Whether it holds a state as of the file's end: pieces of u32 length and content.
+    pub const fn is_state(self) -> bool {
+        self.number() >= FIRST_STATE
+    }
+
     /// Bytes of an item; 1 for streams of bytes.
-    pub(super) const fn item_bytes(self) -> usize {
+    pub const fn item_bytes(self) -> usize {
         match self {
-            Part::Fences => 4,
-            Part::Rows => 36,
-            Part::Topics | Part::Offsets => 1,
-            Part::Entries => 20,
-            Part::Keys => 8,
+            SectionKind::Fences => 4,
+            SectionKind::Rows => 36,
+            SectionKind::Topics | SectionKind::GroupOffsets => 1,
+            SectionKind::Entries => 20,
+            SectionKind::Keys => 8,
         }
     }
 
@@ -94,8 +129,9 @@ impl Part {
 }
 
 /// Where a section lies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Section {
+    pub(super) kind: SectionKind,
     /// Number of its first block.
     pub(super) first: u32,
     /// Items, or bytes of a stream.
@@ -103,40 +139,46 @@ pub(super) struct Section {
 }
 
 /// Where all sections lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    sections: [Section; SECTIONS],
+    /// In the order of their blocks.
+    sections: Vec<Section>,
     /// Blocks of the file, the head included.
     pub(super) blocks: u32,
 }
 
-const PARTS: [Part; SECTIONS] =
-    [Part::Fences, Part::Rows, Part::Topics, Part::Offsets, Part::Entries, Part::Keys];
-
 impl Layout {
-    /// Sections of these many items or bytes, one behind the other from block 1. `None` when that is more than any
-    /// segment gives rise to: a section of 2^32 items, or as many blocks.
-    pub(super) fn of(counts: [u64; SECTIONS]) -> Option<Layout> {
-        let mut sections = [Section::default(); SECTIONS];
+    /// Sections of these many items or bytes, one behind the other from block 1. `None` when a kind comes twice, one
+    /// that every file has is missing, or they are larger than any segment gives rise to: a section of 2^32 items, or
+    /// as many blocks.
+    pub(super) fn of(counts: impl IntoIterator<Item = (SectionKind, u64)>) -> Option<Layout> {
+        let mut sections: Vec<Section> = Vec::with_capacity(SectionKind::ALL.len());
         let mut blocks = 1u32;
-        for ((section, part), count) in sections.iter_mut().zip(PARTS).zip(counts) {
+        for (kind, count) in counts {
             let items = u32::try_from(count).ok()?;
-            *section = Section { first: blocks, count };
-            blocks = blocks.checked_add(items.div_ceil(part.per_block() as u32))?;
+            if sections.iter().any(|other| other.kind == kind) {
+                return None;
+            }
+            sections.push(Section { kind, first: blocks, count });
+            blocks = blocks.checked_add(items.div_ceil(kind.per_block() as u32))?;
         }
-        Some(Layout { sections, blocks })
+        let is_there = |kind: &SectionKind| sections.iter().any(|section| section.kind == *kind);
+        REQUIRED.iter().all(is_there).then_some(Layout { sections, blocks })
     }
 
-    pub(super) fn section(&self, part: Part) -> Section {
-        self.sections[part as usize]
+    /// Where a section lies; one that is not there has nothing in it.
+    pub(super) fn section(&self, kind: SectionKind) -> Section {
+        let found = self.sections.iter().find(|section| section.kind == kind);
+        found.copied().unwrap_or(Section { kind, first: self.blocks, count: 0 })
     }
 
-    pub(super) fn sections(&self) -> &[Section; SECTIONS] {
+    /// All sections, in the order of their blocks.
+    pub(super) fn sections(&self) -> &[Section] {
         &self.sections
     }
 
     /// Blocks of a section.
-    pub(super) fn blocks_of(&self, part: Part) -> u32 {
-        self.section(part).count.div_ceil(part.per_block() as u64) as u32
+    pub(super) fn blocks_of(&self, kind: SectionKind) -> u32 {
+        self.section(kind).count.div_ceil(kind.per_block() as u64) as u32
     }
 }

@@ -80,14 +80,14 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
         }
         self.items.clear();
         self.taken = 0;
-        let part = T::PART.0;
-        let section = self.index.section(part);
+        let kind = T::SECTION;
+        let section = self.index.section(kind);
         if self.next == section.count {
             return Ok(false);
         }
-        let per_block = part.per_block() as u64;
+        let per_block = kind.per_block() as u64;
         let mut block = section.first + (self.next / per_block) as u32;
-        self.hold(block, section.first + self.index.layout().blocks_of(part)).await?;
+        self.hold(block, section.first + self.index.layout().blocks_of(kind)).await?;
         let buffer = self.buffer.as_ref().expect("held above").as_ref();
         let end = self.buffer_first + (buffer.len() / BLOCK_BYTES) as u32;
         let decode_end = end.min(block + CHUNK_BLOCKS as u32);
@@ -132,7 +132,7 @@ impl<'a, D: Disk, T: Item> Cursor<'a, D, T> {
         }
         self.next += count - rest as u64;
         self.taken = self.items.len();
-        assert!(self.next <= self.index.section(T::PART.0).count);
+        assert!(self.next <= self.index.section(T::SECTION).count);
     }
 
     /// Has `block` in the buffer, and what follows up to `end`.

@@ -24,6 +24,15 @@ pub enum IndexError {
         /// What does not fit, with the block where that is known.
         what: String,
     },
+    /// The file is whole and says what this code does not know. It must not be made again: what it says may not be
+    /// said anywhere else.
+    #[error("{path}: {what}", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        what: String,
+    },
 }
 
 impl IndexError {
@@ -38,6 +47,7 @@ impl From<IndexError> for StoreError {
         match error {
             IndexError::Io { path, action, source } => StoreError::Io { action, path, source },
             IndexError::Damaged { path, what } => StoreError::Malformed { path, what },
+            IndexError::Newer { path, what } => StoreError::Newer { path, what },
         }
     }
 }

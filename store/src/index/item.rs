@@ -1,6 +1,6 @@
 //! Items of a fixed size: rows, entries, keys, fences; their bytes, and what can be known to be wrong about one.
 
-use super::{block::Part, key::Key};
+use super::{block::SectionKind, key::Key};
 use crate::consume_queue::Entry;
 
 /// One queue of the shard as it was at the end of what an index file covers.
@@ -52,10 +52,9 @@ pub struct Bounds {
 /// An item of a fixed size. Implemented by [`Row`], [`Entry`], [`Key`] and, for fences, `u32`.
 pub trait Item: Copy {
     /// The section that holds these items.
-    #[doc(hidden)]
-    const PART: PartOf;
+    const SECTION: SectionKind;
     /// Bytes of an item.
-    const BYTES: usize;
+    const BYTES: usize = Self::SECTION.item_bytes();
     /// What an item is called in a report.
     const NAME: &'static str;
 
@@ -70,17 +69,12 @@ pub trait Item: Copy {
     fn fits(&self, bounds: &Bounds) -> bool;
 }
 
-/// A section's name that only this module can make.
-#[derive(Clone, Copy, Debug)]
-pub struct PartOf(pub(super) Part);
-
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("an item has all its fields")
 }
 
 impl Item for Row {
-    const PART: PartOf = PartOf(Part::Rows);
-    const BYTES: usize = Part::Rows.item_bytes();
+    const SECTION: SectionKind = SectionKind::Rows;
     const NAME: &'static str = "row";
 
     fn decode(bytes: &[u8]) -> Row {
@@ -114,8 +108,7 @@ impl Item for Row {
 }
 
 impl Item for Entry {
-    const PART: PartOf = PartOf(Part::Entries);
-    const BYTES: usize = Part::Entries.item_bytes();
+    const SECTION: SectionKind = SectionKind::Entries;
     const NAME: &'static str = "entry";
 
     fn decode(bytes: &[u8]) -> Entry {
@@ -143,8 +136,7 @@ impl Item for Entry {
 }
 
 impl Item for Key {
-    const PART: PartOf = PartOf(Part::Keys);
-    const BYTES: usize = Part::Keys.item_bytes();
+    const SECTION: SectionKind = SectionKind::Keys;
     const NAME: &'static str = "key";
 
     fn decode(bytes: &[u8]) -> Key {
@@ -163,8 +155,7 @@ impl Item for Key {
 }
 
 impl Item for u32 {
-    const PART: PartOf = PartOf(Part::Fences);
-    const BYTES: usize = Part::Fences.item_bytes();
+    const SECTION: SectionKind = SectionKind::Fences;
     const NAME: &'static str = "fence";
 
     fn decode(bytes: &[u8]) -> u32 {

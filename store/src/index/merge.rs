@@ -1,6 +1,6 @@
 //! Merging the runs of a segment into its sealed index.
 //!
-//! Queues, topics and group offsets are those of the last run. Entries go over queue by queue, those of queues that the
+//! Queues, topics and states are those of the last run. Entries go over queue by queue, those of queues that the
 //! last run does not know are left behind (their topics were deleted); where a run does not go on where the one before
 //! ended, damage took the messages between along, and entries that say so take their places; keys go over in one merge, all of them, because
 //! readers check the record anyway. Memory: the rows of the last run, and a few MiB of buffers whatever the number of
@@ -91,6 +91,7 @@ fn merged_head<D: Disk>(first: &Head, last: &Head, runs: &[&Index<D>]) -> Head {
         from: first.from,
         first_store_ms: heads().next().map_or(0, |head| head.first_store_ms),
         last_store_ms: heads().next_back().map_or(0, |head| head.last_store_ms),
+        influenced_by: runs.iter().map(|run| run.head().influenced_by).max().unwrap_or(last.to),
         messages: heads().fold(0, |sum, head| sum.saturating_add(head.messages)),
         ..*last
     }

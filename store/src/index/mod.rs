@@ -6,7 +6,7 @@
 //! complete or not there: [`IndexWriter`] writes it under another name, syncs, and renames. [`Index`] reads it block
 //! by block, each checked whenever it is read. What is damaged is reported, never guessed: the segment can be scanned.
 //!
-//! Absent on purpose: deciding when to write, to merge and to delete; the meaning of group offsets.
+//! Absent on purpose: deciding when to write, to merge and to delete; the meaning of states.
 
 mod block;
 mod cache;
@@ -26,15 +26,16 @@ mod verify;
 mod write;
 
 pub use self::{
+    block::SectionKind,
     cache::BlockCache,
     cursor::{Cursor, Entries, Keys, Rows},
     error::IndexError,
-    head::Head,
+    head::{Head, VERSION},
     item::{Item, Row},
     key::{Key, key_hash},
     merge::merge,
     name::{Named, named, run_path, sealed_path},
     open::Index,
-    outline::Outline,
+    outline::{Outline, StateSection},
     write::IndexWriter,
 };

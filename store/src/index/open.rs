@@ -4,10 +4,10 @@
 //! of a file before its length was compared with what it says about itself.
 
 use super::{
-    block::{Layout, PAYLOAD_BYTES, Part, Section, Stamp},
+    block::{Layout, PAYLOAD_BYTES, Section, SectionKind, Stamp},
     cache::BlockCache,
     error::IndexError,
-    head::Head,
+    head::{self, BadHead, Head},
     item::{Item, Row},
     name::{Named, named},
 };
@@ -89,17 +89,17 @@ impl<D: Disk> Index<D> {
 
     /// Queues that it has rows of.
     pub fn row_count(&self) -> u64 {
-        self.section(Part::Rows).count
+        self.section(SectionKind::Rows).count
     }
 
     /// Entries of all queues in it.
     pub fn entry_count(&self) -> u64 {
-        self.section(Part::Entries).count
+        self.section(SectionKind::Entries).count
     }
 
     /// Keys in it.
     pub fn key_count(&self) -> u64 {
-        self.section(Part::Keys).count
+        self.section(SectionKind::Keys).count
     }
 
     /// Memory held while it is open, bytes.
@@ -112,8 +112,8 @@ impl<D: Disk> Index<D> {
     pub async fn row(&self, cache: &BlockCache, number: u32) -> Result<Option<Row>, IndexError> {
         let fences_before = self.fences.partition_point(|fence| *fence <= number);
         let Some(row_block) = fences_before.checked_sub(1) else { return Ok(None) };
-        let rows = self.section(Part::Rows);
-        let per_block = Part::Rows.per_block();
+        let rows = self.section(SectionKind::Rows);
+        let per_block = SectionKind::Rows.per_block();
         let block = rows.first + row_block as u32;
         let count = (rows.count - (row_block * per_block) as u64).min(per_block as u64) as usize;
         let find = |payload: &[u8]| self.find_row(block, payload, count, number);
@@ -160,10 +160,10 @@ impl<D: Disk> Index<D> {
         count_max: usize,
         out: &mut Vec<Entry>,
     ) -> Result<(), IndexError> {
-        let section = self.section(Part::Entries);
+        let section = self.section(SectionKind::Entries);
         assert!(row.fits(&self.head.bounds(&self.layout)));
         assert!((row.start()..=row.next).contains(&offset));
-        let per_block = Part::Entries.per_block() as u64;
+        let per_block = SectionKind::Entries.per_block() as u64;
         let mut at = u64::from(row.first) + (offset - row.start()) as u64;
         let row_end = u64::from(row.first) + u64::from(row.count);
         let end = row_end.min(at.saturating_add(count_max as u64));
@@ -205,8 +205,8 @@ impl<D: Disk> Index<D> {
         &self.layout
     }
 
-    pub(super) fn section(&self, part: Part) -> Section {
-        self.layout.section(part)
+    pub(super) fn section(&self, kind: SectionKind) -> Section {
+        self.layout.section(kind)
     }
 
     pub(super) fn fences(&self) -> &[u32] {
@@ -259,7 +259,7 @@ impl<D: Disk> Index<D> {
     pub(super) async fn check_head(&self) -> Result<(), IndexError> {
         let Head { shard, log_id, .. } = self.head;
         let again = read_head::<D>(&self.file, &self.path, shard, log_id).await?;
-        if again == (self.head, self.layout) {
+        if again.0 == self.head && again.1 == self.layout {
             return Ok(());
         }
         Err(self.damaged("its head is another than when it was opened".into()))
@@ -275,8 +275,8 @@ impl<D: Disk> Index<D> {
 
     pub(super) async fn read_fences(&self) -> Result<Vec<u32>, IndexError> {
         let mut fences: Vec<u32> = Vec::new();
-        let section = self.section(Part::Fences);
-        let per_block = Part::Fences.per_block() as u64;
+        let section = self.section(SectionKind::Fences);
+        let per_block = SectionKind::Fences.per_block() as u64;
         let mut at = 0;
         while at < section.count {
             let block = section.first + (at / per_block) as u32;
@@ -322,13 +322,13 @@ async fn read_head<D: Disk>(
     let read = file.read_at(0, BLOCK_BYTES).await;
     let buffer = read.map_err(|source| io_at(path, "read", source))?;
     let block = buffer.as_ref();
+    let stamp = head::stamp_of(block).ok_or_else(|| damaged("is no index file".into()))?;
+    stamp.check(0, block).map_err(|what| damaged(format!("block 0 {what}")))?;
     let decoded = Head::decode(&block[..PAYLOAD_BYTES], bytes / BLOCK_BYTES as u64);
-    // The checksum begins with a number that is in the head; a head that cannot be read has none.
-    let stamp = decoded.as_ref().map(|(head, _)| Stamp { log_id: head.log_id, from: head.from });
-    if let Ok(stamp) = stamp {
-        stamp.check(0, block).map_err(|what| damaged(format!("block 0 {what}")))?;
-    }
-    let (head, layout) = decoded.map_err(damaged)?;
+    let (head, layout) = decoded.map_err(|bad| match bad {
+        BadHead::Damaged(what) => damaged(what),
+        BadHead::Newer(what) => IndexError::Newer { path: path.to_path_buf(), what },
+    })?;
     if (head.shard, head.log_id) != (shard, log_id) {
         return Err(damaged(format!(
             "is of log {:016x} of shard {}, not of log {log_id:016x} of shard {shard}",

@@ -1,7 +1,7 @@
 //! All of an index file but its entries and keys: what a writer begins with and what a start reads.
 
 use super::{
-    block::{PAYLOAD_BYTES, Part},
+    block::{PAYLOAD_BYTES, SectionKind},
     cursor::READ_BLOCKS_MAX,
     error::IndexError,
     head::Head,
@@ -20,8 +20,17 @@ pub struct Outline {
     pub topics: Vec<Box<str>>,
     /// One row per live queue, sorted by number, also of those without entries here. A writer fills in `first`.
     pub rows: Vec<Row>,
-    /// Contents of the control entries that [`crate::group_offsets::GroupOffsets::replay`] takes, in order.
-    pub offsets: Vec<Vec<u8>>,
+    /// States of the shard as of the end of what is covered, each kind once.
+    pub states: Vec<StateSection>,
+}
+
+/// A state of the shard as an index file holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSection {
+    /// Which state.
+    pub kind: SectionKind,
+    /// What [`crate::state::DerivedState::restore`] takes, one after the other.
+    pub pieces: Vec<Vec<u8>>,
 }
 
 /// Names or contents read between two pauses.
@@ -51,11 +60,14 @@ impl<D: Disk> Index<D> {
             pause().await;
         }
         let counted: u64 = rows.iter().map(|row| u64::from(row.count)).sum();
-        if counted != self.section(Part::Entries).count {
+        if counted != self.section(SectionKind::Entries).count {
             return Err(self.damaged(format!("its rows have {counted} entries, the file has not")));
         }
-        let offsets = self.read_offsets(pause).await?;
-        Ok(Outline { head: *self.head(), topics, rows, offsets })
+        let mut states = Vec::new();
+        for section in self.layout().sections().iter().filter(|section| section.kind.is_state()) {
+            states.push(self.read_state(section.kind, pause).await?);
+        }
+        Ok(Outline { head: *self.head(), topics, rows, states })
     }
 
     /// A row must follow its predecessor, in number and in entries.
@@ -82,7 +94,7 @@ impl<D: Disk> Index<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let mut stream = Stream::new(self, Part::Topics);
+        let mut stream = Stream::new(self, SectionKind::Topics);
         let mut topics = Vec::new();
         while stream.left > 0 {
             let bytes = u16::from_be_bytes(stream.array().await?);
@@ -97,19 +109,23 @@ impl<D: Disk> Index<D> {
         Ok(topics)
     }
 
-    async fn read_offsets<P, F>(&self, pause: &P) -> Result<Vec<Vec<u8>>, IndexError>
+    async fn read_state<P, F>(
+        &self,
+        kind: SectionKind,
+        pause: &P,
+    ) -> Result<StateSection, IndexError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let mut stream = Stream::new(self, Part::Offsets);
-        let mut offsets = Vec::new();
+        let mut stream = Stream::new(self, kind);
+        let mut pieces = Vec::new();
         while stream.left > 0 {
             let bytes = u32::from_be_bytes(stream.array().await?);
-            offsets.push(stream.take(u64::from(bytes)).await?);
+            pieces.push(stream.take(u64::from(bytes)).await?);
             pause().await;
         }
-        Ok(offsets)
+        Ok(StateSection { kind, pieces })
     }
 }
 
@@ -127,9 +143,9 @@ struct Stream<'a, D: Disk> {
 }
 
 impl<'a, D: Disk> Stream<'a, D> {
-    fn new(index: &'a Index<D>, part: Part) -> Stream<'a, D> {
-        let section = index.section(part);
-        let blocks_left = index.layout().blocks_of(part);
+    fn new(index: &'a Index<D>, kind: SectionKind) -> Stream<'a, D> {
+        let section = index.section(kind);
+        let blocks_left = index.layout().blocks_of(kind);
         Stream {
             index,
             left: section.count,

@@ -4,7 +4,7 @@
 //! blocks in which the next guess is made. A key that many messages share bends the even spread: within its keys, and
 //! when two guesses failed, the neighbourhood is looked at, and then the range is halved until it is found.
 
-use super::{block::Part, error::IndexError, key::Key, open::Index};
+use super::{block::SectionKind, error::IndexError, key::Key, open::Index};
 use runtime::{BLOCK_BYTES, Disk};
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ impl<D: Disk> Index<D> {
             if window.blocks.start == 0 || out.len() == limit {
                 return Ok(());
             }
-            let wanted = (limit - out.len()).div_ceil(Part::Keys.per_block());
+            let wanted = (limit - out.len()).div_ceil(SectionKind::Keys.per_block());
             let blocks = wanted.clamp(1, WINDOW_BLOCKS_MAX as usize) as u32;
             let end = window.blocks.start;
             window = self.read_keys(end.saturating_sub(blocks)..end).await?;
@@ -68,7 +68,7 @@ impl<D: Disk> Index<D> {
     /// Blocks of which the last key that is not larger than `last` is in the first ones, or right before them.
     async fn find_last(&self, last: Key) -> Result<Window, IndexError> {
         // Keys before block `low` are not larger, keys from block `high` on are.
-        let (mut low, mut high) = (0, self.layout().blocks_of(Part::Keys));
+        let (mut low, mut high) = (0, self.layout().blocks_of(SectionKind::Keys));
         let (mut low_rank, mut high_rank) = (0, u64::MAX);
         let mut window = Window::default();
         let (mut guesses, mut moved_low) = (0, false);
@@ -108,8 +108,8 @@ impl<D: Disk> Index<D> {
     }
 
     async fn read_keys(&self, blocks: Range<u32>) -> Result<Window, IndexError> {
-        let section = self.section(Part::Keys);
-        let per_block = Part::Keys.per_block();
+        let section = self.section(SectionKind::Keys);
+        let per_block = SectionKind::Keys.per_block();
         let first = section.first + blocks.start;
         let buffer = self.read_blocks(first, blocks.len() as u32).await?;
         let mut left = section.count - u64::from(blocks.start) * per_block as u64;
@@ -137,7 +137,7 @@ fn guess(rank: u64, known: Range<u64>, blocks: u32) -> u32 {
 /// Blocks by which a guess among `blocks` blocks may be off: twice the standard deviation of the place of one among
 /// so many random numbers, which is at most half the root of their number.
 fn spread_blocks(blocks: u32) -> u32 {
-    let per_block = Part::Keys.per_block() as u64;
+    let per_block = SectionKind::Keys.per_block() as u64;
     let root = (u64::from(blocks) * per_block).isqrt();
     root.div_ceil(per_block).min(u64::from(WINDOW_BLOCKS_MAX / 2 - 1)) as u32
 }

@@ -2,7 +2,7 @@
 //!
 //! Whether it agrees with the log is not looked at here: that takes the log.
 
-use super::{block::Part, error::IndexError, item::Row, open::Index};
+use super::{block::SectionKind, error::IndexError, item::Row, open::Index};
 use runtime::Disk;
 
 impl<D: Disk> Index<D> {
@@ -17,7 +17,7 @@ impl<D: Disk> Index<D> {
     }
 
     async fn verify_fences(&self, rows: &[Row]) -> Result<(), IndexError> {
-        let firsts = rows.chunks(Part::Rows.per_block()).map(|rows| rows[0].number);
+        let firsts = rows.chunks(SectionKind::Rows.per_block()).map(|rows| rows[0].number);
         let stored = self.read_fences().await?;
         if stored != self.fences() || !firsts.eq(stored) {
             return Err(self.damaged("its fences are not those of its rows".into()));

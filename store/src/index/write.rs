@@ -5,14 +5,14 @@
 //! that is dropped leaves its temporary file behind, which the next one for the same name removes.
 
 use super::{
-    block::{Layout, PAYLOAD_BYTES, Part, Stamp},
+    block::{Layout, PAYLOAD_BYTES, SectionKind, Stamp},
     error::IndexError,
     head::Head,
     item::{Bounds, Item, Row},
     key::Key,
     name::temporary_path,
     open::{Index, io_at},
-    outline::Outline,
+    outline::{Outline, StateSection},
 };
 use crate::consume_queue::Entry;
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
@@ -155,6 +155,11 @@ impl<D: Disk> IndexWriter<D> {
         Ok(())
     }
 
+    /// What the log held before this position has influenced the file.
+    pub fn influenced_by(&mut self, position: u64) {
+        self.head.influenced_by = self.head.influenced_by.max(position);
+    }
+
     /// Completes the file: head, sync, name, sync of the directory. Opens it for reading.
     ///
     /// # Panics
@@ -189,7 +194,7 @@ impl<D: Disk> IndexWriter<D> {
         F: Future<Output = ()>,
     {
         let mut last = None;
-        for rows in outline.rows.chunks(Part::Rows.per_block()) {
+        for rows in outline.rows.chunks(SectionKind::Rows.per_block()) {
             let first = rows[0].number;
             self.items(&[first]).await?;
             for row in rows {
@@ -214,13 +219,16 @@ impl<D: Disk> IndexWriter<D> {
             pause().await;
         }
         self.end_section().await?;
-        for content in &outline.offsets {
-            let bytes = u32::try_from(content.len()).expect("measured by layout_of");
-            self.stream(&bytes.to_be_bytes()).await?;
-            self.stream(content).await?;
-            pause().await;
+        for state in &outline.states {
+            for piece in &state.pieces {
+                let bytes = u32::try_from(piece.len()).expect("measured by layout_of");
+                self.stream(&bytes.to_be_bytes()).await?;
+                self.stream(piece).await?;
+                pause().await;
+            }
+            self.end_section().await?;
         }
-        self.end_section().await
+        Ok(())
     }
 
     async fn items<T: Item>(&mut self, mut items: &[T]) -> Result<(), IndexError> {
@@ -331,10 +339,21 @@ fn number_entries(rows: &mut [Row]) -> u64 {
 
 fn layout_of(outline: &Outline, entries: u64, keys: u64) -> Layout {
     let rows = outline.rows.len();
-    let fences = rows.div_ceil(Part::Rows.per_block());
+    let fences = rows.div_ceil(SectionKind::Rows.per_block());
     let topic_bytes = |bytes: usize| 2 + u64::from(u16::try_from(bytes).expect("a name"));
     let topics = outline.topics.iter().map(|topic| topic_bytes(topic.len())).sum();
-    let offsets = outline.offsets.iter().map(|content| 4 + content.len() as u64).sum();
-    Layout::of([fences as u64, rows as u64, topics, offsets, entries, keys])
-        .expect("more than a segment gives rise to")
+    let state_bytes = |state: &StateSection| {
+        assert!(state.kind.is_state());
+        let bytes = state.pieces.iter().map(|piece| 4 + piece.len() as u64).sum();
+        (state.kind, bytes)
+    };
+    let frame = [
+        (SectionKind::Fences, fences as u64),
+        (SectionKind::Rows, rows as u64),
+        (SectionKind::Topics, topics),
+    ];
+    let states = outline.states.iter().map(state_bytes);
+    let range = [(SectionKind::Entries, entries), (SectionKind::Keys, keys)];
+    Layout::of(frame.into_iter().chain(states).chain(range))
+        .expect("each kind once, and no more than a segment gives rise to")
 }

@@ -5,11 +5,12 @@ use crate::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
     consume_queue,
     error::StoreError,
-    index::{Outline, key_hash},
+    index::{Outline, StateSection, key_hash},
     log::CommitLog,
     lookup::keys_of,
     ring::TailRing,
     settings::Settings,
+    state::{ControlEntry, ControlError},
     store_state::StoreState,
 };
 use ahash::AHashMap;
@@ -33,6 +34,8 @@ pub struct Scan {
     pub epoch: u32,
     /// Whether keys are collected.
     keys: bool,
+    /// Position and kind of the first control entry that is not known here.
+    unknown: Option<(u64, u16)>,
     pub(super) last_store_ms: i64,
     pub(crate) report: Report,
 }
@@ -64,6 +67,7 @@ impl Scan {
             proven: 0,
             epoch: 0,
             keys: settings.index_keys,
+            unknown: None,
             last_store_ms: 0,
             report: Report::default(),
         }
@@ -79,13 +83,13 @@ impl Scan {
     /// Goes on from the state that an index file describes. `starts` are the first offsets that can still be read, by
     /// number; a queue that is not among them was born later and begins at 0.
     pub(crate) fn go_on_from(&mut self, outline: Outline, starts: &AHashMap<u32, i64>) {
-        let Outline { head, topics, rows, offsets } = outline;
+        let Outline { head, topics, rows, states } = outline;
         for row in &rows {
             let Some(topic) = topics.get(row.topic as usize) else { continue };
             let min = starts.get(&row.number).copied().unwrap_or(0).clamp(0, row.next.max(0));
             self.state.restore_queue(topic, row, min, row.next.max(0));
         }
-        self.take_offsets(&offsets);
+        self.take_states(&states);
         self.state.next_number = head.next_number;
         self.state.numbers_in_index = head.next_number;
         self.state.indexed_to = head.to;
@@ -98,12 +102,10 @@ impl Scan {
         self.state.clock_ms = head.clock_ms;
     }
 
-    /// Offsets of groups as an index file has them.
-    pub(crate) fn take_offsets(&mut self, offsets: &[Vec<u8>]) {
-        for content in offsets {
-            if let Err(what) = self.state.offsets.replay(content) {
-                tracing::error!(what, "offsets of groups in an index file are ignored");
-            }
+    /// States of the shard as an index file has them.
+    pub(crate) fn take_states(&mut self, states: &[StateSection]) {
+        if let Err(error) = self.state.derived.restore(states) {
+            tracing::error!(%error, "what an index file says of the shard's state is ignored");
         }
     }
 
@@ -129,7 +131,8 @@ impl Scan {
         let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
         let scanned = self.known(&mut window, end, settings, pause).await;
         window.finish().await;
-        scanned.map_err(|source| read_error(settings, segment, source))
+        scanned.map_err(|source| read_error(settings, segment, source))?;
+        self.check_known(settings)
     }
 
     async fn known<F, B, P, W>(
@@ -182,6 +185,7 @@ impl Scan {
                 let taken = self.batches(&mut window, settings).await;
                 window.finish().await;
                 let whole = taken.map_err(|source| read_error(settings, segment, source))?;
+                self.check_known(settings)?;
                 if whole && segments.contains_key(&self.position) {
                     continue;
                 }
@@ -247,13 +251,43 @@ impl Scan {
         for entry in Entries::new(payload, position) {
             let taken = match entry {
                 Ok(Entry::Record { position, bytes }) => self.take_record(position, bytes),
-                Ok(Entry::Control { kind, content }) => self.state.replay_control(kind, content),
+                Ok(Entry::Control { position, kind, content }) => {
+                    self.take_control(position, kind, content)
+                }
                 Err(what) => Err(what),
             };
             if let Err(what) = taken {
                 tracing::error!(shard, position, what, "an entry of the log is ignored");
             }
         }
+    }
+
+    fn take_control(
+        &mut self,
+        position: u64,
+        kind: u16,
+        content: &[u8],
+    ) -> Result<(), &'static str> {
+        match ControlEntry::decode(kind, content) {
+            Ok(entry) => {
+                self.state.replay_control(&entry, position);
+                Ok(())
+            }
+            Err(ControlError::Unknown { kind }) => {
+                self.unknown.get_or_insert((position, kind));
+                Ok(())
+            }
+            Err(ControlError::Malformed { what, .. }) => Err(what),
+        }
+    }
+
+    /// A control entry that a newer broker wrote ends the scan: the state would be wrong without it.
+    fn check_known(&self, settings: &Settings) -> Result<(), StoreError> {
+        let Some((position, kind)) = self.unknown else { return Ok(()) };
+        Err(StoreError::Newer {
+            path: settings.segment_path(position - position % settings.segment_bytes),
+            what: format!("control entry of kind {kind} at position {position} of the log"),
+        })
     }
 
     fn take_record(&mut self, position: u64, bytes: &[u8]) -> Result<(), &'static str> {

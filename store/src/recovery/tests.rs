@@ -30,13 +30,13 @@ fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
 
 /// Commits one group's offset in a batch of its own.
 fn commit(store: &Store<SimDisk>, offset: i64) {
-    store.state_mut().offsets.set("g", "t", 0, offset);
+    store.state_mut().derived.group_offsets.set("g", "t", 0, offset);
     store.state_mut().append_group_offsets(0).expect("room");
     block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
 }
 
 fn offset(store: &Store<SimDisk>) -> Option<i64> {
-    store.state().offsets.get("g", "t", 0)
+    store.state().derived.group_offsets.get("g", "t", 0)
 }
 
 fn path() -> std::path::PathBuf {
@@ -93,6 +93,27 @@ fn the_log_of_another_store_is_refused_and_left_alone() {
     let text = error.map(|error| error.to_string()).unwrap_or_default();
     assert!(text.contains("belongs to log 0000000000000005"), "{text}");
     assert_eq!(offset(&open(&disk).0), Some(1), "and nothing was changed");
+}
+
+#[test]
+fn a_control_entry_of_a_newer_broker_ends_the_start_and_stays() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    commit(&store, 1);
+    let content = b"what it says";
+    let bytes = crate::batch::CONTROL_HEADER_BYTES + content.len();
+    store.state_mut().log.append(bytes, 0, |_, out| {
+        crate::batch::encode_control(out, 999, content);
+    });
+    block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
+    commit(&store, 2);
+    drop(store);
+    for _ in 0..2 {
+        let error = block_on(Store::open(disk.clone(), settings())).expect("power").err();
+        let text = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(text.contains("control entry of kind 999 at position"), "{text}");
+        assert!(text.contains("a newer version of RingMQ wrote it"), "{text}");
+    }
 }
 
 #[test]

@@ -335,7 +335,8 @@ impl History {
     ) -> Result<BTreeMap<OffsetName, i64>, String> {
         let found: BTreeMap<OffsetName, i64> = store
             .state()
-            .offsets
+            .derived
+            .group_offsets
             .iter()
             .map(|(group, topic, queue, offset)| ((group.into(), topic.into(), queue), offset))
             .collect();

@@ -354,7 +354,7 @@ impl<'h> Life<'h> {
         let name = (self.group(), self.topic(), self.history.rng.u32(0..3));
         let offset = self.history.rng.i64(0..1_000) >> self.history.rng.u32(0..6);
         self.changes += 1;
-        self.store.state_mut().offsets.set(&name.0, &name.1, name.2, offset);
+        self.store.state_mut().derived.group_offsets.set(&name.0, &name.1, name.2, offset);
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }

@@ -81,7 +81,7 @@ async fn bounds<D: Disk>(
 
 fn group_offsets<D: Disk>(store: &Recorded<D>) -> BTreeMap<OffsetName, i64> {
     let state = store.state();
-    let offsets = state.offsets.iter();
+    let offsets = state.derived.group_offsets.iter();
     offsets.map(|(group, topic, queue, at)| ((group.into(), topic.into(), queue), at)).collect()
 }
 

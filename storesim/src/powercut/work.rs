@@ -106,7 +106,7 @@ impl Work {
         let (topic, queue) = queue(rng);
         let name = (group(rng), topic, queue);
         let offset = rng.i64(0..1_000);
-        store.state_mut().offsets.set(&name.0, &name.1, name.2, offset);
+        store.state_mut().derived.group_offsets.set(&name.0, &name.1, name.2, offset);
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }

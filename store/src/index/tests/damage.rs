@@ -6,7 +6,7 @@ use super::*;
 fn small() -> (SimDisk, Model) {
     let disk = disk(1);
     let mut model = Model::new(&mut Rng::with_seed(8), 130, 900);
-    model.outline.offsets = vec![vec![5; 50], vec![6; 20]];
+    model.outline.states = states(vec![vec![5; 50], vec![6; 20]]);
     now(model.write(&disk, &sealed())).expect("a healthy disk");
     (disk, model)
 }
@@ -122,7 +122,7 @@ fn blocks_that_are_swapped_or_of_another_file_are_noticed() {
     let block = |at: usize| at * BLOCK_BYTES..(at + 1) * BLOCK_BYTES;
     let mut other = Model::new(&mut Rng::with_seed(8), 130, 900);
     other.outline.head.from += 64;
-    other.outline.offsets = vec![vec![5; 50], vec![6; 20]];
+    other.outline.states = states(vec![vec![5; 50], vec![6; 20]]);
     other.entries.iter_mut().flatten().for_each(|entry| {
         *entry = Entry::new(entry.position().max(SEGMENT + 64), 1, entry.tags_code());
     });
@@ -164,6 +164,29 @@ fn a_file_of_another_log_shard_or_name_is_refused() {
     assert!(
         matches!(missing, IndexError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
     );
+}
+
+#[test]
+fn what_a_newer_broker_wrote_is_no_damage() {
+    let (disk, _) = small();
+    let bytes = disk.live_bytes(&sealed()).expect("written");
+    let refused = |at: usize, number: u16| {
+        let mut changed = bytes.clone();
+        changed[at..at + 2].copy_from_slice(&number.to_be_bytes());
+        let stamp = block::Stamp { log_id: LOG_ID, from: SEGMENT };
+        stamp.seal(0, &mut changed[..BLOCK_BYTES]);
+        now(put(&disk, &sealed(), &changed));
+        now(Index::open(&disk, &sealed(), SHARD, LOG_ID)).err().expect("refused")
+    };
+    for (at, number, what) in [(4, VERSION + 1, "version 3"), (96 + 3 * 16, 999, "kind 999")] {
+        let error = refused(at, number);
+        assert!(matches!(error, IndexError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+        let error = crate::StoreError::from(error).to_string();
+        assert!(error.contains("a newer version of RingMQ wrote it"), "{error}");
+    }
+    assert!(refused(4, VERSION - 1).is_damage(), "no store of this format has an older one");
+    assert!(refused(96, 2).is_damage(), "a kind that is there twice");
 }
 
 #[test]

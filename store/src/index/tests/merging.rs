@@ -75,9 +75,10 @@ impl Shard {
             clock_ms: self.position as i64,
             messages: u64::from(messages),
             next_number: self.next_number,
+            influenced_by: self.position + 1_000,
         };
-        let offsets = vec![self.position.to_be_bytes().to_vec()];
-        Model { outline: Outline { head, topics: vec!["t".into()], rows, offsets }, entries, keys }
+        let states = states(vec![self.position.to_be_bytes().to_vec()]);
+        Model { outline: Outline { head, topics: vec!["t".into()], rows, states }, entries, keys }
     }
 }
 

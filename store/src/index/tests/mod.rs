@@ -40,6 +40,10 @@ fn sealed() -> PathBuf {
     sealed_path(DIR.as_ref(), SEGMENT)
 }
 
+fn states(pieces: Vec<Vec<u8>>) -> Vec<StateSection> {
+    vec![StateSection { kind: SectionKind::GroupOffsets, pieces }]
+}
+
 /// All that an index file should say.
 #[derive(Clone)]
 struct Model {
@@ -93,9 +97,10 @@ impl Model {
             clock_ms: 3_000,
             messages: u64::from(messages),
             next_number: number + 10,
+            influenced_by: position + 77,
         };
-        let offsets = vec![vec![7; rng.usize(0..9_000)], Vec::new(), vec![1, 2, 3]];
-        Model { outline: Outline { head, topics, rows, offsets }, entries, keys }
+        let states = states(vec![vec![7; rng.usize(0..9_000)], Vec::new(), vec![1, 2, 3]]);
+        Model { outline: Outline { head, topics, rows, states }, entries, keys }
     }
 
     async fn write(&self, disk: &SimDisk, path: &Path) -> Result<Index<SimDisk>, IndexError> {
@@ -201,12 +206,17 @@ fn the_layout_stays_what_it_is() {
     now(model.write(&disk, &sealed())).expect("a healthy disk");
     let bytes = disk.live_bytes(&sealed()).expect("written");
     let field = |at: usize, bytes_of: usize| &bytes[at..at + bytes_of];
-    assert_eq!(field(0, 8), b"RMQI\0\x01\0\x03");
+    assert_eq!(field(0, 8), b"RMQI\0\x02\0\x03");
     assert_eq!(field(8, 8), LOG_ID.to_be_bytes());
     assert_eq!(field(16, 8), SEGMENT.to_be_bytes());
     assert_eq!(field(72, 8), 3u64.to_be_bytes());
+    assert_eq!(field(80, 8), (model.outline.head.to + 77).to_be_bytes());
+    assert_eq!(field(88, 8), [0, 6, 0, 0, 0, 0, 0, 0]);
+    let second = [&[0, 2, 0, 36][..], &2u32.to_be_bytes(), &2u64.to_be_bytes()].concat();
+    assert_eq!(field(96 + 16, 16), second, "two rows of 36 bytes from block 2 on");
     // Head, one block for each section but the offsets, which have more.
-    let offsets: usize = model.outline.offsets.iter().map(|content| 4 + content.len()).sum();
+    let pieces = &model.outline.states[0].pieces;
+    let offsets: usize = pieces.iter().map(|piece| 4 + piece.len()).sum();
     let blocks = 1 + 5 + offsets.div_ceil(4_080);
     assert_eq!(bytes.len(), blocks * BLOCK_BYTES);
     assert_eq!(field(BLOCK_BYTES, 4), model.outline.rows[0].number.to_be_bytes());
@@ -252,7 +262,7 @@ fn an_index_of_nothing_is_whole_too() {
     (model.entries, model.keys) = (Vec::new(), Vec::new());
     model.outline.rows.clear();
     model.outline.topics.clear();
-    model.outline.offsets.clear();
+    model.outline.states.clear();
     let index = now(model.write(&disk, &sealed())).expect("a healthy disk");
     assert_eq!(index.bytes(), BLOCK_BYTES as u64);
     now(model.compare(&index, &mut Rng::with_seed(1)));

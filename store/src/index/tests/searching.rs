@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 fn keys_only(keys: Vec<Key>) -> Model {
     let mut model = Model::new(&mut Rng::with_seed(1), 1, 0);
     model.outline.head.to = SEGMENT + (1 << 32);
+    model.outline.head.influenced_by = model.outline.head.to;
     model.keys = keys;
     model.keys.sort();
     model

@@ -1,0 +1,145 @@
+//! Control entries: what a log says besides messages. Encoded and decoded here, for the live path, recovery and tools.
+//!
+//! A control entry stands among records: size, magic and kind ([`crate::batch`]), then the content that its kind has
+//! here. A kind that is not listed was written by a newer broker and is refused, never passed over: a state without
+//! it would be wrong, and the index files that are written next would say so for ever.
+//!
+//! | kind | name | content, big-endian; names are u16 length and UTF-8 |
+//! |---|---|---|
+//! | 1 | group offsets | repeated: group, topic, u16 number of pairs, pairs of u32 queue id and i64 offset |
+//! | 2 | topic removed | the topic's name, without a length: its queues start again at 0 |
+//! | 3 | group removed | the group's name, without a length |
+//! | 4-10 | | reserved: delivered, cancelled, carried, half ended, half checked, offsets reset, POP progress |
+//! | 11 | | reserved: epoch |
+
+use super::group_offsets::OffsetChanges;
+use crate::batch;
+use std::borrow::Cow;
+
+/// Kind of [`ControlEntry::GroupOffsets`].
+pub const KIND_GROUP_OFFSETS: u16 = 1;
+/// Kind of [`ControlEntry::TopicRemoved`].
+pub const KIND_TOPIC_REMOVED: u16 = 2;
+/// Kind of [`ControlEntry::GroupRemoved`].
+pub const KIND_GROUP_REMOVED: u16 = 3;
+
+/// A control entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlEntry<'a> {
+    /// Offsets that groups committed.
+    GroupOffsets(OffsetChanges<'a>),
+    /// A topic was deleted: its queues start again at 0, and offsets of groups on it are gone.
+    TopicRemoved {
+        /// Its name.
+        topic: &'a str,
+    },
+    /// The offsets of a group were deleted.
+    GroupRemoved {
+        /// Its name.
+        group: &'a str,
+    },
+}
+
+/// Why the bytes of a control entry cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The kind is not known here.
+    #[error("control entry of kind {kind}, which this broker does not know: a newer one wrote it")]
+    Unknown {
+        /// The kind.
+        kind: u16,
+    },
+    /// The content is not what its kind says. Its batch passed the checksum, so only a fault of ours can have written
+    /// it.
+    #[error("control entry of kind {kind} {what}")]
+    Malformed {
+        /// The kind.
+        kind: u16,
+        /// What does not fit.
+        what: &'static str,
+    },
+}
+
+impl<'a> ControlEntry<'a> {
+    /// Reads what stands behind size, magic and kind. All of it is checked here.
+    pub fn decode(kind: u16, content: &'a [u8]) -> Result<ControlEntry<'a>, ControlError> {
+        let text = || {
+            let what = "is not text";
+            std::str::from_utf8(content).map_err(|_| ControlError::Malformed { kind, what })
+        };
+        match kind {
+            KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
+            KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
+            KIND_GROUP_REMOVED => Ok(ControlEntry::GroupRemoved { group: text()? }),
+            kind => Err(ControlError::Unknown { kind }),
+        }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> u16 {
+        match self {
+            ControlEntry::GroupOffsets(_) => KIND_GROUP_OFFSETS,
+            ControlEntry::TopicRemoved { .. } => KIND_TOPIC_REMOVED,
+            ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
+        }
+    }
+
+    /// Bytes of the whole entry in the log.
+    pub fn bytes(&self) -> usize {
+        batch::CONTROL_HEADER_BYTES + self.content().len()
+    }
+
+    /// Writes the whole entry to exactly [`ControlEntry::bytes`].
+    pub fn encode(&self, out: &mut [u8]) {
+        batch::encode_control(out, self.kind(), &self.content());
+    }
+
+    fn content(&self) -> Cow<'a, [u8]> {
+        Cow::Borrowed(match self {
+            ControlEntry::GroupOffsets(changes) => changes.content(),
+            ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
+            ControlEntry::GroupRemoved { group } => group.as_bytes(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Entries, Entry};
+
+    #[test]
+    fn an_entry_is_read_back_as_it_was_written() {
+        let mut offsets = vec![0, 1, b'g', 0, 1, b't', 0, 1];
+        offsets.extend_from_slice(&[0, 0, 0, 7]);
+        offsets.extend_from_slice(&9i64.to_be_bytes());
+        let changes = OffsetChanges::decode(&offsets).expect("whole");
+        assert_eq!(changes.iter().map(|change| change.offset).collect::<Vec<_>>(), [9]);
+        for entry in [
+            ControlEntry::GroupOffsets(changes),
+            ControlEntry::TopicRemoved { topic: "orders" },
+            ControlEntry::GroupRemoved { group: "" },
+        ] {
+            let mut bytes = vec![0; entry.bytes()];
+            entry.encode(&mut bytes);
+            match Entries::new(&bytes, 0).next() {
+                Some(Ok(Entry::Control { kind, content, .. })) => {
+                    assert_eq!(ControlEntry::decode(kind, content), Ok(entry));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_told_from_a_content_that_cannot_be_read() {
+        let bad = [0xff, 0xfe];
+        for kind in [KIND_GROUP_OFFSETS, KIND_TOPIC_REMOVED, KIND_GROUP_REMOVED] {
+            let error = ControlEntry::decode(kind, &bad).err();
+            assert!(matches!(error, Some(ControlError::Malformed { .. })), "{error:?}");
+        }
+        for kind in [0, 4, 10, 99, u16::MAX] {
+            assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));
+        }
+    }
+}

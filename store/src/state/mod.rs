@@ -1,0 +1,95 @@
+//! State machines of a shard: what follows from the entries of its log and is not where messages lie.
+//!
+//! Each state takes the log's entries one by one, in log order, through [`DerivedState::apply`]: on the live path when
+//! they cross the commit gate ([`crate::StoreState::publish`]), at a start when the log is scanned. So equal logs make
+//! equal states, and a store that is opened again is right, whatever was appended and never committed. Index files hold
+//! each state as of their end, in a section of its own.
+//!
+//! What a client asked for and the log has not committed yet is no state. It may be visible before (an offset that a
+//! consumer committed is), but it lies beside the state and is never written into an index file.
+//!
+//! Absent on purpose: queues and their offsets. A message gets its queue offset when it is appended, before the gate
+//! ([`crate::store_state`]).
+
+pub mod control;
+pub mod group_offsets;
+
+pub use self::{
+    control::{ControlEntry, ControlError},
+    group_offsets::GroupOffsets,
+};
+
+use crate::index::{SectionKind, StateSection};
+
+/// A state that follows from the log.
+pub trait DerivedState {
+    /// Section of index files that holds it.
+    const SECTION: SectionKind;
+    /// What is sampled in one piece of work.
+    type Part;
+
+    /// An entry of the log at `position` (of the entry) was committed. Entries come in log order; one that index files
+    /// cover already may come again after a start, and then changes nothing.
+    fn apply(&mut self, entry: &ControlEntry<'_>, position: u64);
+
+    /// What [`DerivedState::snapshot`] is to be called for, in order. What appears later has its entries behind the end
+    /// of the index file.
+    fn parts(&self) -> Vec<Self::Part>;
+
+    /// Adds what is committed of a part to the pieces of the section.
+    fn snapshot(&self, part: &Self::Part, pieces: &mut Vec<Vec<u8>>);
+
+    /// Takes a piece of the section of an index file, before any entry behind that is applied. Errors: it is not what
+    /// a snapshot writes.
+    fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError>;
+
+    /// Position of the oldest byte of the log that the state still needs: the segment that holds it, and all behind,
+    /// cannot retire. `None`: it needs nothing.
+    fn holds_back(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// All states of a shard.
+#[derive(Default)]
+pub struct ShardState {
+    /// Committed offsets of groups.
+    pub group_offsets: GroupOffsets,
+}
+
+impl ShardState {
+    /// An entry of the log at `position` was committed.
+    pub fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
+        self.group_offsets.apply(entry, position);
+    }
+
+    /// Takes what an index file says. Sections of kinds that are not known here were refused when the file was opened.
+    /// Errors: a piece is not what a snapshot writes.
+    pub fn restore(&mut self, sections: &[StateSection]) -> Result<(), ControlError> {
+        for section in sections {
+            for piece in &section.pieces {
+                match section.kind {
+                    GroupOffsets::SECTION => self.group_offsets.restore(piece)?,
+                    other => unreachable!("section {other:?} is no state"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All states as sections of an index file, in one piece of work.
+    pub(crate) fn snapshot(&self) -> Vec<StateSection> {
+        vec![section_of(&self.group_offsets)]
+    }
+
+    /// Position of the oldest byte of the log that a state still needs.
+    pub(crate) fn holds_back(&self) -> Option<u64> {
+        self.group_offsets.holds_back()
+    }
+}
+
+fn section_of<S: DerivedState>(state: &S) -> StateSection {
+    let mut pieces = Vec::new();
+    state.parts().iter().for_each(|part| state.snapshot(part, &mut pieces));
+    StateSection { kind: S::SECTION, pieces }
+}
