@@ -7,7 +7,7 @@
 use runtime::Disk;
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU8, Ordering::Relaxed},
 };
 use store::{Refused, Store, space::Space};
 
@@ -59,43 +59,11 @@ impl Condition {
 pub struct LogState {
     condition: AtomicU8,
     poison: OnceLock<Box<str>>,
-    figures: [AtomicU64; FIGURES.len()],
 }
 
-/// Names of the figures of a log, as they stand behind `ringmq.shardN.`.
-pub const FIGURES: [&str; 10] = [
-    "logBegin",
-    "logEnd",
-    "segments",
-    "indexFiles",
-    "rebuiltIndexes",
-    "coldBytesRead",
-    "damagedRecords",
-    "retiredSegments",
-    "retiredMessages",
-    "retiredUnconsumed",
-];
-
 impl LogState {
-    /// Takes over what a log has counted, and asks how it is.
+    /// Asks a log how it is.
     pub fn publish<D: Disk>(&self, store: &Store<D>) {
-        let extent = store.extent();
-        let tally = store.tally();
-        let figures = [
-            extent.begin,
-            extent.end,
-            extent.segments,
-            extent.index_files,
-            tally.rebuilt_indexes.get(),
-            tally.cold_bytes.get(),
-            tally.damaged_records.get(),
-            tally.retired_segments.get(),
-            tally.retired_messages.get(),
-            tally.unconsumed_messages.get(),
-        ];
-        for (cell, figure) in self.figures.iter().zip(figures) {
-            cell.store(figure, Relaxed);
-        }
         if let Some(cause) = store.state().log.poisoned() {
             self.poison.get_or_init(|| cause.into());
         }
@@ -106,16 +74,6 @@ impl LogState {
     pub fn condition(&self) -> Condition {
         let condition = usize::from(self.condition.load(Relaxed));
         Condition::ALL.get(condition).copied().unwrap_or_default()
-    }
-
-    /// Figures with their names, in the order of [`FIGURES`].
-    pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        FIGURES.into_iter().zip(self.figures.iter().map(|figure| figure.load(Relaxed)))
-    }
-
-    /// Position of the first byte that is still there.
-    pub fn begin(&self) -> u64 {
-        self.figures[0].load(Relaxed)
     }
 }
 

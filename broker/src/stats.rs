@@ -1,23 +1,155 @@
-//! Counters. Each shard counts in plain cells; once a second its totals go into atomics that the control worker reads
-//! for GET_BROKER_RUNTIME_INFO and the line in the log.
+//! Counters. A shard counts in plain cells; once a second they go into atomics that the control worker reads for
+//! GET_BROKER_RUNTIME_INFO and the line in the log.
+//!
+//! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and its
+//! keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
 use crate::health::LogState;
+use runtime::Disk;
 use std::{
     cell::Cell,
     rc::Rc,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
+use store::Store;
 
-#[derive(Default)]
-struct Cells {
-    pulled_messages: Cell<u64>,
-    pulled_bytes: Cell<u64>,
-    pull_hits: Cell<u64>,
-    pull_misses: Cell<u64>,
-    refused: Cell<u64>,
+/// What a row of the table says of its counter.
+pub struct Row {
+    /// Name and kind for an exporter of metrics.
+    pub metric: Metric,
+    /// Keys of GET_BROKER_RUNTIME_INFO for the sum over all shards.
+    pub info_keys: &'static [&'static str],
+    /// Keys for each shard, behind `ringmq.shardN.`.
+    pub shard_keys: &'static [&'static str],
+    /// The value.
+    pub value: fn(&Sum) -> u64,
 }
 
-/// What one shard counts itself; the store counts appends.
+/// How an exporter of metrics names a counter.
+pub enum Metric {
+    /// Only grows while the process runs.
+    Counter(&'static str),
+    /// Goes up and down.
+    Gauge(&'static str),
+}
+
+/// Declares the counters. A row without a right side is counted on the message path, see [`Tally`]; the others are looked
+/// up once a second where they are known already.
+macro_rules! counters {
+    (
+        from($($source:ident: $type:ty),*);
+        $(
+            #[doc = $doc:literal]
+            $name:ident: $kind:ident($metric:literal)
+                $(info[$($info_key:literal),+])? $(shard[$($shard_key:literal),+])? $(= $value:expr)?;
+        )*
+    ) => {
+        /// The counters of one shard, only touched by its worker.
+        #[derive(Default)]
+        struct Cells {
+            $($name: Cell<u64>,)*
+        }
+
+        impl Cells {
+            /// Takes over what is counted elsewhere.
+            fn look_up(&self, $($source: $type),*) {
+                $($(self.$name.set($value);)?)*
+            }
+        }
+
+        /// The counters of one shard as last published.
+        #[derive(Default)]
+        struct Published {
+            $($name: AtomicU64,)*
+        }
+
+        impl Published {
+            fn publish(&self, cells: &Cells) {
+                $(self.$name.store(cells.$name.get(), Relaxed);)*
+            }
+        }
+
+        /// The sum over shards.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Sum {
+            $(#[doc = $doc] pub $name: u64,)*
+        }
+
+        impl Sum {
+            fn add(&mut self, shard: &Published) {
+                $(self.$name += shard.$name.load(Relaxed);)*
+            }
+        }
+
+        /// All counters.
+        pub const ROWS: &[Row] = &[$(Row {
+            metric: Metric::$kind($metric),
+            info_keys: &[$($($info_key),+)?],
+            shard_keys: &[$($($shard_key),+)?],
+            value: |sum| sum.$name,
+        },)*];
+    };
+}
+
+counters! {
+    from(store: &Store<impl Disk>, parked_pulls: usize, connections: usize);
+
+    /// Messages stored.
+    put_messages: Counter("ringmq_put_messages_total") info["putMessageTimesTotal"]
+        = store.state().counters().messages;
+    /// Bytes of their records.
+    put_bytes: Counter("ringmq_put_bytes_total") info["putMessageSizeTotal"]
+        = store.state().counters().record_bytes;
+    /// Messages pulled.
+    got_messages: Counter("ringmq_got_messages_total");
+    /// Bytes of their records.
+    got_bytes: Counter("ringmq_got_bytes_total");
+    /// Pulls that found messages.
+    get_hits: Counter("ringmq_pull_hits_total");
+    /// Pulls that found none.
+    get_misses: Counter("ringmq_pull_misses_total");
+    /// Sends refused by the log.
+    refused: Counter("ringmq_put_refused_total") info["putMessageFailedTimes"];
+    /// Bytes appended and not committed.
+    inflight_bytes: Gauge("ringmq_inflight_bytes") info["ringmq.inflightBytes"]
+        = store.state().log.inflight_bytes();
+    /// Pulls that wait.
+    parked_pulls: Gauge("ringmq_parked_pulls") info["ringmq.parkedPulls"] = parked_pulls as u64;
+    /// Open connections of the worker; counted by the first shard on it.
+    connections: Gauge("ringmq_connections") info["ringmq.connections"] = connections as u64;
+    /// Position of the first byte of the log that is still there.
+    log_begin: Gauge("ringmq_log_begin") info["commitLogMinOffset"] shard["logBegin"]
+        = store.extent().begin;
+    /// Position behind the last byte that is committed.
+    log_committed: Gauge("ringmq_log_committed") shard["logEnd"] = store.extent().end;
+    /// Position behind the last byte that is appended.
+    log_appended: Gauge("ringmq_log_appended") info["commitLogMaxOffset"]
+        = store.state().log.appended();
+    /// Segments, those ahead of the log included.
+    segments: Gauge("ringmq_segments") shard["segments"] = store.extent().segments;
+    /// Index files.
+    index_files: Gauge("ringmq_index_files") shard["indexFiles"] = store.extent().index_files;
+    /// Index files that were made again from their segments, at start or since.
+    rebuilt_indexes: Counter("ringmq_rebuilt_indexes_total") shard["rebuiltIndexes"]
+        = store.tally().rebuilt_indexes.get();
+    /// Bytes read from the log on disk for old messages.
+    cold_bytes: Counter("ringmq_cold_read_bytes_total") shard["coldBytesRead"]
+        = store.tally().cold_bytes.get();
+    /// Records that were wanted and are damaged on disk.
+    damaged_records: Counter("ringmq_damaged_records_total") shard["damagedRecords"]
+        = store.tally().damaged_records.get();
+    /// Segments retired.
+    retired_segments: Counter("ringmq_retired_segments_total") shard["retiredSegments"]
+        = store.tally().retired_segments.get();
+    /// Messages retired.
+    retired_messages: Counter("ringmq_retired_messages_total") shard["retiredMessages"]
+        = store.tally().retired_messages.get();
+    /// Of those, messages that no group had consumed.
+    retired_unconsumed: Counter("ringmq_retired_unconsumed_total") shard["retiredUnconsumed"]
+        = store.tally().unconsumed_messages.get();
+}
+
+/// The counters of one shard.
 #[derive(Clone, Default)]
 pub struct Tally(Rc<Cells>);
 
@@ -28,14 +160,14 @@ fn add(cell: &Cell<u64>, more: u64) {
 impl Tally {
     /// A pull was answered with messages.
     pub fn pulled(&self, messages: u64, bytes: u64) {
-        add(&self.0.pulled_messages, messages);
-        add(&self.0.pulled_bytes, bytes);
-        add(&self.0.pull_hits, 1);
+        add(&self.0.got_messages, messages);
+        add(&self.0.got_bytes, bytes);
+        add(&self.0.get_hits, 1);
     }
 
     /// A pull found nothing.
     pub fn missed(&self) {
-        add(&self.0.pull_misses, 1);
+        add(&self.0.get_misses, 1);
     }
 
     /// Sends were refused.
@@ -44,109 +176,41 @@ impl Tally {
     }
 }
 
-/// Totals of one shard since start, written by its executor, read by the control worker.
+/// What is known of one shard, written by its worker, read by the control worker.
 #[derive(Default)]
 pub struct Totals {
-    /// Messages stored.
-    pub put_messages: AtomicU64,
-    /// Bytes of their records.
-    pub put_bytes: AtomicU64,
-    /// Messages pulled.
-    pub got_messages: AtomicU64,
-    /// Bytes of their records.
-    pub got_bytes: AtomicU64,
-    /// Pulls that found messages.
-    pub get_hits: AtomicU64,
-    /// Pulls that found none.
-    pub get_misses: AtomicU64,
-    /// Sends refused by the log.
-    pub refused: AtomicU64,
-    /// Bytes appended and not committed.
-    pub inflight_bytes: AtomicU64,
-    /// Pulls that wait.
-    pub parked_pulls: AtomicU64,
-    /// End of the log.
-    pub log_end: AtomicU64,
+    /// Since start.
+    counters: Published,
     /// Store timestamp of the oldest message, ms; the largest number when there is none.
-    pub earliest_store_ms: AtomicU64,
-    /// Connections of the executor; counted by the first shard on it.
-    pub connections: AtomicU64,
+    earliest_store_ms: AtomicU64,
     /// How its log is doing.
     pub log: LogState,
 }
 
 impl Totals {
-    /// Takes over what a shard has counted.
-    pub fn publish(
+    /// Takes over what a shard has counted, and asks how its log is. `connections` are those of the worker, for the first
+    /// shard on it.
+    pub fn publish<D: Disk>(
         &self,
         tally: &Tally,
-        state: &store::StoreState,
+        store: &Store<D>,
         parked: usize,
         connections: usize,
     ) {
-        let counters = state.counters();
-        self.put_messages.store(counters.messages, Relaxed);
-        self.put_bytes.store(counters.record_bytes, Relaxed);
-        self.got_messages.store(tally.0.pulled_messages.get(), Relaxed);
-        self.got_bytes.store(tally.0.pulled_bytes.get(), Relaxed);
-        self.get_hits.store(tally.0.pull_hits.get(), Relaxed);
-        self.get_misses.store(tally.0.pull_misses.get(), Relaxed);
-        let earliest = state.earliest_store_ms().and_then(|time| u64::try_from(time).ok());
+        tally.0.look_up(store, parked, connections);
+        self.counters.publish(&tally.0);
+        let earliest = store.state().earliest_store_ms().and_then(|time| u64::try_from(time).ok());
         self.earliest_store_ms.store(earliest.unwrap_or(u64::MAX), Relaxed);
-        self.refused.store(tally.0.refused.get(), Relaxed);
-        self.inflight_bytes.store(state.log.inflight_bytes(), Relaxed);
-        self.parked_pulls.store(parked as u64, Relaxed);
-        self.log_end.store(state.log.appended(), Relaxed);
-        self.connections.store(connections as u64, Relaxed);
+        self.log.publish(store);
     }
-}
-
-/// The sum over all shards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// Messages stored.
-    pub put_messages: u64,
-    /// Bytes of their records.
-    pub put_bytes: u64,
-    /// Messages pulled.
-    pub got_messages: u64,
-    /// Bytes of their records.
-    pub got_bytes: u64,
-    /// Pulls that found messages.
-    pub get_hits: u64,
-    /// Pulls that found none.
-    pub get_misses: u64,
-    /// Sends refused by the log.
-    pub refused: u64,
-    /// Bytes appended and not committed.
-    pub inflight_bytes: u64,
-    /// Pulls that wait.
-    pub parked_pulls: u64,
-    /// Sum of the logs' ends.
-    pub log_bytes: u64,
-    /// Open connections.
-    pub connections: u64,
 }
 
 impl Sum {
     /// Adds up the shards.
     pub fn of(totals: &[Totals]) -> Sum {
-        let sum = |field: fn(&Totals) -> &AtomicU64| -> u64 {
-            totals.iter().map(|totals| field(totals).load(Relaxed)).sum()
-        };
-        Sum {
-            put_messages: sum(|totals| &totals.put_messages),
-            put_bytes: sum(|totals| &totals.put_bytes),
-            got_messages: sum(|totals| &totals.got_messages),
-            got_bytes: sum(|totals| &totals.got_bytes),
-            get_hits: sum(|totals| &totals.get_hits),
-            get_misses: sum(|totals| &totals.get_misses),
-            refused: sum(|totals| &totals.refused),
-            inflight_bytes: sum(|totals| &totals.inflight_bytes),
-            parked_pulls: sum(|totals| &totals.parked_pulls),
-            log_bytes: sum(|totals| &totals.log_end),
-            connections: sum(|totals| &totals.connections),
-        }
+        let mut sum = Sum::default();
+        totals.iter().for_each(|totals| sum.add(&totals.counters));
+        sum
     }
 }
 
@@ -226,5 +290,41 @@ mod tests {
             rates.sample(second as i64 * 1000, sum);
         }
         assert_eq!(rates.text(|sum| sum.put_messages), "100.00 100.00 100.00");
+    }
+
+    #[test]
+    fn what_a_shard_counts_is_summed_and_has_a_name() {
+        let totals = [Totals::default(), Totals::default()];
+        for shard in &totals {
+            let tally = Tally::default();
+            tally.pulled(3, 300);
+            tally.missed();
+            shard.counters.publish(&tally.0);
+        }
+        let sum = Sum::of(&totals);
+        assert_eq!((sum.got_messages, sum.got_bytes), (6, 600));
+        assert_eq!((sum.get_hits, sum.get_misses, sum.put_messages), (2, 2, 0));
+        let of = |name: &str| {
+            let row = ROWS.iter().find(|row| matches!(row.metric, Metric::Counter(n) if n == name));
+            row.map(|row| (row.value)(&sum))
+        };
+        assert_eq!(of("ringmq_got_bytes_total"), Some(600));
+    }
+
+    #[test]
+    fn names_are_given_once() {
+        let metric = |row: &Row| match row.metric {
+            Metric::Counter(name) => {
+                assert!(name.ends_with("_total"), "{name}");
+                name
+            }
+            Metric::Gauge(name) => name,
+        };
+        let keys = ROWS.iter().flat_map(|row| row.info_keys.iter().chain(row.shard_keys));
+        let mut names: Vec<&str> = ROWS.iter().map(metric).chain(keys.copied()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

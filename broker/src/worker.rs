@@ -308,8 +308,7 @@ impl Worker {
             let Some(totals) = self.totals.get(usize::from(shard.number)) else { continue };
             let parked = shard.parked.borrow().count();
             let connections = if index == 0 { connections } else { 0 };
-            totals.publish(&shard.tally, &shard.store.state(), parked, connections);
-            totals.log.publish(&shard.store);
+            totals.publish(&shard.tally, &shard.store, parked, connections);
         }
     }
 

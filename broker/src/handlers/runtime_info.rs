@@ -6,7 +6,7 @@ use crate::{
     health,
     request::Request,
     response::{Responder, Response},
-    stats::{Sum, earliest_store_ms},
+    stats::{ROWS, Sum, earliest_store_ms},
     worker::{CONTROL_WORKER, Worker},
 };
 use proto::{body::KvTable, code::request, command::OUR_VERSION};
@@ -53,9 +53,11 @@ fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<Str
     put("getFoundTps", rates.text(|sum| sum.get_hits));
     put("getMissTps", rates.text(|sum| sum.get_misses));
     put("getTotalTps", rates.text(|sum| sum.get_hits + sum.get_misses));
-    put("putMessageTimesTotal", sum.put_messages.to_string());
-    put("putMessageFailedTimes", sum.refused.to_string());
-    put("putMessageSizeTotal", sum.put_bytes.to_string());
+    for row in ROWS {
+        for key in row.info_keys {
+            put(key, (row.value)(&sum).to_string());
+        }
+    }
     let average = sum.put_bytes as f64 / sum.put_messages.max(1) as f64;
     put("putMessageAverageSize", format!("{average:.2}"));
     let days = plane.days.get();
@@ -70,9 +72,6 @@ fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<Str
         put(key, "0".to_owned());
     }
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
-    let log_begin: u64 = worker.totals.iter().map(|totals| totals.log.begin()).sum();
-    put("commitLogMinOffset", log_begin.to_string());
-    put("commitLogMaxOffset", sum.log_bytes.to_string());
     // Without a message the age shown is that of now, as in Java.
     let earliest = earliest_store_ms(&worker.totals).unwrap_or(now);
     put("earliestMessageTimeStamp", earliest.to_string());
@@ -89,14 +88,14 @@ fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<Str
     );
     put("ringmq.health", health::summary(worker.totals.iter().map(|totals| &totals.log)).1);
     for (number, totals) in worker.totals.iter().enumerate() {
-        for (name, figure) in totals.log.figures() {
-            put(&format!("ringmq.shard{number}.{name}"), figure.to_string());
+        let of_shard = Sum::of(std::slice::from_ref(totals));
+        for row in ROWS {
+            for key in row.shard_keys {
+                put(&format!("ringmq.shard{number}.{key}"), (row.value)(&of_shard).to_string());
+            }
         }
     }
     put("ringmq.shards", worker.shard_count.to_string());
-    put("ringmq.connections", sum.connections.to_string());
-    put("ringmq.parkedPulls", sum.parked_pulls.to_string());
-    put("ringmq.inflightBytes", sum.inflight_bytes.to_string());
     let encoded = [
         plane.all_topics.body.borrow().encoded_entries(),
         plane.all_groups.body.borrow().encoded_entries(),
