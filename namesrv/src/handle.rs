@@ -4,7 +4,7 @@
 //! disk says so in `save`; [`crate::server`] does that. Bodies and headers are foreign bytes: whatever is wrong with them is an
 //! answer with code 1 (or 17, 22), never a panic.
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{borrow::Cow, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use daemon::properties_file;
 use proto::{
@@ -13,6 +13,7 @@ use proto::{
     },
     code::{request as ask, response},
     command::{ExtValue, Header, HeaderKind, ResponseHead, write_response},
+    frame::FRAME_BYTES_MAX,
     record::body_crc,
     request::{self as fields, FieldError},
 };
@@ -22,10 +23,13 @@ use crate::{
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
     routes::{Change, ConnectionId, Registration, Routes, UnitFilter},
+    topic_lists::{List, TopicLists},
 };
 
 /// From this version of the asking client on (V4_9_4) routes are strict JSON. Source: 4.9.8 `DefaultRequestProcessor`.
 const STANDARD_JSON_VERSION_MIN: i32 = 401;
+/// Largest body of an answer: what a frame holds besides the header, for which this is more than enough, bytes.
+const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
 /// From this version of a broker on (V3_0_11) a registration carries more than the topic table.
 const REGISTER_BODY_VERSION_MIN: i32 = 37;
 
@@ -36,6 +40,7 @@ pub struct Namesrv {
     kv: KvConfig,
     config: Config,
     config_generation: u64,
+    topic_lists: TopicLists,
 }
 
 /// A file that has to be written before an answer may leave.
@@ -67,9 +72,35 @@ pub struct Answer {
     /// Ext fields in the order in which they are written.
     pub ext: Vec<(&'static str, Value)>,
     /// Body, empty for none.
-    pub body: Vec<u8>,
+    pub body: Body,
     /// To be on disk before this answer leaves.
     pub save: Option<Save>,
+}
+
+/// The body of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Made for this answer.
+    Own(Vec<u8>),
+    /// Made for all who ask the same.
+    Shared(Arc<[u8]>),
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body::Own(Vec::new())
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Own(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
+        }
+    }
 }
 
 /// Value of an ext field.
@@ -90,7 +121,7 @@ impl Answer {
             code: response::SUCCESS,
             remark: None,
             ext: Vec::new(),
-            body: Vec::new(),
+            body: Body::default(),
             save: None,
         }
     }
@@ -114,15 +145,22 @@ impl Answer {
                 (*name, value)
             })
             .collect();
-        let head =
+        let mut head =
             ResponseHead { code: self.code, opaque, remark: self.remark.as_deref(), ext: &ext };
-        write_response(out, kind, &head, &self.body);
+        if self.body.len() <= BODY_BYTES_MAX {
+            return write_response(out, kind, &head, &self.body);
+        }
+        // Nobody could read it.
+        let remark =
+            format!("the answer takes {} bytes, a frame holds {BODY_BYTES_MAX}", self.body.len());
+        (head.code, head.remark, head.ext) = (response::SYSTEM_ERROR, Some(remark.as_str()), &[]);
+        write_response(out, kind, &head, &[]);
     }
 
     fn with_body(write: impl FnOnce(&mut Vec<u8>)) -> Answer {
-        let mut answer = Answer::success();
-        write(&mut answer.body);
-        answer
+        let mut body = Vec::new();
+        write(&mut body);
+        Answer { body: Body::Own(body), ..Answer::success() }
     }
 
     fn with_ext(mut self, name: &'static str, value: Value) -> Answer {
@@ -146,7 +184,8 @@ impl From<FieldError> for Answer {
 impl Namesrv {
     /// An empty name server with these settings and this KV table.
     pub fn new(config: Config, kv: KvConfig) -> Namesrv {
-        Namesrv { routes: Routes::new(), kv, config, config_generation: 0 }
+        let (routes, topic_lists) = (Routes::new(), TopicLists::default());
+        Namesrv { routes, kv, config, config_generation: 0, topic_lists }
     }
 
     /// The settings.
@@ -264,7 +303,7 @@ fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> H
     if state.config.return_order_topic_config_to_broker
         && let Some(orders) = state.kv.namespace(ORDER_TOPIC_NAMESPACE)
     {
-        KvTable { table: orders.clone() }.write(&mut answer.body);
+        answer = Answer::with_body(|out| KvTable { table: orders.clone() }.write(out));
     }
     if let Some(addr) = registered.ha_server_addr {
         answer = answer.with_ext("haServerAddr", Value::Text(addr));
@@ -400,23 +439,37 @@ fn topic_list(topics: Vec<String>, broker_addr: Option<String>) -> Answer {
     Answer::with_body(|out| TopicList { topic_list: topics, broker_addr }.write(out))
 }
 
-fn all_topics(state: &Namesrv) -> Answer {
+/// A list of topics out of the routes, encoded once for all who ask before something changes.
+fn listed(state: &mut Namesrv, list: List, topics: impl FnOnce(&Routes) -> Vec<String>) -> Answer {
+    let Namesrv { routes, topic_lists, .. } = state;
+    let body = topic_lists.body(list, routes.generation(), |out| {
+        TopicList { topic_list: topics(routes), broker_addr: None }.write(out);
+    });
+    Answer { body: Body::Shared(body), ..Answer::success() }
+}
+
+fn all_topics(state: &mut Namesrv) -> Answer {
     if !state.config.enable_all_topic_list {
         return Answer::refuse(
             response::SYSTEM_ERROR,
             "the list of all topics is switched off (enableAllTopicList=false)",
         );
     }
-    topic_list(state.routes.topics(), None)
+    listed(state, List::All, Routes::topics)
 }
 
 fn topics_by_cluster(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::TopicsByClusterHeader::from_ext(&request.header.ext)?;
-    Ok(topic_list(state.routes.topics_of_cluster(header.cluster), None))
+    // Names are a stranger's: only what exists is remembered.
+    if !state.routes.has_cluster(header.cluster) {
+        return Ok(topic_list(Vec::new(), None));
+    }
+    let list = List::OfCluster(header.cluster.to_owned());
+    Ok(listed(state, list, |routes| routes.topics_of_cluster(header.cluster)))
 }
 
-fn unit_topics(state: &Namesrv, filter: UnitFilter) -> Answer {
-    topic_list(state.routes.topics_by_unit(filter), None)
+fn unit_topics(state: &mut Namesrv, filter: UnitFilter) -> Answer {
+    listed(state, List::ByUnit(filter), |routes| routes.topics_by_unit(filter))
 }
 
 fn delete_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {

@@ -24,6 +24,7 @@ mod link;
 pub mod routes;
 mod save;
 pub mod server;
+mod topic_lists;
 
 use config::Config;
 use handle::Namesrv;

@@ -135,7 +135,7 @@ pub struct Dropped {
 }
 
 /// Which topics [`Routes::topics_by_unit`] lists, by the bits of `topicSysFlag`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UnitFilter {
     /// The unit bit is set.
     Unit,
@@ -186,6 +186,8 @@ pub struct Routes {
     live: AHashMap<String, Live>,
     /// Number of pairs in `topics`.
     topic_routes: usize,
+    /// Counts what may have changed the lists of topics.
+    generation: u64,
 }
 
 impl Routes {
@@ -202,6 +204,7 @@ impl Routes {
         now: Millis,
     ) -> Result<Registered, RegisterError> {
         self.admit(broker)?;
+        self.generation += 1;
         let known = self.live.contains_key(broker.broker_addr);
         let previous = self.enrol(broker);
         let first = previous.is_none();
@@ -298,6 +301,7 @@ impl Routes {
             return Err(RegisterError::Missing("a topic"));
         }
         self.admit_topics(queues.len())?;
+        self.generation += 1;
         let mut taken = 0;
         for queue in queues.iter().filter(|queue| self.groups.contains_key(&queue.broker_name)) {
             let facts = Queues {
@@ -355,6 +359,11 @@ impl Routes {
         ClusterInfo { broker_addr_table: brokers.collect(), cluster_addr_table: clusters.collect() }
     }
 
+    /// Equal numbers mean equal lists of topics.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// All topics (`GET_ALL_TOPIC_LIST_FROM_NAMESERVER`, 206).
     pub fn topics(&self) -> Vec<String> {
         self.topics.keys().cloned().collect()
@@ -371,6 +380,11 @@ impl Routes {
             .filter(|(_, brokers)| inside(brokers))
             .map(|(topic, _)| topic.clone())
             .collect()
+    }
+
+    /// Whether a broker of this cluster is known.
+    pub fn has_cluster(&self, cluster: &str) -> bool {
+        self.clusters.contains_key(cluster)
     }
 
     /// Names that serve as system topics: clusters and brokers (304), and some broker that can be asked for more.
@@ -421,6 +435,7 @@ impl Routes {
         let Some(brokers) = self.topics.get_mut(topic) else {
             return;
         };
+        self.generation += 1;
         let before = brokers.len();
         let groups = &self.groups;
         let stays = |name: &str| {
@@ -595,6 +610,7 @@ impl Routes {
 
     /// Forgets one address. The last address of a name takes the name out of its cluster and of all topics.
     fn remove_broker(&mut self, broker_addr: &str) {
+        self.generation += 1;
         let Some(live) = self.live.remove(broker_addr) else {
             return;
         };
