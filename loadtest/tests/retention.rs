@@ -69,8 +69,8 @@ fn await_committed_offsets(connection: &mut Connection) {
     }
 }
 
-fn has_health(connection: &mut Connection, wanted: &str) -> bool {
-    wait_until(PATIENCE, || runtime_info(connection, "ringmq.health").starts_with(wanted))
+fn health(connection: &mut Connection) -> String {
+    runtime_info(connection, "ringmq.health")
 }
 
 /// The story of a disk that producers fill: `closed_above` is the share of used space above which messages are refused.
@@ -81,8 +81,8 @@ fn fill_and_make_room(test: &str, closed_above: &str) -> Option<String> {
     volume.add_ballast(64 * MIB);
     let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
     fill(&mut ledger, &mut connection);
-    let log = broker.log();
-    assert!(has_health(&mut connection, "disk-full"), "{log}");
+    let full = wait_until(PATIENCE, || health(&mut connection).starts_with("disk-full"));
+    assert!(full, "{}", broker.log_tail());
 
     // Who consumes does not notice.
     let all = ledger.read_back(&mut connection, GROUP);
@@ -113,7 +113,7 @@ fn fill_and_make_room(test: &str, closed_above: &str) -> Option<String> {
     assert!(again, "no sends {took:?} after room was made\n{}", broker.log_tail());
     ledger.send(&mut connection, 1_000).expect("there is room");
     assert!(
-        wait_until(PATIENCE, || !has_health(&mut connection, "disk-full")),
+        wait_until(PATIENCE, || !health(&mut connection).starts_with("disk-full")),
         "{}",
         broker.log_tail()
     );
@@ -155,7 +155,7 @@ fn cleaning_that_is_switched_on_makes_room() {
     let mut connection = connect(&broker);
     // The first look at the disk comes a second after the start: what is sent before it says nothing.
     assert!(
-        wait_until(PATIENCE, || has_health(&mut connection, "disk-low")),
+        wait_until(PATIENCE, || health(&mut connection).starts_with("disk-low")),
         "{}",
         broker.log_tail()
     );
