@@ -17,7 +17,8 @@ use crate::{
     worker::{CONTROL_WORKER, Parts, Worker},
 };
 use namesrv::{handle::Namesrv, server};
-use runtime::{Executor, Task};
+use remoting::Listener;
+use runtime::{Executor, Mesh, Task};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -53,6 +54,8 @@ pub struct BootContext {
     pub format: Format,
     /// Tail caches of all shards together, bytes.
     pub tail_cache_bytes: u64,
+    /// Incomplete frames of all connections together, bytes.
+    pub incomplete_frames_bytes: usize,
     /// Run a name server on the control worker.
     pub standalone: bool,
     /// For the panel and the boot line.
@@ -64,8 +67,12 @@ pub struct BootContext {
 }
 
 /// Runs one executor until the process is asked to stop.
-pub async fn run(executor: Executor<CoreMessage>, context: BootContext) -> Result<(), String> {
-    let worker = build_worker(&executor, &context).await?;
+pub async fn run(
+    executor: Executor,
+    mesh: Mesh<CoreMessage>,
+    context: BootContext,
+) -> Result<(), String> {
+    let worker = build_worker(&executor, mesh, &context).await?;
     context.ready.fetch_add(1, Ordering::SeqCst);
     while context.ready.load(Ordering::SeqCst) < executor.count() {
         executor.sleep(LOOK_AGAIN).await;
@@ -93,7 +100,8 @@ pub async fn run(executor: Executor<CoreMessage>, context: BootContext) -> Resul
 }
 
 async fn build_worker(
-    executor: &Executor<CoreMessage>,
+    executor: &Executor,
+    mesh: Mesh<CoreMessage>,
     context: &BootContext,
 ) -> Result<Rc<Worker>, String> {
     let config = &context.config;
@@ -114,7 +122,9 @@ async fn build_worker(
     let store_host = SocketAddr::new(config.broker_ip1_addr(), config.listen_port);
     let worker = Worker::start(Parts {
         executor: executor.clone(),
+        mesh,
         config: Arc::clone(config),
+        incomplete_frames_bytes: context.incomplete_frames_bytes / executor.count(),
         stamp: SendStamp {
             region: config.region_id.clone(),
             trace_on: config.trace_on,
@@ -169,7 +179,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
 }
 
 async fn open_store(
-    executor: &Executor<CoreMessage>,
+    executor: &Executor,
     context: &BootContext,
     shard: u16,
 ) -> Result<Store<runtime::DirectDisk>, String> {
@@ -191,10 +201,7 @@ async fn open_store(
     Ok(store)
 }
 
-async fn open_control(
-    executor: &Executor<CoreMessage>,
-    config: &BrokerConfig,
-) -> Result<ControlPlane, String> {
+async fn open_control(executor: &Executor, config: &BrokerConfig) -> Result<ControlPlane, String> {
     let disk = executor.disk();
     let dir = Path::new(&config.store_path_root_dir).join("config");
     let now = executor.now();
@@ -210,9 +217,7 @@ fn listen(worker: &Rc<Worker>) -> Result<(), String> {
     let config = &worker.config;
     for (port, vip) in [(config.listen_port, false), (config.vip_port(), true)] {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-        let listener = worker
-            .executor
-            .listen(addr)
+        let listener = Listener::bind(&worker.executor, addr)
             .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
         worker.executor.spawn(connection::accept_loop(Rc::clone(worker), listener, vip));
     }
@@ -263,8 +268,8 @@ async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result
     let executor = worker.executor.clone();
     let state: Namesrv =
         namesrv::open(&executor, settings).await.map_err(|error| error.to_string())?;
-    let listener =
-        executor.listen(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    let listener = Listener::bind(&executor, addr)
+        .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     let serving = executor.clone();
     executor.spawn(async move {
         let state = Rc::new(RefCell::new(state));
@@ -275,11 +280,7 @@ async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result
     Ok(())
 }
 
-fn register(
-    worker: &Rc<Worker>,
-    context: &BootContext,
-    servers: &[String],
-) -> Registrar<CoreMessage> {
+fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> Registrar {
     let config = &context.config;
     let broker_addr = config.client_address();
     let ha_ip = if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };

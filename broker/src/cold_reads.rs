@@ -5,7 +5,7 @@
 //! 0, the disk sees a handful of reads at a time and live traffic keeps the reactor. A budget of bytes per second,
 //! refilled with each tick, keeps the readers from living at the cost of everybody else.
 
-use crate::{error::Refusal, mailbox::CoreMessage, shard::Shard};
+use crate::{error::Refusal, shard::Shard};
 use proto::code::response;
 use runtime::{Executor, Signal};
 use std::{
@@ -50,7 +50,7 @@ impl ColdReadPool {
     }
 
     /// Starts the readers, which read from the stores of these shards.
-    pub fn start(self: &Rc<Self>, executor: &Executor<CoreMessage>, shards: &[Rc<Shard>]) {
+    pub fn start(self: &Rc<Self>, executor: &Executor, shards: &[Rc<Shard>]) {
         for reader in 0..READERS {
             let (pool, shards, turn) = (Rc::clone(self), shards.to_vec(), executor.clone());
             executor.spawn(async move {
@@ -61,7 +61,7 @@ impl ColdReadPool {
                             job.await;
                             pool.spend(cold_bytes(&shards) - before);
                             // What everybody else wants comes first, even if this read found all in memory.
-                            turn.turn().await;
+                            turn.yield_now().await;
                         }
                         None => {
                             pool.idle.borrow_mut().push(reader);

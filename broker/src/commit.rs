@@ -147,6 +147,7 @@ fn tick_second(worker: &Rc<Worker>, now: i64) {
             write_buffer.shrink();
         }
     }
+    worker.frame_budget.close_stalled(now);
     if let Some(plane) = &worker.control {
         let logs = worker.totals.iter().map(|totals| &totals.log);
         worker.health.borrow_mut().note(health::summary(logs));

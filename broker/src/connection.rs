@@ -6,17 +6,24 @@
 
 use crate::{
     handlers::{self, OutOfStep},
-    remoting::{ConnectionId, Peer, WriteBuffer, frame_reader::FrameReader},
     worker::Worker,
 };
 use proto::frame::Frame;
-use runtime::{Connection, Listener, Reader, Writer};
+use remoting::{
+    ConnectionId, FrameAccount, FrameReader, Listener, Peer, ReadHalf, Transport, WriteBuffer,
+    WriteHalf,
+};
 use std::{ops::ControlFlow, rc::Rc};
 
 /// Accepts connections until the listener fails, which only the end of the process does.
 pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
+    let limit = (worker.config.connections_max as usize / worker.executor.count()).max(1);
+    let admits = || {
+        let full = worker.connections.borrow().open_count() >= limit;
+        if worker.stopping.get() || full { Err(limit) } else { Ok(()) }
+    };
     loop {
-        match listener.accept().await {
+        match listener.accept(admits).await {
             Ok(connection) => start(&worker, connection, vip),
             Err(error) => {
                 tracing::error!(%error, "no more connections are accepted");
@@ -26,34 +33,36 @@ pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
     }
 }
 
-fn start(worker: &Rc<Worker>, connection: Connection, vip: bool) {
-    let limit = worker.config.connections_max as usize / worker.executor.count();
-    let addr = connection.peer_addr();
-    if worker.stopping.get() || worker.connections.borrow().open_count() >= limit.max(1) {
-        tracing::warn!(peer = %addr, limit, "a connection is refused (connectionsMax)");
-        return;
-    }
-    let (reader, writer, closer) = connection.split();
+fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
+    let addr = transport.peer_addr();
+    let (reader, writer, closer) = transport.split();
     let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
     let now = worker.executor.now();
     let shared_bytes = worker.connections.borrow().unsent_bytes();
+    let incomplete = worker.frame_budget.open(addr, closer.clone());
     let write_buffer =
         Rc::new(WriteBuffer::new(addr, vip, closer, inflight_bytes_max, shared_bytes, now));
     let Some(id) = worker.connections.borrow_mut().open(Rc::clone(&write_buffer)) else { return };
     tracing::debug!(peer = %addr, connection = id.to_u64(), "connected");
     worker.executor.spawn(write_loop(Rc::clone(worker), writer, Rc::clone(&write_buffer)));
-    worker.executor.spawn(read_loop(Rc::clone(worker), reader, write_buffer, id));
+    worker.executor.spawn(read_loop(Rc::clone(worker), reader, write_buffer, id, incomplete));
+}
+
+async fn write_loop(worker: Rc<Worker>, writer: WriteHalf, write_buffer: Rc<WriteBuffer>) {
+    remoting::write_loop(&worker.executor, writer, &write_buffer).await;
 }
 
 async fn read_loop(
     worker: Rc<Worker>,
-    mut reader: Reader,
+    mut reader: ReadHalf,
     write_buffer: Rc<WriteBuffer>,
     id: ConnectionId,
+    incomplete: FrameAccount,
 ) {
     let peer = Peer { addr: write_buffer.addr, connection: id, vip: write_buffer.vip };
     let mut frames = FrameReader::default();
     loop {
+        incomplete.may_read(|| write_buffer.is_closed()).await;
         let read = match reader.read_shared(&worker.scratch).await {
             Ok(0) => break,
             Ok(read) => read,
@@ -68,6 +77,7 @@ async fn read_loop(
         }
         let mut flow = serve(&worker, &peer, &write_buffer, &mut frames, Some(read));
         while flow.is_ok() {
+            incomplete.hold(&frames, write_buffer.alive_ms.get());
             while write_buffer.is_full() && !write_buffer.is_closed() {
                 write_buffer.room.wait().await;
             }
@@ -122,24 +132,4 @@ fn serve(
     };
     tracing::warn!(peer = %peer.addr, %problem, "closing a connection that does not speak the protocol");
     Err(MustEnd)
-}
-
-async fn write_loop(worker: Rc<Worker>, mut writer: Writer, write_buffer: Rc<WriteBuffer>) {
-    loop {
-        let bytes = write_buffer.take();
-        if bytes.is_empty() {
-            if write_buffer.is_closed() {
-                return;
-            }
-            write_buffer.sent(bytes, write_buffer.alive_ms.get());
-            write_buffer.ready.wait().await;
-            continue;
-        }
-        if let Err(error) = writer.write_all(&bytes).await {
-            tracing::debug!(peer = %write_buffer.addr, %error, "writing ended");
-            write_buffer.stop_writing();
-            return;
-        }
-        write_buffer.sent(bytes, worker.executor.now());
-    }
 }

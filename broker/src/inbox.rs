@@ -1,4 +1,4 @@
-//! What arrives at a worker from others: each message to whom it is for. The one user of the executor's receiver.
+//! What arrives at a worker from others: each message to whom it is for. The one receiver of the mesh.
 
 use crate::{
     gather::ShardReport,
@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// Begins to receive. Messages that came before are received now.
 pub fn open(worker: &Rc<Worker>) {
     let receiver = Rc::downgrade(worker);
-    worker.executor.receive(move |from, message| {
+    worker.mesh.receive(move |from, message| {
         if let Some(worker) = receiver.upgrade() {
             on_message(&worker, from, message);
         }

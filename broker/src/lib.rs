@@ -20,7 +20,6 @@ pub mod ops;
 pub mod panel;
 pub mod properties;
 pub mod registration;
-pub mod remoting;
 pub mod request;
 pub mod response;
 pub mod response_encoder;

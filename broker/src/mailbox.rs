@@ -7,9 +7,9 @@ use crate::{
     gather::{ShardQuery, ShardReport},
     handlers::query_message::KeyReport,
     ops::{AppendOp, PullOp},
-    remoting::{ConnectionId, Peer},
     response::{Responder, Response},
 };
+use remoting::{ConnectionId, Peer};
 use std::sync::Arc;
 use store::lookup::KeyQuery;
 

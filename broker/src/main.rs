@@ -92,11 +92,17 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     let executors = sizing.cores.len().min(distinct(&sizing.cores)).min(usize::from(format.shards));
     sizing.cores.truncate(executors);
     let probe = runtime::probe(&root).map_err(|error| error.to_string())?;
+    tracing::info!(
+        budget_mib = sizing.memory_budget_bytes >> 20,
+        tail_cache_mib = sizing.tail_cache_bytes >> 20,
+        incomplete_frames_mib = sizing.incomplete_frames_bytes >> 20,
+        "memory is divided"
+    );
     let report = StartupReport::of(&config, &sizing, standalone, probe.sync_latency);
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
-    // No task here runs long without taking a turn of its own, and arming the timer for every turn costs a sixth of the
-    // throughput; the guard watches either way.
+    // No task here runs long without yielding, and arming the timer each time the reactor runs costs a sixth of the
+    // throughput; the watchdog watches either way.
     settings.preempt = Preempt::Never;
     settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
     let (exit_on_log_failure, logs) = (config.exit_on_log_failure, Arc::clone(&totals));
@@ -104,6 +110,8 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
         config: Arc::new(config),
         format,
         tail_cache_bytes: sizing.tail_cache_bytes,
+        incomplete_frames_bytes: usize::try_from(sizing.incomplete_frames_bytes)
+            .unwrap_or(usize::MAX),
         standalone,
         report,
         totals,
@@ -111,7 +119,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     };
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    runtime::run(settings, stop, move |executor| boot::run(executor, context.clone()))
+    runtime::run(settings, stop, move |executor, mesh| boot::run(executor, mesh, context.clone()))
         .map_err(|error| error.to_string())?;
     match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {

@@ -3,11 +3,11 @@
 
 use crate::{
     control::{Subscription, TagFilter},
-    remoting::TransferBudget,
     response::Responder,
 };
 use compact_str::CompactString;
 use proto::body::{SubscriptionGroupConfig, TopicConfig};
+use remoting::TransferBudget;
 use std::sync::Arc;
 
 /// Encoded records on their way to the shard that owns their queue.

@@ -1,7 +1,7 @@
 //! A request as its handlers see it. Made by [`crate::handlers`] from a frame.
 
-use crate::remoting::Peer;
 use proto::command::Header;
+use remoting::Peer;
 
 /// A request.
 pub struct Request<'a> {

@@ -1,11 +1,9 @@
 //! Responses, and the right to give one. A handler makes a [`Response`]; the [`Responder`] of its request takes it to
 //! the worker of the connection, where [`crate::response_encoder`] writes it.
 
-use crate::{
-    error::Refusal,
-    remoting::{ConnectionId, SharedBody, TransferPermit},
-};
+use crate::error::Refusal;
 use proto::frame::HeaderKind;
+use remoting::{ConnectionId, SharedBody, TransferPermit};
 use std::cell::Cell;
 use store::PhysicalOffset;
 

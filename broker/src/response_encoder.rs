@@ -2,7 +2,6 @@
 
 use crate::{
     error::Refusal,
-    remoting::{SharedBody, WriteBuffer, shared_body::BodyCursor},
     response::{Pulled, Responder, Response, Sent},
 };
 use proto::{
@@ -11,6 +10,7 @@ use proto::{
     frame::FRAME_BYTES_MAX,
     message_id,
 };
+use remoting::{BodyCursor, SharedBody, WriteBuffer};
 use std::net::SocketAddr;
 
 /// Largest body of an answer: what a frame holds besides the header, for which this is more than enough, bytes.

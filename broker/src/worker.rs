@@ -13,7 +13,6 @@ use crate::{
     handlers::query_message,
     health,
     mailbox::{CoreMessage, ForwardedRequest, Notice},
-    remoting::{ConnectionId, ConnectionTable},
     request::Request,
     response::{Responder, Response},
     response_encoder::{self, SendStamp},
@@ -21,7 +20,8 @@ use crate::{
     stats::Totals,
 };
 use proto::{command::HeaderArena, record::string_hash};
-use runtime::{Executor, Lane};
+use remoting::{ConnectionId, ConnectionTable, FrameBudget, WriteBuffer};
+use runtime::{Executor, Lane, Mesh};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -42,7 +42,9 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// An executor and all that lives on it.
 pub struct Worker {
     /// The executor.
-    pub executor: Executor<CoreMessage>,
+    pub executor: Executor,
+    /// The lanes to the other workers.
+    pub mesh: Mesh<CoreMessage>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
     /// What responses to sends carry.
@@ -56,7 +58,9 @@ pub struct Worker {
     /// Snapshot of topics, groups and subscriptions.
     pub metadata: RefCell<Arc<MetadataSnapshot>>,
     /// Open connections.
-    pub connections: RefCell<ConnectionTable>,
+    pub connections: RefCell<ConnectionTable<Rc<WriteBuffer>>>,
+    /// Memory of frames that have not arrived whole.
+    pub frame_budget: Rc<FrameBudget>,
     /// On the control worker.
     pub control: Option<ControlPlane>,
     /// Readers of cold data.
@@ -82,9 +86,13 @@ pub struct Worker {
 /// What a worker is made of.
 pub struct Parts {
     /// The executor.
-    pub executor: Executor<CoreMessage>,
+    pub executor: Executor,
+    /// The lanes to the other workers.
+    pub mesh: Mesh<CoreMessage>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
+    /// Bytes of incomplete frames that all connections here may hold.
+    pub incomplete_frames_bytes: usize,
     /// What responses to sends carry.
     pub stamp: SendStamp,
     /// Number of shards of the store.
@@ -100,7 +108,8 @@ pub struct Parts {
 impl Worker {
     /// Puts the parts together and starts what runs by itself: work beside the logs, readers of cold data.
     pub fn start(parts: Parts) -> Rc<Worker> {
-        let Parts { executor, config, stamp, shard_count, hosted, control, totals } = parts;
+        let Parts { executor, mesh, config, stamp, shard_count, hosted, control, totals, .. } =
+            parts;
         let connections = RefCell::new(ConnectionTable::new(executor.index()));
         let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
         let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
@@ -111,6 +120,7 @@ impl Worker {
         let backlog = (0..executor.count()).map(|_| VecDeque::new()).collect();
         Rc::new(Worker {
             executor,
+            mesh,
             config,
             stamp,
             cluster_property,
@@ -118,6 +128,7 @@ impl Worker {
             hosted,
             metadata: RefCell::default(),
             connections,
+            frame_budget: FrameBudget::new(parts.incomplete_frames_bytes),
             control,
             cold_reads,
             queries: RefCell::default(),
@@ -172,7 +183,7 @@ impl Worker {
 
     /// Sends a request to another worker. Gives it back when the lane is full: the caller refuses, now.
     pub fn try_send_request(&self, to: usize, message: CoreMessage) -> Result<(), CoreMessage> {
-        self.executor.post(to, Lane::Request, message)
+        self.mesh.try_send(to, Lane::Request, message)
     }
 
     /// Sends a message that must arrive: responses, and notices, which are idempotent. What does not fit is kept in
@@ -195,7 +206,7 @@ impl Worker {
             CoreMessage::Notice(Notice::ConnectionClosed(_)) => Lane::Request,
             _ => Lane::Reply,
         };
-        self.executor.post(to, lane, message)
+        self.mesh.try_send(to, lane, message)
     }
 
     /// Sends again what did not fit, in order per destination.

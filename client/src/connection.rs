@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use proto::command::{self, ExtValue, HeaderArena, Language, RequestHead, ResponseHead};
-use proto::frame::{self, HeaderKind};
+use proto::frame::HeaderKind;
+use remoting::FrameReader;
 
 use crate::{Answer, ClientError, ServerRequest};
 
@@ -29,9 +31,9 @@ pub struct Connection {
     version: i32,
     timeout: Duration,
     next_opaque: i32,
-    inbox: Vec<u8>,
-    /// Bytes at the front of `inbox` that are already taken.
-    taken: usize,
+    frames: FrameReader,
+    /// Memory that the socket is read into.
+    scratch: Vec<u8>,
     arena: HeaderArena,
     waiting: HashSet<i32>,
     arrived: HashMap<i32, Answer>,
@@ -56,8 +58,8 @@ impl Connection {
             version: command::OUR_VERSION,
             timeout: TIMEOUT_DEFAULT,
             next_opaque: 0,
-            inbox: Vec::new(),
-            taken: 0,
+            frames: FrameReader::default(),
+            scratch: vec![0; READ_BYTES],
             arena: HeaderArena::default(),
             waiting: HashSet::new(),
             arrived: HashMap::new(),
@@ -261,52 +263,54 @@ impl Connection {
         Ok(opaque)
     }
 
-    /// Takes in at least one frame, reading until `end` if none is complete.
+    /// Takes in at least one frame, reading until `end`.
     fn take_in(&mut self, end: Instant) -> Result<(), ClientError> {
         loop {
-            if self.take_frame()? {
+            let read = self.read_more(end)?;
+            if self.take_frames(read)? > 0 {
                 return Ok(());
             }
-            self.read_more(end)?;
         }
     }
 
-    fn take_frame(&mut self) -> Result<bool, ClientError> {
-        let bytes = self.inbox.get(self.taken..).unwrap_or_default();
-        let Some(frame) = frame::next_frame(bytes)? else { return Ok(false) };
-        let header = command::decode(frame.kind, frame.header, &mut self.arena)?;
-        if header.is_response() {
-            if self.waiting.remove(&header.opaque) {
-                self.arrival.push_back(header.opaque);
-                self.arrived.insert(header.opaque, Answer::new(frame.kind, &header, frame.body));
+    /// Takes the frames that are complete with what was just read, and returns how many.
+    fn take_frames(&mut self, read: usize) -> Result<usize, ClientError> {
+        let Connection { frames, scratch, arena, waiting, arrival, arrived, requests, .. } = self;
+        let (mut taken, mut strays) = (0, 0);
+        let mut unreadable = None;
+        let _ = frames.feed(scratch.get(..read).unwrap_or_default(), |frame, _| {
+            let header = match command::decode(frame.kind, frame.header, arena) {
+                Ok(header) => header,
+                Err(error) => {
+                    unreadable = Some(error);
+                    return Break(());
+                }
+            };
+            taken += 1;
+            if !header.is_response() {
+                requests.push_back(ServerRequest::new(frame.kind, &header, frame.body));
+            } else if waiting.remove(&header.opaque) {
+                arrival.push_back(header.opaque);
+                arrived.insert(header.opaque, Answer::new(frame.kind, &header, frame.body));
             } else {
-                self.strays += 1;
+                strays += 1;
             }
-        } else {
-            self.requests.push_back(ServerRequest::new(frame.kind, &header, frame.body));
-        }
-        self.taken += frame.wire_bytes;
-        Ok(true)
+            Continue(())
+        })?;
+        self.strays += strays;
+        unreadable.map_or(Ok(taken), |error| Err(error.into()))
     }
 
-    fn read_more(&mut self, end: Instant) -> Result<(), ClientError> {
-        self.inbox.drain(..self.taken);
-        self.taken = 0;
+    fn read_more(&mut self, end: Instant) -> Result<usize, ClientError> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ClientError::Timeout(self.timeout));
         }
         self.stream.set_read_timeout(Some(left))?;
-        let filled = self.inbox.len();
-        let wanted =
-            frame::wire_bytes(&self.inbox)?.map_or(0, |bytes| bytes.saturating_sub(filled));
-        self.inbox.resize(filled + wanted.max(READ_BYTES), 0);
-        let outcome = self.stream.read(self.inbox.get_mut(filled..).unwrap_or_default());
-        self.inbox.truncate(filled + *outcome.as_ref().unwrap_or(&0));
-        match outcome {
+        match self.stream.read(&mut self.scratch) {
             Ok(0) => Err(ClientError::Closed),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Ok(read) => Ok(read),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             Err(error) => Err(self.name_io(error, self.timeout)),
         }
     }

@@ -15,14 +15,14 @@ const LINES_MAX: usize = 800;
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
     ("runtime", &[], &[]),
-    ("remoting", &["runtime"], &[]),
+    ("remoting", &["proto", "runtime"], &[]),
     ("daemon", &[], &[]),
     ("store", &["proto", "runtime"], &[]),
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
-    ("namesrv", &["proto", "runtime", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "daemon", "store", "namesrv"], &["client"]),
-    ("client", &["proto"], &[]),
+    ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
+    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv"], &["client"]),
+    ("client", &["proto", "remoting"], &[]),
     ("loadtest", &["proto", "client"], &[]),
 ];
 

@@ -17,12 +17,13 @@ use proto::{
     record::body_crc,
     request::{self as fields, FieldError},
 };
+use remoting::ConnectionId;
 use runtime::Millis;
 
 use crate::{
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
-    routes::{Change, ConnectionId, Registration, Routes, UnitFilter},
+    routes::{Change, Registration, Routes, UnitFilter},
     topic_lists::{List, TopicLists},
 };
 

@@ -1,16 +1,16 @@
 //! The name server: who serves which topic, where, and who is still alive.
 //!
 //! Pure parts: [`routes`] (the tables), [`kv`] (operators' facts), [`config`], [`handle`] (one match over everything that can
-//! be asked). Shell: [`server`] at the sockets, `link` per connection, `save` for what must survive a crash.
+//! be asked). Shell: [`server`] at the sockets, `connection` for each of them, `save` for what must survive a crash.
 //! `mqnamesrv` is the program; a standalone broker embeds the same with [`server::serve`] on its first executor:
 //!
 //! ```no_run
-//! # async fn embed(executor: runtime::Executor<()>) -> Result<(), String> {
+//! # async fn embed(executor: runtime::Executor) -> Result<(), String> {
 //! use std::{cell::RefCell, rc::Rc};
 //!
 //! let config = namesrv::config::Config { listen_port: 9876, ..Default::default() };
 //! let state = namesrv::open(&executor, config).await.map_err(|e| e.to_string())?;
-//! let listener = executor.listen(state.config().listen_address()).map_err(|e| e.to_string())?;
+//! let listener = remoting::Listener::bind(&executor, state.config().listen_address()).map_err(|e| e.to_string())?;
 //! namesrv::server::serve(&executor, listener, Rc::new(RefCell::new(state))).await.map_err(|e| e.to_string())
 //! # }
 //! ```
@@ -18,9 +18,9 @@
 //! Absent on purpose: a controller, acting masters, zones, static topics, TLS.
 
 pub mod config;
+mod connection;
 pub mod handle;
 pub mod kv;
-mod link;
 pub mod routes;
 mod save;
 pub mod server;
@@ -33,8 +33,8 @@ use runtime::durable_file::{self, DurableFileError};
 
 /// A name server with what its files remember. KV files (with backup) that are there and unreadable are an error that
 /// names them: a start with an empty table would overwrite what an operator could still repair.
-pub async fn open<M: Send + 'static>(
-    executor: &runtime::Executor<M>,
+pub async fn open(
+    executor: &runtime::Executor,
     config: Config,
 ) -> Result<Namesrv, DurableFileError> {
     let parse = |bytes: &[u8]| match KvConfig::read(bytes) {

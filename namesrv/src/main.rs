@@ -10,7 +10,8 @@ use std::{
 use clap::Parser;
 use daemon::{logging, port::check_port_is_free, properties_file};
 use namesrv::{config::Config, server};
-use runtime::{Executor, Settings, Stop};
+use remoting::Listener;
+use runtime::{Executor, Mesh, Settings, Stop};
 
 /// Exit code for a command line or configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -98,15 +99,17 @@ fn run(config: Config) -> Result<(), String> {
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
     let settings = Settings::unpinned("mqnamesrv", 1);
-    runtime::run(settings, stop, move |executor: Executor<()>| serve(executor, config.clone()))
-        .map_err(|error| error.to_string())
+    runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
+        serve(executor, config.clone())
+    })
+    .map_err(|error| error.to_string())
 }
 
-async fn serve(executor: Executor<()>, config: Config) -> Result<(), String> {
+async fn serve(executor: Executor, config: Config) -> Result<(), String> {
     let addr = config.listen_address();
     let state = namesrv::open(&executor, config).await.map_err(|error| error.to_string())?;
-    let listener =
-        executor.listen(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    let listener = Listener::bind(&executor, addr)
+        .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::AHashMap;
 use proto::body::{BrokerData, ClusterInfo, DataVersion, QueueData, RouteData, TopicConfig};
+use remoting::ConnectionId;
 use runtime::Millis;
 
 mod brokers;
@@ -40,10 +41,6 @@ const SYS_FLAG_UNIT: i32 = 1;
 const SYS_FLAG_UNIT_SUB: i32 = 2;
 /// Broker id of a master.
 const MASTER_ID: i64 = 0;
-
-/// Names one accepted connection; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
 
 /// One registration as its broker sent it.
 #[derive(Clone, Copy, Debug)]

@@ -42,9 +42,9 @@ impl Saver {
     }
 
     /// Resolves when the content that `state` has now, or a newer one, is on disk.
-    pub(crate) async fn save<M: Send + 'static>(
+    pub(crate) async fn save(
         &self,
-        executor: &Executor<M>,
+        executor: &Executor,
         state: &Rc<RefCell<Namesrv>>,
         what: Save,
     ) -> Result<(), DurableFileError> {

@@ -1,24 +1,25 @@
 //! The name server at its sockets: [`serve`] runs it on one executor, for `mqnamesrv` and inside a standalone broker.
 //!
-//! One reader and one writer task per connection (`link`), one task that accepts, one that ticks. All of them share
+//! One reader and one writer task per connection (`connection`), one task that accepts, one that ticks. All of them share
 //! the state through `RefCell`s that are never borrowed across a wait. Limits and what happens at them: connections
-//! (`connectionsMax`: closed at once), unsent answers of one connection (`OUTPUT_BYTES_HIGH`: its requests wait;
-//! nothing read by the peer for `WRITE_STALL_MS_MAX`: closed), frames (16 MiB: closed), silence (closed).
+//! (`connectionsMax`: closed at once), unsent answers of one connection (`WriteBuffer`: its requests wait;
+//! nothing read by the peer for `WRITE_STALL_MS_MAX`: closed), frames (16 MiB: closed), incomplete frames of all
+//! connections ([`INCOMPLETE_FRAMES_BYTES_MAX`]: they wait for each other), silence (closed).
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     io,
     rc::Rc,
     time::Duration,
 };
 
-use runtime::{Executor, Listener, Millis};
+use remoting::{ConnectionTable, FrameBudget, Listener, Transport, WriteBuffer};
+use runtime::{Executor, Millis};
 
 use crate::{
+    connection,
     handle::{self, Namesrv},
-    link::{self, Link},
-    routes::{ConnectionId, Dropped},
+    routes::Dropped,
     save::Saver,
 };
 
@@ -28,21 +29,27 @@ const TICK: Duration = Duration::from_millis(250);
 const DRAIN_TICKS_MAX: u32 = 20;
 /// Pause between two looks at the answers that are still leaving at shutdown.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
+/// Bytes of incomplete frames that all connections together may hold: two of the largest registrations.
+pub const INCOMPLETE_FRAMES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of the read buffer that all connections share.
+const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// What all tasks of one running name server share.
-pub(crate) struct Server<M> {
-    pub(crate) executor: Executor<M>,
+pub(crate) struct Server {
+    pub(crate) executor: Executor,
     pub(crate) state: Rc<RefCell<Namesrv>>,
     pub(crate) saver: Saver,
-    pub(crate) links: RefCell<BTreeMap<ConnectionId, Rc<Link>>>,
-    next_connection: Cell<u64>,
+    pub(crate) connections: RefCell<ConnectionTable<Rc<WriteBuffer>>>,
+    /// Memory that sockets are read into.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) frame_budget: Rc<FrameBudget>,
     stopping: Cell<bool>,
 }
 
 /// Serves until the process is asked to stop; then lets answers leave, closes all connections and returns.
 /// A listener that breaks asks the process to stop and is the error.
-pub async fn serve<M: Send + 'static>(
-    executor: &Executor<M>,
+pub async fn serve(
+    executor: &Executor,
     listener: Listener,
     state: Rc<RefCell<Namesrv>>,
 ) -> io::Result<()> {
@@ -51,8 +58,9 @@ pub async fn serve<M: Send + 'static>(
         executor: executor.clone(),
         saver,
         state,
-        links: RefCell::default(),
-        next_connection: Cell::new(1),
+        connections: RefCell::new(ConnectionTable::new(executor.index())),
+        scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+        frame_budget: FrameBudget::new(INCOMPLETE_FRAMES_BYTES_MAX),
         stopping: Cell::new(false),
     });
     let broken: Rc<RefCell<Option<io::Error>>> = Rc::default();
@@ -72,31 +80,36 @@ pub async fn serve<M: Send + 'static>(
     broken.map_or(Ok(()), Err)
 }
 
-async fn accept<M: Send + 'static>(server: &Rc<Server<M>>, listener: &Listener) -> io::Error {
-    loop {
-        let connection = match listener.accept().await {
-            Ok(connection) => connection,
-            Err(error) => return error,
-        };
+async fn accept(server: &Rc<Server>, listener: &Listener) -> io::Error {
+    let admits = || {
         let limit = server.state.borrow().config().connections_max;
-        let count = server.links.borrow().len();
-        if server.stopping.get() || count >= limit {
-            tracing::warn!(peer = %connection.peer_addr(), count, limit, "connection refused");
-            continue;
+        let full = server.connections.borrow().open_count() >= limit;
+        if server.stopping.get() || full { Err(limit) } else { Ok(()) }
+    };
+    loop {
+        match listener.accept(admits).await {
+            Ok(connection) => start(server, connection),
+            Err(error) => return error,
         }
-        let id = ConnectionId(server.next_connection.get());
-        server.next_connection.set(id.0 + 1);
-        let peer = connection.peer_addr();
-        let (reader, writer, closer) = connection.split();
-        let link = Rc::new(Link::new(id, peer, closer, server.executor.now()));
-        server.links.borrow_mut().insert(id, Rc::clone(&link));
-        drop(server.executor.spawn(link::write(Rc::clone(server), Rc::clone(&link), writer)));
-        drop(server.executor.spawn(link::read(Rc::clone(server), link, reader)));
     }
 }
 
+fn start(server: &Rc<Server>, transport: Transport) {
+    let addr = transport.peer_addr();
+    let (reader, writer, closer) = transport.split();
+    let unsent = server.connections.borrow().unsent_bytes();
+    let now = server.executor.now();
+    // Requests are answered at once, so none is in flight beside the responses that wait.
+    let buffer = WriteBuffer::new(addr, false, closer.clone(), 0, unsent, now);
+    let buffer = Rc::new(buffer);
+    let Some(id) = server.connections.borrow_mut().open(Rc::clone(&buffer)) else { return };
+    let writing = connection::write(Rc::clone(server), id, Rc::clone(&buffer), writer);
+    drop(server.executor.spawn(writing));
+    drop(server.executor.spawn(connection::read(Rc::clone(server), id, buffer, reader, closer)));
+}
+
 /// The one loop that looks at the clock.
-async fn tick<M: Send + 'static>(server: Rc<Server<M>>) {
+async fn tick(server: Rc<Server>) {
     let mut next_scan: Millis = 0;
     while !server.stopping.get() {
         server.executor.sleep(TICK).await;
@@ -109,19 +122,20 @@ async fn tick<M: Send + 'static>(server: Rc<Server<M>>) {
                 Millis::try_from(config.scan_not_active_broker_interval_ms),
             )
         };
-        for link in server.links.borrow().values() {
-            if let Some(reason) = link.overdue(now, idle_max) {
-                tracing::info!(peer = %link.peer(), reason, "connection closed");
-                link.close();
+        for buffer in server.connections.borrow().iter() {
+            if let Some(reason) = connection::overdue(buffer, now, idle_max) {
+                tracing::info!(peer = %buffer.addr, reason, "connection closed");
+                buffer.close();
             }
         }
+        server.frame_budget.close_stalled(now);
         if now >= next_scan {
             next_scan = now.saturating_add(scan_pause.unwrap_or(Millis::MAX));
             let dropped = server.state.borrow_mut().routes_mut().expire(now);
             for broker in &dropped {
                 log_dropped(broker, "silent");
-                if let Some(link) = server.links.borrow().get(&broker.connection) {
-                    link.close();
+                if let Some(buffer) = server.connections.borrow().get(broker.connection) {
+                    buffer.close();
                 }
             }
         }
@@ -129,16 +143,16 @@ async fn tick<M: Send + 'static>(server: Rc<Server<M>>) {
 }
 
 /// Lets answers leave, for half a second at most, and ends every connection.
-async fn stop<M: Send + 'static>(server: &Rc<Server<M>>) {
+async fn stop(server: &Rc<Server>) {
     server.stopping.set(true);
     for _ in 0..DRAIN_TICKS_MAX {
-        if server.links.borrow().values().all(|link| link.is_drained()) {
+        if server.connections.borrow().iter().all(|buffer| buffer.unsent_bytes() == 0) {
             break;
         }
         server.executor.sleep(DRAIN_TICK).await;
     }
-    for link in server.links.borrow().values() {
-        link.close();
+    for buffer in server.connections.borrow().iter() {
+        buffer.close();
     }
 }
 

@@ -20,7 +20,8 @@ use proto::{
     frame::HeaderKind,
     record::body_crc,
 };
-use runtime::{Executor, Settings, Stop};
+use remoting::Listener;
+use runtime::{Executor, Mesh, Settings, Stop};
 
 /// A name server on a free port, in a thread of this process; ends with the value.
 struct Running {
@@ -44,10 +45,11 @@ impl Running {
         let thread = {
             let stop = stop.clone();
             thread::spawn(move || {
-                let main = move |executor: Executor<()>| {
+                let main = move |executor: Executor, _: Mesh<()>| {
                     let (config, told) = (config.clone(), told.clone());
                     async move {
-                        let listener = executor.listen(config.listen_address()).expect("a port");
+                        let listener =
+                            Listener::bind(&executor, config.listen_address()).expect("a port");
                         let state = namesrv::open(&executor, config).await.expect("files");
                         told.send(listener.local_addr()).expect("the test waits");
                         let state = Rc::new(RefCell::new(state));

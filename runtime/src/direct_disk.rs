@@ -26,7 +26,7 @@ use rustix::{
 
 use crate::{
     disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage},
-    turn::Pace,
+    task_budget::TaskBudget,
 };
 
 /// Zeros written at once where a file system cannot allocate.
@@ -35,12 +35,12 @@ const ZERO_FILL_BYTES: usize = 1024 * 1024;
 /// The disk of the machine, as seen by one executor.
 #[derive(Clone)]
 pub struct DirectDisk {
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 impl DirectDisk {
-    pub(crate) fn new(pace: Rc<Pace>) -> DirectDisk {
-        DirectDisk { pace }
+    pub(crate) fn new(budget: Rc<TaskBudget>) -> DirectDisk {
+        DirectDisk { budget }
     }
 
     /// Runs `work` with an owned copy of `path` on the thread pool.
@@ -50,8 +50,8 @@ impl DirectDisk {
         T: Send + 'static,
     {
         let path = path.to_owned();
-        let pace = Rc::clone(&self.pace);
-        async move { pace.blocking(move || work(&path).map_err(|error| at(error, &path))).await }
+        let budget = Rc::clone(&self.budget);
+        async move { budget.blocking(move || work(&path).map_err(|error| at(error, &path))).await }
     }
 }
 
@@ -104,8 +104,8 @@ impl Disk for DirectDisk {
             return Err(at(io::Error::new(io::ErrorKind::Unsupported, reason), path));
         }
         let len = file.file_size().await.map_err(plain)?;
-        self.pace.progress(1);
-        Ok(DirectFile { file, len, pace: Rc::clone(&self.pace) })
+        self.budget.progress(1);
+        Ok(DirectFile { file, len, budget: Rc::clone(&self.budget) })
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -232,7 +232,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
 pub struct DirectFile {
     file: DmaFile,
     len: u64,
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 impl DiskFile for DirectFile {
@@ -242,7 +242,7 @@ impl DiskFile for DirectFile {
         let bytes = buf.as_ref().len();
         check_aligned(position, bytes);
         let written = self.file.write_at(buf.into_own(), position).await.map_err(plain)?;
-        self.pace.progress(1);
+        self.budget.progress(1);
         if written != bytes {
             let text = format!("{written} of {bytes} bytes written at {position}");
             return Err(io::Error::new(io::ErrorKind::WriteZero, text));
@@ -252,14 +252,14 @@ impl DiskFile for DirectFile {
 
     async fn sync(&self) -> io::Result<()> {
         self.file.fdatasync().await.map_err(plain)?;
-        self.pace.progress(1);
+        self.budget.progress(1);
         Ok(())
     }
 
     async fn read_at(&self, position: u64, bytes: usize) -> io::Result<DirectBuf> {
         check_aligned(position, bytes);
         let read = self.file.read_at_aligned(position, bytes).await.map_err(plain)?;
-        self.pace.progress(1);
+        self.budget.progress(1);
         if read.len() != bytes {
             let text = format!("{} of {bytes} bytes read at {position}", read.len());
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -273,7 +273,7 @@ impl DiskFile for DirectFile {
 
     async fn close(self) -> io::Result<()> {
         let closed = self.file.close().await.map_err(plain);
-        self.pace.progress(1);
+        self.budget.progress(1);
         closed
     }
 }

@@ -26,12 +26,12 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io:
 use crate::{
     clock::{self, Millis},
     direct_disk::DirectDisk,
-    guard::{self, Watch},
-    mesh::{self, Lane, Mesh, Seat},
+    mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
-    settings::Settings,
+    settings::{Settings, SettingsError},
     stop::Stop,
-    turn::Pace,
+    task_budget::TaskBudget,
+    watchdog::{self, Watch},
 };
 
 /// Exit code when an executor failed: `EX_SOFTWARE` of sysexits.h.
@@ -49,20 +49,9 @@ const POOL_THREADS: usize = 2;
 /// Why the executors did not start. Nothing has run then.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The settings contradict themselves.
-    #[error("executor settings: {0}")]
-    Settings(&'static str),
-    /// The limit of locked memory is below what an io_uring needs.
-    #[error(
-        "only {limit_bytes} bytes of memory may be locked, an io_uring needs {needed_bytes}: raise it with \
-         `ulimit -l`, LimitMEMLOCK= of systemd or --ulimit memlock= of the container"
-    )]
-    Memlock {
-        /// Soft limit found.
-        limit_bytes: u64,
-        /// Least that works.
-        needed_bytes: u64,
-    },
+    /// The settings cannot run here.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The kernel gave no doorbells.
     #[error("no eventfd for the doorbells: {0}")]
     Doorbells(#[source] io::Error),
@@ -86,31 +75,32 @@ pub enum RunError {
 
 /// Starts one executor per core of `settings`, runs `main` on each, and returns when all have returned.
 ///
-/// A panic on any executor, or an `Err` of any `main`, is logged and ends the process with [`EXIT_SOFTWARE`].
+/// `main` gets its executor and the mesh to the others; who sends no messages takes a `Mesh<()>`. A panic on any
+/// executor, or an `Err` of any `main`, is logged and ends the process with [`EXIT_SOFTWARE`].
 /// Errors: what kept the executors from starting; `main` has not run then.
 pub fn run<M, F, Fut>(settings: Settings, stop: Stop, main: F) -> Result<(), RunError>
 where
     M: Send + 'static,
-    F: Fn(Executor<M>) -> Fut + Clone + Send + 'static,
+    F: Fn(Executor, Mesh<M>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<(), String>> + 'static,
 {
     settings.check()?;
-    if settings.guard {
-        guard::start();
+    if settings.watchdog {
+        watchdog::start();
     }
-    let seats = mesh::lay::<M>(settings.cores.len(), settings.lane_messages)
+    let endpoints = mesh::connect_all::<M>(settings.cores.len(), settings.lane_messages)
         .map_err(RunError::Doorbells)?;
     let (ended_in, ended_out) = mpsc::channel();
     let (ready_in, ready_out) = mpsc::channel();
     let mut gates = Vec::new();
     let mut starts = Vec::new();
     let mut threads = HashMap::new();
-    for (index, seat) in seats.into_iter().enumerate() {
-        stop.attach(seat.bell());
+    for (index, endpoint) in endpoints.into_iter().enumerate() {
+        stop.attach(endpoint.bell());
         let start = Start {
             index,
             settings: settings.clone(),
-            seat: Arc::new(Mutex::new(Some(seat))),
+            endpoint: Arc::new(Mutex::new(Some(endpoint))),
             stop: stop.clone(),
             main: main.clone(),
             ended: ended_in.clone(),
@@ -147,15 +137,15 @@ where
 /// Index of an executor and number of the attempt to start it.
 type Attempt = (usize, u32);
 
-/// All that one executor starts from. Its seat is taken by the first poll of its first task.
+/// All that one executor starts from. Its endpoint is taken by the first poll of its first task.
 ///
 /// The library can lose its very first wake: when its preemption timer fires before the first task has run, it goes to
-/// sleep, and no guard can know it yet. Such a thread is given up, which costs a ring and an idle thread, and another
-/// one is started. Should the first wake up after all, it finds the seat taken and ends.
+/// sleep, and no watchdog can know it yet. Such a thread is given up, which costs a ring and an idle thread, and another
+/// one is started. Should the first wake up after all, it finds the endpoint taken and ends.
 struct Start<M, F> {
     index: usize,
     settings: Settings,
-    seat: Arc<Mutex<Option<Seat<M>>>>,
+    endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
     stop: Stop,
     main: F,
     ended: mpsc::Sender<Attempt>,
@@ -164,16 +154,17 @@ struct Start<M, F> {
 impl<M, F, Fut> Start<M, F>
 where
     M: Send + 'static,
-    F: Fn(Executor<M>) -> Fut + Clone + Send + 'static,
+    F: Fn(Executor, Mesh<M>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<(), String>> + 'static,
 {
-    /// Starts a thread that makes an executor, tells `open` what kept it from that, and runs it if `open` says so.
+    /// Starts a thread that makes an executor, hands what kept it from that to `open`, and runs it if `open` says so.
     fn begin(
         &self,
         attempt: u32,
         open: impl FnOnce(Option<String>) -> bool + Send + 'static,
     ) -> Result<JoinHandle<()>, RunError> {
-        let (index, settings, seat) = (self.index, self.settings.clone(), Arc::clone(&self.seat));
+        let (index, settings) = (self.index, self.settings.clone());
+        let endpoint = Arc::clone(&self.endpoint);
         let (stop, main, ended) = (self.stop.clone(), self.main.clone(), self.ended.clone());
         let life = move || {
             let executor = make(&settings, index);
@@ -181,9 +172,9 @@ where
                 return;
             }
             let Ok(executor) = executor else { return };
-            let seated = live(&executor, &settings, index, seat, stop, main);
+            let begun = live(&executor, &settings, index, endpoint, stop, main);
             drop(executor);
-            if seated {
+            if begun {
                 let _ = ended.send((index, attempt));
             }
         };
@@ -193,8 +184,8 @@ where
             .map_err(|source| RunError::Thread { index, source })
     }
 
-    fn is_seated(&self) -> bool {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    fn has_begun(&self) -> bool {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Waits until the executor runs its first task, starting it again as often as it takes.
@@ -202,13 +193,13 @@ where
         let index = self.index;
         for attempt in 1..=BEGIN_ATTEMPTS {
             let patience = Instant::now() + BEGIN_PATIENCE;
-            while !self.is_seated() {
+            while !self.has_begun() {
                 if Instant::now() > patience {
                     break;
                 }
                 thread::sleep(BEGIN_LOOK);
             }
-            if self.is_seated() {
+            if self.has_begun() {
                 return Ok(());
             }
             tracing::warn!(executor = index, attempt, "an executor slept over its start, again");
@@ -244,52 +235,55 @@ fn make(settings: &Settings, index: usize) -> Result<LocalExecutor, String> {
     }
 }
 
-/// Takes the seat and runs `main` on this thread until it returns; does not return when it fails. False: the seat was
-/// taken.
+/// Takes the endpoint and runs `main` on this thread until it returns; does not return when it fails. False: the
+/// endpoint was taken.
 fn live<M, F, Fut>(
     executor: &LocalExecutor,
     settings: &Settings,
     index: usize,
-    seat: Arc<Mutex<Option<Seat<M>>>>,
+    endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
     stop: Stop,
     main: F,
 ) -> bool
 where
     M: Send + 'static,
-    F: Fn(Executor<M>) -> Fut,
+    F: Fn(Executor, Mesh<M>) -> Fut,
     Fut: Future<Output = Result<(), String>> + 'static,
 {
-    let guarded = settings.guard;
+    let watched = settings.watchdog;
+    let count = settings.cores.len();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
-            let seat = seat.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(seat) = seat else { return Ok(false) };
-            let pace = Rc::new(Pace::new().map_err(|error| format!("no eventfd: {error}"))?);
+            let endpoint = endpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(endpoint) = endpoint else { return Ok(false) };
+            let budget = TaskBudget::new().map_err(|error| format!("no eventfd: {error}"))?;
+            let budget = Rc::new(budget);
             let watch = Rc::new(RefCell::new(None));
-            if guarded {
-                keep_guarded(&pace, Rc::clone(&watch)).await;
+            if watched {
+                keep_watched(&budget, Rc::clone(&watch)).await;
             }
-            let here = Executor::new(Rc::clone(&pace), Mesh::new(seat), stop);
-            here.spawn(answer_doorbell(here.clone()));
-            let ended = pace.timed(main(here.clone())).await;
-            here.core.mesh.forget_handler();
+            let here = Executor::new(Rc::clone(&budget), index, count, stop);
+            let mesh = Mesh::new(endpoint);
+            here.spawn(answer_doorbell(here.clone(), mesh.clone()));
+            let ended = budget.timed(main(here.clone(), mesh.clone())).await;
+            mesh.forget_handler();
             // The waker goes while its executor still lives.
             watch.borrow_mut().take();
             ended.map(|()| true)
         })
     }));
     match outcome {
-        Ok(Ok(seated)) => seated,
+        Ok(Ok(begun)) => begun,
         Ok(Err(error)) => end_process(index, &error),
         Err(panic) => end_process(index, &panic_text(&*panic)),
     }
 }
 
-/// Puts this executor under guard before anything can be lost. The guard pokes a task that never has anything to do;
-/// being scheduled is the point. Until that task has run once, the caller is poked in its place: an executor whose very
+/// Lets the watchdog watch this executor before anything can be lost. It wakes a task that never has anything to do;
+/// being scheduled is the point. Until that task has run once, the caller is woken in its place: an executor whose very
 /// first wake is lost would otherwise sleep for ever (one start in a hundred, on a busy machine).
-async fn keep_guarded(pace: &Pace, watch: Rc<RefCell<Option<Watch>>>) {
-    let progress = pace.counter();
+async fn keep_watched(budget: &TaskBudget, watch: Rc<RefCell<Option<Watch>>>) {
+    let progress = budget.counter();
     poll_fn(|context| {
         let first = Watch::new(Arc::clone(progress), context.waker().clone());
         *watch.borrow_mut() = Some(first);
@@ -301,7 +295,7 @@ async fn keep_guarded(pace: &Pace, watch: Rc<RefCell<Option<Watch>>>) {
         if !known {
             known = true;
             if let Some(watch) = &*watch.borrow() {
-                watch.poke_instead(context.waker().clone());
+                watch.wake_instead(context.waker().clone());
             }
         }
         Poll::<()>::Pending
@@ -310,27 +304,27 @@ async fn keep_guarded(pace: &Pace, watch: Rc<RefCell<Option<Watch>>>) {
 }
 
 /// The one task that waits for the bell: takes messages, passes on the wish to stop.
-async fn answer_doorbell<M: Send + 'static>(here: Executor<M>) {
+async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
     let core = &here.core;
-    let bell = core.mesh.bell();
+    let bell = mesh.bell();
     let pollable = match PollableFd::new(Arc::clone(bell)) {
         Ok(pollable) => pollable,
         Err(error) => panic!("the doorbell cannot be polled: {error}"),
     };
-    let mut stop_told = false;
+    let mut stop_seen = false;
     loop {
-        if !stop_told && core.stop.requested() {
-            stop_told = true;
+        if !stop_seen && core.stop.requested() {
+            stop_seen = true;
             let waiting = core.awaiting_stop.take();
             waiting.into_iter().for_each(Waker::wake);
         }
-        if !core.mesh.drain(&core.pace) {
-            core.pace.turn().await;
+        if !mesh.drain(&core.budget) {
+            core.budget.yield_now().await;
             continue;
         }
         bell.announce_wait();
-        let told_all = stop_told || !core.stop.requested();
-        if told_all && !core.mesh.has_messages() {
+        let passed_on = stop_seen || !core.stop.requested();
+        if passed_on && !mesh.has_messages() {
             let rung = pollable.readable().await;
             assert!(rung.is_ok(), "polling the doorbell failed: {rung:?}");
         }
@@ -357,37 +351,33 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Handle to the executor that the caller runs on. Clones are cheap and stay on this thread.
-pub struct Executor<M> {
-    core: Rc<Core<M>>,
+#[derive(Clone)]
+pub struct Executor {
+    core: Rc<Core>,
 }
 
-struct Core<M> {
-    pace: Rc<Pace>,
-    mesh: Mesh<M>,
+struct Core {
+    budget: Rc<TaskBudget>,
+    index: usize,
+    count: usize,
     stop: Stop,
     awaiting_stop: RefCell<Vec<Waker>>,
 }
 
-impl<M> Clone for Executor<M> {
-    fn clone(&self) -> Self {
-        Executor { core: Rc::clone(&self.core) }
-    }
-}
-
-impl<M: Send + 'static> Executor<M> {
-    fn new(pace: Rc<Pace>, mesh: Mesh<M>, stop: Stop) -> Executor<M> {
+impl Executor {
+    fn new(budget: Rc<TaskBudget>, index: usize, count: usize, stop: Stop) -> Executor {
         let awaiting_stop = RefCell::new(Vec::new());
-        Executor { core: Rc::new(Core { pace, mesh, stop, awaiting_stop }) }
+        Executor { core: Rc::new(Core { budget, index, count, stop, awaiting_stop }) }
     }
 
     /// Which executor this is, from 0.
     pub fn index(&self) -> usize {
-        self.core.mesh.index()
+        self.core.index
     }
 
     /// How many executors there are.
     pub fn count(&self) -> usize {
-        self.core.mesh.count()
+        self.core.count
     }
 
     /// Wall clock, milliseconds since 1970.
@@ -401,9 +391,9 @@ impl<M: Send + 'static> Executor<M> {
     where
         F: Future + 'static,
     {
-        let pace = Rc::clone(&self.core.pace);
+        let budget = Rc::clone(&self.core.budget);
         let queue = glommio::executor().current_task_queue();
-        let spawned = glommio::spawn_local_into(async move { pace.timed(future).await }, queue);
+        let spawned = glommio::spawn_local_into(async move { budget.timed(future).await }, queue);
         match spawned {
             Ok(task) => Task(task.detach()),
             Err(error) => unreachable!("the running task queue exists: {error}"),
@@ -413,24 +403,24 @@ impl<M: Send + 'static> Executor<M> {
     /// Sleeps. Only for the handful of loops that tick: at most [`crate::SLEEPS_MAX`] at once per executor, each
     /// awaited alone to its end, never in a select.
     pub async fn sleep(&self, duration: Duration) {
-        self.core.pace.sleep(duration).await;
+        self.core.budget.sleep(duration).await;
     }
 
-    /// Lets the reactor turn once: whatever is ready meanwhile runs before the caller goes on.
-    pub async fn turn(&self) {
-        self.core.pace.turn().await;
+    /// Lets the reactor run once: whatever is ready meanwhile runs before the caller goes on.
+    pub async fn yield_now(&self) {
+        self.core.budget.yield_now().await;
     }
 
-    /// Whether the running task has not waited for anything for [`crate::HOT_AFTER`] and should take a turn.
+    /// Whether the running task has not waited for anything for [`crate::TASK_BUDGET`] and should yield.
     /// [`crate::Reader::read`] and the draining of lanes look themselves.
-    pub fn hot(&self) -> bool {
-        self.core.pace.hot()
+    pub fn budget_spent(&self) -> bool {
+        self.core.budget.is_spent()
     }
 
-    /// Counts finished work, so that the guard knows this executor to be awake. Reads, writes, messages, sleeps and
+    /// Counts finished work, so that the watchdog knows this executor to be awake. Reads, writes, messages, sleeps and
     /// disk operations count themselves.
     pub fn progress(&self, n: u64) {
-        self.core.pace.progress(n);
+        self.core.budget.progress(n);
     }
 
     /// Resolves on every executor soon after [`Stop::request`].
@@ -453,32 +443,20 @@ impl<M: Send + 'static> Executor<M> {
         &self.core.stop
     }
 
-    /// Sends a message to another executor. Gives it back when that lane is full or the executor has ended.
-    /// To post to oneself is a bug and panics.
-    pub fn post(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
-        self.core.mesh.post(to, lane, message)
-    }
-
-    /// Installs what happens with messages of others (sender's index, message); to be called once. Messages that came
-    /// earlier are kept. The handler is called from the doorbell's task, many messages in a row, and must not wait.
-    pub fn receive(&self, on_message: impl FnMut(usize, M) + 'static) {
-        self.core.mesh.receive(Box::new(on_message));
-    }
-
     /// Listens on `addr` with SO_REUSEPORT: each executor may listen on the same address and gets its share of
     /// connections. Two processes may, too, without noticing: take the lock of the data directory first.
     pub fn listen(&self, addr: SocketAddr) -> io::Result<Listener> {
-        Listener::bind(addr, Rc::clone(&self.core.pace))
+        Listener::bind(addr, Rc::clone(&self.core.budget))
     }
 
     /// Connects to `addr`, giving up after [`crate::CONNECT_TIMEOUT`].
     pub async fn connect(&self, addr: SocketAddr) -> io::Result<Connection> {
-        Connection::connect(addr, Rc::clone(&self.core.pace)).await
+        Connection::connect(addr, Rc::clone(&self.core.budget)).await
     }
 
     /// The real disk, through this executor's ring.
     pub fn disk(&self) -> DirectDisk {
-        DirectDisk::new(Rc::clone(&self.core.pace))
+        DirectDisk::new(Rc::clone(&self.core.budget))
     }
 
     /// Runs a closure that may block on this executor's small thread pool. A panic in it continues here.
@@ -487,7 +465,7 @@ impl<M: Send + 'static> Executor<M> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.core.pace.blocking(work).await
+        self.core.budget.blocking(work).await
     }
 }
 

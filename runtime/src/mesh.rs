@@ -17,6 +17,7 @@ use std::{
     cell::RefCell,
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering, fence},
@@ -26,7 +27,7 @@ use std::{
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::turn::Pace;
+use crate::task_budget::TaskBudget;
 
 /// Messages taken from one lane before the next lane gets its chance.
 const BATCH_MESSAGES: usize = 64;
@@ -97,20 +98,20 @@ impl AsRawFd for Bell {
 }
 
 /// One executor's ends of all lanes, before they move to its thread. The entry for itself is `None`.
-pub(crate) struct Seat<M> {
+pub(crate) struct Endpoint<M> {
     index: usize,
     outgoing: Vec<Option<[Producer<M>; 2]>>,
     incoming: Vec<Option<[Consumer<M>; 2]>>,
     bells: Arc<[Arc<Bell>]>,
 }
 
-/// Lays all lanes between `count` executors, two per ordered pair.
-pub(crate) fn lay<M>(count: usize, lane_messages: usize) -> io::Result<Vec<Seat<M>>> {
+/// Connects `count` executors, by two lanes per ordered pair.
+pub(crate) fn connect_all<M>(count: usize, lane_messages: usize) -> io::Result<Vec<Endpoint<M>>> {
     let bells: Vec<Arc<Bell>> =
         (0..count).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<_>>()?;
     let bells: Arc<[Arc<Bell>]> = bells.into();
-    let mut seats: Vec<Seat<M>> = (0..count)
-        .map(|index| Seat {
+    let mut endpoints: Vec<Endpoint<M>> = (0..count)
+        .map(|index| Endpoint {
             index,
             outgoing: (0..count).map(|_| None).collect(),
             incoming: (0..count).map(|_| None).collect(),
@@ -121,15 +122,15 @@ pub(crate) fn lay<M>(count: usize, lane_messages: usize) -> io::Result<Vec<Seat<
         for to in (0..count).filter(|to| *to != from) {
             let (reply_in, reply_out) = RingBuffer::new(lane_messages);
             let (request_in, request_out) = RingBuffer::new(lane_messages);
-            seats[from].outgoing[to] = Some([reply_in, request_in]);
-            seats[to].incoming[from] = Some([reply_out, request_out]);
+            endpoints[from].outgoing[to] = Some([reply_in, request_in]);
+            endpoints[to].incoming[from] = Some([reply_out, request_out]);
         }
     }
-    Ok(seats)
+    Ok(endpoints)
 }
 
-impl<M> Seat<M> {
-    /// The bell of the executor that this seat belongs to.
+impl<M> Endpoint<M> {
+    /// The bell of the executor that this endpoint belongs to.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bells[self.index]
     }
@@ -138,8 +139,13 @@ impl<M> Seat<M> {
 /// What an executor does with a message: sender's index, message.
 type OnMessage<M> = Box<dyn FnMut(usize, M)>;
 
-/// The lanes as seen from one running executor.
-pub(crate) struct Mesh<M> {
+/// The lanes to and from the other executors, for those who have messages of type `M` for each other. Clones are cheap and
+/// stay on this thread.
+pub struct Mesh<M> {
+    core: Rc<Core<M>>,
+}
+
+struct Core<M> {
     index: usize,
     outgoing: RefCell<Vec<Option<[Producer<M>; 2]>>>,
     incoming: RefCell<Vec<Option<[Consumer<M>; 2]>>>,
@@ -147,72 +153,74 @@ pub(crate) struct Mesh<M> {
     on_message: RefCell<Option<OnMessage<M>>>,
 }
 
+impl<M> Clone for Mesh<M> {
+    fn clone(&self) -> Self {
+        Mesh { core: Rc::clone(&self.core) }
+    }
+}
+
 impl<M> Mesh<M> {
-    pub(crate) fn new(seat: Seat<M>) -> Mesh<M> {
-        Mesh {
-            index: seat.index,
-            outgoing: RefCell::new(seat.outgoing),
-            incoming: RefCell::new(seat.incoming),
-            bells: seat.bells,
+    pub(crate) fn new(endpoint: Endpoint<M>) -> Mesh<M> {
+        let core = Core {
+            index: endpoint.index,
+            outgoing: RefCell::new(endpoint.outgoing),
+            incoming: RefCell::new(endpoint.incoming),
+            bells: endpoint.bells,
             on_message: RefCell::new(None),
-        }
-    }
-
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.bells.len()
+        };
+        Mesh { core: Rc::new(core) }
     }
 
     pub(crate) fn bell(&self) -> &Arc<Bell> {
-        &self.bells[self.index]
+        &self.core.bells[self.core.index]
     }
 
-    /// Puts a message on a lane. Gives it back when the lane is full or its receiver has ended.
-    pub(crate) fn post(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
-        assert!(to != self.index, "executor {to} posts to itself");
-        assert!(to < self.count(), "executor {to} does not exist");
-        let mut outgoing = self.outgoing.borrow_mut();
-        let Some(lanes) = &mut outgoing[to] else { unreachable!("lanes to all others are laid") };
+    /// Sends a message to another executor. Gives it back when that lane is full or the executor has ended.
+    /// To send to oneself is a bug and panics.
+    pub fn try_send(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
+        let core = &self.core;
+        assert!(to != core.index, "executor {to} sends to itself");
+        assert!(to < core.bells.len(), "executor {to} does not exist");
+        let mut outgoing = core.outgoing.borrow_mut();
+        let Some(lanes) = &mut outgoing[to] else { unreachable!("all others are connected") };
         let producer = &mut lanes[lane.slot()];
         if producer.is_abandoned() {
             return Err(message);
         }
         producer.push(message).map_err(|PushError::Full(message)| message)?;
-        self.bells[to].ring_if_waiting();
+        core.bells[to].ring_if_waiting();
         Ok(())
     }
 
-    /// Installs what happens with messages, and lets those that wait already be taken.
-    pub(crate) fn receive(&self, on_message: OnMessage<M>) {
-        let before = self.on_message.borrow_mut().replace(on_message);
-        assert!(before.is_none(), "receive was called twice on executor {}", self.index);
+    /// Installs what happens with messages of others (sender's index, message); to be called once. Messages that came
+    /// earlier are kept. The handler is called from the doorbell's task, many messages in a row, and must not wait.
+    pub fn receive(&self, on_message: impl FnMut(usize, M) + 'static) {
+        let before = self.core.on_message.borrow_mut().replace(Box::new(on_message));
+        assert!(before.is_none(), "receive was called twice on executor {}", self.core.index);
         self.bell().ring();
     }
 
-    /// Forgets the handler, which usually holds the executor that holds this mesh.
+    /// Forgets the handler, which usually holds this mesh.
     pub(crate) fn forget_handler(&self) {
-        let handler = self.on_message.borrow_mut().take();
+        let handler = self.core.on_message.borrow_mut().take();
         drop(handler);
     }
 
     /// Whether [`Mesh::drain`] would find something.
     pub(crate) fn has_messages(&self) -> bool {
-        if self.on_message.borrow().is_none() {
+        if self.core.on_message.borrow().is_none() {
             return false;
         }
-        let incoming = self.incoming.borrow();
+        let incoming = self.core.incoming.borrow();
         incoming.iter().flatten().flatten().any(|consumer| !consumer.is_empty())
     }
 
-    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or the task is
-    /// hot (false: take a turn and come back).
-    pub(crate) fn drain(&self, pace: &Pace) -> bool {
-        let mut on_message = self.on_message.borrow_mut();
+    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or the task's
+    /// budget is spent (false: yield and come back).
+    pub(crate) fn drain(&self, budget: &TaskBudget) -> bool {
+        let mut on_message = self.core.on_message.borrow_mut();
         let Some(on_message) = on_message.as_mut() else { return true };
-        let mut incoming = self.incoming.borrow_mut();
+        let mut incoming = self.core.incoming.borrow_mut();
         loop {
             let mut taken = 0;
             for (from, lanes) in incoming.iter_mut().enumerate() {
@@ -220,11 +228,11 @@ impl<M> Mesh<M> {
                     taken += take_batch(consumer, |message| on_message(from, message));
                 }
             }
-            pace.progress(taken);
+            budget.progress(taken);
             if taken == 0 {
                 return true;
             }
-            if pace.hot() {
+            if budget.is_spent() {
                 return false;
             }
         }

@@ -23,7 +23,7 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt},
 };
 
-use crate::turn::Pace;
+use crate::task_budget::TaskBudget;
 
 /// How long [`crate::Executor::connect`] tries.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,14 +38,14 @@ const BACKLOG: i32 = 4096;
 pub struct Listener {
     listener: TcpListener,
     local_addr: SocketAddr,
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 impl Listener {
-    pub(crate) fn bind(addr: SocketAddr, pace: Rc<Pace>) -> io::Result<Listener> {
+    pub(crate) fn bind(addr: SocketAddr, budget: Rc<TaskBudget>) -> io::Result<Listener> {
         let listener = listening_socket(addr)?;
         let local_addr = listener.local_addr()?;
-        Ok(Listener { listener, local_addr, pace })
+        Ok(Listener { listener, local_addr, budget })
     }
 
     /// The address it listens on, with the port that the kernel chose for port 0.
@@ -58,14 +58,14 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Connection> {
         loop {
             // A storm of connections must not keep those that are there waiting.
-            if self.pace.hot() {
-                self.pace.turn().await;
+            if self.budget.is_spent() {
+                self.budget.yield_now().await;
             }
             let error = match self.listener.accept().await {
                 // A peer that is gone already costs nothing but this look.
-                Ok(stream) => match Connection::new(stream, &self.pace) {
+                Ok(stream) => match Connection::new(stream, &self.budget) {
                     Ok(connection) => {
-                        self.pace.progress(1);
+                        self.budget.progress(1);
                         return Ok(connection);
                     }
                     Err(_) => continue,
@@ -73,10 +73,10 @@ impl Listener {
                 Err(error) => io::Error::from(error),
             };
             match after_accept_error(&error) {
-                AfterError::Again => self.pace.progress(1),
+                AfterError::Again => self.budget.progress(1),
                 AfterError::Pause => {
                     tracing::warn!(%error, listener = %self.local_addr, "accept pauses");
-                    self.pace.sleep(ACCEPT_PAUSE).await;
+                    self.budget.sleep(ACCEPT_PAUSE).await;
                 }
                 AfterError::GiveUp => return Err(error),
             }
@@ -126,7 +126,7 @@ pub struct Connection {
     socket: Rc<Socket>,
     peer_addr: SocketAddr,
     local_addr: SocketAddr,
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 /// The stream that both halves share. Ends the connection when the last half goes.
@@ -150,19 +150,22 @@ impl Drop for Socket {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, pace: &Rc<Pace>) -> io::Result<Connection> {
+    fn new(stream: TcpStream, budget: &Rc<TaskBudget>) -> io::Result<Connection> {
         let peer_addr = stream.peer_addr()?;
         let local_addr = stream.local_addr()?;
         stream.set_nodelay(true)?;
         let socket = Rc::new(Socket { stream: RefCell::new(stream) });
-        Ok(Connection { socket, peer_addr, local_addr, pace: Rc::clone(pace) })
+        Ok(Connection { socket, peer_addr, local_addr, budget: Rc::clone(budget) })
     }
 
-    pub(crate) async fn connect(addr: SocketAddr, pace: Rc<Pace>) -> io::Result<Connection> {
+    pub(crate) async fn connect(
+        addr: SocketAddr,
+        budget: Rc<TaskBudget>,
+    ) -> io::Result<Connection> {
         // A timeout linked in the kernel, not one of the executor's timers.
         let stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).await?;
-        pace.progress(1);
-        Connection::new(stream, &pace)
+        budget.progress(1);
+        Connection::new(stream, &budget)
     }
 
     /// Address of the other end.
@@ -178,30 +181,30 @@ impl Connection {
     /// Two halves for two tasks, and a handle to end both. The descriptor is closed when both halves are gone.
     pub fn split(self) -> (Reader, Writer, Closer) {
         let closer = Closer(Rc::downgrade(&self.socket));
-        let reader = Reader { socket: Rc::clone(&self.socket), pace: Rc::clone(&self.pace) };
-        (reader, Writer { socket: self.socket, pace: self.pace }, closer)
+        let reader = Reader { socket: Rc::clone(&self.socket), budget: Rc::clone(&self.budget) };
+        (reader, Writer { socket: self.socket, budget: self.budget }, closer)
     }
 }
 
 /// The receiving half.
 pub struct Reader {
     socket: Rc<Socket>,
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 impl Reader {
     /// Reads what is there, at least one byte unless `buf` is empty; 0 means that the peer or a [`Closer`] has ended
-    /// the connection. Takes a turn first when the task is hot, so one busy connection cannot starve the others.
+    /// the connection. Yields first when the task has spent its budget, so one busy connection cannot starve the others.
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.pace.hot() {
-            self.pace.turn().await;
+        if self.budget.is_spent() {
+            self.budget.yield_now().await;
         }
         let read = poll_fn(|context| {
             let mut stream = self.socket.stream.borrow_mut();
             Pin::new(&mut *stream).poll_read(context, buf)
         })
         .await?;
-        self.pace.progress(1);
+        self.budget.progress(1);
         Ok(read)
     }
 }
@@ -210,15 +213,15 @@ impl Reader {
     /// Like [`Reader::read`], into memory that many readers of an executor share: it is borrowed only while bytes are
     /// copied, so an idle connection holds none. What was read is there until the caller next waits.
     pub async fn read_shared(&mut self, scratch: &RefCell<Vec<u8>>) -> io::Result<usize> {
-        if self.pace.hot() {
-            self.pace.turn().await;
+        if self.budget.is_spent() {
+            self.budget.yield_now().await;
         }
         let read = poll_fn(|context| {
             let mut stream = self.socket.stream.borrow_mut();
             Pin::new(&mut *stream).poll_read(context, &mut scratch.borrow_mut())
         })
         .await?;
-        self.pace.progress(1);
+        self.budget.progress(1);
         Ok(read)
     }
 }
@@ -226,22 +229,28 @@ impl Reader {
 /// The sending half.
 pub struct Writer {
     socket: Rc<Socket>,
-    pace: Rc<Pace>,
+    budget: Rc<TaskBudget>,
 }
 
 impl Writer {
+    /// Sends some of the bytes, at least one unless there are none, waiting while the peer takes none.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = poll_fn(|context| {
+            let mut stream = self.socket.stream.borrow_mut();
+            Pin::new(&mut *stream).poll_write(context, bytes)
+        })
+        .await?;
+        self.budget.progress(1);
+        if written == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(written)
+    }
+
     /// Sends all bytes, waiting while the peer does not take them. After an error nobody knows how many were sent.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = poll_fn(|context| {
-                let mut stream = self.socket.stream.borrow_mut();
-                Pin::new(&mut *stream).poll_write(context, bytes)
-            })
-            .await?;
-            self.pace.progress(1);
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
+            let written = self.write(bytes).await?;
             bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use crate::executor::RunError;
-
 /// Messages that one lane between two executors holds unless told otherwise.
 pub const LANE_MESSAGES_DEFAULT: usize = 16_384;
 
@@ -19,7 +17,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// When a running batch of tasks is interrupted (between two polls, never inside one) to look at the kernel's rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preempt {
-    /// After this long. Shorter is fairer and costs more turns.
+    /// After this long. Shorter is fairer and yields more often.
     After(Duration),
     /// Only when the tasks have nothing left to do. Cross-executor messages alone prefer this.
     Never,
@@ -33,6 +31,25 @@ impl Preempt {
             Preempt::Never => NEVER,
         }
     }
+}
+
+/// Why the settings cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// They contradict themselves.
+    #[error("executor settings: {0}")]
+    Contradiction(&'static str),
+    /// The limit of locked memory is below what an io_uring needs.
+    #[error(
+        "only {limit_bytes} bytes of memory may be locked, an io_uring needs {needed_bytes}: raise it with \
+         `ulimit -l`, LimitMEMLOCK= of systemd or --ulimit memlock= of the container"
+    )]
+    Memlock {
+        /// Soft limit found.
+        limit_bytes: u64,
+        /// Least that works.
+        needed_bytes: u64,
+    },
 }
 
 /// Everything that [`crate::run`] wants to know.
@@ -49,8 +66,8 @@ pub struct Settings {
     pub spin_before_park: Duration,
     /// When running tasks are interrupted to look at the kernel's rings.
     pub preempt: Preempt,
-    /// Whether the guard watches these executors. Off only to show what happens without.
-    pub guard: bool,
+    /// Whether the watchdog watches these executors. Off only to show what happens without.
+    pub watchdog: bool,
     /// Registered memory for disk buffers per executor, in bytes. Beyond it buffers come from the allocator.
     pub io_memory_bytes: usize,
     /// Entries of each io_uring. Small rings make the kernel wake the executor more often.
@@ -65,7 +82,7 @@ impl Default for Settings {
             lane_messages: LANE_MESSAGES_DEFAULT,
             spin_before_park: Duration::ZERO,
             preempt: Preempt::After(Duration::from_micros(500)),
-            guard: true,
+            watchdog: true,
             io_memory_bytes: 2 * 1024 * 1024,
             ring_depth: 1024,
         }
@@ -85,20 +102,20 @@ impl Settings {
     }
 
     /// Refuses what could not run.
-    pub(crate) fn check(&self) -> Result<(), RunError> {
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
         if self.cores.is_empty() {
-            return Err(RunError::Settings("at least one executor is needed"));
+            return Err(SettingsError::Contradiction("at least one executor is needed"));
         }
         if self.lane_messages == 0 {
-            return Err(RunError::Settings("a lane needs room for at least one message"));
+            return Err(SettingsError::Contradiction("a lane needs room for at least one message"));
         }
         if self.ring_depth == 0 || !self.ring_depth.is_power_of_two() {
-            return Err(RunError::Settings("ring_depth must be a power of two"));
+            return Err(SettingsError::Contradiction("ring_depth must be a power of two"));
         }
         if let Some(limit_bytes) = memlock_bytes()
             && limit_bytes < MEMLOCK_BYTES_MIN
         {
-            return Err(RunError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+            return Err(SettingsError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
         }
         Ok(())
     }

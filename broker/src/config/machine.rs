@@ -16,6 +16,8 @@ const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// Most tail cache per shard that is taken without being asked for: seconds of log at full speed.
 const SHARD_TAIL_CACHE_BYTES_MAX: u64 = 256 * MIB;
+/// The part of the memory budget that incomplete frames may hold. One frame more per worker may come on top.
+const INCOMPLETE_FRAMES_SHARE: u64 = 8;
 
 /// Facts about the machine (or container) that the broker runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Sizing {
     pub memory_budget_bytes: u64,
     /// Tail caches of all shards together, in bytes.
     pub tail_cache_bytes: u64,
+    /// Frames of all connections that have not arrived whole, in bytes.
+    pub incomplete_frames_bytes: u64,
 }
 
 impl Sizing {
@@ -83,7 +87,8 @@ impl Sizing {
         };
         let cores: Vec<usize> = processors.iter().copied().cycle().take(shards).collect();
         assert_eq!(cores.len(), shards);
-        Sizing { shards, cores, memory_budget_bytes, tail_cache_bytes }
+        let incomplete_frames_bytes = memory_budget_bytes / INCOMPLETE_FRAMES_SHARE;
+        Sizing { shards, cores, memory_budget_bytes, tail_cache_bytes, incomplete_frames_bytes }
     }
 }
 
@@ -195,6 +200,7 @@ mod tests {
         assert_eq!(sizing.cores, vec![0, 1, 2, 3]);
         assert_eq!(sizing.memory_budget_bytes, 4 * 1024 * MIB);
         assert_eq!(sizing.tail_cache_bytes, 1024 * MIB);
+        assert_eq!(sizing.incomplete_frames_bytes, 512 * MIB);
         let limited = Machine { memory_limit_bytes: Some(400 * MIB), ..machine() };
         assert_eq!(Sizing::of(&BrokerConfig::default(), &limited).memory_budget_bytes, 300 * MIB);
     }

@@ -17,7 +17,7 @@ use proto::body::{
 };
 use proto::command::Language;
 
-use crate::remoting::ConnectionId;
+use remoting::ConnectionId;
 
 use super::names;
 use super::shared_table::SharedTable;

@@ -41,7 +41,8 @@ pub use topics::{TopicRules, Topics, WantedTopic};
 
 use change::Change;
 
-use crate::{config::BrokerConfig, remoting::ConnectionId};
+use crate::config::BrokerConfig;
+use remoting::ConnectionId;
 
 /// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close.
 #[derive(Debug, Default)]

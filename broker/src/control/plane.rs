@@ -13,7 +13,6 @@ use crate::{
     gather::{Finish, Gathers, ShardQuery, ShardReport},
     mailbox::{CoreMessage, ForwardedRequest, Notice},
     registration::Registrar,
-    remoting::ConnectionId,
     request::Request,
     response::{Responder, Response},
     stats::{Days, Rates, Sum},
@@ -26,6 +25,7 @@ use proto::{
     frame::HeaderKind,
     request::SendHeader,
 };
+use remoting::ConnectionId;
 use runtime::{DirectDisk, Signal};
 use std::{
     cell::{Cell, RefCell},
@@ -53,7 +53,7 @@ pub struct ControlPlane {
     /// Topics, groups, members.
     pub control: RefCell<Control>,
     /// Registration with name servers.
-    pub registrar: RefCell<Option<Registrar<CoreMessage>>>,
+    pub registrar: RefCell<Option<Registrar>>,
     /// Rates for the runtime information.
     pub rates: RefCell<Rates>,
     /// Totals of yesterday and today.
@@ -172,7 +172,7 @@ impl ControlPlane {
         worker: &Rc<Worker>,
         responder: Responder,
         response: Response,
-        wait: impl FnOnce(Registrar<CoreMessage>) -> F + 'static,
+        wait: impl FnOnce(Registrar) -> F + 'static,
     ) {
         self.apply_effects(worker);
         let registrar = self.registrar.borrow().clone();

@@ -7,13 +7,7 @@
 //! of the table and fits a frame; bodies of former versions that slow readers still hold are bounded.
 
 use super::shared_table::{BUCKETS, Bucket, SharedTable, entries};
-use crate::{
-    error::Refusal,
-    remoting::{
-        SharedBody,
-        shared_body::{BodyPiece, BodyWatch},
-    },
-};
+use crate::error::Refusal;
 use proto::{
     body::{
         DataVersion,
@@ -22,6 +16,7 @@ use proto::{
     code::response,
     frame::FRAME_BYTES_MAX,
 };
+use remoting::{BodyPiece, BodyWatch, SharedBody};
 use std::sync::Arc;
 
 /// Entries of a body, bytes: what a frame holds besides its header, the version and the member's name, for which this is

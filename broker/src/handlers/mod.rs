@@ -14,14 +14,15 @@ pub mod view_message;
 pub mod whole_table;
 
 use crate::{
-    error::Refusal, mailbox::ForwardedRequest, remoting::Peer, request::Request,
-    response::Responder, worker::Worker,
+    error::Refusal, mailbox::ForwardedRequest, request::Request, response::Responder,
+    worker::Worker,
 };
 use proto::{
     code::request,
     command::decode,
     frame::{Frame, next_frame},
 };
+use remoting::Peer;
 use std::rc::Rc;
 
 /// The frame's header cannot be read; the connection is out of step and must end.

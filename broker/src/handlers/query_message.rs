@@ -215,7 +215,7 @@ async fn find(worker: &Worker, query: &KeyQuery) -> Result<KeyReport, StoreError
     let mut all = KeyReport::default();
     for shard in &worker.hosted {
         let extent = shard.store.extent();
-        let found = shard.store.find_by_key(query, &|| worker.executor.turn()).await?;
+        let found = shard.store.find_by_key(query, &|| worker.executor.yield_now()).await?;
         let hits = found.into_iter().filter_map(|(store_ms, record)| {
             let physical = RecordView::parse(&record).ok()?.physical_offset();
             Some(Hit { store_ms, physical, record })

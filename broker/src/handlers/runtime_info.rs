@@ -101,8 +101,8 @@ fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<Str
         plane.all_groups.body.borrow().encoded_entries(),
     ];
     put("ringmq.tableEntriesEncoded", encoded.iter().sum::<u64>().to_string());
-    let (pokes, useful) = runtime::guard_pokes();
-    put("ringmq.guardPokes", pokes.to_string());
+    let (wakes, useful) = runtime::watchdog_wakes();
+    put("ringmq.guardPokes", wakes.to_string());
     put("ringmq.guardPokesUseful", useful.to_string());
     table
 }

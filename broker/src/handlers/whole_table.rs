@@ -58,8 +58,8 @@ async fn build<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) {
             }
             for bucket in stale {
                 answer.body.borrow_mut().encode_bucket(&table, bucket);
-                if worker.executor.hot() {
-                    worker.executor.turn().await;
+                if worker.executor.budget_spent() {
+                    worker.executor.yield_now().await;
                 }
             }
         }

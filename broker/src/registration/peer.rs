@@ -6,8 +6,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
-    net::ToSocketAddrs,
+    ops::ControlFlow::{Break, Continue},
     rc::Rc,
     task::{Poll, Waker},
     time::Duration,
@@ -19,9 +18,10 @@ use proto::{
     command::{
         self, ExtValue, Header, HeaderArena, HeaderKind, Language, OUR_VERSION, RequestHead,
     },
-    frame, record,
+    record,
 };
-use runtime::{Closer, Connection, Executor, Millis, Reader};
+use remoting::{FrameReader, ReadHalf, Transport};
+use runtime::{Closer, Executor, Millis};
 
 use super::{
     Action, Identity, Learned, Options, Registration, ServerRequest, ServerResponse, StateChange,
@@ -29,6 +29,8 @@ use super::{
 
 /// Precision of all deadlines here; also the most by which a coalesced change is late.
 const TICK: Duration = Duration::from_millis(100);
+/// Bytes of the read buffer of one connection.
+const SCRATCH_BYTES: usize = 4096;
 /// Longest that [`Registrar::stop`] takes, in ticks.
 const STOP_TICKS_MAX: u32 = 20;
 
@@ -47,18 +49,13 @@ pub struct Source {
 }
 
 /// Handle to the running registration. Clones share it.
-pub struct Registrar<M> {
-    shared: Rc<Shared<M>>,
+#[derive(Clone)]
+pub struct Registrar {
+    shared: Rc<Shared>,
 }
 
-impl<M> Clone for Registrar<M> {
-    fn clone(&self) -> Self {
-        Registrar { shared: Rc::clone(&self.shared) }
-    }
-}
-
-struct Shared<M> {
-    executor: Executor<M>,
+struct Shared {
+    executor: Executor,
     identity: Identity,
     options: Options,
     source: Source,
@@ -73,13 +70,13 @@ struct Shared<M> {
 }
 
 /// Starts registering with `servers` (`host:port`; names are looked up at each connect) and returns at once.
-pub fn start<M: Send + 'static>(
-    executor: &Executor<M>,
+pub fn start(
+    executor: &Executor,
     identity: Identity,
     options: Options,
     servers: &[String],
     source: Source,
-) -> Registrar<M> {
+) -> Registrar {
     let shared = Rc::new(Shared {
         executor: executor.clone(),
         identity,
@@ -98,7 +95,7 @@ pub fn start<M: Send + 'static>(
     Registrar { shared }
 }
 
-impl<M: Send + 'static> Registrar<M> {
+impl Registrar {
     /// The topics have changed: tell the name servers now, not with the next tick.
     pub fn changed(&self) {
         self.shared.wake_all();
@@ -157,7 +154,7 @@ impl<M: Send + 'static> Registrar<M> {
     }
 }
 
-impl<M: Send + 'static> Shared<M> {
+impl Shared {
     fn wake(&self, index: usize) {
         let waker = self.wakers.borrow_mut()[index].take();
         if let Some(waker) = waker {
@@ -212,6 +209,18 @@ impl<M: Send + 'static> Shared<M> {
         for waker in self.waiters.take() {
             waker.wake();
         }
+    }
+
+    /// A frame came over connection number `link`. A 5.x name server also sends notices (905); nothing here depends on
+    /// them.
+    fn answered(&self, index: usize, link: u64, header: &Header<'_>, body: &[u8]) {
+        if !header.is_response() || self.links.borrow()[index].0 != link {
+            return;
+        }
+        let response = read_response(header, body);
+        let now = self.executor.now();
+        let change = self.registration.borrow_mut().answered(index, header.opaque, response, now);
+        self.report(index, change);
     }
 
     /// Connection number `link` is gone; a later one is not concerned.
@@ -280,7 +289,7 @@ impl<M: Send + 'static> Shared<M> {
 }
 
 /// Does what the state machine says for one name server until the end.
-async fn talk<M: Send + 'static>(shared: Rc<Shared<M>>, index: usize) {
+async fn talk(shared: Rc<Shared>, index: usize) {
     let mut writer = None;
     loop {
         match shared.next_action(index).await {
@@ -289,7 +298,7 @@ async fn talk<M: Send + 'static>(shared: Rc<Shared<M>>, index: usize) {
             Action::Connect => {
                 let addr = shared.registration.borrow().addr(index).to_owned();
                 let link = shared.links.borrow()[index].0;
-                match connect(&shared.executor, addr).await {
+                match Transport::connect(&shared.executor, &addr).await {
                     Err(error) => shared.lost(index, link, &format!("cannot connect: {error}")),
                     Ok(connection) => {
                         let (reader, new_writer, closer) = connection.split();
@@ -319,63 +328,31 @@ async fn talk<M: Send + 'static>(shared: Rc<Shared<M>>, index: usize) {
     }
 }
 
-/// Looks the name up on the blocking pool and tries its addresses in order.
-async fn connect<M: Send + 'static>(
-    executor: &Executor<M>,
-    addr: String,
-) -> io::Result<Connection> {
-    let found = match addr.parse() {
-        Ok(addr) => vec![addr],
-        Err(_) => executor.blocking(move || addr.to_socket_addrs().map(Vec::from_iter)).await?,
-    };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for addr in found {
-        match executor.connect(addr).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// Reads answers until the connection ends.
-async fn listen<M: Send + 'static>(
-    shared: Rc<Shared<M>>,
-    index: usize,
-    link: u64,
-    mut reader: Reader,
-) {
+async fn listen(shared: Rc<Shared>, index: usize, link: u64, mut reader: ReadHalf) {
     let mut arena = HeaderArena::default();
-    let mut input = Vec::new();
-    let mut chunk = vec![0; 4096];
-    let why = 'connection: loop {
-        match reader.read(&mut chunk).await {
+    let mut frames = FrameReader::default();
+    let scratch = RefCell::new(vec![0; SCRATCH_BYTES]);
+    let why = loop {
+        let read = match reader.read_shared(&scratch).await {
             Ok(0) => break "it closed the connection, or did not answer in time".to_owned(),
             Err(error) => break error.to_string(),
-            Ok(bytes) => input.extend_from_slice(chunk.get(..bytes).unwrap_or_default()),
-        }
-        let mut done = 0;
-        loop {
-            let frame = match frame::next_frame(input.get(done..).unwrap_or_default()) {
-                Ok(None) => break,
-                Err(error) => break 'connection error.to_string(),
-                Ok(Some(frame)) => frame,
-            };
-            let header = match command::decode(frame.kind, frame.header, &mut arena) {
-                Err(error) => break 'connection error.to_string(),
-                Ok(header) => header,
-            };
-            // A 5.x name server also sends notices (905); nothing here depends on them.
-            if header.is_response() && shared.links.borrow()[index].0 == link {
-                let reply = read_response(&header, frame.body);
-                let now = shared.executor.now();
-                let news =
-                    shared.registration.borrow_mut().answered(index, header.opaque, reply, now);
-                shared.report(index, news);
+            Ok(read) => read,
+        };
+        let mut unreadable = None;
+        let fed = frames.feed(scratch.borrow().get(..read).unwrap_or_default(), |frame, _| {
+            match command::decode(frame.kind, frame.header, &mut arena) {
+                Err(error) => {
+                    unreadable = Some(error.to_string());
+                    return Break(());
+                }
+                Ok(header) => shared.answered(index, link, &header, frame.body),
             }
-            done += frame.wire_bytes;
+            Continue(())
+        });
+        if let Some(why) = fed.err().map(|error| error.to_string()).or(unreadable) {
+            break why;
         }
-        input.drain(..done);
     };
     shared.lost(index, link, &why);
 }
@@ -400,7 +377,7 @@ fn read_response(header: &Header<'_>, body: &[u8]) -> ServerResponse {
 }
 
 /// The one look at the clock: gives up connections whose answer is late and lets everybody look for something due.
-async fn tick<M: Send + 'static>(shared: Rc<Shared<M>>) {
+async fn tick(shared: Rc<Shared>) {
     while !shared.registration.borrow().is_closed() {
         shared.executor.sleep(TICK).await;
         let late: Vec<usize> =

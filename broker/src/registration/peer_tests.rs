@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use namesrv::{handle::Namesrv, kv::KvConfig, server};
 use proto::body::TopicConfig;
-use runtime::{Settings, Stop};
+use remoting::Listener;
+use runtime::{Mesh, Settings, Stop};
 
 use super::*;
 
@@ -15,9 +16,9 @@ fn a_broker_comes_changes_and_goes() {
     runtime::run(
         Settings::unpinned("registration", 1),
         stop,
-        |executor: Executor<()>| async move {
-            let listener =
-                executor.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        |executor: Executor, _: Mesh<()>| async move {
+            let listener = Listener::bind(&executor, "127.0.0.1:0".parse().expect("an address"))
+                .expect("a port");
             let addr = listener.local_addr().to_string();
             let state =
                 Rc::new(RefCell::new(Namesrv::new(Default::default(), KvConfig::default())));

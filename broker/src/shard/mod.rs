@@ -9,7 +9,6 @@ mod retention;
 
 use crate::{
     config::BrokerConfig,
-    mailbox::CoreMessage,
     response::{Responder, Response},
     stats::Tally,
 };
@@ -70,15 +69,11 @@ impl Shard {
     }
 
     /// Starts what goes on beside the commit loop: space ahead of the log, index files and retention behind it.
-    pub fn start_followers(
-        self: &Rc<Self>,
-        executor: &Executor<CoreMessage>,
-        config: &BrokerConfig,
-    ) {
+    pub fn start_followers(self: &Rc<Self>, executor: &Executor, config: &BrokerConfig) {
         let store = Rc::clone(&self.store);
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
-        executor.spawn(async move { store.index_loop(|| indexing.turn()).await });
+        executor.spawn(async move { store.index_loop(|| indexing.yield_now()).await });
         let (policy, hours) = (retention::policy(config), Hours::of(&config.delete_when));
         executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours));
     }

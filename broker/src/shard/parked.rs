@@ -4,8 +4,9 @@
 //! out touch it and its neighbours, however many wait; what a closed connection costs is what it had parked. A list
 //! exists as long as it has a node, and a pull that comes and goes allocates nothing.
 
-use crate::{ops::PullOp, remoting::ConnectionId};
+use crate::ops::PullOp;
 use ahash::AHashMap;
+use remoting::ConnectionId;
 use std::{cmp::Reverse, collections::BinaryHeap, hash::Hash};
 use store::QueueSlot;
 

@@ -1,7 +1,7 @@
 //! Retention of one shard: looks at the disk once a second and lets the oldest segments go as the configuration says.
 
 use super::Shard;
-use crate::{config::BrokerConfig, mailbox::CoreMessage};
+use crate::config::BrokerConfig;
 use runtime::Executor;
 use std::rc::Rc;
 use store::retention::Policy;
@@ -9,17 +9,12 @@ use store::retention::Policy;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Runs for ever.
-pub(super) async fn run(
-    shard: Rc<Shard>,
-    executor: Executor<CoreMessage>,
-    policy: Policy,
-    hours: Hours,
-) {
+pub(super) async fn run(shard: Rc<Shard>, executor: Executor, policy: Policy, hours: Hours) {
     let mut failing = false;
     loop {
         shard.retention_wanted.wait().await;
         let now = executor.now();
-        let pause = || executor.turn();
+        let pause = || executor.yield_now();
         let retained = shard.store.retain(&policy, now, hours.allow(now), &pause).await;
         match &retained {
             // There may be more to let go.

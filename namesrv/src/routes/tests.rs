@@ -18,8 +18,12 @@ struct Broker {
     name: &'static str,
     addr: &'static str,
     id: i64,
-    connection: u64,
+    connection: usize,
     version: i64,
+}
+
+fn id_of(connection: usize) -> ConnectionId {
+    ConnectionId::new(0, 0, connection)
 }
 
 const MASTER_A: Broker = Broker {
@@ -75,8 +79,7 @@ impl Town {
             topics: &topics,
             expiry_ms: None,
         };
-        let registered =
-            self.routes.register(&registration, ConnectionId(broker.connection), self.now);
+        let registered = self.routes.register(&registration, id_of(broker.connection), self.now);
         self.routes.check();
         registered.expect("within the limits")
     }
@@ -88,8 +91,8 @@ impl Town {
         dropped.into_iter().map(|broker| broker.broker_addr).collect()
     }
 
-    fn close(&mut self, connection: u64) -> Vec<String> {
-        let dropped = self.routes.connection_closed(ConnectionId(connection), self.now);
+    fn close(&mut self, connection: usize) -> Vec<String> {
+        let dropped = self.routes.connection_closed(id_of(connection), self.now);
         self.routes.check();
         dropped.into_iter().map(|broker| broker.broker_addr).collect()
     }
@@ -320,15 +323,15 @@ fn wishes_have_bounds() {
         topics: &BTreeMap::new(),
         expiry_ms: Some(10_000),
     };
-    town.routes.register(&wish, ConnectionId(1), 0).unwrap();
+    town.routes.register(&wish, id_of(1), 0).unwrap();
     assert_eq!(town.routes.expire(10_000), []);
     assert_eq!(town.routes.expire(10_001).len(), 1);
     wish.expiry_ms = Some(i64::MAX);
-    town.routes.register(&wish, ConnectionId(1), 0).unwrap();
+    town.routes.register(&wish, id_of(1), 0).unwrap();
     assert_eq!(town.routes.expire(BROKER_EXPIRY_MS + 1).len(), 1);
     wish.broker_addr = "";
     assert_eq!(
-        town.routes.register(&wish, ConnectionId(1), 0),
+        town.routes.register(&wish, id_of(1), 0),
         Err(RegisterError::Missing("a broker address"))
     );
     town.routes.check();
@@ -367,7 +370,7 @@ fn random_lives_keep_the_tables_whole() {
             name: pick(&names, next(3)),
             addr: pick(&addrs, next(5)),
             id: i64::try_from(next(3)).unwrap(),
-            connection: next(6),
+            connection: usize::try_from(next(6)).unwrap(),
             version: i64::try_from(next(3)).unwrap(),
         };
         match next(8) {

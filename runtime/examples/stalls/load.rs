@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runtime::{Connection, Executor, Settings, Stop, run};
+use runtime::{Connection, Executor, Mesh, Settings, Stop, run};
 
 /// Length of a request and of its answer.
 pub(crate) const REQUEST_BYTES: usize = 64;
@@ -55,7 +55,7 @@ impl EchoServer {
         let thread = thread::spawn({
             let stop = stop.clone();
             move || {
-                let main = move |here: Executor<()>| serve(here, at.clone());
+                let main = move |here: Executor, _: Mesh<()>| serve(here, at.clone());
                 run(settings, stop, main).expect("an executor");
             }
         });
@@ -80,7 +80,7 @@ impl Drop for EchoServer {
     }
 }
 
-async fn serve(here: Executor<()>, at: mpsc::Sender<SocketAddr>) -> Result<(), String> {
+async fn serve(here: Executor, at: mpsc::Sender<SocketAddr>) -> Result<(), String> {
     let listening = here.listen(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = listening.map_err(|error| error.to_string())?;
     at.send(listener.local_addr()).map_err(|error| error.to_string())?;

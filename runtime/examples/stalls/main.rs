@@ -1,11 +1,11 @@
-//! Question: how often does an executor sleep although it has work, for how long, and what does the guard change?
+//! Question: how often does an executor sleep although it has work, for how long, and what does the watchdog change?
 //!
-//! `stalls tcp [loads] [unguarded]`   one-second loads of 100,000 requests/s, open loop; stuck ones and the worst stall
-//! `stalls mesh [runs] [unguarded]`   60,000 messages of ping-pong between two executors, each run in a child process
-//! `stalls idle`                      what two idle executors and the guard cost
+//! `stalls tcp [loads] [unwatched]`   one-second loads of 100,000 requests/s, open loop; stuck ones and the worst stall
+//! `stalls mesh [runs] [unwatched]`   60,000 messages of ping-pong between two executors, each run in a child process
+//! `stalls idle`                      what two idle executors and the watchdog cost
 //! `stalls echo`                      answers per CPU second of the executor, closed loop, 4 connections of 64 in flight
 //!
-//! Unguarded executors hang sooner or later; that is what they are here for, and why each hung one is left behind.
+//! Unwatched executors hang sooner or later; that is what they are here for, and why each hung one is left behind.
 
 mod load;
 
@@ -18,31 +18,31 @@ use std::{
 };
 
 use load::{EchoServer, closed_loop, open_loop};
-use runtime::{Executor, Lane, Settings, Stop, guard_pokes, run};
+use runtime::{Executor, Lane, Mesh, Settings, Stop, run, watchdog_wakes};
 
 const PER_SECOND: u32 = 100_000;
 const MESSAGES: u64 = 60_000;
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
-    let guard = !words.iter().any(|word| word == "unguarded");
+    let watchdog = !words.iter().any(|word| word == "unwatched");
     let count = words.iter().find_map(|word| word.parse().ok());
     match words.first().map(String::as_str) {
-        Some("tcp") => tcp(count.unwrap_or(10), guard),
-        Some("mesh") => mesh(count.unwrap_or(5), guard),
-        Some("mesh-child") => mesh_child(guard),
+        Some("tcp") => tcp(count.unwrap_or(10), watchdog),
+        Some("mesh") => mesh(count.unwrap_or(5), watchdog),
+        Some("mesh-child") => mesh_child(watchdog),
         Some("idle") => idle(),
         Some("echo") => echo(),
-        _ => println!("stalls tcp|mesh|idle|echo [count] [unguarded]"),
+        _ => println!("stalls tcp|mesh|idle|echo [count] [unwatched]"),
     }
 }
 
-fn settings(name: &str, executors: usize, guard: bool) -> Settings {
-    Settings { guard, ..Settings::unpinned(name, executors) }
+fn settings(name: &str, executors: usize, watchdog: bool) -> Settings {
+    Settings { watchdog, ..Settings::unpinned(name, executors) }
 }
 
-fn tcp(loads: u32, guard: bool) {
-    let mut server = EchoServer::start(settings("echo", 1, guard));
+fn tcp(loads: u32, watchdog: bool) {
+    let mut server = EchoServer::start(settings("echo", 1, watchdog));
     let (mut stuck, mut worst, mut answers) = (0, Vec::new(), 0);
     for _ in 0..loads {
         let seen = open_loop(&server, PER_SECOND, Duration::from_secs(1));
@@ -51,36 +51,36 @@ fn tcp(loads: u32, guard: bool) {
         if seen.stuck {
             stuck += 1;
             let hung =
-                std::mem::replace(&mut server, EchoServer::start(settings("echo", 1, guard)));
+                std::mem::replace(&mut server, EchoServer::start(settings("echo", 1, watchdog)));
             hung.abandon();
         }
     }
     worst.sort();
     let (median, max) = (worst[worst.len() / 2], worst[worst.len() - 1]);
-    let (pokes, answered) = guard_pokes();
+    let (wakes, answered) = watchdog_wakes();
     println!(
-        "tcp, guard {guard}: {stuck} of {loads} loads stuck, {answers} answers, longest latency of a load: median \
-         {median:?}, worst {max:?}; {pokes} pokes, {answered} followed by progress"
+        "tcp, watchdog {watchdog}: {stuck} of {loads} loads stuck, {answers} answers, longest latency of a load: median \
+         {median:?}, worst {max:?}; {wakes} wakes, {answered} followed by progress"
     );
 }
 
-fn mesh(runs: u32, guard: bool) {
+fn mesh(runs: u32, watchdog: bool) {
     let program = env::current_exe().expect("this program");
     let mut hung = 0;
     for _ in 0..runs {
         let mut child = Command::new(&program);
         child.arg("mesh-child");
-        if !guard {
-            child.arg("unguarded");
+        if !watchdog {
+            child.arg("unwatched");
         }
         let status = child.status().expect("a child");
         hung += u32::from(!status.success());
     }
-    println!("mesh, guard {guard}: {hung} of {runs} runs of {MESSAGES} messages hung");
+    println!("mesh, watchdog {watchdog}: {hung} of {runs} runs of {MESSAGES} messages hung");
 }
 
 /// One run; exits with 1 when nothing moved for [`load::STUCK_AFTER`].
-fn mesh_child(guard: bool) {
+fn mesh_child(watchdog: bool) {
     static PASSED: AtomicU64 = AtomicU64::new(0);
     static GAP_MICROS_MAX: AtomicU64 = AtomicU64::new(0);
     thread::spawn(|| {
@@ -96,11 +96,13 @@ fn mesh_child(guard: bool) {
         }
     });
     let began = Instant::now();
-    let ended =
-        run(settings("pingpong", 2, guard), Stop::new(), |here: Executor<u64>| async move {
+    let ended = run(
+        settings("pingpong", 2, watchdog),
+        Stop::new(),
+        |here: Executor, mesh: Mesh<u64>| async move {
             let mut last = Instant::now();
-            here.receive({
-                let here = here.clone();
+            mesh.receive({
+                let (here, mesh) = (here.clone(), mesh.clone());
                 move |from, number| {
                     let gap = std::mem::replace(&mut last, Instant::now()).elapsed();
                     GAP_MICROS_MAX.fetch_max(gap.as_micros() as u64, Ordering::Relaxed);
@@ -108,18 +110,19 @@ fn mesh_child(guard: bool) {
                     if number >= MESSAGES {
                         here.stop().request();
                     } else {
-                        let posted = here.post(from, Lane::Request, number + 1);
+                        let posted = mesh.try_send(from, Lane::Request, number + 1);
                         assert!(posted.is_ok(), "a lane with one message in it is full");
                     }
                 }
             });
             if here.index() == 0 {
-                let posted = here.post(1, Lane::Request, 1);
+                let posted = mesh.try_send(1, Lane::Request, 1);
                 assert!(posted.is_ok(), "an empty lane is full");
             }
             here.stop_requested().await;
             Ok(())
-        });
+        },
+    );
     ended.expect("two executors");
     let gap = Duration::from_micros(GAP_MICROS_MAX.load(Ordering::Relaxed));
     println!("{MESSAGES} messages in {:?}, longest gap {gap:?}", began.elapsed());
@@ -130,19 +133,19 @@ fn idle() {
     let asking = stop.clone();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(500));
-        let (cpu, pokes, began) = (cpu_time(None), guard_pokes().0, Instant::now());
+        let (cpu, wakes, began) = (cpu_time(None), watchdog_wakes().0, Instant::now());
         thread::sleep(Duration::from_secs(10));
         let share = (cpu_time(None) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-        let guard = cpu_time(Some("guard")).as_secs_f64();
+        let watchdog = cpu_time(Some("watchdog")).as_secs_f64();
         println!(
-            "idle: {:.2} % of a CPU for two executors and the guard (guard alone {:.1} ms), {} pokes in 10 s",
+            "idle: {:.2} % of a CPU for two executors and the watchdog (watchdog alone {:.1} ms), {} wakes in 10 s",
             share * 100.0,
-            guard * 1e3,
-            guard_pokes().0 - pokes
+            watchdog * 1e3,
+            watchdog_wakes().0 - wakes
         );
         asking.request();
     });
-    let main = |here: Executor<()>| async move {
+    let main = |here: Executor, _: Mesh<()>| async move {
         here.stop_requested().await;
         Ok(())
     };

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io::ErrorKind, path::PathBuf};
 
-use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Open, Settings, Stop, run};
+use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Mesh, Open, Settings, Stop, run};
 
 use crate::world;
 
@@ -16,7 +16,7 @@ where
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = dir.path().to_owned();
     world::ends(move || {
-        run(Settings::default(), Stop::new(), move |here: Executor<()>| {
+        run(Settings::default(), Stop::new(), move |here: Executor, _: Mesh<()>| {
             let (story, path) = (story.clone(), path.clone());
             async move {
                 story(here.disk(), path).await;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runtime::{Executor, Lane, Settings, Stop, guard_pokes, run};
+use runtime::{Executor, Lane, Mesh, Settings, Stop, run, watchdog_wakes};
 
 use crate::world;
 
@@ -28,10 +28,10 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
     let began = Instant::now();
     world::ends(move || {
         let settings = Settings::unpinned("pingpong", 2);
-        run(settings, Stop::new(), move |here: Executor<u64>| async move {
+        run(settings, Stop::new(), move |here: Executor, mesh: Mesh<u64>| async move {
             let mut last = Instant::now();
-            here.receive({
-                let here = here.clone();
+            mesh.receive({
+                let (here, mesh) = (here.clone(), mesh.clone());
                 move |from, number| {
                     let gap = std::mem::replace(&mut last, Instant::now()).elapsed();
                     WORST_MICROS.fetch_max(gap.as_micros() as u64, Ordering::Relaxed);
@@ -40,12 +40,12 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
                     if number >= MESSAGES || enough {
                         here.stop().request();
                     } else {
-                        here.post(from, Lane::Request, number + 1).unwrap();
+                        mesh.try_send(from, Lane::Request, number + 1).unwrap();
                     }
                 }
             });
             if here.index() == 0 {
-                here.post(1, Lane::Request, 1).unwrap();
+                mesh.try_send(1, Lane::Request, 1).unwrap();
             }
             here.stop_requested().await;
             Ok(())
@@ -55,7 +55,7 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
     let took = began.elapsed();
     let passed = PASSED.load(Ordering::Relaxed);
     let worst = Duration::from_micros(WORST_MICROS.load(Ordering::Relaxed));
-    println!("{passed} messages in {took:?}, longest gap {worst:?}, pokes {:?}", guard_pokes());
+    println!("{passed} messages in {took:?}, longest gap {worst:?}, wakes {:?}", watchdog_wakes());
     assert!(passed >= FEWEST, "{passed}");
 }
 
@@ -65,11 +65,11 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
     let _alone = world::alone();
     world::ends(|| {
         let settings = Settings { lane_messages: 8, ..Settings::unpinned("order", 3) };
-        run(settings, Stop::new(), |here: Executor<(Lane, u64)>| async move {
+        run(settings, Stop::new(), |here: Executor, mesh: Mesh<(Lane, u64)>| async move {
             const EACH: u64 = 5_000;
             let count = here.count();
             let next = Rc::new(RefCell::new(vec![[0_u64; 2]; count]));
-            here.receive({
+            mesh.receive({
                 let next = Rc::clone(&next);
                 move |from, (lane, number)| {
                     let expected = &mut next.borrow_mut()[from][usize::from(lane == Lane::Reply)];
@@ -81,21 +81,21 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
             for number in 0..EACH {
                 for to in (0..count).filter(|to| *to != here.index()) {
                     for lane in [Lane::Request, Lane::Reply] {
-                        while here.post(to, lane, (lane, number)).is_err() {
+                        while mesh.try_send(to, lane, (lane, number)).is_err() {
                             refused += 1;
-                            here.turn().await;
+                            here.yield_now().await;
                         }
                     }
                 }
             }
             while next.borrow().iter().flatten().sum::<u64>() < EACH * 2 * (count as u64 - 1) {
-                here.turn().await;
+                here.yield_now().await;
             }
             assert!(refused > 0, "8 messages of room cannot have sufficed");
             // Nobody leaves while a neighbour may still send to it.
             RECEIVED_ALL.fetch_add(1, Ordering::Relaxed);
             while RECEIVED_ALL.load(Ordering::Relaxed) < count {
-                here.turn().await;
+                here.yield_now().await;
             }
             Ok(())
         })
@@ -108,24 +108,28 @@ fn messages_that_came_before_receive_are_kept() {
     static POSTED: AtomicBool = AtomicBool::new(false);
     let _alone = world::alone();
     world::ends(|| {
-        run(Settings::unpinned("early", 2), Stop::new(), |here: Executor<u32>| async move {
-            if here.index() == 0 {
-                here.post(1, Lane::Reply, 7).unwrap();
-                POSTED.store(true, Ordering::Release);
+        run(
+            Settings::unpinned("early", 2),
+            Stop::new(),
+            |here: Executor, mesh: Mesh<u32>| async move {
+                if here.index() == 0 {
+                    mesh.try_send(1, Lane::Reply, 7).unwrap();
+                    POSTED.store(true, Ordering::Release);
+                    here.stop_requested().await;
+                    return Ok(());
+                }
+                while !POSTED.load(Ordering::Acquire) {
+                    here.yield_now().await;
+                }
+                let stop = here.stop().clone();
+                mesh.receive(move |from, number| {
+                    assert_eq!((from, number), (0, 7));
+                    stop.request();
+                });
                 here.stop_requested().await;
-                return Ok(());
-            }
-            while !POSTED.load(Ordering::Acquire) {
-                here.turn().await;
-            }
-            let stop = here.stop().clone();
-            here.receive(move |from, number| {
-                assert_eq!((from, number), (0, 7));
-                stop.request();
-            });
-            here.stop_requested().await;
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .unwrap();
     });
 }
@@ -135,7 +139,7 @@ fn a_stop_reaches_idle_executors_and_an_early_one_is_not_lost() {
     let _alone = world::alone();
     let stop_of_two = |stop: Stop, waiting: Arc<AtomicUsize>| {
         world::ends(move || {
-            run(Settings::unpinned("stop", 2), stop, move |here: Executor<()>| {
+            run(Settings::unpinned("stop", 2), stop, move |here: Executor, _: Mesh<()>| {
                 let waiting = Arc::clone(&waiting);
                 async move {
                     waiting.fetch_add(1, Ordering::Relaxed);
@@ -172,9 +176,9 @@ fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
     const NEVER: Duration = Duration::from_secs(24 * 3600);
     let _alone = world::alone();
     world::ends(|| {
-        run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
+        run(Settings::default(), Stop::new(), |here: Executor, mesh: Mesh<()>| async move {
             assert_eq!((here.index(), here.count()), (0, 1));
-            here.receive(|_, ()| unreachable!());
+            mesh.receive(|_, ()| unreachable!());
             assert!(here.now() > 1_700_000_000_000);
             // Who sleeps holds nobody up: one sleeps on until the end of this test.
             let dreamer = here.clone();
@@ -207,12 +211,12 @@ fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
 fn a_task_is_hot_after_working_and_cool_after_a_turn() {
     let _alone = world::alone();
     world::ends(|| {
-        run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
+        run(Settings::default(), Stop::new(), |here: Executor, _: Mesh<()>| async move {
             // Somebody may take the core away between a turn and the question.
             let cools = async || {
                 loop {
-                    here.turn().await;
-                    if !here.hot() {
+                    here.yield_now().await;
+                    if !here.budget_spent() {
                         return;
                     }
                 }
@@ -222,7 +226,7 @@ fn a_task_is_hot_after_working_and_cool_after_a_turn() {
             while began.elapsed() < Duration::from_millis(1) {
                 std::hint::spin_loop();
             }
-            assert!(here.hot());
+            assert!(here.budget_spent());
             cools().await;
             Ok(())
         })
@@ -234,7 +238,7 @@ fn a_task_is_hot_after_working_and_cool_after_a_turn() {
 fn a_spawned_task_does_not_run_inside_the_borrow_of_its_maker() {
     let _alone = world::alone();
     world::ends(|| {
-        run(Settings::default(), Stop::new(), |here: Executor<()>| async move {
+        run(Settings::default(), Stop::new(), |here: Executor, _: Mesh<()>| async move {
             let cell = Rc::new(RefCell::new(0));
             let task = {
                 let mut borrowed = cell.borrow_mut();

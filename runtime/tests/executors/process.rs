@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runtime::{EXIT_INTERRUPTED, EXIT_SOFTWARE, Executor, Settings, Stop, run};
+use runtime::{EXIT_INTERRUPTED, EXIT_SOFTWARE, Executor, Mesh, Settings, Stop, run};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::world;
@@ -23,7 +23,7 @@ fn child() {
     let Ok(role) = env::var(ROLE) else { return };
     let stop = Stop::new();
     stop.on_signals().unwrap();
-    run(Settings::unpinned("child", 2), stop, move |here: Executor<()>| {
+    run(Settings::unpinned("child", 2), stop, move |here: Executor, _: Mesh<()>| {
         let role = role.clone();
         async move {
             if here.index() == 0 {

@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use runtime::{Connection, Executor, Settings, Stop, run};
+use runtime::{Connection, Executor, Mesh, Settings, Stop, run};
 
 use crate::world;
 
 /// Starts one executor that treats every connection with `serve`, runs `peers` against it, and stops it.
 fn with_server<F, Fut>(serve: F, peers: impl FnOnce(SocketAddr) + Send + 'static)
 where
-    F: Fn(Executor<()>, Connection) -> Fut + Clone + Send + 'static,
+    F: Fn(Executor, Connection) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     let _alone = world::alone();
@@ -29,7 +29,7 @@ where
     let server = thread::spawn({
         let stop = stop.clone();
         move || {
-            run(Settings::unpinned("tcp", 1), stop, move |here: Executor<()>| {
+            run(Settings::unpinned("tcp", 1), stop, move |here: Executor, _: Mesh<()>| {
                 let (at, serve) = (at.clone(), serve.clone());
                 async move {
                     let listener = here.listen("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -53,7 +53,7 @@ where
     world::ends(move || server.join()).unwrap();
 }
 
-async fn echo(_: Executor<()>, connection: Connection) {
+async fn echo(_: Executor, connection: Connection) {
     let (mut reader, mut writer, _) = connection.split();
     let mut buf = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = reader.read(&mut buf).await {
@@ -105,7 +105,7 @@ fn many_connections_are_echoed_and_leave_no_descriptor() {
 
 #[test]
 fn a_peer_that_closed_its_sending_half_still_gets_its_answer() {
-    async fn answer_at_end(_: Executor<()>, connection: Connection) {
+    async fn answer_at_end(_: Executor, connection: Connection) {
         let (mut reader, mut writer, _) = connection.split();
         let (mut buf, mut total) = (vec![0; 1024], 0_u64);
         while let Ok(read @ 1..) = reader.read(&mut buf).await {
@@ -126,7 +126,7 @@ fn a_peer_that_closed_its_sending_half_still_gets_its_answer() {
 #[test]
 fn a_closer_wakes_a_reader_and_a_writer_that_wait() {
     static BOTH_WOKEN: AtomicBool = AtomicBool::new(false);
-    async fn throw_out(here: Executor<()>, connection: Connection) {
+    async fn throw_out(here: Executor, connection: Connection) {
         let (mut reader, mut writer, closer) = connection.split();
         let closed = Rc::new(Cell::new(false));
         let reading = here.spawn({
@@ -168,7 +168,7 @@ fn a_closer_wakes_a_reader_and_a_writer_that_wait() {
 
 #[test]
 fn dropping_both_halves_tells_the_peer() {
-    async fn leave(_: Executor<()>, connection: Connection) {
+    async fn leave(_: Executor, connection: Connection) {
         let (mut reader, writer, _closer) = connection.split();
         let _ = reader.read(&mut [0; 1]).await;
         drop(reader);
@@ -183,7 +183,7 @@ fn dropping_both_halves_tells_the_peer() {
 
 #[test]
 fn executors_connect_too_and_report_a_closed_port() {
-    async fn call_back(here: Executor<()>, connection: Connection) {
+    async fn call_back(here: Executor, connection: Connection) {
         let (mut reader, mut writer, _) = connection.split();
         let mut port = [0; 2];
         let mut filled = 0;
@@ -228,7 +228,7 @@ static HOT_BYTES_WHEN_READ: AtomicU64 = AtomicU64::new(0);
 const CALM_REQUEST_BYTES: usize = 100;
 
 /// Echoes, and counts which of the two connections got how much of the executor.
-async fn echo_and_count(_: Executor<()>, connection: Connection) {
+async fn echo_and_count(_: Executor, connection: Connection) {
     let (mut reader, mut writer, _) = connection.split();
     let mut buf = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = reader.read(&mut buf).await {

@@ -1,6 +1,6 @@
 //! Defects of the executor library that this room works around. Each test passes while the defect is there; when a
 //! newer version makes one fail, its workaround may go. Not covered: the lost wakes themselves, which are a matter of
-//! luck; `cargo run --release --example stalls -- tcp 40 unguarded` counts them.
+//! luck; `cargo run --release --example stalls -- tcp 40 unwatched` counts them.
 
 use std::{
     future::Future,
@@ -17,19 +17,19 @@ use glommio::{
     net::TcpListener,
     timer::Timer,
 };
-use runtime::{Executor, Settings, Stop, run};
+use runtime::{Executor, Mesh, Settings, Stop, run};
 
 use crate::world;
 
-/// Runs `story` on a guarded executor of ours.
+/// Runs `story` on a watched executor of ours.
 fn on_executor<F, Fut>(story: F)
 where
-    F: Fn(Executor<()>) -> Fut + Clone + Send + 'static,
+    F: Fn(Executor) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     let _alone = world::alone();
     world::ends(move || {
-        run(Settings::default(), Stop::new(), move |here: Executor<()>| {
+        run(Settings::default(), Stop::new(), move |here: Executor, _: Mesh<()>| {
             let story = story.clone();
             async move {
                 story(here).await;
@@ -44,7 +44,7 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
     future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
-/// Superfluous then: the ban on timers in a select (`Pace::sleep`).
+/// Superfluous then: the ban on timers in a select (`TaskBudget::sleep`).
 #[test]
 fn every_poll_of_a_pending_timer_registers_another_one() {
     struct Silent;
@@ -65,7 +65,7 @@ fn every_poll_of_a_pending_timer_registers_another_one() {
     });
 }
 
-/// Superfluous then: the eventfd of `Pace::turn`.
+/// Superfluous then: the eventfd of `TaskBudget::yield_now`.
 #[test]
 fn sleeping_for_no_time_does_not_yield() {
     on_executor(|_| async {

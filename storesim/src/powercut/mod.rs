@@ -18,7 +18,7 @@ mod tape;
 mod tests;
 mod work;
 
-use runtime::{Executor, RunError, Settings, Stop};
+use runtime::{Executor, Mesh, RunError, Settings, Stop};
 use std::{
     path::PathBuf,
     sync::{
@@ -131,7 +131,7 @@ pub fn run(order: &Order, tally: &Arc<Tally>) -> Result<(), RunError> {
     let count = if order.cut.is_some() { 1 } else { order.executors };
     let settings = Settings::unpinned("powercut", count);
     let (order, tally) = (order.clone(), tally.clone());
-    runtime::run(settings, Stop::new(), move |here: Executor<()>| {
+    runtime::run(settings, Stop::new(), move |here: Executor, _: Mesh<()>| {
         let (order, tally) = (order.clone(), tally.clone());
         async move {
             work(&here, &order, &tally).await;
@@ -140,7 +140,7 @@ pub fn run(order: &Order, tally: &Arc<Tally>) -> Result<(), RunError> {
     })
 }
 
-async fn work(here: &Executor<()>, order: &Order, tally: &Tally) {
+async fn work(here: &Executor, order: &Order, tally: &Tally) {
     while !tally.is_enough() {
         let seed = tally.next.fetch_add(1, Relaxed);
         let dir = order.dir.join(format!("seed-{seed}"));

@@ -1,10 +1,10 @@
-//! The guard: one thread that wakes executors which sleep although they have work.
+//! The watchdog: one thread that wakes executors which sleep although they have work.
 //!
 //! The executor library can park with runnable tasks: when its latency ring holds any completion before the first task
 //! of a pass runs (a preemption timer, a late cancellation, a wake from another thread), the pass ends, and a park that
 //! finds nothing new sleeps. So every executor counts its progress and keeps one idle task whose waker lives here. No
-//! progress for a round means a poke: the waker is called by reference and never given away, because a lost poke must
-//! be followed by the next. After [`EAGER_POKES`] pokes without progress the executor is held for idle and poked rarely.
+//! progress for a round means a wake: the waker is called by reference and never given away, because a lost wake must
+//! be followed by the next. After [`EAGER_WAKES`] wakes without progress the executor is held for idle and woken rarely.
 //!
 //! Cost: about 0.3 % of a CPU when all is idle, nothing measurable under load.
 
@@ -24,27 +24,27 @@ const EAGER_ROUND: Duration = Duration::from_millis(1);
 /// Time between two looks while all are idle: the delay of a first request whose wake was lost.
 const IDLE_ROUND: Duration = Duration::from_millis(10);
 
-/// Pokes in a row without progress after which an executor counts as idle.
-const EAGER_POKES: u32 = 16;
+/// Wakes in a row without progress after which an executor counts as idle.
+const EAGER_WAKES: u32 = 16;
 
-/// Eager rounds between two pokes of an idle executor while another one works.
-const ROUNDS_PER_IDLE_POKE: u32 = 10;
+/// Eager rounds between two wakes of an idle executor while another one works.
+const ROUNDS_PER_IDLE_WAKE: u32 = 10;
 
-/// Pokes since the process started.
-static POKES: AtomicU64 = AtomicU64::new(0);
+/// Wakes since the process started.
+static WAKES: AtomicU64 = AtomicU64::new(0);
 
-/// Pokes that progress followed within the next round: lost wakes, and coincidences.
-static POKES_ANSWERED: AtomicU64 = AtomicU64::new(0);
+/// Wakes that progress followed within the next round: lost wakes, and coincidences.
+static WAKES_ANSWERED: AtomicU64 = AtomicU64::new(0);
 
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 static WATCHED_GREW: Condvar = Condvar::new();
 static START: Once = Once::new();
 
-/// Pokes of this process: all, and those that were followed by progress before the next look.
+/// Wakes of this process: all, and those that were followed by progress before the next look.
 ///
-/// The second figure counts lost wakes that the guard healed, and idle executors that happened to get work just then.
-pub fn guard_pokes() -> (u64, u64) {
-    (POKES.load(Ordering::Relaxed), POKES_ANSWERED.load(Ordering::Relaxed))
+/// The second figure counts lost wakes that the watchdog healed, and idle executors that happened to get work just then.
+pub fn watchdog_wakes() -> (u64, u64) {
+    (WAKES.load(Ordering::Relaxed), WAKES_ANSWERED.load(Ordering::Relaxed))
 }
 
 /// Work done by one executor. Only that executor writes, everybody reads.
@@ -62,15 +62,15 @@ impl Progress {
     }
 }
 
-/// One executor as the guard sees it.
+/// One executor as the watchdog sees it.
 struct Watched {
     progress: Arc<Progress>,
     waker: Waker,
     /// Progress at the last look.
     seen: u64,
-    /// Pokes since the last progress.
+    /// Wakes since the last progress.
     fruitless: u32,
-    /// Eager rounds to skip before the next poke.
+    /// Eager rounds to skip before the next wake.
     rest: u32,
 }
 
@@ -80,7 +80,7 @@ impl Watched {
         let progress = self.progress.get();
         if progress != self.seen {
             if self.fruitless > 0 {
-                POKES_ANSWERED.fetch_add(1, Ordering::Relaxed);
+                WAKES_ANSWERED.fetch_add(1, Ordering::Relaxed);
             }
             self.seen = progress;
             self.fruitless = 0;
@@ -91,18 +91,18 @@ impl Watched {
             self.rest -= 1;
             return false;
         }
-        POKES.fetch_add(1, Ordering::Relaxed);
+        WAKES.fetch_add(1, Ordering::Relaxed);
         self.fruitless = self.fruitless.saturating_add(1);
         self.waker.wake_by_ref();
-        self.fruitless < EAGER_POKES
+        self.fruitless < EAGER_WAKES
     }
 }
 
-/// Keeps one executor under guard; dropped on its own thread before it ends, so that the waker never outlives it.
+/// Keeps one executor under watch; dropped on its own thread before it ends, so that the waker never outlives it.
 pub(crate) struct Watch(Arc<Progress>);
 
 impl Watch {
-    /// Puts an executor under guard. `waker` belongs to a task of it; one that does nothing should follow.
+    /// Puts an executor under watch. `waker` belongs to a task of it; one that does nothing should follow.
     pub(crate) fn new(progress: Arc<Progress>, waker: Waker) -> Watch {
         let seen = progress.get();
         let watched =
@@ -112,8 +112,8 @@ impl Watch {
         Watch(progress)
     }
 
-    /// Pokes another task of the same executor from now on. The former waker is dropped here, on its own thread.
-    pub(crate) fn poke_instead(&self, waker: Waker) {
+    /// Wakes another task of the same executor from now on. The former waker is dropped here, on its own thread.
+    pub(crate) fn wake_instead(&self, waker: Waker) {
         let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
         let own = watched.iter_mut().find(|one| Arc::ptr_eq(&one.progress, &self.0));
         if let Some(own) = own {
@@ -129,14 +129,14 @@ impl Drop for Watch {
     }
 }
 
-/// Starts the guard's thread, once per process. Called from the thread that starts the executors, which is not pinned,
-/// so the guard may run on any core.
+/// Starts the watchdog's thread, once per process. Called from the thread that starts the executors, which is not pinned,
+/// so the watchdog may run on any core.
 pub(crate) fn start() {
     START.call_once(|| {
-        let started = thread::Builder::new().name("guard".to_owned()).spawn(watch_for_ever);
+        let started = thread::Builder::new().name("watchdog".to_owned()).spawn(watch_for_ever);
         if let Err(error) = started {
-            // Without the guard an executor may sleep for ever; better not to start.
-            panic!("the guard thread could not be started: {error}");
+            // Without the watchdog an executor may sleep for ever; better not to start.
+            panic!("the watchdog thread could not be started: {error}");
         }
     });
 }
@@ -152,9 +152,9 @@ fn watch_for_ever() {
             eager |= one.look();
         }
         if eager {
-            for idle in watched.iter_mut().filter(|one| one.fruitless >= EAGER_POKES) {
+            for idle in watched.iter_mut().filter(|one| one.fruitless >= EAGER_WAKES) {
                 if idle.rest == 0 {
-                    idle.rest = ROUNDS_PER_IDLE_POKE;
+                    idle.rest = ROUNDS_PER_IDLE_WAKE;
                 }
             }
         } else {
@@ -182,17 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn an_executor_without_progress_is_poked_eagerly_then_rarely() {
+    fn an_executor_without_progress_is_woken_eagerly_then_rarely() {
         let (progress, mut one) = watched();
-        for _ in 1..EAGER_POKES {
+        for _ in 1..EAGER_WAKES {
             assert!(one.look());
         }
-        assert!(!one.look(), "idle after {EAGER_POKES} pokes");
+        assert!(!one.look(), "idle after {EAGER_WAKES} wakes");
         one.rest = 2;
         let fruitless = one.fruitless;
         assert!(!one.look());
         assert!(!one.look());
-        assert_eq!(one.fruitless, fruitless, "no poke while it rests");
+        assert_eq!(one.fruitless, fruitless, "no wake while it rests");
         assert!(!one.look());
         assert_eq!(one.fruitless, fruitless + 1);
         progress.add(1);

@@ -67,6 +67,12 @@ impl FrameReader {
         self.feed(&kept, on_frame)
     }
 
+    /// Bytes that the incomplete frame at the front of what is kept still misses.
+    pub fn missing_bytes(&self) -> usize {
+        let wanted = wire_bytes(&self.partial).ok().flatten().unwrap_or(PREFIX_BYTES);
+        wanted.saturating_sub(self.partial.len())
+    }
+
     /// Bytes kept for the next read.
     pub fn partial_bytes(&self) -> usize {
         self.partial.len()

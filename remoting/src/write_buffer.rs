@@ -4,8 +4,11 @@
 //! a bounded amount of memory and is slowed down by TCP. When all peers of a worker together hold much, each may hold
 //! less. A body that others hold, too, counts against its connection, but takes memory only a chunk at a time.
 
-use super::shared_body::{BodyCursor, SharedBody};
-use runtime::{Closer, Signal};
+use crate::{
+    shared_body::{BodyCursor, SharedBody},
+    transport::WriteHalf,
+};
+use runtime::{Closer, Executor, Signal};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -101,6 +104,8 @@ pub struct WriteBuffer {
     /// Answers from other workers.
     pub transfer_budget: TransferBudget,
     closed: Cell<bool>,
+    /// No more responses will come: what is there is sent, and then writing ends.
+    finished: Cell<bool>,
     /// The peer takes no more bytes; what it has sent already still counts.
     write_stopped: Cell<bool>,
     /// When bytes last moved in either direction, ms.
@@ -133,6 +138,7 @@ impl WriteBuffer {
             shared_bytes,
             transfer_budget: TransferBudget::default(),
             closed: Cell::new(false),
+            finished: Cell::new(false),
             write_stopped: Cell::new(false),
             alive_ms: Cell::new(now),
         }
@@ -278,6 +284,12 @@ impl WriteBuffer {
         }
     }
 
+    /// No more responses will come: writing ends when what is there has been sent.
+    pub fn finish(&self) {
+        self.finished.set(true);
+        self.ready.raise();
+    }
+
     /// Whether the connection was ended.
     pub fn is_closed(&self) -> bool {
         self.closed.get()
@@ -293,6 +305,38 @@ impl WriteBuffer {
     }
 }
 
+/// Sends what has gathered in `buffer`, all of it in one write; responses that come while it sends go with the next.
+/// Returns when the connection was closed, when a finished buffer is empty, and when the peer takes no more.
+pub async fn write_loop(executor: &Executor, mut writer: WriteHalf, buffer: &WriteBuffer) {
+    loop {
+        let bytes = buffer.take();
+        if bytes.is_empty() {
+            if buffer.is_closed() || buffer.finished.get() {
+                return;
+            }
+            buffer.sent(bytes, buffer.alive_ms.get());
+            buffer.ready.wait().await;
+            continue;
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match writer.write(rest).await {
+                // A slow peer is alive as long as it takes anything.
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    buffer.alive_ms.set(executor.now());
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %buffer.addr, %error, "writing ended");
+                    buffer.stop_writing();
+                    return;
+                }
+            }
+        }
+        buffer.sent(bytes, buffer.alive_ms.get());
+    }
+}
+
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.give_back();
@@ -302,7 +346,7 @@ impl Drop for WriteBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remoting::shared_body::BodyPiece;
+    use crate::shared_body::BodyPiece;
 
     fn buffer(shared_bytes: &Rc<Cell<usize>>) -> WriteBuffer {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));

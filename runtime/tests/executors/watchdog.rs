@@ -1,4 +1,4 @@
-//! The guard at work: loads that would get stuck without it now and then do not, and an idle executor is left alone.
+//! The watchdog at work: loads that would get stuck without it now and then do not, and an idle executor is left alone.
 
 #[path = "../../examples/stalls/load.rs"]
 mod load;
@@ -9,7 +9,7 @@ use std::{
 };
 
 use load::{EchoServer, open_loop};
-use runtime::{Executor, Settings, Stop, guard_pokes, run};
+use runtime::{Executor, Mesh, Settings, Stop, run, watchdog_wakes};
 
 use crate::world;
 
@@ -19,7 +19,7 @@ fn three_loads_of_a_second_do_not_get_stuck() {
     let server = EchoServer::start(Settings::unpinned("echo", 1));
     for _ in 0..3 {
         let seen = open_loop(&server, 100_000, Duration::from_secs(1));
-        println!("{seen:?}, pokes {:?}", guard_pokes());
+        println!("{seen:?}, wakes {:?}", watchdog_wakes());
         if seen.stuck {
             server.abandon();
             panic!("stuck");
@@ -29,38 +29,38 @@ fn three_loads_of_a_second_do_not_get_stuck() {
 }
 
 #[test]
-fn an_idle_executor_is_poked_rarely_and_an_unguarded_one_never() {
-    /// Enough to tell one poke in 10 ms from one in each.
-    const POKES: u64 = 150;
+fn an_idle_executor_is_woken_rarely_and_an_unwatched_one_never() {
+    /// Enough to tell one wake in 10 ms from one in each.
+    const WAKES: u64 = 150;
     let _alone = world::alone();
-    // Pokes of an executor that idles until `enough`, and how long that took.
-    let pokes_of = |guard, enough: fn(u64) -> bool| {
-        let (before, began) = (guard_pokes().0, Instant::now());
+    // Wakes of an executor that idles until `enough`, and how long that took.
+    let wakes_of = |watchdog, enough: fn(u64) -> bool| {
+        let (before, began) = (watchdog_wakes().0, Instant::now());
         let stop = Stop::new();
         let asking = stop.clone();
         let waiting = thread::spawn(move || {
-            while !enough(guard_pokes().0 - before) {
+            while !enough(watchdog_wakes().0 - before) {
                 thread::sleep(Duration::from_millis(5));
             }
             asking.request();
         });
-        let settings = Settings { guard, ..Settings::default() };
-        run(settings, stop, |here: Executor<()>| async move {
+        let settings = Settings { watchdog, ..Settings::default() };
+        run(settings, stop, |here: Executor, _: Mesh<()>| async move {
             here.stop_requested().await;
             Ok(())
         })
         .unwrap();
         waiting.join().unwrap();
-        (guard_pokes().0 - before, began.elapsed())
+        (watchdog_wakes().0 - before, began.elapsed())
     };
-    let (pokes, idle) = pokes_of(true, |pokes| pokes >= POKES);
+    let (wakes, idle) = wakes_of(true, |wakes| wakes >= WAKES);
     // 16 at once after anything happens, as at the start; then one in 10 ms at most. A busy machine makes it fewer.
     let most = 64 + idle.as_millis() as u64 / 10;
-    println!("{pokes} pokes in {idle:?}");
-    assert!(pokes <= most, "{pokes} pokes in {idle:?}");
-    let (pokes, _) = pokes_of(false, |_| {
+    println!("{wakes} wakes in {idle:?}");
+    assert!(wakes <= most, "{wakes} wakes in {idle:?}");
+    let (wakes, _) = wakes_of(false, |_| {
         thread::sleep(Duration::from_millis(300));
         true
     });
-    assert_eq!(pokes, 0);
+    assert_eq!(wakes, 0);
 }

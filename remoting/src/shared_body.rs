@@ -1,6 +1,6 @@
 //! A response body that is encoded once and held by everybody who asked for it.
 //!
-//! It lies in pieces, so that two bodies that differ a little share most of their memory. A [`super::WriteBuffer`] copies it
+//! It lies in pieces, so that two bodies that differ a little share most of their memory. A [`crate::WriteBuffer`] copies it
 //! into what it sends bit by bit, and holds the pieces until then.
 
 use std::sync::{Arc, Weak};
@@ -86,13 +86,11 @@ impl SharedBody {
     }
 
     /// How many hold it.
-    #[cfg(test)]
     pub fn holders(&self) -> usize {
         Arc::strong_count(&self.pieces)
     }
 
     /// All bytes in a row.
-    #[cfg(test)]
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces.iter().flat_map(|piece| piece.bytes()).copied().collect()
     }

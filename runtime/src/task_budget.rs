@@ -1,8 +1,8 @@
-//! Pace of one executor: who has run for how long, what makes progress, and the own yield.
+//! How long a task of one executor may run without a wait, what makes progress, and the own yield.
 //!
 //! A task that always finds bytes never lets the kernel's rings be looked at; other connections then starve for
-//! seconds. [`Pace::turn`] waits for an eventfd that is always readable: exactly one turn of the reactor, without a
-//! timer. It costs 10-15 % of throughput when taken after every batch, so it is taken by time ([`Pace::hot`]).
+//! seconds. [`TaskBudget::yield_now`] waits for an eventfd that is always readable: the reactor runs exactly once, without a
+//! timer. It costs 10-15 % of throughput when done after every batch, so it is done by time ([`TaskBudget::is_spent`]).
 //! Timers live here too, because there may only be a handful of them.
 
 use std::{
@@ -18,17 +18,17 @@ use std::{
 use glommio::io::PollableFd;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::guard::Progress;
+use crate::watchdog::Progress;
 
-/// Time without a wait after which a task is hot and should take a turn.
-pub const HOT_AFTER: Duration = Duration::from_micros(200);
+/// Time without a wait after which a task should yield.
+pub const TASK_BUDGET: Duration = Duration::from_micros(200);
 
-/// Timers that may be armed at once on one executor. The library scans all of them on every turn and registers each
+/// Timers that may be armed at once on one executor. The library scans all of them each time the reactor runs and registers each
 /// again on every poll, so deadlines of connections and messages belong into an own heap driven by one tick.
 pub const SLEEPS_MAX: u32 = 16;
 
 /// Shared by everything that runs on one executor.
-pub(crate) struct Pace {
+pub(crate) struct TaskBudget {
     /// Always readable: its counter is 1 and nobody reads it.
     always_ready: PollableFd<OwnedFd>,
     /// When the poll that runs now began.
@@ -37,11 +37,11 @@ pub(crate) struct Pace {
     progress: Arc<Progress>,
 }
 
-impl Pace {
+impl TaskBudget {
     /// To be called on the executor itself.
-    pub(crate) fn new() -> io::Result<Pace> {
+    pub(crate) fn new() -> io::Result<TaskBudget> {
         let ready = eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Pace {
+        Ok(TaskBudget {
             always_ready: PollableFd::new(ready)?,
             poll_began: Cell::new(Instant::now()),
             sleeps: Cell::new(0),
@@ -49,7 +49,7 @@ impl Pace {
         })
     }
 
-    /// Counts finished work for the guard.
+    /// Counts finished work for the watchdog.
     pub(crate) fn progress(&self, n: u64) {
         self.progress.add(n);
     }
@@ -59,13 +59,13 @@ impl Pace {
         &self.progress
     }
 
-    /// Whether the running task has not waited for anything for [`HOT_AFTER`].
-    pub(crate) fn hot(&self) -> bool {
-        self.poll_began.get().elapsed() > HOT_AFTER
+    /// Whether the running task has not waited for anything for [`TASK_BUDGET`].
+    pub(crate) fn is_spent(&self) -> bool {
+        self.poll_began.get().elapsed() > TASK_BUDGET
     }
 
-    /// One turn of the reactor; everything that became ready meanwhile runs before the caller goes on.
-    pub(crate) async fn turn(&self) {
+    /// Lets the reactor run once; everything that became ready meanwhile runs before the caller goes on.
+    pub(crate) async fn yield_now(&self) {
         self.progress(1);
         let ready = self.always_ready.readable().await;
         assert!(ready.is_ok(), "polling an eventfd failed: {ready:?}");
@@ -92,7 +92,7 @@ impl Pace {
         value
     }
 
-    /// Runs a future so that [`Pace::hot`] knows when each of its polls began.
+    /// Runs a future so that [`TaskBudget::is_spent`] knows when each of its polls began.
     pub(crate) async fn timed<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|context| {

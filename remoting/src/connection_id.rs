@@ -1,10 +1,10 @@
-//! Names of connections, and what is known of the other end. Given out by [`super::ConnectionTable`], used by everybody
-//! who answers, parks or remembers a client.
+//! Names of connections, and what is known of the other end. Given out by [`crate::ConnectionTable`], used by
+//! everybody who answers, parks or remembers a client.
 
 use std::net::SocketAddr;
 
-/// A connection of this broker: 16 bits number of the worker that holds it, 24 bits generation, 24 bits slot in that
-/// worker's table. A stale id never names a later connection (until 16 million of them used one slot).
+/// A connection of this process: 16 bits number of the worker that holds it, 24 bits generation, 24 bits slot in that
+/// worker's table. A stale id never names a later connection (until 16 million of them have come and gone).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 

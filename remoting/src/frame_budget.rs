@@ -1,0 +1,315 @@
+//! Memory of frames that have not arrived whole, bounded over all connections of a worker.
+//!
+//! A frame may have 16 MiB, and every connection may have sent most of one. While all of them together hold more than the
+//! budget, a connection that holds more than a small part of a frame is not read further; the kernel's buffers and TCP then slow its
+//! peer down. So that the budget can never be full of frames that wait for each other, one connection at a time may go
+//! on to the end of its frame: the one whose frame misses least, which frees memory soonest. Those that may go on and
+//! send nothing are closed: they would keep the others waiting.
+//!
+//! What is held at most: the budget, one frame, [`BYTES_WHEN_SHORT`] per connection, and what one read brings.
+//! Closing the largest instead was considered: it breaks honest producers of large messages when many of them send at once.
+
+use crate::frame_reader::FrameReader;
+use runtime::{Closer, Millis};
+use slab::Slab;
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+/// Bytes of an incomplete frame that a connection may hold whatever the others hold: small requests never wait.
+pub const BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// A connection that may read on, and whose frame does not grow for this long while others wait, is closed.
+pub const STALLED_MS_MAX: Millis = 5_000;
+
+/// The budget of one worker.
+pub struct FrameBudget {
+    bytes_max: usize,
+    bytes: Cell<usize>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    accounts: Slab<Account>,
+    /// Accounts that may not read on, in the order in which they began to wait.
+    waiting: Vec<usize>,
+    /// The one that may read on although the budget is exceeded.
+    favoured: Option<usize>,
+}
+
+/// What a connection holds.
+struct Account {
+    peer: SocketAddr,
+    closer: Closer,
+    bytes: usize,
+    /// What its frame misses.
+    missing: usize,
+    /// When its frame grew last; `None`: it was let go on and no time has been seen since.
+    grew_at: Option<Millis>,
+    waiter: Option<Waker>,
+}
+
+impl FrameBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes_max: usize) -> Rc<FrameBudget> {
+        Rc::new(FrameBudget { bytes_max, bytes: Cell::new(0), state: RefCell::default() })
+    }
+
+    /// The account of a new connection.
+    pub fn open(self: &Rc<Self>, peer: SocketAddr, closer: Closer) -> FrameAccount {
+        let account = Account { peer, closer, bytes: 0, missing: 0, grew_at: None, waiter: None };
+        let key = self.state.borrow_mut().accounts.insert(account);
+        FrameAccount { budget: Rc::clone(self), key, bytes: Cell::new(0) }
+    }
+
+    /// Bytes of incomplete frames that are held now.
+    pub fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// To be called about once a second: closes connections that keep others waiting and send nothing, and lets those
+    /// that wait see whether they were closed.
+    pub fn close_stalled(&self, now: Millis) {
+        let mut state = self.state.borrow_mut();
+        let State { accounts, waiting, .. } = &mut *state;
+        if waiting.is_empty() {
+            return;
+        }
+        for waiter in waiting.iter().filter_map(|key| accounts[*key].waiter.as_ref()) {
+            waiter.wake_by_ref();
+        }
+        for (_, account) in accounts.iter_mut() {
+            if account.bytes <= BYTES_WHEN_SHORT || account.waiter.is_some() {
+                continue;
+            }
+            let grew_at = *account.grew_at.get_or_insert(now);
+            if now.saturating_sub(grew_at) > STALLED_MS_MAX {
+                let held = account.bytes;
+                tracing::warn!(peer = %account.peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may, and others wait");
+                account.closer.close();
+            }
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        self.bytes.get() > self.bytes_max
+    }
+
+    /// Lets go on who may: all when the budget suffices again, else one when nobody is favoured.
+    fn wake(&self) {
+        let mut state = self.state.borrow_mut();
+        let State { accounts, waiting, favoured } = &mut *state;
+        let mut going_on = Vec::new();
+        if !self.is_short() {
+            going_on.append(waiting);
+        } else if favoured.is_none() {
+            let places = 0..waiting.len();
+            let next = places.min_by_key(|place| accounts[waiting[*place]].missing);
+            going_on.extend(next.map(|place| waiting.remove(place)));
+            *favoured = going_on.first().copied();
+        }
+        let mut wakers = Vec::with_capacity(going_on.len());
+        for key in going_on {
+            let account = &mut accounts[key];
+            account.grew_at = None;
+            wakers.extend(account.waiter.take());
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// What one connection holds of its worker's budget. Dropped with the connection.
+pub struct FrameAccount {
+    budget: Rc<FrameBudget>,
+    key: usize,
+    /// The same as in the budget's table, at hand.
+    bytes: Cell<usize>,
+}
+
+impl FrameAccount {
+    /// To be called after each read: what the connection's reader keeps now counts.
+    pub fn hold(&self, frames: &FrameReader, now: Millis) {
+        self.set(frames.partial_bytes(), || frames.missing_bytes(), now);
+    }
+
+    fn set(&self, bytes: usize, missing: impl FnOnce() -> usize, now: Millis) {
+        let before = self.bytes.replace(bytes);
+        if before == bytes {
+            return;
+        }
+        let budget = &self.budget;
+        let others = budget.bytes.get() - before;
+        budget.bytes.set(others + bytes);
+        let mut state = budget.state.borrow_mut();
+        let account = &mut state.accounts[self.key];
+        account.bytes = bytes;
+        account.missing = missing();
+        account.grew_at = Some(now);
+        if bytes < before {
+            if state.favoured == Some(self.key) {
+                state.favoured = None;
+            }
+            let somebody_waits = !state.waiting.is_empty();
+            drop(state);
+            if somebody_waits {
+                budget.wake();
+            }
+        }
+    }
+
+    /// Resolves when the connection may be read further, or `is_closed`.
+    pub async fn may_read(&self, is_closed: impl Fn() -> bool) {
+        if self.may_read_now() {
+            return;
+        }
+        poll_fn(|context| {
+            let may_read = self.may_read_now() || is_closed();
+            let mut state = self.budget.state.borrow_mut();
+            if !may_read && state.favoured.is_some() {
+                let account = &mut state.accounts[self.key];
+                if account.waiter.replace(context.waker().clone()).is_none() {
+                    state.waiting.push(self.key);
+                }
+                return Poll::Pending;
+            }
+            if !may_read {
+                state.favoured = Some(self.key);
+            }
+            let account = &mut state.accounts[self.key];
+            account.grew_at = None;
+            if account.waiter.take().is_some() {
+                state.waiting.retain(|key| *key != self.key);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn may_read_now(&self) -> bool {
+        !self.budget.is_short()
+            || self.bytes.get() <= BYTES_WHEN_SHORT
+            || self.budget.state.borrow().favoured == Some(self.key)
+    }
+}
+
+impl Drop for FrameAccount {
+    fn drop(&mut self) {
+        let budget = &self.budget;
+        budget.bytes.set(budget.bytes.get() - self.bytes.get());
+        {
+            let mut state = budget.state.borrow_mut();
+            state.accounts.remove(self.key);
+            state.waiting.retain(|key| *key != self.key);
+            if state.favoured == Some(self.key) {
+                state.favoured = None;
+            }
+        }
+        budget.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::Future,
+        net::Ipv4Addr,
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Context, Wake},
+    };
+
+    const LARGE: usize = 100_000;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn open(budget: &Rc<FrameBudget>) -> FrameAccount {
+        budget.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), Closer::default())
+    }
+
+    fn may_read(account: &FrameAccount, wakes: &Arc<Wakes>) -> bool {
+        let waker = Waker::from(Arc::clone(wakes));
+        pin!(account.may_read(|| false)).poll(&mut Context::from_waker(&waker)).is_ready()
+    }
+
+    #[test]
+    fn everybody_reads_while_the_budget_suffices() {
+        let budget = FrameBudget::new(3 * LARGE);
+        let wakes = Arc::default();
+        let accounts: Vec<_> = (0..3).map(|_| open(&budget)).collect();
+        for account in &accounts {
+            account.set(LARGE, || 0, 0);
+            assert!(may_read(account, &wakes));
+        }
+        assert_eq!(budget.bytes(), 3 * LARGE);
+        drop(accounts);
+        assert_eq!(budget.bytes(), 0);
+    }
+
+    #[test]
+    fn one_at_a_time_finishes_its_frame_when_the_budget_is_short() {
+        let budget = FrameBudget::new(LARGE);
+        let wakes = Arc::default();
+        let (first, second, third) = (open(&budget), open(&budget), open(&budget));
+        first.set(LARGE, || 100, 0);
+        second.set(LARGE, || 2, 0);
+        third.set(LARGE, || 3, 0);
+        assert!(may_read(&first, &wakes), "somebody has to go on");
+        assert!(!may_read(&third, &wakes));
+        assert!(!may_read(&second, &wakes));
+        first.set(2 * LARGE, || 0, 1);
+        assert!(may_read(&first, &wakes));
+        first.set(0, || 0, 2);
+        assert_eq!(wakes.0.load(Relaxed), 1, "the one that misses least");
+        assert!(may_read(&second, &wakes));
+        assert!(!may_read(&third, &wakes));
+        drop(second);
+        assert_eq!(wakes.0.load(Relaxed), 2);
+        assert!(may_read(&third, &wakes));
+        assert!(may_read(&first, &wakes), "small parts of frames never wait");
+        first.set(BYTES_WHEN_SHORT, || 0, 3);
+        assert!(may_read(&first, &wakes));
+    }
+
+    #[test]
+    fn who_waits_goes_on_when_memory_returns() {
+        let budget = FrameBudget::new(2 * LARGE);
+        let wakes = Arc::default();
+        let (first, second, third) = (open(&budget), open(&budget), open(&budget));
+        for account in [&first, &second, &third] {
+            account.set(LARGE, || 0, 0);
+        }
+        assert!(may_read(&first, &wakes));
+        assert!(!may_read(&second, &wakes));
+        assert!(!may_read(&third, &wakes));
+        // One whose connection ends while it waits leaves no trace.
+        drop(second);
+        assert_eq!(wakes.0.load(Relaxed), 1, "the budget suffices for the third");
+        assert!(may_read(&third, &wakes));
+        assert!(budget.state.borrow().waiting.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_closed_while_nobody_waits() {
+        let budget = FrameBudget::new(LARGE);
+        let account = open(&budget);
+        account.set(2 * LARGE, || 0, 0);
+        budget.close_stalled(STALLED_MS_MAX * 10);
+        assert_eq!(budget.state.borrow().accounts[account.key].grew_at, Some(0));
+    }
+}
