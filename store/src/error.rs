@@ -1,5 +1,6 @@
 //! What can go wrong at the border of the store, with what an operator needs to know.
 
+use runtime::durable_file::DurableFileError;
 use std::{io, path::PathBuf};
 
 /// A failure of the store itself.
@@ -64,6 +65,20 @@ pub enum StoreError {
         /// The first failure.
         reason: String,
     },
+}
+
+impl From<DurableFileError> for StoreError {
+    fn from(error: DurableFileError) -> StoreError {
+        match error {
+            DurableFileError::Io { action, path, source } => {
+                StoreError::Io { action, path, source }
+            }
+            DurableFileError::Unusable { path, contents } => {
+                let reasons: Vec<String> = contents.iter().map(ToString::to_string).collect();
+                StoreError::Malformed { path, what: reasons.join("; ") }
+            }
+        }
+    }
 }
 
 impl StoreError {

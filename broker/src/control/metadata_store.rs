@@ -6,12 +6,9 @@
 //! of either lacks is then in the two journals that are kept.
 
 use super::Control;
-use runtime::Disk;
+use runtime::{Disk, durable_file};
 use std::{cell::RefCell, path::PathBuf};
-use store::{
-    StoreError,
-    metadata::{self, journal::Journal},
-};
+use store::{StoreError, metadata::journal::Journal};
 
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";
@@ -42,10 +39,10 @@ impl<D: Disk> MetadataStore<D> {
         let owner = RefCell::new(control);
         let topics = |json: &[u8]| owner.borrow_mut().load_topics(json);
         let groups = |json: &[u8]| owner.borrow_mut().load_groups(json);
-        let loaded = metadata::read(&disk, &dir.join(TOPICS), topics).await;
+        let loaded = durable_file::read(&disk, &dir.join(TOPICS), topics).await;
         let loaded = loaded.map_err(|error| error.to_string())?;
         let mut over_backup = loaded.is_some_and(|loaded| loaded.from_backup);
-        let loaded = metadata::read(&disk, &dir.join(GROUPS), groups).await;
+        let loaded = durable_file::read(&disk, &dir.join(GROUPS), groups).await;
         let loaded = loaded.map_err(|error| error.to_string())?;
         over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
         let control = owner.into_inner();

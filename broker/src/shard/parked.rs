@@ -7,6 +7,7 @@
 use crate::ops::PullOp;
 use ahash::AHashMap;
 use remoting::ConnectionId;
+use slab::Slab;
 use std::{cmp::Reverse, collections::BinaryHeap, hash::Hash};
 use store::QueueSlot;
 
@@ -22,9 +23,8 @@ pub struct Parked {
 
 /// The waiting pulls of one shard.
 pub struct ParkedPulls {
-    /// Their places are used again.
-    nodes: Vec<Option<Node>>,
-    free: Vec<u32>,
+    /// By place; places are used again.
+    nodes: Slab<Node>,
     by_slot: Lists<QueueSlot>,
     by_connection: Lists<ConnectionId>,
     /// Deadline, number and place. May name pulls that are gone already.
@@ -44,8 +44,7 @@ impl ParkedPulls {
     /// Room for `count_max` pulls.
     pub fn new(count_max: usize) -> ParkedPulls {
         ParkedPulls {
-            nodes: Vec::new(),
-            free: Vec::new(),
+            nodes: Slab::new(),
             by_slot: Lists::default(),
             by_connection: Lists::default(),
             deadlines: BinaryHeap::new(),
@@ -62,17 +61,7 @@ impl ParkedPulls {
         let number = self.next;
         self.next += 1;
         let (deadline, connection) = (parked.deadline, parked.op.responder.connection);
-        let node = Some(Node { parked, slot, number });
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.nodes[place as usize] = node;
-                place
-            }
-            None => {
-                self.nodes.push(node);
-                (self.nodes.len() - 1) as u32
-            }
-        };
+        let place = self.nodes.insert(Node { parked, slot, number }) as u32;
         self.by_slot.push_back(slot, place);
         self.by_connection.push_back(connection, place);
         self.deadlines.push(Reverse((deadline, number, place)));
@@ -114,26 +103,25 @@ impl ParkedPulls {
 
     /// All pulls.
     pub fn take_all(&mut self) -> Vec<Parked> {
-        let nodes = 0..self.nodes.len() as u32;
-        let taken = nodes.filter_map(|place| self.remove(place)).collect();
+        let places: Vec<u32> = self.nodes.iter().map(|(place, _)| place as u32).collect();
+        let taken = places.into_iter().filter_map(|place| self.remove(place)).collect();
         self.deadlines.clear();
         taken
     }
 
     /// Number of waiting pulls.
     pub fn count(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.nodes.len()
     }
 
     fn number_at(&self, place: u32) -> Option<u64> {
-        self.nodes.get(place as usize)?.as_ref().map(|node| node.number)
+        self.nodes.get(place as usize).map(|node| node.number)
     }
 
     fn remove(&mut self, place: u32) -> Option<Parked> {
-        let Node { parked, slot, .. } = self.nodes.get_mut(place as usize)?.take()?;
+        let Node { parked, slot, .. } = self.nodes.try_remove(place as usize)?;
         self.by_slot.unlink(slot, place);
         self.by_connection.unlink(parked.op.responder.connection, place);
-        self.free.push(place);
         Some(parked)
     }
 
@@ -142,8 +130,7 @@ impl ParkedPulls {
         if self.deadlines.len() > 64 + 4 * self.count() {
             let nodes = &self.nodes;
             self.deadlines.retain(|Reverse((_, number, place))| {
-                let node = nodes.get(*place as usize).and_then(Option::as_ref);
-                node.is_some_and(|node| node.number == *number)
+                nodes.get(*place as usize).is_some_and(|node| node.number == *number)
             });
         }
     }
@@ -238,7 +225,8 @@ mod tests {
             pulls.take(*slot, &mut out);
             assert_eq!(opaques(&out), [1]);
         }
-        assert_eq!((pulls.count(), pulls.nodes.len()), (0, 1));
+        assert_eq!(pulls.count(), 0);
+        assert!(pulls.nodes.capacity() <= 4, "one place is used again and again");
         assert!(pulls.by_slot.ends.is_empty() && pulls.by_connection.ends.is_empty());
         assert!(pulls.deadlines.len() <= 65, "{} deadlines", pulls.deadlines.len());
     }

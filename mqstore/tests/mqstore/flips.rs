@@ -7,6 +7,7 @@ use crate::written::{
 };
 use mqstore::FileDisk;
 use proto::record::RecordView;
+use runtime::durable_file;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use std::{
 use store::{
     batch::{Entries, Entry, HEADER_BYTES, Header, Kind},
     format::read_or_create,
-    metadata::{self, journal::Journal},
+    metadata::journal::Journal,
 };
 
 /// Where a bit is flipped, and what is expected of it.
@@ -194,7 +195,8 @@ fn start(root: &Path, messages: &[Messages], case: &Case) -> String {
     let mut told = Vec::new();
     for name in ["topics.json", "subscriptionGroup.json", "consumerFilter.json"] {
         let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
-        match now(metadata::read(&FileDisk::writable(), &root.join("config").join(name), parse)) {
+        match now(durable_file::read(&FileDisk::writable(), &root.join("config").join(name), parse))
+        {
             Ok(Some(loaded)) if loaded.from_backup => told.push(format!("{name} from its backup")),
             Ok(_) => {}
             Err(_) => told.push(format!("refuses to start over {name}")),

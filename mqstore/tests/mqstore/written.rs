@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use mqstore::FileDisk;
 use proto::{properties, record::RecordFields};
-use runtime::sim::block_on;
+use runtime::{durable_file, sim::block_on};
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,7 +19,7 @@ use store::{
     format::{self, Format},
     index::key_hash,
     lookup::keys_of,
-    metadata::{self, journal::Journal},
+    metadata::journal::Journal,
     read::PullLimits,
     recovery::Report,
     store_state::Append,
@@ -176,7 +176,7 @@ fn write_config(root: &Path) {
         }
     }
     let fact = dir.join("consumerFilter.json");
-    now(metadata::replace(&disk, &fact, b"{}")).expect("room");
+    now(durable_file::replace(&disk, &fact, b"{}")).expect("room");
 }
 
 /// A data directory with everything in it, and all messages that can be read from it, by shard.

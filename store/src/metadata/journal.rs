@@ -7,9 +7,9 @@
 //! life writes the files whole. Replaying is harmless as often as it happens, because each change carries the version
 //! of its table and the owner passes over what its file contains already.
 
-use super::{record, replace};
+use super::record;
 use crate::error::StoreError;
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, durable_file::replace};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! The journal on the simulated disk: a small table with two files, changed, checkpointed, cut off and damaged everywhere.
 
 use super::*;
-use crate::metadata::read;
+use runtime::durable_file::read;
 use runtime::sim::{Lies, SimDisk, block_on};
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ impl Life {
                 let path = Path::new(DIR).join(name);
                 let loaded = read(disk, &path, Table::parse).await.expect("one name is whole");
                 let (mut part, from_backup) = match loaded {
-                    Some(loaded) => (loaded.fact, loaded.from_backup),
+                    Some(loaded) => (loaded.content, loaded.from_backup),
                     None => (Table::default(), false),
                 };
                 found.changes(from_backup).for_each(|record| part.replay(record));
