@@ -79,7 +79,7 @@ async fn read_loop(
         while flow.is_ok() {
             incomplete.hold(&frames, write_buffer.alive_ms.get());
             while write_buffer.is_full() && !write_buffer.is_closed() {
-                write_buffer.room.wait().await;
+                write_buffer.drained.wait().await;
             }
             let more = matches!(flow, Ok(ControlFlow::Break(())));
             if !more || write_buffer.is_closed() {

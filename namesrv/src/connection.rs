@@ -19,7 +19,7 @@ use remoting::{ConnectionId, FrameReader, ReadHalf, WriteBuffer, WriteHalf};
 use runtime::{Closer, Millis};
 
 use crate::{
-    handle::{self, Answer, Request, Save},
+    handle::{self, Request, Response, Save},
     server::{Server, log_dropped},
 };
 
@@ -99,13 +99,13 @@ struct MustEnd;
 enum Handled {
     Nothing,
     Close,
-    Answer { answer: Answer, to: Option<(HeaderKind, i32)> },
+    Response { answer: Response, to: Option<(HeaderKind, i32)> },
 }
 
 /// An answer that waits until a file is written.
 struct Unsaved {
     what: Save,
-    answer: Answer,
+    answer: Response,
     to: Option<(HeaderKind, i32)>,
 }
 
@@ -120,7 +120,7 @@ impl Connection {
             let on_frame = |frame: &Frame<'_>, _: &[u8]| {
                 match handle_caught(server, *id, buffer, arena, frame) {
                     Ok(Handled::Nothing) => return Continue(()),
-                    Ok(Handled::Answer { mut answer, to }) => match answer.save.take() {
+                    Ok(Handled::Response { mut answer, to }) => match answer.save.take() {
                         Some(what) => unsaved = Some(Unsaved { what, answer, to }),
                         None => {
                             push(buffer, &answer, to);
@@ -151,7 +151,7 @@ impl Connection {
                 save(server, buffer, unsaved).await;
             }
             while buffer.is_full() && !buffer.is_closed() {
-                buffer.room.wait().await;
+                buffer.drained.wait().await;
             }
             if buffer.is_closed() {
                 return Err(MustEnd);
@@ -168,7 +168,7 @@ async fn save(server: &Server, buffer: &WriteBuffer, unsaved: Unsaved) {
     let Unsaved { what, mut answer, to } = unsaved;
     if let Err(error) = server.saver.save(&server.executor, &server.state, what).await {
         tracing::error!(%error, ?what, "cannot write a configuration file");
-        answer = Answer::refuse(
+        answer = Response::refuse(
             response::SYSTEM_ERROR,
             format!("changed in memory, but not on disk: {error}"),
         );
@@ -176,7 +176,7 @@ async fn save(server: &Server, buffer: &WriteBuffer, unsaved: Unsaved) {
     push(buffer, &answer, to);
 }
 
-fn push(buffer: &WriteBuffer, answer: &Answer, to: Option<(HeaderKind, i32)>) {
+fn push(buffer: &WriteBuffer, answer: &Response, to: Option<(HeaderKind, i32)>) {
     if let Some((kind, opaque)) = to {
         buffer.write(|out| answer.write_to(out, kind, opaque));
     }
@@ -217,5 +217,5 @@ fn handle_frame(
     let request = Request { header: &header, body: frame.body, connection: id };
     let answer = handle::handle(&mut server.state.borrow_mut(), &request, server.executor.now());
     let to = (!header.is_oneway()).then_some((frame.kind, header.opaque));
-    Handled::Answer { answer, to }
+    Handled::Response { answer, to }
 }

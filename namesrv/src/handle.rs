@@ -1,6 +1,6 @@
 //! One request in, one answer out: everything a name server can be asked, in one match.
 //!
-//! Pure: [`Namesrv`] changes, nothing is read or written elsewhere. An [`Answer`] that must not leave before a file is on
+//! Pure: [`Namesrv`] changes, nothing is read or written elsewhere. A [`Response`] that must not leave before a file is on
 //! disk says so in `save`; [`crate::server`] does that. Bodies and headers are foreign bytes: whatever is wrong with them is an
 //! answer with code 1 (or 17, 22), never a panic.
 
@@ -65,7 +65,7 @@ pub struct Request<'a> {
 
 /// What is answered, without the frame around it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// Response code.
     pub code: i32,
     /// Text for people.
@@ -115,10 +115,10 @@ pub enum Value {
     Bool(bool),
 }
 
-impl Answer {
+impl Response {
     /// Code 0 and nothing else.
-    pub fn success() -> Answer {
-        Answer {
+    pub fn success() -> Response {
+        Response {
             code: response::SUCCESS,
             remark: None,
             ext: Vec::new(),
@@ -128,8 +128,8 @@ impl Answer {
     }
 
     /// A refusal and its reason.
-    pub fn refuse(code: i32, remark: impl Into<Cow<'static, str>>) -> Answer {
-        Answer { code, remark: Some(remark.into()), ..Answer::success() }
+    pub fn refuse(code: i32, remark: impl Into<Cow<'static, str>>) -> Response {
+        Response { code, remark: Some(remark.into()), ..Response::success() }
     }
 
     /// Appends the response frame.
@@ -158,27 +158,27 @@ impl Answer {
         write_response(out, kind, &head, &[]);
     }
 
-    fn with_body(write: impl FnOnce(&mut Vec<u8>)) -> Answer {
+    fn with_body(write: impl FnOnce(&mut Vec<u8>)) -> Response {
         let mut body = Vec::new();
         write(&mut body);
-        Answer { body: Body::Own(body), ..Answer::success() }
+        Response { body: Body::Own(body), ..Response::success() }
     }
 
-    fn with_ext(mut self, name: &'static str, value: Value) -> Answer {
+    fn with_ext(mut self, name: &'static str, value: Value) -> Response {
         self.ext.push((name, value));
         self
     }
 
-    fn saving(mut self, what: Save) -> Answer {
+    fn saving(mut self, what: Save) -> Response {
         self.save = Some(what);
         self
     }
 }
 
 /// A header that cannot be read is code 1, as Java's failure behind it is.
-impl From<FieldError> for Answer {
-    fn from(error: FieldError) -> Answer {
-        Answer::refuse(response::SYSTEM_ERROR, error.to_string())
+impl From<FieldError> for Response {
+    fn from(error: FieldError) -> Response {
+        Response::refuse(response::SYSTEM_ERROR, error.to_string())
     }
 }
 
@@ -224,7 +224,7 @@ impl Namesrv {
 }
 
 /// Answers one request. One-way requests are answered, too; the caller then throws the answer away.
-pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Answer {
+pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Response {
     let answered = match request.header.code {
         ask::REGISTER_BROKER => register_broker(state, request, now),
         ask::UNREGISTER_BROKER => unregister_broker(state, request),
@@ -233,7 +233,7 @@ pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Answer
         ask::REGISTER_TOPIC_IN_NAMESRV => register_topic(state, request),
         ask::GET_ROUTEINFO_BY_TOPIC => route_by_topic(state, request),
         ask::GET_BROKER_CLUSTER_INFO => {
-            Ok(Answer::with_body(|out| state.routes.cluster_info().write(out)))
+            Ok(Response::with_body(|out| state.routes.cluster_info().write(out)))
         }
         ask::GET_BROKER_MEMBER_GROUP => member_group(state, request),
         ask::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Ok(all_topics(state)),
@@ -256,30 +256,30 @@ pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Answer
         ask::GET_KVLIST_BY_NAMESPACE => kv_list(state, request),
         ask::UPDATE_NAMESRV_CONFIG => update_config(state, request),
         ask::GET_NAMESRV_CONFIG => {
-            Ok(Answer::with_body(|out| out.extend(state.config.to_properties().bytes())))
+            Ok(Response::with_body(|out| out.extend(state.config.to_properties().bytes())))
         }
-        code => Ok(Answer::refuse(
+        code => Ok(Response::refuse(
             response::REQUEST_CODE_NOT_SUPPORTED,
             format!(" request type {code} not supported by a name server"),
         )),
     };
-    answered.unwrap_or_else(Answer::from)
+    answered.unwrap_or_else(Response::from)
 }
 
-type Handled = Result<Answer, FieldError>;
+type Handled = Result<Response, FieldError>;
 
 fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
     let header = fields::RegisterBrokerHeader::from_ext(&request.header.ext)?;
-    let (told, actual) = (header.body_crc32, body_crc(request.body));
+    let (declared, actual) = (header.body_crc32, body_crc(request.body));
     // 0 means that the sender did not compute one.
-    if told != 0 && i64::from(told) != i64::from(actual) {
-        let remark = format!("crc32 not match: the header says {told}, the body has {actual}");
-        return Ok(Answer::refuse(response::SYSTEM_ERROR, remark));
+    if declared != 0 && i64::from(declared) != i64::from(actual) {
+        let remark = format!("crc32 not match: the header says {declared}, the body has {actual}");
+        return Ok(Response::refuse(response::SYSTEM_ERROR, remark));
     }
     let table = match registered_topics(request, header.compressed) {
         Ok(table) => table,
         Err(error) => {
-            return Ok(Answer::refuse(
+            return Ok(Response::refuse(
                 response::SYSTEM_ERROR,
                 format!("body of the registration: {error}"),
             ));
@@ -297,14 +297,14 @@ fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> H
     };
     let registered = match state.routes.register(&registration, request.connection, now) {
         Ok(registered) => registered,
-        Err(error) => return Ok(Answer::refuse(response::SYSTEM_ERROR, error.to_string())),
+        Err(error) => return Ok(Response::refuse(response::SYSTEM_ERROR, error.to_string())),
     };
     log_change(&registration, &registered.change);
-    let mut answer = Answer::success();
+    let mut answer = Response::success();
     if state.config.return_order_topic_config_to_broker
         && let Some(orders) = state.kv.namespace(ORDER_TOPIC_NAMESPACE)
     {
-        answer = Answer::with_body(|out| KvTable { table: orders.clone() }.write(out));
+        answer = Response::with_body(|out| KvTable { table: orders.clone() }.write(out));
     }
     if let Some(addr) = registered.ha_server_addr {
         answer = answer.with_ext("haServerAddr", Value::Text(addr));
@@ -358,7 +358,7 @@ fn unregister_broker(state: &mut Namesrv, request: &Request<'_>) -> Handled {
         id = header.broker_id,
         "broker unregistered"
     );
-    Ok(Answer::success())
+    Ok(Response::success())
 }
 
 fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
@@ -366,11 +366,11 @@ fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Millis) -
     let asked = match DataVersion::read(request.body) {
         Ok(version) => version,
         Err(error) => {
-            return Ok(Answer::refuse(response::SYSTEM_ERROR, format!("data version: {error}")));
+            return Ok(Response::refuse(response::SYSTEM_ERROR, format!("data version: {error}")));
         }
     };
     let known = state.routes.query_version(header.broker_name, header.broker_addr, asked, now);
-    let answer = Answer::with_body(|out| {
+    let answer = Response::with_body(|out| {
         if let Some(version) = known.known {
             version.write(out);
         }
@@ -382,7 +382,7 @@ fn broker_heartbeat(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> 
     let header = fields::BrokerHeartbeatHeader::from_ext(&request.header.ext)?;
     // An unknown broker registers by itself within its period; Java answers success, too.
     state.routes.heartbeat(header.broker_addr, now);
-    Ok(Answer::success())
+    Ok(Response::success())
 }
 
 fn register_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
@@ -391,12 +391,12 @@ fn register_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let route = match RouteData::read(request.body) {
         Ok(route) => route,
         Err(error) => {
-            return Ok(Answer::refuse(response::SYSTEM_ERROR, format!("route data: {error}")));
+            return Ok(Response::refuse(response::SYSTEM_ERROR, format!("route data: {error}")));
         }
     };
     Ok(match state.routes.register_topic(topic, &route.queue_datas) {
-        Ok(_) => Answer::success(),
-        Err(error) => Answer::refuse(response::SYSTEM_ERROR, error.to_string()),
+        Ok(_) => Response::success(),
+        Err(error) => Response::refuse(response::SYSTEM_ERROR, error.to_string()),
     })
 }
 
@@ -405,7 +405,7 @@ fn route_by_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let Some(mut route) = state.routes.route(header.topic) else {
         let remark =
             format!("no route for topic {}: no live broker has registered it here", header.topic);
-        return Ok(Answer::refuse(response::TOPIC_NOT_EXIST, remark));
+        return Ok(Response::refuse(response::TOPIC_NOT_EXIST, remark));
     };
     if state.config.order_message_enable {
         route.order_topic_conf =
@@ -413,7 +413,7 @@ fn route_by_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     }
     let standard =
         request.header.version >= STANDARD_JSON_VERSION_MIN || header.accept_standard_json_only;
-    Ok(Answer::with_body(|out| {
+    Ok(Response::with_body(|out| {
         if standard { route.write_standard(out) } else { route.write_default(out) }
     }))
 }
@@ -433,25 +433,29 @@ fn member_group(state: &mut Namesrv, request: &Request<'_>) -> Handled {
         text(broker_name),
         text(cluster)
     );
-    Ok(Answer::with_body(|out| out.extend(body.bytes())))
+    Ok(Response::with_body(|out| out.extend(body.bytes())))
 }
 
-fn topic_list(topics: Vec<String>, broker_addr: Option<String>) -> Answer {
-    Answer::with_body(|out| TopicList { topic_list: topics, broker_addr }.write(out))
+fn topic_list(topics: Vec<String>, broker_addr: Option<String>) -> Response {
+    Response::with_body(|out| TopicList { topic_list: topics, broker_addr }.write(out))
 }
 
 /// A list of topics out of the routes, encoded once for all who ask before something changes.
-fn listed(state: &mut Namesrv, list: List, topics: impl FnOnce(&Routes) -> Vec<String>) -> Answer {
+fn listed(
+    state: &mut Namesrv,
+    list: List,
+    topics: impl FnOnce(&Routes) -> Vec<String>,
+) -> Response {
     let Namesrv { routes, topic_lists, .. } = state;
     let body = topic_lists.body(list, routes.generation(), |out| {
         TopicList { topic_list: topics(routes), broker_addr: None }.write(out);
     });
-    Answer { body: Body::Shared(body), ..Answer::success() }
+    Response { body: Body::Shared(body), ..Response::success() }
 }
 
-fn all_topics(state: &mut Namesrv) -> Answer {
+fn all_topics(state: &mut Namesrv) -> Response {
     if !state.config.enable_all_topic_list {
-        return Answer::refuse(
+        return Response::refuse(
             response::SYSTEM_ERROR,
             "the list of all topics is switched off (enableAllTopicList=false)",
         );
@@ -469,7 +473,7 @@ fn topics_by_cluster(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     Ok(listed(state, list, |routes| routes.topics_of_cluster(header.cluster)))
 }
 
-fn unit_topics(state: &mut Namesrv, filter: UnitFilter) -> Answer {
+fn unit_topics(state: &mut Namesrv, filter: UnitFilter) -> Response {
     listed(state, List::ByUnit(filter), |routes| routes.topics_by_unit(filter))
 }
 
@@ -478,39 +482,39 @@ fn delete_topic(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let cluster = header.cluster_name.filter(|name| !name.is_empty());
     state.routes.delete_topic(header.topic, cluster);
     tracing::info!(topic = header.topic, cluster, "topic deleted from the routes");
-    Ok(Answer::success())
+    Ok(Response::success())
 }
 
 fn wipe_write_perm(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::WritePermHeader::from_ext(&request.header.ext)?;
     let touched = state.routes.wipe_write_perm(header.broker_name);
     tracing::info!(name = header.broker_name, topics = touched, "write permission wiped");
-    Ok(Answer::success().with_ext("wipeTopicCount", count(touched)))
+    Ok(Response::success().with_ext("wipeTopicCount", count(touched)))
 }
 
 fn add_write_perm(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::WritePermHeader::from_ext(&request.header.ext)?;
     let touched = state.routes.add_write_perm(header.broker_name);
     tracing::info!(name = header.broker_name, topics = touched, "write permission added");
-    Ok(Answer::success().with_ext("addTopicCount", count(touched)))
+    Ok(Response::success().with_ext("addTopicCount", count(touched)))
 }
 
 fn put_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::PutKvHeader::from_ext(&request.header.ext)?;
     Ok(match state.kv.put(header.namespace, header.key, header.value) {
-        Ok(()) => Answer::success().saving(Save::Kv),
-        Err(error) => Answer::refuse(response::SYSTEM_ERROR, error.to_string()),
+        Ok(()) => Response::success().saving(Save::Kv),
+        Err(error) => Response::refuse(response::SYSTEM_ERROR, error.to_string()),
     })
 }
 
 fn get_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::KvKeyHeader::from_ext(&request.header.ext)?;
     Ok(match state.kv.get(header.namespace, header.key) {
-        Some(value) => Answer::success().with_ext("value", Value::Text(value.to_owned())),
+        Some(value) => Response::success().with_ext("value", Value::Text(value.to_owned())),
         None => {
             let remark =
                 format!("no value for key {} in namespace {}", header.key, header.namespace);
-            Answer::refuse(response::QUERY_NOT_FOUND, remark)
+            Response::refuse(response::QUERY_NOT_FOUND, remark)
         }
     })
 }
@@ -518,14 +522,14 @@ fn get_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
 fn delete_kv(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::KvKeyHeader::from_ext(&request.header.ext)?;
     state.kv.remove(header.namespace, header.key);
-    Ok(Answer::success().saving(Save::Kv))
+    Ok(Response::success().saving(Save::Kv))
 }
 
 fn kv_list(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::KvNamespaceHeader::from_ext(&request.header.ext)?;
     Ok(match state.kv.namespace(header.namespace) {
-        Some(table) => Answer::with_body(|out| KvTable { table: table.clone() }.write(out)),
-        None => Answer::refuse(
+        Some(table) => Response::with_body(|out| KvTable { table: table.clone() }.write(out)),
+        None => Response::refuse(
             response::QUERY_NOT_FOUND,
             format!("no values in namespace {}", header.namespace),
         ),
@@ -535,7 +539,7 @@ fn kv_list(state: &mut Namesrv, request: &Request<'_>) -> Handled {
 /// 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change.
 fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let Ok(text) = str::from_utf8(request.body) else {
-        return Ok(Answer::refuse(response::SYSTEM_ERROR, "the body is not UTF-8 text"));
+        return Ok(Response::refuse(response::SYSTEM_ERROR, "the body is not UTF-8 text"));
     };
     let entries = match properties_file::entries(text) {
         Ok(entries) => entries,
@@ -545,7 +549,7 @@ fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
         }
     };
     if let Some(entry) = entries.iter().find(|entry| state.config.is_blacklisted(&entry.key)) {
-        return Ok(Answer::refuse(
+        return Ok(Response::refuse(
             response::NO_PERMISSION,
             format!("{} can not be changed while running", entry.key),
         ));
@@ -562,18 +566,21 @@ fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
         return Ok(nothing_changed(&problems));
     }
     if entries.is_empty() {
-        return Ok(Answer::success());
+        return Ok(Response::success());
     }
     for properties_file::Entry { key, value, .. } in &entries {
         tracing::info!(key, value, "configuration changed");
     }
     state.config = changed;
     state.config_generation += 1;
-    Ok(Answer::success().saving(Save::Config))
+    Ok(Response::success().saving(Save::Config))
 }
 
-fn nothing_changed(problems: &[String]) -> Answer {
-    Answer::refuse(response::SYSTEM_ERROR, format!("nothing was changed: {}", problems.join("; ")))
+fn nothing_changed(problems: &[String]) -> Response {
+    Response::refuse(
+        response::SYSTEM_ERROR,
+        format!("nothing was changed: {}", problems.join("; ")),
+    )
 }
 
 fn count(topics: usize) -> Value {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Namespace whose entries (`topic` -> `broker-a:4;broker-b:4`) are told to brokers and clients.
+/// Namespace whose entries (`topic` -> `broker-a:4;broker-b:4`) are sent to brokers and clients.
 pub const ORDER_TOPIC_NAMESPACE: &str = "ORDER_TOPIC_CONFIG";
 /// Most bytes of all namespaces, keys and values; a put beyond is refused.
 pub const KV_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -41,7 +41,7 @@ pub struct KvConfig {
     table: BTreeMap<String, BTreeMap<String, String>>,
     /// Sum of the lengths of keys and values, for the limit.
     bytes: usize,
-    /// Grows with each change; tells the shell what is on disk.
+    /// Grows with each change; shows the shell what is on disk.
     generation: u64,
 }
 

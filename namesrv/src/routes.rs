@@ -53,7 +53,7 @@ pub struct Registration<'a> {
     pub broker_addr: &'a str,
     /// 0 for the master, greater for slaves.
     pub broker_id: i64,
-    /// `host:port` for replication; told to slaves.
+    /// `host:port` for replication; sent to slaves.
     pub ha_server_addr: &'a str,
     /// Version of the topic table below.
     pub data_version: DataVersion,
@@ -63,7 +63,7 @@ pub struct Registration<'a> {
     pub expiry_ms: Option<Millis>,
 }
 
-/// What came of a registration. The addresses are told to slaves, while their master is alive.
+/// What came of a registration. The addresses are sent to slaves, while their master is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// `host:port` of the master.
@@ -427,7 +427,7 @@ impl Routes {
     }
 
     /// `DELETE_TOPIC_IN_NAMESRV` (216): forgets a topic, everywhere or in one cluster. The broker's next registration
-    /// brings it back while it still has it; one that asks before it registers is told that something changed.
+    /// brings it back while it still has it; one that asks before it registers hears that something changed.
     pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
         let Some(brokers) = self.topics.get_mut(topic) else {
             return;

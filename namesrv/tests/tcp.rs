@@ -261,7 +261,7 @@ fn kv(connection: &mut Connection, code: i32, value: Option<&str>) -> client::An
     connection.call(code, &ext, &[]).expect("an answer")
 }
 
-/// The order-topic configuration survives a restart, is told to brokers, and to clients where that is switched on.
+/// The order-topic configuration survives a restart, is sent to brokers, and to clients where that is switched on.
 #[test]
 fn order_topics_survive_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");

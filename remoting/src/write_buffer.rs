@@ -41,7 +41,7 @@ const TRANSFER_BYTES_MAX: usize = 512 * 1024;
 pub struct TransferBudget(Arc<AtomicUsize>);
 
 impl TransferBudget {
-    /// Room for so many bytes, until the permit is dropped. `None`: too much is on its way already.
+    /// A permit for so many bytes, until the permit is dropped. `None`: too much is on its way already.
     pub fn try_acquire(&self, bytes: usize) -> Option<TransferPermit> {
         if self.0.load(Relaxed) > TRANSFER_BYTES_MAX {
             return None;
@@ -94,8 +94,8 @@ pub struct WriteBuffer {
     queued_bytes: Cell<usize>,
     /// Raised when there is something to send or the connection ends.
     pub ready: Signal,
-    /// Raised when requests were answered or bytes sent.
-    pub room: Signal,
+    /// Raised when requests were answered or bytes sent, so that reading may go on.
+    pub drained: Signal,
     inflight_bytes: Cell<usize>,
     sending_bytes: Cell<usize>,
     inflight_bytes_max: usize,
@@ -131,7 +131,7 @@ impl WriteBuffer {
             bodies: RefCell::default(),
             queued_bytes: Cell::new(0),
             ready: Signal::default(),
-            room: Signal::default(),
+            drained: Signal::default(),
             inflight_bytes: Cell::new(0),
             sending_bytes: Cell::new(0),
             inflight_bytes_max,
@@ -215,7 +215,7 @@ impl WriteBuffer {
         if bytes.capacity() <= REUSED_BYTES_MAX {
             *self.spare.borrow_mut() = bytes;
         }
-        self.room.raise();
+        self.drained.raise();
     }
 
     /// Writing has failed: the peer has gone or reads no more. Answers are dropped from now on, but not the connection:
@@ -227,7 +227,7 @@ impl WriteBuffer {
         *self.bytes.borrow_mut() = Vec::new();
         self.bodies.borrow_mut().clear();
         self.queued_bytes.set(0);
-        self.room.raise();
+        self.drained.raise();
     }
 
     /// A request of `bytes` was taken in.
@@ -242,7 +242,7 @@ impl WriteBuffer {
         let was_full = self.is_full();
         self.inflight_bytes.set(inflight - bytes);
         if was_full {
-            self.room.raise();
+            self.drained.raise();
         }
     }
 
@@ -280,7 +280,7 @@ impl WriteBuffer {
         if !self.closed.replace(true) {
             self.closer.close();
             self.ready.raise();
-            self.room.raise();
+            self.drained.raise();
         }
     }
 

@@ -303,7 +303,7 @@ async fn keep_watched(budget: &TaskBudget, watch: Rc<RefCell<Option<Watch>>>) {
     glommio::spawn_local(idle).detach();
 }
 
-/// The one task that waits for the bell: takes messages, passes on the wish to stop.
+/// The one task that waits for the bell: takes messages, passes on the request to stop.
 async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
     let core = &here.core;
     let bell = mesh.bell();
@@ -438,7 +438,7 @@ impl Executor {
         .await;
     }
 
-    /// The wish that this executor looks at, to express it from here.
+    /// The request to stop that this executor looks at, to make it from here.
     pub fn stop(&self) -> &Stop {
         &self.core.stop
     }

@@ -1,7 +1,7 @@
-//! The wish that everything ends, from a signal or from the program itself.
+//! A request that everything ends, from a signal or from the program itself.
 //!
-//! A [`Stop`] is a flag and the doorbells of all executors that look at it: whoever sets the flag rings, so the wish is
-//! seen at once and nobody polls. It is only a wish; the `main` of each executor decides when it returns.
+//! A [`Stop`] is a flag and the doorbells of all executors that look at it: whoever sets the flag rings, so the request is
+//! seen at once and nobody polls. It ends nothing itself; the `main` of each executor decides when it returns.
 
 use std::{
     io, process,
@@ -22,23 +22,23 @@ use crate::mesh::Bell;
 /// Exit code after a second signal: 128 + SIGINT, as shells report an interrupted program.
 pub const EXIT_INTERRUPTED: i32 = 130;
 
-/// A shared wish to stop. Clones share it; it is never taken back.
+/// A shared request to stop. Clones share it; it is never taken back.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<Wish>);
+pub struct Stop(Arc<Shared>);
 
 #[derive(Default)]
-struct Wish {
+struct Shared {
     requested: AtomicBool,
     bells: Mutex<Vec<Weak<Bell>>>,
 }
 
 impl Stop {
-    /// A wish that nobody has yet.
+    /// A stop that nobody has requested yet.
     pub fn new() -> Stop {
         Stop::default()
     }
 
-    /// Lets SIGTERM and SIGINT express the wish. A second signal ends the process at once with
+    /// Lets SIGTERM and SIGINT request it. A second signal ends the process at once with
     /// [`EXIT_INTERRUPTED`]. To be called once per process.
     pub fn on_signals(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -56,7 +56,7 @@ impl Stop {
         Ok(())
     }
 
-    /// Expresses the wish and wakes every executor. From any thread.
+    /// Requests it and wakes every executor. From any thread.
     pub fn request(&self) {
         self.0.requested.store(true, Ordering::SeqCst);
         let bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,12 +65,12 @@ impl Stop {
         }
     }
 
-    /// Whether the wish was expressed.
+    /// Whether it was requested.
     pub fn requested(&self) -> bool {
         self.0.requested.load(Ordering::SeqCst)
     }
 
-    /// Rings this bell, too, when the wish is expressed.
+    /// Rings this bell, too, when it is requested.
     pub(crate) fn attach(&self, bell: &Arc<Bell>) {
         let mut bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
         bells.retain(|bell| bell.strong_count() > 0);
