@@ -11,15 +11,18 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use super::wait_until;
+use super::{java_server, wait_until};
 use crate::java_peer::{clients_required, not_run};
 
 /// How long a program that ends by itself may run.
-const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
+pub(super) const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
 /// How long a consumer may take to start, a JVM on a busy machine included.
 const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a consumer may take to shut down cleanly.
@@ -45,6 +48,8 @@ pub enum Library {
 pub struct Program {
     words: Vec<String>,
     pub(super) home: PathBuf,
+    /// A virtual machine runs verbs that end by themselves, one for all.
+    served: bool,
 }
 
 /// `SENT` line: the broker has this message.
@@ -116,7 +121,8 @@ impl Library {
         }
         let home = out.join("home");
         fs::create_dir_all(&home).expect("the target directory is writable");
-        Program { words: self.words(&out, &home), home }
+        let served = matches!(self, Library::Java(_));
+        Program { words: self.words(&out, &home), home, served }
     }
 
     /// Fetches libraries and compiles into `out`.
@@ -183,11 +189,16 @@ impl Library {
 }
 
 impl Program {
+    /// The words that start it.
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
     /// The same Java program with one more option of the virtual machine, such as a system property.
     pub fn with_java_option(&self, option: &str) -> Program {
         let mut words = self.words.clone();
         words.insert(1, option.to_owned());
-        Program { words, home: self.home.clone() }
+        Program { words, home: self.home.clone(), served: self.served }
     }
 
     /// Runs to the end and returns standard output; panics unless it ends with 0 in time.
@@ -197,6 +208,9 @@ impl Program {
 
     /// The same; Err holds all output.
     pub fn try_run(&self, args: &[&str]) -> Result<String, String> {
+        if self.served {
+            return java_server::of(self).run(args);
+        }
         let mut running = Running::start(self, args);
         let ended = wait_until(RUN_WAIT_MAX, || !matches!(running.child.try_wait(), Ok(None)));
         if !ended {
@@ -251,10 +265,13 @@ pub struct Running {
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What a program has printed.
 #[derive(Default)]
-struct Output {
+pub(super) struct Output {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    /// Nothing more will come.
+    over: AtomicBool,
 }
 
 impl Running {
@@ -281,6 +298,8 @@ impl Running {
                 into.lines.lock().expect("nothing panics under this lock").push(line);
                 into.more.notify_all();
             }
+            into.over.store(true, Ordering::Release);
+            into.more.notify_all();
         });
         Running { child, stdin, output, errors, reader: Some(reader) }
     }
@@ -318,6 +337,34 @@ impl Running {
             status.is_some_and(|s| s.success()) && lines.iter().any(|l| l.starts_with("DONE "));
         assert!(clean, "no clean end: {status:?}\n{}\n{}", lines.join("\n"), self.errors());
         self.received()
+    }
+
+    /// Waits until a line behind the first `from` satisfies `wanted`, which sees each of them once; false after `limit`
+    /// or when there will be none.
+    pub(super) fn wait_line(
+        output: &Output,
+        mut from: usize,
+        limit: Duration,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> bool {
+        let until = Instant::now() + limit;
+        let mut lines = output.lines();
+        loop {
+            if lines.get(from..).unwrap_or_default().iter().any(|line| wanted(line)) {
+                return true;
+            }
+            from = lines.len();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || output.is_over() {
+                return false;
+            }
+            lines = output.more.wait_timeout(lines, left).expect("nothing panics under it").0;
+        }
+    }
+
+    /// What it prints, to be looked at by several threads.
+    pub(super) fn output(&self) -> Arc<Output> {
+        Arc::clone(&self.output)
     }
 
     /// Writes a line to its standard input; panics when the program has ended.
@@ -363,6 +410,15 @@ impl Drop for Running {
 }
 
 impl Output {
+    /// Lines so far.
+    pub(super) fn line_count(&self) -> usize {
+        self.lines().len()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.lines.lock().expect("nothing panics under this lock")
     }

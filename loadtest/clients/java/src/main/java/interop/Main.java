@@ -9,6 +9,7 @@
 //   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
 //   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
 //   mqadmin                                                     runs mqadmin commands from standard input, see Admin
+//   serve                                                       runs verbs of the above from standard input, see Serve
 package interop;
 
 import java.util.Arrays;
@@ -28,14 +29,17 @@ public final class Main {
         System.exit(0);
     }
 
-    private static void run(String[] args) throws Exception {
+    static void run(String[] args) throws Exception {
         if (args.length == 1 && args[0].equals("mqadmin")) {
             Admin.serve();
             return;
         }
+        if (args.length == 1 && args[0].equals("serve")) {
+            Serve.run();
+            return;
+        }
         if (args.length < 3) {
-            System.err.println("usage: VERB NAMESRV TOPIC ... (see Main.java)");
-            System.exit(2);
+            throw new IllegalArgumentException("usage: VERB NAMESRV TOPIC ... (see Main.java)");
         }
         String verb = args[0];
         Target target = new Target(args[1], args[2]);
@@ -75,8 +79,7 @@ public final class Main {
                 Look.committed(target, rest[0]);
                 break;
             default:
-                System.err.println("unknown verb " + verb);
-                System.exit(2);
+                throw new IllegalArgumentException("unknown verb " + verb);
         }
     }
 }
