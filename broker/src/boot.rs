@@ -21,7 +21,6 @@ use remoting::Listener;
 use runtime::{Executor, Mesh, Task};
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
     io::{IsTerminal, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -85,7 +84,6 @@ pub async fn run(
         worker.hosted.iter().map(|shard| executor.spawn(commit(shard))).collect();
     if let Some(plane) = &worker.control {
         plane.apply_effects(&worker);
-        plane.raise_writer();
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
     }
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
@@ -298,49 +296,8 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
         own_last: context.standalone,
         compressed: config.compressed_register,
     };
-    registration::start(&worker.executor, identity, options, servers, topics_of(worker))
-}
-
-/// How the registration sees the control owner.
-fn topics_of(worker: &Rc<Worker>) -> registration::Source {
-    let desk_of = |worker: &Rc<Worker>| {
-        let worker = Rc::clone(worker);
-        move |look: &mut dyn FnMut(&mut Control)| {
-            if let Some(plane) = &worker.control {
-                look(&mut plane.control.borrow_mut());
-            }
-        }
-    };
-    let (version_of, announced_of) = (desk_of(worker), desk_of(worker));
-    let (table_of, order_of) = (desk_of(worker), desk_of(worker));
-    let worker = Rc::clone(worker);
-    registration::Source {
-        version: Box::new(move || {
-            let mut version = Default::default();
-            version_of(&mut |control| version = control.topics().version());
-            version
-        }),
-        announced: Box::new(move || {
-            let mut version = Default::default();
-            announced_of(&mut |control| version = control.topics().announced());
-            version
-        }),
-        topics: Box::new(move |since| {
-            let mut table = Default::default();
-            table_of(&mut |control| {
-                let topics = control.topics();
-                let missed = since.and_then(|version| topics.since(version));
-                table = missed.unwrap_or_else(|| topics.to_table());
-            });
-            table
-        }),
-        learned: Box::new(move |learned| {
-            let Some(order_topics) = &learned.order_topics else { return };
-            let listed: BTreeSet<String> = order_topics.keys().cloned().collect();
-            let now = worker.executor.now();
-            order_of(&mut |control| control.apply_order_topics(now, &listed));
-        }),
-    }
+    let control = Rc::clone(&worker.control_plane().control);
+    registration::start(&worker.executor, identity, options, servers, control)
 }
 
 /// Stop accepting and reading, answer what is in flight, make everything durable.
@@ -398,12 +355,12 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
 
 /// Nobody waits for an answer or for bytes that are on their way; but for a peer that takes nothing nobody waits.
 fn is_quiet(worker: &Worker) -> bool {
-    let nobody_waits = worker.hosted.iter().all(|shard| shard.pending_ack_count() == 0);
+    let nobody_waits = worker.hosted.iter().all(|shard| shard.commit_queue.borrow().is_empty());
     let stuck_since = worker.executor.now() - STUCK_MS;
     let all_sent = worker.connections.borrow().iter().all(|write_buffer| {
         write_buffer.owes_nothing()
             || (write_buffer.unsent_bytes() > 0 && write_buffer.alive_ms.get() < stuck_since)
     });
-    let files = worker.control.as_ref().is_none_or(ControlPlane::is_durable);
+    let files = worker.control.as_ref().is_none_or(ControlPlane::is_quiet);
     nobody_waits && all_sent && files
 }

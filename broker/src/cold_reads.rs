@@ -5,7 +5,7 @@
 //! 0, the disk sees a handful of reads at a time and live traffic keeps the reactor. A budget of bytes per second,
 //! refilled with each tick, keeps the readers from living at the cost of everybody else.
 
-use crate::{error::Refusal, shard::Shard};
+use crate::{error::Refusal, one_shot::OneShot, shard::Shard};
 use proto::code::response;
 use runtime::{Executor, Signal};
 use std::{
@@ -116,6 +116,18 @@ impl ColdReadPool {
         self.jobs.borrow_mut().push_back(job(cargo));
         self.wake_one();
         Ok(())
+    }
+
+    /// Reads when a reader is free, and returns what was read. The error is the queue's limit.
+    pub async fn read<T: 'static>(
+        &self,
+        read: impl Future<Output = T> + 'static,
+    ) -> Result<T, Refusal> {
+        let done = OneShot::default();
+        let ended = done.clone();
+        let job = |()| -> Job { Box::pin(async move { ended.set(read.await) }) };
+        self.submit((), job).map_err(|((), refusal)| refusal)?;
+        Ok(done.wait().await)
     }
 }
 

@@ -3,17 +3,15 @@
 //! which know nothing of it.
 
 use crate::{
-    control::plane::Pending,
     error::Refusal,
-    handlers::{self, pull},
+    handlers::pull,
     health,
     response::Response,
-    shard::{PendingAck, Shard},
+    shard::{OnCommit, Shard, on_commit},
     worker::{TICK, Worker},
 };
 use proto::code::response;
 use std::{rc::Rc, time::Duration};
-use store::StoreError;
 
 /// Pause after the metadata could not be written.
 const METADATA_RETRY: Duration = Duration::from_secs(1);
@@ -45,10 +43,18 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
 fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
     let committed = shard.store.state().log.committed();
     let mut acknowledged = 0;
-    while let Some(PendingAck { responder, response, .. }) = shard.take_committed(committed) {
-        worker.respond(responder, response);
-        acknowledged += 1;
-    }
+    on_commit::cross(&shard.commit_queue, committed, |step| match step {
+        OnCommit::Respond(responder, response) => {
+            worker.respond(responder, response);
+            acknowledged += 1;
+        }
+        OnCommit::Internal(step) => {
+            let next = step(&mut shard.store.state_mut(), worker.executor.now());
+            if let Some((until, next)) = next {
+                shard.on_commit(until, next);
+            }
+        }
+    });
     worker.executor.progress(acknowledged);
     shard.look_at_room();
     let now = worker.executor.now();
@@ -58,7 +64,9 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
 }
 
 fn refuse_pending(worker: &Worker, shard: &Shard, reason: &str) {
-    for PendingAck { responder, .. } in shard.take_all_pending() {
+    let waiting = shard.commit_queue.borrow_mut().take_all();
+    for step in waiting {
+        let OnCommit::Respond(responder, _) = step else { continue };
         let refusal = Refusal::new(
             response::SERVICE_NOT_AVAILABLE,
             format!("shard={} reason=log-poisoned cause={reason}", shard.number),
@@ -67,34 +75,10 @@ fn refuse_pending(worker: &Worker, shard: &Shard, reason: &str) {
     }
 }
 
-/// Makes changes of metadata durable as they come, then lets go what waited for them. Runs on the control worker until
-/// the end.
+/// Makes changes of metadata durable as they come. Runs on the control worker until the end.
 pub async fn metadata_loop(worker: Rc<Worker>) {
-    let Some(plane) = &worker.control else { return };
-    while let Some((waiting, written)) = plane.write_changes().await {
-        for pending in waiting {
-            release(&worker, pending, written.as_ref().err());
-        }
-        if plane.has_more_to_write() {
-            if written.is_err() {
-                worker.executor.sleep(METADATA_RETRY).await;
-            }
-            plane.raise_writer();
-        }
-    }
-}
-
-fn release(worker: &Rc<Worker>, pending: Pending, error: Option<&StoreError>) {
-    match (pending, error) {
-        (Pending::Respond(responder, response), None) => worker.respond(responder, response),
-        (Pending::Resume(resumed), None) => handlers::serve_forwarded(worker, *resumed),
-        (Pending::Respond(responder, _), Some(error)) => {
-            worker.respond(responder, Refusal::system_error(error.to_string()).into());
-        }
-        (Pending::Resume(resumed), Some(error)) => {
-            worker.respond(resumed.responder, Refusal::system_error(error.to_string()).into());
-        }
-    }
+    let pause = async || worker.executor.sleep(METADATA_RETRY).await;
+    worker.control_plane().write_loop(pause).await;
 }
 
 /// The one loop that looks at the clock on this worker. Ends when a stop was requested.
@@ -106,6 +90,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
         let is_new_second = now / 1000 != last_second;
         last_second = now / 1000;
         worker.retry_backlog();
+        worker.client_calls.borrow_mut().expire(now);
         worker.cold_reads.refill();
         for shard in &worker.hosted {
             tick(&worker, shard, now, is_new_second);

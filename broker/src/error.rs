@@ -1,7 +1,8 @@
 //! Refusals: the one place where reasons become wire codes. Codes are those of the Java 4.9 broker, so that clients
 //! retry and report as they are used to; remarks are ours and name cause, value and limit.
 
-use proto::{code::response, command::HeaderError, request::FieldError};
+use crate::control::MetadataError;
+use proto::{body::BodyError, code::response, command::HeaderError, request::FieldError};
 use store::{Refused, StoreError};
 
 /// A request that is not served, and why.
@@ -66,6 +67,18 @@ impl Refusal {
 
 impl From<FieldError> for Refusal {
     fn from(error: FieldError) -> Refusal {
+        Refusal::system_error(error.to_string())
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Refusal {
+        Refusal::system_error(error.to_string())
+    }
+}
+
+impl From<MetadataError> for Refusal {
+    fn from(error: MetadataError) -> Refusal {
         Refusal::system_error(error.to_string())
     }
 }

@@ -1,10 +1,8 @@
 //! What arrives at a worker from others: each message to whom it is for. The one receiver of the mesh.
 
 use crate::{
-    gather::ShardReport,
-    handlers::{self, pull, query_message, send},
+    handlers::{self, pull, send},
     mailbox::CoreMessage,
-    shard::Shard,
     worker::Worker,
 };
 use std::rc::Rc;
@@ -12,46 +10,30 @@ use std::rc::Rc;
 /// Begins to receive. Messages that came before are received now.
 pub fn open(worker: &Rc<Worker>) {
     let receiver = Rc::downgrade(worker);
-    worker.mesh.receive(move |from, message| {
+    worker.mesh.receive(move |_, message| {
         if let Some(worker) = receiver.upgrade() {
-            on_message(&worker, from, message);
+            on_message(&worker, message);
         }
     });
 }
 
-fn on_message(worker: &Rc<Worker>, from: usize, message: CoreMessage) {
+fn on_message(worker: &Rc<Worker>, message: CoreMessage) {
     match message {
         CoreMessage::Request(forwarded) => handlers::serve_forwarded(worker, *forwarded),
         CoreMessage::Append(op) => {
-            let shard = hosted(worker, op.shard);
+            let shard = worker.hosted_shard(op.shard);
             send::run(worker, shard, *op, worker.executor.now());
         }
         CoreMessage::Pull(op) => {
-            let shard = hosted(worker, op.shard);
+            let shard = worker.hosted_shard(op.pull.shard);
             pull::run(worker, shard, *op, worker.executor.now());
         }
         CoreMessage::Respond(responder, response) => worker.respond(responder, response),
         CoreMessage::Notice(notice) => worker.on_notice(notice),
         CoreMessage::Push(connection, frame) => worker.push(connection, &frame),
-        CoreMessage::Query(number, query) => {
-            let mut report = ShardReport::default();
-            for shard in &worker.hosted {
-                report.add(&query, shard);
-            }
-            worker.send(from, CoreMessage::Report(number, Box::new(report)));
-        }
-        CoreMessage::Report(number, report) => {
-            if let Some(plane) = &worker.control {
-                plane.on_report(worker, number, *report);
-            }
-        }
-        CoreMessage::FindKey(number, query) => query_message::look(worker, from, number, query),
-        CoreMessage::KeyReport(number, found) => {
-            query_message::on_report(worker, number, *found);
+        CoreMessage::Call(address, run) => run(worker, address),
+        CoreMessage::Return(number, value) => {
+            worker.pending_returns.borrow_mut().complete(number, value);
         }
     }
-}
-
-fn hosted(worker: &Worker, shard: u16) -> &Rc<Shard> {
-    worker.shard(shard).expect("workers agree on who hosts a shard")
 }

@@ -5,19 +5,23 @@
 //! between workers is an immutable snapshot ([`control::MetadataSnapshot`]) and messages; nothing is locked.
 
 pub mod boot;
+pub mod calls;
+pub mod client_calls;
 pub mod cold_reads;
 pub mod commit;
 pub mod config;
 pub mod connection;
 pub mod control;
 pub mod error;
-pub mod gather;
 pub mod handlers;
 pub mod health;
 pub mod inbox;
+pub mod limits;
 pub mod mailbox;
+pub mod one_shot;
 pub mod ops;
 pub mod panel;
+pub mod pending_returns;
 pub mod properties;
 pub mod registration;
 pub mod request;

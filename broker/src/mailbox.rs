@@ -3,15 +3,15 @@
 
 use crate::{
     control::MetadataSnapshot,
-    error::Refusal,
-    gather::{ShardQuery, ShardReport},
-    handlers::query_message::KeyReport,
     ops::{AppendOp, PullOp},
     response::{Responder, Response},
+    worker::Worker,
 };
 use remoting::{ConnectionId, Peer};
-use std::sync::Arc;
-use store::lookup::KeyQuery;
+use std::{any::Any, rc::Rc, sync::Arc};
+
+/// A function that runs on another worker: see [`crate::calls`].
+pub type Call = Box<dyn FnOnce(&Rc<Worker>, ReturnAddress) + Send>;
 
 /// A message from one worker to another.
 pub enum CoreMessage {
@@ -27,14 +27,10 @@ pub enum CoreMessage {
     Notice(Notice),
     /// A request of ours for a client: a whole frame.
     Push(ConnectionId, Arc<[u8]>),
-    /// The control worker asks what the shards here know.
-    Query(u64, Box<ShardQuery>),
-    /// The response to [`CoreMessage::Query`].
-    Report(u64, Box<ShardReport>),
-    /// A worker asks for messages with a key.
-    FindKey(u64, Box<KeyQuery>),
-    /// The response to [`CoreMessage::FindKey`].
-    KeyReport(u64, Box<Result<KeyReport, Refusal>>),
+    /// A function to run there, for a worker that waits for what it returns.
+    Call(ReturnAddress, Call),
+    /// What a function returned, by the number of its call.
+    Return(u64, Box<dyn Any + Send>),
 }
 
 /// What workers are told. Each is idempotent.
@@ -50,6 +46,15 @@ pub enum Notice {
     TopicRemoved(Arc<str>),
     /// A group was deleted, with its offsets.
     GroupRemoved(Arc<str>),
+}
+
+/// Who waits for what a [`Call`] returns.
+#[derive(Clone, Copy, Debug)]
+pub struct ReturnAddress {
+    /// Number of the worker.
+    pub worker: usize,
+    /// Number of the call there.
+    pub number: u64,
 }
 
 /// A request on its way to the worker that serves it.

@@ -34,10 +34,18 @@ pub enum RecordParts {
     Many(Vec<(u32, i64)>),
 }
 
-/// A pull that passed the checks.
+/// A pull that passed the checks, and whom to answer.
 pub struct PullOp {
     /// Whom to answer.
     pub responder: Responder,
+    /// What it asks for.
+    pub pull: Pull,
+    /// Set when the connection belongs to another worker.
+    pub transfer_budget: Option<TransferBudget>,
+}
+
+/// What a pull asks for.
+pub struct Pull {
     /// Shard that owns the queue.
     pub shard: u16,
     /// Topic.
@@ -56,28 +64,6 @@ pub struct PullOp {
     pub suspend_ms: i64,
     /// The offset that the group has consumed up to, which travels along.
     pub commit: Option<(Arc<SubscriptionGroupConfig>, i64)>,
-    /// Set when the connection belongs to another worker.
-    pub transfer_budget: Option<TransferBudget>,
-}
-
-#[cfg(test)]
-impl PullOp {
-    /// A pull of nothing in particular.
-    pub(crate) fn of_nobody(responder: Responder) -> PullOp {
-        PullOp {
-            responder,
-            shard: 0,
-            topic: Arc::default(),
-            queue_id: 0,
-            offset: 0,
-            count_max: 1,
-            bytes_max: 1,
-            filter: Filter::All,
-            suspend_ms: 0,
-            commit: None,
-            transfer_budget: None,
-        }
-    }
 }
 
 /// Which messages a pull wants.

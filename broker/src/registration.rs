@@ -18,7 +18,7 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-pub use peer::{Registrar, Source, start};
+pub use peer::{Registrar, start};
 
 /// Bounds of the period. Source: 4.9.8 `BrokerController.start`.
 const PERIOD_MS: std::ops::RangeInclusive<Millis> = 10_000..=60_000;

@@ -1,7 +1,9 @@
 //! A request as its handlers see it. Made by [`crate::handlers`] from a frame.
 
-use proto::command::Header;
+use crate::error::Refusal;
+use proto::{command::Header, record::string_hash, request::QueueHeader};
 use remoting::Peer;
+use store::state::group_offsets::QUEUE_ID_MAX;
 
 /// A request.
 pub struct Request<'a> {
@@ -15,4 +17,51 @@ pub struct Request<'a> {
     pub peer: &'a Peer,
     /// Time of arrival, ms.
     pub now: i64,
+}
+
+/// A queue that a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePlace<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its number, at most [`QUEUE_ID_MAX`].
+    pub queue_id: u32,
+}
+
+impl<'a> Request<'a> {
+    /// The queue in the header of requests that have one.
+    pub fn queue(&self) -> Result<QueuePlace<'a>, Refusal> {
+        let header = QueueHeader::from_ext(&self.header.ext)?;
+        let wanted = header.queue_id;
+        let queue_id = u32::try_from(wanted).ok().filter(|id| *id <= QUEUE_ID_MAX);
+        let queue_id = queue_id.ok_or_else(|| {
+            Refusal::system_error(format!("queueId[{wanted}] is illegal, 0 to {QUEUE_ID_MAX} are"))
+        })?;
+        Ok(QueuePlace { topic: header.topic, queue_id })
+    }
+}
+
+/// Shard that owns a queue, of `count`. Part of the store's format: it must never change.
+pub fn owner_of(topic: &str, queue_id: u32, count: u16) -> u16 {
+    assert!(count > 0);
+    let hash = u64::from(string_hash(topic) as u32);
+    ((hash + u64::from(queue_id)) % u64::from(count)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_of_a_topic_spread_evenly_and_for_ever() {
+        for count in [1u16, 2, 3, 8] {
+            let mut per_shard = vec![0; usize::from(count)];
+            for queue in 0..u32::from(count) * 4 {
+                per_shard[usize::from(owner_of("orders", queue, count))] += 1;
+            }
+            assert!(per_shard.iter().all(|queues| *queues == 4));
+        }
+        assert_eq!(owner_of("TopicTest", 0, 8), owner_of("TopicTest", 8, 8));
+        assert_eq!(owner_of("orders", 3, 2), 0, "part of the format");
+    }
 }

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use proto::frame::HeaderKind;
 use remoting::{ConnectionId, SharedBody, TransferPermit};
-use std::cell::Cell;
+use std::{cell::Cell, future::Future, pin::Pin};
 use store::PhysicalOffset;
 
 /// The right and duty to answer one request. Spent exactly once: by an answer, or by waiting in a place that answers
@@ -145,3 +145,6 @@ impl Response {
         Response::Body(body, Vec::new())
     }
 }
+
+/// The response to an administrative request, to come.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>>>>;

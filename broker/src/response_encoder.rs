@@ -36,6 +36,11 @@ pub fn encode(
     mut responder: Responder,
     response: &Response,
 ) {
+    if let Response::Pulled(pulled) = response {
+        let body = &pulled.body;
+        let fill = |out: &mut Vec<u8>| out.extend_from_slice(body);
+        return encode_pulled(write_buffer, responder, pulled, body.len(), fill);
+    }
     responder.spend();
     write_buffer.release(responder.charge as usize);
     if responder.oneway {
@@ -54,7 +59,7 @@ pub fn encode(
             let ext = [(*name, ExtValue::I64(*number))];
             write_head(write_buffer, &responder, response::SUCCESS, None, &ext, b"");
         }
-        Response::Pulled(pulled) => write_pulled(write_buffer, &responder, pulled),
+        Response::Pulled(_) => unreachable!("served above"),
         Response::Body(body, ext) => {
             let ext: Vec<_> =
                 ext.iter().map(|(name, value)| (*name, ExtValue::Str(value))).collect();
@@ -149,8 +154,28 @@ fn write_send_refused(
     write_head(write_buffer, responder, refusal.code, Some(&refusal.remark), &ext, b"");
 }
 
-/// Writes a pull's answer, its body by `fill`, which appends exactly the records.
-pub fn write_pulled_with(
+/// Answers a pull with `bytes` of messages, which `fill` appends; without them when the connection holds too much that
+/// its peer has not read. Nothing is lost then: it asks for the same offset again.
+pub fn encode_pulled(
+    write_buffer: &WriteBuffer,
+    mut responder: Responder,
+    pulled: &Pulled,
+    bytes: usize,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    responder.spend();
+    write_buffer.release(responder.charge as usize);
+    if responder.oneway {
+        return;
+    }
+    if bytes > 0 && write_buffer.above_high_watermark() {
+        let empty = pulled.without_messages(pulled.next_offset - pulled.span);
+        return write_pulled(write_buffer, &responder, &empty, |_| ());
+    }
+    write_pulled(write_buffer, &responder, pulled, fill);
+}
+
+fn write_pulled(
     write_buffer: &WriteBuffer,
     responder: &Responder,
     pulled: &Pulled,
@@ -173,12 +198,4 @@ pub fn write_pulled_with(
         fill(out);
         frame.finish(out);
     });
-}
-
-fn write_pulled(write_buffer: &WriteBuffer, responder: &Responder, pulled: &Pulled) {
-    if !pulled.body.is_empty() && write_buffer.above_high_watermark() {
-        let empty = pulled.without_messages(pulled.next_offset - pulled.span);
-        return write_pulled_with(write_buffer, responder, &empty, |_| ());
-    }
-    write_pulled_with(write_buffer, responder, pulled, |out| out.extend_from_slice(&pulled.body));
 }

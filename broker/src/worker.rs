@@ -6,20 +6,22 @@
 //! notices, which are kept and sent again with each tick, in order, when they do not fit.
 
 use crate::{
+    client_calls::ClientCalls,
     cold_reads::ColdReadPool,
     config::BrokerConfig,
     control::{MetadataSnapshot, plane::ControlPlane},
     error::Refusal,
-    handlers::query_message,
     health,
+    limits::{OpenRequests, Semaphore},
     mailbox::{CoreMessage, ForwardedRequest, Notice},
-    request::Request,
-    response::{Responder, Response},
+    pending_returns::PendingReturns,
+    request::{Request, owner_of},
+    response::{Pulled, Responder, Response},
     response_encoder::{self, SendStamp},
     shard::Shard,
     stats::Totals,
 };
-use proto::{command::HeaderArena, record::string_hash};
+use proto::command::HeaderArena;
 use remoting::{ConnectionId, ConnectionTable, FrameBudget, WriteBuffer};
 use runtime::{Executor, Lane, Mesh};
 use std::{
@@ -34,6 +36,10 @@ use std::{
 pub const CONTROL_WORKER: usize = 0;
 /// Pause of the one tick loop.
 pub const TICK: Duration = Duration::from_millis(50);
+/// Queries by key of one worker's connections that may be open at once.
+const KEY_QUERIES_MAX: usize = 8;
+/// Queries by key that may wait for that; more are refused.
+const KEY_QUERIES_WAITING_MAX: usize = 1_024;
 /// What a request that is served on another worker counts for besides its own bytes.
 const FORWARDED_BYTES: u32 = 16 * 1024;
 /// Bytes of the read buffer that all connections of a worker share.
@@ -65,8 +71,14 @@ pub struct Worker {
     pub control: Option<ControlPlane>,
     /// Readers of cold data.
     pub cold_reads: Rc<ColdReadPool>,
+    /// Administrative requests that are open here.
+    pub open_requests: OpenRequests,
     /// Queries by key of the connections here.
-    pub queries: RefCell<query_message::Queries>,
+    pub key_queries: Rc<Semaphore>,
+    /// Requests of ours to clients of this worker that wait for their response.
+    pub client_calls: RefCell<ClientCalls>,
+    /// What this worker waits for from others.
+    pub pending_returns: RefCell<PendingReturns>,
     /// Memory that sockets are read into.
     pub scratch: RefCell<Vec<u8>>,
     /// Memory for parsed headers. Borrowed while a request is served: a handler must not serve another one at once.
@@ -89,10 +101,10 @@ pub struct Parts {
     pub executor: Executor,
     /// The lanes to the other workers.
     pub mesh: Mesh<CoreMessage>,
-    /// Settings.
-    pub config: Arc<BrokerConfig>,
     /// Bytes of incomplete frames that all connections here may hold.
     pub incomplete_frames_bytes: usize,
+    /// Settings.
+    pub config: Arc<BrokerConfig>,
     /// What responses to sends carry.
     pub stamp: SendStamp,
     /// Number of shards of the store.
@@ -108,8 +120,17 @@ pub struct Parts {
 impl Worker {
     /// Puts the parts together and starts what runs by itself: work beside the logs, readers of cold data.
     pub fn start(parts: Parts) -> Rc<Worker> {
-        let Parts { executor, mesh, config, stamp, shard_count, hosted, control, totals, .. } =
-            parts;
+        let Parts {
+            executor,
+            mesh,
+            incomplete_frames_bytes,
+            config,
+            stamp,
+            shard_count,
+            hosted,
+            control,
+            totals,
+        } = parts;
         let connections = RefCell::new(ConnectionTable::new(executor.index()));
         let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
         let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
@@ -121,6 +142,7 @@ impl Worker {
         Rc::new(Worker {
             executor,
             mesh,
+            frame_budget: FrameBudget::new(incomplete_frames_bytes),
             config,
             stamp,
             cluster_property,
@@ -128,10 +150,12 @@ impl Worker {
             hosted,
             metadata: RefCell::default(),
             connections,
-            frame_budget: FrameBudget::new(parts.incomplete_frames_bytes),
             control,
             cold_reads,
-            queries: RefCell::default(),
+            open_requests: OpenRequests::default(),
+            key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),
+            client_calls: RefCell::default(),
+            pending_returns: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             arena: RefCell::default(),
             key_hashes: RefCell::default(),
@@ -166,6 +190,16 @@ impl Worker {
         self.hosted.get(usize::from(shard) / count)
     }
 
+    /// A shard that is known to be hosted here.
+    pub fn hosted_shard(&self, shard: u16) -> &Rc<Shard> {
+        self.shard(shard).expect("workers agree on who hosts a shard")
+    }
+
+    /// The control plane. Only for what runs on the control worker.
+    pub fn control_plane(&self) -> &ControlPlane {
+        self.control.as_ref().expect("control requests are served by the control worker")
+    }
+
     /// Answers a request, wherever its connection lives.
     pub fn respond(&self, responder: Responder, response: Response) {
         let to = responder.connection.worker();
@@ -176,6 +210,28 @@ impl Worker {
         match write_buffer {
             Some(write_buffer) => {
                 response_encoder::encode(&write_buffer, &self.stamp, responder, &response);
+            }
+            None => discard(responder),
+        }
+    }
+
+    /// Answers a pull with `bytes` of messages, which `fill` appends: into the write buffer if the connection is here.
+    pub fn respond_pulled(
+        &self,
+        responder: Responder,
+        mut pulled: Pulled,
+        bytes: usize,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if responder.connection.worker() != self.executor.index() {
+            pulled.body.reserve_exact(bytes);
+            fill(&mut pulled.body);
+            return self.respond(responder, Response::Pulled(Box::new(pulled)));
+        }
+        let write_buffer = self.connections.borrow().get(responder.connection).cloned();
+        match write_buffer {
+            Some(write_buffer) => {
+                response_encoder::encode_pulled(&write_buffer, responder, &pulled, bytes, fill);
             }
             None => discard(responder),
         }
@@ -221,13 +277,18 @@ impl Worker {
         }
     }
 
+    /// Counts bytes for the connection of a request until it is answered: its response may be large, and is not counted
+    /// before it is here. Connections of other workers have counted it there.
+    pub fn acquire(&self, responder: &mut Responder, bytes: u32) {
+        if let Some(write_buffer) = self.connections.borrow().get(responder.connection) {
+            write_buffer.acquire(bytes as usize);
+            responder.charge = responder.charge.saturating_add(bytes);
+        }
+    }
+
     /// Sends the whole frame of a request to the worker that serves it.
     pub fn forward(&self, to: usize, request: &Request<'_>, mut responder: Responder) {
-        if let Some(write_buffer) = self.connections.borrow().get(responder.connection) {
-            // Its response may be large, and is not counted before it is here.
-            write_buffer.acquire(FORWARDED_BYTES as usize);
-            responder.charge = responder.charge.saturating_add(FORWARDED_BYTES);
-        }
+        self.acquire(&mut responder, FORWARDED_BYTES);
         let frame = request.frame.into();
         let forwarded = Box::new(ForwardedRequest { responder, peer: *request.peer, frame });
         let sent = self.try_send_request(to, CoreMessage::Request(forwarded));
@@ -297,6 +358,7 @@ impl Worker {
     /// A connection of this worker has ended.
     pub fn connection_closed(self: &Rc<Self>, connection: ConnectionId) {
         self.connections.borrow_mut().close(connection);
+        self.client_calls.borrow_mut().connection_closed(connection);
         self.broadcast(&Notice::ConnectionClosed(connection));
     }
 
@@ -340,29 +402,4 @@ fn cold_bytes_per_tick(config: &BrokerConfig) -> Option<i64> {
 /// A responder whose connection has ended.
 pub fn discard(mut responder: Responder) {
     responder.spend();
-}
-
-/// Shard that owns a queue, of `count`. Part of the store's format: it must never change.
-pub fn owner_of(topic: &str, queue_id: u32, count: u16) -> u16 {
-    assert!(count > 0);
-    let hash = u64::from(string_hash(topic) as u32);
-    ((hash + u64::from(queue_id)) % u64::from(count)) as u16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queues_of_a_topic_spread_evenly_and_for_ever() {
-        for count in [1u16, 2, 3, 8] {
-            let mut per_shard = vec![0; usize::from(count)];
-            for queue in 0..u32::from(count) * 4 {
-                per_shard[usize::from(owner_of("orders", queue, count))] += 1;
-            }
-            assert!(per_shard.iter().all(|queues| *queues == 4));
-        }
-        assert_eq!(owner_of("TopicTest", 0, 8), owner_of("TopicTest", 8, 8));
-        assert_eq!(owner_of("orders", 3, 2), 0, "part of the format");
-    }
 }

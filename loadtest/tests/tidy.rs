@@ -320,3 +320,199 @@ fn hosts(line: &str) -> impl Iterator<Item = &str> {
         })
     })
 }
+
+/// Files of the broker that may import each other in a circle, at most: a worker, its mailbox and the control plane.
+const CIRCLE_FILES_MAX: usize = 3;
+
+/// No file of the broker is in an import circle that nobody can hold in mind: a handler is read, tested and simulated
+/// alone. What a file imports is read from its `use` lines and from paths that begin with `crate` or `super`.
+#[test]
+fn files_of_the_broker_import_each_other_in_small_circles() {
+    let imports = imports::of_crate(Path::new("broker/src"));
+    let arrows: usize = imports.values().map(BTreeSet::len).sum();
+    let circles = imports::circles(&imports);
+    let largest = circles.iter().map(Vec::len).max().unwrap_or(0);
+    println!(
+        "{} files, {arrows} arrows, {} circles, largest {largest}",
+        imports.len(),
+        circles.len()
+    );
+    let too_large = |circle: &&Vec<PathBuf>| circle.len() > CIRCLE_FILES_MAX;
+    let listed = |circle: &Vec<PathBuf>| {
+        let names: Vec<String> = circle.iter().map(|path| path.display().to_string()).collect();
+        names.join(", ")
+    };
+    let broken: Vec<String> = circles.iter().filter(too_large).map(listed).collect();
+    assert_none("files import each other in a large circle", &broken);
+}
+
+/// Which file of a crate imports which, read from their text.
+mod imports {
+    use super::{is_rust, sources, text};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        path::{Path, PathBuf},
+    };
+
+    /// Files and what they import.
+    pub type Imports = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
+
+    type Module = Vec<String>;
+
+    /// The imports of all files below a crate's `src`, tests left out.
+    pub fn of_crate(src: &Path) -> Imports {
+        let is_test = |path: &Path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem == "tests" || stem == "fixtures" || stem.ends_with("_tests")
+        };
+        let files: BTreeMap<Module, PathBuf> = sources()
+            .into_iter()
+            .filter(|path| path.starts_with(src) && is_rust(path) && !is_test(path))
+            .map(|path| (module_of(path.strip_prefix(src).expect("below src")), path))
+            .collect();
+        let imports_of = |(module, path): (&Module, &PathBuf)| {
+            let code = code_of(&text(path));
+            let paths = used(&code).into_iter().chain(named(&code));
+            let found = paths.filter_map(|used| resolve(&files, module, &used));
+            let others = found.filter(|other| other != path && !other.ends_with("lib.rs"));
+            (path.clone(), others.collect())
+        };
+        files.iter().map(imports_of).collect()
+    }
+
+    /// `shard/parked.rs` is `[shard, parked]`, `shard/mod.rs` is `[shard]`, `lib.rs` is the root.
+    fn module_of(path: &Path) -> Module {
+        let mut module: Module = path
+            .with_extension("")
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
+        match module.last().map(String::as_str) {
+            Some("mod") => drop(module.pop()),
+            Some("lib") if module.len() == 1 => module.clear(),
+            Some("main") if module.len() == 1 => module[0] = "main program".to_owned(),
+            _ => {}
+        }
+        module
+    }
+
+    /// The text without tests, comments and strings.
+    fn code_of(text: &str) -> String {
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        let code = lines.collect::<Vec<_>>().join(" ");
+        code.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
+    }
+
+    /// Paths of all `use` lines, groups taken apart.
+    fn used(code: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, _) in code.match_indices("use ") {
+            let starts =
+                code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            let tree = code[at + 4..].split(';').next().unwrap_or_default();
+            if starts {
+                expand("", &tree.split_whitespace().collect::<Vec<_>>().join(" "), &mut found);
+            }
+        }
+        found
+    }
+
+    /// `a::{b, c::{d}}` becomes `a::b` and `a::c::d`.
+    fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
+        let tree = tree.trim();
+        let Some((head, group)) = tree.split_once('{') else {
+            let name = tree.split(" as ").next().unwrap_or_default();
+            return found.push(format!("{prefix}{name}"));
+        };
+        let prefix = format!("{prefix}{head}");
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => return expand_part(&prefix, &group[start..at], found),
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    expand_part(&prefix, &group[start..at], found);
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn expand_part(prefix: &str, part: &str, found: &mut Vec<String>) {
+        if !part.trim().is_empty() {
+            expand(prefix, part, found);
+        }
+    }
+
+    /// Paths inside the code that begin with `crate` or `super`.
+    fn named(code: &str) -> Vec<String> {
+        let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let words = code.split(|c| !is_path(c));
+        let begins = |word: &&str| word.starts_with("crate::") || word.starts_with("super::");
+        words.filter(begins).map(str::to_owned).collect()
+    }
+
+    /// The file that a path inside `module` leads to: that of the longest part which is a module.
+    fn resolve(files: &BTreeMap<Module, PathBuf>, module: &Module, used: &str) -> Option<PathBuf> {
+        let mut parts = used.split("::").map(|part| part.trim().to_owned()).peekable();
+        let mut at = match parts.peek()?.as_str() {
+            "crate" | "broker" => Vec::new(),
+            "super" => module[..module.len().checked_sub(1)?].to_vec(),
+            "self" => module.clone(),
+            first => {
+                let mut child = module.clone();
+                child.push(first.to_owned());
+                files.get(&child).filter(|_| !module.is_empty())?;
+                module.clone()
+            }
+        };
+        if !matches!(parts.peek()?.as_str(), "crate" | "broker" | "super" | "self") {
+            at.extend(parts);
+        } else {
+            parts.next();
+            while parts.peek().is_some_and(|part| part == "super") {
+                parts.next();
+                at.pop();
+            }
+            at.extend(parts);
+        }
+        while !at.is_empty() && !files.contains_key(&at) {
+            at.pop();
+        }
+        files.get(&at).cloned()
+    }
+
+    /// Groups of two files or more in which each leads to each other.
+    pub fn circles(imports: &Imports) -> Vec<Vec<PathBuf>> {
+        let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
+            imports.keys().map(|path| (path, reach(imports, path))).collect();
+        let mut seen = BTreeSet::new();
+        let mut circles = Vec::new();
+        for path in imports.keys() {
+            let with_us = |other: &&&PathBuf| reached[**other].contains(path);
+            let circle: Vec<PathBuf> =
+                reached[path].iter().filter(with_us).map(|other| (*other).clone()).collect();
+            if circle.len() > 1 && seen.insert(circle.clone()) {
+                circles.push(circle);
+            }
+        }
+        circles
+    }
+
+    /// Everything that a file leads to, itself included if it does.
+    fn reach<'a>(imports: &'a Imports, from: &PathBuf) -> BTreeSet<&'a PathBuf> {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<&PathBuf> = imports[from].iter().collect();
+        while let Some(path) = open.pop() {
+            if let Some(next) = imports.get(path)
+                && reached.insert(path)
+            {
+                open.extend(next);
+            }
+        }
+        reached
+    }
+}

@@ -321,8 +321,10 @@ impl Control {
         if same {
             return None;
         }
+        let topics_changed = !last.topics.is_same(self.topics.table());
         let next = Arc::new(MetadataSnapshot {
             version: last.version + 1,
+            topics_version: last.topics_version + u64::from(topics_changed),
             broker_permission: self.broker_permission,
             auto_create_groups: self.auto_create_groups,
             topics: self.topics.table().clone(),

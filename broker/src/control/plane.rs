@@ -5,16 +5,14 @@
 
 use crate::{
     control::{
-        Control, Effects, WantedTopic,
+        Control, Effects,
         metadata_store::MetadataStore,
         table_answer::{TableAnswer, all_groups, all_topics},
     },
     error::Refusal,
-    gather::{Finish, Gathers, ShardQuery, ShardReport},
-    mailbox::{CoreMessage, ForwardedRequest, Notice},
+    mailbox::Notice,
+    one_shot::OneShot,
     registration::Registrar,
-    request::Request,
-    response::{Responder, Response},
     stats::{Days, Rates, Sum},
     worker::Worker,
 };
@@ -23,7 +21,6 @@ use proto::{
     code::request,
     command::{Language, OUR_VERSION, RequestHead, write_request},
     frame::HeaderKind,
-    request::SendHeader,
 };
 use remoting::ConnectionId;
 use runtime::{DirectDisk, Signal};
@@ -32,26 +29,17 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use store::StoreError;
 
 /// Heartbeats are looked through for silent clients this often, ms.
 const EXPIRE_MS: i64 = 10_000;
 
-/// How long an answer waits for name servers, ms.
+/// How long a response waits for name servers, ms.
 const REGISTER_PATIENCE_MS: i64 = 1_000;
-
-/// What waits for the files.
-pub enum Pending {
-    /// A response.
-    Respond(Responder, Response),
-    /// A request that goes on once its topic or group is durable.
-    Resume(Box<ForwardedRequest>),
-}
 
 /// The control owner and what it needs.
 pub struct ControlPlane {
     /// Topics, groups, members.
-    pub control: RefCell<Control>,
+    pub control: Rc<RefCell<Control>>,
     /// Registration with name servers.
     pub registrar: RefCell<Option<Registrar>>,
     /// Rates for the runtime information.
@@ -64,10 +52,10 @@ pub struct ControlPlane {
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
     pub all_groups: TableAnswer<SubscriptionGroupConfig>,
-    /// Not here while [`ControlPlane::write_changes`] writes.
+    /// Not here while [`ControlPlane::write_loop`] writes.
     files: RefCell<Option<MetadataStore<DirectDisk>>>,
-    gathers: RefCell<Gathers>,
-    pending: RefCell<Vec<Pending>>,
+    /// Who waits for what was decided to be durable, with the changes that are not.
+    waiting: RefCell<Vec<OneShot<Result<(), Refusal>>>>,
     /// Changes that are not durable yet.
     unsaved: RefCell<Vec<Vec<u8>>>,
     writer_wanted: Signal,
@@ -80,7 +68,7 @@ impl ControlPlane {
     /// A plane with the metadata that was loaded.
     pub fn new(control: Control, files: MetadataStore<DirectDisk>, now: i64) -> ControlPlane {
         ControlPlane {
-            control: RefCell::new(control),
+            control: Rc::new(RefCell::new(control)),
             registrar: RefCell::default(),
             rates: RefCell::default(),
             days: Cell::default(),
@@ -88,14 +76,20 @@ impl ControlPlane {
             all_topics: all_topics(),
             all_groups: all_groups(),
             files: RefCell::new(Some(files)),
-            gathers: RefCell::default(),
-            pending: RefCell::default(),
+            waiting: RefCell::default(),
             unsaved: RefCell::default(),
             writer_wanted: Signal::default(),
             push_opaque: Cell::new(0),
             last_expire_ms: Cell::new(now),
             last_stats: Cell::new((now, Sum::default())),
         }
+    }
+
+    /// Has the control owner do something, and carries out what that made necessary.
+    pub fn change<T>(&self, worker: &Rc<Worker>, change: impl FnOnce(&mut Control) -> T) -> T {
+        let changed = change(&mut self.control.borrow_mut());
+        self.apply_effects(worker);
+        changed
     }
 
     /// Carries out what the last calls of the control owner made necessary.
@@ -141,131 +135,68 @@ impl ControlPlane {
         frame.into()
     }
 
-    /// Answers once everything that was decided so far is durable.
-    pub fn answer_durably(&self, worker: &Rc<Worker>, responder: Responder, response: Response) {
-        self.apply_effects(worker);
-        if self.files_are_current() {
-            return worker.respond(responder, response);
+    /// Waits until everything that was decided so far is on the disk.
+    pub async fn durable(&self) -> Result<(), Refusal> {
+        if self.is_current() {
+            return Ok(());
         }
-        self.pending.borrow_mut().push(Pending::Respond(responder, response));
+        let written = OneShot::default();
+        self.waiting.borrow_mut().push(written.clone());
+        self.writer_wanted.raise();
+        written.wait().await
     }
 
-    /// Answers once everything that was decided so far is durable and the name servers know the topics, so that who
-    /// created a topic finds its route. Name servers that do not answer delay it by a second at most.
-    pub fn answer_registered(&self, worker: &Rc<Worker>, responder: Responder, response: Response) {
-        self.answer_after(worker, responder, response, |registrar| async move {
-            registrar.registered(REGISTER_PATIENCE_MS).await;
-        });
-    }
-
-    /// Answers once everything that was decided so far is durable and no registration is under way any more that may
-    /// still name a deleted topic: who deletes it at a name server next, as tools do, would see it come back.
-    pub fn answer_overtaken(&self, worker: &Rc<Worker>, responder: Responder, response: Response) {
-        self.answer_after(worker, responder, response, |registrar| async move {
-            registrar.no_stale_registration(REGISTER_PATIENCE_MS).await;
-        });
-    }
-
-    /// Answers durably after what `wait` waits for. Without name servers there is nothing to wait for.
-    fn answer_after<F: Future<Output = ()> + 'static>(
-        &self,
-        worker: &Rc<Worker>,
-        responder: Responder,
-        response: Response,
-        wait: impl FnOnce(Registrar) -> F + 'static,
-    ) {
-        self.apply_effects(worker);
-        let registrar = self.registrar.borrow().clone();
-        let Some(registrar) = registrar else {
-            return self.answer_durably(worker, responder, response);
-        };
-        let waiting = Rc::clone(worker);
-        worker.executor.spawn(async move {
-            wait(registrar).await;
-            if let Some(plane) = &waiting.control {
-                plane.answer_durably(&waiting, responder, response);
-            }
-        });
-    }
-
-    fn files_are_current(&self) -> bool {
+    /// Whether everything that was decided so far is on the disk.
+    pub fn is_current(&self) -> bool {
         self.unsaved.borrow().is_empty() && self.files.borrow().is_some()
     }
 
-    /// Serves a request again, once everything that was decided so far is durable.
-    fn resume_durably(&self, worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-        self.apply_effects(worker);
-        let frame = request.frame.into();
-        let resumed = Box::new(ForwardedRequest { responder, peer: *request.peer, frame });
-        self.pending.borrow_mut().push(Pending::Resume(resumed));
-        self.writer_wanted.raise();
-    }
-
-    /// Creates the topic of a send, if that is allowed, and lets the send go on.
-    pub fn topic_for_send(
-        &self,
-        worker: &Rc<Worker>,
-        request: &Request<'_>,
-        header: &SendHeader<'_>,
-        responder: Responder,
-    ) {
-        let wanted = WantedTopic {
-            topic: header.topic,
-            default_topic: header.default_topic,
-            default_topic_queue_nums: header.default_topic_queue_nums,
-            unit_mode: header.unit_mode,
-        };
-        let found = self.control.borrow_mut().topic_for_send(request.now, &wanted);
-        let refusal = match found {
-            Ok(Some(_)) => return self.resume_durably(worker, request, responder),
-            Ok(None) => Refusal::topic_not_exist(header.topic),
-            Err(error) => Refusal::system_error(error.to_string()),
-        };
-        worker.respond(responder, Response::SendRefused(Box::new(refusal)));
-    }
-
-    /// Creates the group of a pull, if that is allowed, and lets the pull go on.
-    pub fn group_for_pull(
-        &self,
-        worker: &Rc<Worker>,
-        request: &Request<'_>,
-        group: &str,
-        responder: Responder,
-    ) {
-        let found = self.control.borrow_mut().group(request.now, group);
-        let refusal = match found {
-            Ok(Some(_)) => return self.resume_durably(worker, request, responder),
-            Ok(None) => Refusal::group_not_exist(group),
-            Err(error) => Refusal::system_error(error.to_string()),
-        };
-        worker.respond(responder, refusal.into());
-    }
-
-    /// Waits until there is something to make durable, and does it. Returns what waited for that, and how it went.
-    /// `None`: the files are closed.
-    pub async fn write_changes(&self) -> Option<(Vec<Pending>, Result<(), StoreError>)> {
-        self.writer_wanted.wait().await;
-        let mut files = self.files.take()?;
-        let waiting = self.pending.take();
-        let changes = self.unsaved.take();
-        let written = files.save(&self.control, &changes).await;
-        self.files.replace(Some(files));
-        if let Err(error) = &written {
-            tracing::error!(%error, "metadata could not be written");
-            // Before what has been decided meanwhile: the journal is in order.
-            self.unsaved.borrow_mut().splice(..0, changes);
+    /// Waits until the name servers know the topics, so that who created one finds its route. Name servers that do not
+    /// answer delay it by a second at most; without name servers there is nothing to wait for.
+    pub async fn registered(&self) {
+        let registrar = self.registrar.borrow().clone();
+        if let Some(registrar) = registrar {
+            registrar.registered(REGISTER_PATIENCE_MS).await;
         }
-        Some((waiting, written))
     }
 
-    /// Whether something came while the last changes were written, or they could not be.
-    pub fn has_more_to_write(&self) -> bool {
-        !self.pending.borrow().is_empty() || !self.unsaved.borrow().is_empty()
+    /// Waits until no registration is under way any more that may still name a deleted topic: who deletes it at a name
+    /// server next, as tools do, would see it come back.
+    pub async fn no_stale_registration(&self) {
+        let registrar = self.registrar.borrow().clone();
+        if let Some(registrar) = registrar {
+            registrar.no_stale_registration(REGISTER_PATIENCE_MS).await;
+        }
     }
 
-    /// Has [`ControlPlane::write_changes`] look again.
-    pub fn raise_writer(&self) {
+    /// Makes changes durable as they come, then wakes who waits for that. Runs until the files are closed. `pause` is
+    /// made before a write that failed is tried again.
+    pub async fn write_loop(&self, pause: impl AsyncFn()) {
         self.writer_wanted.raise();
+        loop {
+            self.writer_wanted.wait().await;
+            let Some(mut files) = self.files.take() else { return };
+            let waiting = self.waiting.take();
+            let changes = self.unsaved.take();
+            let written = files.save(&self.control, &changes).await;
+            self.files.replace(Some(files));
+            if let Err(error) = &written {
+                tracing::error!(%error, "metadata could not be written");
+                // Before what has been decided meanwhile: the journal is in order.
+                self.unsaved.borrow_mut().splice(..0, changes);
+            }
+            let failed =
+                written.as_ref().err().map(|error| Refusal::system_error(error.to_string()));
+            for waiter in waiting {
+                waiter.set(failed.clone().map_or(Ok(()), Err));
+            }
+            if !self.waiting.borrow().is_empty() || !self.unsaved.borrow().is_empty() {
+                if failed.is_some() {
+                    pause().await;
+                }
+                self.writer_wanted.raise();
+            }
+        }
     }
 
     /// Writes the files whole, so that the next start has no journal to read. For the end, when nothing is decided any
@@ -278,45 +209,14 @@ impl ControlPlane {
         }
     }
 
-    /// Whether everything decided so far is on disk: for the shutdown.
-    pub fn is_durable(&self) -> bool {
-        self.files_are_current() && self.pending.borrow().is_empty()
-    }
-
-    /// Asks all shards, then answers with what `finish` makes of it.
-    pub fn gather(
-        &self,
-        worker: &Rc<Worker>,
-        responder: Responder,
-        query: ShardQuery,
-        finish: Finish,
-    ) {
-        let mut report = ShardReport::default();
-        for shard in &worker.hosted {
-            report.add(&query, shard);
-        }
-        let others = worker.executor.count() - 1;
-        if others == 0 {
-            return worker.respond(responder, finish(report));
-        }
-        let number = self.gathers.borrow_mut().open(responder, report, others, finish);
-        for executor in (0..=others).filter(|executor| *executor != worker.executor.index()) {
-            worker.send(executor, CoreMessage::Query(number, Box::new(query.clone())));
-        }
-    }
-
-    /// Another executor has told its part.
-    pub fn on_report(&self, worker: &Rc<Worker>, number: u64, report: ShardReport) {
-        let finished = self.gathers.borrow_mut().on_report(number, report);
-        if let Some((responder, response)) = finished {
-            worker.respond(responder, response);
-        }
+    /// Whether nothing waits for the files: for the shutdown.
+    pub fn is_quiet(&self) -> bool {
+        self.is_current() && self.waiting.borrow().is_empty()
     }
 
     /// A connection, of any executor, has ended.
     pub fn connection_closed(&self, worker: &Rc<Worker>, connection: ConnectionId) {
-        self.control.borrow_mut().connection_closed(connection);
-        self.apply_effects(worker);
+        self.change(worker, |control| control.connection_closed(connection));
     }
 
     /// Housekeeping.

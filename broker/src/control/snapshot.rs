@@ -18,6 +18,8 @@ use super::subscription::{GroupSubscriptions, Subscription};
 pub struct MetadataSnapshot {
     /// Grows by one with each snapshot. 0 is the empty snapshot before the first publication.
     pub version: u64,
+    /// Grows with each snapshot whose topics differ from those before. What is remembered of topics holds as long.
+    pub topics_version: u64,
     /// `brokerPermission`.
     pub broker_permission: i32,
     /// `autoCreateSubscriptionGroup`: a group that is not here may be asked for.

@@ -1,8 +1,9 @@
 //! Who waits for the body of a whole table, beside that body ([`TableBody`]). `handlers::whole_table` answers from it.
 
 use super::{Control, SharedTable, table_body::TableBody};
-use crate::response::Responder;
+use crate::{error::Refusal, one_shot::OneShot};
 use proto::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
+use remoting::SharedBody;
 use std::cell::{Cell, RefCell};
 
 /// A body that nobody has asked for lately is given back, ms.
@@ -12,8 +13,8 @@ const KEPT_MS: i64 = 60_000;
 pub struct TableAnswer<V> {
     /// The body of the newest version that was asked for.
     pub body: RefCell<TableBody<V>>,
-    /// To be answered with the next body: nobody is answered with one that is older than his question.
-    pub waiting: RefCell<Vec<Responder>>,
+    /// Who gets the next body: nobody is answered with one that is older than the question.
+    pub waiting: RefCell<Vec<OneShot<Result<SharedBody, Refusal>>>>,
     /// Whether a task is at work on the next body: there is one at most.
     pub building: Cell<bool>,
     /// When the body was last asked for, ms.

@@ -1,66 +1,46 @@
-//! Life of clients: HEART_BEAT, UNREGISTER_CLIENT, GET_CONSUMER_LIST_BY_GROUP, CHECK_CLIENT_CONFIG and the connection
-//! lists for tools. All served by the control owner on the control worker.
+//! Life of clients, served by the control owner: HEART_BEAT, UNREGISTER_CLIENT, GET_CONSUMER_LIST_BY_GROUP,
+//! CHECK_CLIENT_CONFIG and the connection lists for tools.
 
 use crate::{
-    control,
-    control::plane::ControlPlane,
+    control::{ClientConnection, Control, Subscription},
     error::Refusal,
     request::Request,
-    response::{Responder, Response},
-    worker::{CONTROL_WORKER, Worker},
+    response::Response,
 };
 use proto::{
     body::{CheckClientRequest, ConsumerIdList, HeartbeatData},
-    code::{request, response},
+    code::response,
     request::{ConsumerGroupHeader, ProducerGroupHeader, UnregisterClientHeader},
 };
-use std::rc::Rc;
 
-/// Serves the request, sending it on to the control worker.
-pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-    let Some(plane) = &worker.control else {
-        return worker.forward(CONTROL_WORKER, request, responder);
-    };
-    let response = match request.header.code {
-        request::HEART_BEAT => heartbeat(plane, request),
-        request::UNREGISTER_CLIENT => unregister(plane, request),
-        request::GET_CONSUMER_LIST_BY_GROUP => consumer_list(plane, request),
-        request::CHECK_CLIENT_CONFIG => check_client_config(request),
-        request::GET_CONSUMER_CONNECTION_LIST => consumer_connections(plane, request),
-        _ => producer_connections(plane, request),
-    };
-    plane.answer_durably(worker, responder, response.unwrap_or_else(Response::from));
-}
-
-fn heartbeat(plane: &ControlPlane, request: &Request<'_>) -> Result<Response, Refusal> {
-    let data = HeartbeatData::read(request.body)
-        .map_err(|error| Refusal::system_error(error.to_string()))?;
-    let peer = control::ClientConnection {
+/// HEART_BEAT.
+pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
+    let data = HeartbeatData::read(request.body)?;
+    let client = ClientConnection {
         connection: request.peer.connection,
         address: request.peer.addr,
         language: request.header.language,
         version: request.header.version,
     };
-    let left_out = plane.control.borrow_mut().heartbeat(request.now, &peer, &data);
+    let left_out = control.heartbeat(request.now, &client, &data);
     if left_out > 0 {
-        tracing::warn!(peer = %peer.address, left_out, "parts of a heartbeat are over a limit or badly named");
+        tracing::warn!(peer = %client.address, left_out, "parts of a heartbeat are over a limit or badly named");
     }
     Ok(Response::Done)
 }
 
-fn unregister(plane: &ControlPlane, request: &Request<'_>) -> Result<Response, Refusal> {
+/// UNREGISTER_CLIENT.
+pub fn unregister(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
     let header = UnregisterClientHeader::from_ext(&request.header.ext)?;
-    let connection = request.peer.connection;
-    let named = |group: Option<&'_ str>| group.filter(|group| !group.is_empty()).map(str::to_owned);
-    let (producers, consumers) = (named(header.producer_group), named(header.consumer_group));
-    let mut control = plane.control.borrow_mut();
-    control.unregister(connection, producers.as_deref(), consumers.as_deref());
+    let producers = header.producer_group.filter(|group| !group.is_empty());
+    let consumers = header.consumer_group.filter(|group| !group.is_empty());
+    control.unregister(request.peer.connection, producers, consumers);
     Ok(Response::Done)
 }
 
-fn consumer_list(plane: &ControlPlane, request: &Request<'_>) -> Result<Response, Refusal> {
+/// GET_CONSUMER_LIST_BY_GROUP.
+pub fn consumer_list(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
     let group = ConsumerGroupHeader::from_ext(&request.header.ext)?.consumer_group;
-    let control = plane.control.borrow();
     // No member is an error, not an empty list: clients rely on it.
     let ids = control
         .members()
@@ -72,19 +52,24 @@ fn consumer_list(plane: &ControlPlane, request: &Request<'_>) -> Result<Response
     Ok(Response::body(body))
 }
 
-/// Clients ask before they subscribe by anything but tags.
-fn check_client_config(request: &Request<'_>) -> Result<Response, Refusal> {
-    let check = CheckClientRequest::read(request.body)
-        .map_err(|error| Refusal::system_error(error.to_string()))?;
-    if control::Subscription::from_heartbeat(&check.subscription_data).is_tag() {
+/// CHECK_CLIENT_CONFIG: clients ask before they subscribe by anything but tags.
+pub fn check_client_config(
+    _control: &mut Control,
+    request: &Request<'_>,
+) -> Result<Response, Refusal> {
+    let check = CheckClientRequest::read(request.body)?;
+    if Subscription::from_heartbeat(&check.subscription_data).is_tag() {
         return Ok(Response::Done);
     }
     Err(Refusal::sql_unsupported())
 }
 
-fn consumer_connections(plane: &ControlPlane, request: &Request<'_>) -> Result<Response, Refusal> {
+/// GET_CONSUMER_CONNECTION_LIST.
+pub fn consumer_connections(
+    control: &mut Control,
+    request: &Request<'_>,
+) -> Result<Response, Refusal> {
     let group = ConsumerGroupHeader::from_ext(&request.header.ext)?.consumer_group;
-    let control = plane.control.borrow();
     let connections = control.members().consumer_connection(group).ok_or_else(|| {
         Refusal::new(
             response::CONSUMER_NOT_ONLINE,
@@ -96,9 +81,12 @@ fn consumer_connections(plane: &ControlPlane, request: &Request<'_>) -> Result<R
     Ok(Response::body(body))
 }
 
-fn producer_connections(plane: &ControlPlane, request: &Request<'_>) -> Result<Response, Refusal> {
+/// GET_PRODUCER_CONNECTION_LIST.
+pub fn producer_connections(
+    control: &mut Control,
+    request: &Request<'_>,
+) -> Result<Response, Refusal> {
     let group = ProducerGroupHeader::from_ext(&request.header.ext)?.producer_group;
-    let control = plane.control.borrow();
     let connections = control
         .members()
         .producer_connection(group)
@@ -106,4 +94,97 @@ fn producer_connections(plane: &ControlPlane, request: &Request<'_>) -> Result<R
     let mut body = Vec::new();
     connections.write(&mut body);
     Ok(Response::body(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::fixtures::{connection, control, with_request};
+
+    const HEARTBEAT: &[u8] = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWhere":
+        "CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"g",
+        "messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[],
+        "expressionType":"TAG","subString":"*","subVersion":1,"tagsSet":[],"topic":"t"}],
+        "unitMode":false}],"producerDataSet":[{"groupName":"p"}]}"#;
+
+    fn beat(control: &mut Control) {
+        let done = with_request(34, &[], HEARTBEAT, |request| heartbeat(control, request));
+        assert!(matches!(done, Ok(Response::Done)));
+    }
+
+    fn list(control: &mut Control) -> Result<String, Refusal> {
+        let fields = [("consumerGroup", "g")];
+        match with_request(38, &fields, b"", |request| consumer_list(control, request))? {
+            Response::Body(body, _) => Ok(String::from_utf8(body).expect("JSON")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_that_beats_is_a_member_until_it_unregisters() {
+        let mut control = control();
+        beat(&mut control);
+        assert_eq!(list(&mut control), Ok(r#"{"consumerIdList":["c1"]}"#.to_owned()));
+        let effects = control.effects();
+        let snapshot = effects.publish.expect("a snapshot");
+        assert!(snapshot.topic("%RETRY%g").is_some() && snapshot.group("g").is_some());
+        assert_eq!(effects.notify[0].members, [connection()]);
+        let fields = [("clientID", "c1"), ("consumerGroup", "g"), ("producerGroup", "")];
+        let done = with_request(35, &fields, b"", |request| unregister(&mut control, request));
+        assert!(matches!(done, Ok(Response::Done)));
+        let refusal = list(&mut control).expect_err("nobody is left");
+        assert_eq!(refusal.code, response::SYSTEM_ERROR);
+        assert_eq!(refusal.remark, "no consumer for this group, g");
+    }
+
+    #[test]
+    fn who_only_subscribes_otherwise_ends_no_admission() {
+        let mut control = control();
+        beat(&mut control);
+        let before = control.effects().publish.expect("a snapshot");
+        control.connection_closed(connection());
+        let after = control.effects().publish.expect("the subscriptions differ");
+        assert!(after.version > before.version);
+        assert_eq!(after.topics_version, before.topics_version);
+    }
+
+    #[test]
+    fn connection_lists_say_who_is_not_there() {
+        let mut control = control();
+        let consumers = with_request(203, &[("consumerGroup", "g")], b"", |request| {
+            consumer_connections(&mut control, request).map(drop)
+        });
+        assert_eq!(consumers.expect_err("offline").code, response::CONSUMER_NOT_ONLINE);
+        beat(&mut control);
+        let producers = with_request(204, &[("producerGroup", "p")], b"", |request| {
+            producer_connections(&mut control, request)
+        });
+        let Ok(Response::Body(body, _)) = producers else { panic!("it is online") };
+        assert!(String::from_utf8_lossy(&body).contains("10.0.0.9:5000"));
+    }
+
+    #[test]
+    fn filters_by_sql_are_refused_before_they_are_subscribed() {
+        let check = |kind: &str| {
+            let body = format!(
+                r#"{{"clientId":"c","group":"g","subscriptionData":{{"expressionType":"{kind}",
+                "subString":"a > 1","topic":"t"}}}}"#
+            );
+            with_request(46, &[], body.as_bytes(), |request| {
+                check_client_config(&mut control(), request).map(drop)
+            })
+        };
+        assert_eq!(check("TAG"), Ok(()));
+        assert_eq!(check("SQL92"), Err(Refusal::sql_unsupported()));
+    }
+
+    #[test]
+    fn a_heartbeat_that_cannot_be_read_changes_nothing() {
+        let mut control = control();
+        control.effects();
+        let refused =
+            with_request(34, &[], b"{", |request| heartbeat(&mut control, request).map(drop));
+        assert_eq!(refused.expect_err("half a body").code, response::SYSTEM_ERROR);
+        assert!(control.effects().publish.is_none());
+    }
 }

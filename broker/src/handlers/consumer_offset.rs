@@ -4,161 +4,126 @@
 
 use crate::{
     error::Refusal,
-    request::Request,
-    response::{Responder, Response},
-    shard::Shard,
+    request::{QueuePlace, Request},
+    response::{Answering, Response},
     worker::Worker,
 };
 use proto::{
-    code::{request, response},
+    code::response,
     request::{
-        MaxOffsetHeader, QueryConsumerOffsetHeader, QueueHeader, SearchOffsetHeader,
-        UpdateConsumerOffsetHeader,
+        MaxOffsetHeader, QueryConsumerOffsetHeader, SearchOffsetHeader, UpdateConsumerOffsetHeader,
     },
 };
 use std::rc::Rc;
-use store::{Store, StoreError, state::group_offsets::QUEUE_ID_MAX};
+use store::{Store, StoreError, StoreState};
 
-/// Serves a request on one queue, sending it on to the queue's shard when that is elsewhere.
-pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-    let place = QueueHeader::from_ext(&request.header.ext)
-        .map_err(Refusal::from)
-        .and_then(|header| Ok((header.topic, queue_id(header.queue_id)?)));
-    let (topic, queue_id) = match place {
-        Ok(place) => place,
-        Err(refusal) => return worker.respond(responder, refusal.into()),
-    };
-    let owner = worker.owner_of(topic, queue_id);
-    let Some(shard) = worker.shard(owner) else {
-        return worker.forward(worker.host_of(owner), request, responder);
-    };
-    let number = match request.header.code {
-        request::QUERY_CONSUMER_OFFSET => query(shard, request, queue_id),
-        request::UPDATE_CONSUMER_OFFSET => {
-            let done = update(shard, request, queue_id);
-            return worker.respond(responder, done.unwrap_or_else(Response::from));
-        }
-        request::GET_MAX_OFFSET => max(shard, request, queue_id),
-        request::GET_MIN_OFFSET => Ok(min(shard, topic, queue_id)),
-        _ => return search(worker, shard, request, topic, queue_id, responder),
-    };
-    let response = number.map(|number| Response::Number("offset", number));
-    worker.respond(responder, response.unwrap_or_else(Response::from));
-}
-
-fn queue_id(wanted: i32) -> Result<u32, Refusal> {
-    u32::try_from(wanted).ok().filter(|id| *id <= QUEUE_ID_MAX).ok_or_else(|| {
-        Refusal::system_error(format!("queueId[{wanted}] is illegal, 0 to {QUEUE_ID_MAX} are"))
-    })
-}
-
-fn query(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Refusal> {
+/// QUERY_CONSUMER_OFFSET.
+pub fn query(
+    state: &mut StoreState,
+    place: QueuePlace<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Refusal> {
     let header = QueryConsumerOffsetHeader::from_ext(&request.header.ext)?;
-    let state = shard.store.state();
-    if let Some(offset) =
-        state.derived.group_offsets.get(header.consumer_group, header.topic, queue_id)
-        && offset >= 0
-    {
-        return Ok(offset);
-    }
-    let not_found = || {
-        Refusal::new(
-            response::QUERY_NOT_FOUND,
-            "not found, V3_0_6_SNAPSHOT maybe this group consumer boot first",
-        )
-    };
-    if !header.set_zero_if_not_found {
-        return Err(not_found());
+    let committed =
+        state.derived.group_offsets.get(header.consumer_group, header.topic, place.queue_id);
+    if let Some(offset) = committed.filter(|offset| *offset >= 0) {
+        return Ok(Response::Number("offset", offset));
     }
     // A new group starts at the beginning of a young queue, whatever it says; so no message is missed between the
-    // client's two querys.
-    let young = match state.queue(header.topic, queue_id) {
-        None => true,
-        Some(queue) if queue.min() > 0 => false,
-        Some(queue) => {
-            queue.max() == 0
-                || queue.get(0).is_some_and(|first| {
-                    state.log.ring().holds(first.position(), first.bytes() as usize)
-                })
-        }
-    };
-    if young { Ok(0) } else { Err(not_found()) }
+    // client's two questions.
+    if header.set_zero_if_not_found && is_young(state, place) {
+        return Ok(Response::Number("offset", 0));
+    }
+    Err(Refusal::new(
+        response::QUERY_NOT_FOUND,
+        "not found, V3_0_6_SNAPSHOT maybe this group consumer boot first",
+    ))
 }
 
-fn update(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<Response, Refusal> {
+/// Whether all messages that a queue ever had are still there, and the first one in memory.
+fn is_young(state: &StoreState, place: QueuePlace<'_>) -> bool {
+    let Some(queue) = state.queue(place.topic, place.queue_id) else { return true };
+    if queue.min() > 0 {
+        return false;
+    }
+    queue.max() == 0
+        || queue
+            .get(0)
+            .is_some_and(|first| state.log.ring().holds(first.position(), first.bytes() as usize))
+}
+
+/// UPDATE_CONSUMER_OFFSET.
+pub fn update(
+    state: &mut StoreState,
+    place: QueuePlace<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Refusal> {
     let header = UpdateConsumerOffsetHeader::from_ext(&request.header.ext)?;
     let fits = |text: &str| text.len() <= usize::from(u16::MAX);
     if !fits(header.consumer_group) || !fits(header.topic) {
         return Err(Refusal::system_error("consumerGroup or topic is longer than 65535 bytes"));
     }
-    let mut state = shard.store.state_mut();
     state.derived.group_offsets.set(
         header.consumer_group,
         header.topic,
-        queue_id,
+        place.queue_id,
         header.commit_offset,
     );
     Ok(Response::Done)
 }
 
-fn max(shard: &Shard, request: &Request<'_>, queue_id: u32) -> Result<i64, Refusal> {
-    let header = MaxOffsetHeader::from_ext(&request.header.ext)?;
-    Ok(shard.store.state().queue(header.topic, queue_id).map_or(0, |queue| queue.max()))
-}
-
-fn min(shard: &Shard, topic: &str, queue_id: u32) -> i64 {
-    shard.store.state().queue(topic, queue_id).map_or(0, |queue| queue.min())
-}
-
-/// The two querys that need store timestamps, which may be on disk.
-fn search(
-    worker: &Rc<Worker>,
-    shard: &Shard,
+/// GET_MAX_OFFSET.
+pub fn max(
+    state: &mut StoreState,
+    place: QueuePlace<'_>,
     request: &Request<'_>,
-    topic: &str,
-    queue_id: u32,
-    responder: Responder,
-) {
-    let wanted = match request.header.code {
-        request::GET_EARLIEST_MSG_STORETIME => Wanted::Earliest,
-        _ => match SearchOffsetHeader::from_ext(&request.header.ext) {
-            Ok(header) => Wanted::At {
-                timestamp: header.timestamp,
-                upper: header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper")),
-            },
-            Err(error) => return worker.respond(responder, Refusal::from(error).into()),
-        },
-    };
-    let reading = Rc::clone(worker);
-    let store = Rc::clone(&shard.store);
-    let topic = topic.to_owned();
-    let submitted = worker.cold_reads.submit(responder, move |responder| {
-        Box::pin(async move {
-            let response = match wanted {
-                Wanted::Earliest => earliest(&store, &topic, queue_id)
-                    .await
-                    .map(|time| Response::Number("timestamp", time)),
-                Wanted::At { timestamp, upper } => {
-                    offset_at(&store, &topic, queue_id, timestamp, upper)
-                        .await
-                        .map(|offset| Response::Number("offset", offset))
-                }
-            };
-            reading
-                .respond(responder, response.unwrap_or_else(|error| Refusal::from(error).into()));
-        })
+) -> Result<Response, Refusal> {
+    let header = MaxOffsetHeader::from_ext(&request.header.ext)?;
+    let max = state.queue(header.topic, place.queue_id).map_or(0, |queue| queue.max());
+    Ok(Response::Number("offset", max))
+}
+
+/// GET_MIN_OFFSET.
+pub fn min(
+    state: &mut StoreState,
+    place: QueuePlace<'_>,
+    _request: &Request<'_>,
+) -> Result<Response, Refusal> {
+    let min = state.queue(place.topic, place.queue_id).map_or(0, |queue| queue.min());
+    Ok(Response::Number("offset", min))
+}
+
+/// SEARCH_OFFSET_BY_TIMESTAMP. Store timestamps may be on the disk.
+pub fn search(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
+    let wanted = request.queue().and_then(|place| {
+        let header = SearchOffsetHeader::from_ext(&request.header.ext)?;
+        let upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
+        Ok((place.topic.to_owned(), place.queue_id, header.timestamp, upper))
     });
-    if let Err((responder, refusal)) = submitted {
-        worker.respond(responder, refusal.into());
-    }
+    Box::pin(async move {
+        let (topic, queue_id, timestamp, upper) = wanted?;
+        let store = store_of(&worker, &topic, queue_id);
+        let offset = async move { offset_at(&store, &topic, queue_id, timestamp, upper).await };
+        Ok(Response::Number("offset", worker.cold_reads.read(offset).await??))
+    })
 }
 
-enum Wanted {
-    Earliest,
-    At { timestamp: i64, upper: bool },
+/// GET_EARLIEST_MSG_STORETIME. It may be on the disk.
+pub fn earliest(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
+    let place = request.queue().map(|place| (place.topic.to_owned(), place.queue_id));
+    Box::pin(async move {
+        let (topic, queue_id) = place?;
+        let store = store_of(&worker, &topic, queue_id);
+        let time = async move { earliest_store_ms(&store, &topic, queue_id).await };
+        Ok(Response::Number("timestamp", worker.cold_reads.read(time).await??))
+    })
 }
 
-async fn earliest<D: runtime::Disk>(
+fn store_of(worker: &Worker, topic: &str, queue_id: u32) -> Rc<Store<runtime::DirectDisk>> {
+    Rc::clone(&worker.hosted_shard(worker.owner_of(topic, queue_id)).store)
+}
+
+async fn earliest_store_ms<D: runtime::Disk>(
     store: &Store<D>,
     topic: &str,
     queue_id: u32,
@@ -198,4 +163,71 @@ async fn offset_at<D: runtime::Disk>(
         }
     }
     Ok(if upper { (low - 1).max(min) } else { low })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::{
+        fixtures::{state_with_messages, with_request},
+        table::QueueFunction,
+    };
+
+    const FIELDS: [(&str, &str); 3] = [("consumerGroup", "g"), ("topic", "t"), ("queueId", "0")];
+
+    fn run(state: &mut StoreState, run: QueueFunction, more: &[(&str, &str)]) -> Result<i64, i32> {
+        let fields = [&FIELDS[..], more].concat();
+        let ran = with_request(0, &fields, b"", |request| run(state, request.queue()?, request));
+        match ran {
+            Ok(Response::Number("offset", offset)) => Ok(offset),
+            Ok(Response::Done) => Ok(0),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.code),
+        }
+    }
+
+    #[test]
+    fn what_a_group_commits_is_what_it_gets() {
+        let mut state = state_with_messages(&[("t", 0, 3)]);
+        assert_eq!(run(&mut state, update, &[("commitOffset", "2")]), Ok(0));
+        assert_eq!(run(&mut state, query, &[]), Ok(2));
+        assert_eq!(state.derived.group_offsets.get("g", "t", 0), Some(2));
+    }
+
+    #[test]
+    fn a_new_group_starts_at_the_beginning_of_a_young_queue() {
+        let mut state = state_with_messages(&[("t", 0, 3)]);
+        assert_eq!(run(&mut state, query, &[]), Ok(0));
+        let strict = [("setZeroIfNotFound", "false")];
+        assert_eq!(run(&mut state, query, &strict), Err(response::QUERY_NOT_FOUND));
+    }
+
+    #[test]
+    fn a_queue_has_a_beginning_and_an_end() {
+        let mut state = state_with_messages(&[("t", 0, 3)]);
+        assert_eq!(run(&mut state, max, &[]), Ok(3));
+        assert_eq!(run(&mut state, min, &[]), Ok(0));
+        let mut empty = StoreState::unwritten(0);
+        assert_eq!(run(&mut empty, max, &[]), Ok(0));
+    }
+
+    #[test]
+    fn a_queue_id_out_of_range_is_refused_before_anything_is_looked_up() {
+        let refused = with_request(0, &[("topic", "t"), ("queueId", "-1")], b"", |request| {
+            request.queue().map(drop)
+        });
+        let remark = refused.expect_err("negative").remark;
+        assert!(remark.starts_with("queueId[-1] is illegal, 0 to "), "{remark}");
+    }
+
+    #[test]
+    fn names_that_no_control_entry_can_hold_are_refused() {
+        let mut state = StoreState::unwritten(0);
+        let long = "g".repeat(65_536);
+        let fields = [("consumerGroup", &*long), FIELDS[1], FIELDS[2], ("commitOffset", "2")];
+        let refused =
+            with_request(0, &fields, b"", |request| update(&mut state, request.queue()?, request));
+        assert_eq!(refused.expect_err("too long").code, response::SYSTEM_ERROR);
+        assert_eq!(state.derived.group_offsets.get(&long, "t", 0), None);
+    }
 }

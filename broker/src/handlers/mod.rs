@@ -1,52 +1,68 @@
-//! The one list of all requests that the broker serves, one file per family beside it.
+//! From a frame to its response: routing, forwarding, the check of rights and answering are here, once for all
+//! requests; [`table`] lists them, one file per family does what they ask for.
 //!
-//! A request is admitted where its socket is, run where its queue is, and answered where its socket is.
+//! A request is admitted where its socket is, run where its queue is, and answered where its socket is. Sends and pulls
+//! have typed operations of their own, without task, box or await. Everything else is a plain function on its owner, or
+//! one task.
 
 pub mod client_lifecycle;
 pub mod consumer_offset;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod groups;
 pub mod pull;
 pub mod query_message;
 pub mod runtime_info;
 pub mod send;
+pub mod shard_report;
+pub mod table;
 pub mod topics;
 pub mod view_message;
 pub mod whole_table;
 
 use crate::{
-    error::Refusal, mailbox::ForwardedRequest, request::Request, response::Responder,
-    worker::Worker,
+    control::Control,
+    error::Refusal,
+    limits::OpenRequest,
+    mailbox::ForwardedRequest,
+    request::Request,
+    response::{Responder, Response},
+    worker::{CONTROL_WORKER, Worker},
 };
 use proto::{
-    code::request,
     command::decode,
     frame::{Frame, next_frame},
 };
 use remoting::Peer;
-use std::rc::Rc;
+use std::{future::Future, rc::Rc};
+use table::{Line, Right, Run, ServedBy};
+
+/// What a request with a large response counts for in its connection's limit besides its own bytes.
+const LARGE_RESPONSE_BYTES: u32 = 256 * 1024;
 
 /// The frame's header cannot be read; the connection is out of step and must end.
 #[derive(Debug)]
 pub struct OutOfStep(pub String);
 
-/// Serves a frame that came from a connection of this worker. Returns how much it counts for until it is answered.
+/// Serves a frame that came from a connection of this worker. `acquire` hears how much it counts for until it is
+/// answered.
 pub fn serve_frame(
     worker: &Rc<Worker>,
     peer: &Peer,
     frame: &Frame<'_>,
     bytes: &[u8],
     now: i64,
-    charge: impl FnOnce(u32),
+    acquire: impl FnOnce(u32),
 ) -> Result<(), OutOfStep> {
     let mut arena = worker.arena.borrow_mut();
     let header = decode(frame.kind, frame.header, &mut arena)
         .map_err(|error| OutOfStep(error.to_string()))?;
     if header.is_response() {
-        // Answers to our one-way notifications: some clients send them nevertheless.
+        worker.client_calls.borrow_mut().on_response(peer.connection, &header, frame.body);
         return Ok(());
     }
     let weight = u32::try_from(frame.wire_bytes).unwrap_or(u32::MAX);
-    charge(weight);
+    acquire(weight);
     let responder =
         Responder::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
     let request = Request { header, body: frame.body, frame: bytes, peer, now };
@@ -54,7 +70,7 @@ pub fn serve_frame(
     Ok(())
 }
 
-/// Serves a request that another worker sent on.
+/// Serves a request whose whole frame was kept: another worker sent it on, or it waited for something.
 pub fn serve_forwarded(worker: &Rc<Worker>, forwarded: ForwardedRequest) {
     let ForwardedRequest { responder, peer, frame: bytes } = forwarded;
     let frame = match next_frame(&bytes) {
@@ -73,54 +89,139 @@ pub fn serve_forwarded(worker: &Rc<Worker>, forwarded: ForwardedRequest) {
 }
 
 fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-    match request.header.code {
-        request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
-            send::serve(worker, request, responder);
-        }
-        // The second port serves everything but pulls, as in Java: a client that pulls there is misconfigured.
-        request::PULL_MESSAGE | request::LITE_PULL_MESSAGE if !request.peer.vip => {
-            pull::serve(worker, request, responder);
-        }
-        request::QUERY_CONSUMER_OFFSET
-        | request::UPDATE_CONSUMER_OFFSET
-        | request::GET_MAX_OFFSET
-        | request::GET_MIN_OFFSET
-        | request::SEARCH_OFFSET_BY_TIMESTAMP
-        | request::GET_EARLIEST_MSG_STORETIME => consumer_offset::serve(worker, request, responder),
-        request::QUERY_MESSAGE => query_message::serve(worker, request, responder),
-        request::VIEW_MESSAGE_BY_ID => view_message::serve(worker, request, responder),
-        request::HEART_BEAT
-        | request::UNREGISTER_CLIENT
-        | request::GET_CONSUMER_LIST_BY_GROUP
-        | request::CHECK_CLIENT_CONFIG
-        | request::GET_CONSUMER_CONNECTION_LIST
-        | request::GET_PRODUCER_CONNECTION_LIST => {
-            client_lifecycle::serve(worker, request, responder)
-        }
-        request::UPDATE_AND_CREATE_TOPIC
-        | request::DELETE_TOPIC_IN_BROKER
-        | request::GET_ALL_TOPIC_CONFIG
-        | request::GET_TOPIC_CONFIG
-        | request::GET_TOPIC_STATS_INFO
-        | request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => topics::serve(worker, request, responder),
-        request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
-        | request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG
-        | request::GET_SUBSCRIPTIONGROUP_CONFIG
-        | request::DELETE_SUBSCRIPTIONGROUP
-        | request::GET_CONSUME_STATS
-        | request::QUERY_TOPIC_CONSUME_BY_WHO => groups::serve(worker, request, responder),
-        request::GET_BROKER_RUNTIME_INFO | request::GET_BROKER_CONFIG => {
-            runtime_info::serve(worker, request, responder);
-        }
-        request::CONSUMER_SEND_MSG_BACK => {
-            let refusal = Refusal::not_yet(
-                "returning messages for a later retry is not supported by this version of the broker",
-            );
-            worker.respond(responder, refusal.into());
-        }
-        request::LOCK_BATCH_MQ | request::UNLOCK_BATCH_MQ => {
-            worker.respond(responder, Refusal::not_yet("orderly consumption (queue locks) is not supported by this version of the broker").into());
-        }
-        code => worker.respond(responder, Refusal::unsupported(code).into()),
+    let code = request.header.code;
+    let Some(line) = table::line_of(code) else {
+        return worker.respond(responder, Refusal::unsupported(code).into());
+    };
+    if let Err(refusal) = check_right(line.needs, request) {
+        return worker.respond(responder, refusal.into());
     }
+    match line.run {
+        Run::Message(serve) => serve(worker, request, responder),
+        Run::NotYet(remark) => worker.respond(responder, Refusal::not_yet(remark).into()),
+        _ => match host_of(worker, line, request) {
+            Ok(host) if host == worker.executor.index() => run(worker, line, request, responder),
+            Ok(host) => worker.forward(host, request, responder),
+            Err(refusal) => worker.respond(responder, refusal.into()),
+        },
+    }
+}
+
+/// Whether the sender may ask for this. Access control comes later and hooks in here, before any other check.
+pub fn check_right(_needs: Right, _request: &Request<'_>) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Number of the worker that serves a request.
+fn host_of(worker: &Worker, line: &Line, request: &Request<'_>) -> Result<usize, Refusal> {
+    Ok(match line.served_by {
+        ServedBy::Here => worker.executor.index(),
+        ServedBy::Control => CONTROL_WORKER,
+        ServedBy::Queue => {
+            let place = request.queue()?;
+            worker.host_of(worker.owner_of(place.topic, place.queue_id))
+        }
+        ServedBy::LogPosition => {
+            worker.host_of(view_message::place(worker.shard_count, request)?.shard())
+        }
+    })
+}
+
+fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, mut responder: Responder) {
+    if let Run::OnQueue(run) = line.run {
+        let ran = run_on_queue(worker, request, run);
+        return worker.respond(responder, ran.unwrap_or_else(Response::from));
+    }
+    let open = match worker.open_requests.try_open() {
+        Ok(open) => open,
+        Err(refusal) => return worker.respond(responder, refusal.into()),
+    };
+    match line.run {
+        Run::OnControl(run) => run_on_control(worker, request, responder, open, run),
+        Run::Task(begin) => spawn(worker, responder, open, begin(Rc::clone(worker), request)),
+        Run::LargeTask(begin) => {
+            worker.acquire(&mut responder, LARGE_RESPONSE_BYTES);
+            spawn(worker, responder, open, begin(Rc::clone(worker), request));
+        }
+        Run::OnWorker(run) => {
+            let ran = run(worker, request);
+            worker.respond(responder, ran.unwrap_or_else(Response::from));
+        }
+        Run::OnQueue(_) | Run::Message(_) | Run::NotYet(_) => unreachable!("served already"),
+    }
+}
+
+fn run_on_queue(
+    worker: &Worker,
+    request: &Request<'_>,
+    run: table::QueueFunction,
+) -> Result<Response, Refusal> {
+    let place = request.queue()?;
+    let shard = worker.hosted_shard(worker.owner_of(place.topic, place.queue_id));
+    run(&mut shard.store.state_mut(), place, request)
+}
+
+/// Answers once everything that was decided so far is durable: mostly at once.
+fn run_on_control(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    responder: Responder,
+    open: OpenRequest,
+    run: table::ControlFunction,
+) {
+    let plane = worker.control_plane();
+    let ran = plane.change(worker, |control| run(control, request));
+    if plane.is_current() {
+        return worker.respond(responder, ran.unwrap_or_else(Response::from));
+    }
+    let durable = Rc::clone(worker);
+    spawn(worker, responder, open, async move {
+        durable.control_plane().durable().await?;
+        ran
+    });
+}
+
+/// The task of one administrative request.
+fn spawn(
+    worker: &Rc<Worker>,
+    responder: Responder,
+    open: OpenRequest,
+    answering: impl Future<Output = Result<Response, Refusal>> + 'static,
+) {
+    let answered = Rc::clone(worker);
+    worker.executor.spawn(async move {
+        let response = answering.await;
+        drop(open);
+        answered.respond(responder, response.unwrap_or_else(Response::from));
+    });
+}
+
+/// Has the control worker create what a message needs, and serves the message again when that is durable.
+fn create_and_serve_again(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    responder: Responder,
+    create: impl FnOnce(&mut Control) -> Result<(), Refusal>,
+    refused: fn(Refusal) -> Response,
+) {
+    let Some(plane) = &worker.control else {
+        return worker.forward(CONTROL_WORKER, request, responder);
+    };
+    let open = worker.open_requests.try_open();
+    let created = open.and_then(|open| plane.change(worker, create).map(|()| open));
+    let open = match created {
+        Ok(open) => open,
+        Err(refusal) => return worker.respond(responder, refused(refusal)),
+    };
+    let forwarded =
+        ForwardedRequest { responder, peer: *request.peer, frame: request.frame.into() };
+    let created = Rc::clone(worker);
+    worker.executor.spawn(async move {
+        let durable = created.control_plane().durable().await;
+        drop(open);
+        match durable {
+            Ok(()) => serve_forwarded(&created, forwarded),
+            Err(refusal) => created.respond(forwarded.responder, refusal.into()),
+        }
+    });
 }

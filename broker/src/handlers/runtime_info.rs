@@ -3,38 +3,38 @@
 
 use crate::{
     control::plane::ControlPlane,
+    error::Refusal,
     health,
     request::Request,
-    response::{Responder, Response},
+    response::Response,
     stats::{ROWS, Sum, earliest_store_ms},
-    worker::{CONTROL_WORKER, Worker},
+    worker::Worker,
 };
-use proto::{body::KvTable, code::request, command::OUR_VERSION};
-use std::{collections::BTreeMap, rc::Rc};
+use proto::{body::KvTable, command::OUR_VERSION};
+use std::collections::BTreeMap;
 
-/// Serves the request, sending it on to the control worker.
-pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-    let Some(plane) = &worker.control else {
-        return worker.forward(CONTROL_WORKER, request, responder);
-    };
-    if request.header.code == request::GET_BROKER_CONFIG {
-        let version = plane.control.borrow().topics().version();
-        let mut json = Vec::new();
-        version.write(&mut json);
-        let version = String::from_utf8_lossy(&json).into_owned();
-        let body = worker.config.to_properties().into_bytes();
-        return worker.respond(responder, Response::Body(body, vec![("version", version)]));
-    }
-    let table = runtime_info(worker, plane, request.now);
+/// GET_BROKER_CONFIG.
+pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response, Refusal> {
+    let version = worker.control_plane().control.borrow().topics().version();
+    let mut json = Vec::new();
+    version.write(&mut json);
+    let version = String::from_utf8_lossy(&json).into_owned();
+    let body = worker.config.to_properties().into_bytes();
+    Ok(Response::Body(body, vec![("version", version)]))
+}
+
+/// GET_BROKER_RUNTIME_INFO.
+pub fn runtime_info(worker: &Worker, request: &Request<'_>) -> Result<Response, Refusal> {
+    let table = figures(worker, worker.control_plane(), request.now);
     let mut body = Vec::new();
     KvTable { table }.write(&mut body);
-    worker.respond(responder, Response::body(body));
+    Ok(Response::body(body))
 }
 
 /// One of the counters.
 type Field = fn(&Sum) -> u64;
 
-fn runtime_info(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, String> {
+fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, String> {
     let sum = Sum::of(&worker.totals);
     let rates = plane.rates.borrow();
     let mut table = BTreeMap::new();

@@ -1,49 +1,55 @@
-//! Answers that name a whole table: GET_ALL_TOPIC_CONFIG, GET_ALL_SUBSCRIPTIONGROUP_CONFIG. Served by the control owner.
+//! Answers that name a whole table: GET_ALL_TOPIC_CONFIG, GET_ALL_SUBSCRIPTIONGROUP_CONFIG. Served by the control
+//! owner.
 //!
 //! The body of a version is encoded once, by one task that lets others run in between, and shared by all who ask; who
 //! asks while it is encoded waits for the next one.
 
 use crate::{
     control::{plane::ControlPlane, table_answer::TableAnswer},
-    response::{Responder, Response},
+    error::Refusal,
+    one_shot::OneShot,
+    request::Request,
+    response::{Answering, Response},
     worker::Worker,
 };
 use std::rc::Rc;
 
-/// Answers with all topics.
-pub fn all_topics(worker: &Rc<Worker>, plane: &ControlPlane, responder: Responder) {
-    serve(worker, plane, responder, |plane| &plane.all_topics);
+/// GET_ALL_TOPIC_CONFIG.
+pub fn all_topics(worker: Rc<Worker>, _request: &Request<'_>) -> Answering {
+    Box::pin(answer(worker, |plane| &plane.all_topics))
 }
 
-/// Answers with all groups.
-pub fn all_groups(worker: &Rc<Worker>, plane: &ControlPlane, responder: Responder) {
-    serve(worker, plane, responder, |plane| &plane.all_groups);
+/// GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
+pub fn all_groups(worker: Rc<Worker>, _request: &Request<'_>) -> Answering {
+    Box::pin(answer(worker, |plane| &plane.all_groups))
 }
 
 type Of<V> = fn(&ControlPlane) -> &TableAnswer<V>;
 
-fn serve<V: 'static>(
-    worker: &Rc<Worker>,
-    plane: &ControlPlane,
-    responder: Responder,
-    answer_of: Of<V>,
-) {
+async fn answer<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) -> Result<Response, Refusal> {
+    let plane = worker.control_plane();
     let answer = answer_of(plane);
     answer.asked_ms.set(worker.executor.now());
     let (table, version) = answer.table(&plane.control.borrow());
     let current = answer.body.borrow().current(&table, version);
-    if let Some(body) = current {
-        return plane.answer_durably(worker, responder, Response::Shared(body));
-    }
-    answer.waiting.borrow_mut().push(responder);
-    if !answer.building.replace(true) {
-        worker.executor.spawn(build(Rc::clone(worker), answer_of));
-    }
+    let body = match current {
+        Some(body) => body,
+        None => {
+            let built = OneShot::default();
+            answer.waiting.borrow_mut().push(built.clone());
+            if !answer.building.replace(true) {
+                worker.executor.spawn(build(Rc::clone(&worker), answer_of));
+            }
+            built.wait().await?
+        }
+    };
+    plane.durable().await?;
+    Ok(Response::Shared(body))
 }
 
 /// Builds bodies until nobody waits for one.
 async fn build<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) {
-    let Some(plane) = &worker.control else { return };
+    let plane = worker.control_plane();
     let answer = answer_of(plane);
     loop {
         let waiting = answer.waiting.take();
@@ -64,12 +70,8 @@ async fn build<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) {
             }
         }
         let built = answer.body.borrow_mut().assemble(&table, version);
-        for responder in waiting {
-            let response = match &built {
-                Ok(body) => Response::Shared(body.clone()),
-                Err(refusal) => refusal.clone().into(),
-            };
-            plane.answer_durably(&worker, responder, response);
+        for waiter in waiting {
+            waiter.set(built.clone());
         }
     }
 }

@@ -1,10 +1,11 @@
 //! [`Registration`] over sockets: one task per name server talks, one task per connection listens, one task ticks.
 //!
 //! Nothing here is cancelled: an answer that takes too long ends by closing its socket from the tick. Everything runs
-//! on one executor; the topics come from a closure, so that this file knows nothing of their owner.
+//! on one executor, that of the control owner, whose topics are registered.
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     future::poll_fn,
     ops::ControlFlow::{Break, Continue},
     rc::Rc,
@@ -23,6 +24,8 @@ use proto::{
 use remoting::{FrameReader, ReadHalf, Transport};
 use runtime::{Closer, Executor, Millis};
 
+use crate::control::Control;
+
 use super::{
     Action, Identity, Learned, Options, Registration, ServerRequest, ServerResponse, StateChange,
 };
@@ -34,20 +37,6 @@ const SCRATCH_BYTES: usize = 4096;
 /// Longest that [`Registrar::stop`] takes, in ticks.
 const STOP_TICKS_MAX: u32 = 20;
 
-/// Where the topics come from and where answers go. All are called on the executor of [`start`], must not wait, and
-/// must not call the [`Registrar`].
-pub struct Source {
-    /// Version of the topics now, for the question whether a name server knows it.
-    pub version: Box<dyn Fn() -> DataVersion>,
-    /// Version at the last change that name servers must hear of; called often.
-    pub announced: Box<dyn Fn() -> DataVersion>,
-    /// Topics that changed after a version, or all of them (also when the version is too old to tell), as name servers
-    /// shall see them (a broker without read or write permission has put its own `perm` in).
-    pub topics: Box<dyn Fn(Option<DataVersion>) -> TopicConfigTable>,
-    /// What name servers told has changed.
-    pub learned: Box<dyn Fn(&Learned)>,
-}
-
 /// Handle to the running registration. Clones share it.
 #[derive(Clone)]
 pub struct Registrar {
@@ -58,7 +47,8 @@ struct Shared {
     executor: Executor,
     identity: Identity,
     options: Options,
-    source: Source,
+    /// Whose topics are registered, and who hears which of them are order topics.
+    control: Rc<RefCell<Control>>,
     registration: RefCell<Registration>,
     /// By name server: who waits for something to do.
     wakers: RefCell<Vec<Option<Waker>>>,
@@ -75,13 +65,13 @@ pub fn start(
     identity: Identity,
     options: Options,
     servers: &[String],
-    source: Source,
+    control: Rc<RefCell<Control>>,
 ) -> Registrar {
     let shared = Rc::new(Shared {
         executor: executor.clone(),
         identity,
         options,
-        source,
+        control,
         registration: RefCell::new(Registration::new(options, servers, executor.now())),
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
@@ -104,7 +94,7 @@ impl Registrar {
     /// Resolves when every name server that can be reached knows the topics as they were at the call, or after
     /// `patience` ms.
     pub async fn registered(&self, patience: Millis) {
-        let version = (self.shared.source.announced)();
+        let version = self.shared.announced();
         self.wait_until(patience, |registration| registration.has_registered(version)).await;
     }
 
@@ -173,7 +163,7 @@ impl Shared {
     /// Resolves with the next action that is not to wait.
     async fn next_action(&self, index: usize) -> Action {
         poll_fn(|context| {
-            let version = (self.source.announced)();
+            let version = self.announced();
             match self.registration.borrow_mut().next(index, version, self.executor.now()) {
                 Action::Wait => {
                     self.wakers.borrow_mut()[index] = Some(context.waker().clone());
@@ -183,6 +173,25 @@ impl Shared {
             }
         })
         .await
+    }
+
+    /// Version at the last change that name servers must hear of.
+    fn announced(&self) -> DataVersion {
+        self.control.borrow().topics().announced()
+    }
+
+    /// Topics that changed after a version, or all of them, also when the version is too old to tell.
+    fn topics(&self, since: Option<DataVersion>) -> TopicConfigTable {
+        let control = self.control.borrow();
+        let missed = since.and_then(|version| control.topics().since(version));
+        missed.unwrap_or_else(|| control.topics().to_table())
+    }
+
+    /// Takes over what name servers say about topics. What becomes necessary of it, the control plane's tick does.
+    fn apply(&self, learned: &Learned) {
+        let Some(order_topics) = &learned.order_topics else { return };
+        let listed: BTreeSet<String> = order_topics.keys().cloned().collect();
+        self.control.borrow_mut().apply_order_topics(self.executor.now(), &listed);
     }
 
     fn report(&self, index: usize, change: Option<StateChange>) {
@@ -198,7 +207,7 @@ impl Shared {
         }
         let learned = self.registration.borrow().learned();
         if *self.last_learned.borrow() != learned {
-            (self.source.learned)(&learned);
+            self.apply(&learned);
             *self.last_learned.borrow_mut() = learned;
         }
         self.wake(index);
@@ -252,7 +261,7 @@ impl Shared {
         let code = match send.what {
             ServerRequest::Unregister => request::UNREGISTER_BROKER,
             ServerRequest::Version => {
-                (self.source.version)().write(&mut body);
+                self.control.borrow().topics().version().write(&mut body);
                 request::QUERY_DATA_VERSION
             }
             ServerRequest::Register | ServerRequest::RegisterSince(_) => {
@@ -260,7 +269,7 @@ impl Shared {
                     ServerRequest::RegisterSince(version) => Some(version),
                     _ => None,
                 };
-                let topic_config = (self.source.topics)(since);
+                let topic_config = self.topics(since);
                 let content = RegisterBrokerBody { topic_config, filter_server_list: Vec::new() };
                 if self.options.compressed {
                     content.write_compressed(&mut body);

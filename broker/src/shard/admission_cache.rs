@@ -3,7 +3,8 @@
 //! Of all metadata of its topic a plain send needs one number, how many queues there are. Looking it up by name costs a
 //! broker of many topics as much as finding the queue. An entry remembers it where the queue is found.
 //! `MetadataSnapshot` stays the truth: an entry holds for the version that it was made under, and there are entries
-//! only for topics where nothing but the queue id is to be checked.
+//! only for topics where nothing but the queue id is to be checked. The version is that of the topics alone: who comes
+//! and subscribes ends no entry.
 
 use store::TopicSlot;
 

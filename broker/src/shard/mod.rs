@@ -4,34 +4,22 @@
 //! worker: what is taken out of a shard is answered by [`crate::commit`], which drives the log.
 
 pub mod admission_cache;
+pub mod on_commit;
 pub mod parked;
 mod retention;
 
-use crate::{
-    config::BrokerConfig,
-    response::{Responder, Response},
-    stats::Tally,
-};
+use crate::{config::BrokerConfig, stats::Tally};
 use admission_cache::AdmissionCache;
+use on_commit::CommitQueue;
+pub use on_commit::OnCommit;
 use parked::{Parked, ParkedPulls};
 use retention::Hours;
 use runtime::{DirectDisk, Executor, Signal};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     rc::Rc,
 };
 use store::Store;
-
-/// A response that waits for the log to be committed.
-pub struct PendingAck {
-    /// Position to wait for.
-    pub until: u64,
-    /// Whom to answer.
-    pub responder: Responder,
-    /// What to answer then.
-    pub response: Response,
-}
 
 /// One shard: a log with its queues.
 pub struct Shard {
@@ -45,8 +33,8 @@ pub struct Shard {
     pub admission_cache: RefCell<AdmissionCache>,
     /// Counters.
     pub tally: Tally,
-    /// In log order.
-    pending_acks: RefCell<VecDeque<PendingAck>>,
+    /// What waits for the log to be committed.
+    pub commit_queue: RefCell<CommitQueue>,
     draining: Cell<bool>,
     retention_wanted: Signal,
     room_end: Cell<u64>,
@@ -61,7 +49,7 @@ impl Shard {
             parked: RefCell::new(ParkedPulls::new(parked_max)),
             admission_cache: RefCell::default(),
             tally: Tally::default(),
-            pending_acks: RefCell::default(),
+            commit_queue: RefCell::default(),
             draining: Cell::new(false),
             retention_wanted: Signal::default(),
             room_end: Cell::new(0),
@@ -78,25 +66,10 @@ impl Shard {
         executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours));
     }
 
-    /// Leaves a response to be given at the commit. The log was appended to.
-    pub fn ack_on_commit(&self, ack: PendingAck) {
-        self.pending_acks.borrow_mut().push_back(ack);
+    /// Leaves what happens once the log, which was appended to, is committed up to `until`.
+    pub fn on_commit(&self, until: u64, step: OnCommit) {
+        self.commit_queue.borrow_mut().push(until, step);
         self.store.appended();
-    }
-
-    /// The next response whose position is committed.
-    pub fn take_committed(&self, committed: u64) -> Option<PendingAck> {
-        self.pending_acks.borrow_mut().pop_front_if(|first| first.until <= committed)
-    }
-
-    /// All responses that wait: the log will commit no more.
-    pub fn take_all_pending(&self) -> VecDeque<PendingAck> {
-        self.pending_acks.take()
-    }
-
-    /// Messages that wait for the gate.
-    pub fn pending_ack_count(&self) -> usize {
-        self.pending_acks.borrow().len()
     }
 
     /// Takes out the pulls that wait for queues which have grown.

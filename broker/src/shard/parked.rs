@@ -193,7 +193,10 @@ impl<K: Copy + Eq + Hash> Lists<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::response::{Responder, allow_unanswered};
+    use crate::{
+        handlers::fixtures::pull_op,
+        response::{Responder, allow_unanswered},
+    };
     use proto::frame::HeaderKind;
 
     fn connection(number: usize) -> ConnectionId {
@@ -203,7 +206,7 @@ mod tests {
     fn parked(connection: ConnectionId, opaque: i32, deadline: i64) -> Parked {
         allow_unanswered();
         let responder = Responder::new(connection, opaque, HeaderKind::Json, false, 0);
-        Parked { op: PullOp::of_nobody(responder), first_offset: 0, deadline }
+        Parked { op: pull_op(responder), first_offset: 0, deadline }
     }
 
     fn slots(count: u32) -> Vec<QueueSlot> {

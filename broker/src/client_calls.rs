@@ -1,0 +1,208 @@
+//! Requests of ours to clients that wait for their response: by opaque and deadline. [`crate::calls`] sends them,
+//! frames of connections and the tick end them.
+
+use crate::{error::Refusal, one_shot::OneShot};
+use proto::{
+    code::response,
+    command::{ExtValue, Header, Language, OUR_VERSION, RequestHead, write_request},
+    frame::HeaderKind,
+};
+use remoting::{Calls, ConnectionId};
+
+/// Requests to clients of one worker that may wait for their response; more are refused.
+const CLIENT_CALLS_MAX: usize = 4_096;
+
+/// Opaques of calls are negative. Those of one-way notifications are not: a client that answers one, as some do, must
+/// not end a call.
+const CALL_OPAQUES: i32 = i32::MIN;
+
+/// A request of ours to a client.
+#[derive(Clone, Debug, Default)]
+pub struct ClientRequest {
+    /// Request code.
+    pub code: i32,
+    /// Fields of the header.
+    pub ext: Vec<(&'static str, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl ClientRequest {
+    /// Writes its frame.
+    pub fn write(&self, opaque: i32, out: &mut Vec<u8>) {
+        let ext: Vec<(&str, ExtValue<'_>)> =
+            self.ext.iter().map(|(name, value)| (*name, value.as_str().into())).collect();
+        let head = RequestHead {
+            code: self.code,
+            language: Language::Java,
+            version: OUR_VERSION,
+            opaque,
+            oneway: false,
+            remark: None,
+            ext: &ext,
+        };
+        write_request(out, HeaderKind::Json, &head, &self.body);
+    }
+}
+
+/// What a client answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientResponse {
+    /// Response code.
+    pub code: i32,
+    /// Its remark.
+    pub remark: Option<String>,
+    /// Fields of the header.
+    pub ext: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Why a client did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Its connection has ended.
+    #[error("the client's connection has ended")]
+    ConnectionClosed,
+    /// It did not answer in time.
+    #[error("the client did not answer in time")]
+    TimedOut,
+    /// Too many requests to clients wait already.
+    #[error("[OVERLOAD] reason=client-calls open={CLIENT_CALLS_MAX} limit={CLIENT_CALLS_MAX}")]
+    Full,
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Refusal {
+        let code = match error {
+            CallError::Full => response::SYSTEM_BUSY,
+            CallError::ConnectionClosed | CallError::TimedOut => response::SYSTEM_ERROR,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+/// A call that was begun.
+pub struct Called {
+    /// What its request has to carry.
+    pub opaque: i32,
+    /// What comes of it.
+    pub response: OneShot<Result<ClientResponse, CallError>>,
+}
+
+/// The calls of one worker to its clients.
+pub struct ClientCalls {
+    calls: Calls<ConnectionId, OneShot<Result<ClientResponse, CallError>>>,
+    /// Responses that nobody waited for: to one-way notifications, which some clients answer, or too late.
+    unmatched: u64,
+}
+
+impl Default for ClientCalls {
+    fn default() -> ClientCalls {
+        ClientCalls { calls: Calls::new(CLIENT_CALLS_MAX), unmatched: 0 }
+    }
+}
+
+impl ClientCalls {
+    /// Begins a call, which ends with the client's response, at `deadline` (ms), or with the connection.
+    pub fn begin(&mut self, connection: ConnectionId, deadline: i64) -> Result<Called, CallError> {
+        let response = OneShot::default();
+        let number = self
+            .calls
+            .insert(connection, deadline, response.clone())
+            .map_err(|_| CallError::Full)?;
+        Ok(Called { opaque: number ^ CALL_OPAQUES, response })
+    }
+
+    /// A client has sent a response.
+    pub fn on_response(&mut self, connection: ConnectionId, header: &Header<'_>, body: &[u8]) {
+        let Some(waiting) = self.calls.complete(connection, header.opaque ^ CALL_OPAQUES) else {
+            self.unmatched += 1;
+            return;
+        };
+        let ext = header.ext.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        waiting.set(Ok(ClientResponse {
+            code: header.code,
+            remark: header.remark.map(str::to_owned),
+            ext: ext.collect(),
+            body: body.to_vec(),
+        }));
+    }
+
+    /// A connection has ended, and with it what it was asked.
+    pub fn connection_closed(&mut self, connection: ConnectionId) {
+        for waiting in self.calls.drop_connection(connection) {
+            waiting.set(Err(CallError::ConnectionClosed));
+        }
+    }
+
+    /// Ends what was not answered in time.
+    pub fn expire(&mut self, now: i64) {
+        for waiting in self.calls.expire(now) {
+            waiting.set(Err(CallError::TimedOut));
+        }
+    }
+
+    /// Responses that nobody waited for, since start.
+    pub fn unmatched(&self) -> u64 {
+        self.unmatched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{
+        command::{HeaderArena, ResponseHead, decode, write_response},
+        frame::next_frame,
+    };
+    use runtime::sim::block_on;
+
+    fn answer(calls: &mut ClientCalls, connection: ConnectionId, opaque: i32) {
+        let head =
+            ResponseHead { code: 0, opaque, remark: Some("done"), ext: &[("a", "b".into())] };
+        let mut bytes = Vec::new();
+        write_response(&mut bytes, HeaderKind::Json, &head, b"body");
+        let frame = next_frame(&bytes).expect("ours").expect("whole");
+        let mut arena = HeaderArena::default();
+        let header = decode(frame.kind, frame.header, &mut arena).expect("ours");
+        calls.on_response(connection, &header, frame.body);
+    }
+
+    #[test]
+    fn a_call_ends_with_its_response_its_deadline_or_its_connection() {
+        let mut calls = ClientCalls::default();
+        let [one, two] = [1, 2].map(|slot| ConnectionId::new(0, 0, slot));
+        let answered = calls.begin(one, 100).expect("room");
+        let late = calls.begin(one, 100).expect("room");
+        let lost = calls.begin(two, 500).expect("room");
+        answer(&mut calls, two, answered.opaque);
+        assert_eq!(calls.unmatched(), 1, "another connection cannot answer");
+        answer(&mut calls, one, answered.opaque);
+        let response = block_on(answered.response.wait()).expect("set").expect("answered");
+        assert_eq!((response.code, &*response.body), (0, &b"body"[..]));
+        assert_eq!(response.ext, [("a".to_owned(), "b".to_owned())]);
+        calls.expire(99);
+        calls.connection_closed(two);
+        assert_eq!(block_on(lost.response.wait()), Some(Err(CallError::ConnectionClosed)));
+        assert!(block_on(late.response.wait()).is_none());
+        calls.expire(100);
+        assert_eq!(block_on(late.response.wait()), Some(Err(CallError::TimedOut)));
+        answer(&mut calls, one, late.opaque);
+        assert_eq!(calls.unmatched(), 2, "too late");
+    }
+
+    #[test]
+    fn a_full_table_is_busy() {
+        let mut calls = ClientCalls::default();
+        let connection = ConnectionId::new(0, 0, 1);
+        for _ in 0..CLIENT_CALLS_MAX {
+            calls.begin(connection, 10).expect("room");
+        }
+        let refusal = Refusal::from(calls.begin(connection, 10).err().expect("full"));
+        assert_eq!(refusal.code, response::SYSTEM_BUSY);
+        assert_eq!(refusal.remark, "[OVERLOAD] reason=client-calls open=4096 limit=4096");
+        calls.expire(10);
+        assert!(calls.begin(connection, 20).is_ok());
+    }
+}

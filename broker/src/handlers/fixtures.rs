@@ -1,0 +1,121 @@
+//! What unit tests of handlers stand on: requests without a socket, a shard's state without a disk, a control owner
+//! without an executor.
+
+use crate::{
+    config::BrokerConfig,
+    control::Control,
+    ops::{Filter, Pull, PullOp},
+    request::Request,
+    response::{Responder, allow_unanswered},
+};
+use proto::{
+    command::{HeaderArena, Language, OUR_VERSION, RequestHead, decode, write_request},
+    frame::{HeaderKind, next_frame},
+};
+use remoting::{ConnectionId, Peer};
+use std::sync::Arc;
+use store::{StoreState, store_state::Append};
+
+/// The time of all requests, ms.
+pub(crate) const NOW: i64 = 1_700_000_000_000;
+
+/// The connection that requests come from.
+pub(crate) fn connection() -> ConnectionId {
+    ConnectionId::new(0, 0, 1)
+}
+
+/// A responder that may be dropped.
+pub(crate) fn responder(opaque: i32) -> Responder {
+    allow_unanswered();
+    Responder::new(connection(), opaque, HeaderKind::Json, false, 0)
+}
+
+/// Has `serve` serve a request as it comes from the wire.
+pub(crate) fn with_request<T>(
+    code: i32,
+    ext: &[(&str, &str)],
+    body: &[u8],
+    serve: impl FnOnce(&Request<'_>) -> T,
+) -> T {
+    let ext: Vec<_> = ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
+    let head = RequestHead {
+        code,
+        language: Language::Java,
+        version: OUR_VERSION,
+        opaque: 1,
+        oneway: false,
+        remark: None,
+        ext: &ext,
+    };
+    let mut bytes = Vec::new();
+    write_request(&mut bytes, HeaderKind::Json, &head, body);
+    let frame = next_frame(&bytes).expect("our own").expect("whole");
+    let mut arena = HeaderArena::default();
+    let header = decode(frame.kind, frame.header, &mut arena).expect("our own");
+    let addr = "10.0.0.9:5000".parse().expect("an address");
+    let peer = Peer { addr, connection: connection(), vip: false };
+    serve(&Request { header, body: frame.body, frame: &bytes, peer: &peer, now: NOW })
+}
+
+/// A control owner at its start.
+pub(crate) fn control() -> Control {
+    Control::new(&BrokerConfig::default(), NOW)
+}
+
+/// Appends a message of 100 bytes. Returns the position behind it.
+pub(crate) fn append(state: &mut StoreState, topic: &str, queue_id: u32) -> u64 {
+    append_tagged(state, topic, queue_id, 0)
+}
+
+/// The same with a tags code.
+pub(crate) fn append_tagged(
+    state: &mut StoreState,
+    topic: &str,
+    queue_id: u32,
+    tags_code: i64,
+) -> u64 {
+    let slot = state.queue_slot(topic, queue_id);
+    let message = Append { slot, bytes: 100, tags_code, keys: &[] };
+    state.append(message, NOW, |_, out| out.fill(7)).end
+}
+
+/// Makes everything that was appended visible, as its commit does.
+pub(crate) fn commit(state: &mut StoreState) {
+    while let Some(write) = state.log.take_write() {
+        state.log.written(&write, true, true);
+    }
+    state.publish();
+}
+
+/// A shard's state with committed messages: topic, queue, how many.
+pub(crate) fn state_with_messages(messages: &[(&str, u32, usize)]) -> StoreState {
+    let mut state = StoreState::unwritten(0);
+    for (topic, queue_id, count) in messages {
+        for _ in 0..*count {
+            append(&mut state, topic, *queue_id);
+        }
+    }
+    commit(&mut state);
+    state
+}
+
+/// A pull of everything from queue 0 of a topic that waits for a second.
+pub(crate) fn pull(topic: &str, offset: i64) -> Pull {
+    let topic_name = topic.to_owned();
+    Pull {
+        shard: 0,
+        topic: Arc::new(proto::body::TopicConfig { topic_name, ..Default::default() }),
+        queue_id: 0,
+        offset,
+        count_max: 32,
+        bytes_max: 65_536,
+        filter: Filter::All,
+        suspend_ms: 1_000,
+        commit: None,
+    }
+}
+
+/// The same, to be answered.
+pub(crate) fn pull_op(responder: Responder) -> PullOp {
+    PullOp { responder, pull: pull("t", 0), transfer_budget: None }
+}

@@ -1,0 +1,131 @@
+//! The checks of a pull, where its socket is: plain functions on the metadata snapshot. Order and codes are those of
+//! the Java broker (`PullMessageProcessor`, 4.9.8).
+
+use crate::{
+    config::BrokerConfig,
+    control::{MetadataSnapshot, Subscription, is_readable},
+    error::Refusal,
+    ops::{Filter, Pull},
+    request::owner_of,
+};
+use proto::{
+    body::SubscriptionGroupConfig,
+    code::response,
+    request::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullHeader},
+};
+use std::sync::Arc;
+
+/// Longest time that a pull is parked, ms; clients wait 30 s for an answer and ask for 15 or 20.
+const PARK_MS_MAX: i64 = 60_000;
+
+/// Whether the group of a pull may come into being, which is the control owner's decision.
+pub(super) fn may_create_group(metadata: &MetadataSnapshot, header: &PullHeader<'_>) -> bool {
+    metadata.auto_create_groups && metadata.group(header.consumer_group).is_none()
+}
+
+/// Checks group, topic, permissions and queue of a pull to a store of `shards`, and attaches its filter.
+pub(super) fn check(
+    config: &BrokerConfig,
+    shards: u16,
+    metadata: &MetadataSnapshot,
+    header: &PullHeader<'_>,
+) -> Result<Pull, Refusal> {
+    let forbidden = |remark: String| Refusal::new(response::NO_PERMISSION, remark);
+    if !metadata.broker_readable() {
+        return Err(forbidden(format!(
+            "the broker[{}] pulling message is forbidden",
+            config.broker_name
+        )));
+    }
+    let group_name = header.consumer_group;
+    let group = metadata.group(group_name).ok_or_else(|| Refusal::group_not_exist(group_name))?;
+    if !group.consume_enable {
+        return Err(forbidden(format!("subscription group no permission, {group_name}")));
+    }
+    let topic =
+        metadata.topic(header.topic).ok_or_else(|| Refusal::topic_not_exist(header.topic))?;
+    if !is_readable(topic.perm) {
+        return Err(forbidden(format!("the topic[{}] pulling message is forbidden", header.topic)));
+    }
+    let queue_id = u32::try_from(header.queue_id)
+        .ok()
+        .filter(|_| header.queue_id < topic.read_queue_nums)
+        .ok_or_else(|| {
+            Refusal::system_error(format!(
+                "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]",
+                header.queue_id, header.topic, topic.read_queue_nums
+            ))
+        })?;
+    let filter = filter_of(metadata, group, header)?;
+    let wants_suspend = header.sys_flag & PULL_SUSPEND != 0;
+    let suspend_ms = match (wants_suspend, config.long_polling_enable) {
+        (false, _) => 0,
+        (true, true) => header.suspend_timeout_millis.clamp(0, PARK_MS_MAX),
+        (true, false) => config.short_polling_time_ms as i64,
+    };
+    let commits = header.sys_flag & PULL_COMMIT_OFFSET != 0 && header.commit_offset >= 0;
+    let bytes_max = config.max_transfer_bytes_on_message_in_memory;
+    Ok(Pull {
+        shard: owner_of(&topic.topic_name, queue_id, shards),
+        topic: Arc::clone(topic),
+        queue_id,
+        offset: header.queue_offset,
+        count_max: u32::try_from(header.max_msg_nums)
+            .unwrap_or(0)
+            .clamp(1, config.max_transfer_count_on_message_in_memory),
+        bytes_max: match u32::try_from(header.max_msg_bytes) {
+            Ok(wanted) if wanted > 0 => wanted.min(bytes_max),
+            _ => bytes_max,
+        },
+        filter,
+        suspend_ms,
+        commit: commits.then(|| (Arc::clone(group), header.commit_offset)),
+    })
+}
+
+fn filter_of(
+    metadata: &MetadataSnapshot,
+    group: &SubscriptionGroupConfig,
+    header: &PullHeader<'_>,
+) -> Result<Filter, Refusal> {
+    let sql = || Refusal::sql_unsupported();
+    if header.sys_flag & PULL_SUBSCRIPTION != 0 {
+        let subscription = Subscription::from_pull(
+            header.topic,
+            header.subscription,
+            header.expression_type,
+            header.sub_version,
+        )
+        .map_err(|error| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string()))?;
+        return if subscription.is_tag() {
+            Ok(Filter::of(Arc::new(subscription)))
+        } else {
+            Err(sql())
+        };
+    }
+    let not_exist = |what: &str| {
+        Refusal::new(
+            response::SUBSCRIPTION_NOT_EXIST,
+            format!("the consumer's {what} not exist, group={}", header.consumer_group),
+        )
+    };
+    let online =
+        metadata.subscriptions(header.consumer_group).ok_or_else(|| not_exist("group info"))?;
+    if online.broadcast && !group.consume_broadcast_enable {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("the consumer group[{}] can not consume by broadcast way", group.group_name),
+        ));
+    }
+    let subscription = online.topics.get(header.topic).ok_or_else(|| not_exist("subscription"))?;
+    if subscription.sub_version < header.sub_version {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_NOT_LATEST,
+            "the consumer's subscription not latest",
+        ));
+    }
+    if !subscription.is_tag() {
+        return Err(sql());
+    }
+    Ok(Filter::of(Arc::clone(subscription)))
+}

@@ -1,0 +1,193 @@
+//! PULL_MESSAGE and LITE_PULL_MESSAGE.
+//!
+//! A pull is checked where its socket is ([`admit`], which attaches the filter); where its queue is, [`plan`] says what
+//! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data.
+
+mod admit;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use super::create_and_serve_again;
+use crate::{
+    control::Control,
+    error::Refusal,
+    mailbox::CoreMessage,
+    ops::PullOp,
+    request::Request,
+    response::{Pulled, Responder, Response},
+    shard::{Shard, parked::Parked},
+    worker::Worker,
+};
+use plan::Outcome;
+use proto::request::PullHeader;
+use std::{rc::Rc, sync::Arc};
+use store::{PullPlan, PullStatus, StoreError};
+
+/// Serves a pull from its connection's worker.
+pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
+    if request.peer.vip {
+        // The second port serves everything but pulls, as in Java: a client that pulls there is misconfigured.
+        let refusal = Refusal::unsupported(request.header.code);
+        return worker.respond(responder, refusal.into());
+    }
+    let header = match PullHeader::from_ext(&request.header.ext) {
+        Ok(header) => header,
+        Err(error) => return worker.respond(responder, Refusal::from(error).into()),
+    };
+    let metadata = Arc::clone(&worker.metadata.borrow());
+    if admit::may_create_group(&metadata, &header) {
+        return create_group(worker, request, header.consumer_group, responder);
+    }
+    let pull = match admit::check(&worker.config, worker.shard_count, &metadata, &header) {
+        Ok(pull) => pull,
+        Err(refusal) => return worker.respond(responder, refusal.into()),
+    };
+    let mut op = PullOp { responder, pull, transfer_budget: None };
+    match worker.shard(op.pull.shard) {
+        Some(shard) => run(worker, shard, op, request.now),
+        None => {
+            let to = worker.host_of(op.pull.shard);
+            let connections = worker.connections.borrow();
+            op.transfer_budget = connections
+                .get(op.responder.connection)
+                .map(|write_buffer| write_buffer.transfer_budget.clone());
+            drop(connections);
+            let message = CoreMessage::Pull(Box::new(op));
+            if let Err(CoreMessage::Pull(op)) = worker.try_send_request(to, message) {
+                worker.respond(op.responder, Refusal::lane_full(to).into());
+            }
+        }
+    }
+}
+
+/// The group is unknown here: the control owner creates it, and the pull goes on from there.
+fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, responder: Responder) {
+    let create = |control: &mut Control| {
+        let found = control.group(request.now, group)?;
+        found.map(drop).ok_or_else(|| Refusal::group_not_exist(group))
+    };
+    create_and_serve_again(worker, request, responder, create, Response::from);
+}
+
+/// Runs a pull on the shard that owns its queue.
+pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: i64) {
+    let can_wait = !op.responder.oneway;
+    let outcome = plan::first(&mut shard.store.state_mut(), &mut op.pull, can_wait);
+    carry_out(worker, shard, begin_waiting(op, now), outcome);
+}
+
+/// The queue of a parked pull has grown.
+pub fn run_again(worker: &Rc<Worker>, shard: &Shard, mut parked: Parked, now: i64) {
+    let outcome = plan::again(&shard.store.state(), &mut parked, now);
+    carry_out(worker, shard, parked, outcome);
+}
+
+/// The time of a parked pull is over.
+pub fn give_up(worker: &Rc<Worker>, shard: &Shard, parked: Parked) {
+    let outcome = plan::give_up(&shard.store.state(), &parked);
+    carry_out(worker, shard, parked, outcome);
+}
+
+fn begin_waiting(op: PullOp, now: i64) -> Parked {
+    let (first_offset, deadline) = (op.pull.offset, now + op.pull.suspend_ms);
+    Parked { op, first_offset, deadline }
+}
+
+fn carry_out(worker: &Rc<Worker>, shard: &Shard, parked: Parked, outcome: Outcome) {
+    match outcome {
+        Outcome::Found(plan) => found(worker, shard, parked.op, plan),
+        Outcome::Nothing(pulled) => nothing(worker, shard, parked.op.responder, pulled),
+        Outcome::Wait(pulled) => park(worker, shard, parked, pulled),
+        Outcome::OnDisk => read_cold(worker, Box::new(parked.op), None),
+    }
+}
+
+fn nothing(worker: &Worker, shard: &Shard, responder: Responder, pulled: Pulled) {
+    shard.tally.missed();
+    worker.respond(responder, Response::Pulled(Box::new(pulled)));
+}
+
+fn park(worker: &Worker, shard: &Shard, parked: Parked, otherwise: Pulled) {
+    if worker.stopping.get() {
+        return nothing(worker, shard, parked.op.responder, otherwise);
+    }
+    let pull = &parked.op.pull;
+    let slot = shard.store.state_mut().queue_slot(&pull.topic.topic_name, pull.queue_id);
+    if let Err(parked) = shard.parked.borrow_mut().park(slot, parked) {
+        nothing(worker, shard, parked.op.responder, otherwise);
+    }
+}
+
+/// Messages are there: from the tail cache at once, else by a reader of cold data.
+fn found(worker: &Rc<Worker>, shard: &Shard, op: PullOp, plan: PullPlan) {
+    let state = shard.store.state();
+    if !state.is_cached(&plan) {
+        drop(state);
+        return read_cold(worker, Box::new(op), Some(plan));
+    }
+    shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
+    let mut pulled = plan::with_messages(&plan, op.pull.offset);
+    if let Some(budget) = &op.transfer_budget {
+        pulled.permit = budget.try_acquire(plan.bytes);
+        if pulled.permit.is_none() {
+            let empty = pulled.without_messages(op.pull.offset);
+            return worker.respond(op.responder, Response::Pulled(Box::new(empty)));
+        }
+    }
+    worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
+}
+
+/// Answers a pull from the disk: with the records of a plan, or, without one, from index files.
+fn read_cold(worker: &Rc<Worker>, op: Box<PullOp>, plan: Option<PullPlan>) {
+    let reading = Rc::clone(worker);
+    let submitted = worker
+        .cold_reads
+        .submit(op, move |op| Box::pin(async move { run_cold(&reading, op, plan).await }));
+    if let Err((op, refusal)) = submitted {
+        worker.respond(op.responder, refusal.into());
+    }
+}
+
+async fn run_cold(worker: &Rc<Worker>, op: Box<PullOp>, plan: Option<PullPlan>) {
+    let shard = worker.hosted_shard(op.pull.shard);
+    let planned = match plan {
+        Some(plan) => Ok(plan),
+        None => plan_on_disk(shard, &op).await,
+    };
+    let read = match planned {
+        Ok(plan) if plan.status == PullStatus::Found => read(shard, &op, plan).await,
+        Ok(plan) => {
+            let outcome = plan::decide(&op.pull, !op.responder.oneway, plan);
+            return carry_out(worker, shard, begin_waiting(*op, worker.executor.now()), outcome);
+        }
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok(pulled) => worker.respond(op.responder, Response::Pulled(Box::new(pulled))),
+        Err(error) => {
+            tracing::error!(%error, "a pull of old messages failed");
+            worker.respond(op.responder, Refusal::from(error).into());
+        }
+    }
+}
+
+/// Plans a pull whose entries have left memory.
+async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError> {
+    let pull = &op.pull;
+    let matches = |code| pull.filter.matches(code);
+    let limits = plan::limits(pull);
+    shard.store.plan_pull_on_disk(&pull.topic.topic_name, pull.queue_id, limits, matches).await
+}
+
+async fn read(shard: &Shard, op: &PullOp, mut plan: PullPlan) -> Result<Pulled, StoreError> {
+    let mut body = Vec::with_capacity(plan.bytes);
+    let damaged = shard.store.read_cold(&plan.pieces, &mut body).await?;
+    if body.is_empty() {
+        // All that was found is damaged: the client goes on behind it.
+        plan.status = PullStatus::NoMatchedMessage;
+    }
+    let messages = plan.pieces.len() - damaged;
+    shard.tally.pulled(messages as u64, plan.bytes as u64);
+    Ok(Pulled { body, ..plan::with_messages(&plan, op.pull.offset) })
+}

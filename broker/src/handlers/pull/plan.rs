@@ -1,0 +1,138 @@
+//! What becomes of a pull where its queue is: plain functions on the shard's state.
+
+use crate::{ops::Pull, response::Pulled, shard::parked::Parked};
+use proto::code::response;
+use store::{
+    PullPlan, PullStatus, StoreState,
+    read::{Planned, PullLimits},
+};
+
+/// Entries that one pull looks at, matching or not: 16,000 bytes of a consume queue, as in Java.
+const SCAN_ENTRIES: usize = 800;
+
+/// What becomes of a pull.
+pub(super) enum Outcome {
+    /// Messages are there.
+    Found(PullPlan),
+    /// It is answered without messages.
+    Nothing(Pulled),
+    /// It waits for messages. If it cannot, this is the answer.
+    Wait(Pulled),
+    /// Its entries have left memory.
+    OnDisk,
+}
+
+/// A pull that arrives: what its group has consumed is noted, then it looks for messages.
+pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> Outcome {
+    if let Some((group, offset)) = pull.commit.take() {
+        state.derived.group_offsets.set(
+            &group.group_name,
+            &pull.topic.topic_name,
+            pull.queue_id,
+            offset,
+        );
+    }
+    match plan(state, pull) {
+        Planned::Now(plan) => decide(pull, can_wait, plan),
+        Planned::OnDisk => Outcome::OnDisk,
+    }
+}
+
+/// What a plan means for a pull that is not parked.
+pub(super) fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
+    let waits = match plan.status {
+        PullStatus::Found => return Outcome::Found(plan),
+        PullStatus::OffsetOverflowOne => true,
+        PullStatus::NoMessageInQueue => pull.offset == 0,
+        _ => false,
+    };
+    let nothing = head(&plan, code_of(&plan, pull.offset));
+    if waits && can_wait && pull.suspend_ms > 0 {
+        Outcome::Wait(Pulled { code: response::PULL_NOT_FOUND, ..nothing })
+    } else {
+        Outcome::Nothing(nothing)
+    }
+}
+
+/// The queue of a parked pull has grown.
+pub(super) fn again(state: &StoreState, parked: &mut Parked, now: i64) -> Outcome {
+    let in_time = parked.deadline > now;
+    loop {
+        let pull = &mut parked.op.pull;
+        let plan = match plan(state, pull) {
+            Planned::Now(plan) => plan,
+            Planned::OnDisk => return Outcome::OnDisk,
+        };
+        match plan.status {
+            PullStatus::Found => return Outcome::Found(plan),
+            // What came does not match: wait on behind it, and do not look at it again.
+            PullStatus::NoMatchedMessage if in_time => pull.offset = plan.next_offset,
+            PullStatus::OffsetOverflowOne if in_time => {
+                return Outcome::Wait(head(&plan, response::PULL_NOT_FOUND));
+            }
+            _ => return Outcome::Nothing(head(&plan, code_of(&plan, pull.offset))),
+        }
+    }
+}
+
+/// The time of a parked pull is over.
+pub(super) fn give_up(state: &StoreState, parked: &Parked) -> Outcome {
+    let pull = &parked.op.pull;
+    let mut plan = match plan(state, pull) {
+        Planned::Now(plan) => plan,
+        Planned::OnDisk => return Outcome::OnDisk,
+    };
+    if plan.status == PullStatus::Found {
+        return Outcome::Found(plan);
+    }
+    if pull.offset > parked.first_offset {
+        // Messages passed that did not match: the client goes on behind them.
+        plan.next_offset = plan.next_offset.max(pull.offset);
+        return Outcome::Nothing(head(&plan, response::PULL_RETRY_IMMEDIATELY));
+    }
+    Outcome::Nothing(head(&plan, code_of(&plan, pull.offset)))
+}
+
+/// How far a pull may look.
+pub(super) fn limits(pull: &Pull) -> PullLimits {
+    PullLimits {
+        offset: pull.offset,
+        count_max: pull.count_max as usize,
+        bytes_max: pull.bytes_max as usize,
+        scan_max: SCAN_ENTRIES.max(pull.count_max as usize),
+    }
+}
+
+fn plan(state: &StoreState, pull: &Pull) -> Planned {
+    let matches = |code| pull.filter.matches(code);
+    state.plan_pull(&pull.topic.topic_name, pull.queue_id, limits(pull), Vec::new(), matches)
+}
+
+fn code_of(plan: &PullPlan, offset: i64) -> i32 {
+    match plan.status {
+        PullStatus::Found => response::SUCCESS,
+        PullStatus::NoMatchedMessage => response::PULL_RETRY_IMMEDIATELY,
+        PullStatus::NoMessageInQueue if offset == 0 => response::PULL_NOT_FOUND,
+        PullStatus::NoMessageInQueue => response::PULL_OFFSET_MOVED,
+        PullStatus::OffsetOverflowOne => response::PULL_NOT_FOUND,
+        PullStatus::OffsetOverflowBadly | PullStatus::OffsetTooSmall => response::PULL_OFFSET_MOVED,
+    }
+}
+
+fn head(plan: &PullPlan, code: i32) -> Pulled {
+    Pulled {
+        code,
+        status: plan.status.name(),
+        next_offset: plan.next_offset,
+        min_offset: plan.min_offset,
+        max_offset: plan.max_offset,
+        span: 0,
+        body: Vec::new(),
+        permit: None,
+    }
+}
+
+/// The answer with a plan's messages, which lie from `offset` on; they are added where it leaves.
+pub(super) fn with_messages(plan: &PullPlan, offset: i64) -> Pulled {
+    Pulled { span: plan.next_offset - offset, ..head(plan, code_of(plan, offset)) }
+}

@@ -1,0 +1,113 @@
+//! The checks of a send, where its socket is: plain functions on the metadata snapshot. Order and codes are those of
+//! the Java broker (`AbstractSendMessageProcessor`, 4.9.8).
+
+use crate::{
+    config::BrokerConfig,
+    control::{MetadataSnapshot, names},
+    error::Refusal,
+};
+use proto::{body::TopicConfig, code::response, request::SendHeader};
+
+/// What becomes of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes to this queue of its topic.
+    Append {
+        /// The queue.
+        queue_id: u32,
+        /// Nothing else has to be checked for sends to this topic than that their queue id is below this.
+        cacheable: Option<u32>,
+    },
+    /// The topic may come into being, which is the control owner's decision.
+    UnknownTopic,
+}
+
+/// Whether the broker takes messages yet.
+pub(super) fn check_time(config: &BrokerConfig, now: i64) -> Result<(), Refusal> {
+    let from = config.start_accept_send_request_time_stamp;
+    if now < from {
+        return Err(Refusal::system_error(format!("broker unable to service, until {from}")));
+    }
+    Ok(())
+}
+
+/// Checks topic, permission and queue of a send.
+pub(super) fn check(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    header: &SendHeader<'_>,
+) -> Result<Verdict, Refusal> {
+    let Some(topic) = metadata.topic(header.topic) else {
+        names::check_topic(header.topic)
+            .map_err(|error| Refusal::system_error(error.to_string()))?;
+        forbid_system_topic(header.topic)?;
+        return Ok(Verdict::UnknownTopic);
+    };
+    if topic.order && !metadata.broker_writable() {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("the broker[{}] sending message is forbidden", config.broker_name),
+        ));
+    }
+    forbid_system_topic(header.topic)?;
+    let queue_id = choose_queue(topic, header.queue_id)?;
+    let is_retry = names::is_retry_topic(header.topic);
+    if is_retry {
+        check_retry(metadata, header)?;
+    }
+    let queues = topic.write_queue_nums.max(topic.read_queue_nums);
+    let cacheable = (!topic.order && !is_retry).then(|| u32::try_from(queues).unwrap_or(0));
+    Ok(Verdict::Append { queue_id, cacheable })
+}
+
+fn forbid_system_topic(topic: &str) -> Result<(), Refusal> {
+    if names::SystemTopics::is_send_forbidden(topic) {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("sending message to topic[{topic}] is forbidden"),
+        ));
+    }
+    Ok(())
+}
+
+/// A negative queue id leaves the choice to the broker.
+fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
+    let write = u32::try_from(topic.write_queue_nums).unwrap_or(0);
+    let read = u32::try_from(topic.read_queue_nums).unwrap_or(0);
+    let Ok(queue_id) = u32::try_from(wanted) else {
+        return match write {
+            0 => Err(Refusal::system_error(format!(
+                "topic[{}] has no write queue",
+                topic.topic_name
+            ))),
+            _ => Ok(fastrand::u32(..write)),
+        };
+    };
+    if queue_id >= write.max(read) {
+        return Err(Refusal::system_error(format!(
+            "request queueId[{queue_id}] is illegal, topic[{}] has {read} read and {write} write \
+             queues",
+            topic.topic_name
+        )));
+    }
+    Ok(queue_id)
+}
+
+/// A message that its consumer sends again by itself: the group must exist, and its limit of tries holds.
+fn check_retry(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<(), Refusal> {
+    let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+    let Some(config) = metadata.group(group) else {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("subscription group not exist, {group}"),
+        ));
+    };
+    let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    if header.reconsume_times >= tries_max {
+        tracing::debug!(group, "a message has used up its tries");
+        return Err(Refusal::not_yet(
+            "the dead letter queue is not supported by this version of the broker",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Appending where the queue is: plain functions on the shard's state.
+
+use crate::{error::Refusal, ops::RecordParts, response::Sent};
+use proto::record::{self, RecordFields};
+use store::{PhysicalOffset, StoreState, index::key_hash, lookup::keys_of, store_state::Append};
+
+/// Something that was appended and is acknowledged by `sent` once the log is committed up to `until`.
+#[derive(Debug)]
+pub(super) struct Appended {
+    /// Position behind it.
+    pub until: u64,
+    /// What the sender gets.
+    pub sent: Sent,
+}
+
+/// Appends one message, encoding it into the log's memory.
+pub(super) fn append_fields(
+    state: &mut StoreState,
+    message: Append<'_>,
+    fields: &RecordFields<'_>,
+    queue_id: u32,
+    now: i64,
+) -> Result<Appended, Refusal> {
+    state.admit(message.bytes, message.bytes)?;
+    let placed = state.append(message, now, |placed, out| {
+        fields.encode_into(out);
+        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+    });
+    let (queue_offset, physical) = (placed.queue_offset, placed.physical);
+    Ok(Appended { until: placed.end, sent: Sent { queue_id, queue_offset, physical, more: None } })
+}
+
+/// Appends records that were encoded elsewhere, all or none of them.
+pub(super) fn append_records(
+    state: &mut StoreState,
+    index_keys: bool,
+    (topic, queue_id): (&str, u32),
+    records: &[u8],
+    parts: &RecordParts,
+    now: i64,
+) -> Result<Appended, Refusal> {
+    let one;
+    let parts = match parts {
+        RecordParts::One(tags_code) => {
+            one = [(records.len() as u32, *tags_code)];
+            one.as_slice()
+        }
+        RecordParts::Many(parts) => parts.as_slice(),
+    };
+    let largest = parts.iter().map(|(bytes, _)| *bytes as usize).max().unwrap_or(0);
+    state.admit(records.len(), largest)?;
+    let slot = state.queue_slot(topic, queue_id);
+    let mut rest = records;
+    let mut keys = Vec::new();
+    let mut first = None;
+    let mut more: Vec<PhysicalOffset> = Vec::new();
+    let mut until = 0;
+    for (bytes, tags_code) in parts {
+        let (record, later) = rest.split_at(*bytes as usize);
+        rest = later;
+        keys.clear();
+        if index_keys {
+            collect_keys(record, &mut keys);
+        }
+        let message = Append { slot, bytes: record.len(), tags_code: *tags_code, keys: &keys };
+        let placed = state.append(message, now, |placed, out| {
+            out.copy_from_slice(record);
+            record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+        });
+        until = placed.end;
+        match first {
+            None => first = Some(placed),
+            Some(_) => more.push(placed.physical),
+        }
+    }
+    let Some(first) = first else { unreachable!("a batch has at least one message") };
+    let sent = Sent {
+        queue_id,
+        queue_offset: first.queue_offset,
+        physical: first.physical,
+        more: (!more.is_empty()).then(|| more.into_boxed_slice()),
+    };
+    Ok(Appended { until, sent })
+}
+
+/// Hashes of the keys of a record that was encoded here.
+fn collect_keys(record: &[u8], out: &mut Vec<u32>) {
+    if let Ok(view) = record::RecordView::parse(record) {
+        let keys = keys_of(view.properties_text());
+        out.extend(keys.map(|key| key_hash(view.topic(), key)));
+    }
+}

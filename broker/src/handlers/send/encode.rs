@@ -1,0 +1,126 @@
+//! From a request to the records that are stored: plain functions. A single message is encoded by whoever has the
+//! memory for it; a batch is encoded here.
+
+use crate::{control::names, error::Refusal, properties::Scanned};
+use proto::{
+    batch,
+    code::response,
+    record::{self, RecordFields, SYS_FLAG_TRANSACTION_MASK},
+    request::SendHeader,
+};
+use std::net::SocketAddr;
+
+/// Messages of one batch, at most: the response names each of them.
+const BATCH_MESSAGES_MAX: usize = 32_768;
+
+/// What all records of a request have in common.
+pub(super) struct Origin<'a> {
+    /// Its header.
+    pub header: &'a SendHeader<'a>,
+    /// The queue that was chosen.
+    pub queue_id: u32,
+    /// Who sent it.
+    pub born_host: SocketAddr,
+    /// Us.
+    pub store_host: SocketAddr,
+    /// The property that each stored message gets, with a separator in front.
+    pub cluster_property: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    /// The fields of one record. Queue offset, position and store time are set where it is appended.
+    pub(super) fn fields(
+        &self,
+        flag: i32,
+        body: &'a [u8],
+        properties: [&'a [u8]; 3],
+    ) -> RecordFields<'a> {
+        RecordFields {
+            queue_id: self.queue_id as i32,
+            flag,
+            sys_flag: self.header.sys_flag,
+            born_timestamp: self.header.born_timestamp,
+            born_host: self.born_host,
+            store_host: self.store_host,
+            reconsume_times: self.header.reconsume_times,
+            prepared_transaction_offset: 0,
+            body,
+            topic: self.header.topic,
+            properties,
+        }
+    }
+}
+
+/// The record cannot be stored as it is.
+pub(super) fn illegal(remark: String) -> Refusal {
+    Refusal::new(response::MESSAGE_ILLEGAL, remark)
+}
+
+/// What a single message must fulfil besides: kinds that are served later are refused, never stored as something else.
+pub(super) fn check_kind(scanned: &Scanned<'_>) -> Result<(), Refusal> {
+    if scanned.transaction {
+        return Err(Refusal::new(
+            response::NO_PERMISSION,
+            "transactional messages are not supported by this version of the broker",
+        ));
+    }
+    if scanned.delayed {
+        return Err(Refusal::new(
+            response::MESSAGE_ILLEGAL,
+            "delayed messages are not supported by this version of the broker",
+        ));
+    }
+    Ok(())
+}
+
+/// Records one behind the other, and bytes and tags code of each.
+pub(super) type EncodedBatch = (Vec<u8>, Vec<(u32, i64)>);
+
+/// The records of a batch. Each has its own properties, then those of the batch.
+pub(super) fn encode_batch(
+    origin: &Origin<'_>,
+    body: &[u8],
+    message_bytes_max: usize,
+) -> Result<EncodedBatch, Refusal> {
+    let header = origin.header;
+    let of_batch = Scanned::of(header.properties);
+    check_kind(&of_batch)?;
+    if header.sys_flag & SYS_FLAG_TRANSACTION_MASK != 0 {
+        return Err(illegal("a batch cannot be part of a transaction".to_owned()));
+    }
+    if names::is_retry_topic(header.topic) {
+        return Err(illegal("a batch cannot go to a retry topic".to_owned()));
+    }
+    let limit = message_bytes_max;
+    if body.len() > limit {
+        return Err(illegal(format!(
+            "batch of {} bytes, the limit is {limit} (maxMessageSize)",
+            body.len()
+        )));
+    }
+    let mut records = Vec::with_capacity(body.len() * 2);
+    let mut parts = Vec::new();
+    let tail = of_batch.stored(origin.cluster_property).concat();
+    for message in batch::messages(body) {
+        let message = message.map_err(|error| illegal(error.to_string()))?;
+        let text = std::str::from_utf8(message.properties)
+            .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
+        let scanned = Scanned::of(text);
+        check_kind(&scanned)?;
+        let own = message.properties;
+        let joint = proto::properties::joint(text).as_bytes();
+        let fields = origin.fields(message.flag, message.body, [own, joint, &tail]);
+        fields.check(limit).map_err(|error| illegal(error.to_string()))?;
+        let start = records.len();
+        records.resize(start + fields.encoded_len(), 0);
+        fields.encode_into(records.get_mut(start..).unwrap_or_default());
+        parts.push(((records.len() - start) as u32, record::tags_code(scanned.tags)));
+        if parts.len() > BATCH_MESSAGES_MAX {
+            return Err(illegal(format!("batch of more than {BATCH_MESSAGES_MAX} messages")));
+        }
+    }
+    if parts.is_empty() {
+        return Err(illegal("batch without a message".to_owned()));
+    }
+    Ok((records, parts))
+}

@@ -1,0 +1,272 @@
+//! SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE.
+//!
+//! A send is checked where its socket is ([`admit`]) and appended where its queue is ([`append`]). When both are on one
+//! worker the record is encoded once, straight into the log's memory; otherwise it is encoded here ([`encode`]) and
+//! travels as bytes. Nothing is awaited and nothing is spawned.
+
+mod admit;
+mod append;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use super::create_and_serve_again;
+use crate::{
+    control::{MetadataSnapshot, WantedTopic},
+    error::Refusal,
+    mailbox::CoreMessage,
+    ops::{AppendOp, RecordParts},
+    properties::Scanned,
+    request::Request,
+    response::{Responder, Response},
+    shard::{OnCommit, Shard},
+    worker::Worker,
+};
+use admit::Verdict;
+use append::Appended;
+use encode::Origin;
+use proto::{record, request::SendHeader};
+use std::rc::Rc;
+use store::{QueueSlot, store_state::Append};
+
+/// A send that passed the checks.
+struct Admitted<'a> {
+    header: SendHeader<'a>,
+    queue_id: u32,
+    /// Shard that owns the queue.
+    owner: u16,
+    /// The queue, if it is here. Looked up before all else: one that was idle is on its way from memory meanwhile.
+    here: Option<(&'a Shard, QueueSlot)>,
+}
+
+impl<'a> Admitted<'a> {
+    fn new(worker: &'a Worker, header: SendHeader<'a>, queue_id: u32) -> Self {
+        let owner = worker.owner_of(header.topic, queue_id);
+        let here = worker.shard(owner).map(|shard| {
+            let slot = shard.store.state_mut().queue_slot(header.topic, queue_id);
+            (&**shard, slot)
+        });
+        Admitted { header, queue_id, owner, here }
+    }
+
+    /// A send to a topic that is in the admission cache.
+    fn from_cache(
+        worker: &'a Worker,
+        metadata: &MetadataSnapshot,
+        header: SendHeader<'a>,
+    ) -> Option<Self> {
+        let queue_id = u32::try_from(header.queue_id).ok()?;
+        let owner = worker.owner_of(header.topic, queue_id);
+        let shard = worker.shard(owner)?;
+        let mut state = shard.store.state_mut();
+        let topic = state.topic_slot(header.topic)?;
+        if queue_id >= shard.admission_cache.borrow().queues(topic, metadata.topics_version)? {
+            return None;
+        }
+        let slot = state.queue_slot_in(topic, queue_id);
+        Some(Admitted { header, queue_id, owner, here: Some((shard, slot)) })
+    }
+
+    /// Sends to this topic need no check but that their queue id is below `queues`.
+    fn remember(&self, metadata: &MetadataSnapshot, queues: u32) {
+        let Some((shard, _)) = self.here else { return };
+        if let Some(slot) = shard.store.state().topic_slot(self.header.topic) {
+            shard.admission_cache.borrow_mut().insert(slot, metadata.topics_version, queues);
+        }
+    }
+}
+
+/// SEND_MESSAGE.
+pub fn serve_v1(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
+    match SendHeader::from_ext_v1(&request.header.ext) {
+        Ok(header) => serve(worker, request, header, responder),
+        Err(error) => refuse(worker, responder, error.into()),
+    }
+}
+
+/// SEND_MESSAGE_V2: a batch, if its header says so.
+pub fn serve_v2(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
+    match SendHeader::from_ext_v2(&request.header.ext) {
+        Ok(header) => serve(worker, request, header, responder),
+        Err(error) => refuse(worker, responder, error.into()),
+    }
+}
+
+/// SEND_BATCH_MESSAGE.
+pub fn serve_batch(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
+    match SendHeader::from_ext_v2(&request.header.ext) {
+        Ok(header) => serve(worker, request, SendHeader { batch: true, ..header }, responder),
+        Err(error) => refuse(worker, responder, error.into()),
+    }
+}
+
+fn serve(worker: &Rc<Worker>, request: &Request<'_>, header: SendHeader<'_>, responder: Responder) {
+    match admit(worker, request, header) {
+        Ok(Some(admitted)) if header.batch => append_batch(worker, request, &admitted, responder),
+        Ok(Some(admitted)) => append_one(worker, request, &admitted, responder),
+        Ok(None) => create_topic(worker, request, &header, responder),
+        Err(refusal) => refuse(worker, responder, refusal),
+    }
+}
+
+fn refuse(worker: &Worker, responder: Responder, refusal: Refusal) {
+    worker.respond(responder, send_refused(refusal));
+}
+
+fn send_refused(refusal: Refusal) -> Response {
+    Response::SendRefused(Box::new(refusal))
+}
+
+/// `None`: the topic is unknown, and may come into being.
+fn admit<'a>(
+    worker: &'a Worker,
+    request: &Request<'a>,
+    header: SendHeader<'a>,
+) -> Result<Option<Admitted<'a>>, Refusal> {
+    admit::check_time(&worker.config, request.now)?;
+    let metadata = worker.metadata.borrow();
+    if let Some(admitted) = Admitted::from_cache(worker, &metadata, header) {
+        return Ok(Some(admitted));
+    }
+    match admit::check(&worker.config, &metadata, &header)? {
+        Verdict::Append { queue_id, cacheable } => {
+            let admitted = Admitted::new(worker, header, queue_id);
+            if let Some(queues) = cacheable {
+                admitted.remember(&metadata, queues);
+            }
+            Ok(Some(admitted))
+        }
+        Verdict::UnknownTopic => Ok(None),
+    }
+}
+
+fn origin<'a>(worker: &'a Worker, request: &Request<'_>, admitted: &'a Admitted<'a>) -> Origin<'a> {
+    Origin {
+        header: &admitted.header,
+        queue_id: admitted.queue_id,
+        born_host: request.peer.addr,
+        store_host: worker.stamp.store_host,
+        cluster_property: &worker.cluster_property,
+    }
+}
+
+fn append_one(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    admitted: &Admitted<'_>,
+    responder: Responder,
+) {
+    let scanned = Scanned::of(admitted.header.properties);
+    let parts = scanned.stored(&worker.cluster_property);
+    let origin = origin(worker, request, admitted);
+    let fields = origin.fields(admitted.header.flag, request.body, parts);
+    let checked = encode::check_kind(&scanned).and_then(|()| {
+        fields
+            .check(worker.config.max_message_size as usize)
+            .map_err(|error| encode::illegal(error.to_string()))
+    });
+    if let Err(refusal) = checked {
+        return refuse(worker, responder, refusal);
+    }
+    let tags_code = record::tags_code(scanned.tags);
+    let Some((shard, slot)) = admitted.here else {
+        let mut records = vec![0; fields.encoded_len()];
+        fields.encode_into(&mut records);
+        return forward(worker, admitted, records, RecordParts::One(tags_code), responder);
+    };
+    let mut keys = worker.key_hashes.borrow_mut();
+    keys.clear();
+    if shard.store.settings().index_keys {
+        scanned.key_hashes(admitted.header.topic, &mut keys);
+    }
+    let message = Append { slot, bytes: fields.encoded_len(), tags_code, keys: &keys };
+    let appended = {
+        let state = &mut shard.store.state_mut();
+        append::append_fields(state, message, &fields, admitted.queue_id, request.now)
+    };
+    finish(worker, shard, responder, appended);
+}
+
+/// The sender is answered when the log is committed, or refused now.
+fn finish(
+    worker: &Worker,
+    shard: &Shard,
+    responder: Responder,
+    appended: Result<Appended, Refusal>,
+) {
+    match appended {
+        Ok(Appended { until, sent }) => {
+            shard.on_commit(until, OnCommit::Respond(responder, Response::Sent(sent)));
+        }
+        Err(refusal) => {
+            shard.tally.refused(1);
+            refuse(worker, responder, refusal);
+        }
+    }
+}
+
+fn append_batch(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    admitted: &Admitted<'_>,
+    responder: Responder,
+) {
+    let limit = worker.config.max_message_size as usize;
+    match encode::encode_batch(&origin(worker, request, admitted), request.body, limit) {
+        Ok((records, parts)) => {
+            forward(worker, admitted, records, RecordParts::Many(parts), responder);
+        }
+        Err(refusal) => refuse(worker, responder, refusal),
+    }
+}
+
+/// Hands encoded records to the shard that owns their queue.
+fn forward(
+    worker: &Rc<Worker>,
+    admitted: &Admitted<'_>,
+    records: Vec<u8>,
+    parts: RecordParts,
+    responder: Responder,
+) {
+    let Admitted { queue_id, owner, .. } = *admitted;
+    let topic = admitted.header.topic.into();
+    let op = Box::new(AppendOp { responder, shard: owner, topic, queue_id, records, parts });
+    if let Some(shard) = worker.shard(owner) {
+        return run(worker, shard, *op, worker.executor.now());
+    }
+    let to = worker.host_of(owner);
+    if let Err(CoreMessage::Append(op)) = worker.try_send_request(to, CoreMessage::Append(op)) {
+        refuse(worker, op.responder, Refusal::lane_full(to));
+    }
+}
+
+/// Appends records that were encoded elsewhere, on the shard that owns their queue.
+pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
+    let AppendOp { responder, topic, queue_id, records, parts, .. } = op;
+    let index_keys = shard.store.settings().index_keys;
+    let appended = {
+        let state = &mut shard.store.state_mut();
+        append::append_records(state, index_keys, (&topic, queue_id), &records, &parts, now)
+    };
+    finish(worker, shard, responder, appended);
+}
+
+/// The control owner creates the topic, or refuses, and the send goes on from there.
+fn create_topic(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    header: &SendHeader<'_>,
+    responder: Responder,
+) {
+    let wanted = WantedTopic {
+        topic: header.topic,
+        default_topic: header.default_topic,
+        default_topic_queue_nums: header.default_topic_queue_nums,
+        unit_mode: header.unit_mode,
+    };
+    let create = |control: &mut crate::control::Control| {
+        let found = control.topic_for_send(request.now, &wanted)?;
+        found.map(drop).ok_or_else(|| Refusal::topic_not_exist(header.topic))
+    };
+    create_and_serve_again(worker, request, responder, create, send_refused);
+}

@@ -1,0 +1,233 @@
+//! Sends without a socket and without a disk: what the checks say, what is stored and acknowledged.
+
+use super::{
+    admit::{self, Verdict},
+    append,
+    encode::{self, Origin},
+};
+use crate::{
+    config::BrokerConfig,
+    control::{MetadataSnapshot, WantedTopic},
+    error::Refusal,
+    handlers::fixtures::{NOW, commit, control},
+    ops::RecordParts,
+};
+use proto::{
+    body::{SubscriptionGroupConfig, TopicConfig},
+    code::response,
+    record::RecordView,
+    request::SendHeader,
+};
+use std::sync::Arc;
+use store::StoreState;
+
+fn header<'a>(topic: &'a str, queue_id: i32) -> SendHeader<'a> {
+    SendHeader {
+        producer_group: "p",
+        topic,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id,
+        sys_flag: 0,
+        born_timestamp: NOW,
+        flag: 0,
+        properties: "",
+        reconsume_times: 0,
+        unit_mode: false,
+        batch: false,
+        max_reconsume_times: None,
+    }
+}
+
+fn topic(name: &str, change: impl FnOnce(&mut TopicConfig)) -> TopicConfig {
+    let mut topic = TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: 2,
+        write_queue_nums: 4,
+        perm: 6,
+        ..TopicConfig::default()
+    };
+    change(&mut topic);
+    topic
+}
+
+/// What the checks see of a broker with these topics.
+fn metadata(topics: &[TopicConfig]) -> Arc<MetadataSnapshot> {
+    let mut control = control();
+    for topic in topics {
+        control.update_topic(NOW, topic.clone()).expect("a good topic");
+    }
+    let ordered = topics.iter().filter(|topic| topic.order);
+    control.apply_order_topics(NOW, &ordered.map(|topic| topic.topic_name.clone()).collect());
+    let group_name = "g".to_owned();
+    let group = SubscriptionGroupConfig { group_name, ..SubscriptionGroupConfig::default() };
+    control.update_group(NOW, group).expect("a good group");
+    control.retry_topic(NOW, "g", false).expect("a good name").expect("made");
+    control.effects().publish.expect("a snapshot")
+}
+
+fn check(topics: &[TopicConfig], header: &SendHeader<'_>) -> Result<Verdict, Refusal> {
+    admit::check(&BrokerConfig::default(), &metadata(topics), header)
+}
+
+#[test]
+fn a_send_goes_to_a_queue_that_exists() {
+    let plain = [topic("plain", |_| ())];
+    let to = |queue_id| check(&plain, &header("plain", queue_id));
+    assert_eq!(to(3), Ok(Verdict::Append { queue_id: 3, cacheable: Some(4) }));
+    let refusal = to(4).expect_err("read and write queues are counted");
+    assert_eq!(refusal.code, response::SYSTEM_ERROR);
+    assert_eq!(
+        refusal.remark,
+        "request queueId[4] is illegal, topic[plain] has 2 read and 4 write queues"
+    );
+    let Ok(Verdict::Append { queue_id, .. }) = to(-1) else { panic!("the broker chooses") };
+    assert!(queue_id < 4);
+}
+
+#[test]
+fn what_needs_more_than_its_queue_is_not_cached() {
+    let topics = [topic("ordered", |topic| topic.order = true)];
+    let cacheable = |name| match check(&topics, &header(name, 0)) {
+        Ok(Verdict::Append { cacheable, .. }) => cacheable,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(cacheable("ordered"), None, "the broker's permission counts");
+    assert_eq!(cacheable("%RETRY%g"), None, "the group's limit of tries counts");
+}
+
+#[test]
+fn an_unknown_topic_may_come_into_being_unless_its_name_is_bad_or_ours() {
+    assert_eq!(check(&[], &header("new", 0)), Ok(Verdict::UnknownTopic));
+    assert_eq!(check(&[], &header("a b", 0)).expect_err("a blank").code, response::SYSTEM_ERROR);
+    let ours = check(&[], &header("OFFSET_MOVED_EVENT", 0)).expect_err("ours");
+    assert_eq!(ours.code, response::NO_PERMISSION);
+}
+
+#[test]
+fn a_message_that_has_used_up_its_tries_is_refused() {
+    let retry = |reconsume_times| {
+        let header = SendHeader { reconsume_times, ..header("%RETRY%g", 0) };
+        check(&[], &header)
+    };
+    assert!(retry(15).is_ok());
+    let refusal = retry(16).expect_err("the default limit");
+    assert_eq!(refusal.code, response::REQUEST_CODE_NOT_SUPPORTED);
+    assert_eq!(
+        refusal.remark,
+        "the dead letter queue is not supported by this version of the broker"
+    );
+}
+
+#[test]
+fn nothing_is_taken_before_its_time() {
+    let config =
+        BrokerConfig { start_accept_send_request_time_stamp: NOW, ..BrokerConfig::default() };
+    assert!(admit::check_time(&config, NOW).is_ok());
+    let refusal = admit::check_time(&config, NOW - 1).expect_err("a moment too early");
+    assert_eq!(refusal.remark, format!("broker unable to service, until {NOW}"));
+}
+
+fn origin<'a>(header: &'a SendHeader<'a>) -> Origin<'a> {
+    Origin {
+        header,
+        queue_id: 1,
+        born_host: "10.0.0.9:5000".parse().expect("an address"),
+        store_host: "10.0.0.1:10911".parse().expect("an address"),
+        cluster_property: "\u{2}CLUSTER\u{1}c",
+    }
+}
+
+/// A batch body: messages of these bodies, each with these properties.
+fn batch_of(bodies: &[&[u8]], properties: &str) -> Vec<u8> {
+    let mut batch = Vec::new();
+    for body in bodies {
+        let bytes = 4 * 5 + body.len() + 2 + properties.len();
+        for number in [bytes as u32, 0, 0, 0, body.len() as u32] {
+            batch.extend(number.to_be_bytes());
+        }
+        batch.extend_from_slice(body);
+        batch.extend((properties.len() as u16).to_be_bytes());
+        batch.extend_from_slice(properties.as_bytes());
+    }
+    batch
+}
+
+#[test]
+fn a_batch_is_appended_whole_and_acknowledged_behind_its_last_message() {
+    let header = header("t", 1);
+    let body = batch_of(&[b"one", b"two", b"three"], "");
+    let (records, parts) =
+        encode::encode_batch(&origin(&header), &body, 1_000).expect("a good batch");
+    let mut state = StoreState::unwritten(0);
+    let parts = RecordParts::Many(parts);
+    let appended =
+        append::append_records(&mut state, true, ("t", 1), &records, &parts, NOW).expect("room");
+    assert_eq!(appended.until, state.log.appended());
+    assert_eq!((appended.sent.queue_id, appended.sent.queue_offset), (1, 0));
+    assert_eq!(appended.sent.more.expect("three messages").len(), 2);
+    assert_eq!(state.queue("t", 1).map_or(0, |queue| queue.max()), 0, "not before its commit");
+    commit(&mut state);
+    assert_eq!(state.queue("t", 1).map(|queue| queue.max()), Some(3));
+}
+
+#[test]
+fn what_is_stored_carries_the_properties_of_message_batch_and_cluster() {
+    let header = SendHeader { properties: "BATCH\u{1}b", ..header("t", 1) };
+    let body = batch_of(&[b"one"], "TAGS\u{1}a");
+    let (records, parts) =
+        encode::encode_batch(&origin(&header), &body, 1_000).expect("a good batch");
+    assert_eq!(parts, [(records.len() as u32, i64::from(proto::record::string_hash("a")))]);
+    let view = RecordView::parse(&records).expect("a record");
+    assert_eq!(view.properties_text(), "TAGS\u{1}a\u{2}BATCH\u{1}b\u{2}CLUSTER\u{1}c");
+}
+
+#[test]
+fn a_batch_that_cannot_be_stored_says_why() {
+    let refused = |header: &SendHeader<'_>, body: &[u8]| {
+        let refusal = encode::encode_batch(&origin(header), body, 100).expect_err("refused");
+        (refusal.code, refusal.remark)
+    };
+    let to = header("t", 1);
+    assert_eq!(
+        refused(&to, b""),
+        (response::MESSAGE_ILLEGAL, "batch without a message".to_owned())
+    );
+    let large = batch_of(&[&[0; 100]], "");
+    assert_eq!(
+        refused(&to, &large).1,
+        format!("batch of {} bytes, the limit is 100 (maxMessageSize)", large.len())
+    );
+    let retry = header("%RETRY%g", 0);
+    assert_eq!(refused(&retry, &batch_of(&[b"x"], "")).1, "a batch cannot go to a retry topic");
+    let delayed = batch_of(&[b"x"], "DELAY\u{1}3");
+    assert_eq!(
+        refused(&to, &delayed).1,
+        "delayed messages are not supported by this version of the broker"
+    );
+}
+
+#[test]
+fn a_log_without_room_refuses_with_its_limit() {
+    let mut state = StoreState::unwritten(0);
+    let records = vec![0; 60_000];
+    let parts = RecordParts::Many((0..15).map(|_| (4_000, 0)).collect());
+    let mut append = || append::append_records(&mut state, false, ("t", 0), &records, &parts, NOW);
+    assert!(append().is_ok());
+    let refusal = append().expect_err("in flight is bounded");
+    assert_eq!(refusal.code, response::SYSTEM_BUSY);
+    assert!(refusal.remark.starts_with("[OVERLOAD]"), "{}", refusal.remark);
+}
+
+#[test]
+fn the_control_owner_creates_a_topic_for_a_send_from_the_default_topic() {
+    let mut control = control();
+    let wanted = WantedTopic {
+        topic: "new",
+        default_topic: "TBW102",
+        default_topic_queue_nums: 3,
+        unit_mode: false,
+    };
+    let made = control.topic_for_send(NOW, &wanted).expect("allowed").expect("made");
+    assert_eq!((made.read_queue_nums, made.write_queue_nums), (3, 3));
+}

@@ -1,0 +1,210 @@
+//! The one table of requests: what the broker serves, where, by which right, and by what. A code that is missing here
+//! is refused with code 3.
+
+use super::{
+    client_lifecycle, consumer_offset, groups, pull, query_message, runtime_info, send, topics,
+    view_message, whole_table,
+};
+use crate::{
+    control::Control,
+    error::Refusal,
+    request::{QueuePlace, Request},
+    response::{Answering, Responder, Response},
+    worker::Worker,
+};
+use proto::code::request;
+use std::rc::Rc;
+use store::StoreState;
+
+/// Which worker serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedBy {
+    /// The one of its connection.
+    Here,
+    /// The host of the shard that owns the queue in its header.
+    Queue,
+    /// The host of the shard whose log holds the position in its header.
+    LogPosition,
+    /// The control worker.
+    Control,
+}
+
+/// What its sender must be allowed to do. Nothing is enforced yet: see [`super::check_right`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Anybody who may connect.
+    None,
+    /// Read from the topic in its header.
+    TopicRead,
+    /// Write to the topic in its header.
+    TopicWrite,
+    /// Act as a member of the group in its header.
+    Group,
+    /// Administer the broker.
+    Admin,
+}
+
+/// A function on the state of a queue's shard.
+pub type QueueFunction =
+    fn(&mut StoreState, QueuePlace<'_>, &Request<'_>) -> Result<Response, Refusal>;
+
+/// A function on the control owner.
+pub type ControlFunction = fn(&mut Control, &Request<'_>) -> Result<Response, Refusal>;
+
+/// What begins the task of a request.
+pub type Begin = fn(Rc<Worker>, &Request<'_>) -> Answering;
+
+/// How a request is served.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// By an operation of its own, which answers: the message path.
+    Message(fn(&Rc<Worker>, &Request<'_>, Responder)),
+    /// By a function on the state of the queue's shard.
+    OnQueue(QueueFunction),
+    /// By a function on the control owner; answered when what it changed is durable.
+    OnControl(ControlFunction),
+    /// By a function that looks at the worker.
+    OnWorker(fn(&Worker, &Request<'_>) -> Result<Response, Refusal>),
+    /// By a task. What the request changes is changed before the function returns.
+    Task(Begin),
+    /// The same, with a response that may be large: it counts for its connection while it is made.
+    LargeTask(Begin),
+    /// Known, and not served by this version: the remark.
+    NotYet(&'static str),
+}
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// Request code.
+    pub code: i32,
+    /// Its name.
+    pub name: &'static str,
+    /// Who serves it.
+    pub served_by: ServedBy,
+    /// What right it needs.
+    pub needs: Right,
+    /// How.
+    pub run: Run,
+}
+
+macro_rules! lines {
+    ($($code:ident: $served_by:ident, $needs:ident, $run:expr;)*) => {
+        &[$(Line {
+            code: request::$code,
+            name: stringify!($code),
+            served_by: ServedBy::$served_by,
+            needs: Right::$needs,
+            run: $run,
+        }),*]
+    };
+}
+
+use Run::{LargeTask, Message, NotYet, OnControl, OnQueue, OnWorker, Task};
+
+/// Every request.
+pub const LINES: &[Line] = lines! {
+    SEND_MESSAGE: Here, TopicWrite, Message(send::serve_v1);
+    SEND_MESSAGE_V2: Here, TopicWrite, Message(send::serve_v2);
+    SEND_BATCH_MESSAGE: Here, TopicWrite, Message(send::serve_batch);
+    PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
+    LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
+    CONSUMER_SEND_MSG_BACK: Here, Group, NotYet(
+        "returning messages for a later retry is not supported by this version of the broker");
+
+    QUERY_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::query);
+    UPDATE_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::update);
+    GET_MAX_OFFSET: Queue, TopicRead, OnQueue(consumer_offset::max);
+    GET_MIN_OFFSET: Queue, TopicRead, OnQueue(consumer_offset::min);
+    SEARCH_OFFSET_BY_TIMESTAMP: Queue, TopicRead, Task(consumer_offset::search);
+    GET_EARLIEST_MSG_STORETIME: Queue, TopicRead, Task(consumer_offset::earliest);
+
+    QUERY_MESSAGE: Here, TopicRead, LargeTask(query_message::query);
+    VIEW_MESSAGE_BY_ID: LogPosition, Admin, Task(view_message::view);
+
+    HEART_BEAT: Control, Group, OnControl(client_lifecycle::heartbeat);
+    UNREGISTER_CLIENT: Control, Group, OnControl(client_lifecycle::unregister);
+    GET_CONSUMER_LIST_BY_GROUP: Control, Group, OnControl(client_lifecycle::consumer_list);
+    CHECK_CLIENT_CONFIG: Control, None, OnControl(client_lifecycle::check_client_config);
+    GET_CONSUMER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::consumer_connections);
+    GET_PRODUCER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::producer_connections);
+    LOCK_BATCH_MQ: Here, Group, NotYet(
+        "orderly consumption (queue locks) is not supported by this version of the broker");
+    UNLOCK_BATCH_MQ: Here, Group, NotYet(
+        "orderly consumption (queue locks) is not supported by this version of the broker");
+
+    UPDATE_AND_CREATE_TOPIC: Control, Admin, Task(topics::update);
+    DELETE_TOPIC_IN_BROKER: Control, Admin, Task(topics::delete);
+    GET_ALL_TOPIC_CONFIG: Control, Admin, Task(whole_table::all_topics);
+    GET_TOPIC_CONFIG: Control, Admin, OnControl(topics::one);
+    GET_TOPIC_STATS_INFO: Control, Admin, Task(topics::stats);
+    GET_SYSTEM_TOPIC_LIST_FROM_BROKER: Control, Admin, OnControl(topics::system);
+
+    UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: Control, Admin, OnControl(groups::update);
+    GET_ALL_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, Task(whole_table::all_groups);
+    GET_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, OnControl(groups::one);
+    DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
+    GET_CONSUME_STATS: Control, Admin, Task(groups::consume_stats);
+    QUERY_TOPIC_CONSUME_BY_WHO: Control, Admin, Task(groups::consumed_by);
+
+    GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
+    GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);
+};
+
+/// Codes below this are found by one look.
+const DENSE: usize = 512;
+/// No line.
+const NONE: u8 = u8::MAX;
+
+/// By code: number of its line.
+static NUMBERS: [u8; DENSE] = {
+    let mut numbers = [NONE; DENSE];
+    let mut number = 0;
+    assert!(LINES.len() < NONE as usize);
+    while number < LINES.len() {
+        let code = LINES[number].code;
+        if code >= 0 && (code as usize) < DENSE {
+            assert!(numbers[code as usize] == NONE, "a code has one line");
+            numbers[code as usize] = number as u8;
+        }
+        number += 1;
+    }
+    numbers
+};
+
+/// The line of a request code.
+pub fn line_of(code: i32) -> Option<&'static Line> {
+    let index = usize::try_from(code).ok()?;
+    match NUMBERS.get(index) {
+        Some(&number) => LINES.get(usize::from(number)),
+        None => LINES.iter().find(|line| line.code == code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_found_by_its_code_alone() {
+        for line in LINES {
+            let found = line_of(line.code).expect("it is in the table");
+            assert_eq!((found.code, found.name), (line.code, line.name));
+        }
+        let served: Vec<i32> = (-1..100_000).filter(|code| line_of(*code).is_some()).collect();
+        assert_eq!(served.len(), LINES.len(), "nothing else is");
+    }
+
+    #[test]
+    fn who_serves_fits_how_it_is_served() {
+        for line in LINES {
+            let fits = match line.run {
+                Run::Message(_) | Run::NotYet(_) => line.served_by == ServedBy::Here,
+                Run::OnQueue(_) => line.served_by == ServedBy::Queue,
+                Run::OnControl(_) | Run::OnWorker(_) => line.served_by == ServedBy::Control,
+                Run::Task(_) | Run::LargeTask(_) => true,
+            };
+            assert!(fits, "{}", line.name);
+        }
+    }
+}
