@@ -1,7 +1,7 @@
 //! A small client that speaks frames: what tests need to play producer, consumer, tool or broker.
 //!
 //! One [`Connection`] is one blocking socket with a timeout; requests can be pipelined and answered in any order.
-//! It does exactly what it is told: no routes, no retries, no rebalancing, no background thread. JSON bodies are
+//! It does exactly what it is asked: no routes, no retries, no rebalancing, no background thread. JSON bodies are
 //! written and read here without the types that our servers use, so that a mistake there does not cancel itself out.
 
 pub mod admin;

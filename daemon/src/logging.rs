@@ -69,7 +69,7 @@ impl<W: Write> ReportingOutput<W> {
         if count > 0 {
             self.reported_lines = dropped;
             self.reported_at = Some(Instant::now());
-            // Nobody can be told when standard error fails; the process goes on without logs.
+            // A failure of standard error cannot be reported; the process goes on without logs.
             let _ = writeln!(
                 self.out,
                 "log: {count} lines dropped because the output is slower than this process talks"

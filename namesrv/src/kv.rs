@@ -1,4 +1,4 @@
-//! The key-value table of a name server: operators' facts by namespace, foremost the order-topic configuration.
+//! The key-value table of a name server: operators' values by namespace, foremost the order-topic configuration.
 //!
 //! A plain table; [`crate::handle`] changes it and the shell keeps it on disk in the shape of Java's `kvConfig.json`
 //! (`{"configTable":{namespace:{key:value}}}`). Namespaces without keys do not exist.

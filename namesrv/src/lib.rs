@@ -1,6 +1,6 @@
 //! The name server: who serves which topic, where, and who is still alive.
 //!
-//! Pure parts: [`routes`] (the tables), [`kv`] (operators' facts), [`config`], [`handle`] (one match over everything that can
+//! Pure parts: [`routes`] (the tables), [`kv`] (operators' values), [`config`], [`handle`] (one match over everything that can
 //! be asked). Shell: [`server`] at the sockets, `connection` for each of them, `save` for what must survive a crash.
 //! `mqnamesrv` is the program; a standalone broker embeds the same with [`server::serve`] on its first executor:
 //!

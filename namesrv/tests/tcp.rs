@@ -193,7 +193,7 @@ fn compressed_and_checked() {
     }
 }
 
-/// The broker's process dies: its connection ends, and with it the route, within moments. A slave is told its master before.
+/// The broker's process dies: its connection ends, and with it the route, within moments. A slave gets its master's address before.
 #[test]
 fn routes_end_with_the_connection() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Messages that one lane between two executors holds unless told otherwise.
+/// Messages that one lane between two executors holds unless set otherwise.
 pub const LANE_MESSAGES_DEFAULT: usize = 16_384;
 
 /// Locked memory that an executor cannot start without, in bytes.

@@ -1,4 +1,4 @@
-//! Defects of the executor library that this room works around. Each test passes while the defect is there; when a
+//! Defects of the executor library that this crate works around. Each test passes while the defect is there; when a
 //! newer version makes one fail, its workaround may go. Not covered: the lost wakes themselves, which are a matter of
 //! luck; `cargo run --release --example stalls -- tcp 40 unwatched` counts them.
 
