@@ -305,6 +305,24 @@ mod tests {
     }
 
     #[test]
+    fn who_was_closed_waits_no_longer() {
+        let budget = FrameBudget::new(LARGE);
+        let wakes = Arc::<Wakes>::default();
+        let (first, second) = (open(&budget), open(&budget));
+        first.set(LARGE, || 0, 0);
+        second.set(LARGE, || 0, 0);
+        assert!(may_read(&first, &wakes));
+        assert!(!may_read(&second, &wakes));
+        budget.close_stalled(1);
+        assert_eq!(wakes.0.load(Relaxed), 1, "it looks whether it was closed");
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut closed = pin!(second.may_read(|| true));
+        assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        assert!(budget.state.borrow().waiting.is_empty());
+        assert!(may_read(&first, &wakes), "it stays the one that may go on");
+    }
+
+    #[test]
     fn nobody_is_closed_while_nobody_waits() {
         let budget = FrameBudget::new(LARGE);
         let account = open(&budget);
