@@ -70,6 +70,8 @@ pub struct CommitLog {
 struct OpenBatch {
     position: u64,
     entry_count: u32,
+    /// It is not closed before it has reached this position: it holds a group.
+    group_end: u64,
     first_store_ms: i64,
     last_store_ms: i64,
 }
@@ -223,6 +225,12 @@ impl CommitLog {
         self.check_room(bytes, entry_bytes, self.shape.reserve_bytes())
     }
 
+    /// Whether a group of entries of `bytes` in all may be appended now, see [`CommitLog::begin_group`]. It leaves the
+    /// reserve as a message does.
+    pub fn admit_group(&self, bytes: usize) -> Result<(), Refused> {
+        self.admit(bytes, bytes)
+    }
+
     /// Whether a control entry of `bytes` may be appended now.
     pub fn admit_control(&self, bytes: usize) -> Result<(), Refused> {
         self.admit_entries(bytes, bytes)?;
@@ -295,6 +303,18 @@ impl CommitLog {
         position
     }
 
+    /// The next entries, of `bytes` in all, are a group: they lie in one batch, so that they are there together or not at
+    /// all. They were admitted by [`CommitLog::admit_group`] and are appended by [`CommitLog::append`] before anything
+    /// else.
+    pub fn begin_group(&mut self, bytes: usize, now: i64) {
+        assert!(bytes <= self.shape.entry_bytes_max);
+        self.make_room(bytes, now);
+        let group_end = self.appended + bytes as u64;
+        if let Some(open) = &mut self.open {
+            open.group_end = group_end;
+        }
+    }
+
     /// Appends a batch without entries. The first thing that a start writes and syncs: every later batch of its
     /// epoch then lies behind a durable one, so no two starts that wrote anything share an epoch.
     pub fn append_start(&mut self, now: i64) {
@@ -361,8 +381,11 @@ impl CommitLog {
     fn make_room(&mut self, bytes: usize, now: i64) {
         if let Some(open) = &self.open {
             let payload = (self.appended - open.position) as usize - HEADER_BYTES;
+            let grouped = self.appended < open.group_end;
             let full = open.entry_count > 0 && payload + bytes > self.shape.payload_bytes_max();
-            if full || !self.fits(bytes) {
+            if grouped {
+                assert!(self.appended + bytes as u64 <= open.group_end, "a group has a stranger");
+            } else if full || !self.fits(bytes) {
                 self.close_batch();
             }
         }
@@ -385,8 +408,13 @@ impl CommitLog {
         let position = self.appended;
         self.ring.fill(position, HEADER_BYTES, |slot| slot.fill(0));
         self.appended += HEADER_BYTES as u64;
-        self.open =
-            Some(OpenBatch { position, entry_count: 0, first_store_ms: now, last_store_ms: now });
+        self.open = Some(OpenBatch {
+            position,
+            entry_count: 0,
+            group_end: 0,
+            first_store_ms: now,
+            last_store_ms: now,
+        });
     }
 
     fn close_batch(&mut self) {
@@ -501,6 +529,33 @@ mod tests {
         assert_eq!(drain(&mut log).len(), 2, "what is closed first, then the open one");
         append(&mut log, 10_000);
         assert_eq!(log.appended(), 9_192 + 64 + 10_000, "a single large entry is a batch");
+    }
+
+    #[test]
+    fn a_group_lies_in_one_batch_whatever_is_open() {
+        let mut log = log(0);
+        let limit = log.shape().payload_bytes_max();
+        append(&mut log, 3_000);
+        for (parts, total) in [([1_000, 500], 1_500), ([4_000, 3_000], 7_000)] {
+            log.admit_group(total).expect("room");
+            log.begin_group(total, 5);
+            let first = append(&mut log, parts[0]);
+            assert_eq!(append(&mut log, parts[1]), first + parts[0] as u64, "no header between");
+        }
+        assert!(7_000 > limit);
+        let lonely = append(&mut log, 100);
+        drain(&mut log);
+        let mut blocks = vec![0; lonely as usize];
+        log.ring().copy_to(0, &mut blocks);
+        let mut at = 0;
+        let mut counts = Vec::new();
+        while at + 64 < lonely {
+            let header = Header::decode(&blocks[at as usize..], at, 7).expect("a batch");
+            counts.push(header.entry_count);
+            at = header.end();
+        }
+        assert_eq!(counts, [1, 2, 2], "and what follows a large one is a batch of its own");
+        assert!(matches!(log.admit_group(20_000), Err(Refused::TooLarge { .. })));
     }
 
     #[test]

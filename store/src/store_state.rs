@@ -208,8 +208,32 @@ impl StoreState {
         place(position)
     }
 
+    /// Whether a control entry and a record of `record_bytes` may be appended now as a group.
+    pub fn admit_group(
+        &self,
+        control: &ControlEntry<'_>,
+        record_bytes: usize,
+    ) -> Result<(), Refused> {
+        self.log.admit_group(control.bytes() + record_bytes)
+    }
+
+    /// Appends an admitted group: a control entry and a message that always lie in one batch, so that both are there or
+    /// neither, whatever is cut or rots. Returns the position of the control entry, and what [`StoreState::append`] does.
+    pub fn append_group(
+        &mut self,
+        control: &ControlEntry<'_>,
+        message: Append<'_>,
+        now: i64,
+        encode: impl FnOnce(&Placed, &mut [u8]),
+    ) -> (u64, Placed) {
+        self.log.begin_group(control.bytes() + message.bytes, now);
+        let position = self.append_admitted(control, now);
+        (position, self.append(message, now, encode))
+    }
+
     /// Appends a control entry. Returns its position.
-    fn append_control(&mut self, entry: &ControlEntry<'_>, now: i64) -> Result<u64, Refused> {
+    #[doc(hidden)]
+    pub fn append_control(&mut self, entry: &ControlEntry<'_>, now: i64) -> Result<u64, Refused> {
         self.log.admit_control(entry.bytes())?;
         self.clock_ms = now;
         Ok(self.append_admitted(entry, now))
@@ -569,6 +593,32 @@ mod tests {
         commit(&mut state);
         assert!(state.append_group_offsets(1).expect("room").is_some());
         assert_eq!(state.append_group_offsets(1), Ok(None));
+    }
+
+    #[test]
+    fn a_group_crosses_the_gate_as_one_and_its_control_entry_becomes_state_there() {
+        let mut state = StoreState::unwritten(3);
+        let content = OffsetChanges::encode(&[group_offsets::OffsetChange {
+            group: "g",
+            topic: "a",
+            queue_id: 0,
+            offset: 5,
+        }]);
+        let changes = OffsetChanges::decode(&content).expect("our own");
+        let control = ControlEntry::GroupOffsets(changes);
+        for count in 1..200 {
+            let slot = state.queue_slot("a", 0);
+            let message = Append { slot, bytes: 50, tags_code: 0, keys: &[] };
+            state.admit_group(&control, 50).expect("room");
+            let (position, placed) = state.append_group(&control, message, 9, |_, out| out.fill(1));
+            assert_eq!(position + control.bytes() as u64, placed.physical.position());
+            assert_eq!(max(&state, "a", 0), Some(count - 1));
+            commit(&mut state);
+            assert_eq!(max(&state, "a", 0), Some(count));
+            assert_eq!(state.derived.group_offsets.get("g", "a", 0), Some(5));
+        }
+        let large = state.log.shape().entry_bytes_max;
+        assert!(matches!(state.admit_group(&control, large), Err(Refused::TooLarge { .. })));
     }
 
     /// Offsets of a group as an index file would have them now.

@@ -23,6 +23,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.segments > 2 * 200, "{sum:?}");
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
+    assert!(sum.groups > 200, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
@@ -93,16 +94,17 @@ fn a_seed_is_a_history() {
 
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::ALL.len()] = [
-    (Mutation::SkipSync, 0),
+    (Mutation::SkipSync, 1),
     (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 3),
-    (Mutation::SkipIndexDirectorySync, 17),
-    (Mutation::IndexBeforeLog, 74),
-    (Mutation::IndexBeforeInfluence, 203),
-    (Mutation::SkipRetirementSync, 68),
-    (Mutation::HideIndexRot, 363),
-    (Mutation::DropEmptyRows, 433),
+    (Mutation::SkipHeaderPosition, 2),
+    (Mutation::SkipIndexDirectorySync, 39),
+    (Mutation::IndexBeforeLog, 33),
+    (Mutation::IndexBeforeInfluence, 114),
+    (Mutation::SkipRetirementSync, 33),
+    (Mutation::HideIndexRot, 1_681),
+    (Mutation::DropEmptyRows, 508),
+    (Mutation::SplitGroups, 27),
 ];
 
 #[test]

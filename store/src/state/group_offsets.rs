@@ -287,6 +287,16 @@ impl<'a> OffsetChanges<'a> {
         Ok(OffsetChanges(content))
     }
 
+    /// The content of a control entry that says so.
+    pub fn encode(changes: &[OffsetChange<'_>]) -> Vec<u8> {
+        let mut content = Vec::new();
+        for change in changes {
+            let OffsetChange { group, topic, queue_id, offset } = *change;
+            write_pairs(&mut content, group, topic, std::iter::once((queue_id, offset)));
+        }
+        content
+    }
+
     /// The offsets, in their order.
     pub fn iter(&self) -> impl Iterator<Item = OffsetChange<'a>> {
         Walk::new(self.0).map(|change| change.expect("checked when it was decoded"))

@@ -143,6 +143,8 @@ impl State {
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) items: Vec<Item>,
+    /// Groups: where the control entry stands, and the last byte of the message behind it.
+    groups: Vec<(u64, u64)>,
 }
 
 impl Book {
@@ -150,6 +152,17 @@ impl Book {
         assert!(start < end);
         assert!(self.items.last().is_none_or(|last| last.end <= start));
         self.items.push(Item { start, end, fate: Fate::Sure, hit: false, what });
+    }
+
+    /// A control entry and a message were appended as a group.
+    pub(crate) fn add_group(&mut self, control: u64, message_end: u64) {
+        self.groups.push((control, message_end - 1));
+    }
+
+    /// The group of which only a part lies in whole batches, if there is one. The others without one are forgotten.
+    pub(crate) fn split_group(&mut self, held_at: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
+        self.groups.retain(|(first, last)| held_at(*first) || held_at(*last));
+        self.groups.iter().find(|(first, last)| !held_at(*first) || !held_at(*last)).copied()
     }
 
     /// Forgets what a cut removed: all that `survives` denies, apart from what rotted.

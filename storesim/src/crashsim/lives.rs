@@ -257,6 +257,9 @@ impl History {
         if let Some(item) = gone {
             return Err(format!("what was promised at {} is gone", item.start));
         }
+        if let Some((control, last)) = self.book.split_group(held_at) {
+            return Err(format!("of the group from {control} to {last} only a part is there"));
+        }
         self.book.cut(|item| item.start < first || (item.end <= end && held_at(item.start)));
         self.durable = end;
         self.committed = end;

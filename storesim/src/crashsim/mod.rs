@@ -59,6 +59,8 @@ pub struct Summary {
     pub offsets_while_full: u64,
     /// Index files made again beside a store at work.
     pub rebuilt: u64,
+    /// Groups appended.
+    pub groups: u64,
 }
 
 impl Summary {
@@ -83,6 +85,7 @@ impl Summary {
         self.refused += other.refused;
         self.offsets_while_full += other.offsets_while_full;
         self.rebuilt += other.rebuilt;
+        self.groups += other.groups;
     }
 }
 

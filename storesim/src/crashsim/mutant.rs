@@ -43,11 +43,13 @@ pub enum Mutation {
     HideIndexRot,
     /// A queue of which all messages are gone has no row in index files.
     DropEmptyRows,
+    /// The entries of a group are appended one by one.
+    SplitGroups,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 10] = [
+    pub const ALL: [Mutation; 11] = [
         Mutation::SkipSync,
         Mutation::SkipDirectorySync,
         Mutation::SkipTailRewrite,
@@ -58,6 +60,7 @@ impl Mutation {
         Mutation::SkipRetirementSync,
         Mutation::HideIndexRot,
         Mutation::DropEmptyRows,
+        Mutation::SplitGroups,
     ];
 
     /// Name on the command line.
@@ -73,6 +76,7 @@ impl Mutation {
             Mutation::SkipRetirementSync => "skip-retirement-sync",
             Mutation::HideIndexRot => "hide-index-rot",
             Mutation::DropEmptyRows => "drop-empty-rows",
+            Mutation::SplitGroups => "split-groups",
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     book::{OffsetName, Placed, QueueName, State, What},
     hasty::Haste,
     lives::{Bent, History},
-    mutant::MutantDisk,
+    mutant::{MutantDisk, Mutation},
     reads::Reading,
     rot,
     space::Retirement,
@@ -25,6 +25,10 @@ use store::{
     index::key_hash,
     lookup::keys_of,
     settings::FlushPolicy,
+    state::{
+        ControlEntry,
+        group_offsets::{OffsetChange, OffsetChanges},
+    },
     store::Store,
     store_state::Append,
 };
@@ -40,6 +44,8 @@ pub(super) enum End {
 
 /// Topics of all lives.
 pub(super) const TOPICS: [&str; 3] = ["topic0", "topic1", "topic2"];
+/// The offset that is committed in groups: of nothing that the other operations know.
+const GROUPED: (&str, &str, u32) = ("grouped", "elsewhere", 0);
 /// Keys of all messages.
 pub(super) const KEYS: u8 = 5;
 
@@ -245,6 +251,7 @@ impl<'h> Life<'h> {
             60..62 => self.find_key(),
             62 if self.history.bent != Bent::Retirement => self.change_room(),
             63..66 => self.retire(),
+            67..71 => self.append_group(),
             66 => self.rot_index(),
             59 => {
                 let jump = self.history.rng.i64(-7_200_000..7_200_000);
@@ -276,6 +283,20 @@ impl<'h> Life<'h> {
     }
 
     fn append(&mut self) {
+        self.append_behind(None);
+    }
+
+    /// A message together with an offset of a group, which nobody else commits.
+    fn append_group(&mut self) {
+        self.changes += 1;
+        let (group, topic, queue_id) = (GROUPED.0, GROUPED.1, GROUPED.2);
+        let offset = self.changes as i64;
+        let content = OffsetChanges::encode(&[OffsetChange { group, topic, queue_id, offset }]);
+        self.append_behind(Some((content, offset)));
+    }
+
+    /// Appends a message, alone or in a group with a control entry of this content.
+    fn append_behind(&mut self, control: Option<(Vec<u8>, i64)>) {
         let queue = self.queue();
         let key = self.history.rng.u8(0..KEYS);
         let properties =
@@ -296,7 +317,13 @@ impl<'h> Life<'h> {
         };
         let bytes = fields.encoded_len();
         let now = self.now();
-        let admitted = self.store.state().admit(bytes, bytes);
+        let entry = control.as_ref().map(|(content, _)| {
+            ControlEntry::GroupOffsets(OffsetChanges::decode(content).expect("our own"))
+        });
+        let admitted = match &entry {
+            None => self.store.state().admit(bytes, bytes),
+            Some(entry) => self.store.state().admit_group(entry, bytes),
+        };
         if let Err(refused) = admitted {
             return self.check_refused(&refused);
         }
@@ -309,12 +336,34 @@ impl<'h> Life<'h> {
         let slot = self.store.state_mut().queue_slot(&queue.0, queue.1);
         let message = Append { slot, bytes, tags_code, keys: &hashes };
         let mut record = Vec::new();
-        let placed = self.store.state_mut().append(message, now, |placed, out| {
+        let encode = |placed: &store::Placed, out: &mut [u8]| {
             fields.encode_into(out);
             proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
             record = out.to_vec();
-        });
+        };
+        let split = self.history.disk.mutation == Some(Mutation::SplitGroups);
+        let mut state = self.store.state_mut();
+        let (control_at, placed) = match &entry {
+            None => (None, state.append(message, now, encode)),
+            Some(entry) if split => {
+                let Ok(at) = state.append_control(entry, now) else { return };
+                (Some(at), state.append(message, now, encode))
+            }
+            Some(entry) => {
+                let (at, placed) = state.append_group(entry, message, now, encode);
+                (Some(at), placed)
+            }
+        };
+        drop(state);
         self.store.appended();
+        if let (Some(at), Some((_, offset)), Some(entry)) = (control_at, &control, &entry) {
+            let (group, topic, queue) = GROUPED;
+            let name = (group.to_owned(), topic.to_owned(), queue);
+            let what = What::Offsets(vec![(name, *offset)]);
+            self.history.book.add(at, at + entry.bytes() as u64, what);
+            self.history.book.add_group(at, placed.end);
+            self.history.summary.groups += 1;
+        }
         let record: Rc<[u8]> = record.into();
         let position = placed.physical.position();
         let offset = placed.queue_offset;
@@ -330,7 +379,7 @@ impl<'h> Life<'h> {
     /// Mostly small; sometimes as large as a record may be; sometimes a whole batch of this very log, which a broker
     /// carries when somebody backs up its files through it.
     fn body(&mut self) -> Vec<u8> {
-        let largest = self.history.settings.record_bytes_max - 192;
+        let largest = self.history.settings.record_bytes_max - 256;
         if self.history.rng.u8(0..24) == 0 {
             let committed = self.store.state().log.committed();
             let segment = self.store.state().log.segment_of(committed.saturating_sub(1));
