@@ -10,7 +10,7 @@ use store::{Refused, StoreError};
 pub struct Refusal {
     /// Response code.
     pub code: i32,
-    /// What the client is told.
+    /// What the client reads.
     pub remark: String,
 }
 

@@ -23,7 +23,7 @@ pub enum CoreMessage {
     Pull(Box<PullOp>),
     /// A response, for the worker of its connection.
     Respond(Responder, Response),
-    /// Something that workers are told.
+    /// Something that workers must know.
     Notice(Notice),
     /// A request of ours for a client: a whole frame.
     Push(ConnectionId, Arc<[u8]>),
@@ -33,7 +33,7 @@ pub enum CoreMessage {
     Return(u64, Box<dyn Any + Send>),
 }
 
-/// What workers are told. Each is idempotent.
+/// What workers must know. Each is idempotent.
 #[derive(Clone)]
 pub enum Notice {
     /// A new snapshot of topics, groups and subscriptions.

@@ -9,9 +9,9 @@ use crate::config::{BrokerConfig, ConfigValue, FlushDiskType, Sizing};
 /// What a broker says of itself when it has started.
 #[derive(Clone, Debug)]
 pub struct StartupReport {
-    /// Name, told to clients in routes.
+    /// Name that clients see in routes.
     pub broker_name: String,
-    /// Address that clients are told, `host:port`.
+    /// Address that clients get, `host:port`.
     pub client_address: String,
     /// Port two below the client port.
     pub vip_port: u16,

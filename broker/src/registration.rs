@@ -3,8 +3,8 @@
 //! [`Registration`] is the plain state machine (time is an argument, versions are numbers); `peer` runs it over
 //! sockets, one task per name server and one tick for all: see [`start`]. Rules: register at once, 10 s later and then
 //! every period; on a change of topics at once, and acknowledged (Java: one-way), so that whoever created a topic can
-//! be told when its route is known. Such a registration holds the topics that this name server has missed, as Java's
-//! does; whatever changes while it is under way goes with the next one. All topics are told no more often than every
+//! be answered when its route is known. Such a registration holds the topics that this name server has missed, as Java's
+//! does; whatever changes while it is under way goes with the next one. All topics are registered no more often than every
 //! [`WHOLE_GAP_MS`]. After a lost connection the broker registers as soon as the name server is back (Java waits for
 //! the next period). Without `forceRegister` a period asks for the data version first. At the end the broker
 //! unregisters wherever it is connected. A slow or dead name server never delays the others.
@@ -76,12 +76,12 @@ impl Default for Options {
     }
 }
 
-/// What the name servers told, merged: the first one (in configured order) that says something counts.
+/// What the name servers answered, merged: the first one (in configured order) that says something counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Learned {
-    /// Address of the master; only slaves are told.
+    /// Address of the master; only slaves get it.
     pub master_addr: Option<String>,
-    /// Address from which the master replicates; only slaves are told.
+    /// Address from which the master replicates; only slaves get it.
     pub ha_server_addr: Option<String>,
     /// Topic to order configuration (`broker-a:4;broker-b:4`). `None` until a name server has such a table.
     pub order_topics: Option<BTreeMap<String, String>>,
@@ -300,7 +300,7 @@ impl Registration {
         &mut self,
         index: usize,
         opaque: i32,
-        reply: ServerResponse,
+        response: ServerResponse,
         now: Millis,
     ) -> Option<StateChange> {
         let period_ms = self.options.period_ms;
@@ -312,7 +312,7 @@ impl Registration {
             return None;
         }
         peer.state = State::Connected;
-        match (what, reply) {
+        match (what, response) {
             (ServerRequest::Unregister, _) => {
                 peer.state = State::Closed;
                 None
@@ -333,7 +333,7 @@ impl Registration {
                 None
             }
             (ServerRequest::RegisterSince(_), ServerResponse::Accepted { learned, .. }) => {
-                // The period goes on: all topics are told again from time to time.
+                // The period goes on: all topics are registered again from time to time.
                 peer.registered = peer.sent;
                 peer.learned = learned;
                 None
@@ -411,7 +411,7 @@ impl Registration {
         self.peers.iter().filter(|peer| peer.reported == Reported::Registered).count()
     }
 
-    /// Everything the name servers told, merged.
+    /// Everything the name servers answered, merged.
     pub fn learned(&self) -> Learned {
         let mut merged = Learned::default();
         for Learned { master_addr, ha_server_addr, order_topics } in

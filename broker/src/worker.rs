@@ -260,7 +260,7 @@ impl Worker {
         // ever so long.
         let lane = match message {
             CoreMessage::Notice(Notice::ConnectionClosed(_)) => Lane::Request,
-            _ => Lane::Reply,
+            _ => Lane::Response,
         };
         self.mesh.try_send(to, lane, message)
     }

@@ -1,5 +1,5 @@
 //! Goal: bytes of enemies and of careless clients cost nobody else anything. Method: 50 connections misbehave in turn in
-//! every way we could think of for `RINGMQ_HOSTILE_SECONDS` (5 unless told otherwise) while a well-behaved client sends
+//! every way we could think of for `RINGMQ_HOSTILE_SECONDS` (5 unless set otherwise) while a well-behaved client sends
 //! and pulls; then floods without reading, consumers that never read, 5,000 idle connections, a table of 50,000 topics that
 //! everybody asks for. After each: process alive, no panic in its log, resident memory bounded.
 //!

@@ -2,7 +2,7 @@
 //! Method: writers keep many sends in flight and note each acknowledgement; the broker is killed after 50 to 400 ms
 //! and started again; then each queue is read and compared with the notes: from a little before where it ended at the last
 //! look, and from offset 0 after every 20th round and the last. So a round costs what it wrote. Damage further back
-//! would not be overlooked, only told later: what a round loses stays lost, and the last look sees everything.
+//! would not be overlooked, only reported later: what a round loses stays lost, and the last look sees everything.
 //! 20 times, half of them with one shard, half with two; `RINGMQ_KILL9_ROUNDS` sets another number.
 
 use std::collections::{BTreeMap, HashMap};

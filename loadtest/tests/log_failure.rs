@@ -23,7 +23,7 @@ struct Failing {
     broker: OurBroker,
     connection: Connection,
     ledger: Ledger,
-    /// What the first refused sender was told.
+    /// What the first refused sender read.
     remark: String,
     volume: Volume,
 }

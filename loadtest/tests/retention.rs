@@ -241,7 +241,7 @@ fn old_segments_go_and_everybody_goes_on() {
     assert_eq!(ledger.read_back(&mut connection, GROUP).lost, 0);
 }
 
-/// A consumer behind the first offset is told where to go on, and finds messages there.
+/// A consumer behind the first offset learns where to go on, and finds messages there.
 fn check_moved(connection: &mut Connection) {
     for queue in 0..QUEUES {
         let pulled = connection.pull(&PullRequest::new("late-readers", TOPIC, queue, 0)).unwrap();

@@ -143,7 +143,7 @@ fn a_clogged_consumer_with_a_filter_goes_back_to_where_it_asked() {
     assert!(enough, "nothing was clogged: {clogged}");
 }
 
-/// Sends all pulls, does not read for a while, then reads all answers; returns how many told to come again.
+/// Sends all pulls, does not read for a while, then reads all answers; returns how many said to come again.
 fn pull_unread(broker: &OurBroker, queues: &[i32], unread: Duration) -> usize {
     let mut connection = connect(broker.broker_addr()).remove(0);
     let mut asked = Vec::new();

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("loadtest", &["proto", "client"], &[]),
 ];
 
-/// Lints that `proto` denies outside of its tests: bytes of a stranger must never end the process.
+/// Lints that `proto` denies outside of its tests: foreign bytes must never end the process.
 const FOREIGN_BYTES_LINTS: &[&str] =
     &["clippy::indexing_slicing", "clippy::unwrap_used", "clippy::expect_used", "clippy::panic"];
 
@@ -83,7 +83,7 @@ fn package_of(path: &Path) -> &str {
     path.iter().next().and_then(|first| first.to_str()).unwrap_or_default()
 }
 
-/// Rust files of the workspace; programs for other people's clients are worlds of their own.
+/// Rust files of the workspace; programs for other people's clients are projects of their own.
 fn sources() -> Vec<PathBuf> {
     let ours = |path: &PathBuf| {
         is_rust(path)
@@ -206,7 +206,7 @@ fn foreign_bytes_meet_no_panic() {
             }
         }
     }
-    assert_none("proto cannot panic on what strangers send", &broken);
+    assert_none("proto cannot panic on foreign bytes", &broken);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn acknowledged_topics_survive_kill_9_and_deleted_ones_stay_away() {
         broker.restart();
         compare(&broker, &mut notes, round);
     }
-    assert!(!broker.log().contains("changes of facts replayed"), "the last end was in order");
+    assert!(!broker.log().contains("changes of metadata replayed"), "the last end was in order");
     let changes = changes.into_inner();
     println!("topics: rounds={ROUNDS} acknowledged changes={changes} lost=0 came back=0");
 }

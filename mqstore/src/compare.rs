@@ -10,7 +10,7 @@ use crate::{
     file_disk::{FileDisk, PlainFile},
     finding::Findings,
     finding::note,
-    index_chain::{damaged_index, told},
+    index_chain::{damaged_index, unless_damaged},
     lost::Lost,
 };
 use ahash::AHashMap;
@@ -175,7 +175,7 @@ impl FileSums {
             let mut sum = Sum::default();
             let mut offset = row.start();
             while offset < row.next {
-                let Some(filled) = told(entries.fill().await)? else { return Ok(()) };
+                let Some(filled) = unless_damaged(entries.fill().await)? else { return Ok(()) };
                 if !filled {
                     break;
                 }
@@ -253,7 +253,7 @@ impl FileSums {
         let mut sum = KeySum::default();
         let mut keys = index.all_keys();
         loop {
-            let Some(chunk) = told(keys.next_chunk().await)? else { return Ok(()) };
+            let Some(chunk) = unless_damaged(keys.next_chunk().await)? else { return Ok(()) };
             let Some(chunk) = chunk else { break };
             let whole = |key: &&Key| self.is_damaged(segment + u64::from(key.at)).is_none();
             chunk.iter().filter(whole).for_each(|key| sum.take(*key));

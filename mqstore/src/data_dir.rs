@@ -1,7 +1,7 @@
 //! The data directory as a tool finds it: its format, its shards, who holds it.
 //!
 //! Nothing here takes the lock or creates a file. When `format.json` cannot be read, or contradicts the log, what it must
-//! have said is told by the segments: their length, their headers, the number of their directories.
+//! have said is read from the segments: their length, their headers, the number of their directories.
 
 use crate::{
     file_disk::{FileDisk, PlainFile},

@@ -200,13 +200,13 @@ impl Chain {
         let Some(link) = self.links.get(number).filter(|link| !link.damaged) else {
             return Ok(None);
         };
-        told(link.index.outline().await)
+        unless_damaged(link.index.outline().await)
     }
 }
 
 /// What an index file said; `None` when it is damaged, which was or will be reported by [`Chain::verify`].
-pub(crate) fn told<T>(told: Result<T, IndexError>) -> Result<Option<T>, InspectError> {
-    match told {
+pub(crate) fn unless_damaged<T>(read: Result<T, IndexError>) -> Result<Option<T>, InspectError> {
+    match read {
         Ok(value) => Ok(Some(value)),
         Err(IndexError::Damaged { .. }) => Ok(None),
         Err(IndexError::Io { path, source, .. }) => Err(InspectError::Io { path, source }),

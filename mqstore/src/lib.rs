@@ -5,7 +5,7 @@
 //! it appends meanwhile is not judged, files that it removes are no damage. They use ordinary files, so they work
 //! where io_uring is not allowed.
 //!
-//! How the end of the log is told from damage is decided by the same code that decides at a start (`log_walk`).
+//! How the end of the log is distinguished from damage is decided by the same code that decides at a start (`log_walk`).
 
 mod base64;
 mod compare;

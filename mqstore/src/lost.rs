@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 /// Queues that are named; more are counted only.
 const NAMED_MAX: usize = 20;
-/// Queues that are told apart.
+/// Queues that are distinguished.
 const KEPT_MAX: usize = 100_000;
 
 /// How many messages of which queues are gone.

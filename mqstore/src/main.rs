@@ -144,11 +144,11 @@ fn run_dump(place: &Place, wanted: Wanted) -> Result<bool, InspectError> {
     let mut findings = Findings::default();
     let dir = DataDir::open(&place.dir, place.log.as_deref(), place.shard, &mut findings)?;
     dump(&dir, &filter, &mut BufWriter::new(stdout().lock()), &mut findings)?;
-    Ok(told(&findings))
+    Ok(print_all(&findings))
 }
 
 /// Findings on standard error. Whether there was no damage.
-fn told(findings: &Findings) -> bool {
+fn print_all(findings: &Findings) -> bool {
     for finding in findings.iter() {
         eprintln!("{finding}");
     }
@@ -164,7 +164,7 @@ fn run_stat(place: &Place, json: bool, top: usize) -> Result<bool, InspectError>
     } else {
         print_stat(&counted, top);
     }
-    Ok(told(&findings))
+    Ok(print_all(&findings))
 }
 
 fn print_stat(stat: &Stat, top: usize) {

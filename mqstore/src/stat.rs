@@ -6,7 +6,7 @@ use crate::{
     data_dir::{DataDir, InspectError, Segments, now, open_segments},
     file_disk::FileDisk,
     finding::Findings,
-    index_chain::{Chain, told},
+    index_chain::{Chain, unless_damaged},
     log_walk::{Step, walk},
 };
 use ahash::AHashMap;
@@ -216,7 +216,7 @@ impl Tables {
             for row in &outline.rows {
                 let mut left = row.count as usize;
                 let (_, sum) = bytes.entry(row.number).or_insert((row.start(), 0));
-                while left > 0 && told(entries.fill().await)?.unwrap_or(false) {
+                while left > 0 && unless_damaged(entries.fill().await)?.unwrap_or(false) {
                     let part = entries.rest();
                     let taken = left.min(part.len());
                     *sum +=

@@ -32,20 +32,20 @@ use crate::task_budget::TaskBudget;
 /// Messages taken from one lane before the next lane gets its chance.
 const BATCH_MESSAGES: usize = 64;
 
-/// Which of the two rings between two executors. Replies have their own, so that a flood of requests cannot lock out
-/// the answers that would end it.
+/// Which of the two rings between two executors. Responses have their own, so that a flood of requests cannot lock
+/// out the responses that would end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Work for the other executor.
     Request,
-    /// Answers to what it asked.
-    Reply,
+    /// Responses to what it asked.
+    Response,
 }
 
 impl Lane {
     fn slot(self) -> usize {
         match self {
-            Lane::Reply => 0,
+            Lane::Response => 0,
             Lane::Request => 1,
         }
     }

@@ -1,4 +1,4 @@
-//! Keys of Java's `broker.conf` that are accepted and mean nothing here, each with the reason told to the operator.
+//! Keys of Java's `broker.conf` that are accepted and mean nothing here, each with the reason that the operator reads.
 //!
 //! A file that ran a Java broker must start ours. But a key that promises something we do not do (replicas, a second
 //! log directory) must not vanish silently either: those are warned about, the others get one informative line.

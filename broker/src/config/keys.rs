@@ -39,19 +39,19 @@ pub struct BrokerConfig {
     broker_name: String = String::new(), "brokerName", ConfigKind::Name, "", Start, important;
     /// 0 is the master. Other numbers are slaves, which do not exist here.
     broker_id: u32 = 0, "brokerId", whole(0, u32::MAX as i64), "", Start, important;
-    /// Address that clients are told and that stands in offsetMsgId. Empty until the machine has been asked.
+    /// Address that clients get and that stands in offsetMsgId. Empty until the machine has been asked.
     broker_ip1: String = String::new(), "brokerIP1", ConfigKind::Address, "", Start, important;
-    /// Address for replication, told to name servers. Empty: the same as brokerIP1.
+    /// Address for replication, as name servers get it. Empty: the same as brokerIP1.
     broker_ip2: String = String::new(), "brokerIP2", ConfigKind::Address, "", Start;
     /// Role in the replica group; only ASYNC_MASTER works here.
     broker_role: BrokerRole = BrokerRole::AsyncMaster, "brokerRole", ConfigKind::Choice(BROKER_ROLES), "", Start, important;
-    /// Port for clients. Two below it is the VIP port that Java clients use when told so.
+    /// Port for clients. Two below it is the VIP port that Java clients use when asked to.
     listen_port: u16 = 10_911, "listenPort", LISTEN_PORT, "", Start, important;
     /// Name servers to register with.
     namesrv_addr: String = String::new(), "namesrvAddr", ConfigKind::Addresses, "", Start, important;
     /// Permission of the whole broker; without read no pull, without write no send to order topics.
     broker_permission: i32 = 6, "brokerPermission", PERMISSION, "bits", Live, important;
-    /// Region told to clients for message trace.
+    /// Region that clients get for message trace.
     region_id: String = "DefaultRegion".to_owned(), "regionId", ConfigKind::Text, "", Live;
     /// Whether clients that trace may trace messages of this broker.
     trace_on: bool = true, "traceOn", ConfigKind::Bool, "", Live;

@@ -1,4 +1,4 @@
-//! From a command line and a file's bytes to a [`BrokerConfig`]: everything that is wrong is told at once.
+//! From a command line and a file's bytes to a [`BrokerConfig`]: everything that is wrong is reported at once.
 //!
 //! Order of precedence, as Java's: `-n`, then the file, then `NAMESRV_ADDR`, then the default. `ROCKETMQ_HOME` is not
 //! needed and not read. Bad values are problems and stop the start; unknown and meaningless keys are notices.

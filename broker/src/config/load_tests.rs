@@ -138,8 +138,8 @@ fn limits_must_fit_each_other() {
 
 #[test]
 fn a_mistyped_key_is_told_with_its_neighbour() {
-    let told = notices("brokrName=a\nautoCreateTopicEnabel=true\nsomethingElseEntirely=1");
-    let texts: Vec<_> = told.iter().map(|(_, text)| text.as_str()).collect();
+    let read = notices("brokrName=a\nautoCreateTopicEnabel=true\nsomethingElseEntirely=1");
+    let texts: Vec<_> = read.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(
         texts,
         [
@@ -148,32 +148,32 @@ fn a_mistyped_key_is_told_with_its_neighbour() {
             "line 3: somethingElseEntirely is not a known key and has no effect",
         ]
     );
-    assert!(told.iter().all(|(level, _)| *level == Level::Warn));
+    assert!(read.iter().all(|(level, _)| *level == Level::Warn));
 }
 
 /// Keys of the Java broker that have no counterpart are explained; a promise that is not kept is loud.
 #[test]
 fn keys_without_meaning_here_are_explained() {
-    let told = notices(
+    let read = notices(
         "sendMessageThreadPoolNums=16\nenableDLegerCommitLog=true\nslaveReadEnable=false\ntransactionCheckMax=24",
     );
-    assert_eq!(told.len(), 4, "{told:?}");
-    assert_eq!(told[0].0, Level::Info);
+    assert_eq!(read.len(), 4, "{read:?}");
+    assert_eq!(read[0].0, Level::Info);
     assert!(
-        told[0]
+        read[0]
             .1
             .starts_with("sendMessageThreadPoolNums has no effect here: each core runs one shard")
     );
-    assert_eq!(told[1].0, Level::Warn);
-    assert_eq!(told[2].0, Level::Info);
-    assert_eq!(told[3].1, "transactionCheckMax is understood, but nothing acts on it yet");
+    assert_eq!(read[1].0, Level::Warn);
+    assert_eq!(read[2].0, Level::Info);
+    assert_eq!(read[3].1, "transactionCheckMax is understood, but nothing acts on it yet");
 }
 
 #[test]
 fn doubled_keys_and_bounds_are_told() {
-    let told = notices("listenPort=1234\nlistenPort=2345\nregisterNameServerPeriod=1000");
-    assert_eq!(told[0].1, "line 1: listenPort is given again in line 2, which counts");
-    assert_eq!(told[1].1, "registerNameServerPeriod=1000 is outside its bounds and acts as 10000");
+    let read = notices("listenPort=1234\nlistenPort=2345\nregisterNameServerPeriod=1000");
+    assert_eq!(read[0].1, "line 1: listenPort is given again in line 2, which counts");
+    assert_eq!(read[1].1, "registerNameServerPeriod=1000 is outside its bounds and acts as 10000");
 }
 
 /// `-p` prints a file that gives the same configuration again.
@@ -193,9 +193,9 @@ fn what_is_printed_can_be_read() {
 #[test]
 fn a_running_broker_takes_live_keys_only() {
     let config = loaded(&[], None).config;
-    let (changed, told) = config.with_changes("longPollingEnable=false\nlistenPort=10911").unwrap();
+    let (changed, read) = config.with_changes("longPollingEnable=false\nlistenPort=10911").unwrap();
     assert!(!changed.long_polling_enable);
-    assert!(told.is_empty());
+    assert!(read.is_empty());
     let refused = config.with_changes("listenPort=1000\ntraceOn=perhaps").unwrap_err().to_string();
     assert!(
         refused.contains("listenPort=1000: expected 10911, because this key is read at start only")

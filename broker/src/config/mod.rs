@@ -2,7 +2,7 @@
 //!
 //! `keys.rs` is the table that everything comes from, `load.rs` turns a file and a command line into a
 //! [`BrokerConfig`] and lists *all* problems at once, `rules.rs` holds what several keys must fulfil together,
-//! `machine.rs` asks the machine for what the file leaves open. Only `machine.rs` and `load::read_file` touch the world.
+//! `machine.rs` asks the machine for what the file leaves open. Only `machine.rs` and `load::read_file` touch the system.
 
 mod command_line;
 mod ignored;
@@ -46,7 +46,7 @@ impl BrokerConfig {
         addresses(&self.namesrv_addr)
     }
 
-    /// `brokerIP1:listenPort`, the address that clients are told. IPv6 in brackets is not what Java writes: plain.
+    /// `brokerIP1:listenPort`, the address that clients get. IPv6 in brackets is not what Java writes: plain.
     pub fn client_address(&self) -> String {
         format!("{}:{}", self.broker_ip1, self.listen_port)
     }

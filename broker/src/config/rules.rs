@@ -126,7 +126,7 @@ impl BrokerConfig {
 
     /// Moves what Java would move, and says so.
     pub(super) fn keep_within_bounds(&mut self, notices: &mut Vec<Notice>) {
-        let mut told = |key: &str, from: u64, to: u64| {
+        let mut note = |key: &str, from: u64, to: u64| {
             if from != to {
                 notices.push(Notice::info(format!(
                     "{key}={from} is outside its bounds and acts as {to}"
@@ -135,11 +135,11 @@ impl BrokerConfig {
         };
         let (low, high) = REGISTER_PERIOD_MS;
         let period = self.register_name_server_period_ms.clamp(low, high);
-        told("registerNameServerPeriod", self.register_name_server_period_ms, period);
+        note("registerNameServerPeriod", self.register_name_server_period_ms, period);
         self.register_name_server_period_ms = period;
         let (low, high) = DISK_RATIO;
         let ratio = self.disk_max_used_space_ratio.clamp(low, high);
-        told("diskMaxUsedSpaceRatio", self.disk_max_used_space_ratio.into(), ratio.into());
+        note("diskMaxUsedSpaceRatio", self.disk_max_used_space_ratio.into(), ratio.into());
         self.disk_max_used_space_ratio = ratio;
     }
 

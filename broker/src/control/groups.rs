@@ -173,7 +173,7 @@ mod tests {
         assert!(created.consume_enable && created.notify_consumer_ids_changed_enable);
         assert_eq!(groups.version(), DataVersion { timestamp: NOW + 1, counter: 1 });
         assert_eq!(groups.take_changes().len(), 1);
-        assert!(groups.take_changes().is_empty(), "told once");
+        assert!(groups.take_changes().is_empty(), "reported once");
         groups.find_or_create("cg", NOW + 2).unwrap();
         assert!(groups.take_changes().is_empty(), "finding is no change");
     }

@@ -53,7 +53,7 @@ fn changed(changes: &Changes) -> Vec<(String, Vec<u64>)> {
     changes.groups.iter().map(|group| (group.group.to_string(), members(group))).collect()
 }
 
-fn told(group: &str, members: &[u64]) -> Vec<(String, Vec<u64>)> {
+fn notified(group: &str, members: &[u64]) -> Vec<(String, Vec<u64>)> {
     vec![(group.to_owned(), members.to_vec())]
 }
 
@@ -62,13 +62,16 @@ fn told(group: &str, members: &[u64]) -> Vec<(String, Vec<u64>)> {
 fn members_hear_of_each_other() {
     let mut members = Members::default();
     let data = |id| beat(id, &[consumer("cg", &[wish("orders", "*", 1)])], &[]);
-    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &data("a"))), told("cg", &[1]));
-    assert_eq!(changed(&members.heartbeat(NOW, &peer(2), &data("b"))), told("cg", &[1, 2]));
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &data("a"))), notified("cg", &[1]));
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(2), &data("b"))), notified("cg", &[1, 2]));
     assert_eq!(changed(&members.heartbeat(NOW + 1, &peer(1), &data("a"))), vec![]);
     assert_eq!(members.consumer_ids("cg"), Some(vec!["a", "b"]));
     assert_eq!(members.consumer_by_id("cg", "b"), Some(connection(2)));
     members.check();
-    assert_eq!(changed(&members.unregister(connection(1), Some(""), Some("cg"))), told("cg", &[2]));
+    assert_eq!(
+        changed(&members.unregister(connection(1), Some(""), Some("cg"))),
+        notified("cg", &[2])
+    );
     members.check();
     assert_eq!(
         changed(&members.connection_closed(connection(2))),
@@ -121,7 +124,7 @@ fn the_last_heartbeat_wins() {
     assert!(members.subscription("cg", "t1").is_none());
     assert!(members.subscription("cg", "t3").is_some());
     assert_eq!(members.groups_of_topic("t3"), ["cg"]);
-    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &one)), told("cg", &[1, 2]));
+    assert_eq!(changed(&members.heartbeat(NOW, &peer(1), &one)), notified("cg", &[1, 2]));
     assert!(members.subscription("cg", "t3").is_none());
     let broadcast = ConsumerData {
         message_model: MessageModel::Broadcasting,
@@ -141,12 +144,12 @@ fn silence_and_a_closed_connection_are_the_same_event() {
     let (changes, close) = members.expire(NOW + SILENCE_MS_MAX, SILENCE_MS_MAX);
     assert_eq!((changed(&changes), close), (vec![], vec![]), "exactly 120 s are still allowed");
     let (changes, close) = members.expire(NOW + SILENCE_MS_MAX + 1, SILENCE_MS_MAX);
-    assert_eq!((changed(&changes), close), (told("cg", &[2]), vec![connection(1)]));
+    assert_eq!((changed(&changes), close), (notified("cg", &[2]), vec![connection(1)]));
     members.check();
     assert_eq!(
         members.connection_closed(connection(1)),
         Changes::default(),
-        "told again, nothing happens"
+        "reported again, nothing happens"
     );
     assert_eq!(members.producer_connections("pg"), [connection(2)]);
 }

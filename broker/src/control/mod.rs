@@ -71,7 +71,7 @@ pub struct Control {
     auto_create_groups: bool,
     notify_enabled: bool,
     published: Arc<MetadataSnapshot>,
-    /// Version up to which the shell was told to register.
+    /// Version up to which a registration was asked for.
     registered: DataVersion,
     notify: Vec<ChangedGroup>,
     close: Vec<ConnectionId>,
@@ -277,7 +277,7 @@ impl Control {
         self.notify_if_wanted(changes);
     }
 
-    /// A connection is gone. Told any number of times.
+    /// A connection is gone. May be reported any number of times.
     pub fn connection_closed(&mut self, connection: ConnectionId) {
         let changes = self.members.connection_closed(connection);
         self.notify_of_loss(changes);

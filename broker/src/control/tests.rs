@@ -77,8 +77,8 @@ fn a_created_topic_is_written_published_and_registered() {
     let effects = control.effects();
     assert!(!effects.topic_changes.is_empty() && effects.group_changes.is_empty());
     assert!(effects.register);
-    let told = control.topics().since(DataVersion { timestamp: NOW, counter: 0 }).unwrap();
-    assert_eq!(told.topic_config_table.into_values().collect::<Vec<_>>(), [(*made).clone()]);
+    let sent = control.topics().since(DataVersion { timestamp: NOW, counter: 0 }).unwrap();
+    assert_eq!(sent.topic_config_table.into_values().collect::<Vec<_>>(), [(*made).clone()]);
     let meta = effects.publish.unwrap();
     assert_eq!(meta.version, 2);
     assert_eq!(meta.topic("orders").unwrap().perm, 6);

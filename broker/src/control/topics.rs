@@ -23,7 +23,7 @@ const RW: i32 = PERM_READ | PERM_WRITE;
 const BENCHMARK_QUEUES: i32 = 1024;
 const CLUSTER_TOPIC_QUEUES: i32 = 16;
 const DELAY_LEVELS: i32 = 18;
-/// So many changes are remembered for registrations; who has missed more is told everything.
+/// So many changes are remembered for registrations; who has missed more gets everything.
 const RECENT_MAX: usize = 8192;
 
 /// What the configuration says about topics.
@@ -146,7 +146,7 @@ impl Topics {
         &self.table
     }
 
-    /// Version of the table, told to name servers.
+    /// Version of the table, as name servers get it.
     pub fn version(&self) -> DataVersion {
         self.version
     }

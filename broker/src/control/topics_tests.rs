@@ -26,9 +26,9 @@ fn wanted<'a>(topic: &'a str, default_topic: &'a str, queues: i32) -> WantedTopi
 
 /// Names that a name server hears that knows the version with this counter.
 fn told_since(topics: &Topics, counter: i64) -> Option<String> {
-    let told = topics.since(DataVersion { timestamp: NOW, counter })?;
-    assert_eq!(told.data_version, topics.version());
-    Some(told.topic_config_table.into_keys().collect::<Vec<_>>().join(" "))
+    let sent = topics.since(DataVersion { timestamp: NOW, counter })?;
+    assert_eq!(sent.data_version, topics.version());
+    Some(sent.topic_config_table.into_keys().collect::<Vec<_>>().join(" "))
 }
 
 fn shape(topics: &Topics, name: &str) -> Option<(i32, i32, i32)> {
@@ -195,8 +195,8 @@ fn name_servers_hear_what_they_have_missed() {
         topics.ensure_dlq(&format!("g{number}"), NOW).unwrap();
     }
     assert_eq!(told_since(&topics, 4), None);
-    let told = topics.since(DataVersion { timestamp: NOW, counter: 5 }).unwrap();
-    assert_eq!(told.topic_config_table.len(), RECENT_MAX);
+    let sent = topics.since(DataVersion { timestamp: NOW, counter: 5 }).unwrap();
+    assert_eq!(sent.topic_config_table.len(), RECENT_MAX);
 }
 
 /// A journal replayed over any of the files that it may meet gives the table that was.

@@ -1,4 +1,4 @@
-//! Stories of a broker and its name servers, told to the state machine.
+//! Stories of a broker and its name servers, played to the state machine.
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn periods_are_kept() {
     assert_eq!(registration.registered_count(), 1);
     assert_eq!(registration.next(0, V1, 10_099), Action::Wait);
     let second = sent(&mut registration, 0, V1, 10_100);
-    assert_eq!(registration.answered(0, second.opaque, accepted(), 10_200), None, "told once");
+    assert_eq!(registration.answered(0, second.opaque, accepted(), 10_200), None, "reported once");
     assert_eq!(registration.next(0, V1, 30_199), Action::Wait);
     assert_eq!(sent(&mut registration, 0, V1, 30_200).what, ServerRequest::Register);
     assert_eq!(registration.next(1, V1, 30_200), Action::Connect);
@@ -58,7 +58,7 @@ fn periods_have_bounds() {
     );
 }
 
-/// A new topic is told at once, by itself; a flood of new topics is told together; nothing is told twice.
+/// A new topic is registered at once, by itself; a flood of new topics together; nothing twice.
 #[test]
 fn changes_are_told_at_once_and_one_after_the_other() {
     let mut registration = two(Options::default());
@@ -73,9 +73,9 @@ fn changes_are_told_at_once_and_one_after_the_other() {
     assert_eq!(registration.next(0, v9, 505), Action::Wait);
     assert!(
         registration.has_registered(V1) && !registration.has_registered(V2),
-        "told, and not yet acknowledged"
+        "sent, and not yet acknowledged"
     );
-    assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "told once");
+    assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "reported once");
     assert!(registration.has_registered(V2) && !registration.has_registered(v9));
     let third = sent(&mut registration, 0, v9, 510);
     assert_eq!(third.what, ServerRequest::RegisterSince(V2), "all that came meanwhile");
@@ -89,7 +89,7 @@ fn changes_are_told_at_once_and_one_after_the_other() {
     assert_eq!(sent(&mut registration, 0, v9, 10_500).what, ServerRequest::Register, "the period");
 }
 
-/// What a name server refused, or a connection lost, is told whole; that not too often.
+/// What a name server refused, or a connection lost, is registered whole; that not too often.
 #[test]
 fn after_a_refusal_everything_is_told() {
     let mut registration = two(Options::default());
@@ -100,7 +100,11 @@ fn after_a_refusal_everything_is_told() {
     registration.answered(0, change.opaque, refused, 60);
     assert_eq!(registration.next(0, V2, 99), Action::Wait, "it was sent");
     let v3 = DataVersion { counter: 3, ..V1 };
-    assert_eq!(registration.next(0, v3, 99), Action::Wait, "everything was told a moment ago");
+    assert_eq!(
+        registration.next(0, v3, 99),
+        Action::Wait,
+        "everything was registered a moment ago"
+    );
     assert_eq!(sent(&mut registration, 0, v3, 100).what, ServerRequest::Register);
     registration.lost(0, "gone", 110);
     assert!(registration.has_registered(v3), "who is away is not waited for");
@@ -110,7 +114,7 @@ fn after_a_refusal_everything_is_told() {
     assert_eq!(sent(&mut registration, 0, v3, 5_000).what, ServerRequest::Register);
 }
 
-/// Without forceRegister a period asks first, and registers only when told to.
+/// Without forceRegister a period asks first, and registers only when the answer wants it.
 #[test]
 fn unforced_periods_ask_first() {
     let mut registration = two(Options { force: false, ..Options::default() });
@@ -138,7 +142,7 @@ fn our_own_name_server_is_asked_first() {
     }
 }
 
-/// A name server that is away is tried again with growing pauses, told about once, and registered with as soon as it is
+/// A name server that is away is tried again with growing pauses, reported once, and registered with as soon as it is
 /// back; the other one does not notice.
 #[test]
 fn absence_is_waited_out() {
@@ -168,7 +172,7 @@ fn absence_is_waited_out() {
     assert_eq!(join(&mut registration, 0, now + 6_000).what, ServerRequest::Register);
 }
 
-/// No answer in time: the connection is to be closed. A refusal is told and tried again soon.
+/// No answer in time: the connection is to be closed. A refusal is reported and tried again soon.
 #[test]
 fn silence_and_refusal() {
     let mut registration = two(Options::default());

@@ -2,7 +2,7 @@
 //!
 //! Tests share brokers through statics, whose `Drop` never runs, and a test runner may itself be killed. A small shell
 //! waits for the end of a pipe that only we hold: however this process ends, the system closes the pipe, and the shell
-//! ends what it was told (SIGTERM, after 8 s SIGKILL) and removes the directories.
+//! ends what it was given (SIGTERM, after 8 s SIGKILL) and removes the directories.
 
 use std::{
     path::Path,

@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(700);
 /// More queues than shards, so that each shard owns several.
 const QUEUES: i32 = 8;
 
-/// A producer sends while a push consumer listens: all arrive, once, at the queue and offset that the producer was told,
+/// A producer sends while a push consumer listens: all arrive, once, at the queue and offset that the producer got,
 /// and all queues of the topic take part.
 pub fn quickstart(program: &Program, peer: &Peer, count: usize) {
     let topic = peer.new_topic("quickstart", QUEUES);
@@ -315,7 +315,7 @@ fn drop_redelivered(received: &mut Vec<Received>) {
     received.retain(|r| places.insert((r.body.clone(), r.queue, r.offset)));
 }
 
-/// Every message once, and where its producer was told.
+/// Every message once, and at the place that its producer got.
 fn assert_same(sent: &[Sent], received: &[Received]) {
     let mut places: HashMap<&str, Vec<&Received>> = HashMap::new();
     received.iter().for_each(|r| places.entry(&r.body).or_default().push(r));

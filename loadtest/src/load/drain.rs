@@ -115,7 +115,7 @@ fn first_pulls(drain: &Drain, sockets: &mut [LoaderSocket], now: Instant) -> Vec
         let connection = queue as usize % sockets.len();
         let opaque = OPAQUE_MIN + queue;
         frames::append_pull(
-            sockets[connection].outbox(),
+            sockets[connection].unsent(),
             &drain.topic,
             queue,
             0,
@@ -173,7 +173,7 @@ fn take_pulls(
         if reader.rounds_left > 0 {
             reader.asked_at = Instant::now();
             frames::append_pull(
-                socket.outbox(),
+                socket.unsent(),
                 &drain.topic,
                 queue,
                 reader.offset,

@@ -263,7 +263,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Encodes one request; false when the window or the outbox is full.
+    /// Encodes one request; false when the window or the unsent is full.
     fn put_request(&mut self, index: usize, since: u64) -> bool {
         let born_ms = self.born_base_ms + self.now / 1_000_000;
         let lane = &mut self.lanes[index];
@@ -271,7 +271,7 @@ impl Driver<'_> {
             return false;
         }
         let Some(opaque) = lane.slots.take(since) else { return false };
-        self.frames.append(lane.socket.outbox(), lane.next_queue, opaque, born_ms);
+        self.frames.append(lane.socket.unsent(), lane.next_queue, opaque, born_ms);
         lane.next_queue = self.frames.queue_after(lane.next_queue);
         true
     }

@@ -70,7 +70,7 @@ const ANSWERS_MAX: Duration = Duration::from_secs(60);
 /// One GET_MIN_OFFSET on every connection; any answer will do.
 fn touch_all(sockets: &mut [LoaderSocket]) -> Result<(), LoadError> {
     for (index, socket) in sockets.iter_mut().enumerate() {
-        frames::append_min_offset(socket.outbox(), "TBW102", 0, OPAQUE_MIN);
+        frames::append_min_offset(socket.unsent(), "TBW102", 0, OPAQUE_MIN);
         socket.flush().map_err(|_| LoadError::Closed { index, acked: 0 })?;
     }
     let mut watch = Watch::new(sockets.iter())?;

@@ -20,7 +20,7 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// One connection of the loader.
 pub struct LoaderSocket {
     stream: TcpStream,
-    outbox: Vec<u8>,
+    unsent: Vec<u8>,
     written: usize,
     inbox: Vec<u8>,
     start: usize,
@@ -36,7 +36,7 @@ impl LoaderSocket {
         stream.set_nonblocking(true).map_err(failed)?;
         Ok(LoaderSocket {
             stream,
-            outbox: Vec::new(),
+            unsent: Vec::new(),
             written: 0,
             inbox: vec![0; INBOX_BYTES_START],
             start: 0,
@@ -45,19 +45,19 @@ impl LoaderSocket {
     }
 
     /// Where requests are appended; [`flush`](Self::flush) sends them.
-    pub fn outbox(&mut self) -> &mut Vec<u8> {
-        &mut self.outbox
+    pub fn unsent(&mut self) -> &mut Vec<u8> {
+        &mut self.unsent
     }
 
     /// Bytes that wait to be written.
     pub fn unsent_bytes(&self) -> usize {
-        self.outbox.len() - self.written
+        self.unsent.len() - self.written
     }
 
     /// Writes what the socket takes. True: nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
-        while self.written < self.outbox.len() {
-            match self.stream.write(&self.outbox[self.written..]) {
+        while self.written < self.unsent.len() {
+            match self.stream.write(&self.unsent[self.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => self.written += bytes,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -65,7 +65,7 @@ impl LoaderSocket {
                 Err(e) => return Err(e),
             }
         }
-        self.outbox.clear();
+        self.unsent.clear();
         self.written = 0;
         Ok(true)
     }

@@ -192,19 +192,19 @@ fn config_cases(root: &Path) -> Vec<Case> {
 
 /// What a start and reads do about it.
 fn start(root: &Path, messages: &[Messages], case: &Case) -> String {
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for name in ["topics.json", "subscriptionGroup.json", "consumerFilter.json"] {
         let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
         match now(durable_file::read(&FileDisk::writable(), &root.join("config").join(name), parse))
         {
-            Ok(Some(loaded)) if loaded.from_backup => told.push(format!("{name} from its backup")),
+            Ok(Some(loaded)) if loaded.from_backup => seen.push(format!("{name} from its backup")),
             Ok(_) => {}
-            Err(_) => told.push(format!("refuses to start over {name}")),
+            Err(_) => seen.push(format!("refuses to start over {name}")),
         }
     }
     let (_, found) = now(Journal::open(FileDisk::writable(), &root.join("config"))).expect("opens");
     if found.lost > 0 {
-        told.push(format!("{} changes of facts reported as lost", found.lost));
+        seen.push(format!("{} changes of facts reported as lost", found.lost));
     }
     match read_or_create(root, format()) {
         Err(_) => return "refuses to start: format.json cannot be read".to_owned(),
@@ -224,16 +224,16 @@ fn start(root: &Path, messages: &[Messages], case: &Case) -> String {
     }
     assert!(case.loses || lost == 0, "{}: {lost} messages are lost", case.name);
     if damaged > 0 {
-        told.push(format!("steps over {damaged} bytes"));
+        seen.push(format!("steps over {damaged} bytes"));
     }
     if cut > 0 {
-        told.push(format!("cuts {cut} bytes"));
+        seen.push(format!("cuts {cut} bytes"));
     }
     if rebuilt > 0 {
-        told.push(format!("makes {rebuilt} index files again"));
+        seen.push(format!("makes {rebuilt} index files again"));
     }
-    told.push(if lost == 0 { "serves all".to_owned() } else { format!("serves all but {lost}") });
-    told.join("; ")
+    seen.push(if lost == 0 { "serves all".to_owned() } else { format!("serves all but {lost}") });
+    seen.join("; ")
 }
 
 /// Run with `--nocapture` for the table.

@@ -72,7 +72,8 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
             mesh.receive({
                 let next = Rc::clone(&next);
                 move |from, (lane, number)| {
-                    let expected = &mut next.borrow_mut()[from][usize::from(lane == Lane::Reply)];
+                    let expected =
+                        &mut next.borrow_mut()[from][usize::from(lane == Lane::Response)];
                     assert_eq!(*expected, number);
                     *expected += 1;
                 }
@@ -80,7 +81,7 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
             let mut refused = 0_u64;
             for number in 0..EACH {
                 for to in (0..count).filter(|to| *to != here.index()) {
-                    for lane in [Lane::Request, Lane::Reply] {
+                    for lane in [Lane::Request, Lane::Response] {
                         while mesh.try_send(to, lane, (lane, number)).is_err() {
                             refused += 1;
                             here.yield_now().await;
@@ -113,7 +114,7 @@ fn messages_that_came_before_receive_are_kept() {
             Stop::new(),
             |here: Executor, mesh: Mesh<u32>| async move {
                 if here.index() == 0 {
-                    mesh.try_send(1, Lane::Reply, 7).unwrap();
+                    mesh.try_send(1, Lane::Response, 7).unwrap();
                     POSTED.store(true, Ordering::Release);
                     here.stop_requested().await;
                     return Ok(());
