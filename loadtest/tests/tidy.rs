@@ -355,12 +355,12 @@ mod imports {
     };
 
     /// Files and what they import.
-    pub type Imports = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
+    pub(crate) type Imports = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
 
     type Module = Vec<String>;
 
     /// The imports of all files below a crate's `src`, tests left out.
-    pub fn of_crate(src: &Path) -> Imports {
+    pub(crate) fn of_crate(src: &Path) -> Imports {
         let is_test = |path: &Path| {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             stem == "tests" || stem == "fixtures" || stem.ends_with("_tests")
@@ -486,7 +486,7 @@ mod imports {
     }
 
     /// Groups of two files or more in which each leads to each other.
-    pub fn circles(imports: &Imports) -> Vec<Vec<PathBuf>> {
+    pub(crate) fn circles(imports: &Imports) -> Vec<Vec<PathBuf>> {
         let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
             imports.keys().map(|path| (path, reach(imports, path))).collect();
         let mut seen = BTreeSet::new();
