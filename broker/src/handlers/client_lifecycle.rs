@@ -149,6 +149,48 @@ mod tests {
     }
 
     #[test]
+    fn a_producer_is_no_consumer_and_leaves_alone() {
+        let mut control = control();
+        beat(&mut control);
+        let fields = [("clientID", "c1"), ("producerGroup", "p"), ("consumerGroup", "")];
+        with_request(35, &fields, b"", |request| unregister(&mut control, request)).expect("done");
+        assert!(list(&mut control).is_ok(), "the consumer stays");
+        let refused = with_request(204, &[("producerGroup", "p")], b"", |request| {
+            producer_connections(&mut control, request).map(drop)
+        });
+        let refusal = refused.expect_err("it has left");
+        assert_eq!(refusal.code, response::SYSTEM_ERROR);
+        assert_eq!(refusal.remark, "the producer group[p] not exist");
+    }
+
+    #[test]
+    fn a_group_that_nobody_knows_has_no_members() {
+        let refused = with_request(38, &[("consumerGroup", "nobody")], b"", |request| {
+            consumer_list(&mut control(), request).map(drop)
+        });
+        let refusal = refused.expect_err("nobody");
+        assert_eq!(refusal.remark, "no consumer for this group, nobody");
+        let missing =
+            with_request(38, &[], b"", |request| consumer_list(&mut control(), request).map(drop));
+        let remark = missing.expect_err("no group at all").remark;
+        assert!(remark.contains("consumerGroup"), "{remark}");
+    }
+
+    #[test]
+    fn the_connection_of_a_consumer_shows_what_it_subscribes() {
+        let mut control = control();
+        beat(&mut control);
+        let asked = with_request(203, &[("consumerGroup", "g")], b"", |request| {
+            consumer_connections(&mut control, request)
+        });
+        let Ok(Response::Body(body, _)) = asked else { panic!("it is online") };
+        let text = String::from_utf8(body).expect("JSON");
+        for part in ["\"clientId\":\"c1\"", "10.0.0.9:5000", "CLUSTERING", "\"topic\":\"t\""] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
     fn connection_lists_say_who_is_not_there() {
         let mut control = control();
         let consumers = with_request(203, &[("consumerGroup", "g")], b"", |request| {

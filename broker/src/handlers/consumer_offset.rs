@@ -169,7 +169,7 @@ async fn offset_at<D: runtime::Disk>(
 mod tests {
     use super::*;
     use crate::handlers::{
-        fixtures::{state_with_messages, with_request},
+        fixtures::{append, commit, state_with_messages, with_request},
         table::QueueFunction,
     };
 
@@ -200,6 +200,46 @@ mod tests {
         assert_eq!(run(&mut state, query, &[]), Ok(0));
         let strict = [("setZeroIfNotFound", "false")];
         assert_eq!(run(&mut state, query, &strict), Err(response::QUERY_NOT_FOUND));
+    }
+
+    #[test]
+    fn a_queue_whose_first_message_left_memory_is_not_young() {
+        let mut state = state_with_messages(&[("t", 0, 3)]);
+        for _ in 0..100 {
+            for _ in 0..50 {
+                append(&mut state, "other", 0);
+            }
+            commit(&mut state);
+        }
+        assert_eq!(run(&mut state, query, &[]), Err(response::QUERY_NOT_FOUND));
+        assert_eq!(run(&mut state, update, &[("commitOffset", "0")]), Ok(0));
+        assert_eq!(run(&mut state, query, &[]), Ok(0), "committed is committed");
+    }
+
+    #[test]
+    fn offsets_of_groups_topics_and_queues_are_apart() {
+        let mut state = StoreState::unwritten(0);
+        assert_eq!(run(&mut state, update, &[("commitOffset", "5")]), Ok(0));
+        let strict = ("setZeroIfNotFound", "false");
+        for other in [("consumerGroup", "h"), ("topic", "u"), ("queueId", "1")] {
+            let mut fields = FIELDS.to_vec();
+            fields.retain(|(name, _)| *name != other.0);
+            fields.extend([other, strict]);
+            let asked = with_request(0, &fields, b"", |request| {
+                query(&mut state, request.queue()?, request)
+            });
+            assert_eq!(asked.expect_err("another one").code, response::QUERY_NOT_FOUND);
+        }
+        assert_eq!(run(&mut state, update, &[("commitOffset", "3")]), Ok(0));
+        assert_eq!(run(&mut state, query, &[]), Ok(3), "who wants to goes back");
+    }
+
+    #[test]
+    fn a_request_without_its_queue_is_refused_by_the_missing_field() {
+        let refused = with_request(0, &[("topic", "t")], b"", |request| request.queue().map(drop));
+        let refusal = refused.expect_err("no queueId");
+        assert_eq!(refusal.code, response::SYSTEM_ERROR);
+        assert!(refusal.remark.contains("queueId"), "{}", refusal.remark);
     }
 
     #[test]

@@ -118,3 +118,125 @@ pub fn consumed_by(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         Ok(Response::body(body))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::fixtures::{NOW, control, with_request};
+    use proto::{
+        body::TopicConfig,
+        code::{request, response},
+    };
+
+    fn change(control: &mut Control, body: &[u8]) -> Result<Response, Refusal> {
+        let code = request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+        with_request(code, &[], body, |request| update(control, request))
+    }
+
+    fn ask(control: &mut Control, group: &str) -> Result<SubscriptionGroupConfig, Refusal> {
+        let (code, fields) = (request::GET_SUBSCRIPTIONGROUP_CONFIG, [("group", group)]);
+        match with_request(code, &fields, b"", |request| one(control, request))? {
+            Response::Body(body, _) => {
+                Ok(SubscriptionGroupConfig::read(&body).expect("our own body"))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_group_is_as_it_was_asked_for_last() {
+        let mut control = control();
+        control.effects();
+        let refusal = ask(&mut control, "g").expect_err("not yet");
+        assert_eq!(refusal.code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+        for tries in [3, 5] {
+            let body =
+                format!(r#"{{"groupName":"g","retryMaxTimes":{tries},"consumeEnable":false}}"#);
+            assert!(matches!(change(&mut control, body.as_bytes()), Ok(Response::Done)));
+            let group = ask(&mut control, "g").expect("made");
+            assert_eq!((group.retry_max_times, group.consume_enable), (tries, false));
+        }
+        let effects = control.effects();
+        assert_eq!(effects.group_changes.len(), 2, "both have to be durable");
+        assert!(effects.publish.is_some());
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_is_refused_and_changes_nothing() {
+        let mut control = control();
+        control.effects();
+        for body in [&b"{"[..], b"[]", br#"{"groupName":"a b"}"#, br#"{"groupName":""}"#, b"{}"] {
+            let refusal = change(&mut control, body).map(drop).expect_err("refused");
+            let text = String::from_utf8_lossy(body);
+            assert_eq!(refusal.code, response::SYSTEM_ERROR, "{text}");
+            assert!(!refusal.remark.is_empty(), "{text}");
+        }
+        let effects = control.effects();
+        assert!(effects.group_changes.is_empty() && effects.publish.is_none());
+    }
+
+    /// Progress of group `g` by what shards report: topic and queue, end, committed offset.
+    fn progress(
+        metadata: &MetadataSnapshot,
+        reported: &[(&str, u32, i64, Option<i64>)],
+    ) -> Vec<(String, i32, i64, i64)> {
+        let reports = reported.iter().map(|(topic, queue_id, max, committed)| QueueReport {
+            topic: (*topic).into(),
+            queue_id: *queue_id,
+            min: 0,
+            max: *max,
+            last_store_ms: 1,
+            committed: *committed,
+        });
+        let stats = consume_stats_table(metadata, "g", "broker-a", reports);
+        let rows = stats.offset_table.into_iter().map(|(queue, progress)| {
+            (queue.topic, queue.queue_id, progress.broker_offset, progress.consumer_offset)
+        });
+        rows.collect()
+    }
+
+    fn with_topics(control: &mut Control) {
+        for name in ["t", "u"] {
+            let topic = TopicConfig {
+                topic_name: name.to_owned(),
+                read_queue_nums: 2,
+                ..TopicConfig::default()
+            };
+            control.update_topic(NOW, topic).expect("a good topic");
+        }
+    }
+
+    #[test]
+    fn progress_is_told_for_queues_that_can_be_read() {
+        let mut control = control();
+        with_topics(&mut control);
+        let metadata = control.effects().publish.expect("a snapshot");
+        let reported = [
+            ("t", 0, 9, Some(4)),
+            ("t", 1, 7, None),
+            ("t", 2, 5, Some(5)),
+            ("gone", 0, 3, Some(1)),
+        ];
+        let expected = [("t".to_owned(), 0, 9, 4), ("t".to_owned(), 1, 7, 0)];
+        assert_eq!(progress(&metadata, &reported), expected);
+    }
+
+    #[test]
+    fn progress_on_topics_that_an_online_group_no_longer_subscribes_is_left_out() {
+        let mut control = control();
+        with_topics(&mut control);
+        let heartbeat = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWhere":
+            "CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"g",
+            "messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[],
+            "expressionType":"TAG","subString":"*","subVersion":1,"tagsSet":[],"topic":"t"}],
+            "unitMode":false}],"producerDataSet":[]}"#;
+        let code = request::HEART_BEAT;
+        with_request(code, &[], heartbeat, |request| {
+            crate::handlers::client_lifecycle::heartbeat(&mut control, request)
+        })
+        .expect("a good heartbeat");
+        let metadata = control.effects().publish.expect("a snapshot");
+        let reported = [("t", 0, 9, Some(4)), ("u", 0, 7, Some(7))];
+        assert_eq!(progress(&metadata, &reported), [("t".to_owned(), 0, 9, 4)]);
+    }
+}

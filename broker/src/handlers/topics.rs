@@ -132,3 +132,122 @@ fn stats_table(
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::fixtures::{control, with_request};
+    use proto::code::{request, response};
+
+    const FIELDS: [(&str, &str); 8] = [
+        ("topic", "t"),
+        ("defaultTopic", "TBW102"),
+        ("readQueueNums", "3"),
+        ("writeQueueNums", "5"),
+        ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"),
+        ("topicSysFlag", "0"),
+        ("order", "false"),
+    ];
+
+    fn create(control: &mut Control, other: &[(&str, &str)]) -> Result<(), Refusal> {
+        let mut fields = FIELDS.to_vec();
+        for (name, value) in other {
+            fields.retain(|(known, _)| known != name);
+            fields.push((name, value));
+        }
+        let code = request::UPDATE_AND_CREATE_TOPIC;
+        with_request(code, &fields, b"", |request| change(control, request))
+    }
+
+    fn ask(control: &mut Control, topic: &str) -> Result<TopicConfig, Refusal> {
+        let fields = [("topic", topic)];
+        match with_request(request::GET_TOPIC_CONFIG, &fields, b"", |request| {
+            one(control, request)
+        })? {
+            Response::Body(body, _) => Ok(TopicConfig::read(&body).expect("our own body")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_topic_is_as_it_was_asked_for_last() {
+        let mut control = control();
+        control.effects();
+        assert_eq!(ask(&mut control, "t").expect_err("not yet").code, response::TOPIC_NOT_EXIST);
+        create(&mut control, &[]).expect("a good topic");
+        let made = ask(&mut control, "t").expect("made");
+        assert_eq!((made.read_queue_nums, made.write_queue_nums, made.perm), (3, 5, 6));
+        create(&mut control, &[("readQueueNums", "8"), ("perm", "4"), ("order", "true")])
+            .expect("changed");
+        let changed = ask(&mut control, "t").expect("still there");
+        assert_eq!((changed.read_queue_nums, changed.perm), (8, 4));
+        assert!(!changed.order, "the name servers say which topics are ordered");
+        let effects = control.effects();
+        assert_eq!(effects.topic_changes.len(), 2, "both have to be durable");
+        assert!(effects.register && effects.publish.is_some());
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_is_refused_and_changes_nothing() {
+        let mut control = control();
+        control.effects();
+        let cases = [
+            ("topic", "a b", "illegal character"),
+            ("topic", "", ""),
+            ("readQueueNums", "70000", "70000"),
+            ("writeQueueNums", "-1", "-1"),
+            ("perm", "200", "200"),
+            ("topicFilterType", "NO_TAG", "NO_TAG"),
+            ("readQueueNums", "many", "readQueueNums"),
+        ];
+        for (name, value, named) in cases {
+            let refusal = create(&mut control, &[(name, value)]).expect_err(name);
+            assert_eq!(refusal.code, response::SYSTEM_ERROR, "{name}={value}");
+            assert!(refusal.remark.contains(named), "{name}={value}: {}", refusal.remark);
+        }
+        let effects = control.effects();
+        assert!(effects.topic_changes.is_empty() && effects.publish.is_none());
+    }
+
+    #[test]
+    fn system_topics_are_listed_by_name() {
+        let listed =
+            with_request(request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER, &[], b"", |request| {
+                system(&mut control(), request)
+            });
+        let Ok(Response::Body(body, _)) = listed else { panic!("a list") };
+        let list = TopicList::read(&body).expect("our own body");
+        assert!(list.topic_list.iter().any(|topic| topic == "TBW102"), "{list:?}");
+        assert_eq!(list.broker_addr, None);
+    }
+
+    #[test]
+    fn stats_name_every_write_queue_whatever_the_shards_know() {
+        let config = TopicConfig {
+            topic_name: "t".to_owned(),
+            write_queue_nums: 3,
+            ..TopicConfig::default()
+        };
+        let report = |queue_id, min, max| QueueReport {
+            topic: "t".into(),
+            queue_id,
+            min,
+            max,
+            last_store_ms: 77,
+            committed: None,
+        };
+        // Queue 7 was written when the topic had more queues.
+        let found = [report(1, 2, 9), report(7, 0, 4)];
+        let table = stats_table(&config, "broker-a", found.into_iter()).offset_table;
+        let bounds: Vec<(i32, i64, i64, i64)> = table
+            .iter()
+            .map(|(queue, bounds)| {
+                assert_eq!((&*queue.topic, &*queue.broker_name), ("t", "broker-a"));
+                let last = bounds.last_update_timestamp;
+                (queue.queue_id, bounds.min_offset, bounds.max_offset, last)
+            })
+            .collect();
+        assert_eq!(bounds, [(0, 0, 0, 0), (1, 2, 9, 77), (2, 0, 0, 0)]);
+    }
+}

@@ -47,7 +47,7 @@ fn a_store_that_is_being_written_is_clean() {
         let started = Instant::now();
         let mut looks = 0;
         let mut failed = None;
-        while started.elapsed() < Duration::from_secs(5) && failed.is_none() {
+        while (started.elapsed() < Duration::from_secs(5) || looks <= 2) && failed.is_none() {
             let verified = verify(root, None, None, &Progress::silent());
             let mut findings = Findings::default();
             let dir = DataDir::open(root, None, None, &mut findings).expect("looked at");
@@ -64,6 +64,5 @@ fn a_store_that_is_being_written_is_clean() {
         }
         enough.store(true, Relaxed);
         assert!(failed.is_none(), "look {looks}: {failed:?}");
-        assert!(looks > 2, "{looks}");
     });
 }

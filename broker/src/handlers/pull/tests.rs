@@ -187,3 +187,186 @@ fn a_parked_pull_whose_time_is_over_waits_no_more() {
     let in_time = parked(0, NOW, None);
     assert!(matches!(plan::give_up(&state, &in_time), Outcome::Found(_)), "they came meanwhile");
 }
+
+fn check_with(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    fields: &[(&str, &str)],
+) -> Result<Pull, Refusal> {
+    let mut ext = vec![
+        ("consumerGroup", "g"),
+        ("topic", "t"),
+        ("queueId", "0"),
+        ("queueOffset", "0"),
+        ("maxMsgNums", "32"),
+        ("sysFlag", "6"),
+        ("commitOffset", "0"),
+        ("suspendTimeoutMillis", "15000"),
+        ("subscription", "*"),
+        ("subVersion", "0"),
+    ];
+    for (name, value) in fields {
+        ext.retain(|(other, _)| other != name);
+        ext.push((name, value));
+    }
+    with_request(request::PULL_MESSAGE, &ext, b"", |request| {
+        let header = PullHeader::from_ext(&request.header.ext)?;
+        admit::check(config, 1, metadata, &header)
+    })
+}
+
+#[test]
+fn limits_are_the_smaller_of_what_is_asked_and_what_is_allowed() {
+    let (config, metadata) = (BrokerConfig::default(), metadata(|_, _| ()));
+    let limits = |count, bytes| {
+        let fields = [("maxMsgNums", count), ("maxMsgBytes", bytes)];
+        let pull = check_with(&config, &metadata, &fields).expect("admitted");
+        (pull.count_max, pull.bytes_max)
+    };
+    let bytes_max = config.max_transfer_bytes_on_message_in_memory;
+    assert_eq!(limits("5", "100"), (5, 100));
+    assert_eq!(limits("0", "0"), (1, bytes_max), "one message at least");
+    assert_eq!(limits("-3", "-1"), (1, bytes_max));
+    let most = (config.max_transfer_count_on_message_in_memory, bytes_max);
+    assert_eq!(limits("2147483647", "2147483647"), most);
+}
+
+#[test]
+fn a_pull_waits_as_long_as_the_broker_allows() {
+    let metadata = metadata(|_, _| ());
+    let wait = |config: &BrokerConfig, asked| {
+        let fields = [("suspendTimeoutMillis", asked)];
+        check_with(config, &metadata, &fields).expect("admitted").suspend_ms
+    };
+    let long = BrokerConfig::default();
+    assert_eq!(wait(&long, "15000"), 15_000);
+    assert_eq!(wait(&long, "9223372036854775807"), 60_000);
+    assert_eq!(wait(&long, "-1"), 0);
+    let short = BrokerConfig { long_polling_enable: false, ..BrokerConfig::default() };
+    assert_eq!(wait(&short, "15000"), short.short_polling_time_ms as i64);
+}
+
+#[test]
+fn a_broker_that_may_not_be_read_answers_no_pull() {
+    let config = BrokerConfig { broker_permission: 2, ..BrokerConfig::default() };
+    let metadata =
+        crate::control::Control::new(&config, NOW).effects().publish.expect("a snapshot");
+    let (code, remark) = refused(check_with(&config, &metadata, &[]));
+    assert_eq!(code, response::NO_PERMISSION);
+    let expected = format!("the broker[{}] pulling message is forbidden", config.broker_name);
+    assert_eq!(remark, expected);
+}
+
+#[test]
+fn a_subscription_that_names_no_tag_is_refused() {
+    let metadata = metadata(|_, _| ());
+    let (code, remark) =
+        refused(check_with(&BrokerConfig::default(), &metadata, &[("subscription", "||")]));
+    assert_eq!(code, response::SUBSCRIPTION_PARSE_FAILED);
+    assert_eq!(remark, "the subscription \"||\" of topic t names no tag");
+}
+
+/// Metadata after a heartbeat of group `g` on topic `t` with version 5.
+fn online(model: &str, broadcast_allowed: bool) -> Arc<MetadataSnapshot> {
+    let mut control = control();
+    for topic_name in ["t", "u"] {
+        let topic = TopicConfig { topic_name: topic_name.to_owned(), ..TopicConfig::default() };
+        control.update_topic(NOW, topic).expect("a good topic");
+    }
+    let group = SubscriptionGroupConfig {
+        group_name: "g".to_owned(),
+        consume_broadcast_enable: broadcast_allowed,
+        ..SubscriptionGroupConfig::default()
+    };
+    control.update_group(NOW, group).expect("a good group");
+    let heartbeat = format!(
+        r#"{{"clientID":"c1","consumerDataSet":[{{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET",
+        "consumeType":"CONSUME_PASSIVELY","groupName":"g","messageModel":"{model}",
+        "subscriptionDataSet":[{{"classFilterMode":false,"codeSet":[],"expressionType":"TAG",
+        "subString":"a","subVersion":5,"tagsSet":["a"],"topic":"t"}}],"unitMode":false}}],
+        "producerDataSet":[]}}"#
+    );
+    with_request(request::HEART_BEAT, &[], heartbeat.as_bytes(), |request| {
+        crate::handlers::client_lifecycle::heartbeat(&mut control, request)
+    })
+    .expect("a good heartbeat");
+    control.effects().publish.expect("a snapshot")
+}
+
+#[test]
+fn an_online_group_pulls_by_its_heartbeat() {
+    let (config, metadata) = (BrokerConfig::default(), online("CLUSTERING", true));
+    let check = |fields: &[(&str, &str)]| {
+        let fields = [&[("sysFlag", SUSPEND)][..], fields].concat();
+        check_with(&config, &metadata, &fields)
+    };
+    let pull = check(&[("subVersion", "5")]).expect("subscribed");
+    assert!(pull.filter.matches(i64::from(proto::record::string_hash("a"))));
+    assert!(!pull.filter.matches(i64::from(proto::record::string_hash("b"))));
+    let newer = refused(check(&[("subVersion", "6")]));
+    assert_eq!(
+        newer,
+        (response::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest".to_owned())
+    );
+    let (code, remark) = refused(check(&[("topic", "u")]));
+    assert_eq!(code, response::SUBSCRIPTION_NOT_EXIST);
+    assert_eq!(remark, "the consumer's subscription not exist, group=g");
+}
+
+#[test]
+fn broadcasting_has_to_be_allowed() {
+    let config = BrokerConfig::default();
+    let check = |allowed| {
+        let metadata = online("BROADCASTING", allowed);
+        check_with(&config, &metadata, &[("sysFlag", SUSPEND)])
+    };
+    assert!(check(true).is_ok());
+    let (code, remark) = refused(check(false));
+    assert_eq!(code, response::NO_PERMISSION);
+    assert_eq!(remark, "the consumer group[g] can not consume by broadcast way");
+}
+
+#[test]
+fn a_pull_gets_no_more_than_it_asked_for_and_always_one() {
+    let mut state = state_with_messages(&[("t", 0, 5)]);
+    let mut found = |count_max, bytes_max| {
+        let mut wanted = Pull { count_max, bytes_max, ..pull("t", 1) };
+        match plan::first(&mut state, &mut wanted, true) {
+            Outcome::Found(plan) => (plan.pieces.len(), plan.next_offset),
+            _ => panic!("there are messages"),
+        }
+    };
+    assert_eq!(found(2, 65_536), (2, 3));
+    assert_eq!(found(32, 200), (2, 3));
+    assert_eq!(found(32, 1), (1, 2), "one message always fits");
+    assert_eq!(found(32, 65_536), (4, 5));
+}
+
+#[test]
+fn what_does_not_match_is_passed_over_and_answered_at_once() {
+    let mut state = StoreState::unwritten(0);
+    for tags_code in [1, 1, i64::from(proto::record::string_hash("a")), 1] {
+        append_tagged(&mut state, "t", 0, tags_code);
+    }
+    commit(&mut state);
+    let mut first = |offset| {
+        let filter = parked(0, NOW, Some("a")).op.pull.filter;
+        plan::first(&mut state, &mut Pull { filter, ..pull("t", offset) }, true)
+    };
+    let Outcome::Found(found) = first(0) else { panic!("the third matches") };
+    assert_eq!((found.pieces.len(), found.next_offset), (1, 4));
+    let Outcome::Nothing(passed) = first(3) else { panic!("the last does not match") };
+    assert_eq!((passed.code, passed.next_offset), (response::PULL_RETRY_IMMEDIATELY, 4));
+}
+
+#[test]
+fn only_who_may_wait_and_wants_to_is_parked() {
+    let mut state = state_with_messages(&[("t", 0, 1)]);
+    let mut becomes = |suspend_ms, can_wait| {
+        let mut wanted = Pull { suspend_ms, ..pull("t", 1) };
+        matches!(plan::first(&mut state, &mut wanted, can_wait), Outcome::Wait(_))
+    };
+    assert!(becomes(1, true));
+    assert!(!becomes(0, true));
+    assert!(!becomes(1, false), "nobody waits for the answer");
+}

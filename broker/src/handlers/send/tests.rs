@@ -231,3 +231,135 @@ fn the_control_owner_creates_a_topic_for_a_send_from_the_default_topic() {
     let made = control.topic_for_send(NOW, &wanted).expect("allowed").expect("made");
     assert_eq!((made.read_queue_nums, made.write_queue_nums), (3, 3));
 }
+
+#[test]
+fn an_ordered_topic_needs_a_broker_that_may_be_written() {
+    let config = BrokerConfig { broker_permission: 4, ..BrokerConfig::default() };
+    let mut control = crate::control::Control::new(&config, NOW);
+    for topic in [topic("ordered", |_| ()), topic("plain", |_| ())] {
+        control.update_topic(NOW, topic).expect("a good topic");
+    }
+    control.apply_order_topics(NOW, &["ordered".to_owned()].into());
+    let metadata = control.effects().publish.expect("a snapshot");
+    let check = |name| admit::check(&config, &metadata, &header(name, 0));
+    let refusal = check("ordered").expect_err("read only");
+    assert_eq!(refusal.code, response::NO_PERMISSION);
+    let expected = format!("the broker[{}] sending message is forbidden", config.broker_name);
+    assert_eq!(refusal.remark, expected);
+    assert!(check("plain").is_ok(), "as in Java, where only ordered topics are looked at");
+}
+
+#[test]
+fn a_topic_without_a_write_queue_leaves_no_choice() {
+    let closed = [topic("closed", |topic| topic.write_queue_nums = 0)];
+    let refusal = check(&closed, &header("closed", -1)).expect_err("nowhere to go");
+    assert_eq!(refusal.code, response::SYSTEM_ERROR);
+    assert_eq!(refusal.remark, "topic[closed] has no write queue");
+}
+
+#[test]
+fn topics_of_the_broker_take_no_messages_from_clients() {
+    for name in ["SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"] {
+        let refusal = check(&[], &header(name, 0)).expect_err(name);
+        assert_eq!(refusal.code, response::NO_PERMISSION, "{name}");
+        assert_eq!(refusal.remark, format!("sending message to topic[{name}] is forbidden"));
+    }
+}
+
+#[test]
+fn a_retry_topic_without_its_group_takes_nothing() {
+    let retry = [topic("%RETRY%nobody", |_| ())];
+    let refusal = check(&retry, &header("%RETRY%nobody", 0)).expect_err("no such group");
+    assert_eq!(refusal.code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    assert_eq!(refusal.remark, "subscription group not exist, nobody");
+}
+
+#[test]
+fn a_client_may_limit_its_tries_further() {
+    let retry = |reconsume_times, max_reconsume_times| {
+        let header = SendHeader { reconsume_times, max_reconsume_times, ..header("%RETRY%g", 0) };
+        check(&[], &header).is_ok()
+    };
+    assert!(retry(2, Some(3)));
+    assert!(!retry(3, Some(3)));
+    assert!(retry(20, Some(21)), "or less");
+}
+
+#[test]
+fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
+    let kinds = [
+        ("TRAN_MSG\u{1}true", response::NO_PERMISSION, "transactional"),
+        ("DELAY\u{1}3", response::MESSAGE_ILLEGAL, "delayed"),
+    ];
+    for (properties, code, word) in kinds {
+        let expected = format!("{word} messages are not supported by this version of the broker");
+        let alone = encode::check_kind(&crate::properties::Scanned::of(properties));
+        let to = header("t", 1);
+        let inside =
+            encode::encode_batch(&origin(&to), &batch_of(&[b"x", b"y"], properties), 1_000);
+        let of_batch = SendHeader { properties, ..to };
+        let batch = encode::encode_batch(&origin(&of_batch), &batch_of(&[b"x"], ""), 1_000);
+        for refused in [alone, inside.map(drop), batch.map(drop)] {
+            assert_eq!(refused, Err(Refusal::new(code, expected.clone())), "{properties}");
+        }
+    }
+    assert!(encode::check_kind(&crate::properties::Scanned::of("TAGS\u{1}a")).is_ok());
+}
+
+#[test]
+fn a_damaged_batch_is_refused_whole() {
+    let refused = |header: &SendHeader<'_>, body: &[u8]| {
+        let refusal = encode::encode_batch(&origin(header), body, 1_000).expect_err("refused");
+        assert_eq!(refusal.code, response::MESSAGE_ILLEGAL);
+        refusal.remark
+    };
+    let (to, good) = (header("t", 1), batch_of(&[b"one", b"two"], ""));
+    for cut in 1..good.len() / 2 {
+        assert!(!refused(&to, &good[..good.len() - cut]).is_empty());
+    }
+    let mut not_text = batch_of(&[b"one"], "ab");
+    not_text.pop();
+    not_text.push(0xFF);
+    assert_eq!(refused(&to, &not_text), "properties of a message in a batch are not text");
+    let prepared = SendHeader { sys_flag: 4, ..header("t", 1) };
+    assert_eq!(refused(&prepared, &good), "a batch cannot be part of a transaction");
+    let many: Vec<&[u8]> = vec![b""; 32_769];
+    let many = batch_of(&many, "");
+    let refusal = encode::encode_batch(&origin(&to), &many, many.len()).expect_err("too many");
+    assert_eq!(refusal.remark, "batch of more than 32768 messages");
+}
+
+#[test]
+fn each_message_gets_the_next_place_of_its_queue_and_carries_it() {
+    let to = header("t", 1);
+    let mut state = StoreState::unwritten(0);
+    let mut until = 0;
+    for number in 0..3 {
+        let origin = origin(&to);
+        let fields = origin.fields(7, b"body", [b"TAGS\x01a", b"", b""]);
+        let slot = state.queue_slot("t", 1);
+        let message = store::store_state::Append {
+            slot,
+            bytes: fields.encoded_len(),
+            tags_code: 5,
+            keys: &[],
+        };
+        let appended = append::append_fields(&mut state, message, &fields, 1, NOW).expect("room");
+        assert_eq!((appended.sent.queue_id, appended.sent.queue_offset), (1, number));
+        assert!(appended.sent.more.is_none());
+        assert!(appended.until > until, "acknowledged behind it");
+        until = appended.until;
+    }
+    commit(&mut state);
+    let entries = state.queue("t", 1).expect("three messages");
+    assert_eq!((entries.min(), entries.max()), (0, 3));
+    for offset in 0..3 {
+        let entry = entries.get(offset).expect("in memory");
+        let mut record = vec![0; entry.bytes() as usize];
+        assert!(state.log.ring().holds(entry.position(), record.len()));
+        state.log.ring().copy_to(entry.position(), &mut record);
+        let view = RecordView::parse(&record).expect("a record");
+        assert_eq!((view.topic(), view.queue_offset(), view.store_timestamp()), ("t", offset, NOW));
+        assert_eq!((view.flag(), view.body()), (7, &b"body"[..]));
+    }
+}
