@@ -164,6 +164,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         shard,
         dir: log_root(config).join(format!("shard-{shard:03}")),
         log_id: context.format.log_id(shard),
+        store_id: context.format.store_id,
         segment_bytes: context.format.segment_bytes,
         tail_cache_bytes,
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),

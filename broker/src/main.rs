@@ -156,6 +156,7 @@ fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Form
         shards,
         segment_bytes: config.mapped_file_size_commit_log,
         store_id: fastrand::u64(..) >> 8,
+        log_id: fastrand::u64(..) >> 8,
     };
     let format = format::read_or_create(root, wanted.clone()).map_err(|error| error.to_string())?;
     if config.shards != 0 && format.shards != shards {

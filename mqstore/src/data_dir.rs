@@ -19,6 +19,7 @@ use store::{
     batch::{HEADER_BYTES, Header},
     format::{self, Format, VERSION, text},
     offset::SHARD_BITS,
+    replica_file::{REPLICA_FILE, Slot},
     segments::segment_start,
     settings::{FlushPolicy, Settings},
 };
@@ -103,6 +104,7 @@ impl DataDir {
             shard,
             dir: shard_dir(&self.log_root, shard),
             log_id: self.format.log_id(shard),
+            store_id: self.format.store_id,
             segment_bytes: self.format.segment_bytes,
             tail_cache_bytes: 1 << 15,
             inflight_bytes_max: 0,
@@ -167,6 +169,9 @@ fn read_format(
             (log, what)
         }
         (Err(what), Some(log)) => (log, what),
+        (Err(what), None) if bytes.is_some() => {
+            return Err(store::StoreError::Malformed { path, what }.into());
+        }
         (Err(_), None) => {
             let what = "is no data directory of a broker: no format.json, no segments";
             return Err(InspectError::NoStore { path: root.to_owned(), what });
@@ -180,17 +185,17 @@ fn read_format(
 
 fn parse_format(bytes: &[u8]) -> Result<Format, String> {
     let format = format::parse(bytes)?;
-    let possible = format.version == VERSION
-        && format.shards > 0
+    let possible = format.shards > 0
         && u32::from(format.shards) <= 1 << SHARD_BITS
         && format.segment_bytes > 0
         && format.segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
     if possible { Ok(format) } else { Err(format!("says {}, which is impossible", text(&format))) }
 }
 
-/// Shards that were never started have no directory yet, so the log may know of fewer.
+/// Whether the log was written under these facts. The store's own id is not among them: the segments of a replica name
+/// other writers.
 fn agree(file: &Format, log: &Format) -> bool {
-    file.store_id == log.store_id
+    file.log_id == log.log_id
         && file.segment_bytes == log.segment_bytes
         && file.shards == log.shards
 }
@@ -200,32 +205,44 @@ fn format_of_log(log_root: &Path) -> Result<Option<Format>, InspectError> {
     let dirs = shard_dirs(log_root)?;
     let Some(last) = dirs.last() else { return Ok(None) };
     let mut votes: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    let mut own: Option<u64> = None;
+    let mut writer = 0;
     for shard in &dirs {
         let dir = shard_dir(log_root, *shard);
         let names = now(FileDisk::read_only().list(&dir)).map_err(io_at(&dir))?;
         for entry in names.iter().filter(|entry| segment_start(Path::new(&entry.name)).is_some()) {
-            if let Some(log_id) = first_log_id(&dir.join(&entry.name)) {
-                let vote = (log_id ^ (u64::from(*shard) << 48), entry.bytes);
-                *votes.entry(vote).or_default() += 1;
+            if let Some(header) = first_header(&dir.join(&entry.name)) {
+                let log_id = Format::common_log_id(header.log_id, *shard);
+                *votes.entry((log_id, entry.bytes)).or_default() += 1;
+                writer = header.writer;
             }
         }
+        own = own.or(own_id(&dir.join(REPLICA_FILE)));
     }
     let best = votes.into_iter().max_by_key(|(_, count)| *count);
-    Ok(best.map(|((store_id, segment_bytes), _)| Format {
+    Ok(best.map(|((log_id, segment_bytes), _)| Format {
         version: VERSION,
         shards: last + 1,
         segment_bytes,
-        store_id,
+        // A store that never followed another one wrote all of its batches itself.
+        store_id: own.unwrap_or(writer),
+        log_id,
     }))
 }
 
-/// The log that the first batch of a segment names, if it names the segment's place, too. A segment that vanishes or
-/// cannot be read has no vote, nor has one that still holds what it was used for before.
-fn first_log_id(path: &Path) -> Option<u64> {
+/// The id of a store that follows another one, or once did.
+fn own_id(path: &Path) -> Option<u64> {
+    let bytes = fs::read(path).ok()?;
+    bytes.chunks(BLOCK_BYTES).find_map(Slot::decode).map(|slot| slot.store_id)
+}
+
+/// The header of the first batch of a segment, if it names the segment's place. A segment that vanishes or cannot be
+/// read has no vote, nor has one that still holds what it was used for before.
+fn first_header(path: &Path) -> Option<Header> {
     let mut header = [0; HEADER_BYTES];
     fs::File::open(path).ok()?.read_exact_at(&mut header, 0).ok()?;
-    let (log_id, position) = Header::place_of(&header)?;
-    (segment_start(path) == Some(position)).then_some(log_id)
+    let place = Header::place_of(&header)?;
+    Header::decode(&header, segment_start(path)?, place.log_id).ok()
 }
 
 /// Opens the segments of a shard. Those of a wrong length are found to be damaged and left out.
@@ -264,7 +281,7 @@ fn wrong_length(
     start: u64,
     bytes: u64,
 ) -> crate::finding::Finding {
-    let blank = first_log_id(path).is_none();
+    let blank = first_header(path).is_none();
     let expected = settings.segment_bytes;
     if blank && bytes < expected && start.is_multiple_of(expected) {
         let what = format!("{bytes} bytes of a segment that was being created; nothing is in it");

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, ErrorKind, Write};
 use store::{
     batch::{Entries, Entry},
+    lineage::EpochEntry,
     offset::PhysicalOffset,
     settings::Settings,
     state::{ControlEntry, group_offsets::OffsetChange},
@@ -191,6 +192,13 @@ impl Dump<'_> {
                 });
                 json!({ "groupOffsets": rows.collect::<Vec<_>>() })
             }
+            Ok(ControlEntry::Epoch(EpochEntry { writer, previous_epoch, previous_end })) => json!({
+                "epoch": {
+                    "writer": format!("{writer:016x}"),
+                    "previousEpoch": previous_epoch,
+                    "previousEnd": previous_end,
+                }
+            }),
             // What can be read is shown; verify reports the rest.
             Err(_) => json!({ "content": base64::encode(content) }),
         };

@@ -91,10 +91,11 @@ async fn find_witness(
     segments: &Segments,
     settings: &Settings,
 ) -> Result<Option<u64>, InspectError> {
-    scan.find_witness(segments, settings).await.map_err(|error| match error {
+    let found = scan.find_witness(segments, settings).await.map_err(|error| match error {
         StoreError::Io { path, source, .. } => InspectError::Io { path, source },
         other => InspectError::Store(other),
-    })
+    })?;
+    Ok(found.map(|damage| damage.next))
 }
 
 /// Takes whole batches as far as they go; `false` when the visitor wants no more. Behind the mark that ends a segment it goes on with the next.

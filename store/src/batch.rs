@@ -1,22 +1,25 @@
-//! The batch: unit of writing, checking and, later, replicating.
+//! The batch: unit of writing, checking and replicating.
 //!
 //! | offset | bytes | name | |
 //! |---|---|---|---|
 //! | 0  | 4 | magic | `RMQB` |
-//! | 4  | 2 | version | 1 |
+//! | 4  | 2 | version | 2 |
 //! | 6  | 2 | kind | 1 entries, 2 end of segment |
 //! | 8  | 4 | crc | CRC-32C over bytes 12..64 and the payload |
 //! | 12 | 4 | payload bytes | behind the header |
 //! | 16 | 8 | position | of this header in the shard's log |
-//! | 24 | 8 | durable until | position known to be on disk when the batch was closed |
-//! | 32 | 4 | epoch | grows with each start of the store |
-//! | 36 | 4 | entry count | |
-//! | 40 | 8 | first store timestamp | ms |
-//! | 48 | 8 | last store timestamp | ms |
-//! | 56 | 8 | log id | drawn when the shard was formatted |
+//! | 24 | 8 | log id | of the log, the same on all its replicas |
+//! | 32 | 8 | writer | store id of the store that closed the batch |
+//! | 40 | 4 | epoch | each has one writer; a later one is larger |
+//! | 44 | 4 | undurable | bytes before `position` not known to be durable on the writer's disk when the batch was closed; all ones: nothing is known |
+//! | 48 | 4 | entry count | |
+//! | 52 | 4 | last store timestamp | ms behind the first, signed, saturating |
+//! | 56 | 8 | first store timestamp | ms |
 //!
 //! Integers are big-endian like the records they carry. Position, epoch and log id must match the place where a
-//! header is found, so that stale bytes of a recycled segment or of a torn write never look valid.
+//! header is found, so that stale bytes of a recycled segment or of a torn write never look valid. A replica keeps
+//! batches byte for byte as their writer closed them, so what a header says about durability is about the writer's disk
+//! and no other.
 
 use proto::record::MAGIC_V1;
 
@@ -25,7 +28,7 @@ pub const HEADER_BYTES: usize = 64;
 /// First bytes of each header.
 pub const MAGIC: [u8; 4] = *b"RMQB";
 /// Version of the layout above.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Most payload bytes of a batch, unless a single record is larger.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Largest payload that is read back: one record of the largest kind that any configuration allows.
@@ -34,6 +37,9 @@ pub const PAYLOAD_BYTES_LIMIT: usize = 64 * 1024 * 1024;
 pub const CONTROL_MAGIC: i32 = i32::from_be_bytes(*b"RQCT");
 /// Size and magic, which every entry begins with.
 pub const ENTRY_PREFIX_BYTES: usize = 8;
+
+/// `undurable` of a header that knows nothing of what is durable.
+const NOTHING_KNOWN: u32 = u32::MAX;
 
 const _: () = assert!(HEADER_BYTES == 56 + 8);
 const _: () = assert!(CONTROL_MAGIC != MAGIC_V1);
@@ -56,18 +62,35 @@ pub struct Header {
     pub payload_bytes: u32,
     /// Position of the header in the shard's log.
     pub position: u64,
-    /// Position up to which the log was durable when the batch was closed. A batch found behind a damaged place
-    /// proves with it whether that place had been durable (bit rot) or not (a torn tail).
+    /// Position up to which the log was durable on the writer's disk when the batch was closed, or less. Found behind
+    /// a damaged place on that disk, the batch proves with it that the place had been durable (bit rot); on any other
+    /// disk it proves nothing.
     pub durable_until: u64,
-    /// Start of the store that wrote it.
+    /// Store that closed it.
+    pub writer: u64,
+    /// Its writer's term; no other writer has the same.
     pub epoch: u32,
     /// Entries in the payload.
     pub entry_count: u32,
     /// Store timestamp of the first entry, ms.
     pub first_store_ms: i64,
-    /// Store timestamp of the last entry, ms.
+    /// Store timestamp of the last entry, ms. Further than 24 days from the first one it is kept as if it were not.
     pub last_store_ms: i64,
     /// Log that it belongs to.
+    pub log_id: u64,
+}
+
+/// Where a header says that it belongs. Magic, version, payload bytes and position stand at the same places in all
+/// versions, and so do the checksum and what it covers; the log id does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Version of its layout.
+    pub version: u16,
+    /// Bytes behind the header.
+    pub payload_bytes: u32,
+    /// Position in its log.
+    pub position: u64,
+    /// Its log, if the version is [`VERSION`].
     pub log_id: u64,
 }
 
@@ -99,14 +122,18 @@ impl Header {
             Kind::SegmentEnd => 2,
         };
         out[6..8].copy_from_slice(&kind.to_be_bytes());
+        let undurable = u32::try_from(self.position - self.durable_until).unwrap_or(NOTHING_KNOWN);
+        let span = self.last_store_ms.saturating_sub(self.first_store_ms);
+        let span = span.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         out[12..16].copy_from_slice(&self.payload_bytes.to_be_bytes());
         out[16..24].copy_from_slice(&self.position.to_be_bytes());
-        out[24..32].copy_from_slice(&self.durable_until.to_be_bytes());
-        out[32..36].copy_from_slice(&self.epoch.to_be_bytes());
-        out[36..40].copy_from_slice(&self.entry_count.to_be_bytes());
-        out[40..48].copy_from_slice(&self.first_store_ms.to_be_bytes());
-        out[48..56].copy_from_slice(&self.last_store_ms.to_be_bytes());
-        out[56..64].copy_from_slice(&self.log_id.to_be_bytes());
+        out[24..32].copy_from_slice(&self.log_id.to_be_bytes());
+        out[32..40].copy_from_slice(&self.writer.to_be_bytes());
+        out[40..44].copy_from_slice(&self.epoch.to_be_bytes());
+        out[44..48].copy_from_slice(&undurable.to_be_bytes());
+        out[48..52].copy_from_slice(&self.entry_count.to_be_bytes());
+        out[52..56].copy_from_slice(&span.to_be_bytes());
+        out[56..64].copy_from_slice(&self.first_store_ms.to_be_bytes());
         let crc = crc32c::crc32c(&out[12..]);
         let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, payload.0), payload.1);
         out[8..12].copy_from_slice(&crc.to_be_bytes());
@@ -126,28 +153,41 @@ impl Header {
             2 => Kind::SegmentEnd,
             _ => return Err(NotABatch::Foreign),
         };
+        let first_store_ms = i64::from_be_bytes(field(bytes, 56));
+        let undurable = u32::from_be_bytes(field(bytes, 44));
+        let durable_until = match undurable {
+            NOTHING_KNOWN => Some(0),
+            known => position.checked_sub(u64::from(known)),
+        };
         let header = Header {
             kind,
             payload_bytes: u32::from_be_bytes(field(bytes, 12)),
             position: u64::from_be_bytes(field(bytes, 16)),
-            durable_until: u64::from_be_bytes(field(bytes, 24)),
-            epoch: u32::from_be_bytes(field(bytes, 32)),
-            entry_count: u32::from_be_bytes(field(bytes, 36)),
-            first_store_ms: i64::from_be_bytes(field(bytes, 40)),
-            last_store_ms: i64::from_be_bytes(field(bytes, 48)),
-            log_id: u64::from_be_bytes(field(bytes, 56)),
+            durable_until: durable_until.unwrap_or(0),
+            log_id: u64::from_be_bytes(field(bytes, 24)),
+            writer: u64::from_be_bytes(field(bytes, 32)),
+            epoch: u32::from_be_bytes(field(bytes, 40)),
+            entry_count: u32::from_be_bytes(field(bytes, 48)),
+            first_store_ms,
+            last_store_ms: first_store_ms
+                .saturating_add(i64::from(i32::from_be_bytes(field(bytes, 52)))),
         };
         let version = u16::from_be_bytes(field(bytes, 4));
         let ours = version == VERSION && header.position == position && header.log_id == log_id;
-        let possible = header.payload_bytes as usize <= PAYLOAD_BYTES_LIMIT
-            && header.durable_until <= header.position;
+        let possible =
+            header.payload_bytes as usize <= PAYLOAD_BYTES_LIMIT && durable_until.is_some();
         if ours && possible { Ok(header) } else { Err(NotABatch::Foreign) }
     }
 
-    /// Log and position that a header says it belongs to, whatever else is wrong with it; `None` without magic.
-    pub fn place_of(bytes: &[u8]) -> Option<(u64, u64)> {
+    /// What a header says of its place, whatever else is wrong with it; `None` without magic.
+    pub fn place_of(bytes: &[u8]) -> Option<Place> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
-        let place = || (u64::from_be_bytes(field(bytes, 56)), u64::from_be_bytes(field(bytes, 16)));
+        let place = || Place {
+            version: u16::from_be_bytes(field(bytes, 4)),
+            payload_bytes: u32::from_be_bytes(field(bytes, 12)),
+            position: u64::from_be_bytes(field(bytes, 16)),
+            log_id: u64::from_be_bytes(field(bytes, 24)),
+        };
         (bytes[0..4] == MAGIC).then(place)
     }
 
@@ -269,6 +309,7 @@ mod tests {
             payload_bytes: payload.len() as u32,
             position: 4_096,
             durable_until: 4_000,
+            writer: 0xFEED,
             epoch: 3,
             entry_count: 1,
             first_store_ms: 1_700_000_000_000,
@@ -287,6 +328,17 @@ mod tests {
         assert_eq!(Header::decode(&bytes, 4_096, 1), Err(NotABatch::Foreign));
         assert_eq!(Header::decode(&[0; HEADER_BYTES], 0, 0), Err(NotABatch::Blank));
         assert_eq!(Header::check_payload(&bytes, payload), Ok(()));
+    }
+
+    #[test]
+    fn what_does_not_fit_its_field_promises_less_and_not_more() {
+        let far = Header { position: 1 << 40, durable_until: 5, ..header(b"") };
+        let decoded = Header::decode(&far.encode((b"", b"")), 1 << 40, far.log_id);
+        assert_eq!(decoded.map(|header| header.durable_until), Ok(0));
+        let jump = Header { last_store_ms: 0, ..header(b"") };
+        let decoded = Header::decode(&jump.encode((b"", b"")), 4_096, jump.log_id);
+        let wanted = jump.first_store_ms + i64::from(i32::MIN);
+        assert_eq!(decoded.map(|header| header.last_store_ms), Ok(wanted));
     }
 
     #[test]

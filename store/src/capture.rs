@@ -77,15 +77,7 @@ impl StoreState {
     }
 
     fn epoch_before(&self, position: u64) -> u32 {
-        let before = self.epochs.iter().take_while(|(from, _)| *from < position);
-        before.last().map_or(0, |(_, epoch)| *epoch)
-    }
-
-    /// Batches of this epoch begin at `position`.
-    pub(crate) fn begin_epoch(&mut self, position: u64, epoch: u32) {
-        if self.epochs.back().is_none_or(|(_, last)| *last != epoch) {
-            self.epochs.push_back((position, epoch));
-        }
+        self.derived.lineage.before(position).map_or(0, |epoch| epoch.epoch)
     }
 
     /// An entry of a captured row. The topic may have been deleted since: then nobody will ever look.
@@ -115,9 +107,6 @@ impl StoreState {
         self.numbers_in_index = capture.next_number;
         self.keys.release_before(capture.to);
         self.release_store_ms_before(capture.to);
-        while self.epochs.get(1).is_some_and(|(from, _)| *from < capture.to) {
-            self.epochs.pop_front();
-        }
         self.unindexed = 0;
         let release = keep_from.min(capture.to);
         for queue in self.queues.live_mut() {

@@ -109,6 +109,12 @@ pub enum Refused {
         /// The first failure.
         reason: String,
     },
+    /// The log follows that of another store, where entries are appended.
+    #[error("shard={shard} reason=replica")]
+    Replica {
+        /// Shard whose log it is.
+        shard: u16,
+    },
     /// There is no room for messages. Offsets of groups are still taken, and messages again when there is room.
     #[error("shard={shard} reason=disk-full {reason}")]
     DiskFull {

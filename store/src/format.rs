@@ -1,7 +1,7 @@
 //! What is fixed when a data directory is formatted, and the lock that keeps two brokers out of one.
 //!
-//! `format.json` says how many shards the store has and identifies its logs; it is written once. `lock` is held by the
-//! running broker and names it.
+//! `format.json` says how many shards the store has, who it is and which logs it holds; it is written once. A replica
+//! holds the logs of its master and has a store id of its own. `lock` is held by the running broker and names it.
 
 use crate::error::StoreError;
 use rustix::fs::{FlockOperation, flock};
@@ -13,11 +13,10 @@ use std::{
 };
 
 /// Version of the store's layout that this code reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The facts of a formatted store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Version of the layout.
     pub version: u32,
@@ -25,45 +24,113 @@ pub struct Format {
     pub shards: u16,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
-    /// Random number that each batch of this store carries.
+    /// Drawn when this directory was formatted: no other store has it. Batches name it as their writer.
     pub store_id: u64,
+    /// Drawn once for all replicas of the same logs. The ids of the logs follow from it.
+    pub log_id: u64,
 }
 
 impl Format {
-    /// The log of `shard` carries this number.
+    /// The log of `shard` carries this number, on each of its replicas.
     pub fn log_id(&self, shard: u16) -> u64 {
-        self.store_id ^ (u64::from(shard) << 48)
+        self.log_id ^ shard_bits(shard)
+    }
+
+    /// Of which [`Format::log_id`] the log of `shard` has this number.
+    pub fn common_log_id(log_id: u64, shard: u16) -> u64 {
+        log_id ^ shard_bits(shard)
     }
 }
 
-/// As the file holds it: the facts, and a check over them. A broker that believed a wrong number of shards would look
-/// for most queues where they are not.
+fn shard_bits(shard: u16) -> u64 {
+    u64::from(shard) << 48
+}
+
+/// The facts that all versions have, in the order over which all versions take their checksum: a broker of another
+/// version reads them, finds them whole, and says that the version is not its own.
 #[derive(Serialize, Deserialize)]
-struct Checked {
+#[serde(rename_all = "camelCase")]
+struct CommonFacts {
+    version: u32,
+    shards: u16,
+    segment_bytes: u64,
+    store_id: u64,
+}
+
+/// The beginning of the file, in any version. A broker that believed a wrong number of shards would look for most queues
+/// where they are not, so the facts have a check.
+#[derive(Serialize, Deserialize)]
+struct Common {
     #[serde(flatten)]
-    format: Format,
+    facts: CommonFacts,
     /// CRC-32C of the facts as JSON in one line.
     crc32c: u32,
 }
 
-fn check(format: &Format) -> u32 {
-    crc32c::crc32c(&serde_json::to_vec(format).expect("a struct of numbers is JSON"))
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    #[serde(flatten)]
+    common: Common,
+    log_id: u64,
+    /// CRC-32C of the common facts' checksum and the log id, 4 and 8 bytes, big-endian.
+    log_id_crc32c: u32,
+}
+
+impl Stored {
+    fn of(format: &Format) -> Stored {
+        let Format { version, shards, segment_bytes, store_id, log_id } = *format;
+        let facts = CommonFacts { version, shards, segment_bytes, store_id };
+        let common = Common { crc32c: check(&facts), facts };
+        Stored { log_id_crc32c: check_log_id(common.crc32c, log_id), common, log_id }
+    }
+}
+
+fn check(facts: &CommonFacts) -> u32 {
+    crc32c::crc32c(&serde_json::to_vec(facts).expect("a struct of numbers is JSON"))
+}
+
+fn check_log_id(common: u32, log_id: u64) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&common.to_be_bytes()), &log_id.to_be_bytes())
 }
 
 /// The content of `format.json`.
 pub fn text(format: &Format) -> String {
-    let checked = Checked { format: format.clone(), crc32c: check(format) };
-    serde_json::to_string(&checked).expect("a struct of numbers is JSON")
+    serde_json::to_string(&Stored::of(format)).expect("a struct of numbers is JSON")
 }
 
 /// Reads the content of `format.json`; says what is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<Format, String> {
-    let Checked { format, crc32c } =
-        serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    if check(&format) == crc32c {
-        return Ok(format);
+    let unreadable = |error| format!("cannot be read: {error}");
+    let damaged =
+        || "fails its checksum; `mqstore verify` tells its content from the segments".to_owned();
+    let Common { facts, crc32c } = serde_json::from_slice(bytes).map_err(unreadable)?;
+    if check(&facts) != crc32c {
+        return Err(damaged());
     }
-    Err("fails its checksum; `mqstore verify` tells its content from the segments".to_owned())
+    check_version(facts.version)?;
+    let stored: Stored = serde_json::from_slice(bytes).map_err(unreadable)?;
+    if check_log_id(crc32c, stored.log_id) != stored.log_id_crc32c {
+        return Err(damaged());
+    }
+    let CommonFacts { version, shards, segment_bytes, store_id } = facts;
+    Ok(Format { version, shards, segment_bytes, store_id, log_id: stored.log_id })
+}
+
+fn check_version(version: u32) -> Result<(), String> {
+    if version == VERSION {
+        return Ok(());
+    }
+    let layout = format!("layout version {version}, this broker reads version {VERSION}");
+    Err(if version < VERSION {
+        format!(
+            "{layout}; let the older broker that wrote it serve what it holds, and start this one \
+             on an empty directory"
+        )
+    } else {
+        format!("{layout}; a newer broker wrote it: start that one")
+    })
 }
 
 /// Holds the data directory until dropped or the process ends.
@@ -102,16 +169,7 @@ pub fn read_or_create(root: &Path, wanted: Format) -> Result<Format, StoreError>
     let path = root.join("format.json");
     let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
     match fs::read(&path) {
-        Ok(bytes) => {
-            let format = parse(&bytes).map_err(malformed)?;
-            if format.version != VERSION {
-                return Err(malformed(format!(
-                    "layout version {}, this broker reads version {VERSION}",
-                    format.version
-                )));
-            }
-            Ok(format)
-        }
+        Ok(bytes) => parse(&bytes).map_err(malformed),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(root, &path, &wanted)?;
             Ok(wanted)
@@ -145,21 +203,25 @@ mod tests {
         lock(dir.path()).expect("lock after release");
     }
 
+    fn format() -> Format {
+        Format { version: VERSION, shards: 2, segment_bytes: 1 << 20, store_id: 7, log_id: 8 }
+    }
+
     #[test]
     fn the_format_stays_what_it_was() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let first = Format { version: VERSION, shards: 2, segment_bytes: 1 << 20, store_id: 7 };
+        let first = format();
         assert_eq!(read_or_create(dir.path(), first.clone()).expect("new"), first);
         let other = Format { shards: 4, ..first.clone() };
         assert_eq!(read_or_create(dir.path(), other).expect("existing"), first);
         assert_ne!(first.log_id(0), first.log_id(1));
+        assert_eq!(Format::common_log_id(first.log_id(1), 1), first.log_id);
     }
 
     #[test]
     fn a_changed_fact_is_noticed() {
-        let format = Format { version: VERSION, shards: 2, segment_bytes: 1 << 20, store_id: 7 };
-        let whole = text(&format);
-        assert_eq!(parse(whole.as_bytes()), Ok(format));
+        let whole = text(&format());
+        assert_eq!(parse(whole.as_bytes()), Ok(format()));
         for byte in 0..whole.len() {
             for bit in 0..8 {
                 let mut bytes = whole.clone().into_bytes();
@@ -167,5 +229,31 @@ mod tests {
                 assert!(parse(&bytes).is_err(), "byte {byte}, bit {bit}");
             }
         }
+    }
+
+    /// As version 1 wrote and read the file.
+    #[derive(Serialize, Deserialize)]
+    struct Version1 {
+        #[serde(flatten)]
+        facts: CommonFacts,
+        crc32c: u32,
+    }
+
+    #[test]
+    fn other_versions_are_refused_with_a_sentence_in_both_directions() {
+        let facts = CommonFacts { version: 1, shards: 2, segment_bytes: 1 << 20, store_id: 7 };
+        let old = Version1 { crc32c: check(&facts), facts };
+        let old = serde_json::to_string(&old).expect("JSON");
+        assert_eq!(
+            parse(old.as_bytes()).expect_err("version 1"),
+            "layout version 1, this broker reads version 2; let the older broker that wrote it \
+             serve what it holds, and start this one on an empty directory"
+        );
+        let newer = text(&Format { version: 3, ..format() });
+        let error = parse(newer.as_bytes()).expect_err("version 3");
+        assert!(error.ends_with("a newer broker wrote it: start that one"), "{error}");
+        // Version 1 checks its facts first, then says "layout version 2, this broker reads version 1".
+        let read: Version1 = serde_json::from_str(&text(&format())).expect("its fields are there");
+        assert_eq!((check(&read.facts), read.facts.version), (read.crc32c, 2));
     }
 }

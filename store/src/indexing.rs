@@ -5,7 +5,7 @@
 //! live traffic between them.
 //!
 //! An index file never says more than the log can prove: it covers only what is durable, and it gets its name only
-//! when everything that it was influenced by (a deleted topic, an offset of a group) is durable, too.
+//! when everything that it was influenced by (a deleted topic, an offset of a group) is durable and committed, too.
 
 use crate::{
     capture::Capture,
@@ -14,6 +14,7 @@ use crate::{
         self, Head, Index, IndexError, IndexWriter, Key, Outline, StateSection, run_path,
         sealed_path,
     },
+    lineage::Lineage,
     settings::{FlushPolicy, Settings},
     state::{DerivedState, ShardState},
     store::Store,
@@ -154,16 +155,17 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Makes the log durable up to `position`, which is committed. `false`: it cannot be now.
+    /// Makes the log durable up to `position`. `false`: it cannot be now, or what stands there is not committed, and may be
+    /// cut.
     async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
         if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
             self.sync_unless_under_way().await?;
         }
         let state = self.state.borrow();
         // The space between the mark that ends a segment and the next segment holds nothing.
-        let flushed = state.log.flushed();
-        let ended = position.is_multiple_of(self.settings.segment_bytes) && flushed > position;
-        Ok(ended || flushed >= position)
+        let safe = state.log.flushed().min(state.log.committed());
+        let ended = position.is_multiple_of(self.settings.segment_bytes) && safe > position;
+        Ok(ended || safe >= position)
     }
 
     async fn write_index<P, F>(&self, capture: &Capture, pause: &P) -> Result<Index<D>, StoreError>
@@ -176,7 +178,7 @@ impl<D: Disk> Store<D> {
         Ok(written.writer.finish().await?)
     }
 
-    /// Waits until the log is durable up to a position that was appended.
+    /// Waits until the log is durable and committed up to a position that was appended.
     #[doc(hidden)]
     pub async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
         while !self.durable_up_to(position).await? {
@@ -254,7 +256,9 @@ impl<D: Disk> IndexJob<'_, D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let states = vec![self.snapshot(|states| &states.group_offsets, pause).await];
+        let mut lineage = self.snapshot(|states| &states.lineage, pause).await;
+        Lineage::retain_before(&mut lineage.pieces, self.capture.to);
+        let states = vec![self.snapshot(|states| &states.group_offsets, pause).await, lineage];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();
         let (outline, path) = self.outline(states);

@@ -6,6 +6,7 @@
 //!
 //! Absent on purpose: network, JSON of the wire, topics' permissions, time (it is an argument).
 
+mod accept;
 mod ahead;
 pub mod batch;
 mod by_id;
@@ -21,15 +22,19 @@ pub mod index;
 #[doc(hidden)]
 pub mod indexing;
 mod join_bounded;
+pub mod lineage;
 pub mod log;
 pub mod lookup;
 pub mod metadata;
 pub mod offset;
 mod queue_table;
 pub mod read;
+pub mod read_batches;
 mod rebuild;
 mod recent_keys;
 pub mod recovery;
+mod replay;
+pub mod replica_file;
 pub mod retention;
 pub mod ring;
 pub mod segments;
@@ -40,6 +45,7 @@ pub mod store;
 pub mod store_state;
 
 pub use crate::{
+    accept::NotAccepted,
     error::{Refused, StoreError},
     offset::PhysicalOffset,
     read::{PullPlan, PullStatus},

@@ -1,16 +1,23 @@
 //! The commit log of one shard as a state machine: where bytes go, and which of them are safe.
 //!
-//! Three positions, each only grows: `appended`, `flushed`, `committed`; the latter two never pass the first. Appending assigns positions at once
-//! and gathers entries in an open batch in the [`TailRing`]; [`CommitLog::take_write`] closes it and says what must go
-//! to disk; [`CommitLog::written`] moves the gate. Nothing here does I/O.
+//! Four positions, each only grows: `appended`, `written`, `flushed`, `committed`; none passes the first, `flushed` never
+//! passes `written`. Appending assigns positions at once and gathers entries in an open batch in the [`TailRing`];
+//! [`CommitLog::take_write`] closes it and says what must go to disk; [`CommitLog::written`] moves what is there;
+//! [`CommitLog::advance`] moves the gate by its rule. A log is led, then entries are appended here, or follows another
+//! one, then whole batches of its leader are accepted at its end. Nothing here does I/O.
 
 use crate::{
     batch::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX},
     error::Refused,
+    lineage::{EPOCH_ENTRY_BYTES, EpochEntry, EpochStart},
     ring::TailRing,
+    state::ControlEntry,
 };
 use runtime::BLOCK_BYTES;
 use std::collections::VecDeque;
+
+#[cfg(test)]
+mod tests;
 
 /// Most bytes of one disk write, when more than one closed batch waits: large enough for full disk bandwidth.
 pub const WRITE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -23,10 +30,10 @@ const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub struct Shape {
     /// Shard whose log it is.
     pub shard: u16,
-    /// Drawn when the shard was formatted.
+    /// Identifies the log, on each of its replicas.
     pub log_id: u64,
-    /// Grows with each start.
-    pub epoch: u32,
+    /// Store id of this store: batches closed here name it as their writer.
+    pub writer: u64,
     /// Bytes of a segment, a multiple of the block.
     pub segment_bytes: u64,
     /// Most bytes appended and not committed.
@@ -48,6 +55,45 @@ impl Shape {
     }
 }
 
+/// Where a log goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume<'a> {
+    /// Everything before is on disk.
+    pub position: u64,
+    /// What the disk holds of the block that `position` is in, up to it.
+    pub tail: &'a [u8],
+    /// Everything before may be read.
+    pub committed: u64,
+    /// Epoch of the last batch; 0 for an empty log.
+    pub epoch: u32,
+    /// Whether entries are appended here; if not, until [`CommitLog::begin_epoch`].
+    pub leads: bool,
+}
+
+/// What this disk must have done to bytes before they may be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// They are durable.
+    Flushed,
+    /// They are written; what of it is not durable yet, a power cut may take.
+    Written,
+}
+
+/// Which bytes are committed: acknowledged and visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitRule {
+    /// What this disk must have done.
+    pub stored: Stored,
+    /// What others allow: how far enough replicas have acknowledged, or, on a replica, how far its leader says. Without
+    /// replicas [`CommitRule::ALONE`].
+    pub limit: u64,
+}
+
+impl CommitRule {
+    /// [`CommitRule::limit`] of a log whose disk alone decides.
+    pub const ALONE: u64 = u64::MAX;
+}
+
 /// The log.
 pub struct CommitLog {
     shape: Shape,
@@ -56,8 +102,12 @@ pub struct CommitLog {
     closed: VecDeque<ClosedBatch>,
     /// Where the next batch header or entry goes.
     appended: u64,
+    written: u64,
     flushed: u64,
     committed: u64,
+    /// Of the newest batch.
+    epoch: u32,
+    leads: bool,
     /// End of the segments that are there. Nothing is appended behind it.
     room_end: u64,
     /// The next segment was wanted and could not be had.
@@ -111,9 +161,10 @@ impl Write {
 }
 
 impl CommitLog {
-    /// A log that goes on at `position`, up to which everything is on disk. `tail` is what the disk holds of the
-    /// block that `position` is in, up to it.
-    pub fn resume(mut shape: Shape, mut ring: TailRing, position: u64, tail: &[u8]) -> CommitLog {
+    /// A log that goes on where `from` says.
+    pub fn resume(mut shape: Shape, mut ring: TailRing, from: Resume<'_>) -> CommitLog {
+        let Resume { position, tail, committed, epoch, leads } = from;
+        assert!(committed <= position);
         assert!(shape.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
         assert!(shape.segment_bytes >= shape.entry_bytes_max as u64 + 2 * HEADER_BYTES as u64);
         assert!(tail.len() as u64 == position % BLOCK_BYTES as u64);
@@ -133,8 +184,11 @@ impl CommitLog {
             open: None,
             closed: VecDeque::new(),
             appended: position,
+            written: position,
             flushed: position,
-            committed: position,
+            committed,
+            epoch,
+            leads,
             room_end: position - position % shape.segment_bytes + shape.segment_bytes,
             starved: false,
             closed_to_messages: None,
@@ -157,9 +211,24 @@ impl CommitLog {
         self.appended
     }
 
-    /// Everything before is on disk.
+    /// Everything before is durable on this disk.
     pub fn flushed(&self) -> u64 {
         self.flushed
+    }
+
+    /// Everything before is written to this disk.
+    pub fn written_until(&self) -> u64 {
+        self.written
+    }
+
+    /// Epoch of the newest batch.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether entries are appended here. If not, the log follows that of another store.
+    pub fn leads(&self) -> bool {
+        self.leads
     }
 
     /// Everything before may be read and was acknowledged.
@@ -274,6 +343,9 @@ impl CommitLog {
         if let Some(reason) = &self.poisoned {
             return Err(Refused::Poisoned { shard, reason: reason.clone() });
         }
+        if !self.leads {
+            return Err(Refused::Replica { shard });
+        }
         if entry_bytes > entry_bytes_max {
             return Err(Refused::TooLarge { bytes: entry_bytes, limit: entry_bytes_max });
         }
@@ -292,6 +364,7 @@ impl CommitLog {
     pub fn append(&mut self, bytes: usize, now: i64, fill: impl FnOnce(u64, &mut [u8])) -> u64 {
         assert!(bytes <= self.shape.entry_bytes_max);
         assert!(self.poisoned.is_none());
+        assert!(self.leads);
         self.make_room(bytes, now);
         let position = self.appended;
         self.ring.fill(position, bytes, |slot| fill(position, slot));
@@ -315,12 +388,78 @@ impl CommitLog {
         }
     }
 
-    /// Appends a batch without entries. The first thing that a start writes and syncs: every later batch of its
-    /// epoch then lies behind a durable one, so no two starts that wrote anything share an epoch.
-    pub fn append_start(&mut self, now: i64) {
-        assert!(self.open.is_none());
-        self.make_room(0, now);
+    /// Whether the batch with which an epoch begins may be appended now.
+    pub fn admit_epoch(&self) -> Result<(), Refused> {
+        if let Some(reason) = &self.poisoned {
+            let shard = self.shape.shard;
+            return Err(Refused::Poisoned { shard, reason: reason.clone() });
+        }
+        self.check_room(EPOCH_ENTRY_BYTES, EPOCH_ENTRY_BYTES, 0)
+    }
+
+    /// Begins an epoch that is led here, with its start batch. Whoever leads waits until that is committed before
+    /// anything of the epoch is served. Where the epoch begins: behind all that was appended before.
+    pub fn begin_epoch(&mut self, epoch: u32, now: i64) -> EpochStart {
+        assert!(epoch > self.epoch);
+        assert!(self.poisoned.is_none());
         self.close_batch();
+        let start = self.appended;
+        let writer = self.shape.writer;
+        let entry = EpochEntry { writer, previous_epoch: self.epoch, previous_end: start };
+        self.epoch = epoch;
+        self.leads = true;
+        self.make_room(EPOCH_ENTRY_BYTES, now);
+        let position = self.appended;
+        self.ring.fill(position, EPOCH_ENTRY_BYTES, |out| {
+            ControlEntry::Epoch(entry).encode(out);
+        });
+        self.appended += EPOCH_ENTRY_BYTES as u64;
+        if let Some(open) = &mut self.open {
+            open.entry_count = 1;
+        }
+        self.close_batch();
+        EpochStart { epoch, start, writer }
+    }
+
+    /// Whether a batch of `bytes` with this header fits at the end of a log that follows. `Ok(false)`: not now, the disk
+    /// or the next segment is awaited.
+    #[doc(hidden)]
+    pub fn fits_batch(&self, header: &Header) -> Result<bool, &'static str> {
+        let segment_end = self.segment_of(self.appended) + self.shape.segment_bytes;
+        let mark = match header.kind {
+            Kind::Entries => HEADER_BYTES as u64,
+            Kind::SegmentEnd => 0,
+        };
+        if header.end() + mark > segment_end {
+            return Err("a batch runs over the end of its segment");
+        }
+        let bytes = header.end() - header.position;
+        if bytes > self.ring.capacity() as u64 / 2 {
+            return Err("a batch is larger than half of the tail cache");
+        }
+        let waiting = self.appended - self.written;
+        let disk_keeps_up = waiting == 0 || waiting + bytes <= self.shape.inflight_bytes_max;
+        Ok(disk_keeps_up && segment_end <= self.room_end)
+    }
+
+    /// Appends a whole batch of the leader as it is; [`CommitLog::fits_batch`] said yes.
+    #[doc(hidden)]
+    pub fn append_batch(&mut self, header: &Header, bytes: &[u8]) {
+        assert!(!self.leads && self.open.is_none() && self.poisoned.is_none());
+        assert!(header.position == self.appended && header.epoch >= self.epoch);
+        assert!(bytes.len() as u64 == header.end() - header.position);
+        // A slot of the ring holds no more than an entry.
+        let mut at = header.position;
+        for piece in bytes.chunks(BLOCK_BYTES.min(self.shape.entry_bytes_max.max(1))) {
+            self.ring.fill(at, piece.len(), |slot| slot.copy_from_slice(piece));
+            at += piece.len() as u64;
+        }
+        self.closed.push_back(ClosedBatch { position: header.position, end: at });
+        self.epoch = header.epoch;
+        self.appended = match header.kind {
+            Kind::Entries => at,
+            Kind::SegmentEnd => self.segment_of(header.position) + self.shape.segment_bytes,
+        };
     }
 
     /// What to write next, if anything: all closed batches that lie together, the open one closed among them.
@@ -354,22 +493,29 @@ impl CommitLog {
         padding.fill(0);
     }
 
-    /// A write reached the disk. `synced`: and is durable. `committed` moves by the flush policy's rule.
-    pub fn written(&mut self, write: &Write, synced: bool, committed: bool) {
-        assert!(write.to <= self.appended);
+    /// A write reached the disk. `synced`: and is durable.
+    pub fn written(&mut self, write: &Write, synced: bool) {
+        assert!(write.to <= self.appended && write.to >= self.written);
+        self.written = write.to;
         if synced {
             self.synced(write.to);
-        }
-        if committed {
-            assert!(write.to >= self.committed);
-            self.committed = write.to;
         }
     }
 
     /// Everything before `position` is durable.
     pub fn synced(&mut self, position: u64) {
-        assert!(position <= self.appended);
+        assert!(position <= self.written);
         self.flushed = self.flushed.max(position);
+    }
+
+    /// Moves the gate as far as the rule allows. Whether it moved.
+    pub fn advance(&mut self, rule: CommitRule) -> bool {
+        let stored = match rule.stored {
+            Stored::Flushed => self.flushed,
+            Stored::Written => self.written,
+        };
+        let committed = stored.min(rule.limit).max(self.committed);
+        std::mem::replace(&mut self.committed, committed) != committed
     }
 
     /// Start of the segment that `position` lies in.
@@ -426,7 +572,8 @@ impl CommitLog {
             payload_bytes: payload_bytes as u32,
             position: open.position,
             durable_until: self.flushed,
-            epoch: self.shape.epoch,
+            writer: self.shape.writer,
+            epoch: self.epoch,
             entry_count: open.entry_count,
             first_store_ms: open.first_store_ms,
             last_store_ms: open.last_store_ms,
@@ -445,7 +592,8 @@ impl CommitLog {
             payload_bytes: 0,
             position,
             durable_until: self.flushed,
-            epoch: self.shape.epoch,
+            writer: self.shape.writer,
+            epoch: self.epoch,
             entry_count: 0,
             first_store_ms: now,
             last_store_ms: now,
@@ -455,164 +603,5 @@ impl CommitLog {
         self.ring.fill(position, batch::HEADER_BYTES, |slot| slot.copy_from_slice(&encoded));
         self.closed.push_back(ClosedBatch { position, end: position + HEADER_BYTES as u64 });
         self.appended = self.segment_of(position) + self.shape.segment_bytes;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEGMENT: u64 = 1 << 16;
-
-    fn log(position: u64) -> CommitLog {
-        let shape = Shape {
-            shard: 1,
-            log_id: 7,
-            epoch: 2,
-            segment_bytes: SEGMENT,
-            inflight_bytes_max: 100_000,
-            entry_bytes_max: 16_384,
-        };
-        let mut log = CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), position, &[]);
-        log.extend_room(16 * SEGMENT);
-        log
-    }
-
-    fn append(log: &mut CommitLog, bytes: usize) -> u64 {
-        log.append(bytes, 5, |position, slot| slot.fill(position as u8))
-    }
-
-    /// Commits everything; returns the writes.
-    fn drain(log: &mut CommitLog) -> Vec<Write> {
-        let mut writes = Vec::new();
-        while let Some(write) = log.take_write() {
-            log.written(&write, true, true);
-            writes.push(write);
-        }
-        writes
-    }
-
-    #[test]
-    fn entries_that_arrive_during_a_write_share_the_next_one() {
-        let mut log = log(0);
-        assert_eq!(append(&mut log, 100), 64);
-        let first = log.take_write().expect("an open batch");
-        assert_eq!(append(&mut log, 100), 164 + 64);
-        assert_eq!(append(&mut log, 100), 328);
-        assert_eq!((log.committed(), log.appended()), (0, 428));
-        log.written(&first, true, true);
-        assert_eq!((log.committed(), log.flushed()), (164, 164));
-        let second = Write { segment: 0, from: 164, to: 428 };
-        assert_eq!(drain(&mut log), [second]);
-        assert_eq!(log.take_write(), None);
-        assert_eq!((second.file_position(), second.bytes()), (0, 4096));
-
-        let mut blocks = vec![9; 4096];
-        log.copy_blocks(&second, &mut blocks);
-        let header = Header::decode(&blocks[164..], 164, 7).expect("the second batch");
-        assert_eq!((header.entry_count, header.durable_until), (2, 164));
-        assert!(Header::decode(&blocks, 0, 7).is_ok(), "the first block repeats what was there");
-        assert_eq!(blocks[428..], [0; 4096 - 428]);
-    }
-
-    #[test]
-    fn a_full_batch_is_closed_and_closed_batches_go_out_together() {
-        let mut log = log(0);
-        let limit = log.shape().payload_bytes_max();
-        assert_eq!(limit, 4096);
-        let mut ends = Vec::new();
-        for _ in 0..3 {
-            append(&mut log, 3_000);
-            ends.push(log.appended());
-        }
-        assert_eq!(ends, [3_064, 6_128, 9_192]);
-        assert_eq!(drain(&mut log).len(), 2, "what is closed first, then the open one");
-        append(&mut log, 10_000);
-        assert_eq!(log.appended(), 9_192 + 64 + 10_000, "a single large entry is a batch");
-    }
-
-    #[test]
-    fn a_group_lies_in_one_batch_whatever_is_open() {
-        let mut log = log(0);
-        let limit = log.shape().payload_bytes_max();
-        append(&mut log, 3_000);
-        for (parts, total) in [([1_000, 500], 1_500), ([4_000, 3_000], 7_000)] {
-            log.admit_group(total).expect("room");
-            log.begin_group(total, 5);
-            let first = append(&mut log, parts[0]);
-            assert_eq!(append(&mut log, parts[1]), first + parts[0] as u64, "no header between");
-        }
-        assert!(7_000 > limit);
-        let lonely = append(&mut log, 100);
-        drain(&mut log);
-        let mut blocks = vec![0; lonely as usize];
-        log.ring().copy_to(0, &mut blocks);
-        let mut at = 0;
-        let mut counts = Vec::new();
-        while at + 64 < lonely {
-            let header = Header::decode(&blocks[at as usize..], at, 7).expect("a batch");
-            counts.push(header.entry_count);
-            at = header.end();
-        }
-        assert_eq!(counts, [1, 2, 2], "and what follows a large one is a batch of its own");
-        assert!(matches!(log.admit_group(20_000), Err(Refused::TooLarge { .. })));
-    }
-
-    #[test]
-    fn a_segment_ends_with_a_mark_that_always_fits() {
-        for last in 1..300 {
-            let mut log = log(0);
-            while log.appended() + 16_384 + 300 < SEGMENT {
-                append(&mut log, 16_000);
-                drain(&mut log);
-            }
-            let left = (SEGMENT - log.appended()) as usize;
-            append(&mut log, left.saturating_sub(last).clamp(1, 16_384));
-            let next = append(&mut log, 1_000);
-            let writes = drain(&mut log);
-            assert!(writes.iter().all(|write| write.to <= write.segment + SEGMENT));
-            if next > SEGMENT {
-                assert!(next >= SEGMENT + 64);
-                let end = writes.iter().find(|write| write.segment == 0).expect("the mark");
-                let mut blocks = vec![0; end.bytes()];
-                log.copy_blocks(end, &mut blocks);
-                let at = (end.to - 64 - end.block_start()) as usize;
-                let mark = Header::decode(&blocks[at..], end.to - 64, 7).expect("the mark");
-                assert_eq!(mark.kind, Kind::SegmentEnd);
-            }
-            assert_eq!(log.committed(), log.appended());
-        }
-    }
-
-    #[test]
-    fn what_waits_for_the_disk_is_bounded_and_a_poisoned_log_takes_nothing() {
-        let mut log = log(0);
-        assert!(matches!(log.admit(20_000, 20_000), Err(Refused::TooLarge { .. })));
-        assert!(matches!(log.admit(1 << 30, 10), Err(Refused::TooLarge { .. })));
-        let mut count = 0;
-        while log.admit(16_384, 16_384).is_ok() {
-            append(&mut log, 16_384);
-            count += 1;
-        }
-        assert!((3..8).contains(&count));
-        assert!(matches!(log.admit(16_384, 16_384), Err(Refused::Busy { shard: 1, .. })));
-        let writes = drain(&mut log);
-        assert!(writes.windows(2).all(|pair| pair[0].segment <= pair[1].segment));
-        log.admit(16_384, 16_384).expect("room again");
-        log.poison("no sync".into());
-        log.poison("later".into());
-        assert_eq!(log.admit(1, 1), Err(Refused::Poisoned { shard: 1, reason: "no sync".into() }));
-    }
-
-    #[test]
-    fn a_log_resumes_within_a_block() {
-        let shape = *log(0).shape();
-        let ring = TailRing::new(1 << 18, 16_384);
-        let mut log = CommitLog::resume(shape, ring, 4_096 + 10, b"0123456789");
-        append(&mut log, 10);
-        let write = log.take_write().expect("a write");
-        let mut blocks = vec![0; write.bytes()];
-        log.copy_blocks(&write, &mut blocks);
-        assert_eq!((write.file_position(), &blocks[..10]), (4_096, b"0123456789".as_slice()));
     }
 }

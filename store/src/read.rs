@@ -187,7 +187,10 @@ impl StoreState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store_state::Append;
+    use crate::{
+        log::{CommitRule, Stored},
+        store_state::Append,
+    };
 
     fn append(state: &mut StoreState, count: usize) {
         for number in 0..count {
@@ -200,9 +203,9 @@ mod tests {
 
     fn commit(state: &mut StoreState) {
         while let Some(write) = state.log.take_write() {
-            state.log.written(&write, true, true);
+            state.log.written(&write, true);
         }
-        state.publish();
+        state.cross_gate(CommitRule { stored: Stored::Flushed, limit: CommitRule::ALONE });
         state.check();
     }
 

@@ -241,6 +241,8 @@ impl<D: Disk> Store<D> {
         self.indexes.files.borrow_mut().retain(|other| other.head().segment != head.segment);
         self.segments.remove(head.segment);
         self.cold.forget(head.from, head.to);
+        let behind = head.segment + self.settings.segment_bytes;
+        self.state.borrow_mut().derived.lineage.retire_before(behind);
         self.note_earliest();
         let tally = &self.tally;
         tally.retired_segments.set(tally.retired_segments.get() + 1);

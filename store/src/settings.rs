@@ -22,8 +22,10 @@ pub struct Settings {
     pub shard: u16,
     /// Directory of the shard's segments.
     pub dir: PathBuf,
-    /// Drawn when the shard was formatted.
+    /// Identifies the log, on each of its replicas.
     pub log_id: u64,
+    /// Drawn when this store was formatted: batches name it as their writer.
+    pub store_id: u64,
     /// Bytes of a segment, a multiple of [`runtime::BLOCK_BYTES`].
     pub segment_bytes: u64,
     /// Bytes of log kept in memory, a power of two.
@@ -45,11 +47,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn shape(&self, epoch: u32) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         Shape {
             shard: self.shard,
             log_id: self.log_id,
-            epoch,
+            writer: self.store_id,
             segment_bytes: self.segment_bytes,
             inflight_bytes_max: self.inflight_bytes_max,
             entry_bytes_max: self.record_bytes_max,

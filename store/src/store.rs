@@ -10,7 +10,8 @@ use crate::{
     cold_gate::ColdGate,
     error::StoreError,
     index::{BlockCache, Head, Index},
-    log::Write,
+    log::{CommitRule, Stored, Write},
+    replica_file::ReplicaFile,
     segments::SegmentSet,
     settings::{FlushPolicy, Settings},
     space::Space,
@@ -79,6 +80,12 @@ pub struct Store<D: Disk> {
     /// Commits of this second.
     commits: Cell<u64>,
     pub(crate) tally: Tally,
+    /// What counts as committed.
+    rule: Cell<CommitRule>,
+    /// What a follower remembers beside its log, and a store that was one.
+    pub(crate) replica: RefCell<Option<ReplicaFile<D>>>,
+    /// The log was durable here up to this position once, and is to be fetched again up to it.
+    pub(crate) lacking_until: Cell<u64>,
     /// ASYNC_FLUSH: the segment with bytes that were not synced, and since when.
     unsynced: Cell<Option<Unsynced>>,
     /// Segment of the newest write.
@@ -133,10 +140,23 @@ impl<D: Disk> Store<D> {
         state: StoreState,
         segments: BTreeMap<u64, Rc<D::File>>,
         indexes: Vec<Rc<Index<D>>>,
+        replica: Option<ReplicaFile<D>>,
+        lacking: u64,
     ) -> Store<D> {
         let zeroed = state.log.appended();
         let segment = state.log.segment_of(zeroed);
+        let rule = CommitRule {
+            stored: match settings.flush {
+                FlushPolicy::Sync => Stored::Flushed,
+                FlushPolicy::Async { .. } => Stored::Written,
+            },
+            // A follower shows what its leader says.
+            limit: if state.log.leads() { CommitRule::ALONE } else { 0 },
+        };
         Store {
+            rule: Cell::new(rule),
+            replica: RefCell::new(replica),
+            lacking_until: Cell::new(if lacking > 0 { zeroed + lacking } else { 0 }),
             cold: ColdChunks::new(settings.cold_cache_bytes),
             settings,
             disk,
@@ -237,18 +257,33 @@ impl<D: Disk> Store<D> {
     pub async fn commit_once(&self, now: impl Fn() -> i64) -> Result<bool, StoreError> {
         self.check_not_poisoned()?;
         let Some(write) = self.state.borrow_mut().log.take_write() else { return Ok(false) };
-        let committed = self.commit(&write, now).await;
-        self.gate_moved.raise();
-        if let Err(error) = committed {
+        if let Err(error) = self.commit(&write, now).await {
+            self.gate_moved.raise();
             self.state.borrow_mut().log.poison(error.to_string());
             return Err(error);
         }
-        self.state.borrow_mut().publish();
+        self.cross_gate();
+        Ok(true)
+    }
+
+    /// Moves the gate as far as the rule allows and makes visible what has crossed it. The commit loop does so after
+    /// each write.
+    fn cross_gate(&self) -> bool {
+        let moved = self.state.borrow_mut().cross_gate(self.rule.get());
+        self.gate_moved.raise();
         if self.wanted_index().is_some() {
             self.indexes.wanted.raise();
         }
         self.look_ahead();
-        Ok(true)
+        moved
+    }
+
+    /// Others allow the log to be committed up to `limit`, or without end ([`CommitRule::ALONE`]): on a leader so far have
+    /// enough replicas acknowledged it, on a follower so far its leader says. Takes the step that the commit loop takes
+    /// after a write; whether something became committed, so that its sender may be answered.
+    pub fn limit_commit(&self, limit: u64) -> bool {
+        self.rule.set(CommitRule { limit, ..self.rule.get() });
+        self.check_not_poisoned().is_ok() && self.cross_gate()
     }
 
     /// What was taken for a failed write is on disk or not; nothing behind it may be promised any more.
@@ -277,14 +312,14 @@ impl<D: Disk> Store<D> {
         match self.settings.flush {
             FlushPolicy::Sync => {
                 file.sync().await.map_err(|source| StoreError::io("sync", path(), source))?;
-                self.state.borrow_mut().log.written(write, true, true);
+                self.state.borrow_mut().log.written(write, true);
                 let beside = beside || self.cold_gate.is_busy();
                 self.cold_gate.committed(self.disk.uptime_micros() - began, beside);
                 self.commits.set(self.commits.get() + 1);
             }
             FlushPolicy::Async { interval_ms } => {
                 self.check_not_poisoned()?;
-                self.state.borrow_mut().log.written(write, false, true);
+                self.state.borrow_mut().log.written(write, false);
                 let now = now();
                 let since_ms = self.unsynced.get().map_or(now, |unsynced| unsynced.since_ms);
                 let unsynced = Unsynced { segment: write.segment, since_ms, position: write.to };

@@ -12,7 +12,8 @@ use crate::{
     consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
     index::Row,
-    log::{CommitLog, Shape},
+    lineage::Lineage,
+    log::{CommitLog, CommitRule, Resume, Shape},
     offset::PhysicalOffset,
     queue_table::QueueTable,
     recent_keys::RecentKeys,
@@ -101,8 +102,6 @@ pub struct StoreState {
     pub(crate) births_known: bool,
     /// When something was appended last, ms.
     pub(crate) clock_ms: i64,
-    /// Where epochs begin: the first batch of each, from the one that `indexed_to` is in on.
-    pub(crate) epochs: VecDeque<(u64, u32)>,
     /// Position and store timestamp, about once a second.
     pub(crate) clock_marks: VecDeque<(u64, i64)>,
     counters: Counters,
@@ -126,7 +125,6 @@ impl StoreState {
             numbers_in_index: 0,
             births_known: false,
             clock_ms: 0,
-            epochs: VecDeque::new(),
             clock_marks: VecDeque::new(),
             counters: Counters::default(),
             earliest_store_ms: None,
@@ -139,12 +137,13 @@ impl StoreState {
         let shape = Shape {
             shard,
             log_id: 1,
-            epoch: 1,
+            writer: 2,
             segment_bytes: 1 << 20,
             inflight_bytes_max: 1 << 16,
             entry_bytes_max: 4_096,
         };
-        StoreState::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), 0, &[]))
+        let from = Resume { position: 0, tail: &[], committed: 0, epoch: 1, leads: true };
+        StoreState::new(CommitLog::resume(shape, TailRing::new(1 << 18, 4_096), from))
     }
 
     /// Shard whose store it is.
@@ -273,10 +272,38 @@ impl StoreState {
         Ok(end)
     }
 
+    /// Begins an epoch that this store leads, see [`CommitLog::begin_epoch`]. Returns the position to wait for.
+    pub fn begin_epoch(&mut self, epoch: u32, now: i64) -> Result<u64, Refused> {
+        self.log.admit_epoch()?;
+        self.clock_ms = now;
+        let begun = self.log.begin_epoch(epoch, now);
+        self.derived.lineage.note(begun);
+        Ok(self.log.appended())
+    }
+
+    /// The epochs of the log that is retained, oldest first.
+    pub fn lineage(&self) -> &Lineage {
+        &self.derived.lineage
+    }
+
+    /// Moves the gate as far as `rule` allows and publishes what has crossed it. Whether it moved. The commit loop
+    /// takes this step after each write, and whoever hears of an acknowledgement of a replica may take it, too.
+    pub fn cross_gate(&mut self, rule: CommitRule) -> bool {
+        let moved = self.log.advance(rule);
+        if moved {
+            self.publish();
+        }
+        moved
+    }
+
     /// Takes everything before the log's committed position over the gate, in log order: messages become visible, control
     /// entries change the state of the shard. Queues that grew are in [`StoreState::take_published`].
     pub fn publish(&mut self) {
-        let committed = self.log.committed();
+        self.publish_before(self.log.committed());
+    }
+
+    /// As [`StoreState::publish`], for everything before `committed`.
+    pub(crate) fn publish_before(&mut self, committed: u64) {
         loop {
             let control = self.pending_control.pop_front_if(|control| control.end() <= committed);
             let end = control.as_ref().map_or(committed, |control| control.position);
@@ -447,7 +474,8 @@ impl StoreState {
         self.queues.remove_queue(topic, queue_id);
     }
 
-    /// Recovery: a record of the log is visible. `Err` when its queue offset is impossible.
+    /// A record that stands in the log already, read at a start or received from a leader; visible once it is published.
+    /// `Err` when its queue offset is impossible.
     pub(crate) fn replay_record(
         &mut self,
         topic: &str,
@@ -467,9 +495,7 @@ impl StoreState {
             slot = self.queue_slot(topic, queue_id);
         }
         let queue = &mut self.queues[slot];
-        if queue.number().is_none() {
-            queue.set_number(self.next_number);
-            self.next_number += 1;
+        if queue.number().is_none() && queue.pending == 0 {
             // The first one here: what came before it was damaged or, if the log is not known from its beginning on,
             // has gone.
             let start = if self.births_known { 0 } else { queue_offset };
@@ -481,24 +507,31 @@ impl StoreState {
         }
         // Messages between lay in a damaged part of the log: their offsets stay taken by entries of no bytes, so
         // that offsets stay dense and pulls step over them.
+        let lost = Entry::lost(entry.position());
         while queue.next() < queue_offset {
-            queue.entries.push(Entry::lost(entry.position()));
-            self.unindexed += 1;
+            queue.pending += 1;
+            self.pending.push_back(Pending { slot, entry: lost });
         }
-        queue.entries.push(entry);
-        self.unindexed += 1;
+        queue.pending += 1;
         queue.last_store_ms = store_ms;
+        self.pending.push_back(Pending { slot, entry });
         self.mark_clock(entry.position(), store_ms);
         self.earliest_store_ms.get_or_insert(store_ms);
         Ok(())
     }
 
-    /// Recovery: a control entry of the log at `position`, which is committed.
+    /// A control entry that stands in the log at `position` already; it changes the state of the shard once it is
+    /// published.
     pub(crate) fn replay_control(&mut self, entry: &ControlEntry<'_>, position: u64) {
-        if let ControlEntry::TopicRemoved { topic } = entry {
-            self.queues.remove_topic(topic);
+        match entry {
+            // The lineage is noted batch by batch.
+            ControlEntry::Epoch(_) => return,
+            ControlEntry::TopicRemoved { topic } => self.queues.remove_topic(topic),
+            ControlEntry::GroupOffsets(_) | ControlEntry::GroupRemoved { .. } => {}
         }
-        self.derived.apply(entry, position);
+        let mut bytes = vec![0; entry.bytes()].into_boxed_slice();
+        entry.encode(&mut bytes);
+        self.pending_control.push_back(PendingControl { position, bytes });
     }
 
     /// Panics when an invariant is broken. Called after each step in tests and simulation.
@@ -526,6 +559,9 @@ impl StoreState {
 mod tests {
     use super::*;
 
+    const ALONE: CommitRule =
+        CommitRule { stored: crate::log::Stored::Flushed, limit: CommitRule::ALONE };
+
     fn append(state: &mut StoreState, topic: &str, queue_id: u32) -> Placed {
         let slot = state.queue_slot(topic, queue_id);
         let message = Append { slot, bytes: 50, tags_code: 0, keys: &[] };
@@ -534,9 +570,9 @@ mod tests {
 
     fn commit(state: &mut StoreState) -> Vec<usize> {
         while let Some(write) = state.log.take_write() {
-            state.log.written(&write, true, true);
+            state.log.written(&write, true);
         }
-        state.publish();
+        state.cross_gate(ALONE);
         state.check();
         let mut grown = Vec::new();
         state.take_published(|slot| grown.push(slot.index()));
@@ -659,8 +695,8 @@ mod tests {
         state.append_group_offsets(1).expect("room");
         let visible = |state: &StoreState| state.derived.group_offsets.get("g", "a", 0);
         assert_eq!(visible(&state), Some(1));
-        state.log.written(&first, true, true);
-        state.publish();
+        state.log.written(&first, true);
+        state.cross_gate(ALONE);
         assert_eq!((visible(&state), committed(&state)), (Some(1), vec![("a".to_owned(), 7)]));
         commit(&mut state);
         assert_eq!((visible(&state), committed(&state)), (Some(1), vec![("a".to_owned(), 1)]));
@@ -677,11 +713,13 @@ mod tests {
         for (offset, position) in [(4, 100), (5, 200), (8, 900)] {
             state.replay_record("a", 0, offset, 1, entry(position)).expect("possible");
         }
+        state.publish_before(950);
         let queue = state.queue("a", 0).expect("replayed");
         assert_eq!((queue.min(), queue.max()), (4, 9));
         assert_eq!(queue.get(6).map(|hole| hole.bytes()), Some(0));
         assert!(state.replay_record("a", 0, -1, 1, entry(950)).is_err());
         state.replay_record("a", 0, 0, 1, entry(1_000)).expect("the topic was made again");
+        state.publish_before(1_050);
         let queue = state.queue("a", 0).expect("replayed");
         assert_eq!((queue.min(), queue.max()), (0, 1));
         state.check();

@@ -16,6 +16,7 @@ use store::{
         sealed_path,
     },
     metadata::journal::Journal,
+    replica_file,
     state::control,
 };
 
@@ -80,6 +81,7 @@ fn the_header_of_a_batch() {
         payload_bytes: 7,
         position: 0x0102_0304_0506,
         durable_until: 0x0102_0304_0406,
+        writer: 0x2021_2223_2425_2627,
         epoch: 0x0A0B_0C0D,
         entry_count: 0x0E0F,
         first_store_ms: 0x0111_1213_1415,
@@ -95,12 +97,13 @@ fn the_header_of_a_batch() {
         ("crc", &crc.to_be_bytes()),
         ("payload bytes", &7u32.to_be_bytes()),
         ("position", &header.position.to_be_bytes()),
-        ("durable until", &header.durable_until.to_be_bytes()),
-        ("epoch", &header.epoch.to_be_bytes()),
-        ("entry count", &header.entry_count.to_be_bytes()),
-        ("first store ms", &header.first_store_ms.to_be_bytes()),
-        ("last store ms", &header.last_store_ms.to_be_bytes()),
         ("log id", &header.log_id.to_be_bytes()),
+        ("writer", &header.writer.to_be_bytes()),
+        ("epoch", &header.epoch.to_be_bytes()),
+        ("undurable", &0x100u32.to_be_bytes()),
+        ("entry count", &header.entry_count.to_be_bytes()),
+        ("last store ms", &0x202u32.to_be_bytes()),
+        ("first store ms", &header.first_store_ms.to_be_bytes()),
     ];
     assert_eq!(check_fields("batch header", &bytes, fields), HEADER_BYTES);
 }
@@ -117,6 +120,7 @@ fn control_entries() {
         ("group offsets", control::KIND_GROUP_OFFSETS),
         ("topic removed", control::KIND_TOPIC_REMOVED),
         ("group removed", control::KIND_GROUP_REMOVED),
+        ("epoch", control::KIND_EPOCH),
     ];
     let listed = kinds("control kinds", 2);
     assert_eq!(listed.len(), known.len());
@@ -201,8 +205,8 @@ fn example() -> (Outline, Vec<Entry>, Vec<Key>) {
     };
     let (number, queue_id, last_store_ms) = (0x0D0D, 0x11, 0x1213);
     let row = Row { number, topic: 0, queue_id, count: 1, first: 0, next: 0x1415, last_store_ms };
-    let kind = SectionKind::GroupOffsets;
-    let states = vec![StateSection { kind, pieces: vec![b"piece".to_vec()] }];
+    let state = |kind| StateSection { kind, pieces: vec![b"piece".to_vec()] };
+    let states = vec![state(SectionKind::GroupOffsets), state(SectionKind::Lineage)];
     let outline = Outline { head, topics: vec!["name".into()], rows: vec![row], states };
     let entry = Entry::new(SEGMENT + 0x16, 0x17, 0x1819_1A1B_1C1D).with_check(0x1E1F);
     (outline, vec![entry], vec![Key { hash: 0x2021_2223, at: 0x24 }])
@@ -276,6 +280,7 @@ fn sections_of_an_index_file() {
         SectionKind::Entries => "entries",
         SectionKind::Keys => "keys",
         SectionKind::GroupOffsets => "group offsets",
+        SectionKind::Lineage => "lineage",
     };
     for kind in SectionKind::ALL {
         let said = (kind.number(), kind.item_bytes().to_string());
@@ -295,7 +300,7 @@ fn sections_of_an_index_file() {
         SectionKind::Fences => rows[0].number.to_be_bytes().to_vec(),
         SectionKind::Rows => row.to_vec(),
         SectionKind::Topics => b"\0\x04name".to_vec(),
-        SectionKind::GroupOffsets => b"\0\0\0\x05piece".to_vec(),
+        SectionKind::GroupOffsets | SectionKind::Lineage => b"\0\0\0\x05piece".to_vec(),
         SectionKind::Entries => entry.to_vec(),
         SectionKind::Keys => key.to_vec(),
     };
@@ -358,14 +363,19 @@ fn items_of_an_index_file() {
 
 #[test]
 fn format_json_and_versions() {
-    let format = Format { version: format::VERSION, shards: 3, segment_bytes: 4_096, store_id: 7 };
+    let (version, log_id) = (format::VERSION, 8u64);
+    let format = Format { version, shards: 3, segment_bytes: 4_096, store_id: 7, log_id };
     let text = format::text(&format);
     let members: Vec<&str> = table("format.json").iter().map(|row| row[0]).collect();
     let written: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
     assert_eq!(written, members);
-    let (facts, crc) = text.rsplit_once(",\"crc32c\":").expect("a checksum");
-    let crc: u32 = crc.trim_end_matches('}').parse().expect("a number");
+    let (facts, rest) = text.split_once(",\"crc32c\":").expect("a checksum");
+    let (crc, rest) = rest.split_once(',').expect("more members");
+    let crc: u32 = crc.parse().expect("a number");
     assert_eq!(crc32c::crc32c(format!("{facts}}}").as_bytes()), crc);
+    let (_, own) = rest.split_once(",\"logIdCrc32c\":").expect("a checksum");
+    let both = [&crc.to_be_bytes()[..], &log_id.to_be_bytes()].concat();
+    assert_eq!(crc32c::crc32c(&both).to_string(), own.trim_end_matches('}'));
 
     let versions: BTreeMap<&str, &str> =
         table("versions").into_iter().map(|row| (row[0], row[1])).collect();
@@ -377,6 +387,34 @@ fn format_json_and_versions() {
     for (what, version) in &wanted {
         assert_eq!(versions.get(what), Some(&version.as_str()), "{what}");
     }
+}
+
+#[test]
+fn a_slot_of_the_replica_file() {
+    let slot = replica_file::Slot {
+        shard: 0x0102,
+        log_id: 0x0304,
+        store_id: 0x0506,
+        sequence: 0x0708,
+        bounds: replica_file::Bounds { committed: 0x090A, durable: 0x0B0C, cut_to: None },
+    };
+    let mut block = vec![0; runtime::BLOCK_BYTES];
+    slot.encode(&mut block);
+    let crc = crc32c::crc32c(&block[..4_092]);
+    let fields: &[(&str, &[u8])] = &[
+        ("magic", b"RMQF"),
+        ("version", &1u16.to_be_bytes()),
+        ("shard", &slot.shard.to_be_bytes()),
+        ("log id", &slot.log_id.to_be_bytes()),
+        ("store id", &slot.store_id.to_be_bytes()),
+        ("sequence", &slot.sequence.to_be_bytes()),
+        ("committed", &slot.bounds.committed.to_be_bytes()),
+        ("durable", &slot.bounds.durable.to_be_bytes()),
+        ("cut to", &u64::MAX.to_be_bytes()),
+        ("zero", &[0; 4_036]),
+        ("crc", &crc.to_be_bytes()),
+    ];
+    assert_eq!(check_fields("replica", &block, fields), runtime::BLOCK_BYTES);
 }
 
 #[test]

@@ -97,14 +97,14 @@ const NOTICED: [(Mutation, u64); Mutation::ALL.len()] = [
     (Mutation::SkipSync, 1),
     (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 2),
+    (Mutation::SkipHeaderPosition, 0),
     (Mutation::SkipIndexDirectorySync, 39),
-    (Mutation::IndexBeforeLog, 33),
-    (Mutation::IndexBeforeInfluence, 114),
-    (Mutation::SkipRetirementSync, 33),
-    (Mutation::HideIndexRot, 1_681),
-    (Mutation::DropEmptyRows, 508),
-    (Mutation::SplitGroups, 27),
+    (Mutation::IndexBeforeLog, 13),
+    (Mutation::IndexBeforeInfluence, 78),
+    (Mutation::SkipRetirementSync, 41),
+    (Mutation::HideIndexRot, 151),
+    (Mutation::DropEmptyRows, 614),
+    (Mutation::SplitGroups, 17),
 ];
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) const SEGMENT: u64 = 1 << 17;
 pub(crate) const SHARDS: u16 = 2;
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 const STORE_ID: u64 = 0x0123_4567_89ab_cdef;
+const LOG_ID: u64 = 0x0fed_cba9_8765_4321;
 
 pub(crate) type Disk = FileDisk;
 /// Topic, queue id, queue offset.
@@ -37,7 +38,13 @@ pub(crate) type Place = (String, u32, i64);
 pub(crate) type Messages = BTreeMap<Place, Vec<u8>>;
 
 pub(crate) fn format() -> Format {
-    Format { version: format::VERSION, shards: SHARDS, segment_bytes: SEGMENT, store_id: STORE_ID }
+    Format {
+        version: format::VERSION,
+        shards: SHARDS,
+        segment_bytes: SEGMENT,
+        store_id: STORE_ID,
+        log_id: LOG_ID,
+    }
 }
 
 pub(crate) fn shard_dir(root: &Path, shard: u16) -> PathBuf {
@@ -49,6 +56,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         shard,
         dir: shard_dir(root, shard),
         log_id: format().log_id(shard),
+        store_id: format().store_id,
         segment_bytes: SEGMENT,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,

@@ -72,6 +72,8 @@ pub enum SectionKind {
     Keys = 17,
     /// Offsets of groups, in pieces.
     GroupOffsets = 32,
+    /// Epochs of the log up to the file's end, a piece each.
+    Lineage = 33,
 }
 
 /// Sections that every file has.
@@ -87,13 +89,14 @@ const FIRST_STATE: u16 = 32;
 
 impl SectionKind {
     /// All kinds that this code knows.
-    pub const ALL: [SectionKind; 6] = [
+    pub const ALL: [SectionKind; 7] = [
         SectionKind::Fences,
         SectionKind::Rows,
         SectionKind::Topics,
         SectionKind::Entries,
         SectionKind::Keys,
         SectionKind::GroupOffsets,
+        SectionKind::Lineage,
     ];
 
     /// Its number in a file.
@@ -116,7 +119,7 @@ impl SectionKind {
         match self {
             SectionKind::Fences => 4,
             SectionKind::Rows => 36,
-            SectionKind::Topics | SectionKind::GroupOffsets => 1,
+            SectionKind::Topics | SectionKind::GroupOffsets | SectionKind::Lineage => 1,
             SectionKind::Entries => 20,
             SectionKind::Keys => 8,
         }

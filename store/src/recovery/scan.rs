@@ -2,19 +2,15 @@
 
 use super::{Report, SCAN_READ_BYTES, Segments, window::Window};
 use crate::{
-    batch::{Entries, Entry, HEADER_BYTES, Header, Kind, MAGIC},
-    consume_queue,
+    batch::{HEADER_BYTES, Header, Kind, MAGIC},
     error::StoreError,
-    index::{Outline, StateSection, key_hash},
-    log::CommitLog,
-    lookup::keys_of,
+    index::{Outline, StateSection},
+    log::{CommitLog, Resume},
     ring::TailRing,
     settings::Settings,
-    state::{ControlEntry, ControlError},
     store_state::StoreState,
 };
 use ahash::AHashMap;
-use proto::record::RecordView;
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{collections::BTreeMap, future::Future, rc::Rc};
 
@@ -29,14 +25,23 @@ pub struct Scan {
     pub(crate) state: StoreState,
     /// Behind the last whole batch.
     pub position: u64,
-    /// The newest batch says that everything before was durable when it was closed.
+    /// Everything before was durable on this disk: the newest batch says so, or the segment that it stands in.
     pub(super) proven: u64,
     pub epoch: u32,
+    /// Store whose disk this is: only what it wrote itself says what was durable here.
+    store_id: u64,
+    /// Whether the log follows that of another store.
+    pub(super) follows: bool,
+    /// Beside the log it is known that everything before was durable here.
+    pub(super) known_durable: u64,
+    /// Everything before is made visible, the rest waits to be committed.
+    pub(super) committed: u64,
+    /// Damage was stepped over since the last whole batch: an epoch may have begun in it.
+    skipped_from: Option<u64>,
     /// Whether keys are collected.
     keys: bool,
     /// Position and kind of the first control entry that is not known here.
     unknown: Option<(u64, u16)>,
-    pub(super) last_store_ms: i64,
     pub(crate) report: Report,
 }
 
@@ -49,6 +54,14 @@ pub struct Seen {
     durable_until: Option<u64>,
 }
 
+/// What is known of a place that holds no whole batch although it was durable.
+pub struct Damage {
+    /// Where the log goes on: at the first whole batch, if any, but not behind the end of what is proven.
+    pub next: u64,
+    /// Everything before was durable.
+    pub durable_until: u64,
+}
+
 pub(super) fn read_error(settings: &Settings, segment: u64, source: std::io::Error) -> StoreError {
     StoreError::io("read", settings.segment_path(segment), source)
 }
@@ -57,18 +70,23 @@ impl Scan {
     pub fn new(settings: &Settings) -> Scan {
         // Recovery only fills the tables; the log itself is put in place when its end is known.
         let ring = TailRing::new(1 << 15, BLOCK_BYTES);
-        let mut shape = settings.shape(0);
+        let mut shape = settings.shape();
         shape.inflight_bytes_max = 0;
         shape.entry_bytes_max = 0;
-        let log = CommitLog::resume(shape, ring, 0, &[]);
+        let from = Resume { position: 0, tail: &[], committed: 0, epoch: 0, leads: false };
+        let log = CommitLog::resume(shape, ring, from);
         Scan {
             state: StoreState::new(log),
             position: 0,
             proven: 0,
             epoch: 0,
+            store_id: settings.store_id,
+            follows: false,
+            known_durable: 0,
+            committed: u64::MAX,
+            skipped_from: None,
             keys: settings.index_keys,
             unknown: None,
-            last_store_ms: 0,
             report: Report::default(),
         }
     }
@@ -97,8 +115,6 @@ impl Scan {
         self.position = head.to;
         self.proven = head.to;
         self.epoch = head.epoch;
-        self.state.begin_epoch(head.from, head.epoch);
-        self.last_store_ms = head.clock_ms;
         self.state.clock_ms = head.clock_ms;
     }
 
@@ -190,11 +206,42 @@ impl Scan {
                     continue;
                 }
             }
-            match self.find_witness(segments, settings).await? {
-                Some(next) => self.skip_damage(next, settings.shard),
-                None => return Ok(()),
+            let Some(damage) = self.find_witness(segments, settings).await? else { return Ok(()) };
+            if self.follows && !self.is_own_damage(&damage, segments, settings).await? {
+                self.stop_at_damage(&damage, settings.shard);
+                return Ok(());
             }
+            self.skip_damage(damage.next, settings.shard);
         }
+    }
+
+    /// Whether what is damaged was written by this store, which nobody else can be sure to have.
+    async fn is_own_damage<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
+        &self,
+        damage: &Damage,
+        segments: &BTreeMap<u64, Rc<F>>,
+        settings: &Settings,
+    ) -> Result<bool, StoreError> {
+        let Some(last) = self.state.lineage().last() else { return Ok(false) };
+        let segment = damage.next - damage.next % settings.segment_bytes;
+        let Some(file) = segments.get(&segment) else { return Ok(false) };
+        let mut window = Window::new(&**file, segment, settings.segment_bytes);
+        let next = self.whole_batch(&mut window, damage.next, settings).await;
+        let next = next.map_err(|source| read_error(settings, segment, source))?;
+        Ok(last.writer == self.store_id
+            && next.is_some_and(|next| (next.writer, next.epoch) == (last.writer, last.epoch)))
+    }
+
+    /// A follower does not step over what its leader can send again.
+    fn stop_at_damage(&mut self, damage: &Damage, shard: u16) {
+        let (from, durable_until) = (self.position, damage.durable_until);
+        tracing::error!(
+            shard,
+            from,
+            durable_until,
+            "the log is damaged here; it ends before, and what follows is to be fetched again"
+        );
+        self.report.lacking_bytes = durable_until - from;
     }
 
     /// Takes batch after batch of a segment from `self.position` on. `true`: up to the segment's end.
@@ -221,6 +268,8 @@ impl Scan {
         let from = self.position;
         tracing::error!(shard, from, to = next, "the log is damaged here; what it held is lost");
         self.report.damaged_bytes += next - from;
+        self.report.damaged_from.get_or_insert(from);
+        self.skipped_from.get_or_insert(from);
         self.position = next;
     }
 
@@ -236,49 +285,16 @@ impl Scan {
         };
         let whole = HEADER_BYTES + header.payload_bytes as usize;
         let payload = &window.at(position, whole).await?[HEADER_BYTES..];
-        self.take_entries(payload, position, settings.shard);
+        let damaged_from = self.skipped_from.take();
+        let replayed = self.state.replay_batch(&header, payload, damaged_from, self.keys);
+        self.report.messages += replayed.messages;
+        self.unknown = self.unknown.or(replayed.unknown);
+        self.state.publish_before(header.end().min(self.committed));
         self.epoch = header.epoch;
-        self.state.begin_epoch(position, header.epoch);
-        self.proven = self.proven.max(header.durable_until.max(window.segment));
-        self.last_store_ms = header.last_store_ms;
-        self.state.clock_ms = header.last_store_ms;
+        self.proven = self.proven.max(self.witnessed(&header)).max(window.segment);
         self.position = header.end();
         self.report.scanned_bytes += whole as u64;
         Ok(Some(header.kind))
-    }
-
-    fn take_entries(&mut self, payload: &[u8], position: u64, shard: u16) {
-        for entry in Entries::new(payload, position) {
-            let taken = match entry {
-                Ok(Entry::Record { position, bytes }) => self.take_record(position, bytes),
-                Ok(Entry::Control { position, kind, content }) => {
-                    self.take_control(position, kind, content)
-                }
-                Err(what) => Err(what),
-            };
-            if let Err(what) = taken {
-                tracing::error!(shard, position, what, "an entry of the log is ignored");
-            }
-        }
-    }
-
-    fn take_control(
-        &mut self,
-        position: u64,
-        kind: u16,
-        content: &[u8],
-    ) -> Result<(), &'static str> {
-        match ControlEntry::decode(kind, content) {
-            Ok(entry) => {
-                self.state.replay_control(&entry, position);
-                Ok(())
-            }
-            Err(ControlError::Unknown { kind }) => {
-                self.unknown.get_or_insert((position, kind));
-                Ok(())
-            }
-            Err(ControlError::Malformed { what, .. }) => Err(what),
-        }
     }
 
     /// A control entry that a newer broker wrote ends the scan: the state would be wrong without it.
@@ -290,32 +306,20 @@ impl Scan {
         })
     }
 
-    fn take_record(&mut self, position: u64, bytes: &[u8]) -> Result<(), &'static str> {
-        let view = RecordView::parse(bytes).map_err(|_| "record cannot be read")?;
-        let queue_id = u32::try_from(view.queue_id()).map_err(|_| "queue id is negative")?;
-        let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);
-        let tags_code = proto::record::tags_code(tags);
-        let check = consume_queue::record_check(bytes);
-        let entry = consume_queue::Entry::new(position, bytes.len() as u32, tags_code);
-        let entry = entry.with_check(check);
-        self.report.messages += 1;
-        let store_ms = view.store_timestamp();
-        if self.keys {
-            for key in keys_of(view.properties_text()) {
-                self.state.keys.push(key_hash(view.topic(), key), position);
-            }
-        }
-        self.state.replay_record(view.topic(), queue_id, view.queue_offset(), store_ms, entry)
+    /// Up to where a batch says that this disk was durable: its writer speaks of its own disk only.
+    fn witnessed(&self, header: &Header) -> u64 {
+        if header.writer == self.store_id { header.durable_until } else { 0 }
     }
 
-    /// Looks behind the damaged place at `self.position` for a batch which proves that the place was durable, in its
-    /// segment and in those behind. Returns where the log goes on: at the first whole batch, which may stand before
-    /// the one that proves it, but not behind the end of what is proven.
+    /// Looks behind the damaged place at `self.position` for a proof that the place was durable, in its segment and in
+    /// those behind: a batch which says so, or a batch behind what is known to have been durable. Returns where the log
+    /// goes on: at the first whole batch, which may stand before the one that proves it, but not behind the end of what
+    /// is proven.
     pub async fn find_witness<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
         &self,
         segments: &BTreeMap<u64, Rc<F>>,
         settings: &Settings,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<Damage>, StoreError> {
         let damaged = self.position;
         let damaged_segment = damaged - damaged % settings.segment_bytes;
         let mut first: Option<u64> = None;
@@ -326,11 +330,19 @@ impl Scan {
             window.finish().await;
             let seen = seen.map_err(|source| read_error(settings, *segment, source))?;
             first = first.or(seen.first);
-            if let Some(durable) = seen.durable_until {
-                return Ok(first.map(|first| first.min(durable)));
+            if let Some(durable_until) = seen.durable_until {
+                let next = first.map_or(durable_until, |first| first.min(durable_until));
+                return Ok(Some(Damage { next, durable_until }));
             }
         }
-        Ok(None)
+        if damaged >= self.known_durable {
+            return Ok(None);
+        }
+        // A follower that stops there must know it even if nothing whole is behind; a leader has nothing to go on with.
+        let durable_until = self.known_durable;
+        let next = first.filter(|first| *first <= durable_until);
+        let next = if self.follows { Some(next.unwrap_or(durable_until)) } else { next };
+        Ok(next.map(|next| Damage { next, durable_until }))
     }
 
     /// Looks through a segment from `from` on for whole batches, until one proves that the place at `self.position`
@@ -359,7 +371,7 @@ impl Scan {
             };
             seen.first.get_or_insert(at);
             // A segment is durable before anything is written to the next one.
-            let durable_until = header.durable_until.max(window.segment);
+            let durable_until = self.witnessed(&header).max(window.segment);
             if durable_until > self.position {
                 seen.durable_until = Some(durable_until);
                 break;

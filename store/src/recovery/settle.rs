@@ -3,11 +3,12 @@
 
 use super::{SCAN_READ_BYTES, Segments};
 use crate::{
-    batch::{Header, MAGIC},
+    batch::{self, Header, MAGIC},
     error::StoreError,
-    log::{CommitLog, WRITE_BYTES_MAX},
+    log::{CommitRule, Stored, WRITE_BYTES_MAX},
     segments::create_segment,
     settings::Settings,
+    store_state::StoreState,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{collections::BTreeMap, ops::Range, rc::Rc};
@@ -75,10 +76,12 @@ pub(super) async fn write_start<D: Disk>(
     disk: &D,
     settings: &Settings,
     segments: &mut Segments<D>,
-    log: &mut CommitLog,
-    last_store_ms: i64,
+    state: &mut StoreState,
+    epoch: u32,
 ) -> Result<(), StoreError> {
-    log.append_start(last_store_ms);
+    let begun = state.log.begin_epoch(epoch, state.clock_ms);
+    state.derived.lineage.note(begun);
+    let log = &mut state.log;
     while let Some(write) = log.take_write() {
         let file = segment_or_new(disk, settings, segments, write.segment).await?;
         let path = settings.segment_path(write.segment);
@@ -90,15 +93,16 @@ pub(super) async fn write_start<D: Disk>(
         blocks.as_mut()[used..].copy_from_slice(&behind.as_ref()[used..]);
         file.write_at(blocks, write.file_position()).await.map_err(error)?;
         file.sync().await.map_err(error)?;
-        log.written(&write, true, true);
+        log.written(&write, true);
         log.extend_room(write.segment + settings.segment_bytes);
     }
+    log.advance(CommitRule { stored: Stored::Flushed, limit: CommitRule::ALONE });
     Ok(())
 }
 
 /// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch.
 /// Returns how far they reached, bytes; 0 in a recycled segment, where nobody can tell.
-pub(super) async fn cut<D: Disk>(
+pub(super) async fn clear_behind<D: Disk>(
     disk: &D,
     settings: &Settings,
     segments: &Segments<D>,
@@ -107,7 +111,7 @@ pub(super) async fn cut<D: Disk>(
     let block = BLOCK_BYTES as u64;
     let segment = position - position % settings.segment_bytes;
     let Some(file) = segments.get(&segment) else { return Ok(0) };
-    let error = |source| StoreError::io("cut", settings.segment_path(segment), source);
+    let error = |source| StoreError::io("clear", settings.segment_path(segment), source);
     let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
     let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
     let mut at = position - position % block;
@@ -143,7 +147,9 @@ pub(super) async fn cut<D: Disk>(
 fn has_older_batch(bytes: &[u8], segment: u64, log_id: u64) -> bool {
     memchr::memmem::find_iter(bytes, &MAGIC).any(|at| {
         let place = Header::place_of(bytes.get(at..).unwrap_or_default());
-        place.is_some_and(|(log, position)| log == log_id && position < segment)
+        place.is_some_and(|place| {
+            place.version == batch::VERSION && place.log_id == log_id && place.position < segment
+        })
     })
 }
 

@@ -1,17 +1,18 @@
 //! Starts after orderly ends, damage and strangers.
 
 use super::*;
-use crate::{batch::HEADER_BYTES, settings::FlushPolicy};
+use crate::{batch::HEADER_BYTES, lineage::EPOCH_ENTRY_BYTES, settings::FlushPolicy};
 use runtime::{
     Open,
     sim::{SimDisk, block_on},
 };
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         shard: 0,
         dir: "/log".into(),
         log_id: 5,
+        store_id: 50,
         segment_bytes: 1 << 16,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
@@ -30,13 +31,13 @@ fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
 
 /// Commits one group's offset in a batch of its own.
 fn commit(store: &Store<SimDisk>, offset: i64) {
-    store.state_mut().derived.group_offsets.set("g", "t", 0, offset);
+    store.state_mut().derived.group_offsets.set("group", "topic", 0, offset);
     store.state_mut().append_group_offsets(0).expect("room");
     block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
 }
 
 fn offset(store: &Store<SimDisk>) -> Option<i64> {
-    store.state().derived.group_offsets.get("g", "t", 0)
+    store.state().derived.group_offsets.get("group", "topic", 0)
 }
 
 fn path() -> std::path::PathBuf {
@@ -53,8 +54,9 @@ fn each_start_leaves_its_mark_and_finds_what_the_last_one_committed() {
     drop(store);
     let (store, report) = open(&disk.after_crash(1));
     assert_eq!((report.scanned_bytes, report.damaged_bytes), (end, 0));
-    assert_eq!(store.state().log.committed(), end + HEADER_BYTES as u64);
-    assert_eq!(store.state().log.shape().epoch, 2);
+    let start_bytes = (HEADER_BYTES + EPOCH_ENTRY_BYTES) as u64;
+    assert_eq!(store.state().log.committed(), end + start_bytes);
+    assert_eq!(store.state().log.epoch(), 2);
     assert_eq!(offset(&store), Some(7));
 }
 

@@ -10,10 +10,10 @@
 //! | 2 | topic removed | the topic's name, without a length: its queues start again at 0 |
 //! | 3 | group removed | the group's name, without a length |
 //! | 4-10 | | reserved: delivered, cancelled, carried, half ended, half checked, offsets reset, POP progress |
-//! | 11 | | reserved: epoch |
+//! | 11 | epoch | u64 store id of its writer, u32 epoch before, u64 position where that ended and this one begins |
 
 use super::group_offsets::OffsetChanges;
-use crate::batch;
+use crate::{batch, lineage::EpochEntry};
 use std::borrow::Cow;
 
 /// Kind of [`ControlEntry::GroupOffsets`].
@@ -22,6 +22,8 @@ pub const KIND_GROUP_OFFSETS: u16 = 1;
 pub const KIND_TOPIC_REMOVED: u16 = 2;
 /// Kind of [`ControlEntry::GroupRemoved`].
 pub const KIND_GROUP_REMOVED: u16 = 3;
+/// Kind of [`ControlEntry::Epoch`].
+pub const KIND_EPOCH: u16 = 11;
 
 /// A control entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum ControlEntry<'a> {
         /// Its name.
         group: &'a str,
     },
+    /// An epoch begins. Stands first in its start batch, and nowhere else.
+    Epoch(EpochEntry),
 }
 
 /// Why the bytes of a control entry cannot be used.
@@ -71,6 +75,9 @@ impl<'a> ControlEntry<'a> {
             KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
             KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
             KIND_GROUP_REMOVED => Ok(ControlEntry::GroupRemoved { group: text()? }),
+            KIND_EPOCH => EpochEntry::decode(content)
+                .map(ControlEntry::Epoch)
+                .map_err(|what| ControlError::Malformed { kind, what }),
             kind => Err(ControlError::Unknown { kind }),
         }
     }
@@ -81,6 +88,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::GroupOffsets(_) => KIND_GROUP_OFFSETS,
             ControlEntry::TopicRemoved { .. } => KIND_TOPIC_REMOVED,
             ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
+            ControlEntry::Epoch(_) => KIND_EPOCH,
         }
     }
 
@@ -96,6 +104,7 @@ impl<'a> ControlEntry<'a> {
 
     fn content(&self) -> Cow<'a, [u8]> {
         Cow::Borrowed(match self {
+            ControlEntry::Epoch(entry) => return Cow::Owned(entry.content().to_vec()),
             ControlEntry::GroupOffsets(changes) => changes.content(),
             ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
             ControlEntry::GroupRemoved { group } => group.as_bytes(),
@@ -119,6 +128,7 @@ mod tests {
             ControlEntry::GroupOffsets(changes),
             ControlEntry::TopicRemoved { topic: "orders" },
             ControlEntry::GroupRemoved { group: "" },
+            ControlEntry::Epoch(EpochEntry { writer: 7, previous_epoch: 1, previous_end: 900 }),
         ] {
             let mut bytes = vec![0; entry.bytes()];
             entry.encode(&mut bytes);
@@ -134,7 +144,7 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_is_told_from_a_content_that_cannot_be_read() {
         let bad = [0xff, 0xfe];
-        for kind in [KIND_GROUP_OFFSETS, KIND_TOPIC_REMOVED, KIND_GROUP_REMOVED] {
+        for kind in [KIND_GROUP_OFFSETS, KIND_TOPIC_REMOVED, KIND_GROUP_REMOVED, KIND_EPOCH] {
             let error = ControlEntry::decode(kind, &bad).err();
             assert!(matches!(error, Some(ControlError::Malformed { .. })), "{error:?}");
         }

@@ -225,6 +225,7 @@ impl DerivedState for GroupOffsets {
             ControlEntry::GroupOffsets(changes) => self.take_changes(*changes, position),
             ControlEntry::TopicRemoved { topic } => self.remove_topic(topic, position),
             ControlEntry::GroupRemoved { group } => self.remove_group(group, position),
+            ControlEntry::Epoch(_) => {}
         }
     }
 

@@ -19,7 +19,10 @@ pub use self::{
     group_offsets::GroupOffsets,
 };
 
-use crate::index::{SectionKind, StateSection};
+use crate::{
+    index::{SectionKind, StateSection},
+    lineage::Lineage,
+};
 
 /// A state that follows from the log.
 pub trait DerivedState {
@@ -55,12 +58,15 @@ pub trait DerivedState {
 pub struct ShardState {
     /// Committed offsets of groups.
     pub group_offsets: GroupOffsets,
+    /// The epochs of the log.
+    pub lineage: Lineage,
 }
 
 impl ShardState {
     /// An entry of the log at `position` was committed.
     pub fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
         self.group_offsets.apply(entry, position);
+        self.lineage.apply(entry, position);
     }
 
     /// Takes what an index file says. Sections of kinds that are not known here were refused when the file was opened.
@@ -70,6 +76,7 @@ impl ShardState {
             for piece in &section.pieces {
                 match section.kind {
                     GroupOffsets::SECTION => self.group_offsets.restore(piece)?,
+                    Lineage::SECTION => self.lineage.restore(piece)?,
                     other => unreachable!("section {other:?} is no state"),
                 }
             }
@@ -79,12 +86,13 @@ impl ShardState {
 
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
-        vec![section_of(&self.group_offsets)]
+        vec![section_of(&self.group_offsets), section_of(&self.lineage)]
     }
 
     /// Position of the oldest byte of the log that a state still needs.
     pub(crate) fn holds_back(&self) -> Option<u64> {
-        self.group_offsets.holds_back()
+        let needed = [self.group_offsets.holds_back(), self.lineage.holds_back()];
+        needed.into_iter().flatten().min()
     }
 }
 

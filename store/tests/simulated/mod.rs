@@ -8,6 +8,7 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
         shard: 2,
         dir: "/log".into(),
         log_id: 99,
+        store_id: 98,
         segment_bytes,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,

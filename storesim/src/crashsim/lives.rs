@@ -247,7 +247,7 @@ impl History {
         self.tell(|| format!("booted up to {end}: {report:?}"));
         self.check_files(store)?;
         let first = self.retired;
-        // Batches of no entries, with which starts begin, may stand where something of the book was cut.
+        // Batches with which starts begin may stand where something of the book was cut.
         let held = rot::held(&self.disk, &self.settings);
         let held_at = |position| held.iter().any(|(from, to)| *from <= position && position < *to);
         let gone = self.book.items.iter().find(|item| {
@@ -368,6 +368,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         shard: rng.u16(0..100),
         dir: "/data/log".into(),
         log_id: rng.u64(..),
+        store_id: 17,
         segment_bytes,
         index_entries_max: if bent == Bent::Rot { rng.u64(5..40) } else { rng.u64(5..500) },
         index_keys: rng.bool(),

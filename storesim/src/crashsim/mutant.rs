@@ -291,7 +291,7 @@ fn relocate(bytes: &mut [u8], start: u64) {
         let Some(position) = head[16..24].first_chunk().map(|b| u64::from_be_bytes(*b)) else {
             return;
         };
-        let Some(log_id) = head[56..64].first_chunk().map(|b| u64::from_be_bytes(*b)) else {
+        let Some(log_id) = head[24..32].first_chunk().map(|b| u64::from_be_bytes(*b)) else {
             return;
         };
         let decoded = Header::decode(head, position, log_id);

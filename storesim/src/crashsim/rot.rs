@@ -10,6 +10,7 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header, Kind},
     index::{Index, Named, named},
+    lineage::EpochStart,
     segments::segment_start,
     settings::Settings,
 };
@@ -20,6 +21,13 @@ pub(super) struct Found {
     /// Behind it, up to where the log goes on.
     pub(super) end: u64,
     pub(super) bytes: Vec<u8>,
+}
+
+impl Found {
+    /// Whether a start began with it: nothing of the book is in it.
+    fn begins_epoch(&self) -> bool {
+        EpochStart::of_batch(&self.header, &self.bytes[HEADER_BYTES..]).is_some()
+    }
 }
 
 /// The whole batches of a segment, from its start or the first whole one on.
@@ -51,12 +59,12 @@ pub(super) fn batches(disk: &MutantDisk, settings: &Settings, segment: u64) -> V
     found
 }
 
-/// Where whole batches with entries lie, by position in the log.
+/// Where whole batches with entries of the book lie, by position in the log.
 pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
     let files = disk.sim.files();
     let starts = files.iter().filter_map(|(path, _)| segment_start(path));
     let all = starts.flat_map(|start| batches(disk, settings, start));
-    let filled = all.filter(|batch| batch.header.entry_count > 0);
+    let filled = all.filter(|batch| batch.header.entry_count > 0 && !batch.begins_epoch());
     filled.map(|batch| (batch.header.position, batch.header.end())).collect()
 }
 

@@ -175,6 +175,7 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
         shard: rng.u16(0..100),
         dir: dir.to_owned(),
         log_id: rng.u64(..),
+        store_id: 17,
         segment_bytes,
         tail_cache_bytes,
         inflight_bytes_max: tail_cache_bytes as u64 / 2,
