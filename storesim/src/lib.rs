@@ -1,9 +1,11 @@
 //! The store under simulation: is everything that was acknowledged there after a crash, and nothing else?
 //!
 //! [`crashsim`] plays seeded histories of the real store over a simulated disk. [`powercut`] records what the store asks
-//! of a real disk and boots it on every image that a power cut may leave. Both share an oracle and have mutants: things
+//! of a real disk and boots it on every image that a power cut may leave. [`replicas`] plays two stores of one log, of which
+//! one follows the other. All have mutants: things
 //! that the store relies on are taken away, and the simulation must notice. Used by tests and by the two programs of
 //! this crate; the broker knows nothing of it.
 
 pub mod crashsim;
 pub mod powercut;
+pub mod replicas;

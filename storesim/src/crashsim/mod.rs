@@ -100,7 +100,12 @@ pub fn tell(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
 }
 
 fn play(history: lives::History) -> Result<Summary, String> {
-    match catch_unwind(AssertUnwindSafe(|| history.play())) {
+    caught(|| history.play())
+}
+
+/// What a history returns; a panic is what did not hold.
+pub(crate) fn caught<T>(play: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(play)) {
         Ok(result) => result,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
