@@ -1,4 +1,4 @@
-//! Start and end of a broker: what one executor does between opening its stores and having everything durable.
+//! Start and end of a broker: what one worker does between opening its stores and having everything durable.
 
 use crate::{
     commit,
@@ -65,7 +65,7 @@ pub struct BootContext {
     pub ready: Arc<AtomicUsize>,
 }
 
-/// Runs one executor until the process is asked to stop.
+/// Runs one worker until the process is asked to stop.
 pub async fn run(
     executor: Executor,
     mesh: Mesh<CoreMessage>,
@@ -318,7 +318,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
             pull::give_up(worker, shard, parked);
         }
     }
-    // Requests of one executor's connections are served by others: all go on until none owes an answer.
+    // Requests of one worker's connections are served by others: all go on until none owes an answer.
     let mut owes = true;
     while executor.now() < deadline && context.ready.load(Ordering::SeqCst) > 0 {
         worker.retry_backlog();

@@ -1,8 +1,8 @@
-//! How the logs are doing: what each shard's executor publishes once a second, and the one sentence that operators get
+//! How the logs are doing: what each shard's worker publishes once a second, and the one sentence that operators get
 //! from GET_BROKER_RUNTIME_INFO and, when it changes, in the log.
 //!
 //! A log that takes no messages is known by asking it, not by remembering why it stopped: so a disk that has room again
-//! is well again without anybody saying so. Only a poisoned log stays so until the process ends.
+//! is healthy again without anybody saying so. Only a poisoned log stays so until the process ends.
 
 use runtime::Disk;
 use std::sync::{
@@ -11,7 +11,7 @@ use std::sync::{
 };
 use store::{Refused, Store, space::Space};
 
-/// A message of this size, or the largest that is allowed, should be taken by a log that is well, bytes. Smaller ones
+/// A message of this size, or the largest that is allowed, should be taken by a healthy log, bytes. Smaller ones
 /// may still find room when it is refused.
 const ORDINARY_BYTES: usize = 65_536;
 
@@ -54,7 +54,7 @@ impl Condition {
     }
 }
 
-/// What is known of one log. Written by its executor, read by the control worker.
+/// What is known of one log. Written by its worker, read by the control worker.
 #[derive(Default)]
 pub struct LogState {
     condition: AtomicU8,

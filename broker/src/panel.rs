@@ -36,7 +36,7 @@ pub struct StartupReport {
 }
 
 impl StartupReport {
-    /// The facts that the configuration knows; `cores` are those of the shards that really run.
+    /// What the configuration knows; `cores` are those of the shards that really run.
     pub fn of(
         config: &BrokerConfig,
         sizing: &Sizing,

@@ -1,8 +1,8 @@
 //! Counters. A shard counts in plain cells; once a second they go into atomics that the control worker reads for
 //! GET_BROKER_RUNTIME_INFO and the line in the log.
 //!
-//! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and its
-//! keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
+//! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and
+//! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
 use crate::health::LogState;
 use runtime::Disk;
@@ -33,8 +33,8 @@ pub enum Metric {
     Gauge(&'static str),
 }
 
-/// Declares the counters. A row without a right side is counted on the message path, see [`Tally`]; the others are looked
-/// up once a second where they are known already.
+/// Declares the counters. A row without a right side is counted on the message path, see [`Tally`]; the others are
+/// looked up once a second where they are known already.
 macro_rules! counters {
     (
         from($($source:ident: $type:ty),*);
@@ -188,8 +188,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Takes over what a shard has counted, and asks how its log is. `connections` are those of the worker, for the first
-    /// shard on it.
+    /// Takes over what a shard has counted, and asks how its log is. `connections` are those of the worker, for the
+    /// first shard on it.
     pub fn publish<D: Disk>(
         &self,
         tally: &Tally,

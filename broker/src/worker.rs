@@ -297,14 +297,14 @@ impl Worker {
         }
     }
 
-    /// Tells all workers, this one included.
+    /// Sends a notice to all workers, this one included.
     pub fn broadcast(self: &Rc<Self>, notice: &Notice) {
         for worker in 0..self.executor.count() {
             self.notify(worker, notice.clone());
         }
     }
 
-    /// Tells a worker, which may be this one.
+    /// Sends a notice to a worker, which may be this one.
     pub fn notify(self: &Rc<Self>, to: usize, notice: Notice) {
         if to == self.executor.index() {
             self.on_notice(notice);

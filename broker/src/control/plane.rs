@@ -214,7 +214,7 @@ impl ControlPlane {
         self.is_current() && self.waiting.borrow().is_empty()
     }
 
-    /// A connection, of any executor, has ended.
+    /// A connection, of any worker, has ended.
     pub fn connection_closed(&self, worker: &Rc<Worker>, connection: ConnectionId) {
         self.change(worker, |control| control.connection_closed(connection));
     }

@@ -26,17 +26,17 @@ pub struct Hit {
     record: Vec<u8>,
 }
 
-/// What one executor, or several together, know.
+/// What one worker, or several together, have found.
 #[derive(Default)]
-pub struct Findings {
+pub struct FoundMessages {
     hits: Vec<Hit>,
     /// Store time and place up to which messages can be found, of the shard that was written last.
     indexed: (i64, i64),
 }
 
-impl Findings {
+impl FoundMessages {
     /// Takes in what others know, and keeps the newest that one answer may have.
-    fn merge(&mut self, other: Findings, query: &KeyQuery) {
+    fn merge(&mut self, other: FoundMessages, query: &KeyQuery) {
         self.indexed = self.indexed.max(other.indexed);
         self.hits.extend(other.hits);
         self.hits.sort_unstable_by_key(|hit| Reverse((hit.store_ms, hit.physical)));
@@ -77,7 +77,7 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         })?;
         let asked = query.clone();
         let seen = worker.gather_from_workers(|there| look(there, asked)).await;
-        let mut all = Findings::default();
+        let mut all = FoundMessages::default();
         for found in seen {
             all.merge(found?, &query);
         }
@@ -111,7 +111,7 @@ fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<KeyQuery, Refus
 }
 
 /// What the shards here know.
-async fn look(worker: Rc<Worker>, query: KeyQuery) -> Result<Findings, Refusal> {
+async fn look(worker: Rc<Worker>, query: KeyQuery) -> Result<FoundMessages, Refusal> {
     let reading = Rc::clone(&worker);
     let found = worker.cold_reads.read(async move { find(&reading, &query).await }).await?;
     found.map_err(|error| {
@@ -120,8 +120,8 @@ async fn look(worker: Rc<Worker>, query: KeyQuery) -> Result<Findings, Refusal> 
     })
 }
 
-async fn find(worker: &Worker, query: &KeyQuery) -> Result<Findings, StoreError> {
-    let mut all = Findings::default();
+async fn find(worker: &Worker, query: &KeyQuery) -> Result<FoundMessages, StoreError> {
+    let mut all = FoundMessages::default();
     for shard in &worker.hosted {
         let extent = shard.store.extent();
         let found = shard.store.find_by_key(query, &|| worker.executor.yield_now()).await?;
@@ -130,7 +130,7 @@ async fn find(worker: &Worker, query: &KeyQuery) -> Result<Findings, StoreError>
             Some(Hit { store_ms, physical, record })
         });
         let place = PhysicalOffset::new(shard.number, extent.end).to_wire();
-        let part = Findings { hits: hits.collect(), indexed: (extent.last_ms, place) };
+        let part = FoundMessages { hits: hits.collect(), indexed: (extent.last_ms, place) };
         all.merge(part, query);
     }
     Ok(all)
@@ -150,17 +150,17 @@ mod tests {
         }
     }
 
-    fn part(hits: &[(i64, i64, u8)], indexed: (i64, i64)) -> Findings {
+    fn part(hits: &[(i64, i64, u8)], indexed: (i64, i64)) -> FoundMessages {
         let hit = |&(store_ms, physical, bytes)| Hit {
             store_ms,
             physical,
             record: vec![physical as u8; usize::from(bytes)],
         };
-        Findings { hits: hits.iter().map(hit).collect(), indexed }
+        FoundMessages { hits: hits.iter().map(hit).collect(), indexed }
     }
 
-    fn merged(query: &KeyQuery) -> Findings {
-        let mut all = Findings::default();
+    fn merged(query: &KeyQuery) -> FoundMessages {
+        let mut all = FoundMessages::default();
         all.merge(part(&[(10, 1, 1), (30, 2, 1), (50, 3, 1)], (50, 4)), query);
         all.merge(part(&[(20, 101, 1), (40, 102, 1)], (40, 103)), query);
         all
@@ -185,14 +185,14 @@ mod tests {
             panic!("there are messages")
         };
         assert_eq!(body, [3, 102]);
-        let mut large = Findings::default();
+        let mut large = FoundMessages::default();
         large.merge(part(&[(1, 1, 9), (2, 2, 9)], (2, 3)), &query(5, 2));
         assert!(matches!(large.into_response(), Ok(Response::Body(body, _)) if body == [2; 9]));
     }
 
     #[test]
     fn nothing_found_is_java_s_code() {
-        let Err(refusal) = Findings::default().into_response() else {
+        let Err(refusal) = FoundMessages::default().into_response() else {
             panic!("there is no message")
         };
         assert_eq!(refusal.code, response::QUERY_NOT_FOUND);
