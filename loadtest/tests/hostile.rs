@@ -33,8 +33,9 @@ const GROWTH_BYTES_MAX: u64 = 96 << 20;
 const OVERLOAD_BODY_BYTES: usize = 64 << 10;
 const IDLE_CONNECTIONS: usize = 5000;
 const IDLE_BYTES_MAX: u64 = 100_000_000;
-/// CPU time that the broker may spend on others while a well-behaved client waits for two answers.
-const WORK_P99_MAX: Duration = Duration::from_millis(1000);
+/// CPU time that the broker may spend on others while a well-behaved client waits for two answers. A busy machine leaves
+/// a hundred rounds, of which some are long because the client itself had to wait for its core.
+const WORK_P95_MAX: Duration = Duration::from_millis(1000);
 const WORK_MAX: Duration = Duration::from_secs(5);
 /// Latencies of a measurement on a quiet machine; generous, because attackers and broker share few cores.
 const LATENCY_P99_MAX: Duration = Duration::from_millis(1000);
@@ -318,7 +319,7 @@ struct Rounds {
 
 impl Rounds {
     fn check(&self) {
-        assert!(self.work.micros_at(0.99) < WORK_P99_MAX.as_micros() as f64, "{self}");
+        assert!(self.work.micros_at(0.95) < WORK_P95_MAX.as_micros() as f64, "{self}");
         assert!(self.work.micros_max() < WORK_MAX.as_micros() as f64, "{self}");
     }
 
