@@ -14,7 +14,11 @@ use proto::{
 };
 use remoting::{ConnectionId, Peer};
 use std::sync::Arc;
-use store::{StoreState, store_state::Append};
+use store::{
+    StoreState,
+    log::{CommitRule, Stored},
+    store_state::Append,
+};
 
 /// The time of all requests, ms.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
@@ -82,9 +86,9 @@ pub(crate) fn append_tagged(
 /// Makes everything that was appended visible, as its commit does.
 pub(crate) fn commit(state: &mut StoreState) {
     while let Some(write) = state.log.take_write() {
-        state.log.written(&write, true, true);
+        state.log.written(&write, true);
     }
-    state.publish();
+    state.cross_gate(CommitRule { stored: Stored::Flushed, limit: CommitRule::ALONE });
 }
 
 /// A shard's state with committed messages: topic, queue, how many.
