@@ -79,7 +79,7 @@ fn seeds_that_failed_hold_now() {
     for seed in [101_837, 106_045, 118_614] {
         play(seed);
     }
-    // The indexer waited for a sync of another task and was not told of its end.
+    // The indexer waited for a sync of another task and did not learn of its end.
     play(312_729);
     // The index files of a segment's parts were given up for one over all of it, which was damaged.
     play(317_441);

@@ -1,7 +1,7 @@
 //! Opening a store: go on from what index files say, read the rest of the log, cut a torn tail.
 //!
 //! Index files cover the log from its first segment on (`indexes`); behind them it is scanned batch by batch
-//! (`scan`). At the first batch that is not whole there are two cases, told apart by what
+//! (`scan`). At the first batch that is not whole there are two cases, distinguished by what
 //! stands behind it: a later batch that says `durable_until` beyond that place proves that the place was durable once,
 //! so it is damage (what it held is lost and reported, the rest goes on); without such a witness it is the tail of a
 //! write that nobody was promised, and the log is cut there. A batch is a witness on the disk of the store that wrote it
@@ -60,7 +60,7 @@ pub struct Report {
     pub scanned_bytes: u64,
     /// Message records found.
     pub messages: u64,
-    /// Bytes behind the last whole batch that were written and not promised, as far as they can be told from zeros.
+    /// Bytes behind the last whole batch that were written and not promised, as far as they can be distinguished from zeros.
     pub cut_bytes: u64,
     /// Bytes of damaged places in the middle.
     pub damaged_bytes: u64,

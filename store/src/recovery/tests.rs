@@ -1,4 +1,4 @@
-//! Starts after orderly ends, damage and strangers.
+//! Starts after orderly ends, damage and in foreign directories.
 
 use super::*;
 use crate::{batch::HEADER_BYTES, lineage::EPOCH_ENTRY_BYTES, settings::FlushPolicy};

@@ -1,7 +1,7 @@
 //! Committed offsets of consumer groups on the queues of one shard.
 //!
 //! Two values a queue: what the log has committed, which is the state, and what a consumer committed last, which is
-//! what everybody is told, at once. Changes are coalesced here and appended to the log as control entries at least once
+//! what queries answer, at once. Changes are coalesced here and appended to the log as control entries at least once
 //! a second; when they cross the commit gate, the state follows. So after a crash a group is at most a second back, and
 //! what an index file says of it was never only in flight.
 
@@ -33,7 +33,7 @@ struct Slot {
     queue_id: u32,
     /// The log does not have `current` yet.
     dirty: bool,
-    /// What everybody is told.
+    /// What queries answer.
     current: i64,
     /// What the log has committed.
     committed: i64,
@@ -114,7 +114,7 @@ impl GroupOffsets {
         })
     }
 
-    /// A control entry that deletes the topic is about to be appended, at `position` or behind it: nobody is told of
+    /// A control entry that deletes the topic is about to be appended, at `position` or behind it: no query answers
     /// offsets on it any more.
     pub(crate) fn forget_topic(&mut self, topic: &str, position: u64) {
         let queues = self.groups.values_mut().filter_map(|topics| topics.get_mut(topic)).flatten();

@@ -1,7 +1,7 @@
 //! Plays seeds of the simulation of a leader and its follower on all cores and names those that failed.
 //!
 //! `replicasim --seeds 10000 [--from N] [--mutation NAME]`. With a mutation it looks for a seed that notices it; a single
-//! seed (`--seeds 1`) is told as a story on standard error.
+//! seed (`--seeds 1`) is printed as a story on standard error.
 //! Exit code: 0 when all seeds held (or the mutation was noticed), 1 otherwise, 2 for a wrong command line.
 
 use clap::Parser;
@@ -22,7 +22,7 @@ const NAMED_MAX: usize = 20;
 /// Plays seeds of the simulation of a leader and its follower.
 #[derive(Parser)]
 struct Order {
-    /// How many; a single one is told as a story.
+    /// How many; a single one is printed as a story.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
     /// The first.

@@ -54,11 +54,11 @@ pub(super) struct History {
     /// A start since then did not come to its end, but may have said so and mended it.
     mended: bool,
     /// Tells what happens on standard error, for a reader who replays one seed.
-    told: bool,
+    verbose: bool,
 }
 
 impl History {
-    pub(super) fn new(seed: u64, mutation: Option<Mutation>, told: bool) -> History {
+    pub(super) fn new(seed: u64, mutation: Option<Mutation>, verbose: bool) -> History {
         let mut rng = Rng::with_seed(seed);
         let disk = MutantDisk::new(SimDisk::new(rng.u64(..)), mutation);
         let bent = match rng.u8(0..5) {
@@ -81,7 +81,7 @@ impl History {
             mutation,
             rotten: None,
             mended: false,
-            told,
+            verbose,
         }
     }
 
@@ -99,7 +99,7 @@ impl History {
     }
 
     pub(super) fn tell(&self, what: impl FnOnce() -> String) {
-        if self.told {
+        if self.verbose {
             eprintln!("{}", what());
         }
     }

@@ -1,4 +1,4 @@
-//! Broken worlds that prove the simulation would notice: each takes away one thing that the store relies on, below or
+//! Broken variants that prove the simulation would notice: each takes away one thing that the store relies on, below or
 //! around it, so that the store itself carries no switches. Here is what a disk can take away; `hasty` is an index
 //! loop that leaves things out.
 

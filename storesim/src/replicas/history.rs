@@ -45,11 +45,11 @@ pub(super) struct History {
     under_way: VecDeque<Piece>,
     stale: Vec<Piece>,
     mutation: Option<Mutation>,
-    told: bool,
+    verbose: bool,
 }
 
 impl History {
-    pub(super) fn new(seed: u64, mutation: Option<Mutation>, told: bool) -> History {
+    pub(super) fn new(seed: u64, mutation: Option<Mutation>, verbose: bool) -> History {
         let mut rng = Rng::with_seed(seed);
         let log_id = rng.u64(..);
         let other = if mutation == Some(Mutation::WitnessOfOthers) { 70 } else { 71 };
@@ -68,7 +68,7 @@ impl History {
             under_way: VecDeque::new(),
             stale: Vec::new(),
             mutation,
-            told,
+            verbose,
         }
     }
 
@@ -92,7 +92,7 @@ impl History {
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
-        if self.told {
+        if self.verbose {
             eprintln!("{}", what());
         }
     }
@@ -107,7 +107,7 @@ impl History {
         let (leader, follower) = (self.leader, self.leader.map(|leader| 1 - leader));
         match self.rng.u8(0..40) {
             0..9 => {
-                // An old leader that was not told goes on, too.
+                // An old leader that does not know goes on, too.
                 let node = if self.rng.u8(0..4) == 0 { follower } else { leader };
                 if let Some(node) = node.filter(|node| self.nodes[*node].leads()) {
                     self.append(node);

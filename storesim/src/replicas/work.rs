@@ -13,7 +13,7 @@ pub(super) struct Item {
     pub(super) epoch: u32,
     pub(super) start: u64,
     pub(super) bytes: Vec<u8>,
-    /// Both had it durable, and its sender was told so.
+    /// Both had it durable, and its sender got its answer.
     pub(super) committed: bool,
 }
 
