@@ -64,11 +64,11 @@ fn a_failed_write_refuses_sends_and_loses_nothing() {
     let Some(failing) = fail("log failure", &[]) else { return };
     let Failing { volume, mut broker, mut connection, mut ledger, remark } = failing;
     let mut health = String::new();
-    let told = wait_until(PATIENCE, || {
+    let reported = wait_until(PATIENCE, || {
         health = runtime_info(&mut connection, "ringmq.health");
         health.starts_with("log-poisoned shard=0 cause=")
     });
-    assert!(told, "{health}");
+    assert!(reported, "{health}");
     assert!(broker.log().contains("the log takes no more messages until restart"));
     // Much of it has left memory: reads go on from the disk.
     let all = ledger.read_back(&mut connection, GROUP);

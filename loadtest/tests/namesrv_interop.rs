@@ -128,8 +128,8 @@ fn a_java_broker_lives_with_our_name_server() {
     let addr = ours.addr.to_string();
     let list = java.mqadmin(&["clusterList", "-n", &addr]).expect("mqadmin");
     assert!(list.contains("broker-a") && list.contains(&broker_addr.to_string()), "{list}");
-    let told = java.mqadmin(&["topicRoute", "-n", &addr, "-t", "made-in-java"]).expect("mqadmin");
-    assert!(told.contains(&broker_addr.to_string()), "{told}");
+    let routes = java.mqadmin(&["topicRoute", "-n", &addr, "-t", "made-in-java"]).expect("mqadmin");
+    assert!(routes.contains(&broker_addr.to_string()), "{routes}");
     let wiped = java.mqadmin(&["wipeWritePerm", "-n", &addr, "-b", "broker-a"]).expect("mqadmin");
     assert!(wiped.contains("OK,"), "{wiped}");
     wait(|| route(&mut namesrv, "made-in-java").1.contains(r#""perm":4"#));

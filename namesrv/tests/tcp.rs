@@ -41,17 +41,17 @@ impl Running {
         };
         change(&mut config);
         let stop = Stop::new();
-        let (told, addr) = mpsc::channel();
+        let (bound, addr) = mpsc::channel();
         let thread = {
             let stop = stop.clone();
             thread::spawn(move || {
                 let main = move |executor: Executor, _: Mesh<()>| {
-                    let (config, told) = (config.clone(), told.clone());
+                    let (config, bound) = (config.clone(), bound.clone());
                     async move {
                         let listener =
                             Listener::bind(&executor, config.listen_address()).expect("a port");
                         let state = namesrv::open(&executor, config).await.expect("files");
-                        told.send(listener.local_addr()).expect("the test waits");
+                        bound.send(listener.local_addr()).expect("the test waits");
                         let state = Rc::new(RefCell::new(state));
                         let served = server::serve(&executor, listener, Rc::clone(&state)).await;
                         state.borrow().routes().check();
@@ -202,9 +202,9 @@ fn routes_end_with_the_connection() {
     let mut master = server.connect();
     master.register_broker(&BROKER, &[("orders", 4)], 1).expect("registers");
     let slave = BrokerIdentity { id: 1, addr: "10.0.0.2:10911", ..BROKER };
-    let told = client.register_broker(&slave, &[], 1).expect("registers");
-    assert_eq!(told.ext("masterAddr"), Some("10.0.0.1:10911"));
-    assert_eq!(told.ext("haServerAddr"), Some("10.0.0.1:10912"));
+    let answer = client.register_broker(&slave, &[], 1).expect("registers");
+    assert_eq!(answer.ext("masterAddr"), Some("10.0.0.1:10911"));
+    assert_eq!(answer.ext("haServerAddr"), Some("10.0.0.1:10912"));
     client.unregister_broker(&slave).expect("unregisters");
     wait_for_route(&mut client, "orders", 0);
     drop(master);
@@ -280,12 +280,12 @@ fn order_topics_survive_a_restart() {
     let server = Running::start(dir.path(), |config| config.order_message_enable = true);
     let mut admin = server.connect();
     assert_eq!(kv(&mut admin, request::GET_KV_CONFIG, None).ext("value"), Some(conf));
-    let told = admin.register_broker(&BROKER, &[("orders", 4)], 1).expect("registers");
-    assert_eq!(text(&told.body), format!(r#"{{"table":{{"orders":"{conf}"}}}}"#));
+    let answer = admin.register_broker(&BROKER, &[("orders", 4)], 1).expect("registers");
+    assert_eq!(text(&answer.body), format!(r#"{{"table":{{"orders":"{conf}"}}}}"#));
     assert_eq!(admin.route("orders", true).expect("route")["orderTopicConf"], conf);
     let ext = [("namespace", "ORDER_TOPIC_CONFIG".into())];
     let list = admin.call(request::GET_KVLIST_BY_NAMESPACE, &ext, &[]).expect("an answer");
-    assert_eq!(list.body, told.body);
+    assert_eq!(list.body, answer.body);
     assert_eq!(kv(&mut admin, request::DELETE_KV_CONFIG, None).code, 0);
     let list = admin.call(request::GET_KVLIST_BY_NAMESPACE, &ext, &[]).expect("an answer");
     assert_eq!(list.code, response::QUERY_NOT_FOUND);

@@ -4,7 +4,7 @@ use std::{future::Future, io::ErrorKind, path::PathBuf};
 
 use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Mesh, Open, Settings, Stop, run};
 
-use crate::world;
+use crate::harness;
 
 /// Runs `story` on an executor with the real disk and an empty directory on a disk (not in memory).
 fn on_disk<F, Fut>(story: F)
@@ -12,10 +12,10 @@ where
     F: Fn(DirectDisk, PathBuf) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = dir.path().to_owned();
-    world::ends(move || {
+    harness::ends(move || {
         run(Settings::default(), Stop::new(), move |here: Executor, _: Mesh<()>| {
             let (story, path) = (story.clone(), path.clone());
             async move {

@@ -13,7 +13,7 @@ use std::{
 
 use runtime::{Executor, Lane, Mesh, Settings, Stop, run, watchdog_wakes};
 
-use crate::world;
+use crate::harness;
 
 /// Two executors throw one number to and fro: the worst case for lost wakes, as nothing else happens that could heal
 /// one, so that a stall is a hang. On a busy machine fewer messages pass, but not fewer than [`FEWEST`].
@@ -24,9 +24,9 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
     const PATIENCE: Duration = Duration::from_secs(5);
     static WORST_MICROS: AtomicU64 = AtomicU64::new(0);
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let began = Instant::now();
-    world::ends(move || {
+    harness::ends(move || {
         let settings = Settings::unpinned("pingpong", 2);
         run(settings, Stop::new(), move |here: Executor, mesh: Mesh<u64>| async move {
             let mut last = Instant::now();
@@ -62,8 +62,8 @@ fn sixty_thousand_messages_in_ping_pong_never_stall() {
 #[test]
 fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
     static RECEIVED_ALL: AtomicUsize = AtomicUsize::new(0);
-    let _alone = world::alone();
-    world::ends(|| {
+    let _alone = harness::alone();
+    harness::ends(|| {
         let settings = Settings { lane_messages: 8, ..Settings::unpinned("order", 3) };
         run(settings, Stop::new(), |here: Executor, mesh: Mesh<(Lane, u64)>| async move {
             const EACH: u64 = 5_000;
@@ -107,8 +107,8 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
 #[test]
 fn messages_that_came_before_receive_are_kept() {
     static POSTED: AtomicBool = AtomicBool::new(false);
-    let _alone = world::alone();
-    world::ends(|| {
+    let _alone = harness::alone();
+    harness::ends(|| {
         run(
             Settings::unpinned("early", 2),
             Stop::new(),
@@ -137,9 +137,9 @@ fn messages_that_came_before_receive_are_kept() {
 
 #[test]
 fn a_stop_reaches_idle_executors_and_an_early_one_is_not_lost() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let stop_of_two = |stop: Stop, waiting: Arc<AtomicUsize>| {
-        world::ends(move || {
+        harness::ends(move || {
             run(Settings::unpinned("stop", 2), stop, move |here: Executor, _: Mesh<()>| {
                 let waiting = Arc::clone(&waiting);
                 async move {
@@ -175,8 +175,8 @@ fn a_stop_reaches_idle_executors_and_an_early_one_is_not_lost() {
 #[test]
 fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
     const NEVER: Duration = Duration::from_secs(24 * 3600);
-    let _alone = world::alone();
-    world::ends(|| {
+    let _alone = harness::alone();
+    harness::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor, mesh: Mesh<()>| async move {
             assert_eq!((here.index(), here.count()), (0, 1));
             mesh.receive(|_, ()| unreachable!());
@@ -210,8 +210,8 @@ fn a_single_executor_has_no_lanes_and_sleeps_and_computes() {
 
 #[test]
 fn a_task_is_hot_after_working_and_cool_after_a_turn() {
-    let _alone = world::alone();
-    world::ends(|| {
+    let _alone = harness::alone();
+    harness::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor, _: Mesh<()>| async move {
             // Somebody may take the core away between a turn and the question.
             let cools = async || {
@@ -237,8 +237,8 @@ fn a_task_is_hot_after_working_and_cool_after_a_turn() {
 
 #[test]
 fn a_spawned_task_does_not_run_inside_the_borrow_of_its_maker() {
-    let _alone = world::alone();
-    world::ends(|| {
+    let _alone = harness::alone();
+    harness::ends(|| {
         run(Settings::default(), Stop::new(), |here: Executor, _: Mesh<()>| async move {
             let cell = Rc::new(RefCell::new(0));
             let task = {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use runtime::probe;
 
-use crate::world;
+use crate::harness;
 
 #[test]
 fn this_machine_passes_and_no_file_is_left() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let began = Instant::now();
     let report = probe(dir.path()).unwrap();
@@ -20,7 +20,7 @@ fn this_machine_passes_and_no_file_is_left() {
 
 #[test]
 fn a_missing_directory_is_named_with_the_remedy() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let text = probe(&dir.path().join("missing")).unwrap_err().to_string();
     assert!(text.contains("missing") && text.contains("create it"), "{text}");

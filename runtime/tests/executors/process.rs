@@ -13,7 +13,7 @@ use std::{
 use runtime::{EXIT_INTERRUPTED, EXIT_SOFTWARE, Executor, Mesh, Settings, Stop, run};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world;
+use crate::harness;
 
 const ROLE: &str = "RUNTIME_TEST_ROLE";
 
@@ -94,9 +94,9 @@ fn end_of(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        if began.elapsed() > world::HANG {
+        if began.elapsed() > harness::HANG {
             child.kill().unwrap();
-            panic!("still running after {:?}", world::HANG);
+            panic!("still running after {:?}", harness::HANG);
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -104,7 +104,7 @@ fn end_of(child: &mut Child) -> ExitStatus {
 
 #[test]
 fn a_signal_stops_all_executors() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     for asked in [Signal::TERM, Signal::INT] {
         let mut child = start("obedient");
         let began = Instant::now();
@@ -116,7 +116,7 @@ fn a_signal_stops_all_executors() {
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let (mut child, mut lines) = start_and_listen("stubborn");
     signal(&child, Signal::TERM);
     // Two signals of a kind that nobody has looked at yet are one.
@@ -128,7 +128,7 @@ fn a_second_signal_ends_the_process_at_once() {
 
 #[test]
 fn a_failure_on_one_executor_ends_the_process() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     for (role, words) in [
         ("panic", "on purpose"),
         ("pool panic", "on purpose in the pool"),

@@ -15,7 +15,7 @@ use std::{
 
 use runtime::{Connection, Executor, Mesh, Settings, Stop, run};
 
-use crate::world;
+use crate::harness;
 
 /// Starts one executor that treats every connection with `serve`, runs `peers` against it, and stops it.
 fn with_server<F, Fut>(serve: F, peers: impl FnOnce(SocketAddr) + Send + 'static)
@@ -23,7 +23,7 @@ where
     F: Fn(Executor, Connection) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let stop = Stop::new();
     let (at, address) = mpsc::channel();
     let server = thread::spawn({
@@ -47,10 +47,10 @@ where
             .unwrap();
         }
     });
-    let address = address.recv_timeout(world::HANG).expect("the server listens");
-    world::ends(move || peers(address));
+    let address = address.recv_timeout(harness::HANG).expect("the server listens");
+    harness::ends(move || peers(address));
     stop.request();
-    world::ends(move || server.join()).unwrap();
+    harness::ends(move || server.join()).unwrap();
 }
 
 async fn echo(_: Executor, connection: Connection) {
@@ -65,7 +65,7 @@ async fn echo(_: Executor, connection: Connection) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(world::HANG)).unwrap();
+    stream.set_read_timeout(Some(harness::HANG)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }

@@ -11,11 +11,11 @@ use std::{
 use load::{EchoServer, open_loop};
 use runtime::{Executor, Mesh, Settings, Stop, run, watchdog_wakes};
 
-use crate::world;
+use crate::harness;
 
 #[test]
 fn three_loads_of_a_second_do_not_get_stuck() {
-    let _alone = world::alone();
+    let _alone = harness::alone();
     let server = EchoServer::start(Settings::unpinned("echo", 1));
     for _ in 0..3 {
         let seen = open_loop(&server, 100_000, Duration::from_secs(1));
@@ -32,7 +32,7 @@ fn three_loads_of_a_second_do_not_get_stuck() {
 fn an_idle_executor_is_woken_rarely_and_an_unwatched_one_never() {
     /// Enough to tell one wake in 10 ms from one in each.
     const WAKES: u64 = 150;
-    let _alone = world::alone();
+    let _alone = harness::alone();
     // Wakes of an executor that idles until `enough`, and how long that took.
     let wakes_of = |watchdog, enough: fn(u64) -> bool| {
         let (before, began) = (watchdog_wakes().0, Instant::now());

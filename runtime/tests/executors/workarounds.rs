@@ -19,7 +19,7 @@ use glommio::{
 };
 use runtime::{Executor, Mesh, Settings, Stop, run};
 
-use crate::world;
+use crate::harness;
 
 /// Runs `story` on a watched executor of ours.
 fn on_executor<F, Fut>(story: F)
@@ -27,8 +27,8 @@ where
     F: Fn(Executor) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let _alone = world::alone();
-    world::ends(move || {
+    let _alone = harness::alone();
+    harness::ends(move || {
         run(Settings::default(), Stop::new(), move |here: Executor, _: Mesh<()>| {
             let story = story.clone();
             async move {
