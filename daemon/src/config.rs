@@ -1,6 +1,6 @@
 //! Configuration keys, declared once: the struct, its defaults, reading, printing and what is said about a bad value.
 //!
-//! [`crate::config_keys!`] turns a table of keys into a struct and a constant `KEYS`; [`value`] says how each type is read from
+//! [`crate::config_keys!`] turns a table of keys into a struct and a constant `KEYS`; `value` says how each type is read from
 //! text and printed again. Files are [`crate::properties_file`]'s. What always holds: every value reads its own text.
 
 mod value;

@@ -1,4 +1,4 @@
-//! Who waits for the body of a whole table, beside that body ([`TableBody`]). `handlers::whole_table` answers from it.
+//! Who waits for the body of a whole table, beside that body (`TableBody`). `handlers::whole_table` answers from it.
 
 use super::{Control, SharedTable, table_body::TableBody};
 use crate::{error::Refusal, one_shot::OneShot};

@@ -92,7 +92,7 @@ impl GroupOffsets {
         }
     }
 
-    /// Whether something was committed that [`GroupOffsets::take_change`] has not returned yet.
+    /// Whether something was committed that `take_change` has not returned yet.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }

@@ -1,6 +1,6 @@
 //! PULL_MESSAGE and LITE_PULL_MESSAGE.
 //!
-//! A pull is checked where its socket is ([`admit`], which attaches the filter); where its queue is, [`plan`] says what
+//! A pull is checked where its socket is (`admit`, which attaches the filter); where its queue is, `plan` says what
 //! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data.
 
 mod admit;

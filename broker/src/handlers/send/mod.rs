@@ -1,7 +1,7 @@
 //! SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE.
 //!
-//! A send is checked where its socket is ([`admit`]) and appended where its queue is ([`append`]). When both are on one
-//! worker the record is encoded once, straight into the log's memory; otherwise it is encoded here ([`encode`]) and
+//! A send is checked where its socket is (`admit`) and appended where its queue is (`append`). When both are on one
+//! worker the record is encoded once, straight into the log's memory; otherwise it is encoded here (`encode`) and
 //! travels as bytes. Nothing is awaited and nothing is spawned.
 
 mod admit;
