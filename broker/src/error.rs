@@ -1,4 +1,5 @@
-//! Refusals: the one place where reasons become wire codes. Codes are those of the Java 4.9 broker, so that clients
+//! Refusals. What the store, headers and metadata refuse becomes a wire code here; checks that a handler makes name
+//! theirs where they are. Codes are those of the Java 4.9 broker, so that clients
 //! retry and report as they are used to; remarks are ours and name cause, value and limit.
 
 use crate::control::MetadataError;

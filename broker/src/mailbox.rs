@@ -1,5 +1,6 @@
 //! Messages between workers. They are small; what is large is boxed. Sent by [`crate::worker::Worker`], received by
-//! [`crate::inbox`]. A request makes at most one hop out and one hop back.
+//! [`crate::inbox`]. A request makes at most one hop out and one hop back; one that has a topic or a group created makes
+//! one more, over the control worker.
 
 use crate::{
     control::MetadataSnapshot,

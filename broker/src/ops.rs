@@ -22,7 +22,7 @@ pub struct AppendOp {
     pub queue_id: u32,
     /// Records without their offsets, one behind the other.
     pub records: Vec<u8>,
-    /// Where each record ends.
+    /// Bytes and tags code of each record.
     pub parts: RecordParts,
 }
 

@@ -57,7 +57,7 @@ pub struct Options {
     pub timeout_ms: Millis,
     /// `forceRegister`: register each period without asking for the data version first.
     pub force: bool,
-    /// The last name server runs in this process: it has lost nothing, and is asked first in any case. Telling it ten
+    /// The last name server runs in this process: it has lost nothing, and is asked first in any case. Sending it ten
     /// thousand topics twice a minute would hold up everything else here.
     pub own_last: bool,
     /// `compressedRegister`: deflate the body.
@@ -239,7 +239,7 @@ impl Registration {
     }
 
     /// What to do for one name server. Given out once: what it says has happened as far as this machine is concerned.
-    /// `version` is that of the last change that name servers must hear of.
+    /// `version` is that of the last change that has to be registered with name servers.
     pub fn next(&mut self, index: usize, version: DataVersion, now: Millis) -> Action {
         let (options, stopping) = (self.options, self.stopping);
         let is_own = options.own_last && index + 1 == self.peers.len();
@@ -454,7 +454,7 @@ impl Server {
         pause.min(RECONNECT_PAUSE_MS_MAX)
     }
 
-    /// True when that is news.
+    /// True when that was not reported last.
     fn report(&mut self, reported: Reported) -> bool {
         let news = self.reported != reported;
         self.reported = reported;

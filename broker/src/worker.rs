@@ -2,8 +2,9 @@
 //! control worker, the control plane.
 //!
 //! Workers share nothing. What one has for another goes through its mailbox ([`CoreMessage`]), which [`crate::inbox`]
-//! reads: by a lane for requests, which may be full (the answer is SYSTEM_BUSY, now), or by one for responses and
-//! notices, which are kept and sent again with each tick, in order, when they do not fit.
+//! reads. Requests, sends and pulls take the request lane; when it is full the answer is SYSTEM_BUSY, now. All else must
+//! arrive: it takes the response lane (the end of a connection the request lane, behind the connection's requests), and
+//! is kept and sent again with each tick, in order, when it does not fit.
 
 use crate::{
     client_calls::ClientCalls,

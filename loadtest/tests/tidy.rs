@@ -1,5 +1,5 @@
-//! Rules about the code itself, kept by reading its files: sizes, headers, arrows between crates, who may name the
-//! executor library, what foreign bytes may meet, reasons of dependencies, provenance of golden files, nothing that
+//! Rules about the code itself, kept by reading its files: sizes, headers, dependencies between crates, who may name
+//! the executor library, what foreign bytes may meet, reasons of dependencies, provenance of golden files, nothing that
 //! belongs to one machine. Each test lists everything that breaks its rule. Nothing is run or compiled here.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 const LINES_MAX: usize = 800;
 
 /// Who may use whom, as in ARCHITECTURE.md: package, its dependencies, what its tests may use besides.
-const ARROWS: &[(&str, &[&str], &[&str])] = &[
+const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
     ("runtime", &[], &[]),
     ("remoting", &["proto", "runtime"], &[]),
@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
     ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv"], &["client"]),
+    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv"], &[]),
     ("client", &["proto", "remoting"], &[]),
     ("loadtest", &["proto", "client"], &[]),
 ];
@@ -87,7 +87,7 @@ fn package_of(path: &Path) -> &str {
 fn sources() -> Vec<PathBuf> {
     let ours = |path: &PathBuf| {
         is_rust(path)
-            && ARROWS.iter().any(|(package, ..)| *package == package_of(path))
+            && DEPENDENCIES.iter().any(|(package, ..)| *package == package_of(path))
             && !path.starts_with("loadtest/clients")
     };
     files().into_iter().filter(ours).collect()
@@ -141,7 +141,7 @@ fn files_say_what_lives_in_them() {
 }
 
 #[test]
-fn only_one_room_names_the_executor_library() {
+fn only_one_crate_names_the_executor_library() {
     let library = concat!("glom", "mio");
     let names_it = |path: &&PathBuf| {
         let manifest = path.ends_with("Cargo.toml") && path.iter().count() > 1;
@@ -155,10 +155,10 @@ fn only_one_room_names_the_executor_library() {
 }
 
 #[test]
-fn arrows_point_one_way() {
-    let members: BTreeSet<&str> = ARROWS.iter().map(|(package, ..)| *package).collect();
+fn dependencies_point_one_way() {
+    let members: BTreeSet<&str> = DEPENDENCIES.iter().map(|(package, ..)| *package).collect();
     let mut broken = Vec::new();
-    for (package, may_use, tests_may_use) in ARROWS {
+    for (package, may_use, tests_may_use) in DEPENDENCIES {
         let manifest = manifest(package);
         let sections = [
             ("dependencies", may_use.to_vec()),
@@ -177,7 +177,8 @@ fn arrows_point_one_way() {
     let line = listed.lines().find(|line| line.starts_with("members")).unwrap_or_default();
     let in_workspace: BTreeSet<&str> = line.split('"').skip(1).step_by(2).collect();
     for package in in_workspace.symmetric_difference(&members) {
-        broken.push(format!("{package} is in one of `members` and the arrows of this test only"));
+        broken
+            .push(format!("{package} is in one of `members` and `DEPENDENCIES` of this test only"));
     }
     assert_none("dependencies point one way (ARCHITECTURE.md)", &broken);
 }
@@ -213,10 +214,10 @@ fn foreign_bytes_meet_no_panic() {
 fn dependencies_have_a_reason_and_a_user() {
     let workspace = text(Path::new("Cargo.toml"));
     let listed = dependencies(&workspace, "workspace.dependencies");
-    let members: BTreeSet<&str> = ARROWS.iter().map(|(package, ..)| *package).collect();
+    let members: BTreeSet<&str> = DEPENDENCIES.iter().map(|(package, ..)| *package).collect();
     let mut used = BTreeSet::new();
     let mut broken = Vec::new();
-    for (package, ..) in ARROWS {
+    for (package, ..) in DEPENDENCIES {
         let manifest = manifest(package);
         let sources: String =
             sources().iter().filter(|path| package_of(path) == *package).map(|p| text(p)).collect();

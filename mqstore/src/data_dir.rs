@@ -296,3 +296,15 @@ fn wrong_length(
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     block_on(future).expect("ordinary files never wait")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_document_names_the_directory_of_a_shard() {
+        let dir = shard_dir(Path::new(""), 0);
+        let line = format!("\n    {}/ ", dir.display());
+        assert!(include_str!("../../store/FORMAT.md").contains(&line), "{line}");
+    }
+}

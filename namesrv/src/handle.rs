@@ -465,7 +465,7 @@ fn all_topics(state: &mut Namesrv) -> Response {
 
 fn topics_by_cluster(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let header = fields::TopicsByClusterHeader::from_ext(&request.header.ext)?;
-    // Names are a stranger's: only what exists is remembered.
+    // Names come from anybody: only what exists is remembered.
     if !state.routes.has_cluster(header.cluster) {
         return Ok(topic_list(Vec::new(), None));
     }

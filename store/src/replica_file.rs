@@ -16,6 +16,7 @@
 //! | 32 | 8 | committed | |
 //! | 40 | 8 | durable | |
 //! | 48 | 8 | cut to | all ones: no cut has begun |
+//! | 56 | 4036 | zero | |
 //! | 4092 | 4 | crc | CRC-32C over bytes 0..4092 |
 //!
 //! Two such slots of a block each, big-endian, written in turns: a torn write leaves the other one.

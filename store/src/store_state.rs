@@ -1,7 +1,7 @@
 //! The state of one shard's store: log, consume queues, group offsets. Plain `&mut self`, no I/O, no clock.
 //!
 //! Order of life of a message: [`StoreState::append`] assigns its queue offset and position; the commit loop writes it;
-//! [`StoreState::publish`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
+//! [`StoreState::cross_gate`] makes it visible. Between the two it stands in `pending`, in log order, so that crossing the
 //! gate is one step over a queue and nothing is looked up twice. Control entries wait beside it, and change the
 //! [`state`](crate::state) of the shard when they cross the gate, in their place among the messages.
 //!
@@ -287,7 +287,7 @@ impl StoreState {
     }
 
     /// Moves the gate as far as `rule` allows and publishes what has crossed it. Whether it moved. The commit loop
-    /// takes this step after each write, and whoever hears of an acknowledgement of a replica may take it, too.
+    /// takes this step after each write, and whoever receives an acknowledgement of a replica may take it, too.
     pub fn cross_gate(&mut self, rule: CommitRule) -> bool {
         let moved = self.log.advance(rule);
         if moved {

@@ -106,7 +106,7 @@ pub struct BrokerConfig {
     long_polling_enable: bool = true, "longPollingEnable", ConfigKind::Bool, "", Live, important;
     /// How long such a pull waits when long polling is off.
     short_polling_time_ms: u64 = 1_000, "shortPollingTimeMills", PERIOD_MS, "ms", Live;
-    /// Whether members of a group hear at once that others came or went.
+    /// Whether members of a group are notified at once when others come or go.
     notify_consumer_ids_changed_enable: bool = true, "notifyConsumerIdsChangedEnable", ConfigKind::Bool, "", Live;
     /// Most bytes of one pull answer that is served from memory.
     max_transfer_bytes_on_message_in_memory: u32 = 262_144, "maxTransferBytesOnMessageInMemory", whole(1, 8 * MIB), "B", Live;

@@ -99,7 +99,7 @@ fn standalone_takes_a_file_with_all_keys() {
     assert_eq!(start.config.standalone_namesrv_port, 19_876);
 }
 
-/// One start tells everything that is wrong, not one thing per start.
+/// One start reports everything that is wrong, not one thing per start.
 #[test]
 fn all_problems_are_listed_at_once() {
     let file = "# a bad day\nlistenPort=70000\nautoCreateTopicEnable=yes\n\nflushDiskType=SYNC\nbrokerRole=SLAVE\n\

@@ -143,7 +143,7 @@ impl BrokerConfig {
         self.disk_max_used_space_ratio = ratio;
     }
 
-    /// What an operator should hear although it is allowed.
+    /// What is allowed, and reported to the operator all the same.
     pub(super) fn remark(&self, standalone: bool, notices: &mut Vec<Notice>) {
         if self.flush_disk_type == FlushDiskType::AsyncFlush {
             let ms = self.flush_interval_commit_log_ms;

@@ -34,7 +34,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Members of one group; further ones are left out and counted. A notification goes to each of them.
 pub const GROUP_MEMBERS_MAX: usize = 20_000;
 
-/// What the frame around a heartbeat tells about its sender.
+/// What the frame around a heartbeat says about its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientConnection {
     /// The connection.

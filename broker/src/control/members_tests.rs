@@ -57,7 +57,7 @@ fn notified(group: &str, members: &[u64]) -> Vec<(String, Vec<u64>)> {
     vec![(group.to_owned(), members.to_vec())]
 }
 
-/// Two consumers of one group meet, and both hear of each change.
+/// Two consumers of one group meet, and both are notified of each change.
 #[test]
 fn members_hear_of_each_other() {
     let mut members = Members::default();

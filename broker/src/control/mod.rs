@@ -53,7 +53,7 @@ pub struct Effects {
     pub group_changes: Vec<Vec<u8>>,
     /// A new snapshot for all shards.
     pub publish: Option<Arc<MetadataSnapshot>>,
-    /// Name servers should hear of it at once; what it is tells [`Topics::since`].
+    /// The change is to be registered with name servers at once; [`Topics::since`] says what it is.
     pub register: bool,
     /// Groups whose members get NOTIFY_CONSUMER_IDS_CHANGED.
     pub notify: Vec<ChangedGroup>,
@@ -290,7 +290,7 @@ impl Control {
         self.notify_of_loss(changes);
     }
 
-    /// Who comes and goes by request is announced unless the group does not want to hear of it.
+    /// Who comes and goes by request is announced unless the group does not want notifications.
     fn notify_if_wanted(&mut self, changes: Changes) {
         if !self.notify_enabled {
             return;

@@ -147,7 +147,7 @@ impl SystemTopics {
         NOT_SENDABLE.contains(&topic)
     }
 
-    /// All names, sorted, as `GET_SYSTEM_TOPIC_LIST_FROM_BROKER` tells them.
+    /// All names, sorted, as `GET_SYSTEM_TOPIC_LIST_FROM_BROKER` lists them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }

@@ -1,9 +1,10 @@
-//! The topics of this broker: boot topics, automatic creation, administration, and what name servers must hear.
+//! The topics of this broker: boot topics, automatic creation, administration, and what is registered with name
+//! servers.
 //!
 //! Owned by `Control` on the control worker. Every change moves the data version, makes a record for the journal
-//! ([`Topics::take_changes`]) and, if name servers have to hear of it, moves [`Topics::announced`]; what they have
-//! missed since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a deleted topic
-//! are the store's matter. Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
+//! ([`Topics::take_changes`]) and, if it has to be registered with name servers, moves [`Topics::announced`]; what
+//! they have missed since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a
+//! deleted topic are the store's matter. Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -65,13 +66,13 @@ pub struct Topics {
     system: SystemTopics,
     table: SharedTable<TopicConfig>,
     version: DataVersion,
-    /// Version at the last change that name servers must hear of.
+    /// Version at the last change that has to be registered with name servers.
     announced: DataVersion,
     /// For the journal, in order.
     changes: Vec<Vec<u8>>,
     /// Topics that were put lately, each with the version's counter at that time, ascending.
     recent: VecDeque<(i64, String)>,
-    /// `recent` has everything that name servers must hear of above this counter.
+    /// `recent` has everything above this counter that has to be registered with name servers.
     recent_above: i64,
 }
 
@@ -161,8 +162,8 @@ impl Topics {
         std::mem::take(&mut self.changes)
     }
 
-    /// Version at the last change that name servers must hear of: not a deletion, because they forget no topic for
-    /// being left out of a registration, and not an order, which they know themselves.
+    /// Version at the last change that has to be registered with name servers: not a deletion, because they forget no
+    /// topic for being left out of a registration, and not an order, which they know themselves.
     pub fn announced(&self) -> DataVersion {
         self.announced
     }
@@ -182,7 +183,7 @@ impl Topics {
         })
     }
 
-    /// Name servers have to hear everything.
+    /// Everything has to be registered with name servers.
     fn announce_all(&mut self) {
         self.announced = self.version;
         self.recent.clear();

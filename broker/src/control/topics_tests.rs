@@ -24,7 +24,7 @@ fn wanted<'a>(topic: &'a str, default_topic: &'a str, queues: i32) -> WantedTopi
     WantedTopic { topic, default_topic, default_topic_queue_nums: queues, unit_mode: false }
 }
 
-/// Names that a name server hears that knows the version with this counter.
+/// Names that are registered with a name server that knows the version with this counter.
 fn told_since(topics: &Topics, counter: i64) -> Option<String> {
     let sent = topics.since(DataVersion { timestamp: NOW, counter })?;
     assert_eq!(sent.data_version, topics.version());

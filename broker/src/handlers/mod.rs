@@ -2,8 +2,8 @@
 //! requests; [`table`] lists them, one file per family does what they ask for.
 //!
 //! A request is admitted where its socket is, run where its queue is, and answered where its socket is. Sends and pulls
-//! have typed operations of their own, without task, box or await. Everything else is a plain function on its owner, or
-//! one task.
+//! have typed operations of their own, without a task (but to create a topic or a group, and to read from the disk).
+//! Everything else is a plain function on its owner, or one task.
 
 pub mod client_lifecycle;
 pub mod consumer_offset;
@@ -44,8 +44,8 @@ const LARGE_RESPONSE_BYTES: u32 = 256 * 1024;
 #[derive(Debug)]
 pub struct OutOfStep(pub String);
 
-/// Serves a frame that came from a connection of this worker. `acquire` hears how much it counts for until it is
-/// answered.
+/// Serves a frame that came from a connection of this worker. `acquire` is called with how much it counts for
+/// until it is answered.
 pub fn serve_frame(
     worker: &Rc<Worker>,
     peer: &Peer,

@@ -47,7 +47,7 @@ struct Shared {
     executor: Executor,
     identity: Identity,
     options: Options,
-    /// Whose topics are registered, and who hears which of them are order topics.
+    /// Whose topics are registered, and who learns from name servers which of them are order topics.
     control: Rc<RefCell<Control>>,
     registration: RefCell<Registration>,
     /// By name server: who waits for something to do.
@@ -86,7 +86,7 @@ pub fn start(
 }
 
 impl Registrar {
-    /// The topics have changed: tell the name servers now, not with the next tick.
+    /// The topics have changed: register them with the name servers now, not with the next tick.
     pub fn changed(&self) {
         self.shared.wake_all();
     }
@@ -175,12 +175,12 @@ impl Shared {
         .await
     }
 
-    /// Version at the last change that name servers must hear of.
+    /// Version at the last change that has to be registered with name servers.
     fn announced(&self) -> DataVersion {
         self.control.borrow().topics().announced()
     }
 
-    /// Topics that changed after a version, or all of them, also when the version is too old to tell.
+    /// Topics that changed after a version, or all of them, also when the version is too old to know.
     fn topics(&self, since: Option<DataVersion>) -> TopicConfigTable {
         let control = self.control.borrow();
         let missed = since.and_then(|version| control.topics().since(version));

@@ -8,7 +8,7 @@ use runtime::{Mesh, Settings, Stop};
 use super::*;
 use crate::config::BrokerConfig;
 
-/// Registers with one live and one dead name server, tells a new topic at once, says goodbye.
+/// Registers with one live and one dead name server, registers a new topic at once, unregisters at the end.
 #[test]
 fn a_broker_comes_changes_and_goes() {
     let stop = Stop::new();

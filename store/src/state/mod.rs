@@ -1,7 +1,7 @@
 //! State machines of a shard: what follows from the entries of its log and is not where messages lie.
 //!
 //! Each state takes the log's entries one by one, in log order, through [`DerivedState::apply`]: on the live path when
-//! they cross the commit gate ([`crate::StoreState::publish`]), at a start when the log is scanned. So equal logs make
+//! they cross the commit gate ([`crate::StoreState::cross_gate`]), at a start when the log is scanned. So equal logs make
 //! equal states, and a store that is opened again is right, whatever was appended and never committed. Index files hold
 //! each state as of their end, in a section of its own.
 //!

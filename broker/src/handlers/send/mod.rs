@@ -1,8 +1,8 @@
 //! SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE.
 //!
 //! A send is checked where its socket is (`admit`) and appended where its queue is (`append`). When both are on one
-//! worker the record is encoded once, straight into the log's memory; otherwise it is encoded here (`encode`) and
-//! travels as bytes. Nothing is awaited and nothing is spawned.
+//! worker the record of one message is encoded once, straight into the log's memory; otherwise, and for a batch, it is
+//! encoded here (`encode`) and handed over as bytes. Nothing is awaited and nothing is spawned, but to create a topic.
 
 mod admit;
 mod append;
