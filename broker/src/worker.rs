@@ -287,14 +287,20 @@ impl Worker {
         }
     }
 
-    /// Sends the whole frame of a request to the worker that serves it.
-    pub fn forward(&self, to: usize, request: &Request<'_>, mut responder: Responder) {
+    /// Sends the whole frame of a request to the worker that serves it. `refused` makes the answer when that is busy.
+    pub fn forward(
+        &self,
+        to: usize,
+        request: &Request<'_>,
+        mut responder: Responder,
+        refused: fn(Refusal) -> Response,
+    ) {
         self.acquire(&mut responder, FORWARDED_BYTES);
         let frame = request.frame.into();
         let forwarded = Box::new(ForwardedRequest { responder, peer: *request.peer, frame });
         let sent = self.try_send_request(to, CoreMessage::Request(forwarded));
         if let Err(CoreMessage::Request(forwarded)) = sent {
-            self.respond(forwarded.responder, Refusal::lane_full(to).into());
+            self.respond(forwarded.responder, refused(Refusal::lane_full(to)));
         }
     }
 

@@ -199,6 +199,12 @@ impl ControlPlane {
         }
     }
 
+    /// What a write that fails does to those who wait: for tests, whose disks are well.
+    #[cfg(test)]
+    pub(crate) fn fail_waiting(&self, refusal: &Refusal) {
+        self.waiting.take().iter().for_each(|waiter| waiter.set(Err(refusal.clone())));
+    }
+
     /// Writes the files whole, so that the next start has no journal to read. For the end, when nothing is decided any
     /// more.
     pub async fn checkpoint(&self) {

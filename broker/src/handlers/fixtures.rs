@@ -12,8 +12,9 @@ use proto::{
     command::{HeaderArena, Language, OUR_VERSION, RequestHead, decode, write_request},
     frame::{HeaderKind, next_frame},
 };
-use remoting::{ConnectionId, Peer};
-use std::sync::Arc;
+use remoting::{ConnectionId, Peer, WriteBuffer};
+use runtime::Closer;
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use store::{
     StoreState,
     log::{CommitRule, Stored},
@@ -34,6 +35,12 @@ pub(crate) fn responder(opaque: i32) -> Responder {
     Responder::new(connection(), opaque, HeaderKind::Json, false, 0)
 }
 
+/// The write buffer of a connection that sends nothing.
+pub(crate) fn write_buffer() -> WriteBuffer {
+    let addr = SocketAddr::from(([10, 0, 0, 9], 5000));
+    WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::default(), NOW)
+}
+
 /// Has `serve` serve a request as it comes from the wire.
 pub(crate) fn with_request<T>(
     code: i32,
@@ -41,6 +48,17 @@ pub(crate) fn with_request<T>(
     body: &[u8],
     serve: impl FnOnce(&Request<'_>) -> T,
 ) -> T {
+    let bytes = request_frame(code, ext, body);
+    let frame = next_frame(&bytes).expect("our own").expect("whole");
+    let mut arena = HeaderArena::default();
+    let header = decode(frame.kind, frame.header, &mut arena).expect("our own");
+    let addr = "10.0.0.9:5000".parse().expect("an address");
+    let peer = Peer { addr, connection: connection(), vip: false };
+    serve(&Request { header, body: frame.body, frame: &bytes, peer: &peer, now: NOW })
+}
+
+/// A request as it comes from the wire.
+pub(crate) fn request_frame(code: i32, ext: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let ext: Vec<_> = ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
     let head = RequestHead {
         code,
@@ -53,12 +71,7 @@ pub(crate) fn with_request<T>(
     };
     let mut bytes = Vec::new();
     write_request(&mut bytes, HeaderKind::Json, &head, body);
-    let frame = next_frame(&bytes).expect("our own").expect("whole");
-    let mut arena = HeaderArena::default();
-    let header = decode(frame.kind, frame.header, &mut arena).expect("our own");
-    let addr = "10.0.0.9:5000".parse().expect("an address");
-    let peer = Peer { addr, connection: connection(), vip: false };
-    serve(&Request { header, body: frame.body, frame: &bytes, peer: &peer, now: NOW })
+    bytes
 }
 
 /// A control owner at its start.

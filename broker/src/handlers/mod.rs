@@ -16,6 +16,8 @@ pub mod runtime_info;
 pub mod send;
 pub mod shard_report;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 pub mod view_message;
 pub mod whole_table;
@@ -23,7 +25,6 @@ pub mod whole_table;
 use crate::{
     control::Control,
     error::Refusal,
-    limits::OpenRequest,
     mailbox::ForwardedRequest,
     request::Request,
     response::{Responder, Response},
@@ -39,6 +40,10 @@ use table::{Line, Right, Run, ServedBy};
 
 /// What a request with a large response counts for in its connection's limit besides its own bytes.
 const LARGE_RESPONSE_BYTES: u32 = 256 * 1024;
+
+/// What a request that waits until metadata is durable counts for in its connection's limit besides its own bytes: no
+/// less than one that another worker sent on.
+const DURABILITY_BYTES: u32 = 16 * 1024;
 
 /// The frame's header cannot be read; the connection is out of step and must end.
 #[derive(Debug)]
@@ -101,7 +106,7 @@ fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         Run::NotYet(remark) => worker.respond(responder, Refusal::not_yet(remark).into()),
         _ => match host_of(worker, line, request) {
             Ok(host) if host == worker.executor.index() => run(worker, line, request, responder),
-            Ok(host) => worker.forward(host, request, responder),
+            Ok(host) => worker.forward(host, request, responder, Response::from),
             Err(refusal) => worker.respond(responder, refusal.into()),
         },
     }
@@ -128,27 +133,43 @@ fn host_of(worker: &Worker, line: &Line, request: &Request<'_>) -> Result<usize,
 }
 
 fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, mut responder: Responder) {
-    if let Run::OnQueue(run) = line.run {
-        let ran = run_on_queue(worker, request, run);
-        return worker.respond(responder, ran.unwrap_or_else(Response::from));
-    }
-    let open = match worker.open_requests.try_open() {
-        Ok(open) => open,
-        Err(refusal) => return worker.respond(responder, refusal.into()),
-    };
     match line.run {
-        Run::OnControl(run) => run_on_control(worker, request, responder, open, run),
-        Run::Task(begin) => spawn(worker, responder, open, begin(Rc::clone(worker), request)),
-        Run::LargeTask(begin) => {
-            worker.acquire(&mut responder, LARGE_RESPONSE_BYTES);
-            spawn(worker, responder, open, begin(Rc::clone(worker), request));
+        Run::OnQueue(run) => {
+            let ran = run_on_queue(worker, request, run);
+            worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
+        Run::OnControl(run) => run_on_control(worker, request, responder, run),
         Run::OnWorker(run) => {
             let ran = run(worker, request);
             worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
-        Run::OnQueue(_) | Run::Message(_) | Run::NotYet(_) => unreachable!("served already"),
+        Run::Task(begin) => begin_task(worker, request, responder, begin),
+        Run::LargeTask(begin) => {
+            worker.acquire(&mut responder, LARGE_RESPONSE_BYTES);
+            begin_task(worker, request, responder, begin);
+        }
+        Run::Message(_) | Run::NotYet(_) => unreachable!("served already"),
     }
+}
+
+/// Only requests that are tasks from their beginning need a permit, and have it before they change anything: nothing
+/// that was changed is answered "busy".
+fn begin_task(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    responder: Responder,
+    begin: table::Begin,
+) {
+    let open = match worker.open_requests.try_open() {
+        Ok(open) => open,
+        Err(refusal) => return worker.respond(responder, refusal.into()),
+    };
+    let answering = begin(Rc::clone(worker), request);
+    spawn(worker, responder, async move {
+        let response = answering.await;
+        drop(open);
+        response
+    });
 }
 
 fn run_on_queue(
@@ -162,11 +183,14 @@ fn run_on_queue(
 }
 
 /// Answers once everything that was decided so far is durable: mostly at once.
+///
+/// Who waits for that needs no permit: the change is made, and a heartbeat that is refused ends a member. What waits is
+/// bounded all the same: each counts for its connection, which is not read above its limit, and one write of the
+/// metadata ends the wait of all.
 fn run_on_control(
     worker: &Rc<Worker>,
     request: &Request<'_>,
-    responder: Responder,
-    open: OpenRequest,
+    mut responder: Responder,
     run: table::ControlFunction,
 ) {
     let plane = worker.control_plane();
@@ -174,8 +198,9 @@ fn run_on_control(
     if plane.is_current() {
         return worker.respond(responder, ran.unwrap_or_else(Response::from));
     }
+    worker.acquire(&mut responder, DURABILITY_BYTES);
     let durable = Rc::clone(worker);
-    spawn(worker, responder, open, async move {
+    spawn(worker, responder, async move {
         durable.control_plane().durable().await?;
         ran
     });
@@ -185,18 +210,17 @@ fn run_on_control(
 fn spawn(
     worker: &Rc<Worker>,
     responder: Responder,
-    open: OpenRequest,
     answering: impl Future<Output = Result<Response, Refusal>> + 'static,
 ) {
     let answered = Rc::clone(worker);
     worker.executor.spawn(async move {
         let response = answering.await;
-        drop(open);
         answered.respond(responder, response.unwrap_or_else(Response::from));
     });
 }
 
-/// Has the control worker create what a message needs, and serves the message again when that is durable.
+/// Has the control worker create what a message needs, and serves the message again when that is durable. `refused` makes
+/// the answer to a message of this kind that is not served.
 fn create_and_serve_again(
     worker: &Rc<Worker>,
     request: &Request<'_>,
@@ -205,7 +229,7 @@ fn create_and_serve_again(
     refused: fn(Refusal) -> Response,
 ) {
     let Some(plane) = &worker.control else {
-        return worker.forward(CONTROL_WORKER, request, responder);
+        return worker.forward(CONTROL_WORKER, request, responder, refused);
     };
     let open = worker.open_requests.try_open();
     let created = open.and_then(|open| plane.change(worker, create).map(|()| open));
@@ -221,7 +245,7 @@ fn create_and_serve_again(
         drop(open);
         match durable {
             Ok(()) => serve_forwarded(&created, forwarded),
-            Err(refusal) => created.respond(forwarded.responder, refusal.into()),
+            Err(refusal) => created.respond(forwarded.responder, refused(refusal)),
         }
     });
 }

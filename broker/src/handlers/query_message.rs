@@ -49,10 +49,15 @@ impl FoundMessages {
         });
     }
 
-    fn into_response(mut self) -> Result<Response, Refusal> {
+    /// `clogged`: the connection takes too long to read for a large response. That nothing was found is small.
+    fn into_response(mut self, clogged: bool) -> Result<Response, Refusal> {
         if self.hits.is_empty() {
             let remark = "no message has this key in this range of time";
             return Err(Refusal::new(response::QUERY_NOT_FOUND, remark));
+        }
+        if clogged {
+            let remark = "[OVERLOAD] reason=connection-clogged: its answers are not read";
+            return Err(Refusal::new(response::SYSTEM_BUSY, remark));
         }
         self.hits.sort_unstable_by_key(|hit| hit.physical);
         let body = self.hits.into_iter().flat_map(|hit| hit.record).collect();
@@ -82,11 +87,7 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
             all.merge(found?, &query);
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
-        if write_buffer.is_some_and(|buffer| buffer.above_high_watermark()) {
-            let remark = "[OVERLOAD] reason=connection-clogged: its answers are not read";
-            return Err(Refusal::new(response::SYSTEM_BUSY, remark));
-        }
-        all.into_response()
+        all.into_response(write_buffer.is_some_and(|buffer| buffer.above_high_watermark()))
     })
 }
 
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_newest_of_all_shards_are_answered_in_order_of_place() {
-        let Ok(Response::Body(body, ext)) = merged(&query(3, 100)).into_response() else {
+        let Ok(Response::Body(body, ext)) = merged(&query(3, 100)).into_response(false) else {
             panic!("there are messages")
         };
         assert_eq!(body, [2, 3, 102], "times 30, 50 and 40");
@@ -181,20 +182,30 @@ mod tests {
 
     #[test]
     fn an_answer_has_a_bound_in_bytes_but_one_message_always_fits() {
-        let Ok(Response::Body(body, _)) = merged(&query(5, 2)).into_response() else {
+        let Ok(Response::Body(body, _)) = merged(&query(5, 2)).into_response(false) else {
             panic!("there are messages")
         };
         assert_eq!(body, [3, 102]);
         let mut large = FoundMessages::default();
         large.merge(part(&[(1, 1, 9), (2, 2, 9)], (2, 3)), &query(5, 2));
-        assert!(matches!(large.into_response(), Ok(Response::Body(body, _)) if body == [2; 9]));
+        assert!(
+            matches!(large.into_response(false), Ok(Response::Body(body, _)) if body == [2; 9])
+        );
     }
 
     #[test]
     fn nothing_found_is_java_s_code() {
-        let Err(refusal) = FoundMessages::default().into_response() else {
-            panic!("there is no message")
-        };
-        assert_eq!(refusal.code, response::QUERY_NOT_FOUND);
+        for clogged in [false, true] {
+            let Err(refusal) = FoundMessages::default().into_response(clogged) else {
+                panic!("there is no message")
+            };
+            assert_eq!(refusal.code, response::QUERY_NOT_FOUND, "clogged: {clogged}");
+        }
+    }
+
+    #[test]
+    fn messages_are_kept_from_a_connection_that_does_not_read() {
+        let found = merged(&query(3, 100)).into_response(true);
+        assert_eq!(found.expect_err("refused").code, response::SYSTEM_BUSY);
     }
 }

@@ -1,0 +1,204 @@
+//! Routing, permits and waiting for durability, on a worker that has the control plane and no shard.
+
+use super::serve_frame;
+use crate::{
+    config::BrokerConfig,
+    control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
+    error::Refusal,
+    handlers::fixtures::{request_frame, write_buffer},
+    mailbox::CoreMessage,
+    response_encoder::SendStamp,
+    worker::{Parts, Worker},
+};
+use proto::{
+    code::{request, response},
+    command::{HeaderArena, decode},
+    frame::next_frame,
+};
+use remoting::{Peer, WriteBuffer};
+use runtime::{Executor, Mesh, Settings, Stop};
+use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+
+/// A consumer of group `g`, whose retry topic comes into being with it.
+const HEARTBEAT: &[u8] = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWhere":
+    "CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"g",
+    "messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[],
+    "expressionType":"TAG","subString":"*","subVersion":1,"tagsSet":[],"topic":"t"}],
+    "unitMode":false}],"producerDataSet":[]}"#;
+
+/// A worker with one connection.
+struct Served {
+    worker: Rc<Worker>,
+    peer: Peer,
+    write_buffer: Rc<WriteBuffer>,
+}
+
+/// Code and remark of an answer, and whether it has the fields of responses to sends.
+type Answer = (i32, Option<String>, bool);
+
+impl Served {
+    async fn new(name: &str, executor: Executor, mesh: Mesh<CoreMessage>) -> Served {
+        let dir = std::env::temp_dir().join(format!("broker-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let config = BrokerConfig::default();
+        let mut control = Control::new(&config, executor.now());
+        let files = MetadataStore::load(executor.disk(), dir, &mut control).await;
+        let plane = ControlPlane::new(control, files.expect("an empty one"), executor.now());
+        let store_host = ([10, 0, 0, 1], 10_911).into();
+        let worker = Worker::start(Parts {
+            executor,
+            mesh,
+            incomplete_frames_bytes: 1 << 20,
+            config: Arc::new(config),
+            stamp: SendStamp { region: "r".to_owned(), trace_on: true, store_host },
+            shard_count: 1,
+            hosted: Vec::new(),
+            control: Some(plane),
+            totals: Arc::new([]),
+        });
+        worker.control_plane().apply_effects(&worker);
+        let write_buffer = Rc::new(write_buffer());
+        let connection = worker.connections.borrow_mut().open(Rc::clone(&write_buffer));
+        let connection = connection.expect("room");
+        let peer = Peer { addr: write_buffer.addr, connection, vip: false };
+        let served = Served { worker, peer, write_buffer };
+        served.write();
+        served.durable().await;
+        served
+    }
+
+    /// Begins to write metadata.
+    fn write(&self) {
+        let worker = Rc::clone(&self.worker);
+        self.worker.executor.spawn(async move {
+            let pause = async || worker.executor.sleep(Duration::from_millis(1)).await;
+            worker.control_plane().write_loop(pause).await;
+        });
+    }
+
+    async fn durable(&self) {
+        self.worker.control_plane().durable().await.expect("the disk is well");
+    }
+
+    fn serve(&self, code: i32, ext: &[(&str, &str)], body: &[u8]) {
+        let bytes = request_frame(code, ext, body);
+        let frame = next_frame(&bytes).expect("ours").expect("whole");
+        let now = self.worker.executor.now();
+        let acquire = |weight| self.write_buffer.acquire(weight as usize);
+        serve_frame(&self.worker, &self.peer, &frame, &bytes, now, acquire).expect("in step");
+    }
+
+    /// What was answered at once.
+    fn answers(&self) -> Vec<Answer> {
+        let bytes = self.write_buffer.take();
+        let (mut answers, mut rest) = (Vec::new(), bytes.as_slice());
+        while let Some(frame) = next_frame(rest).expect("ours") {
+            let mut arena = HeaderArena::default();
+            let header = decode(frame.kind, frame.header, &mut arena).expect("ours");
+            let of_send = header.ext.iter().any(|(name, _)| name == "MSG_REGION");
+            // A member also hears that its group has changed.
+            if header.is_response() {
+                answers.push((header.code, header.remark.map(str::to_owned), of_send));
+            }
+            rest = &rest[frame.wire_bytes..];
+        }
+        self.write_buffer.sent(bytes, 0);
+        answers
+    }
+
+    /// What is answered within a few seconds.
+    async fn answers_to_come(&self) -> Vec<Answer> {
+        for _ in 0..5_000 {
+            let answers = self.answers();
+            if !answers.is_empty() {
+                return answers;
+            }
+            self.worker.executor.sleep(Duration::from_millis(1)).await;
+        }
+        panic!("no answer")
+    }
+}
+
+fn on_worker<Fut: Future<Output = ()> + 'static>(
+    name: &'static str,
+    test: impl Fn(Served) -> Fut + Clone + Send + 'static,
+) {
+    let settings = Settings::unpinned(name, 1);
+    let ran = runtime::run(settings, Stop::new(), move |executor, mesh: Mesh<CoreMessage>| {
+        let test = test.clone();
+        async move {
+            test(Served::new(name, executor, mesh).await).await;
+            Ok(())
+        }
+    });
+    ran.expect("the executor runs");
+}
+
+#[test]
+fn what_needs_no_task_of_its_own_needs_no_permit() {
+    on_worker("permits", |served| async move {
+        let full: Vec<_> =
+            std::iter::from_fn(|| served.worker.open_requests.try_open().ok()).collect();
+        assert!(!full.is_empty());
+        served.serve(request::GET_ALL_TOPIC_CONFIG, &[], b"");
+        let busy = served.answers();
+        assert!(matches!(busy[..], [(response::SYSTEM_BUSY, Some(_), false)]), "{busy:?}");
+        let group = [("consumerGroup", "g"), ("clientID", "c1")];
+        served.serve(request::UNREGISTER_CLIENT, &group, b"");
+        served.serve(request::GET_BROKER_CONFIG, &[], b"");
+        let done = served.answers();
+        assert!(matches!(done[..], [(0, _, false), (0, _, false)]), "at once: {done:?}");
+        // This one makes a topic, whose durability it waits for.
+        served.serve(request::HEART_BEAT, &[], HEARTBEAT);
+        assert!(!served.worker.control_plane().is_current(), "it has changed something");
+        assert_eq!(served.answers(), [], "it waits");
+        let done = served.answers_to_come().await;
+        assert!(matches!(done[..], [(0, None, false)]), "{done:?}");
+        assert!(served.worker.control_plane().is_current());
+        assert!(served.write_buffer.owes_nothing(), "nothing is counted any more");
+    });
+}
+
+/// A connection that asks for more than it may is not read meanwhile.
+#[test]
+fn who_waits_for_durability_counts_for_its_connection() {
+    on_worker("durability", |served| async move {
+        served.serve(request::HEART_BEAT, &[], HEARTBEAT);
+        let mut waiting = 1;
+        while !served.write_buffer.is_full() {
+            served.serve(request::HEART_BEAT, &[], HEARTBEAT);
+            waiting += 1;
+        }
+        assert_eq!(served.answers(), [], "all wait");
+        assert!(waiting <= (8 << 20) / (16 * 1024) + 1, "{waiting} wait");
+        let mut answered = 0;
+        while answered < waiting {
+            let answers = served.answers_to_come().await;
+            assert!(answers.iter().all(|(code, ..)| *code == 0));
+            answered += answers.len();
+        }
+        assert!(served.write_buffer.owes_nothing());
+    });
+}
+
+#[test]
+fn a_send_whose_topic_does_not_become_durable_is_refused_as_sends_are() {
+    on_worker("creation", |served| async move {
+        let fields = [
+            ("producerGroup", "p"),
+            ("topic", "new"),
+            ("defaultTopic", "TBW102"),
+            ("defaultTopicQueueNums", "4"),
+            ("queueId", "0"),
+            ("sysFlag", "0"),
+            ("bornTimestamp", "0"),
+            ("flag", "0"),
+        ];
+        served.serve(request::SEND_MESSAGE, &fields, b"body");
+        let failed = served.worker.control_plane();
+        served.worker.executor.yield_now().await;
+        failed.fail_waiting(&Refusal::system_error("no space"));
+        let refused = (response::SYSTEM_ERROR, Some("no space".to_owned()), true);
+        assert_eq!(served.answers_to_come().await, [refused]);
+    });
+}
