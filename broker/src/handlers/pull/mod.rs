@@ -96,10 +96,10 @@ fn begin_waiting(op: PullOp, now: i64) -> Parked {
 
 fn carry_out(worker: &Rc<Worker>, shard: &Shard, parked: Parked, outcome: Outcome) {
     match outcome {
-        Outcome::Found(plan) => found(worker, shard, parked.op, plan),
+        Outcome::Found(plan) => found(worker, shard, parked, plan),
         Outcome::Nothing(pulled) => nothing(worker, shard, parked.op.responder, pulled),
         Outcome::Wait(pulled) => park(worker, shard, parked, pulled),
-        Outcome::OnDisk => read_cold(worker, Box::new(parked.op), None),
+        Outcome::OnDisk => read_cold(worker, Box::new(parked), None),
     }
 }
 
@@ -120,12 +120,13 @@ fn park(worker: &Worker, shard: &Shard, parked: Parked, otherwise: Pulled) {
 }
 
 /// Messages are there: from the tail cache at once, else by a reader of cold data.
-fn found(worker: &Rc<Worker>, shard: &Shard, op: PullOp, plan: PullPlan) {
+fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     let state = shard.store.state();
     if !state.is_cached(&plan) {
         drop(state);
-        return read_cold(worker, Box::new(op), Some(plan));
+        return read_cold(worker, Box::new(parked), Some(plan));
     }
+    let op = parked.op;
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
     let mut pulled = plan::with_messages(&plan, op.pull.offset);
     if let Some(budget) = &op.transfer_budget {
@@ -138,36 +139,38 @@ fn found(worker: &Rc<Worker>, shard: &Shard, op: PullOp, plan: PullPlan) {
     worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
 }
 
-/// Answers a pull from the disk: with the records of a plan, or, without one, from index files.
-fn read_cold(worker: &Rc<Worker>, op: Box<PullOp>, plan: Option<PullPlan>) {
+/// Answers a pull from the disk: with the records of a plan, or, without one, from index files. Its deadline and first
+/// offset travel along: it may have been parked before.
+fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
     let reading = Rc::clone(worker);
-    let submitted = worker
-        .cold_reads
-        .submit(op, move |op| Box::pin(async move { run_cold(&reading, op, plan).await }));
-    if let Err((op, refusal)) = submitted {
-        worker.respond(op.responder, refusal.into());
+    let submitted = worker.cold_reads.submit(parked, move |parked| {
+        Box::pin(async move { run_cold(&reading, parked, plan).await })
+    });
+    if let Err((parked, refusal)) = submitted {
+        worker.respond(parked.op.responder, refusal.into());
     }
 }
 
-async fn run_cold(worker: &Rc<Worker>, op: Box<PullOp>, plan: Option<PullPlan>) {
+async fn run_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
+    let op = &parked.op;
     let shard = worker.hosted_shard(op.pull.shard);
     let planned = match plan {
         Some(plan) => Ok(plan),
-        None => plan_on_disk(shard, &op).await,
+        None => plan_on_disk(shard, op).await,
     };
     let read = match planned {
-        Ok(plan) if plan.status == PullStatus::Found => read(shard, &op, plan).await,
+        Ok(plan) if plan.status == PullStatus::Found => read(shard, op, plan).await,
         Ok(plan) => {
-            let outcome = plan::decide(&op.pull, !op.responder.oneway, plan);
-            return carry_out(worker, shard, begin_waiting(*op, worker.executor.now()), outcome);
+            let outcome = plan::from_disk(&parked, plan, worker.executor.now());
+            return carry_out(worker, shard, *parked, outcome);
         }
         Err(error) => Err(error),
     };
     match read {
-        Ok(pulled) => worker.respond(op.responder, Response::Pulled(Box::new(pulled))),
+        Ok(pulled) => worker.respond(parked.op.responder, Response::Pulled(Box::new(pulled))),
         Err(error) => {
             tracing::error!(%error, "a pull of old messages failed");
-            worker.respond(op.responder, Refusal::from(error).into());
+            worker.respond(parked.op.responder, Refusal::from(error).into());
         }
     }
 }

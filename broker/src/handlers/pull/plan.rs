@@ -38,8 +38,8 @@ pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> 
     }
 }
 
-/// What a plan means for a pull that is not parked.
-pub(super) fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
+/// What a plan means for a pull that may still wait.
+fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
     let waits = match plan.status {
         PullStatus::Found => return Outcome::Found(plan),
         PullStatus::OffsetOverflowOne => true,
@@ -78,10 +78,23 @@ pub(super) fn again(state: &StoreState, parked: &mut Parked, now: i64) -> Outcom
 /// The time of a parked pull is over.
 pub(super) fn give_up(state: &StoreState, parked: &Parked) -> Outcome {
     let pull = &parked.op.pull;
-    let mut plan = match plan(state, pull) {
-        Planned::Now(plan) => plan,
-        Planned::OnDisk => return Outcome::OnDisk,
-    };
+    match plan(state, pull) {
+        Planned::Now(plan) => at_deadline(parked, plan),
+        Planned::OnDisk => Outcome::OnDisk,
+    }
+}
+
+/// What a plan that was made from the disk means for a pull, parked before or not. It waits no longer than it would have
+/// without the disk.
+pub(super) fn from_disk(parked: &Parked, plan: PullPlan, now: i64) -> Outcome {
+    if parked.deadline <= now {
+        return at_deadline(parked, plan);
+    }
+    decide(&parked.op.pull, !parked.op.responder.oneway, plan)
+}
+
+fn at_deadline(parked: &Parked, mut plan: PullPlan) -> Outcome {
+    let pull = &parked.op.pull;
     if plan.status == PullStatus::Found {
         return Outcome::Found(plan);
     }

@@ -20,7 +20,7 @@ use proto::{
     request::PullHeader,
 };
 use std::sync::Arc;
-use store::StoreState;
+use store::{PullPlan, StoreState, read::Planned};
 
 /// Flags of a pull that may be suspended, commits, and brings its subscription.
 const SUSPEND: &str = "2";
@@ -186,6 +186,31 @@ fn a_parked_pull_whose_time_is_over_waits_no_more() {
     assert_eq!(code(&plan::give_up(&state, &late)), response::PULL_NOT_FOUND);
     let in_time = parked(0, NOW, None);
     assert!(matches!(plan::give_up(&state, &in_time), Outcome::Found(_)), "they came meanwhile");
+}
+
+/// The plan of a pull that finds nothing now.
+fn nothing_planned(state: &StoreState, parked: &Parked) -> PullPlan {
+    let pull = &parked.op.pull;
+    let matches = |code| pull.filter.matches(code);
+    let topic = &pull.topic.topic_name;
+    match state.plan_pull(topic, 0, plan::limits(pull), Vec::new(), matches) {
+        Planned::Now(plan) => plan,
+        Planned::OnDisk => panic!("it is in memory"),
+    }
+}
+
+/// As when its entries had left memory: the disk gives it no new time to wait.
+#[test]
+fn a_parked_pull_keeps_its_deadline_over_the_disk() {
+    let state = state_with_messages(&[("t", 0, 2)]);
+    let late = parked(2, NOW, None);
+    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), NOW);
+    assert_eq!(code(&outcome), response::PULL_NOT_FOUND);
+    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), NOW - 1);
+    assert!(matches!(outcome, Outcome::Wait(_)), "a millisecond is left");
+    let passed = Parked { first_offset: 0, ..parked(2, NOW, None) };
+    let outcome = plan::from_disk(&passed, nothing_planned(&state, &passed), NOW);
+    assert_eq!(code(&outcome), response::PULL_RETRY_IMMEDIATELY, "it goes on behind what passed");
 }
 
 fn check_with(
