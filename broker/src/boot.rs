@@ -304,6 +304,7 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
 /// Stop accepting and reading, answer what is in flight, make everything durable.
 async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>) {
     worker.stopping.set(true);
+    worker.client_calls.borrow_mut().stop();
     let executor = &worker.executor;
     // The rest of the time is for the disk.
     let patience_ms = i64::from(worker.config.shutdown_seconds_max) * 600;

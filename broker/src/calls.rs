@@ -47,7 +47,7 @@ impl Worker {
     }
 
     /// Sends a request to a client, wherever its connection lives, and returns its response. It has to come within
-    /// `patience_ms`.
+    /// `patience_ms`. A client that does not read what it was sent is not called: an error, not silence.
     pub async fn call_client(
         self: &Rc<Self>,
         connection: ConnectionId,
@@ -55,12 +55,14 @@ impl Worker {
         patience_ms: i64,
     ) -> Result<ClientResponse, CallError> {
         self.on_task(connection.worker(), move |there| async move {
-            let Some(write_buffer) = there.connections.borrow().get(connection).cloned() else {
-                return Err(CallError::ConnectionClosed);
-            };
+            let write_buffer = there.connections.borrow().get(connection).cloned();
             let deadline = there.executor.now() + patience_ms;
-            let called = there.client_calls.borrow_mut().begin(connection, deadline)?;
-            write_buffer.write(|out| request.write(called.opaque, out));
+            let called = there.client_calls.borrow_mut().send(
+                connection,
+                write_buffer.as_deref(),
+                &request,
+                deadline,
+            )?;
             called.response.wait().await
         })
         .await

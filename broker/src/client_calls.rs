@@ -7,7 +7,7 @@ use proto::{
     command::{ExtValue, Header, Language, OUR_VERSION, RequestHead, write_request},
     frame::HeaderKind,
 };
-use remoting::{Calls, ConnectionId};
+use remoting::{Calls, ConnectionId, WriteBuffer};
 
 /// Requests to clients of one worker that may wait for their response; more are refused.
 const CLIENT_CALLS_MAX: usize = 4_096;
@@ -64,6 +64,12 @@ pub enum CallError {
     /// Its connection has ended.
     #[error("the client's connection has ended")]
     ConnectionClosed,
+    /// Its connection is above its high-water mark.
+    #[error("[OVERLOAD] reason=connection-clogged: what was sent to the client is not read")]
+    Clogged,
+    /// The broker stops: no response is read any more.
+    #[error("the broker is stopping")]
+    Stopping,
     /// It did not answer in time.
     #[error("the client did not answer in time")]
     TimedOut,
@@ -75,7 +81,8 @@ pub enum CallError {
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Refusal {
         let code = match error {
-            CallError::Full => response::SYSTEM_BUSY,
+            CallError::Full | CallError::Clogged => response::SYSTEM_BUSY,
+            CallError::Stopping => response::SERVICE_NOT_AVAILABLE,
             CallError::ConnectionClosed | CallError::TimedOut => response::SYSTEM_ERROR,
         };
         Refusal::new(code, error.to_string())
@@ -95,17 +102,40 @@ pub struct ClientCalls {
     calls: Calls<ConnectionId, OneShot<Result<ClientResponse, CallError>>>,
     /// Responses that nobody waited for: to one-way notifications, which some clients answer, or too late.
     unmatched: u64,
+    stopped: bool,
 }
 
 impl Default for ClientCalls {
     fn default() -> ClientCalls {
-        ClientCalls { calls: Calls::new(CLIENT_CALLS_MAX), unmatched: 0 }
+        ClientCalls { calls: Calls::new(CLIENT_CALLS_MAX), unmatched: 0, stopped: false }
     }
 }
 
 impl ClientCalls {
-    /// Begins a call, which ends with the client's response, at `deadline` (ms), or with the connection.
-    pub fn begin(&mut self, connection: ConnectionId, deadline: i64) -> Result<Called, CallError> {
+    /// Sends a request to a client, unless its connection is gone (`None`) or does not read what it has been sent
+    /// already.
+    pub fn send(
+        &mut self,
+        connection: ConnectionId,
+        write_buffer: Option<&WriteBuffer>,
+        request: &ClientRequest,
+        deadline: i64,
+    ) -> Result<Called, CallError> {
+        let write_buffer = write_buffer.ok_or(CallError::ConnectionClosed)?;
+        if write_buffer.above_high_watermark() {
+            return Err(CallError::Clogged);
+        }
+        let called = self.begin(connection, deadline)?;
+        write_buffer.write(|out| request.write(called.opaque, out));
+        Ok(called)
+    }
+
+    /// Begins a call, which ends with the client's response, at `deadline` (ms), with the connection, or when the
+    /// broker stops.
+    fn begin(&mut self, connection: ConnectionId, deadline: i64) -> Result<Called, CallError> {
+        if self.stopped {
+            return Err(CallError::Stopping);
+        }
         let response = OneShot::default();
         let number = self
             .calls
@@ -143,6 +173,15 @@ impl ClientCalls {
         }
     }
 
+    /// The broker stops and reads no more responses: ends all calls, and refuses more. Who waits for them would hold up
+    /// the end.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        for waiting in self.calls.expire(i64::MAX) {
+            waiting.set(Err(CallError::Stopping));
+        }
+    }
+
     /// Responses that nobody waited for, since start.
     pub fn unmatched(&self) -> u64 {
         self.unmatched
@@ -152,6 +191,7 @@ impl ClientCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handlers::fixtures::write_buffer;
     use proto::{
         command::{HeaderArena, ResponseHead, decode, write_response},
         frame::next_frame,
@@ -204,5 +244,34 @@ mod tests {
         assert_eq!(refusal.remark, "[OVERLOAD] reason=client-calls open=4096 limit=4096");
         calls.expire(10);
         assert!(calls.begin(connection, 20).is_ok());
+    }
+
+    #[test]
+    fn a_stop_ends_the_calls_that_are_open_and_begins_no_more() {
+        let mut calls = ClientCalls::default();
+        let connection = ConnectionId::new(0, 0, 1);
+        let open = calls.begin(connection, i64::MAX).expect("room");
+        calls.stop();
+        assert_eq!(block_on(open.response.wait()), Some(Err(CallError::Stopping)));
+        assert_eq!(calls.begin(connection, 10).err(), Some(CallError::Stopping));
+        assert_eq!(Refusal::from(CallError::Stopping).code, response::SERVICE_NOT_AVAILABLE);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_not_called() {
+        let mut calls = ClientCalls::default();
+        let connection = ConnectionId::new(0, 0, 1);
+        let write_buffer = write_buffer();
+        let mut send = |write_buffer: Option<&WriteBuffer>| {
+            calls.send(connection, write_buffer, &ClientRequest::default(), 10).err()
+        };
+        assert_eq!(send(None), Some(CallError::ConnectionClosed));
+        assert_eq!(send(Some(&write_buffer)), None);
+        assert!(write_buffer.unsent_bytes() > 0, "the request is on its way");
+        write_buffer.write(|out| out.resize(64 << 20, 0));
+        let unsent = write_buffer.unsent_bytes();
+        assert_eq!(send(Some(&write_buffer)), Some(CallError::Clogged));
+        assert_eq!(write_buffer.unsent_bytes(), unsent, "nothing is added");
+        assert_eq!(Refusal::from(CallError::Clogged).code, response::SYSTEM_BUSY);
     }
 }

@@ -6,8 +6,10 @@ use crate::{
     error::Refusal,
     handlers::pull,
     health,
-    response::Response,
-    shard::{OnCommit, Shard, on_commit},
+    shard::{
+        OnCommit, Shard,
+        on_commit::{self, NextStep, StepOutcome},
+    },
     worker::{TICK, Worker},
 };
 use proto::code::response;
@@ -49,9 +51,15 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
             acknowledged += 1;
         }
         OnCommit::Internal(step) => {
-            let next = step(&mut shard.store.state_mut(), worker.executor.now());
-            if let Some((until, next)) = next {
-                shard.on_commit(until, next);
+            let now = worker.executor.now();
+            let next = step(StepOutcome::Committed(&mut shard.store.state_mut(), now));
+            match next {
+                NextStep::Done => {}
+                NextStep::Wait(until, next) => shard.on_commit(until, next),
+                NextStep::Respond(responder, response) => {
+                    worker.respond(responder, response);
+                    acknowledged += 1;
+                }
             }
         }
     });
@@ -64,15 +72,16 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
 }
 
 fn refuse_pending(worker: &Worker, shard: &Shard, reason: &str) {
-    let waiting = shard.commit_queue.borrow_mut().take_all();
-    for step in waiting {
-        let OnCommit::Respond(responder, _) = step else { continue };
-        let refusal = Refusal::new(
-            response::SERVICE_NOT_AVAILABLE,
-            format!("shard={} reason=log-poisoned cause={reason}", shard.number),
-        );
-        worker.respond(responder, Response::SendRefused(Box::new(refusal)));
+    if shard.commit_queue.borrow().is_empty() {
+        return;
     }
+    let refusal = Refusal::new(
+        response::SERVICE_NOT_AVAILABLE,
+        format!("shard={} reason=log-poisoned cause={reason}", shard.number),
+    );
+    on_commit::refuse_all(&shard.commit_queue, &refusal, |responder, response| {
+        worker.respond(responder, response);
+    });
 }
 
 /// Makes changes of metadata durable as they come. Runs on the control worker until the end.

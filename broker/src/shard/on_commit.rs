@@ -1,17 +1,39 @@
 //! What waits for the log to be committed: responses, and steps of the broker's own. In log order.
 
-use crate::response::{Responder, Response};
+use crate::{
+    error::Refusal,
+    response::{Responder, Response},
+};
 use std::{cell::RefCell, collections::VecDeque};
 use store::StoreState;
 
-/// A step of the broker's own: it may append, and says what has to happen when that is committed.
-pub type InternalStep = Box<dyn FnOnce(&mut StoreState, i64) -> Option<(u64, OnCommit)>>;
+/// A step of the broker's own, run exactly once: when its position is committed, or when that can never happen. It says
+/// what comes next.
+pub type InternalStep = Box<dyn FnOnce(StepOutcome<'_>) -> NextStep>;
+
+/// What became of the position that an internal step waited for.
+pub enum StepOutcome<'a> {
+    /// It is committed: the step may append. The time, ms.
+    Committed(&'a mut StoreState, i64),
+    /// It will never be committed: whom the step would answer is refused.
+    Refused(&'a Refusal),
+}
+
+/// What comes after an internal step.
+pub enum NextStep {
+    /// Nothing.
+    Done,
+    /// This, once the log, which the step appended to, is committed up to a position.
+    Wait(u64, OnCommit),
+    /// A request is answered now.
+    Respond(Responder, Response),
+}
 
 /// What happens when a position is committed.
 pub enum OnCommit {
     /// A request is answered.
     Respond(Responder, Response),
-    /// The broker goes on with something, at a time, ms.
+    /// The broker goes on with something.
     Internal(InternalStep),
 }
 
@@ -61,6 +83,34 @@ pub fn cross(queue: &RefCell<CommitQueue>, committed: u64, mut run: impl FnMut(O
     }
 }
 
+/// Refuses all that waits: the log will commit no more. Internal steps hear of it, too: they may hold a responder.
+pub fn refuse_all(
+    queue: &RefCell<CommitQueue>,
+    refusal: &Refusal,
+    mut respond: impl FnMut(Responder, Response),
+) {
+    let waiting = queue.borrow_mut().take_all();
+    for mut step in waiting {
+        loop {
+            step = match step {
+                OnCommit::Respond(responder, _) => {
+                    respond(responder, Response::SendRefused(Box::new(refusal.clone())));
+                    break;
+                }
+                OnCommit::Internal(run) => match run(StepOutcome::Refused(refusal)) {
+                    NextStep::Done => break,
+                    NextStep::Respond(responder, response) => {
+                        respond(responder, response);
+                        break;
+                    }
+                    // What it wants to wait for is never committed either.
+                    NextStep::Wait(_, next) => next,
+                },
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,18 +123,19 @@ mod tests {
         let state = RefCell::new(StoreState::unwritten(0));
         let queue = RefCell::new(CommitQueue::default());
         let first = append(&mut state.borrow_mut(), "retry", 0);
-        let step: InternalStep = Box::new(|state, _now| {
+        let step: InternalStep = Box::new(|outcome| {
+            let StepOutcome::Committed(state, _) = outcome else { panic!("it is committed") };
             let second = append(state, "given-up", 0);
-            Some((second, OnCommit::Respond(responder(7), Response::Done)))
+            NextStep::Wait(second, OnCommit::Respond(responder(7), Response::Done))
         });
         queue.borrow_mut().push(first, OnCommit::Internal(step));
         let mut answered = Vec::new();
         let mut commit = |committed| {
             cross(&queue, committed, |step| match step {
                 OnCommit::Internal(step) => {
-                    if let Some((until, next)) = step(&mut state.borrow_mut(), 0) {
-                        queue.borrow_mut().push(until, next);
-                    }
+                    let next = step(StepOutcome::Committed(&mut state.borrow_mut(), 0));
+                    let NextStep::Wait(until, next) = next else { panic!("it appended") };
+                    queue.borrow_mut().push(until, next);
                 }
                 OnCommit::Respond(mut responder, _) => {
                     responder.spend();
@@ -97,6 +148,41 @@ mod tests {
         let (answered, second) = commit(first);
         assert!(answered.is_empty() && second > first, "appended, and not committed");
         assert_eq!(commit(second), (vec![7], second));
+        assert!(queue.borrow().is_empty());
+    }
+
+    /// Internal steps that hold a responder: none is forgotten when the log can commit no more.
+    #[test]
+    fn who_waits_inside_an_internal_step_is_refused_when_the_log_fails() {
+        let queue = RefCell::new(CommitQueue::default());
+        let answers = |responder: Responder| -> InternalStep {
+            Box::new(|outcome| match outcome {
+                StepOutcome::Committed(..) => panic!("it is not committed"),
+                StepOutcome::Refused(refusal) => {
+                    NextStep::Respond(responder, refusal.clone().into())
+                }
+            })
+        };
+        let (direct, behind) = (answers(responder(2)), answers(responder(3)));
+        let waits_again: InternalStep =
+            Box::new(|_| NextStep::Wait(40, OnCommit::Internal(behind)));
+        for step in [
+            OnCommit::Respond(responder(1), Response::Done),
+            OnCommit::Internal(direct),
+            OnCommit::Internal(waits_again),
+            OnCommit::Internal(Box::new(|_| NextStep::Done)),
+        ] {
+            queue.borrow_mut().push(10, step);
+        }
+        let mut refused = Vec::new();
+        refuse_all(&queue, &Refusal::new(14, "poisoned"), |mut responder, response| {
+            responder.spend();
+            let (Response::SendRefused(refusal) | Response::Refused(refusal)) = response else {
+                panic!("nothing is acknowledged")
+            };
+            refused.push((responder.opaque, refusal.code));
+        });
+        assert_eq!(refused, [(1, 14), (2, 14), (3, 14)], "in log order");
         assert!(queue.borrow().is_empty());
     }
 }
