@@ -54,7 +54,8 @@ final class Produce {
     private static DefaultMQProducer start(Target target, String group) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(group);
         producer.setNamesrvAddr(target.namesrv);
-        producer.setSendMsgTimeout(10_000);
+        // A guard against hanging, not a measure: a disk that others keep busy may take ten seconds for one sync.
+        producer.setSendMsgTimeout(60_000);
         producer.start();
         return producer;
     }
