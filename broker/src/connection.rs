@@ -49,7 +49,8 @@ fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
 }
 
 async fn write_loop(worker: Rc<Worker>, writer: WriteHalf, write_buffer: Rc<WriteBuffer>) {
-    remoting::write_loop(&worker.executor, writer, &write_buffer).await;
+    // Only a whole write shows that the peer reads: the shutdown waits for it, and the idle limit spares it.
+    remoting::write_loop(&worker.executor, writer, &write_buffer, usize::MAX).await;
 }
 
 async fn read_loop(
@@ -63,7 +64,7 @@ async fn read_loop(
     let mut frames = FrameReader::default();
     loop {
         incomplete.may_read(|| write_buffer.is_closed()).await;
-        let read = match reader.read_shared(&worker.scratch).await {
+        let read = match reader.read_shared(&worker.scratch, || incomplete.read_bytes_max()).await {
             Ok(0) => break,
             Ok(read) => read,
             Err(error) => {
@@ -78,9 +79,7 @@ async fn read_loop(
         let mut flow = serve(&worker, &peer, &write_buffer, &mut frames, Some(read));
         while flow.is_ok() {
             incomplete.hold(&frames, write_buffer.alive_ms.get());
-            while write_buffer.is_full() && !write_buffer.is_closed() {
-                write_buffer.drained.wait().await;
-            }
+            incomplete.wait_while_full(&write_buffer).await;
             let more = matches!(flow, Ok(ControlFlow::Break(())));
             if !more || write_buffer.is_closed() {
                 break;

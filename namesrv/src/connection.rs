@@ -15,7 +15,7 @@ use proto::{
     command::{self, HeaderArena},
     frame::{Frame, HeaderKind},
 };
-use remoting::{ConnectionId, FrameReader, ReadHalf, WriteBuffer, WriteHalf};
+use remoting::{ConnectionId, FrameAccount, FrameReader, ReadHalf, WriteBuffer, WriteHalf};
 use runtime::{Closer, Millis};
 
 use crate::{
@@ -23,8 +23,11 @@ use crate::{
     server::{Server, log_dropped},
 };
 
-/// A connection whose peer takes no byte of what it asked for during this time is closed, ms.
+/// A connection whose peer takes nothing of what it asked for during this time is closed, ms: neither [`ALIVE_BYTES`] nor
+/// all that is being written.
 pub(crate) const WRITE_STALL_MS_MAX: Millis = 30_000;
+/// Bytes of a write after which its peer counts as one that reads.
+const ALIVE_BYTES: usize = 256 * 1024;
 
 /// Why a connection should be closed now, if it should.
 pub(crate) fn overdue(buffer: &WriteBuffer, now: Millis, idle_max: Millis) -> Option<&'static str> {
@@ -42,7 +45,7 @@ pub(crate) async fn write(
     buffer: Rc<WriteBuffer>,
     writer: WriteHalf,
 ) {
-    remoting::write_loop(&server.executor, writer, &buffer).await;
+    remoting::write_loop(&server.executor, writer, &buffer, ALIVE_BYTES).await;
     buffer.close();
     server.connections.borrow_mut().close(id);
 }
@@ -64,17 +67,15 @@ pub(crate) async fn read(
     };
     loop {
         incomplete.may_read(|| buffer.is_closed()).await;
-        let read = match reader.read_shared(&server.scratch).await {
+        let read = match reader.read_shared(&server.scratch, || incomplete.read_bytes_max()).await {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        let now = server.executor.now();
-        buffer.alive_ms.set(now);
-        if connection.serve(&server, read).await.is_err() {
+        buffer.alive_ms.set(server.executor.now());
+        if connection.serve(&server, &incomplete, read).await.is_err() {
             buffer.close();
             break;
         }
-        incomplete.hold(&connection.frames, now);
     }
     let now = server.executor.now();
     let dropped = server.state.borrow_mut().routes_mut().connection_closed(id, now);
@@ -111,7 +112,12 @@ struct Unsaved {
 
 impl Connection {
     /// Handles every whole frame in what was just read.
-    async fn serve(&mut self, server: &Server, read: usize) -> Result<(), MustEnd> {
+    async fn serve(
+        &mut self,
+        server: &Server,
+        incomplete: &FrameAccount,
+        read: usize,
+    ) -> Result<(), MustEnd> {
         let mut read = Some(read);
         loop {
             let mut must_end = false;
@@ -147,12 +153,12 @@ impl Connection {
             if must_end {
                 return Err(MustEnd);
             }
+            // Before any wait: what the frames behind a stop hold counts from now on.
+            incomplete.hold(frames, server.executor.now());
             if let Some(unsaved) = unsaved {
-                save(server, buffer, unsaved).await;
+                incomplete.paused(save(server, buffer, unsaved)).await;
             }
-            while buffer.is_full() && !buffer.is_closed() {
-                buffer.drained.wait().await;
-            }
+            incomplete.wait_while_full(buffer).await;
             if buffer.is_closed() {
                 return Err(MustEnd);
             }

@@ -4,12 +4,18 @@
 //! budget, a connection that holds more than a small part of a frame is not read further; the kernel's buffers and TCP then slow its
 //! peer down. So that the budget can never be full of frames that wait for each other, one connection at a time may go
 //! on to the end of its frame: the one whose frame misses least, which frees memory soonest. Those that may go on and
-//! send nothing are closed: they would keep the others waiting.
+//! send nothing are closed: they would keep the others waiting. Connections that are not read because their own
+//! responses have to leave first are not silent, and are not closed here.
 //!
-//! What is held at most: the budget, one frame, [`BYTES_WHEN_SHORT`] per connection, and what one read brings.
+//! What is held at most: the budget and what the read brings that exceeds it; one frame; and [`BYTES_WHEN_SHORT`] and one
+//! byte per connection. Bytes are counted, not what the allocator rounds them up to. The bound rests on
+//! [`FrameAccount::read_bytes_max`], which is asked when bytes are there: a thousand connections may have been let go on
+//! while memory sufficed, and their bytes may come when it is short. It also rests on the favoured one being read to the
+//! end of its frame and no further, even if it is full meanwhile; else each that is favoured could stop in the middle
+//! and keep what it read.
 //! Closing the largest instead was considered: it breaks honest producers of large messages when many of them send at once.
 
-use crate::frame_reader::FrameReader;
+use crate::{frame_reader::FrameReader, write_buffer::WriteBuffer};
 use runtime::{Closer, Millis};
 use slab::Slab;
 use std::{
@@ -51,6 +57,17 @@ struct Account {
     /// When its frame grew last; `None`: it was let go on and no time has been seen since.
     grew_at: Option<Millis>,
     waiter: Option<Waker>,
+    /// We do not read it, because its own responses have to leave first.
+    paused: bool,
+}
+
+/// What a look at the clock found.
+#[derive(Default)]
+struct Overdue {
+    /// Those who wait see whether they were closed.
+    waiters: Vec<Waker>,
+    /// To be closed: the peer, its closer and the bytes that it holds.
+    stalled: Vec<(SocketAddr, Closer, usize)>,
 }
 
 impl FrameBudget {
@@ -61,7 +78,15 @@ impl FrameBudget {
 
     /// The account of a new connection.
     pub fn open(self: &Rc<Self>, peer: SocketAddr, closer: Closer) -> FrameAccount {
-        let account = Account { peer, closer, bytes: 0, missing: 0, grew_at: None, waiter: None };
+        let account = Account {
+            peer,
+            closer,
+            bytes: 0,
+            missing: 0,
+            grew_at: None,
+            waiter: None,
+            paused: false,
+        };
         let key = self.state.borrow_mut().accounts.insert(account);
         FrameAccount { budget: Rc::clone(self), key, bytes: Cell::new(0) }
     }
@@ -74,25 +99,33 @@ impl FrameBudget {
     /// To be called about once a second: closes connections that keep others waiting and send nothing, and lets those
     /// that wait see whether they were closed.
     pub fn close_stalled(&self, now: Millis) {
+        let Overdue { waiters, stalled } = self.overdue(now);
+        for (peer, closer, held) in stalled {
+            tracing::warn!(%peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may, and others wait");
+            closer.close();
+        }
+        waiters.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nobody is woken or closed in here: that happens when the state is not borrowed.
+    fn overdue(&self, now: Millis) -> Overdue {
         let mut state = self.state.borrow_mut();
         let State { accounts, waiting, .. } = &mut *state;
+        let mut overdue = Overdue::default();
         if waiting.is_empty() {
-            return;
-        }
-        for waiter in waiting.iter().filter_map(|key| accounts[*key].waiter.as_ref()) {
-            waiter.wake_by_ref();
+            return overdue;
         }
         for (_, account) in accounts.iter_mut() {
-            if account.bytes <= BYTES_WHEN_SHORT || account.waiter.is_some() {
-                continue;
-            }
-            let grew_at = *account.grew_at.get_or_insert(now);
-            if now.saturating_sub(grew_at) > STALLED_MS_MAX {
-                let held = account.bytes;
-                tracing::warn!(peer = %account.peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may, and others wait");
-                account.closer.close();
+            if let Some(waiter) = &account.waiter {
+                overdue.waiters.push(waiter.clone());
+            } else if account.bytes > BYTES_WHEN_SHORT && !account.paused {
+                let grew_at = *account.grew_at.get_or_insert(now);
+                if now.saturating_sub(grew_at) > STALLED_MS_MAX {
+                    overdue.stalled.push((account.peer, account.closer.clone(), account.bytes));
+                }
             }
         }
+        overdue
     }
 
     fn is_short(&self) -> bool {
@@ -105,6 +138,7 @@ impl FrameBudget {
         let State { accounts, waiting, favoured } = &mut *state;
         let mut going_on = Vec::new();
         if !self.is_short() {
+            *favoured = None;
             going_on.append(waiting);
         } else if favoured.is_none() {
             let places = 0..waiting.len();
@@ -139,7 +173,7 @@ impl FrameAccount {
 
     fn set(&self, bytes: usize, missing: impl FnOnce() -> usize, now: Millis) {
         let before = self.bytes.replace(bytes);
-        if before == bytes {
+        if before == 0 && bytes == 0 {
             return;
         }
         let budget = &self.budget;
@@ -151,7 +185,7 @@ impl FrameAccount {
         account.missing = missing();
         account.grew_at = Some(now);
         if bytes < before {
-            if state.favoured == Some(self.key) {
+            if state.favoured == Some(self.key) || !budget.is_short() {
                 state.favoured = None;
             }
             let somebody_waits = !state.waiting.is_empty();
@@ -191,9 +225,47 @@ impl FrameAccount {
     }
 
     fn may_read_now(&self) -> bool {
-        !self.budget.is_short()
-            || self.bytes.get() <= BYTES_WHEN_SHORT
-            || self.budget.state.borrow().favoured == Some(self.key)
+        !self.budget.is_short() || self.bytes.get() <= BYTES_WHEN_SHORT || self.is_favoured()
+    }
+
+    fn is_favoured(&self) -> bool {
+        self.budget.state.borrow().favoured == Some(self.key)
+    }
+
+    /// How many bytes may be read now, at least one: while the budget is short, what the favoured one's frame misses, and
+    /// of others what makes them wait for the rest.
+    pub fn read_bytes_max(&self) -> usize {
+        if !self.budget.is_short() {
+            return usize::MAX;
+        }
+        let wanted = if self.is_favoured() {
+            self.budget.state.borrow().accounts[self.key].missing
+        } else {
+            (BYTES_WHEN_SHORT + 1).saturating_sub(self.bytes.get())
+        };
+        wanted.max(1)
+    }
+
+    /// Waits while so much is in flight or unsent that the connection must not be read. Not so the favoured one: others
+    /// wait until its frame is whole, and stops behind it.
+    pub async fn wait_while_full(&self, write_buffer: &WriteBuffer) {
+        while write_buffer.is_full() && !write_buffer.is_closed() && !self.is_favoured() {
+            self.paused(write_buffer.drained.wait()).await;
+        }
+    }
+
+    /// Waits for something of our own, during which the connection is not read: that it sends nothing is not its fault.
+    pub async fn paused<T>(&self, work: impl Future<Output = T>) -> T {
+        self.set_paused(true);
+        let done = work.await;
+        self.set_paused(false);
+        done
+    }
+
+    fn set_paused(&self, paused: bool) {
+        let account = &mut self.budget.state.borrow_mut().accounts[self.key];
+        account.paused = paused;
+        account.grew_at = None;
     }
 }
 
@@ -216,9 +288,12 @@ impl Drop for FrameAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_executor::{connected, on_executor};
     use std::{
         future::Future,
+        io::Write,
         net::Ipv4Addr,
+        ops::ControlFlow::Continue,
         pin::pin,
         sync::{
             Arc,
@@ -320,6 +395,155 @@ mod tests {
         assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
         assert!(budget.state.borrow().waiting.is_empty());
         assert!(may_read(&first, &wakes), "it stays the one that may go on");
+    }
+
+    /// A write buffer that has a request in flight and may have none.
+    fn full() -> WriteBuffer {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let buffer = WriteBuffer::new(addr, false, Closer::default(), 0, Rc::default(), 0);
+        buffer.acquire(1);
+        assert!(buffer.is_full());
+        buffer
+    }
+
+    #[test]
+    fn who_waits_for_its_own_responses_is_not_closed_as_silent() {
+        let budget = FrameBudget::new(LARGE);
+        let wakes = Arc::default();
+        let (first, second, third) = (open(&budget), open(&budget), open(&budget));
+        for account in [&first, &second, &third] {
+            account.set(LARGE, || 9, 0);
+        }
+        assert!(may_read(&third, &wakes));
+        assert!(!may_read(&second, &wakes));
+        let buffer = full();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let mut waits = pin!(first.wait_while_full(&buffer));
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        assert_eq!(budget.overdue(1).stalled.len(), 0);
+        let later = STALLED_MS_MAX * 10;
+        third.set(LARGE + 1, || 8, later);
+        assert_eq!(budget.overdue(later).stalled.len(), 0, "we do not read it");
+        buffer.release(1);
+        assert!(waits.as_mut().poll(&mut context).is_ready());
+        assert_eq!(budget.overdue(later).stalled.len(), 0, "its time begins when it is read again");
+        third.set(LARGE + 2, || 7, later + STALLED_MS_MAX + 1);
+        assert_eq!(budget.overdue(later + STALLED_MS_MAX + 1).stalled.len(), 1);
+    }
+
+    #[test]
+    fn who_is_full_keeps_nobody_waiting() {
+        let budget = FrameBudget::new(LARGE);
+        let wakes = Arc::<Wakes>::default();
+        let (first, second) = (open(&budget), open(&budget));
+        first.set(LARGE, || 9, 0);
+        second.set(LARGE, || 9, 0);
+        assert!(may_read(&first, &wakes));
+        assert!(!may_read(&second, &wakes));
+        let buffer = full();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waits = pin!(first.wait_while_full(&buffer));
+        assert!(waits.as_mut().poll(&mut context).is_ready(), "others wait for its frame's end");
+        assert_eq!(first.read_bytes_max(), 9);
+        first.set(0, || 0, 1);
+        assert_eq!(wakes.0.load(Relaxed), 1);
+        assert!(may_read(&second, &wakes));
+        let mut waits = pin!(first.wait_while_full(&buffer));
+        assert!(waits.as_mut().poll(&mut context).is_pending(), "it stops behind its frame");
+    }
+
+    #[test]
+    fn who_is_favoured_reads_no_further_than_its_frame() {
+        let budget = FrameBudget::new(LARGE);
+        let wakes = Arc::<Wakes>::default();
+        let (first, second) = (open(&budget), open(&budget));
+        first.set(LARGE, || 0, 0);
+        assert_eq!(first.read_bytes_max(), usize::MAX, "memory suffices");
+        second.set(LARGE, || 70, 0);
+        assert!(may_read(&second, &wakes));
+        assert_eq!(second.read_bytes_max(), 70);
+        assert_eq!(first.read_bytes_max(), 1, "it was let go on before, and waits next time");
+        // The same number of bytes, but those of another frame.
+        second.set(LARGE, || 80, 1);
+        assert_eq!(second.read_bytes_max(), 80);
+        drop(first);
+        assert_eq!(second.read_bytes_max(), usize::MAX);
+        assert_eq!(budget.state.borrow().favoured, None);
+    }
+
+    #[test]
+    fn when_short_a_frame_gets_its_small_part_and_waits() {
+        let partial = on_executor(|executor| async move {
+            let budget = FrameBudget::new(2 * LARGE);
+            let (others, favoured) = (open(&budget), open(&budget));
+            let (transport, mut peer) = connected(&executor).await;
+            let (mut reader, _writer, _closer) = transport.split();
+            let account = open(&budget);
+            let scratch = RefCell::new(vec![0; 256 * 1024]);
+            let mut frames = FrameReader::default();
+            let later = executor.clone();
+            let sending = executor.spawn(async move {
+                later.sleep(std::time::Duration::from_millis(20)).await;
+                // It becomes short while the reader waits for bytes.
+                others.set(2 * LARGE, || 9, 0);
+                favoured.set(2 * LARGE, || 9, 0);
+                assert!(may_read(&favoured, &Arc::default()));
+                let mut frame = (1_u32 << 20).to_be_bytes().to_vec();
+                frame.resize(1 << 20, 0);
+                later.blocking(move || peer.write_all(&frame).map(|()| peer)).await.unwrap();
+                (others, favoured)
+            });
+            loop {
+                let wakes = Arc::default();
+                if !may_read(&account, &wakes) {
+                    break;
+                }
+                let read = reader.read_shared(&scratch, || account.read_bytes_max()).await.unwrap();
+                assert!(read > 0);
+                let bytes = &scratch.borrow()[..read];
+                assert_eq!(frames.feed(bytes, |_, _| Continue(())), Ok(Continue(())));
+                account.hold(&frames, 1);
+            }
+            drop(reader);
+            drop(sending);
+            frames.partial_bytes()
+        });
+        assert_eq!(partial, BYTES_WHEN_SHORT + 1);
+    }
+
+    thread_local! {
+        static WATCHED: RefCell<Option<Rc<FrameBudget>>> = const { RefCell::new(None) };
+    }
+
+    /// Wakers may be anything; one that asks the budget must not find it borrowed.
+    struct AsksTheBudget(AtomicUsize);
+
+    impl Wake for AsksTheBudget {
+        fn wake(self: Arc<Self>) {
+            let free = WATCHED.with_borrow(|budget| {
+                budget.as_ref().is_some_and(|budget| budget.state.try_borrow_mut().is_ok())
+            });
+            self.0.fetch_add(usize::from(free), Relaxed);
+        }
+    }
+
+    #[test]
+    fn nobody_is_woken_while_the_state_is_borrowed() {
+        let budget = FrameBudget::new(LARGE);
+        let (first, second) = (open(&budget), open(&budget));
+        first.set(LARGE, || 0, 0);
+        second.set(LARGE, || 0, 0);
+        assert!(may_read(&first, &Arc::default()));
+        WATCHED.set(Some(Rc::clone(&budget)));
+        let asks = Arc::new(AsksTheBudget(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&asks));
+        let mut waits = pin!(second.may_read(|| false));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        budget.close_stalled(1);
+        assert_eq!(asks.0.load(Relaxed), 1);
+        drop(first);
+        assert_eq!(asks.0.load(Relaxed), 2);
     }
 
     #[test]

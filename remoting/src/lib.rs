@@ -13,6 +13,8 @@ mod frame_budget;
 mod frame_reader;
 mod listener;
 mod shared_body;
+#[cfg(test)]
+mod test_executor;
 mod transport;
 mod write_buffer;
 

@@ -56,8 +56,13 @@ pub struct ReadHalf(Reader);
 impl ReadHalf {
     /// Reads what is there into memory that many connections of an executor share; it stays there until the caller next
     /// waits. 0: the peer or a [`Closer`] has ended the connection. Lets others run first when the task is due to.
-    pub async fn read_shared(&mut self, scratch: &RefCell<Vec<u8>>) -> io::Result<usize> {
-        self.0.read_shared(scratch).await
+    /// `bytes_max` is asked when bytes are there; at least one is read.
+    pub async fn read_shared(
+        &mut self,
+        scratch: &RefCell<Vec<u8>>,
+        bytes_max: impl Fn() -> usize,
+    ) -> io::Result<usize> {
+        self.0.read_shared(scratch, bytes_max).await
     }
 }
 

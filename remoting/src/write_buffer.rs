@@ -108,7 +108,7 @@ pub struct WriteBuffer {
     finished: Cell<bool>,
     /// The peer takes no more bytes; what it has sent already still counts.
     write_stopped: Cell<bool>,
-    /// When bytes last moved in either direction, ms.
+    /// When bytes last came, or enough of them went (see [`write_loop`]), ms.
     pub alive_ms: Cell<i64>,
 }
 
@@ -307,7 +307,15 @@ impl WriteBuffer {
 
 /// Sends what has gathered in `buffer`, all of it in one write; responses that come while it sends go with the next.
 /// Returns when the connection was closed, when a finished buffer is empty, and when the peer takes no more.
-pub async fn write_loop(executor: &Executor, mut writer: WriteHalf, buffer: &WriteBuffer) {
+///
+/// The connection counts as alive after each write, and within one after each `alive_bytes`: a peer that takes a byte
+/// now and then must not count as one that reads.
+pub async fn write_loop(
+    executor: &Executor,
+    mut writer: WriteHalf,
+    buffer: &WriteBuffer,
+    alive_bytes: usize,
+) {
     loop {
         let bytes = buffer.take();
         if bytes.is_empty() {
@@ -318,20 +326,13 @@ pub async fn write_loop(executor: &Executor, mut writer: WriteHalf, buffer: &Wri
             buffer.ready.wait().await;
             continue;
         }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            match writer.write(rest).await {
-                // A slow peer is alive as long as it takes anything.
-                Ok(written) => {
-                    rest = rest.get(written..).unwrap_or_default();
-                    buffer.alive_ms.set(executor.now());
-                }
-                Err(error) => {
-                    tracing::debug!(peer = %buffer.addr, %error, "writing ended");
-                    buffer.stop_writing();
-                    return;
-                }
+        for part in bytes.chunks(alive_bytes) {
+            if let Err(error) = writer.write_all(part).await {
+                tracing::debug!(peer = %buffer.addr, %error, "writing ended");
+                buffer.stop_writing();
+                return;
             }
+            buffer.alive_ms.set(executor.now());
         }
         buffer.sent(bytes, buffer.alive_ms.get());
     }
@@ -346,7 +347,11 @@ impl Drop for WriteBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared_body::BodyPiece;
+    use crate::{
+        shared_body::BodyPiece,
+        test_executor::{connected, on_executor},
+    };
+    use std::{io::Read, time::Duration};
 
     fn buffer(shared_bytes: &Rc<Cell<usize>>) -> WriteBuffer {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -419,6 +424,46 @@ mod tests {
         assert_eq!((buffer.unsent_bytes(), shared_bytes.get(), body.holders()), (0, 0, 1));
         buffer.write_shared(|out| out.push(b'h'), body.clone());
         assert_eq!((buffer.unsent_bytes(), body.holders()), (0, 1));
+    }
+
+    /// What a peer that takes some bytes, and then none, and then all does to `alive_ms`: before it reads on, and after.
+    fn alive_with_a_slow_peer(alive_bytes: usize) -> (i64, i64) {
+        const NEVER: i64 = -1;
+        const BYTES: usize = 64 << 20;
+        on_executor(move |executor| async move {
+            let (transport, peer) = connected(&executor).await;
+            let (_reader, writer, closer) = transport.split();
+            let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+            let buffer = WriteBuffer::new(addr, false, closer, 0, Rc::default(), NEVER);
+            let buffer = Rc::new(buffer);
+            buffer.write(|out| out.resize(BYTES, 0));
+            let (on, writing) = (executor.clone(), Rc::clone(&buffer));
+            let task = executor.spawn(async move {
+                write_loop(&on, writer, &writing, alive_bytes).await;
+            });
+            // The kernel takes some of the bytes.
+            executor.sleep(Duration::from_millis(100)).await;
+            let before = buffer.alive_ms.get();
+            let read_all = move || (&peer).take(BYTES as u64).read_to_end(&mut Vec::new()).unwrap();
+            assert_eq!(executor.blocking(read_all).await, BYTES);
+            buffer.finish();
+            task.await;
+            (before, buffer.alive_ms.get())
+        })
+    }
+
+    #[test]
+    fn who_takes_a_part_of_a_write_is_not_alive_for_it() {
+        let (before, after) = alive_with_a_slow_peer(usize::MAX);
+        assert!(before < 0, "only the whole write counts");
+        assert!(after > 0);
+    }
+
+    #[test]
+    fn who_takes_enough_of_a_large_write_is_alive() {
+        let (before, after) = alive_with_a_slow_peer(64 * 1024);
+        assert!(before > 0);
+        assert!(after >= before);
     }
 
     #[test]

@@ -211,14 +211,22 @@ impl Reader {
 
 impl Reader {
     /// Like [`Reader::read`], into memory that many readers of an executor share: it is borrowed only while bytes are
-    /// copied, so an idle connection holds none. What was read is there until the caller next waits.
-    pub async fn read_shared(&mut self, scratch: &RefCell<Vec<u8>>) -> io::Result<usize> {
+    /// copied, so an idle connection holds none. What was read is there until the caller next waits. At most `bytes_max`
+    /// bytes are read, at least one; it is asked when bytes are there, because much can change while a reader waits.
+    pub async fn read_shared(
+        &mut self,
+        scratch: &RefCell<Vec<u8>>,
+        bytes_max: impl Fn() -> usize,
+    ) -> io::Result<usize> {
         if self.budget.is_spent() {
             self.budget.yield_now().await;
         }
         let read = poll_fn(|context| {
             let mut stream = self.socket.stream.borrow_mut();
-            Pin::new(&mut *stream).poll_read(context, &mut scratch.borrow_mut())
+            let mut scratch = scratch.borrow_mut();
+            // A read into no memory would look like the end of the connection.
+            let end = bytes_max().max(1).min(scratch.len());
+            Pin::new(&mut *stream).poll_read(context, scratch.get_mut(..end).unwrap_or_default())
         })
         .await?;
         self.budget.progress(1);

@@ -16,7 +16,8 @@ const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// Most tail cache per shard that is taken without being asked for: seconds of log at full speed.
 const SHARD_TAIL_CACHE_BYTES_MAX: u64 = 256 * MIB;
-/// The part of the memory budget that incomplete frames may hold. One frame more per worker may come on top.
+/// The part of the memory budget that incomplete frames may hold. One frame per worker
+/// and [`remoting::BYTES_WHEN_SHORT`] per connection may come on top.
 const INCOMPLETE_FRAMES_SHARE: u64 = 8;
 
 /// Facts about the machine (or container) that the broker runs on.

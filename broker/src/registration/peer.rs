@@ -343,7 +343,7 @@ async fn listen(shared: Rc<Shared>, index: usize, link: u64, mut reader: ReadHal
     let mut frames = FrameReader::default();
     let scratch = RefCell::new(vec![0; SCRATCH_BYTES]);
     let why = loop {
-        let read = match reader.read_shared(&scratch).await {
+        let read = match reader.read_shared(&scratch, || SCRATCH_BYTES).await {
             Ok(0) => break "it closed the connection, or did not answer in time".to_owned(),
             Err(error) => break error.to_string(),
             Ok(read) => read,
