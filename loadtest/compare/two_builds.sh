@@ -89,13 +89,13 @@ measure() { # BUILD WORK
 }
 
 round() { # BUILDS...
-  local work build
+  local name build
   for build in "$@"; do
     start "$build"
     seconds=1 warmup=3 results=/dev/null send "$build" warm-up --connections 4 --window 64
   done
-  for work in 1x1 4x64 batch32 pull; do
-    for build in "$@"; do measure "$build" "$work"; done
+  for name in 1x1 4x64 batch32 pull; do
+    for build in "$@"; do measure "$build" "$name"; done
   done
   stop_brokers
 }
