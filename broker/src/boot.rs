@@ -138,7 +138,7 @@ async fn build_worker(
 }
 
 /// Directory of all commit logs.
-fn log_root(config: &BrokerConfig) -> PathBuf {
+pub fn log_root(config: &BrokerConfig) -> PathBuf {
     if config.store_path_commit_log.is_empty() {
         Path::new(&config.store_path_root_dir).join("commitlog")
     } else {

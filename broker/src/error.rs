@@ -94,9 +94,10 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let code = match &refused {
             Refused::Busy { .. } => response::SYSTEM_BUSY,
-            Refused::Poisoned { .. } | Refused::DiskFull { .. } | Refused::Replica { .. } => {
-                response::SERVICE_NOT_AVAILABLE
-            }
+            Refused::Poisoned { .. }
+            | Refused::DiskFull { .. }
+            | Refused::PositionsUsedUp { .. }
+            | Refused::Replica { .. } => response::SERVICE_NOT_AVAILABLE,
             Refused::TooLarge { .. } => response::MESSAGE_ILLEGAL,
         };
         let remark = match &refused {

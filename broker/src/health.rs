@@ -7,9 +7,13 @@
 use runtime::Disk;
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU8, Ordering::Relaxed},
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
-use store::{Refused, Store, space::Space};
+use store::{
+    Refused, Store,
+    offset::{MESSAGES_END, POSITIONS_LOW},
+    space::Space,
+};
 
 /// A message of this size, or the largest that is allowed, should be taken by a healthy log, bytes. Smaller ones
 /// may still find room when it is refused.
@@ -21,17 +25,27 @@ pub enum Condition {
     /// It takes messages, and there is room.
     #[default]
     Healthy,
+    /// It has been given more than 90 % of all bytes that it can take in its life.
+    PositionsLow,
     /// More of the disk is used than `diskMaxUsedSpaceRatio`.
     DiskLow,
     /// It takes no messages for lack of room. Consumers go on.
     DiskFull,
+    /// It has been given all bytes that it can take in its life. Consumers go on.
+    PositionsUsedUp,
     /// A write or sync failed: it takes no messages until restart. Reads go on.
     LogPoisoned,
 }
 
 impl Condition {
-    const ALL: [Condition; 4] =
-        [Condition::Healthy, Condition::DiskLow, Condition::DiskFull, Condition::LogPoisoned];
+    const ALL: [Condition; 6] = [
+        Condition::Healthy,
+        Condition::PositionsLow,
+        Condition::DiskLow,
+        Condition::DiskFull,
+        Condition::PositionsUsedUp,
+        Condition::LogPoisoned,
+    ];
 
     fn of<D: Disk>(store: &Store<D>) -> Condition {
         let state = store.state();
@@ -39,7 +53,9 @@ impl Condition {
         match state.admit(bytes, bytes) {
             Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
+            Err(Refused::PositionsUsedUp { .. }) => Condition::PositionsUsedUp,
             _ if store.space() == Space::Scarce => Condition::DiskLow,
+            _ if state.log.appended() >= POSITIONS_LOW => Condition::PositionsLow,
             _ => Condition::Healthy,
         }
     }
@@ -47,8 +63,10 @@ impl Condition {
     fn name(self) -> &'static str {
         match self {
             Condition::Healthy => "healthy",
+            Condition::PositionsLow => "positions-low",
             Condition::DiskLow => "disk-low",
             Condition::DiskFull => "disk-full",
+            Condition::PositionsUsedUp => "positions-used-up",
             Condition::LogPoisoned => "log-poisoned",
         }
     }
@@ -58,6 +76,8 @@ impl Condition {
 #[derive(Default)]
 pub struct LogState {
     condition: AtomicU8,
+    /// Where it has come to.
+    position: AtomicU64,
     poison: OnceLock<Box<str>>,
 }
 
@@ -67,6 +87,7 @@ impl LogState {
         if let Some(cause) = store.state().log.poisoned() {
             self.poison.get_or_init(|| cause.into());
         }
+        self.position.store(store.state().log.appended(), Relaxed);
         self.condition.store(Condition::of(store) as u8, Relaxed);
     }
 
@@ -78,17 +99,23 @@ impl LogState {
 }
 
 /// The worst of all logs, in order of their shards: `healthy`, `disk-low`, `disk-full`, or each log that is poisoned
-/// and why: `log-poisoned shard=1 cause=...`.
+/// and why: `log-poisoned shard=1 cause=...`, or each that comes to the end of its positions and how near it is.
 pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Condition, String) {
     let worst = logs.clone().map(LogState::condition).max().unwrap_or_default();
-    if worst < Condition::LogPoisoned {
-        return (worst, worst.name().to_owned());
-    }
-    let poisoned = logs.enumerate().filter(|(_, log)| log.condition() == worst);
-    let sentences = poisoned.map(|(shard, log)| {
-        let cause = log.poison.get().map_or("unknown", |cause| cause);
-        format!("{} shard={shard} cause={cause}", worst.name())
-    });
+    let detail: fn(&LogState) -> String = match worst {
+        Condition::LogPoisoned => {
+            |log| format!("cause={}", log.poison.get().map_or("unknown", |cause| cause))
+        }
+        Condition::PositionsLow | Condition::PositionsUsedUp => {
+            |log| format!("position={} limit={MESSAGES_END}", log.position.load(Relaxed))
+        }
+        Condition::Healthy | Condition::DiskLow | Condition::DiskFull => {
+            return (worst, worst.name().to_owned());
+        }
+    };
+    let concerned = logs.enumerate().filter(|(_, log)| log.condition() == worst);
+    let sentences =
+        concerned.map(|(shard, log)| format!("{} shard={shard} {}", worst.name(), detail(log)));
     (worst, sentences.collect::<Vec<_>>().join("; "))
 }
 
@@ -100,12 +127,16 @@ impl HealthLog {
     /// Writes to the log when the sentence has changed. A broker that starts well says nothing.
     pub fn note(&mut self, (condition, sentence): (Condition, String)) {
         let before = if self.0.is_empty() { Condition::Healthy.name() } else { &self.0 };
-        if before == sentence {
+        // Positions move all the time: only that they run out is new.
+        let positions = condition == Condition::PositionsLow;
+        if before == sentence || (positions && before.starts_with(condition.name())) {
             return;
         }
         match condition {
             Condition::Healthy => tracing::info!(before, health = %sentence, "health"),
-            Condition::DiskLow => tracing::warn!(before, health = %sentence, "health"),
+            Condition::DiskLow | Condition::PositionsLow => {
+                tracing::warn!(before, health = %sentence, "health")
+            }
             _ => tracing::error!(before, health = %sentence, "health"),
         }
         self.0 = sentence;
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_worst_log_speaks_for_all() {
-        use Condition::{DiskFull, DiskLow, Healthy, LogPoisoned};
+        use Condition::{DiskFull, DiskLow, Healthy, LogPoisoned, PositionsLow};
         let text = |conditions: &[Condition]| summary(logs(conditions).iter()).1;
         assert_eq!(text(&[]), "healthy");
         assert_eq!(text(&[Healthy, Healthy]), "healthy");
@@ -135,6 +166,13 @@ mod tests {
         assert_eq!(text(&[DiskFull, DiskLow]), "disk-full");
         let sick = logs(&[LogPoisoned, DiskFull, LogPoisoned]);
         assert!(sick[2].poison.set("write: input/output error".into()).is_ok());
+        let old = logs(&[Healthy, PositionsLow, PositionsLow]);
+        old[2].position.store(POSITIONS_LOW, Relaxed);
+        let expected = format!(
+            "positions-low shard=1 position=0 limit={MESSAGES_END}; \
+             positions-low shard=2 position={POSITIONS_LOW} limit={MESSAGES_END}"
+        );
+        assert_eq!(summary(old.iter()).1, expected);
         let expected = "log-poisoned shard=0 cause=unknown; \
                         log-poisoned shard=2 cause=write: input/output error";
         assert_eq!(summary(sick.iter()).1, expected);

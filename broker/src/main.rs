@@ -17,7 +17,10 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
-use store::format::{self, Format};
+use store::{
+    directory,
+    format::{self, Format},
+};
 
 /// Exit code for a configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -84,6 +87,9 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
 fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     let Loaded { config, standalone, .. } = loaded;
     let root = PathBuf::from(&config.store_path_root_dir);
+    let log_root = boot::log_root(&config);
+    // Before the lock, which Java's broker has a file for, too.
+    directory::check_before_format(&root, &log_root).map_err(|error| error.to_string())?;
     // Before the ports: they can be shared silently, the directory cannot.
     let _lock = format::lock(&root).map_err(|error| error.to_string())?;
     check_ports(&config, standalone)?;

@@ -37,11 +37,12 @@ impl Sum {
     /// The next message of the queue.
     fn take(&mut self, queue_offset: i64, entry: &Entry) {
         let mut bytes = [0; 36];
-        let words = [self.chained, queue_offset as u64, entry.word(), entry.tags_code() as u64];
+        let (position, size) = entry.words();
+        let words = [self.chained, queue_offset as u64, position, entry.tags_code() as u64];
         for (room, word) in bytes.chunks_exact_mut(8).zip(words) {
             room.copy_from_slice(&word.to_be_bytes());
         }
-        bytes[32..].copy_from_slice(&entry.bytes().to_be_bytes());
+        bytes[32..].copy_from_slice(&size.to_be_bytes());
         self.chained = xxh3_64(&bytes);
         self.count += 1;
     }

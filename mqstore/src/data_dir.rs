@@ -18,7 +18,7 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header},
     format::{self, Format, VERSION, text},
-    offset::SHARD_BITS,
+    offset::{POSITION_MAX, SHARDS_MAX},
     replica_file::{REPLICA_FILE, Slot},
     segments::segment_start,
     settings::{FlushPolicy, Settings},
@@ -140,7 +140,7 @@ fn shard_dirs(log_root: &Path) -> Result<Vec<u16>, InspectError> {
     let number = |name: &str| name.strip_prefix("shard-")?.parse::<u16>().ok();
     let mut found: Vec<u16> =
         names.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect();
-    found.retain(|shard| u32::from(*shard) < 1 << SHARD_BITS);
+    found.retain(|shard| *shard < SHARDS_MAX);
     found.sort_unstable();
     Ok(found)
 }
@@ -184,12 +184,7 @@ fn read_format(
 }
 
 fn parse_format(bytes: &[u8]) -> Result<Format, String> {
-    let format = format::parse(bytes)?;
-    let possible = format.shards > 0
-        && u32::from(format.shards) <= 1 << SHARD_BITS
-        && format.segment_bytes > 0
-        && format.segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
-    if possible { Ok(format) } else { Err(format!("says {}, which is impossible", text(&format))) }
+    format::parse(bytes)
 }
 
 /// Whether the log was written under these facts. The store's own id is not among them: the segments of a replica name
@@ -260,7 +255,8 @@ pub(crate) async fn open_segments(
     for entry in names.iter().filter(|entry| !entry.is_dir) {
         let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
         let path = dir.join(&entry.name);
-        let fits = start.is_multiple_of(settings.segment_bytes);
+        let possible = start <= POSITION_MAX - settings.segment_bytes;
+        let fits = possible && start.is_multiple_of(settings.segment_bytes);
         if !fits || entry.bytes != settings.segment_bytes {
             findings.about_existing(wrong_length(settings, &path, start, entry.bytes));
             continue;

@@ -176,18 +176,19 @@ fn print_stat(stat: &Stat, top: usize) {
         if stat.held { "; a broker is running" } else { "" }
     );
     println!(
-        "\nshard  segments  spares  index       unindexed   queues    messages      oldest      newest"
+        "\nshard  segments  spares  index       unindexed   positions  queues    messages      oldest      newest"
     );
     for shard in &stat.shards {
         let first = shard.segments.iter().find(|segment| segment.messages > 0);
         let last = shard.segments.iter().rev().find(|segment| segment.messages > 0);
         println!(
-            "{:>5}  {:>8}  {:>6}  {:<10}  {:<10}  {:<8}  {:<12}  {:<10}  {}",
+            "{:>5}  {:>8}  {:>6}  {:<10}  {:<10}  {:<9}  {:<8}  {:<12}  {:<10}  {}",
             shard.shard,
             shard.segments.len(),
             shard.spares,
             megabytes(shard.index_bytes),
             megabytes(shard.unindexed_bytes),
+            format!("{:.3} %", shard.positions_used_percent),
             shard.queues,
             shard.messages,
             first.map_or("-".to_owned(), |segment| age(segment.first_store_ms)),

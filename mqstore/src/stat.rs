@@ -16,6 +16,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use store::{
     batch::{Entries, Entry},
+    offset::MESSAGES_END,
     settings::Settings,
     state::{ControlEntry, ShardState},
 };
@@ -54,6 +55,8 @@ pub struct ShardStat {
     pub unindexed_bytes: u64,
     /// Where the log ends.
     pub end_position: u64,
+    /// Share of all positions that messages can have, percent: at 100 the shard takes no more.
+    pub positions_used_percent: f64,
     /// Queues that live here.
     pub queues: u64,
     /// Messages that can be asked for.
@@ -187,6 +190,7 @@ async fn stat_shard(
     let covered = tables.take_indexes(&chain, settings).await?.unwrap_or(first);
     let end = tables.scan(settings, &segments, covered, chain.end(first)).await?;
     counted.end_position = end;
+    counted.positions_used_percent = end as f64 / MESSAGES_END as f64 * 100.0;
     counted.unindexed_bytes = end.saturating_sub(covered);
     counted.queues = tables.queues.len() as u64;
     counted.messages =

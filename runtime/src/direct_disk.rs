@@ -73,6 +73,7 @@ fn plain(error: GlommioError<()>) -> io::Error {
     match error {
         GlommioError::IoError(source) => source,
         GlommioError::EnhancedIoError { source, path: Some(path), .. } => at(source, &path),
+        GlommioError::EnhancedIoError { source, path: None, .. } => source,
         other => other.into(),
     }
 }
@@ -326,5 +327,23 @@ impl AsMut<[u8]> for DirectBuf {
             Memory::Own(buffer) => buffer.as_bytes_mut(),
             Memory::Read(_) => unreachable!("replaced above"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::is_unreadable;
+
+    #[test]
+    fn an_unreadable_place_is_known_under_the_names_that_are_put_around_it() {
+        let medium = || io::Error::from(Errno::NODATA);
+        assert!(is_unreadable(&medium()) && is_unreadable(&Errno::IO.into()));
+        assert!(is_unreadable(&at(at(medium(), Path::new("/d/a")), Path::new("/d"))));
+        for other in [Errno::NOSPC, Errno::NOENT, Errno::ACCESS, Errno::INTR] {
+            assert!(!is_unreadable(&at(other.into(), Path::new("/d/a"))), "{other:?}");
+        }
+        assert!(!is_unreadable(&io::ErrorKind::UnexpectedEof.into()));
+        assert!(!is_unreadable(&io::Error::other("something else")));
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! A future of this module is never dropped before it is finished: the result of a write must not be lost.
 
+use rustix::io::Errno;
 use std::{future::Future, io, path::Path};
 
 /// Alignment and granularity of every position, length and buffer, in bytes.
@@ -54,6 +55,29 @@ impl Usage {
         let used = u128::from(self.total.saturating_sub(self.free));
         (used * 100).div_ceil(u128::from(self.total)) as u32
     }
+}
+
+/// How a device says that it cannot read a place. Under direct I/O the kernel passes on what the device reported:
+/// `ENODATA` for a medium error, `EILSEQ` and `EREMOTEIO` for data that the device itself found to be wrong; `EIO` is all
+/// the rest, and `EBADMSG` and `EUCLEAN` are file systems with checksums of their own.
+const UNREADABLE: [Errno; 6] =
+    [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO, Errno::BADMSG, Errno::UCLEAN];
+
+/// Whether a read failed because what stands there cannot be read, however often it is tried, as opposed to a call that
+/// was refused or a file that is gone.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    let code = |error: &io::Error| error.raw_os_error();
+    if let Some(code) = code(error) {
+        return UNREADABLE.iter().any(|errno| errno.raw_os_error() == code);
+    }
+    let mut inner = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(error) = inner {
+        match error.downcast_ref::<io::Error>() {
+            Some(error) => return is_unreadable(error),
+            None => inner = error.source(),
+        }
+    }
+    false
 }
 
 /// A disk: files by path, and buffers fit for direct I/O. Cloning shares the disk.

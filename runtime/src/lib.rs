@@ -19,7 +19,7 @@ mod watchdog;
 
 pub use clock::Millis;
 pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
-pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage};
+pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
 pub use mesh::{Lane, Mesh};
 pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};

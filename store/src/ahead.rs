@@ -4,7 +4,7 @@
 //! when there is no room for the next one, which is how a full disk looks from inside. The task tries again with each
 //! call of [`Store::look_ahead`], so that room which is made is found.
 
-use crate::{error::StoreError, segments::create_segment, store::Store};
+use crate::{error::StoreError, offset::POSITION_MAX, segments::create_segment, store::Store};
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
 use std::path::PathBuf;
 
@@ -56,7 +56,10 @@ impl<D: Disk> Store<D> {
         let shape = state.log.shape();
         let half = shape.segment_bytes / 2;
         let wanted = left < half + shape.inflight_bytes_max.min(half);
-        (wanted && state.log.poisoned().is_none()).then(|| state.log.room_end())
+        let end = state.log.room_end();
+        // Nothing is admitted long before there.
+        let possible = end + shape.segment_bytes <= POSITION_MAX;
+        (wanted && possible && state.log.poisoned().is_none()).then_some(end)
     }
 
     /// Provides segments as far as they are wanted and there is room for them.

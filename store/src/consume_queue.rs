@@ -5,27 +5,41 @@
 //! the front; the queue's first readable offset, [`ConsumeQueue::min`], knows nothing of that. An idle queue costs
 //! a few dozen bytes, and nothing behind a pointer.
 
-use crate::offset::{POSITION_BITS, POSITION_MAX};
+use crate::{
+    batch::PAYLOAD_BYTES_LIMIT,
+    offset::{POSITION_BITS, POSITION_MAX},
+};
 use std::collections::VecDeque;
 
 /// Where one message lies.
 ///
-/// A position has 48 bits. The 16 above are a check over the whole record, because what the record brings along covers
-/// only its body: a reader who comes by this entry would not notice rot in topic or properties.
+/// A position has 53 bits, a size 27. The 11 bits above the one and the 5 above the other are a check over the whole
+/// record, because what the record brings along covers only its body: a reader who comes by this entry would not
+/// notice rot in topic or properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Position, and the lower bits of the check above it.
     position: [u32; 2],
-    bytes: u32,
+    /// Bytes of the record, and the upper bits of the check above them.
+    size: u32,
     tags_code: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Entry>() == size_of::<u64>() + size_of::<u32>() + size_of::<u64>());
 
+/// Bits of the check above the position.
+const CHECK_LOW_BITS: u32 = u64::BITS - POSITION_BITS;
+/// Bits of a record's size, below the rest of the check.
+const SIZE_BITS: u32 = u32::BITS - (u16::BITS - CHECK_LOW_BITS);
+const SIZE_MAX: u32 = (1 << SIZE_BITS) - 1;
+const _: () = assert!(PAYLOAD_BYTES_LIMIT <= SIZE_MAX as usize);
+
 impl Entry {
     /// The message of `bytes` at `position` in the shard's log, with its tags code.
     pub fn new(position: u64, bytes: u32, tags_code: i64) -> Entry {
         assert!(position <= POSITION_MAX);
-        Entry { position: split(position), bytes, tags_code: split(tags_code as u64) }
+        assert!(bytes <= SIZE_MAX);
+        Entry { position: split(position), size: bytes, tags_code: split(tags_code as u64) }
     }
 
     /// Stands for a message that a damaged part of the log took along: queue offsets stay dense, and pulls step over it.
@@ -33,19 +47,22 @@ impl Entry {
         Entry::new(position, 0, 0)
     }
 
-    /// From position and check as one number, as index files hold them.
-    pub(crate) fn from_word(word: u64, bytes: u32, tags_code: i64) -> Entry {
-        Entry { position: split(word), bytes, tags_code: split(tags_code as u64) }
+    /// From its words as index files hold them: position and size, each with a part of the check.
+    pub(crate) fn from_words((position, size): (u64, u32), tags_code: i64) -> Entry {
+        Entry { position: split(position), size, tags_code: split(tags_code as u64) }
     }
 
-    /// Position and check as one number, as index files hold them.
-    pub fn word(&self) -> u64 {
-        join(self.position)
+    /// Position and size as index files hold them, each with a part of the check.
+    pub fn words(&self) -> (u64, u32) {
+        (join(self.position), self.size)
     }
 
     /// With the check over its record.
     pub fn with_check(self, check: u16) -> Entry {
-        Entry { position: split(self.position() | u64::from(check) << POSITION_BITS), ..self }
+        let high = u32::from(check >> CHECK_LOW_BITS) << SIZE_BITS;
+        // What is shifted out of the upper end stands above the size.
+        let low = u64::from(check) << POSITION_BITS;
+        Entry { position: split(self.position() | low), size: self.bytes() | high, ..self }
     }
 
     /// Position in the shard's log.
@@ -55,12 +72,13 @@ impl Entry {
 
     /// [`record_check`] of its record.
     pub fn check(&self) -> u16 {
-        (join(self.position) >> POSITION_BITS) as u16
+        let low = (join(self.position) >> POSITION_BITS) as u16;
+        low | ((self.size >> SIZE_BITS) as u16) << CHECK_LOW_BITS
     }
 
     /// Bytes of the record; 0 for a message that is lost.
     pub fn bytes(&self) -> u32 {
-        self.bytes
+        self.size & SIZE_MAX
     }
 
     /// Hash of the tags, or the time of delivery of a delayed message.
@@ -222,6 +240,19 @@ mod tests {
             queue.push(Entry::new(number << 20, number as u32, -(number as i64)));
         }
         queue
+    }
+
+    #[test]
+    fn an_entry_keeps_position_size_and_check_apart() {
+        for check in [0, 1, 0x07FF, 0x0800, 0xF800, 0xFFFF, 0xA5A5] {
+            for (position, bytes) in [(0, 0), (POSITION_MAX, SIZE_MAX), (1 << 52, 1), (7, 1 << 26)]
+            {
+                let entry = Entry::new(position, bytes, -3).with_check(check);
+                assert_eq!((entry.position(), entry.bytes()), (position, bytes));
+                assert_eq!((entry.check(), entry.tags_code()), (check, -3));
+                assert_eq!(Entry::from_words(entry.words(), -3), entry);
+            }
+        }
     }
 
     #[test]

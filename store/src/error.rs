@@ -123,6 +123,19 @@ pub enum Refused {
         /// How full, and what the limits are.
         reason: String,
     },
+    /// The log has been given nearly as many bytes in its life as there are positions. Nothing makes room again.
+    #[error(
+        "shard={shard} reason=positions-used-up position={position} limit={limit}; this store takes no more: consume \
+         what it holds and begin a new one"
+    )]
+    PositionsUsedUp {
+        /// Shard whose log it is.
+        shard: u16,
+        /// Where the next entry would go.
+        position: u64,
+        /// Where such entries end.
+        limit: u64,
+    },
     /// The record is larger than the log can hold.
     #[error("record of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {

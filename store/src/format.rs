@@ -3,7 +3,8 @@
 //! `format.json` says how many shards the store has, who it is and which logs it holds; it is written once. A replica
 //! holds the logs of its master and has a store id of its own. `lock` is held by the running broker and names it.
 
-use crate::error::StoreError;
+use crate::{error::StoreError, offset::SHARDS_MAX};
+use runtime::BLOCK_BYTES;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -115,6 +116,13 @@ pub fn parse(bytes: &[u8]) -> Result<Format, String> {
         return Err(damaged());
     }
     let CommonFacts { version, shards, segment_bytes, store_id } = facts;
+    let whole_blocks = segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
+    if !(1..=SHARDS_MAX).contains(&shards) || !whole_blocks {
+        return Err(format!(
+            "says {shards} shards and segments of {segment_bytes} bytes, which is impossible: a store has 1 to \
+             {SHARDS_MAX} shards, and segments of whole blocks of {BLOCK_BYTES} bytes"
+        ));
+    }
     Ok(Format { version, shards, segment_bytes, store_id, log_id: stored.log_id })
 }
 

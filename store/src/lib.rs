@@ -16,6 +16,7 @@ mod cold_chunks;
 mod cold_gate;
 mod cold_read;
 pub mod consume_queue;
+pub mod directory;
 pub mod error;
 pub mod format;
 pub mod index;

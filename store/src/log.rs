@@ -10,6 +10,7 @@ use crate::{
     batch::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX},
     error::Refused,
     lineage::{EPOCH_ENTRY_BYTES, EpochEntry, EpochStart},
+    offset::{CONTROL_END, MESSAGES_END, POSITION_MAX, STARTS_END},
     ring::TailRing,
     state::ControlEntry,
 };
@@ -291,6 +292,7 @@ impl CommitLog {
         if let Some(reason) = &self.closed_to_messages {
             return Err(Refused::DiskFull { shard, reason: reason.clone() });
         }
+        self.check_positions(bytes, MESSAGES_END)?;
         self.check_room(bytes, entry_bytes, self.shape.reserve_bytes())
     }
 
@@ -303,7 +305,18 @@ impl CommitLog {
     /// Whether a control entry of `bytes` may be appended now.
     pub fn admit_control(&self, bytes: usize) -> Result<(), Refused> {
         self.admit_entries(bytes, bytes)?;
+        self.check_positions(bytes, CONTROL_END)?;
         self.check_room(bytes, bytes, 0)
+    }
+
+    /// Whether `bytes` more end before `limit`. Limits lie gigabytes before the end of all positions, so that headers and
+    /// the ends of segments need not be counted.
+    fn check_positions(&self, bytes: usize, limit: u64) -> Result<(), Refused> {
+        let position = self.appended;
+        if position + bytes as u64 <= limit {
+            return Ok(());
+        }
+        Err(Refused::PositionsUsedUp { shard: self.shape.shard, position, limit })
     }
 
     fn check_room(&self, bytes: usize, entry_bytes: usize, reserve: u64) -> Result<(), Refused> {
@@ -394,7 +407,13 @@ impl CommitLog {
             let shard = self.shape.shard;
             return Err(Refused::Poisoned { shard, reason: reason.clone() });
         }
+        self.check_start()?;
         self.check_room(EPOCH_ENTRY_BYTES, EPOCH_ENTRY_BYTES, 0)
+    }
+
+    /// Whether there are positions for the batch with which an epoch begins.
+    pub(crate) fn check_start(&self) -> Result<(), Refused> {
+        self.check_positions(EPOCH_ENTRY_BYTES, STARTS_END)
     }
 
     /// Begins an epoch that is led here, with its start batch. Whoever leads waits until that is committed before
@@ -436,6 +455,9 @@ impl CommitLog {
         let bytes = header.end() - header.position;
         if bytes > self.ring.capacity() as u64 / 2 {
             return Err("a batch is larger than half of the tail cache");
+        }
+        if header.end() > POSITION_MAX {
+            return Err("a batch lies behind the end of all positions");
         }
         let waiting = self.appended - self.written;
         let disk_keeps_up = waiting == 0 || waiting + bytes <= self.shape.inflight_bytes_max;

@@ -1,15 +1,28 @@
 //! Where a record lives among all logs of one broker.
 
-/// Bits of the shard number.
-pub const SHARD_BITS: u32 = 15;
+/// Bits of the shard number: as many shards as a store may have.
+pub const SHARD_BITS: u32 = 10;
+/// Most shards of a store.
+pub const SHARDS_MAX: u16 = 1 << SHARD_BITS;
 /// Bits of the byte position in that shard's log.
-pub const POSITION_BITS: u32 = 48;
-/// Positions end here: 256 TiB of log per shard.
+pub const POSITION_BITS: u32 = 53;
+/// Positions end here: 8 PiB of log in a shard's life, 2.8 years of 100 MB/s.
 pub const POSITION_MAX: u64 = (1 << POSITION_BITS) - 1;
 
-const _: () = assert!(SHARD_BITS + POSITION_BITS == 63);
+/// From here on a log takes no messages, 16 GiB before its positions end: segments have at most 4 GiB, and what follows
+/// must have room.
+pub const MESSAGES_END: u64 = (1 << POSITION_BITS) - (16 << 30);
+/// From here on it takes no control entries either: 8 GiB of offsets of groups are some years.
+pub const CONTROL_END: u64 = (1 << POSITION_BITS) - (8 << 30);
+/// From here on it takes nothing and is opened no more: 4 GiB of starts of some 150 bytes each.
+pub const STARTS_END: u64 = (1 << POSITION_BITS) - (4 << 30);
+/// From here on somebody should be warned: 90 % of what messages may use.
+pub const POSITIONS_LOW: u64 = MESSAGES_END / 10 * 9;
 
-/// Place of a record among all logs of this broker: 15 bits shard, 48 bits byte position. The sign bit stays 0,
+const _: () = assert!(SHARD_BITS + POSITION_BITS == 63);
+const _: () = assert!(MESSAGES_END < CONTROL_END && CONTROL_END < STARTS_END);
+
+/// Place of a record among all logs of this broker: 10 bits shard, 53 bits byte position. The sign bit stays 0,
 /// because Java clients carry it as a signed long (message id, transaction end, send-back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhysicalOffset(u64);
@@ -52,8 +65,8 @@ mod tests {
 
     #[test]
     fn a_physical_offset_carries_shard_and_position_and_stays_positive() {
-        let offset = PhysicalOffset::new(32_767, POSITION_MAX);
-        assert_eq!((offset.shard(), offset.position()), (32_767, POSITION_MAX));
+        let offset = PhysicalOffset::new(1_023, POSITION_MAX);
+        assert_eq!((offset.shard(), offset.position()), (1_023, POSITION_MAX));
         assert_eq!(offset.to_wire(), i64::MAX);
         assert_eq!(PhysicalOffset::from_wire(offset.to_wire()), Some(offset));
         assert_eq!(PhysicalOffset::from_wire(-1), None);

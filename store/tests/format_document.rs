@@ -162,7 +162,7 @@ fn a_record() {
         ("queue id", &0x0102u32.to_be_bytes()),
         ("flag", &0x0304u32.to_be_bytes()),
         ("queue offset", &0x1415u64.to_be_bytes()),
-        ("physical offset", &[0, 3, 0, 0, 0, 0x11, 0x12, 0x13]),
+        ("physical offset", &[0, 0x60, 0, 0, 0, 0x11, 0x12, 0x13]),
         ("sys flag", &1u32.to_be_bytes()),
         ("born timestamp", &0x0506_0708u64.to_be_bytes()),
         ("born host", &[10, 1, 2, 3, 0, 0, 0x12, 0x34]),
@@ -346,10 +346,12 @@ fn items_of_an_index_file() {
     let entry = entries[0];
     let mut bytes = [0; Entry::BYTES];
     entry.encode(&mut bytes);
-    let word = (u64::from(entry.check()) << 48 | entry.position()).to_be_bytes();
+    let check = u64::from(entry.check());
+    let position = (check << 53 | entry.position()).to_be_bytes();
+    let size = (u32::from(entry.check()) >> 11 << 27 | entry.bytes()).to_be_bytes();
     let fields: &[(&str, &[u8])] = &[
-        ("check and position", &word),
-        ("bytes", &entry.bytes().to_be_bytes()),
+        ("position", &position),
+        ("size", &size),
         ("tags code", &entry.tags_code().to_be_bytes()),
     ];
     assert_eq!(check_fields("entry", &bytes, fields), Entry::BYTES);

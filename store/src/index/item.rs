@@ -113,17 +113,15 @@ impl Item for Entry {
 
     fn decode(bytes: &[u8]) -> Entry {
         assert!(bytes.len() == Self::BYTES);
-        Entry::from_word(
-            u64::from_be_bytes(field(bytes, 0)),
-            u32::from_be_bytes(field(bytes, 8)),
-            i64::from_be_bytes(field(bytes, 12)),
-        )
+        let words = (u64::from_be_bytes(field(bytes, 0)), u32::from_be_bytes(field(bytes, 8)));
+        Entry::from_words(words, i64::from_be_bytes(field(bytes, 12)))
     }
 
     fn encode(&self, out: &mut [u8]) {
         assert!(out.len() == Self::BYTES);
-        out[..8].copy_from_slice(&self.word().to_be_bytes());
-        out[8..12].copy_from_slice(&self.bytes().to_be_bytes());
+        let (position, size) = self.words();
+        out[..8].copy_from_slice(&position.to_be_bytes());
+        out[8..12].copy_from_slice(&size.to_be_bytes());
         out[12..].copy_from_slice(&self.tags_code().to_be_bytes());
     }
 

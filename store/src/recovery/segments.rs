@@ -4,6 +4,7 @@ use super::{Segments, scan::read_error, window::Window};
 use crate::{
     batch::{self, HEADER_BYTES, Header},
     error::StoreError,
+    offset::POSITION_MAX,
     segments::segment_start,
     settings::Settings,
 };
@@ -64,6 +65,10 @@ pub(super) async fn open_segments<D: Disk>(
         let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
         let path = settings.segment_path(start);
         let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
+        if start > POSITION_MAX - settings.segment_bytes {
+            let what = format!("no segment begins there; positions end at {POSITION_MAX}");
+            return Err(malformed(what));
+        }
         if !start.is_multiple_of(settings.segment_bytes) || entry.bytes != settings.segment_bytes {
             let unborn = is_unborn(disk, settings, start, entry.bytes).await;
             if unborn.map_err(|source| StoreError::io("read", path.clone(), source))? {

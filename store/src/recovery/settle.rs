@@ -79,6 +79,7 @@ pub(super) async fn write_start<D: Disk>(
     state: &mut StoreState,
     epoch: u32,
 ) -> Result<(), StoreError> {
+    state.log.check_start()?;
     let begun = state.log.begin_epoch(epoch, state.clock_ms);
     state.derived.lineage.note(begun);
     let log = &mut state.log;

@@ -13,6 +13,7 @@ use std::{future::ready, rc::Rc};
 use store::{
     error::StoreError,
     lookup::KeyQuery,
+    offset::POSITION_MAX,
     read::{PullLimits, PullPlan, PullStatus},
     store::Store,
 };
@@ -175,9 +176,7 @@ fn offsets(mut records: &[u8]) -> Vec<(i64, u64)> {
         let size = u32::from_be_bytes(*size) as usize;
         let Some((record, rest)) = records.split_at_checked(size.max(1)) else { break };
         let view = RecordView::parse(record).ok();
-        found.extend(
-            view.map(|v| (v.queue_offset(), v.physical_offset() as u64 & 0xFFFF_FFFF_FFFF)),
-        );
+        found.extend(view.map(|v| (v.queue_offset(), v.physical_offset() as u64 & POSITION_MAX)));
         records = rest;
     }
     found
