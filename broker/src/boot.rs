@@ -31,7 +31,7 @@ use std::{
     },
     time::Duration,
 };
-use store::{FlushPolicy, Settings, Store, format::Format};
+use store::{FlushPolicy, Settings, Store, format::Format, recovery::progress::Progress};
 
 /// Pause between two looks at something that others are about to finish.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -61,6 +61,8 @@ pub struct BootContext {
     pub report: StartupReport,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
+    /// How far the opening of each store is, by shard.
+    pub progress: Arc<[Arc<Progress>]>,
     /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
 }
@@ -78,6 +80,10 @@ pub async fn run(
         if executor.stop().requested() {
             return Ok(());
         }
+    }
+    executor.stop().set_interruptible(false);
+    if executor.stop().requested() {
+        return Ok(());
     }
     let commit = |shard: &Rc<Shard>| commit::commit_loop(Rc::clone(&worker), Rc::clone(shard));
     let commits: Vec<Task<()>> =
@@ -174,6 +180,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         index_keys: config.message_index_enable,
         cold_cache_bytes: (config.shard_cold_cache_mib as usize) << 20,
         zero_ahead_bytes: ZERO_AHEAD_BYTES.min(context.format.segment_bytes),
+        progress: Arc::clone(&context.progress[usize::from(shard)]),
     }
 }
 
@@ -243,6 +250,9 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
             break;
         }
         worker.executor.sleep(LOOK_AGAIN).await;
+    }
+    if worker.executor.stop().requested() {
+        return Ok(());
     }
     let report = context.report.clone();
     worker.executor.blocking(move || print_report(&report)).await.map_err(|error| error.to_string())

@@ -23,6 +23,7 @@ pub mod ops;
 pub mod panel;
 pub mod pending_returns;
 pub mod properties;
+pub mod recovery_report;
 pub mod registration;
 pub mod request;
 pub mod response;

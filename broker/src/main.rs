@@ -5,11 +5,12 @@ use broker::{
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
     health::{self, Condition},
     panel::StartupReport,
+    recovery_report,
     stats::Totals,
 };
 use clap::Parser;
 use daemon::{logging, port::check_port_is_free};
-use runtime::{Preempt, Settings, Stop};
+use runtime::{Preempt, RunError, Settings, Stop};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ use store::{
 
 /// Exit code for a configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
+/// Exit code when a stop took longer than `shutdownSecondsMax`: `EX_TEMPFAIL` of sysexits.h.
+const EXIT_STOP_TIMEOUT: u8 = 75;
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -71,27 +74,39 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
         }
     }
     let ended = run(loaded, machine);
-    if let Err(problem) = &ended {
-        tracing::error!("{problem}");
+    if let Err(Failure { sentence, .. }) = &ended {
+        tracing::error!("{sentence}");
     }
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("mqbroker: {problem}");
-            ExitCode::FAILURE
+        Err(Failure { code, sentence }) => {
+            eprintln!("mqbroker: {sentence}");
+            ExitCode::from(code)
         }
     }
 }
 
-fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
+/// Why the process fails, and its exit code.
+struct Failure {
+    code: u8,
+    sentence: String,
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Failure {
+        Failure { code: 1, sentence }
+    }
+}
+
+fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     let Loaded { config, standalone, .. } = loaded;
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
     // Before the lock, which Java's broker has a file for, too.
     directory::check_before_format(&root, &log_root).map_err(|error| error.to_string())?;
     // Before the ports: they can be shared silently, the directory cannot.
-    let _lock = format::lock(&root).map_err(|error| error.to_string())?;
+    let lock = format::lock(&root).map_err(|error| error.to_string())?;
     check_ports(&config, standalone)?;
     let mut sizing = Sizing::of(&config, machine);
     let format = format_of(&root, &config, &sizing)?;
@@ -111,6 +126,9 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
     // throughput; the watchdog watches either way.
     settings.preempt = Preempt::Never;
     settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
+    let stop_seconds_max = config.shutdown_seconds_max;
+    settings.stop_within = Duration::from_secs(u64::from(stop_seconds_max));
+    let progress: Arc<[_]> = (0..format.shards).map(|_| Arc::default()).collect();
     let (exit_on_log_failure, logs) = (config.exit_on_log_failure, Arc::clone(&totals));
     let context = BootContext {
         config: Arc::new(config),
@@ -121,18 +139,44 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), String> {
         standalone,
         report,
         totals,
+        progress: Arc::clone(&progress),
         ready: Arc::new(AtomicUsize::new(0)),
     };
     let stop = Stop::new();
+    // Until every store is open nothing is promised to anybody.
+    stop.set_interruptible(true);
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    runtime::run(settings, stop, move |executor, mesh| boot::run(executor, mesh, context.clone()))
-        .map_err(|error| error.to_string())?;
+    recovery_report::start(progress, stop.clone()).map_err(|error| format!("threads: {error}"))?;
+    let ran = runtime::run(settings, stop, move |executor, mesh| {
+        boot::run(executor, mesh, context.clone())
+    });
+    if let Err(RunError::Interrupted | RunError::StopTimeout(_)) = &ran {
+        // Executors are still at work on the directory: it stays locked until the process is gone.
+        std::mem::forget(lock);
+    }
+    match ran {
+        Ok(()) => {}
+        Err(RunError::Interrupted) => {
+            tracing::info!("stopped before anything was served; the next start begins anew");
+            return Ok(());
+        }
+        Err(RunError::StopTimeout(_)) => return Err(stop_timeout(stop_seconds_max)),
+        Err(error) => return Err(error.to_string().into()),
+    }
     match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
-            Err(format!("{sentence} (exitOnLogFailure)"))
+            Err(format!("{sentence} (exitOnLogFailure)").into())
         }
         _ => Ok(()),
     }
+}
+
+fn stop_timeout(seconds_max: u32) -> Failure {
+    let sentence = format!(
+        "not everything was on the disk {seconds_max} s after the stop was requested (shutdownSecondsMax): ending \
+         without it; what was acknowledged as durable is there"
+    );
+    Failure { code: EXIT_STOP_TIMEOUT, sentence }
 }
 
 fn distinct(cores: &[usize]) -> usize {

@@ -114,6 +114,7 @@ impl DataDir {
             index_keys: true,
             cold_cache_bytes: 0,
             zero_ahead_bytes: 0,
+            progress: Default::default(),
         }
     }
 }

@@ -79,7 +79,8 @@ pub(crate) async fn read(
     }
     let now = server.executor.now();
     let dropped = server.state.borrow_mut().routes_mut().connection_closed(id, now);
-    for broker in &dropped {
+    // At the end of this process nobody is surprised.
+    for broker in dropped.iter().filter(|_| !server.is_stopping()) {
         log_dropped(broker, "its connection ended");
     }
     buffer.finish();

@@ -1,6 +1,6 @@
 //! `mqnamesrv`: the name server as a program.
 //!
-//! Reads a properties file, listens, prints the line that operators wait for, serves until SIGTERM or SIGINT. Everything it does
+//! Reads a properties file, listens, prints the line that operators wait for, serves until SIGTERM, SIGINT or SIGHUP. Everything it does
 //! is in the library.
 
 use std::{
@@ -17,6 +17,8 @@ use runtime::{Executor, Mesh, Settings, Stop};
 const EXIT_USAGE: u8 = 2;
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG_FILTER: &str = "info";
+/// How long a stop may take; answers leave within half a second of it.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -98,7 +100,7 @@ fn run(config: Config) -> Result<(), String> {
     }
     let stop = Stop::new();
     stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    let settings = Settings::unpinned("mqnamesrv", 1);
+    let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned("mqnamesrv", 1) };
     runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         serve(executor, config.clone())
     })

@@ -46,6 +46,13 @@ pub(crate) struct Server {
     stopping: Cell<bool>,
 }
 
+impl Server {
+    /// Whether connections are being ended because the process ends.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+}
+
 /// Serves until the process is asked to stop; then lets answers leave, closes all connections and returns.
 /// A listener that breaks asks the process to stop and is the error.
 pub async fn serve(

@@ -71,13 +71,31 @@ pub enum RunError {
         /// The library's words.
         reason: String,
     },
+    /// The process was asked to stop while it was interruptible. Its executors still run.
+    #[error("asked to stop before anything was served")]
+    Interrupted,
+    /// Executors still run although the time to stop is over.
+    #[error("not everything has ended within {} s of the request to stop", .0.as_secs())]
+    StopTimeout(Duration),
+}
+
+/// What the thread that runs the executors waits for.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An executor has ended.
+    Ended(Attempt),
+    /// A stop was requested.
+    Stopping,
+    /// A stop was requested, and nobody is to be waited for.
+    Interrupted,
 }
 
 /// Starts one executor per core of `settings`, runs `main` on each, and returns when all have returned.
 ///
 /// `main` gets its executor and the mesh to the others; who sends no messages takes a `Mesh<()>`. A panic on any
 /// executor, or an `Err` of any `main`, is logged and ends the process with [`EXIT_SOFTWARE`].
-/// Errors: what kept the executors from starting; `main` has not run then.
+/// Errors: what kept the executors from starting; `main` has not run then. Or that a request to stop did not end them
+/// ([`RunError::Interrupted`], [`RunError::StopTimeout`]): they still run, and the process should end now.
 pub fn run<M, F, Fut>(settings: Settings, stop: Stop, main: F) -> Result<(), RunError>
 where
     M: Send + 'static,
@@ -125,10 +143,39 @@ where
     for start in &starts {
         start.see_it_begin(&mut threads)?;
     }
-    for key in ended_out.iter().take(starts.len()) {
-        let Some(thread) = threads.remove(&key) else { continue };
-        if let Err(panic) = thread.join() {
-            end_process(key.0, &panic_text(&*panic));
+    stop.report_to(ended_in);
+    await_ends(&ended_out, starts.len(), threads, settings.stop_within)
+}
+
+/// Waits for this many executors to end; for so long at most once a stop was requested.
+fn await_ends(
+    events: &mpsc::Receiver<Event>,
+    executors: usize,
+    mut threads: HashMap<Attempt, JoinHandle<()>>,
+    stop_within: Duration,
+) -> Result<(), RunError> {
+    let mut running = executors;
+    let mut deadline: Option<Instant> = None;
+    while running > 0 {
+        let event = match deadline {
+            None => events.recv().ok(),
+            Some(deadline) => {
+                events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+            }
+        };
+        match event {
+            Some(Event::Ended(key)) => {
+                running -= 1;
+                let Some(thread) = threads.remove(&key) else { continue };
+                if let Err(panic) = thread.join() {
+                    end_process(key.0, &panic_text(&*panic));
+                }
+            }
+            Some(Event::Stopping) => {
+                deadline.get_or_insert(Instant::now() + stop_within);
+            }
+            Some(Event::Interrupted) => return Err(RunError::Interrupted),
+            None => return Err(RunError::StopTimeout(stop_within)),
         }
     }
     Ok(())
@@ -148,7 +195,7 @@ struct Start<M, F> {
     endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
     stop: Stop,
     main: F,
-    ended: mpsc::Sender<Attempt>,
+    ended: mpsc::Sender<Event>,
 }
 
 impl<M, F, Fut> Start<M, F>
@@ -175,7 +222,7 @@ where
             let begun = live(&executor, &settings, index, endpoint, stop, main);
             drop(executor);
             if begun {
-                let _ = ended.send((index, attempt));
+                let _ = ended.send(Event::Ended((index, attempt)));
             }
         };
         thread::Builder::new()

@@ -11,7 +11,7 @@ pub const LANE_MESSAGES_DEFAULT: usize = 16_384;
 /// Locked memory that an executor cannot start without, in bytes.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
-/// "Never" for a timer of the kernel: a year. `Duration::MAX` overflows the kernel's clock.
+/// "Never" for a timer: a year. `Duration::MAX` overflows the kernel's clock.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// When a running batch of tasks is interrupted (between two polls, never inside one) to look at the kernel's rings.
@@ -72,6 +72,8 @@ pub struct Settings {
     pub io_memory_bytes: usize,
     /// Entries of each io_uring. Small rings make the kernel wake the executor more often.
     pub ring_depth: usize,
+    /// How long executors may take to end once a stop was requested.
+    pub stop_within: Duration,
 }
 
 impl Default for Settings {
@@ -85,6 +87,7 @@ impl Default for Settings {
             watchdog: true,
             io_memory_bytes: 2 * 1024 * 1024,
             ring_depth: 1024,
+            stop_within: NEVER,
         }
     }
 }

@@ -1,23 +1,25 @@
-//! A request that everything ends, from a signal or from the program itself.
+//! The end of a process: requested from any thread, seen by every executor.
 //!
-//! A [`Stop`] is a flag and the doorbells of all executors that look at it: whoever sets the flag rings, so the request is
-//! seen at once and nobody polls. It ends nothing itself; the `main` of each executor decides when it returns.
+//! A request is a flag and a ring of each executor's bell; what an executor still has to do is its own business. The
+//! thread that runs them ([`crate::run`]) hears of it, too: it bounds how long they may take, and returns at once while
+//! the process is interruptible, as a start is: nothing has been promised then that would have to be kept.
 
 use std::{
-    io, process,
+    fs, io, process,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use crate::mesh::Bell;
+use crate::{executor::Event, mesh::Bell};
 
 /// Exit code after a second signal: 128 + SIGINT, as shells report an interrupted program.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -29,7 +31,9 @@ pub struct Stop(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     requested: AtomicBool,
+    interruptible: AtomicBool,
     bells: Mutex<Vec<Weak<Bell>>>,
+    runner: Mutex<Option<mpsc::Sender<Event>>>,
 }
 
 impl Stop {
@@ -38,19 +42,27 @@ impl Stop {
         Stop::default()
     }
 
-    /// Lets SIGTERM and SIGINT request it. A second signal ends the process at once with
-    /// [`EXIT_INTERRUPTED`]. To be called once per process.
+    /// Lets SIGTERM, SIGINT and SIGHUP request it; SIGHUP only where it is not ignored, as below `nohup`. A second
+    /// SIGTERM or SIGINT ends the process at once with [`EXIT_INTERRUPTED`]; SIGHUP counts for neither, because
+    /// terminals and service managers send it beside another one. To be called once per process.
     pub fn on_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut wanted = vec![SIGTERM, SIGINT];
+        if !is_ignored(SIGHUP) {
+            wanted.push(SIGHUP);
+        }
+        let mut signals = Signals::new(wanted)?;
         let stop = self.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut told = false;
             for signal in signals.forever() {
-                if stop.requested() {
+                if signal != SIGHUP && std::mem::replace(&mut told, true) {
                     tracing::warn!(signal, "second signal, ending without further ado");
                     process::exit(EXIT_INTERRUPTED);
                 }
-                tracing::info!(signal, "stopping");
-                stop.request();
+                if !stop.requested() {
+                    tracing::info!(signal, "stopping");
+                    stop.request();
+                }
             }
         })?;
         Ok(())
@@ -59,6 +71,7 @@ impl Stop {
     /// Requests it and wakes every executor. From any thread.
     pub fn request(&self) {
         self.0.requested.store(true, Ordering::SeqCst);
+        self.tell_runner();
         let bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
         for bell in bells.iter().filter_map(Weak::upgrade) {
             bell.ring();
@@ -70,12 +83,44 @@ impl Stop {
         self.0.requested.load(Ordering::SeqCst)
     }
 
+    /// Whether a request ends the process at once, without waiting for executors. Who makes this false looks at
+    /// [`Stop::requested`] afterwards and promises nothing if it was: one of the two sees the other.
+    pub fn set_interruptible(&self, interruptible: bool) {
+        self.0.interruptible.store(interruptible, Ordering::SeqCst);
+    }
+
     /// Rings this bell, too, when it is requested.
     pub(crate) fn attach(&self, bell: &Arc<Bell>) {
         let mut bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
         bells.retain(|bell| bell.strong_count() > 0);
         bells.push(Arc::downgrade(bell));
     }
+
+    /// Tells this thread, too, when it is requested, or now if it was.
+    pub(crate) fn report_to(&self, runner: mpsc::Sender<Event>) {
+        *self.0.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner);
+        if self.requested() {
+            self.tell_runner();
+        }
+    }
+
+    fn tell_runner(&self) {
+        let interrupts = self.0.interruptible.load(Ordering::SeqCst);
+        let event = if interrupts { Event::Interrupted } else { Event::Stopping };
+        let runner = self.0.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runner) = &*runner {
+            // A runner that is gone has nobody to wait for.
+            let _ = runner.send(event);
+        }
+    }
+}
+
+/// Whether this process was started to ignore a signal.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 impl std::fmt::Debug for Stop {

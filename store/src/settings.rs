@@ -1,7 +1,7 @@
 //! How the store of a shard is opened: what its user chooses, once.
 
-use crate::log::Shape;
-use std::path::PathBuf;
+use crate::{log::Shape, recovery::progress::Progress};
+use std::{path::PathBuf, sync::Arc};
 
 /// When a message counts as safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Settings {
     pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.
     pub zero_ahead_bytes: u64,
+    /// Told how far the start is.
+    pub progress: Arc<Progress>,
 }
 
 impl Settings {

@@ -66,6 +66,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
         zero_ahead_bytes: 0,
+        progress: Default::default(),
     }
 }
 

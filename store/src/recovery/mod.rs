@@ -19,6 +19,7 @@ mod cut;
 #[cfg(test)]
 mod follow_tests;
 mod indexes;
+pub mod progress;
 #[doc(hidden)]
 pub mod scan;
 mod segments;
@@ -131,6 +132,10 @@ impl<D: Disk> Store<D> {
             let file = create_segment(&disk, &settings, 0).await?;
             segments.insert(0, Rc::new(file));
         }
+        let (first, last) = (segments.keys().next(), segments.keys().next_back());
+        if let (Some(first), Some(last)) = (first, last) {
+            settings.progress.begin(*first, last + settings.segment_bytes);
+        }
         let mut replica = ReplicaFile::open(&disk, &settings).await?;
         cut::cut_to(&disk, &settings, &mut segments, &mut replica, opening.end).await?;
         let follows = opening.role == Role::Follower;
@@ -177,6 +182,7 @@ impl<D: Disk> Store<D> {
         let store = Store::assemble(settings, disk, state, segments, indexes, replica, lacking);
         store.find_spares().await?;
         store.provide_wanted().await;
+        store.settings.progress.finish();
         report.took_ms = started.elapsed().as_millis() as u64;
         Ok((store, report))
     }

@@ -1,6 +1,6 @@
 //! Reading the log batch by batch into the tables, over damaged places where they are proven to be damage.
 
-use super::{Report, SCAN_READ_BYTES, Segments, window::Window};
+use super::{Report, SCAN_READ_BYTES, Segments, progress::Progress, window::Window};
 use crate::{
     batch::{HEADER_BYTES, Header, Kind, MAGIC},
     error::StoreError,
@@ -12,7 +12,7 @@ use crate::{
 };
 use ahash::AHashMap;
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
-use std::{collections::BTreeMap, future::Future, rc::Rc};
+use std::{collections::BTreeMap, future::Future, rc::Rc, sync::Arc};
 
 /// How far behind a damaged place a witness is looked for, besides the largest record. A bound, because behind the
 /// regular end of the log there is up to a whole segment of nothing, which no start should have to read.
@@ -42,6 +42,7 @@ pub struct Scan {
     keys: bool,
     /// Position and kind of the first control entry that is not known here.
     unknown: Option<(u64, u16)>,
+    progress: Arc<Progress>,
     pub(crate) report: Report,
 }
 
@@ -87,6 +88,7 @@ impl Scan {
             skipped_from: None,
             keys: settings.index_keys,
             unknown: None,
+            progress: Arc::clone(&settings.progress),
             report: Report::default(),
         }
     }
@@ -113,6 +115,7 @@ impl Scan {
         self.state.indexed_to = head.to;
         self.state.births_known = true;
         self.position = head.to;
+        self.progress.reach(head.to);
         self.proven = head.to;
         self.epoch = head.epoch;
         self.state.clock_ms = head.clock_ms;
@@ -294,6 +297,7 @@ impl Scan {
         self.proven = self.proven.max(self.witnessed(&header)).max(window.segment);
         self.position = header.end();
         self.report.scanned_bytes += whole as u64;
+        self.progress.scan(whole as u64, self.position);
         Ok(Some(header.kind))
     }
 

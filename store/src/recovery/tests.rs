@@ -22,6 +22,7 @@ pub(super) fn settings() -> Settings {
         cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
         zero_ahead_bytes: 0,
+        progress: Default::default(),
     }
 }
 

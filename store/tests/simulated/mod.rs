@@ -18,6 +18,7 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
         cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
         zero_ahead_bytes: 0,
+        progress: Default::default(),
     }
 }
 

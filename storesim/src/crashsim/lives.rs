@@ -382,5 +382,6 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
             FlushPolicy::Async { interval_ms: rng.i64(1..40) }
         },
         zero_ahead_bytes: if rng.bool() { segment_bytes / 2 } else { 0 },
+        progress: Default::default(),
     }
 }

@@ -185,5 +185,6 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
             _ => FlushPolicy::Async { interval_ms: rng.i64(1..500) },
         },
         zero_ahead_bytes: if rng.u8(0..4) > 0 { segment_bytes / 2 } else { 0 },
+        progress: Default::default(),
     }
 }

@@ -55,6 +55,7 @@ impl Node {
             index_keys: rng.bool(),
             cold_cache_bytes: 1 << 20,
             zero_ahead_bytes: if rng.bool() { 1 << 14 } else { 0 },
+            progress: Default::default(),
         };
         Node {
             settings,
