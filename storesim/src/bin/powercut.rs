@@ -14,7 +14,10 @@ use std::{
     thread,
     time::Instant,
 };
-use storesim::powercut::{Mutation, Order, Tally, run};
+use storesim::{
+    MutationTable,
+    powercut::{Mutation, Order, Tally, run},
+};
 
 /// Violations named at the end.
 const NAMED_MAX: usize = 20;
@@ -32,16 +35,11 @@ struct Cli {
     #[arg(long)]
     cut: Option<usize>,
     /// What is missing; play until an image notices it.
-    #[arg(long, value_parser = mutation_named)]
+    #[arg(long, value_parser = Mutation::named)]
     mutation: Option<Mutation>,
     /// Where images are made; by default the directory for temporary files.
     #[arg(long)]
     dir: Option<PathBuf>,
-}
-
-fn mutation_named(name: &str) -> Result<Mutation, String> {
-    let names = Mutation::ALL.map(Mutation::name).join(", ");
-    Mutation::named(name).ok_or_else(|| format!("there are {names}"))
 }
 
 impl Cli {
@@ -95,10 +93,7 @@ fn report(order: &Order, tally: &Tally, started: Instant) -> ExitCode {
     }
     let images = tally.images.load(Relaxed);
     if let Some(mutation) = order.mutation {
-        let noticed = !violations.is_empty();
-        let verdict = if noticed { "noticed" } else { "NOT noticed" };
-        println!("{} {verdict} after {images} images in {took:.1?}", mutation.name());
-        return if noticed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return mutation.report(!violations.is_empty(), &format!("{images} images"), took);
     }
     println!(
         "{images} images in {took:.1?}, {} of them after a power cut during or soon after a boot\n\

@@ -16,6 +16,7 @@ pub(crate) mod work;
 
 pub use mutant::Mutation;
 
+use crate::seeds::Played;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a seed did, as far as it held.
@@ -63,9 +64,14 @@ pub struct Summary {
     pub groups: u64,
 }
 
-impl Summary {
-    /// Adds the counts of another seed.
-    pub fn add(&mut self, other: &Summary) {
+impl Played for Summary {
+    type Mutation = Mutation;
+
+    fn play(seed: u64, mutation: Option<Mutation>, verbose: bool) -> Result<Summary, String> {
+        caught(|| lives::History::new(seed, mutation, verbose).play())
+    }
+
+    fn add(&mut self, other: &Summary) {
         self.trace ^= other.trace;
         self.boots += other.boots;
         self.boots_failed += other.boots_failed;
@@ -89,18 +95,9 @@ impl Summary {
     }
 }
 
-/// Plays one seed. `Err` says what did not hold; a failed assertion of the store counts as such.
+/// Plays one seed, see [`Played::play`].
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
-    play(lives::History::new(seed, mutation, false))
-}
-
-/// Plays one seed and tells on standard error what happens.
-pub fn tell(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
-    play(lives::History::new(seed, mutation, true))
-}
-
-fn play(history: lives::History) -> Result<Summary, String> {
-    caught(|| history.play())
+    Summary::play(seed, mutation, false)
 }
 
 /// What a history returns; a panic is what did not hold.

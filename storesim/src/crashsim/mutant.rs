@@ -3,6 +3,7 @@
 //! loop that leaves things out.
 
 use super::rot;
+use crate::mutations::mutations;
 use runtime::{
     BLOCK_BYTES, Disk, DiskFile, Entry, Open,
     sim::{Lies, SimBuf, SimDisk, SimFile},
@@ -20,70 +21,29 @@ use store::{
     segments::segment_start,
 };
 
-/// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+mutations! {
     /// `fdatasync` of the log does nothing.
-    SkipSync,
+    SkipSync = "skip-sync",
     /// The sync of the directory does nothing.
-    SkipDirectorySync,
+    SkipDirectorySync = "skip-directory-sync",
     /// The first block of a write does not repeat what the last write left in it.
-    SkipTailRewrite,
+    SkipTailRewrite = "skip-tail-rewrite",
     /// A batch header counts wherever it is found.
-    SkipHeaderPosition,
+    SkipHeaderPosition = "skip-header-position",
     /// The directory is not synced when an index file has got its name, before the files go that it stands in for.
-    SkipIndexDirectorySync,
+    SkipIndexDirectorySync = "skip-index-directory-sync",
     /// An index file gets its name before the log that it covers is durable.
-    IndexBeforeLog,
+    IndexBeforeLog = "index-before-log",
     /// An index file gets its name before all that influenced it is durable; what it covers is.
-    IndexBeforeInfluence,
+    IndexBeforeInfluence = "index-before-influence",
     /// The next segment is retired before the names of the last one are durable.
-    SkipRetirementSync,
+    SkipRetirementSync = "skip-retirement-sync",
     /// Rot in index files stays unseen until the next start, as it would behind a cache of pages.
-    HideIndexRot,
+    HideIndexRot = "hide-index-rot",
     /// A queue of which all messages are gone has no row in index files.
-    DropEmptyRows,
+    DropEmptyRows = "drop-empty-rows",
     /// The entries of a group are appended one by one.
-    SplitGroups,
-}
-
-impl Mutation {
-    /// All of them.
-    pub const ALL: [Mutation; 11] = [
-        Mutation::SkipSync,
-        Mutation::SkipDirectorySync,
-        Mutation::SkipTailRewrite,
-        Mutation::SkipHeaderPosition,
-        Mutation::SkipIndexDirectorySync,
-        Mutation::IndexBeforeLog,
-        Mutation::IndexBeforeInfluence,
-        Mutation::SkipRetirementSync,
-        Mutation::HideIndexRot,
-        Mutation::DropEmptyRows,
-        Mutation::SplitGroups,
-    ];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mutation::SkipSync => "skip-sync",
-            Mutation::SkipDirectorySync => "skip-directory-sync",
-            Mutation::SkipTailRewrite => "skip-tail-rewrite",
-            Mutation::SkipHeaderPosition => "skip-header-position",
-            Mutation::SkipIndexDirectorySync => "skip-index-directory-sync",
-            Mutation::IndexBeforeLog => "index-before-log",
-            Mutation::IndexBeforeInfluence => "index-before-influence",
-            Mutation::SkipRetirementSync => "skip-retirement-sync",
-            Mutation::HideIndexRot => "hide-index-rot",
-            Mutation::DropEmptyRows => "drop-empty-rows",
-            Mutation::SplitGroups => "split-groups",
-        }
-    }
-
-    /// The mutation of that name.
-    pub fn named(name: &str) -> Option<Mutation> {
-        Mutation::ALL.into_iter().find(|mutation| mutation.name() == name)
-    }
+    SplitGroups = "split-groups",
 }
 
 /// Last block written at a position of a file, by the file's start.

@@ -18,6 +18,7 @@ mod tape;
 mod tests;
 mod work;
 
+use crate::mutations::mutations;
 use runtime::{Executor, Mesh, RunError, Settings, Stop};
 use std::{
     path::PathBuf,
@@ -27,31 +28,12 @@ use std::{
     },
 };
 
-/// What is missing below the store, to prove that it would be noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+// Below the store, to prove that it would be noticed.
+mutations! {
     /// `fdatasync` is not called.
-    SkipSync,
+    SkipSync = "sync",
     /// Directories are not synced.
-    SkipDirectorySync,
-}
-
-impl Mutation {
-    /// All of them.
-    pub const ALL: [Mutation; 2] = [Mutation::SkipSync, Mutation::SkipDirectorySync];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mutation::SkipSync => "sync",
-            Mutation::SkipDirectorySync => "directory-sync",
-        }
-    }
-
-    /// The mutation of that name.
-    pub fn named(name: &str) -> Option<Mutation> {
-        Mutation::ALL.into_iter().find(|mutation| mutation.name() == name)
-    }
+    SkipDirectorySync = "directory-sync",
 }
 
 /// What is to be played.

@@ -13,7 +13,7 @@ mod node;
 mod transit;
 mod work;
 
-use crate::crashsim::caught;
+use crate::{crashsim::caught, mutations::mutations, seeds::Played};
 
 /// What a seed did, as far as it held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,9 +50,14 @@ pub struct Summary {
     pub compared: u64,
 }
 
-impl Summary {
-    /// Adds the counts of another seed.
-    pub fn add(&mut self, other: &Summary) {
+impl Played for Summary {
+    type Mutation = Mutation;
+
+    fn play(seed: u64, mutation: Option<Mutation>, verbose: bool) -> Result<Summary, String> {
+        caught(|| history::History::new(seed, mutation, verbose).play())
+    }
+
+    fn add(&mut self, other: &Summary) {
         self.trace ^= other.trace;
         self.boots += other.boots;
         self.boots_failed += other.boots_failed;
@@ -71,66 +76,26 @@ impl Summary {
     }
 }
 
-/// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+mutations! {
     /// A follower acknowledges what it has accepted, durable or not.
-    AckBeforeSync,
+    AckBeforeSync = "ack-before-sync",
     /// Nothing that a cut writes is synced.
-    CutNotSynced,
+    CutNotSynced = "cut-not-synced",
     /// What a batch says of its writer's disk counts on every disk.
-    WitnessOfOthers,
+    WitnessOfOthers = "witness-of-others",
     /// A follower takes batches of an older epoch.
-    OldEpochAccepted,
+    OldEpochAccepted = "old-epoch-accepted",
     /// Histories are compared by their lengths alone.
-    LineageIgnored,
+    LineageIgnored = "lineage-ignored",
     /// The batch with which an epoch begins does not say so.
-    StartWithoutEpoch,
+    StartWithoutEpoch = "start-without-epoch",
     /// A leader sends what is not durable on its own disk yet.
-    ReadBeyondFlushed,
+    ReadBeyondFlushed = "read-beyond-flushed",
     /// A follower writes what it accepts and does not look into it.
-    AcceptWithoutReplay,
+    AcceptWithoutReplay = "accept-without-replay",
 }
 
-impl Mutation {
-    /// All of them.
-    pub const ALL: [Mutation; 8] = [
-        Mutation::AckBeforeSync,
-        Mutation::CutNotSynced,
-        Mutation::WitnessOfOthers,
-        Mutation::OldEpochAccepted,
-        Mutation::LineageIgnored,
-        Mutation::StartWithoutEpoch,
-        Mutation::ReadBeyondFlushed,
-        Mutation::AcceptWithoutReplay,
-    ];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mutation::AckBeforeSync => "ack-before-sync",
-            Mutation::CutNotSynced => "cut-not-synced",
-            Mutation::WitnessOfOthers => "witness-of-others",
-            Mutation::OldEpochAccepted => "old-epoch-accepted",
-            Mutation::LineageIgnored => "lineage-ignored",
-            Mutation::StartWithoutEpoch => "start-without-epoch",
-            Mutation::ReadBeyondFlushed => "read-beyond-flushed",
-            Mutation::AcceptWithoutReplay => "accept-without-replay",
-        }
-    }
-
-    /// The mutation of that name.
-    pub fn named(name: &str) -> Option<Mutation> {
-        Mutation::ALL.into_iter().find(|mutation| mutation.name() == name)
-    }
-}
-
-/// Plays one seed. `Err` says what did not hold; a failed assertion of the store counts as such.
+/// Plays one seed, see [`Played::play`].
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
-    caught(|| history::History::new(seed, mutation, false).play())
-}
-
-/// Plays one seed and tells on standard error what happens.
-pub fn tell(seed: u64, mutation: Option<Mutation>) -> Result<Summary, String> {
-    caught(|| history::History::new(seed, mutation, true).play())
+    Summary::play(seed, mutation, false)
 }
