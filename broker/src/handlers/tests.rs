@@ -31,18 +31,19 @@ struct Served {
     worker: Rc<Worker>,
     peer: Peer,
     write_buffer: Rc<WriteBuffer>,
+    /// Of its metadata; removed at the end.
+    _dir: tempfile::TempDir,
 }
 
 /// Code and remark of an answer, and whether it has the fields of responses to sends.
 type Answer = (i32, Option<String>, bool);
 
 impl Served {
-    async fn new(name: &str, executor: Executor, mesh: Mesh<CoreMessage>) -> Served {
-        let dir = std::env::temp_dir().join(format!("broker-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+    async fn new(executor: Executor, mesh: Mesh<CoreMessage>) -> Served {
+        let dir = tempfile::tempdir().expect("a directory");
         let config = BrokerConfig::default();
         let mut control = Control::new(&config, executor.now());
-        let files = MetadataStore::load(executor.disk(), dir, &mut control).await;
+        let files = MetadataStore::load(executor.disk(), dir.path().to_owned(), &mut control).await;
         let plane = ControlPlane::new(control, files.expect("an empty one"), executor.now());
         let store_host = ([10, 0, 0, 1], 10_911).into();
         let worker = Worker::start(Parts {
@@ -61,7 +62,7 @@ impl Served {
         let connection = worker.connections.borrow_mut().open(Rc::clone(&write_buffer));
         let connection = connection.expect("room");
         let peer = Peer { addr: write_buffer.addr, connection, vip: false };
-        let served = Served { worker, peer, write_buffer };
+        let served = Served { worker, peer, write_buffer, _dir: dir };
         served.write();
         served.durable().await;
         served
@@ -127,7 +128,7 @@ fn on_worker<Fut: Future<Output = ()> + 'static>(
     let ran = runtime::run(settings, Stop::new(), move |executor, mesh: Mesh<CoreMessage>| {
         let test = test.clone();
         async move {
-            test(Served::new(name, executor, mesh).await).await;
+            test(Served::new(executor, mesh).await).await;
             Ok(())
         }
     });

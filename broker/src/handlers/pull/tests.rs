@@ -42,6 +42,14 @@ fn metadata(
 }
 
 fn check(metadata: &MetadataSnapshot, fields: &[(&str, &str)]) -> Result<Pull, Refusal> {
+    check_with(&BrokerConfig::default(), metadata, fields)
+}
+
+fn check_with(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    fields: &[(&str, &str)],
+) -> Result<Pull, Refusal> {
     let mut ext = vec![
         ("consumerGroup", "g"),
         ("topic", "t"),
@@ -60,7 +68,7 @@ fn check(metadata: &MetadataSnapshot, fields: &[(&str, &str)]) -> Result<Pull, R
     }
     with_request(request::PULL_MESSAGE, &ext, b"", |request| {
         let header = PullHeader::from_ext(&request.header.ext)?;
-        admit::check(&BrokerConfig::default(), 4, metadata, &header)
+        admit::check(config, 4, metadata, &header)
     })
 }
 
@@ -213,33 +221,6 @@ fn a_parked_pull_keeps_its_deadline_over_the_disk() {
     assert_eq!(code(&outcome), response::PULL_RETRY_IMMEDIATELY, "it goes on behind what passed");
 }
 
-fn check_with(
-    config: &BrokerConfig,
-    metadata: &MetadataSnapshot,
-    fields: &[(&str, &str)],
-) -> Result<Pull, Refusal> {
-    let mut ext = vec![
-        ("consumerGroup", "g"),
-        ("topic", "t"),
-        ("queueId", "0"),
-        ("queueOffset", "0"),
-        ("maxMsgNums", "32"),
-        ("sysFlag", "6"),
-        ("commitOffset", "0"),
-        ("suspendTimeoutMillis", "15000"),
-        ("subscription", "*"),
-        ("subVersion", "0"),
-    ];
-    for (name, value) in fields {
-        ext.retain(|(other, _)| other != name);
-        ext.push((name, value));
-    }
-    with_request(request::PULL_MESSAGE, &ext, b"", |request| {
-        let header = PullHeader::from_ext(&request.header.ext)?;
-        admit::check(config, 1, metadata, &header)
-    })
-}
-
 #[test]
 fn limits_are_the_smaller_of_what_is_asked_and_what_is_allowed() {
     let (config, metadata) = (BrokerConfig::default(), metadata(|_, _| ()));
@@ -260,7 +241,7 @@ fn limits_are_the_smaller_of_what_is_asked_and_what_is_allowed() {
 fn a_pull_waits_as_long_as_the_broker_allows() {
     let metadata = metadata(|_, _| ());
     let wait = |config: &BrokerConfig, asked| {
-        let fields = [("suspendTimeoutMillis", asked)];
+        let fields = [("sysFlag", "6"), ("suspendTimeoutMillis", asked)];
         check_with(config, &metadata, &fields).expect("admitted").suspend_ms
     };
     let long = BrokerConfig::default();
