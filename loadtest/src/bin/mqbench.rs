@@ -2,8 +2,9 @@
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
 //! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `topics`
-//! creates and deletes many topics, `find` looks for messages by key and time, `compare` turns the JSON lines of several runs into one table. Works against any broker of this protocol. What runs is in
-//! `loadtest::load`; here is only the command line.
+//! creates and deletes many topics, `find` looks for messages by key and time, `limits` goes to the README's limits and watches another client meanwhile, `compare` turns the
+//! JSON lines of several runs into one table. All but `limits`, which starts our broker, work against any broker of this
+//! protocol. What runs is in `loadtest::load`; here is only the command line.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,12 +13,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use client::{Connection, NewTopic};
+use loadtest::harness::our_broker;
 use loadtest::load::churn::{self, Churn};
 use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
 use loadtest::load::find::{self, Find};
 use loadtest::load::frames::{SendFrames, SendShape};
 use loadtest::load::idle::{self, Idle};
+use loadtest::load::limits::{self, Limit};
 use loadtest::load::{LoadError, compare, process};
 use serde_json::Value;
 
@@ -42,6 +45,8 @@ enum Work {
     Topics(TopicsArgs),
     /// How long does it take to find a message by its key, and an offset by its time?
     Find(FindArgs),
+    /// Are the README's limits reached, and does another client notice? Starts a broker for each.
+    Limits(LimitsArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
         /// Besides: what each system reached in comparison with this one, round by round.
@@ -221,6 +226,30 @@ struct FindArgs {
     seed: u64,
 }
 
+#[derive(Args)]
+struct LimitsArgs {
+    /// Which limits (all when none is named); `list` names them.
+    names: Vec<String>,
+    /// Go so far instead of to the limit.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Seconds that the other client is watched at the limit.
+    #[arg(long, default_value_t = 5.0)]
+    hold: f64,
+    /// A line for the broker's configuration, `key=value`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The broker to start; else the one that was built beside this program.
+    #[arg(long)]
+    broker: Option<std::path::PathBuf>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Name of the run in the JSON object.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().work {
         Work::Send(args) => send(&args),
@@ -229,6 +258,7 @@ fn main() -> ExitCode {
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
         Work::Find(args) => find_messages(&args),
+        Work::Limits(args) => run_limits(&args),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
     match outcome {
@@ -335,6 +365,38 @@ fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
         seed: args.seed,
     })?;
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
+    if args.names == ["list"] {
+        let line = |limit: &&Limit| format!("{:<14} {:>9} {}", limit.name, limit.full, limit.what);
+        return Ok(limits::LIMITS.iter().map(line).collect::<Vec<_>>().join("\n"));
+    }
+    if let Some(binary) = &args.broker {
+        our_broker::use_binary(binary);
+    }
+    let keys = args.set.iter().map(|line| {
+        let (key, value) = line.split_once('=').ok_or_else(|| LoadError::Name {
+            what: "a line KEY=VALUE, whose parts",
+            value: line.clone(),
+        })?;
+        Ok((key.to_owned(), value.to_owned()))
+    });
+    let options = limits::Options {
+        count: args.count,
+        hold: seconds(args.hold)?,
+        keys: keys.collect::<Result<_, LoadError>>()?,
+    };
+    if !args.json {
+        println!("{}", limits::HEAD);
+    }
+    let show = |row: &limits::Row| {
+        if !args.json {
+            println!("{row}");
+        }
+    };
+    let report = limits::run(&limits::find(&args.names)?, &options, show)?;
+    Ok(if args.json { report.to_json(&args.label).to_string() } else { String::new() })
 }
 
 fn compare(files: &[String], against: Option<&str>) -> Result<String, LoadError> {

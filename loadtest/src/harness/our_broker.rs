@@ -27,6 +27,8 @@ const START_ATTEMPTS: u32 = 3;
 /// What the broker prints when it serves.
 const BOOT_LINE: &str = "boot success";
 
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
 /// One standalone broker with its directory, which vanishes with it.
 pub struct OurBroker {
     binary: PathBuf,
@@ -223,8 +225,13 @@ fn spawn(binary: &Path, dir: &Path, standalone: bool) -> Result<Child, String> {
 
 /// The broker to test; built once per process when it is missing or stale.
 pub fn binary() -> PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(find_or_build).clone()
+}
+
+/// Takes this binary for all brokers of this process. To be called before the first one starts.
+pub fn use_binary(path: &Path) {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    BINARY.set(path).expect("no broker was started yet");
 }
 
 fn find_or_build() -> PathBuf {

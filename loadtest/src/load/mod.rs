@@ -15,6 +15,7 @@ pub mod error;
 pub mod find;
 pub mod frames;
 pub mod idle;
+pub mod limits;
 pub mod process;
 pub mod report;
 pub mod slots;

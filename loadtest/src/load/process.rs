@@ -32,6 +32,14 @@ pub fn memory(pid: u32) -> Result<Memory, LoadError> {
     })
 }
 
+/// The most resident bytes that the process has had.
+pub fn peak_resident_bytes(pid: u32) -> Result<u64, LoadError> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(LoadError::io("reading /proc/PID/status"))?;
+    let kib = kib_field(&status, "VmHWM:").ok_or_else(|| garbled("reading /proc/PID/status"))?;
+    Ok(kib * 1024)
+}
+
 /// Bytes that the process has had written to block devices. None when the kernel does not count or tell them.
 pub fn written_bytes(pid: u32) -> Option<u64> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;

@@ -1,0 +1,98 @@
+//! Many connections at once, driven from one thread: what limits of connections, members and waiting pulls are made of.
+//!
+//! One address has about 28,000 ports towards another one; the broker listens on all addresses, so further connections
+//! go to further ones of the loopback network.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::load::LoadError;
+use crate::load::answers::{self, AnswerScanner, Mark};
+use crate::load::process;
+use crate::load::socket::{LoaderSocket, Ready, Watch};
+
+/// Connections to one loopback address.
+const PER_ADDRESS: usize = 20_000;
+/// Files besides connections that the broker or we may have open.
+const OTHER_FILES: u64 = 256;
+
+/// The connections.
+pub struct Crowd {
+    /// All of them.
+    pub sockets: Vec<LoaderSocket>,
+    watch: Option<Watch>,
+    ready: Vec<Ready>,
+    scanner: AnswerScanner,
+}
+
+/// How many of `wanted` connections the limit of open files allows to us, and to the broker, which has the same.
+pub fn connections_possible(wanted: u64) -> Result<u64, LoadError> {
+    Ok(wanted.min(process::raise_open_files()?.saturating_sub(OTHER_FILES)))
+}
+
+/// Address of connection number `index` to `addr`.
+pub fn address_of(addr: SocketAddr, index: usize) -> SocketAddr {
+    let alias = u8::try_from(index / PER_ADDRESS).unwrap_or(u8::MAX);
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => {
+            SocketAddr::new(Ipv4Addr::new(127, 0, 0, 1 + alias).into(), addr.port())
+        }
+        _ => addr,
+    }
+}
+
+impl Crowd {
+    /// Opens `count` connections.
+    pub fn connect(addr: SocketAddr, count: usize) -> Result<Crowd, LoadError> {
+        let mut crowd = Crowd {
+            sockets: Vec::new(),
+            watch: None,
+            ready: Vec::new(),
+            scanner: AnswerScanner::default(),
+        };
+        for index in 0..count {
+            crowd.sockets.push(LoaderSocket::connect(address_of(addr, index), index)?);
+        }
+        crowd.watch = Some(Watch::new(crowd.sockets.iter())?);
+        Ok(crowd)
+    }
+
+    /// Sends what was appended to all of them.
+    pub fn flush(&mut self) -> Result<(), LoadError> {
+        for (index, socket) in self.sockets.iter_mut().enumerate() {
+            socket.flush().map_err(|_| LoadError::Closed { index, acked: 0 })?;
+        }
+        Ok(())
+    }
+
+    /// Takes what comes until `done` says so; it gets the connection's number, the answer's code and opaque, its header.
+    /// Requests of the broker have other opaques than ours. Errors: silence for `patience`, or a lost connection.
+    pub fn receive_until(
+        &mut self,
+        patience: Duration,
+        mut done: impl FnMut(usize, Mark, &[u8]) -> bool,
+    ) -> Result<(), LoadError> {
+        let mut last = Instant::now();
+        let watch = self.watch.as_mut().expect("made with the crowd");
+        loop {
+            watch.wait(100_000_000, &mut self.ready)?;
+            if last.elapsed() > patience {
+                return Err(LoadError::Silent { seconds: patience.as_secs(), in_flight: 0 });
+            }
+            for entry in &self.ready {
+                let (index, socket) = (entry.index, &mut self.sockets[entry.index]);
+                socket.receive().map_err(|_| LoadError::Closed { index, acked: 0 })?;
+                last = Instant::now();
+                let unreadable = |reason| LoadError::Unreadable { index, reason };
+                while let Some(place) = socket.next_frame().map_err(unreadable)? {
+                    let frame = socket.bytes(place);
+                    let (header, _) = answers::parts(frame).ok_or(unreadable("no JSON header"))?;
+                    let mark = self.scanner.scan(header).ok_or(unreadable("no code or opaque"))?;
+                    if done(index, mark, header) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}

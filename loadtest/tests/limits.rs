@@ -1,0 +1,34 @@
+//! Goal: the README's limits are run by `mqbench limits`, and that program tells what happens. Method: each limit that a
+//! test can afford is run, some to a part of it; times are printed, not judged: other tests run beside this one.
+
+use std::time::Duration;
+
+use loadtest::load::limits::{self, Limit, Options, Row};
+
+/// Runs a limit up to `count` and returns what it showed.
+fn run(limit: &Limit, count: u64) -> Row {
+    let options =
+        Options { count: Some(count), hold: Duration::from_millis(500), keys: Vec::new() };
+    let row = limits::run_one(limit, &options).unwrap();
+    println!("{}\n{row}", limits::HEAD);
+    let outcome = row.outcome.as_ref().unwrap_or_else(|reason| panic!("{}: {reason}", limit.name));
+    assert_eq!(outcome.reached, count, "{}", limit.name);
+    assert_eq!(row.seen.refused, 0, "{}: the other client was refused", limit.name);
+    assert!(row.seen.sends.count() > 0 && row.seen.pulls.count() > 0);
+    row
+}
+
+fn one_more(row: &Row) -> &str {
+    row.outcome.as_ref().map_or("", |outcome| outcome.one_more.as_str())
+}
+
+#[test]
+fn a_batch_holds_as_many_messages_as_promised_and_no_more() {
+    let row = run(&limits::batch::LIMIT, limits::batch::LIMIT.full);
+    assert!(one_more(&row).contains("32768"), "{}", one_more(&row));
+}
+
+#[test]
+fn pulls_that_wait_are_all_answered() {
+    run(&limits::parked_pulls::LIMIT, 20_000);
+}
