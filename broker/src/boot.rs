@@ -2,7 +2,9 @@
 
 use crate::{
     commit,
-    config::{BrokerConfig, FlushDiskType},
+    config::{
+        BrokerConfig, FlushDiskType, MemoryPlan, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least,
+    },
     connection,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
     handlers::pull,
@@ -39,8 +41,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const REGISTER_PATIENCE_MS: i64 = 3_000;
 /// How long a peer may take no byte before the shutdown goes on without it.
 const STUCK_MS: i64 = 1_000;
-/// Bytes of a record besides its body: header, longest topic and properties, IPv6 hosts.
-const RECORD_OVERHEAD_BYTES: usize = 64 * 1024;
 /// Bytes zeroed in front of each log.
 const ZERO_AHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -51,10 +51,8 @@ pub struct BootContext {
     pub config: Arc<BrokerConfig>,
     /// What is fixed in the formatted store.
     pub format: Format,
-    /// Tail caches of all shards together, bytes.
-    pub tail_cache_bytes: u64,
-    /// Incomplete frames of all connections together, bytes.
-    pub incomplete_frames_bytes: usize,
+    /// How memory is divided.
+    pub memory: MemoryPlan,
     /// Run a name server on the control worker.
     pub standalone: bool,
     /// For the panel and the boot line.
@@ -63,6 +61,8 @@ pub struct BootContext {
     pub totals: Arc<[Totals]>,
     /// How far the opening of each store is, by shard.
     pub progress: Arc<[Arc<Progress>]>,
+    /// Connections of all workers together.
+    pub open_connections: Arc<AtomicUsize>,
     /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
 }
@@ -128,7 +128,8 @@ async fn build_worker(
         executor: executor.clone(),
         mesh,
         config: Arc::clone(config),
-        incomplete_frames_bytes: context.incomplete_frames_bytes / executor.count(),
+        memory: context.memory.clone(),
+        open_connections: Arc::clone(&context.open_connections),
         stamp: SendStamp {
             region: config.region_id.clone(),
             trace_on: config.trace_on,
@@ -154,12 +155,11 @@ pub fn log_root(config: &BrokerConfig) -> PathBuf {
 
 fn store_settings(context: &BootContext, shard: u16) -> Settings {
     let config = &context.config;
-    let record_bytes_max = config.max_message_size as usize + RECORD_OVERHEAD_BYTES;
-    let share = context.tail_cache_bytes / u64::from(context.format.shards);
-    // The largest power of two within the share, but always room for two of the largest records in flight.
-    let least = (4 * record_bytes_max).next_power_of_two();
-    let share = usize::try_from(share).unwrap_or(usize::MAX / 2).max(1);
-    let tail_cache_bytes = (1usize << share.ilog2()).max(least);
+    let record_bytes_max = config.max_message_size as usize + RECORD_OVERHEAD_BYTES as usize;
+    let share = context.memory.tail_cache_bytes / u64::from(context.format.shards);
+    // The largest power of two within the share, but always room for the largest record.
+    let tail_cache_bytes = (1_u64 << share.max(1).ilog2()).max(tail_cache_bytes_least(config));
+    let tail_cache_bytes = usize::try_from(tail_cache_bytes).unwrap_or(usize::MAX);
     let flush = match config.flush_disk_type {
         FlushDiskType::SyncFlush => FlushPolicy::Sync,
         FlushDiskType::AsyncFlush => FlushPolicy::Async {
@@ -332,7 +332,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
     // Requests of one worker's connections are served by others: all go on until none owes an answer.
     let mut owes = true;
     while executor.now() < deadline && context.ready.load(Ordering::SeqCst) > 0 {
-        worker.retry_backlog();
+        worker.catch_up();
         if owes && is_quiet(worker) {
             owes = false;
             context.ready.fetch_sub(1, Ordering::SeqCst);

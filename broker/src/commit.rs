@@ -98,7 +98,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
         let now = worker.executor.now();
         let is_new_second = now / 1000 != last_second;
         last_second = now / 1000;
-        worker.retry_backlog();
+        worker.catch_up();
         worker.client_calls.borrow_mut().expire(now);
         worker.cold_reads.refill();
         for shard in &worker.hosted {

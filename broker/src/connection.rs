@@ -6,23 +6,27 @@
 
 use crate::{
     handlers::{self, OutOfStep},
-    worker::Worker,
+    worker::{TICK, Worker},
 };
 use proto::frame::Frame;
 use remoting::{
     ConnectionId, FrameAccount, FrameReader, Listener, Peer, ReadHalf, Transport, WriteBuffer,
     WriteHalf,
 };
-use std::{ops::ControlFlow, rc::Rc};
+use std::{ops::ControlFlow, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 /// Accepts connections until the listener fails, which only the end of the process does.
 pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
-    let limit = (worker.config.connections_max as usize / worker.executor.count()).max(1);
+    let limit = worker.config.connections_max as usize;
     let admits = || {
-        let full = worker.connections.borrow().open_count() >= limit;
+        let full = worker.open_connections.load(Relaxed) >= limit;
         if worker.stopping.get() || full { Err(limit) } else { Ok(()) }
     };
     loop {
+        // The end of each connection is a notice to all workers: no more while one takes none. The kernel holds them.
+        while worker.first_behind().is_some() && !worker.stopping.get() {
+            worker.executor.sleep(TICK).await;
+        }
         match listener.accept(admits).await {
             Ok(connection) => start(&worker, connection, vip),
             Err(error) => {
@@ -38,11 +42,12 @@ fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
     let (reader, writer, closer) = transport.split();
     let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
     let now = worker.executor.now();
-    let shared_bytes = worker.connections.borrow().unsent_bytes();
+    let unsent = worker.connections.borrow().unsent();
     let incomplete = worker.frame_budget.open(addr, closer.clone());
     let write_buffer =
-        Rc::new(WriteBuffer::new(addr, vip, closer, inflight_bytes_max, shared_bytes, now));
+        Rc::new(WriteBuffer::new(addr, vip, closer, inflight_bytes_max, unsent, now));
     let Some(id) = worker.connections.borrow_mut().open(Rc::clone(&write_buffer)) else { return };
+    worker.open_connections.fetch_add(1, Relaxed);
     tracing::debug!(peer = %addr, connection = id.to_u64(), "connected");
     worker.executor.spawn(write_loop(Rc::clone(worker), writer, Rc::clone(&write_buffer)));
     worker.executor.spawn(read_loop(Rc::clone(worker), reader, write_buffer, id, incomplete));

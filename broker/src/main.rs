@@ -15,7 +15,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::Duration,
 };
 use store::{
@@ -100,7 +100,7 @@ impl From<String> for Failure {
 }
 
 fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
-    let Loaded { config, standalone, .. } = loaded;
+    let Loaded { mut config, standalone, .. } = loaded;
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
     // Before the lock, which Java's broker has a file for, too.
@@ -110,13 +110,27 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     check_ports(&config, standalone)?;
     let mut sizing = Sizing::of(&config, machine);
     let format = format_of(&root, &config, &sizing)?;
-    let executors = sizing.cores.len().min(distinct(&sizing.cores)).min(usize::from(format.shards));
-    sizing.cores.truncate(executors);
+    if usize::from(format.shards) != sizing.shards {
+        sizing = Sizing::with_shards(&config, machine, format.shards.into());
+    }
+    let memory = &sizing.memory;
+    if !memory.fits() {
+        let (value, expected) = config.too_little_memory(memory);
+        let sentence = format!("memoryBudgetMiB={value}: expected {expected}");
+        return Err(Failure { code: EXIT_USAGE, sentence });
+    }
+    memory.fill_in(&mut config);
     let probe = runtime::probe(&root).map_err(|error| error.to_string())?;
     tracing::info!(
-        budget_mib = sizing.memory_budget_bytes >> 20,
-        tail_cache_mib = sizing.tail_cache_bytes >> 20,
-        incomplete_frames_mib = sizing.incomplete_frames_bytes >> 20,
+        budget_mib = memory.budget_bytes >> 20,
+        least_mib = memory.least_bytes >> 20,
+        tail_cache_mib = memory.tail_cache_bytes >> 20,
+        incomplete_frames_mib = memory.incomplete_frames_bytes >> 20,
+        unsent_mib = memory.unsent_bytes >> 20,
+        connections = memory.connections_max,
+        parked_pulls_of_shard = memory.parked_pulls_max,
+        index_entries_of_shard = memory.index_entries_max,
+        cold_cache_mib_of_shard = memory.cold_cache_mib,
         "memory is divided"
     );
     let report = StartupReport::of(&config, &sizing, standalone, probe.sync_latency);
@@ -133,14 +147,13 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     let context = BootContext {
         config: Arc::new(config),
         format,
-        tail_cache_bytes: sizing.tail_cache_bytes,
-        incomplete_frames_bytes: usize::try_from(sizing.incomplete_frames_bytes)
-            .unwrap_or(usize::MAX),
+        memory: sizing.memory.clone(),
         standalone,
         report,
         totals,
         progress: Arc::clone(&progress),
-        ready: Arc::new(AtomicUsize::new(0)),
+        open_connections: Arc::default(),
+        ready: Arc::default(),
     };
     let stop = Stop::new();
     // Until every store is open nothing is promised to anybody.
@@ -177,13 +190,6 @@ fn stop_timeout(seconds_max: u32) -> Failure {
          without it; what was acknowledged as durable is there"
     );
     Failure { code: EXIT_STOP_TIMEOUT, sentence }
-}
-
-fn distinct(cores: &[usize]) -> usize {
-    let mut cores = cores.to_vec();
-    cores.sort_unstable();
-    cores.dedup();
-    cores.len()
 }
 
 fn check_ports(config: &BrokerConfig, standalone: bool) -> Result<(), String> {

@@ -59,7 +59,7 @@ impl StartupReport {
             flush: config.flush_disk_type,
             flush_interval_ms: config.flush_interval_commit_log_ms,
             sync_latency,
-            memory_budget_bytes: sizing.memory_budget_bytes,
+            memory_budget_bytes: sizing.memory.budget_bytes,
             retention: retention(config),
         }
     }

@@ -168,7 +168,7 @@ pub fn encode_pulled(
     if responder.oneway {
         return;
     }
-    if bytes > 0 && write_buffer.above_high_watermark() {
+    if bytes > 0 && write_buffer.takes_no_messages() {
         let empty = pulled.without_messages(pulled.next_offset - pulled.span);
         return write_pulled(write_buffer, &responder, &empty, |_| ());
     }

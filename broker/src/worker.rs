@@ -4,16 +4,21 @@
 //! Workers share nothing. What one has for another goes through its mailbox ([`CoreMessage`]), which [`crate::inbox`]
 //! reads. Requests, sends and pulls take the request lane; when it is full the answer is SYSTEM_BUSY, now. All else must
 //! arrive: it takes the response lane (the end of a connection the request lane, behind the connection's requests), and
-//! is kept and sent again with each tick, in order, when it does not fit.
+//! waits in order when it does not fit.
+//!
+//! A worker that takes nothing for long ([`Worker::first_behind`]) is given less, so that what waits for it is bounded:
+//! its requests are not taken, of snapshots it gets the newest one when it goes on, hints to its clients are dropped, no
+//! connections are accepted (each ends with a notice), and administrative tasks, which would wait for it, are refused.
+//! Responses to what it asked before still gather: as many as pulls may be parked and sends may be in flight.
 
 use crate::{
     client_calls::ClientCalls,
     cold_reads::ColdReadPool,
-    config::BrokerConfig,
+    config::{BrokerConfig, MemoryPlan},
     control::{MetadataSnapshot, plane::ControlPlane},
     error::Refusal,
     health,
-    limits::{OpenRequests, Semaphore},
+    limits::{OpenRequest, OpenRequests, Semaphore},
     mailbox::{CoreMessage, ForwardedRequest, Notice},
     pending_returns::PendingReturns,
     request::{Request, owner_of},
@@ -23,13 +28,15 @@ use crate::{
     stats::Totals,
 };
 use proto::command::HeaderArena;
-use remoting::{ConnectionId, ConnectionTable, FrameBudget, WriteBuffer};
+use remoting::{ConnectionId, ConnectionTable, FrameBudget, UnsentBudget, WriteBuffer};
 use runtime::{Executor, Lane, Mesh};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -66,6 +73,8 @@ pub struct Worker {
     pub metadata: RefCell<Arc<MetadataSnapshot>>,
     /// Open connections.
     pub connections: RefCell<ConnectionTable<Rc<WriteBuffer>>>,
+    /// Connections of all workers together: the kernel does not deal them out evenly.
+    pub open_connections: Arc<AtomicUsize>,
     /// Memory of frames that have not arrived whole.
     pub frame_budget: Rc<FrameBudget>,
     /// On the control worker.
@@ -92,8 +101,8 @@ pub struct Worker {
     pub stopping: Cell<bool>,
     /// Control worker: the health that was logged last.
     pub health: RefCell<health::HealthLog>,
-    /// By destination: messages that must arrive and did not fit, sent again with each tick.
-    backlog: RefCell<Vec<VecDeque<CoreMessage>>>,
+    /// By worker: it was behind when a snapshot was published, and gets the newest one later.
+    outdated: RefCell<Vec<bool>>,
 }
 
 /// What a worker is made of.
@@ -102,8 +111,10 @@ pub struct Parts {
     pub executor: Executor,
     /// The lanes to the other workers.
     pub mesh: Mesh<CoreMessage>,
-    /// Bytes of incomplete frames that all connections here may hold.
-    pub incomplete_frames_bytes: usize,
+    /// How the memory of the whole broker is divided.
+    pub memory: MemoryPlan,
+    /// Connections of all workers together.
+    pub open_connections: Arc<AtomicUsize>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
     /// What responses to sends carry.
@@ -124,7 +135,8 @@ impl Worker {
         let Parts {
             executor,
             mesh,
-            incomplete_frames_bytes,
+            memory,
+            open_connections,
             config,
             stamp,
             shard_count,
@@ -132,18 +144,24 @@ impl Worker {
             control,
             totals,
         } = parts;
-        let connections = RefCell::new(ConnectionTable::new(executor.index()));
+        let share = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) / executor.count();
+        let when_short = usize::try_from(memory.bytes_when_short).unwrap_or(usize::MAX);
+        let unsent = UnsentBudget::new(share(memory.unsent_bytes), when_short);
+        let frame_budget =
+            FrameBudget::with_share(share(memory.incomplete_frames_bytes), when_short);
+        let connections = RefCell::new(ConnectionTable::with_unsent(executor.index(), unsent));
         let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
         let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
         for shard in &hosted {
             shard.start_followers(&executor, &config);
         }
         cold_reads.start(&executor, &hosted);
-        let backlog = (0..executor.count()).map(|_| VecDeque::new()).collect();
+        let outdated = vec![false; executor.count()];
         Rc::new(Worker {
             executor,
             mesh,
-            frame_budget: FrameBudget::new(incomplete_frames_bytes),
+            open_connections,
+            frame_budget,
             config,
             stamp,
             cluster_property,
@@ -163,7 +181,7 @@ impl Worker {
             totals,
             stopping: Cell::new(false),
             health: RefCell::default(),
-            backlog: RefCell::new(backlog),
+            outdated: RefCell::new(outdated),
         })
     }
 
@@ -243,37 +261,39 @@ impl Worker {
         self.mesh.try_send(to, Lane::Request, message)
     }
 
-    /// Sends a message that must arrive: responses, and notices, which are idempotent. What does not fit is kept in
-    /// order and sent again.
+    /// Sends a message that must arrive: responses, and notices, which are idempotent.
     pub fn send(&self, to: usize, message: CoreMessage) {
-        let mut backlog = self.backlog.borrow_mut();
-        let waiting = &mut backlog[to];
-        if !waiting.is_empty() {
-            return waiting.push_back(message);
-        }
-        if let Err(message) = self.post(to, message) {
-            waiting.push_back(message);
-        }
-    }
-
-    fn post(&self, to: usize, message: CoreMessage) -> Result<(), CoreMessage> {
         // The end of a connection must not overtake its last requests: a pull would be parked, a member remembered for
         // ever so long.
         let lane = match message {
             CoreMessage::Notice(Notice::ConnectionClosed(_)) => Lane::Request,
             _ => Lane::Response,
         };
-        self.mesh.try_send(to, lane, message)
+        self.mesh.send(to, lane, message);
     }
 
-    /// Sends again what did not fit, in order per destination.
-    pub fn retry_backlog(&self) {
-        for (to, waiting) in self.backlog.borrow_mut().iter_mut().enumerate() {
-            while let Some(message) = waiting.pop_front() {
-                if let Err(message) = self.post(to, message) {
-                    waiting.push_front(message);
-                    break;
-                }
+    /// A worker that has taken nothing for so long that it is given no more work.
+    pub fn first_behind(&self) -> Option<usize> {
+        self.mesh.first_behind()
+    }
+
+    /// Room for one more administrative request, unless it would wait for a worker that takes nothing.
+    pub fn open_request(&self) -> Result<OpenRequest, Refusal> {
+        match self.first_behind() {
+            Some(behind) => Err(Refusal::lane_full(behind)),
+            None => self.open_requests.try_open(),
+        }
+    }
+
+    /// To be called with each tick: passes on what waits for other workers, and the newest snapshot to those that were
+    /// behind when it was published.
+    pub fn catch_up(&self) {
+        self.mesh.flush();
+        for (to, outdated) in self.outdated.borrow_mut().iter_mut().enumerate() {
+            if *outdated && !self.mesh.is_behind(to) {
+                *outdated = false;
+                let newest = Notice::Metadata(Arc::clone(&self.metadata.borrow()));
+                self.send(to, CoreMessage::Notice(newest));
             }
         }
     }
@@ -314,10 +334,14 @@ impl Worker {
     /// Sends a notice to a worker, which may be this one.
     pub fn notify(self: &Rc<Self>, to: usize, notice: Notice) {
         if to == self.executor.index() {
-            self.on_notice(notice);
-        } else {
-            self.send(to, CoreMessage::Notice(notice));
+            return self.on_notice(notice);
         }
+        let is_snapshot = matches!(notice, Notice::Metadata(_));
+        if is_snapshot && (self.mesh.is_behind(to) || self.outdated.borrow()[to]) {
+            self.outdated.borrow_mut()[to] = true;
+            return;
+        }
+        self.send(to, CoreMessage::Notice(notice));
     }
 
     /// Does what a notice asks for.
@@ -351,9 +375,12 @@ impl Worker {
 
     /// Sends a request of ours to a client, wherever its connection lives.
     pub fn push(&self, connection: ConnectionId, frame: &Arc<[u8]>) {
-        if connection.worker() != self.executor.index() {
-            let message = CoreMessage::Push(connection, Arc::clone(frame));
-            return self.send(connection.worker(), message);
+        let to = connection.worker();
+        if to != self.executor.index() {
+            if !self.mesh.is_behind(to) {
+                self.send(to, CoreMessage::Push(connection, Arc::clone(frame)));
+            }
+            return;
         }
         if let Some(write_buffer) = self.connections.borrow().get(connection)
             && !write_buffer.above_high_watermark()
@@ -364,7 +391,9 @@ impl Worker {
 
     /// A connection of this worker has ended.
     pub fn connection_closed(self: &Rc<Self>, connection: ConnectionId) {
-        self.connections.borrow_mut().close(connection);
+        if self.connections.borrow_mut().close(connection).is_some() {
+            self.open_connections.fetch_sub(1, Relaxed);
+        }
         self.client_calls.borrow_mut().connection_closed(connection);
         self.broadcast(&Notice::ConnectionClosed(connection));
     }

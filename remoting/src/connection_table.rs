@@ -2,9 +2,9 @@
 //!
 //! Ids are given out here. A stale id finds nothing: the entry remembers the generation that it was opened with.
 
-use crate::connection_id::ConnectionId;
+use crate::{connection_id::ConnectionId, write_buffer::UnsentBudget};
 use slab::Slab;
-use std::{cell::Cell, rc::Rc};
+use std::rc::Rc;
 
 /// Open connections. `T` is what a program keeps of one.
 pub struct ConnectionTable<T> {
@@ -13,7 +13,7 @@ pub struct ConnectionTable<T> {
     /// Of the next connection; shared by all slots, so an id comes round after 16 million connections at the earliest.
     next_generation: u32,
     /// Bytes that wait to be read by any peer.
-    unsent_bytes: Rc<Cell<usize>>,
+    unsent: Rc<UnsentBudget>,
 }
 
 struct Entry<T> {
@@ -24,12 +24,12 @@ struct Entry<T> {
 impl<T> ConnectionTable<T> {
     /// No connections yet.
     pub fn new(worker: usize) -> ConnectionTable<T> {
-        ConnectionTable {
-            worker,
-            entries: Slab::new(),
-            next_generation: 0,
-            unsent_bytes: Rc::default(),
-        }
+        ConnectionTable::with_unsent(worker, Rc::default())
+    }
+
+    /// No connections yet, whose unsent bytes have this budget.
+    pub fn with_unsent(worker: usize, unsent: Rc<UnsentBudget>) -> ConnectionTable<T> {
+        ConnectionTable { worker, entries: Slab::new(), next_generation: 0, unsent }
     }
 
     /// Adds a connection and names it. `None` when there are too many for ids.
@@ -56,9 +56,9 @@ impl<T> ConnectionTable<T> {
         same.then_some(&entry.connection)
     }
 
-    /// The count of unsent bytes that all write buffers share.
-    pub fn unsent_bytes(&self) -> Rc<Cell<usize>> {
-        Rc::clone(&self.unsent_bytes)
+    /// The budget of unsent bytes that all write buffers share.
+    pub fn unsent(&self) -> Rc<UnsentBudget> {
+        Rc::clone(&self.unsent)
     }
 
     /// Number of open connections.

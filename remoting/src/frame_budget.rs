@@ -26,7 +26,8 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// Bytes of an incomplete frame that a connection may hold whatever the others hold: small requests never wait.
+/// Bytes of an incomplete frame that a connection may hold whatever the others hold, unless set otherwise: small requests
+/// never wait.
 pub const BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// A connection that may read on, and whose frame does not grow for this long while others wait, is closed.
 pub const STALLED_MS_MAX: Millis = 5_000;
@@ -34,6 +35,7 @@ pub const STALLED_MS_MAX: Millis = 5_000;
 /// The budget of one worker.
 pub struct FrameBudget {
     bytes_max: usize,
+    bytes_when_short: usize,
     bytes: Cell<usize>,
     state: RefCell<State>,
 }
@@ -73,7 +75,13 @@ struct Overdue {
 impl FrameBudget {
     /// A budget of so many bytes.
     pub fn new(bytes_max: usize) -> Rc<FrameBudget> {
-        Rc::new(FrameBudget { bytes_max, bytes: Cell::new(0), state: RefCell::default() })
+        FrameBudget::with_share(bytes_max, BYTES_WHEN_SHORT)
+    }
+
+    /// The same, where a connection that holds at most `bytes_when_short` never waits.
+    pub fn with_share(bytes_max: usize, bytes_when_short: usize) -> Rc<FrameBudget> {
+        let (bytes, state) = (Cell::new(0), RefCell::default());
+        Rc::new(FrameBudget { bytes_max, bytes_when_short, bytes, state })
     }
 
     /// The account of a new connection.
@@ -118,7 +126,7 @@ impl FrameBudget {
         for (_, account) in accounts.iter_mut() {
             if let Some(waiter) = &account.waiter {
                 overdue.waiters.push(waiter.clone());
-            } else if account.bytes > BYTES_WHEN_SHORT && !account.paused {
+            } else if account.bytes > self.bytes_when_short && !account.paused {
                 let grew_at = *account.grew_at.get_or_insert(now);
                 if now.saturating_sub(grew_at) > STALLED_MS_MAX {
                     overdue.stalled.push((account.peer, account.closer.clone(), account.bytes));
@@ -225,7 +233,9 @@ impl FrameAccount {
     }
 
     fn may_read_now(&self) -> bool {
-        !self.budget.is_short() || self.bytes.get() <= BYTES_WHEN_SHORT || self.is_favoured()
+        !self.budget.is_short()
+            || self.bytes.get() <= self.budget.bytes_when_short
+            || self.is_favoured()
     }
 
     fn is_favoured(&self) -> bool {
@@ -241,7 +251,7 @@ impl FrameAccount {
         let wanted = if self.is_favoured() {
             self.budget.state.borrow().accounts[self.key].missing
         } else {
-            (BYTES_WHEN_SHORT + 1).saturating_sub(self.bytes.get())
+            (self.budget.bytes_when_short + 1).saturating_sub(self.bytes.get())
         };
         wanted.max(1)
     }

@@ -26,4 +26,4 @@ pub use frame_reader::FrameReader;
 pub use listener::Listener;
 pub use shared_body::{BodyCursor, BodyPiece, BodyWatch, SharedBody};
 pub use transport::{ReadHalf, Transport, WriteHalf};
-pub use write_buffer::{TransferBudget, TransferPermit, WriteBuffer, write_loop};
+pub use write_buffer::{TransferBudget, TransferPermit, UnsentBudget, WriteBuffer, write_loop};

@@ -27,14 +27,60 @@ const REUSED_BYTES_MAX: usize = 256 * 1024;
 /// Unsent bytes above which a connection gets no more messages: two of the largest answers to a pull. The kernel holds
 /// more.
 const WRITE_HIGH_WATERMARK_BYTES: usize = 512 * 1024;
-/// Unsent bytes of all connections of a worker from which each gets less.
+/// Unsent bytes of all connections of a worker from which each gets less, unless set otherwise.
 const SHARED_BYTES: usize = 64 * 1024 * 1024;
-/// The same when they are short of that.
-const WRITE_HIGH_WATERMARK_BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// What is left to each then, unless set otherwise.
+const BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// Bytes of a shared body that are copied for one write.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of pulled messages that may be on their way to a connection from other workers.
 const TRANSFER_BYTES_MAX: usize = 512 * 1024;
+
+/// Unsent bytes of all connections of a worker that lie in memory of their own, and what they may be.
+pub struct UnsentBudget {
+    bytes: Cell<usize>,
+    /// From here on each connection gets less; at twice as much nobody gets messages.
+    bytes_max: usize,
+    bytes_when_short: usize,
+}
+
+impl UnsentBudget {
+    /// A connection may have `bytes_when_short` unsent, and no more than that, once all have more than `bytes_max`.
+    pub fn new(bytes_max: usize, bytes_when_short: usize) -> Rc<UnsentBudget> {
+        Rc::new(UnsentBudget { bytes: Cell::new(0), bytes_max, bytes_when_short })
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+
+    /// What one connection may have unsent before it gets no more.
+    fn watermark(&self) -> usize {
+        if self.bytes.get() > self.bytes_max {
+            self.bytes_when_short.min(WRITE_HIGH_WATERMARK_BYTES)
+        } else {
+            WRITE_HIGH_WATERMARK_BYTES
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.bytes.get() > 2 * self.bytes_max
+    }
+}
+
+impl Default for UnsentBudget {
+    fn default() -> Self {
+        UnsentBudget {
+            bytes: Cell::new(0),
+            bytes_max: SHARED_BYTES,
+            bytes_when_short: BYTES_WHEN_SHORT,
+        }
+    }
+}
 
 /// Counts the bytes that other workers have sent towards a connection and that have not arrived there.
 #[derive(Clone, Default)]
@@ -99,8 +145,8 @@ pub struct WriteBuffer {
     inflight_bytes: Cell<usize>,
     sending_bytes: Cell<usize>,
     inflight_bytes_max: usize,
-    /// Unsent bytes of all connections of the worker that lie in memory of their own.
-    shared_bytes: Rc<Cell<usize>>,
+    /// Of all connections of the worker.
+    unsent: Rc<UnsentBudget>,
     /// Answers from other workers.
     pub transfer_budget: TransferBudget,
     closed: Cell<bool>,
@@ -119,7 +165,7 @@ impl WriteBuffer {
         vip: bool,
         closer: Closer,
         inflight_bytes_max: usize,
-        shared_bytes: Rc<Cell<usize>>,
+        unsent: Rc<UnsentBudget>,
         now: i64,
     ) -> WriteBuffer {
         WriteBuffer {
@@ -135,7 +181,7 @@ impl WriteBuffer {
             inflight_bytes: Cell::new(0),
             sending_bytes: Cell::new(0),
             inflight_bytes_max,
-            shared_bytes,
+            unsent,
             transfer_budget: TransferBudget::default(),
             closed: Cell::new(false),
             finished: Cell::new(false),
@@ -153,7 +199,7 @@ impl WriteBuffer {
         let before = bytes.len();
         write(&mut bytes);
         let more = bytes.len().saturating_sub(before);
-        self.shared_bytes.set(self.shared_bytes.get() + more);
+        self.unsent.add(more);
         drop(bytes);
         self.ready.raise();
     }
@@ -193,7 +239,7 @@ impl WriteBuffer {
                 taken = self.spare.take();
                 taken.clear();
                 let copied = first.body.copy(&mut first.cursor, &mut taken, BODY_CHUNK_BYTES);
-                self.shared_bytes.set(self.shared_bytes.get() + copied);
+                self.unsent.add(copied);
                 first.left -= copied;
             } else {
                 taken = std::mem::take(&mut first.before);
@@ -211,7 +257,7 @@ impl WriteBuffer {
     pub fn sent(&self, bytes: Vec<u8>, now: i64) {
         self.alive_ms.set(now);
         let sent = self.sending_bytes.replace(0);
-        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(sent));
+        self.unsent.give_back(sent);
         if bytes.capacity() <= REUSED_BYTES_MAX {
             *self.spare.borrow_mut() = bytes;
         }
@@ -260,7 +306,7 @@ impl WriteBuffer {
     fn give_back(&self) {
         let before: usize = self.bodies.borrow().iter().map(|queued| queued.before.len()).sum();
         let own = self.bytes.borrow().len() + self.sending_bytes.get() + before;
-        self.shared_bytes.set(self.shared_bytes.get().saturating_sub(own));
+        self.unsent.give_back(own);
     }
 
     /// Whether the peer must wait before more is read from it.
@@ -270,9 +316,12 @@ impl WriteBuffer {
 
     /// Whether the peer takes too long to read for another large answer.
     pub fn above_high_watermark(&self) -> bool {
-        let short = self.shared_bytes.get() > SHARED_BYTES;
-        self.unsent_bytes()
-            > if short { WRITE_HIGH_WATERMARK_BYTES_WHEN_SHORT } else { WRITE_HIGH_WATERMARK_BYTES }
+        self.unsent_bytes() > self.unsent.watermark()
+    }
+
+    /// Whether the connection gets no messages now: it does not read what it got, or all together do not.
+    pub fn takes_no_messages(&self) -> bool {
+        self.above_high_watermark() || self.unsent.is_spent()
     }
 
     /// Ends the connection: its reader and writer see it. Nothing more is written.
@@ -353,9 +402,9 @@ mod tests {
     };
     use std::{io::Read, time::Duration};
 
-    fn buffer(shared_bytes: &Rc<Cell<usize>>) -> WriteBuffer {
+    fn buffer(unsent: &Rc<UnsentBudget>) -> WriteBuffer {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::clone(shared_bytes), 0)
+        WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::clone(unsent), 0)
     }
 
     fn body(bytes: usize) -> SharedBody {
@@ -380,8 +429,8 @@ mod tests {
 
     #[test]
     fn shared_bodies_and_other_answers_keep_their_order() {
-        let shared_bytes = Rc::default();
-        let buffer = buffer(&shared_bytes);
+        let unsent = Rc::default();
+        let buffer = buffer(&unsent);
         // Exactly three chunks, less than one, and none.
         let bodies = [body(3 * BODY_CHUNK_BYTES), body(5_000), body(0)];
         let mut expected = Vec::new();
@@ -399,18 +448,18 @@ mod tests {
         expected.extend_from_slice(b"last");
         buffer.write(|out| out.extend_from_slice(b"last"));
         assert_eq!(buffer.unsent_bytes(), expected.len());
-        assert!(shared_bytes.get() < 100, "bodies of others cost no memory before they are sent");
+        assert!(unsent.bytes.get() < 100, "bodies of others cost no memory before they are sent");
         let (got, largest) = send_all(&buffer);
         assert!(got == expected);
         assert_eq!(largest, BODY_CHUNK_BYTES);
-        assert_eq!((buffer.unsent_bytes(), shared_bytes.get()), (0, 0));
+        assert_eq!((buffer.unsent_bytes(), unsent.bytes.get()), (0, 0));
         assert!(bodies.iter().all(|body| body.holders() == 1), "what was sent is held no longer");
     }
 
     #[test]
     fn a_peer_that_does_not_read_holds_one_chunk_and_is_asked_no_more() {
-        let shared_bytes = Rc::default();
-        let buffer = buffer(&shared_bytes);
+        let unsent = Rc::default();
+        let buffer = buffer(&unsent);
         let body = body(10_000_000);
         buffer.write_shared(|out| out.push(b'h'), body.clone());
         assert!(buffer.is_full(), "its requests wait");
@@ -418,10 +467,10 @@ mod tests {
         assert_eq!(taken, b"h");
         buffer.sent(taken, 0);
         let taken = buffer.take();
-        assert_eq!((taken.len(), shared_bytes.get()), (BODY_CHUNK_BYTES, BODY_CHUNK_BYTES));
+        assert_eq!((taken.len(), unsent.bytes.get()), (BODY_CHUNK_BYTES, BODY_CHUNK_BYTES));
         assert_eq!(buffer.unsent_bytes(), 10_000_000);
         buffer.stop_writing();
-        assert_eq!((buffer.unsent_bytes(), shared_bytes.get(), body.holders()), (0, 0, 1));
+        assert_eq!((buffer.unsent_bytes(), unsent.bytes.get(), body.holders()), (0, 0, 1));
         buffer.write_shared(|out| out.push(b'h'), body.clone());
         assert_eq!((buffer.unsent_bytes(), body.holders()), (0, 1));
     }
@@ -468,13 +517,13 @@ mod tests {
 
     #[test]
     fn a_connection_that_goes_gives_back_what_it_counted() {
-        let shared_bytes = Rc::default();
-        let buffer = buffer(&shared_bytes);
+        let unsent = Rc::default();
+        let buffer = buffer(&unsent);
         buffer.write(|out| out.extend_from_slice(b"answer"));
         buffer.write_shared(|out| out.push(b'h'), body(200_000));
         buffer.write(|out| out.extend_from_slice(b"answer"));
-        assert_eq!(shared_bytes.get(), 13);
+        assert_eq!(unsent.bytes.get(), 13);
         drop(buffer);
-        assert_eq!(shared_bytes.get(), 0);
+        assert_eq!(unsent.bytes.get(), 0);
     }
 }

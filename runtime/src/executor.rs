@@ -365,7 +365,11 @@ async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
             let waiting = core.awaiting_stop.take();
             waiting.into_iter().for_each(Waker::wake);
         }
-        if !mesh.drain(&core.budget) {
+        let drained = mesh.drain(|taken| {
+            core.budget.progress(taken);
+            core.budget.is_spent()
+        });
+        if !drained {
             core.budget.yield_now().await;
             continue;
         }

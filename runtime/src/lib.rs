@@ -21,7 +21,7 @@ pub use clock::Millis;
 pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
 pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
-pub use mesh::{Lane, Mesh};
+pub use mesh::{Lane, Mesh, lanes_bytes};
 pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};
 pub use probe::{ProbeError, ProbeReport, probe};
 pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Preempt, Settings, SettingsError};

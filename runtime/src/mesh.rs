@@ -12,9 +12,16 @@
 //!
 //! Both fences are sequentially consistent, so at least one side sees the other: either the sender rings or the
 //! receiver finds the message. Order holds within a lane, not between lanes.
+//!
+//! A ring is small; what does not fit waits at its sender, in memory that is there only then, and goes on when the
+//! receiver, who sees that somebody waits ([`Incoming::starved`]), has made room and rings. What waits is bounded for
+//! [`Mesh::try_send`]. What must arrive ([`Mesh::send`]) is bounded by who asked for it: while [`Mesh::is_behind`] says
+//! that an executor does not take its responses, no more requests are taken from it, and whoever makes other messages
+//! for it is told to make none.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     rc::Rc,
@@ -27,10 +34,32 @@ use std::{
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::task_budget::TaskBudget;
-
 /// Messages taken from one lane before the next lane gets its chance.
 const BATCH_MESSAGES: usize = 64;
+/// Messages of the rings that lead to one executor, in one lane, from all others together. Memory of rings therefore
+/// grows with the number of executors, not with its square, until [`RING_MESSAGES_MIN`].
+const RINGS_MESSAGES: usize = 4_096;
+/// A ring holds at least so many messages, so that the bell is not rung for each.
+const RING_MESSAGES_MIN: usize = 64;
+/// A ring holds at most so many: more is only memory.
+const RING_MESSAGES_MAX: usize = 1_024;
+/// Messages for all other executors together that wait at their sender; beyond it [`Mesh::try_send`] refuses.
+const WAITING_MESSAGES_MAX: usize = 16_384;
+
+/// Messages that one ring holds among so many executors.
+fn ring_messages(executors: usize, lane_messages: usize) -> usize {
+    let share = RINGS_MESSAGES / executors.saturating_sub(1).max(1);
+    share.clamp(RING_MESSAGES_MIN, RING_MESSAGES_MAX).min(lane_messages)
+}
+
+/// The most memory that the lanes between `executors` take, with messages of `message_bytes`: all rings, and all that
+/// may wait at its sender. An executor that is alone has none.
+pub fn lanes_bytes(executors: usize, lane_messages: usize, message_bytes: usize) -> u64 {
+    let pairs = executors * executors.saturating_sub(1);
+    let in_rings = 2 * pairs * ring_messages(executors, lane_messages);
+    let waiting_of_one = WAITING_MESSAGES_MAX.min(2 * executors.saturating_sub(1) * lane_messages);
+    ((in_rings + executors * waiting_of_one) as u64) * message_bytes as u64
+}
 
 /// Which of the two rings between two executors. Responses have their own, so that a flood of requests cannot lock
 /// out the responses that would end it.
@@ -97,11 +126,75 @@ impl AsRawFd for Bell {
     }
 }
 
+/// The sender's end of a lane.
+struct Outgoing<M> {
+    ring: Producer<M>,
+    /// What did not fit the ring, in order. Nothing is pushed past it.
+    waiting: VecDeque<M>,
+    starved: Arc<AtomicBool>,
+}
+
+/// The receiver's end of a lane.
+struct Incoming<M> {
+    ring: Consumer<M>,
+    /// The sender has messages that did not fit, and wants to hear of room.
+    starved: Arc<AtomicBool>,
+}
+
+impl<M> Outgoing<M> {
+    /// Puts what waits into the ring as far as there is room, and returns how many messages.
+    fn flush(&mut self) -> usize {
+        let mut moved = 0;
+        while let Some(message) = self.waiting.pop_front() {
+            match self.ring.push(message) {
+                Ok(()) => moved += 1,
+                Err(PushError::Full(message)) => {
+                    self.waiting.push_front(message);
+                    self.starved.store(true, Ordering::SeqCst);
+                    fence(Ordering::SeqCst);
+                    // Else the receiver may have made room before it could see that somebody waits.
+                    if self.ring.is_full() {
+                        return moved;
+                    }
+                }
+            }
+        }
+        if self.waiting.capacity() > RING_MESSAGES_MAX {
+            self.waiting = VecDeque::new();
+        }
+        moved
+    }
+
+    fn can_flush(&self) -> bool {
+        !self.waiting.is_empty() && !self.ring.is_full()
+    }
+}
+
+impl<M> Incoming<M> {
+    /// Takes at most [`BATCH_MESSAGES`] and returns how many. True: the sender waits for the room that this made.
+    fn take_batch(&mut self, mut on_message: impl FnMut(M)) -> (u64, bool) {
+        let mut taken = 0;
+        while taken < BATCH_MESSAGES as u64 {
+            let Ok(message) = self.ring.pop() else { break };
+            on_message(message);
+            taken += 1;
+        }
+        if taken == 0 {
+            return (0, false);
+        }
+        fence(Ordering::SeqCst);
+        let starved =
+            self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::SeqCst);
+        (taken, starved)
+    }
+}
+
 /// One executor's ends of all lanes, before they move to its thread. The entry for itself is `None`.
 pub(crate) struct Endpoint<M> {
     index: usize,
-    outgoing: Vec<Option<[Producer<M>; 2]>>,
-    incoming: Vec<Option<[Consumer<M>; 2]>>,
+    outgoing: Vec<Option<[Outgoing<M>; 2]>>,
+    incoming: Vec<Option<[Incoming<M>; 2]>>,
+    lane_messages: usize,
     bells: Arc<[Arc<Bell>]>,
 }
 
@@ -115,18 +208,29 @@ pub(crate) fn connect_all<M>(count: usize, lane_messages: usize) -> io::Result<V
             index,
             outgoing: (0..count).map(|_| None).collect(),
             incoming: (0..count).map(|_| None).collect(),
+            lane_messages,
             bells: Arc::clone(&bells),
         })
         .collect();
+    let ring_messages = ring_messages(count, lane_messages);
     for from in 0..count {
         for to in (0..count).filter(|to| *to != from) {
-            let (reply_in, reply_out) = RingBuffer::new(lane_messages);
-            let (request_in, request_out) = RingBuffer::new(lane_messages);
-            endpoints[from].outgoing[to] = Some([reply_in, request_in]);
-            endpoints[to].incoming[from] = Some([reply_out, request_out]);
+            let (response_in, response_out) = lane(ring_messages);
+            let (request_in, request_out) = lane(ring_messages);
+            endpoints[from].outgoing[to] = Some([response_in, request_in]);
+            endpoints[to].incoming[from] = Some([response_out, request_out]);
         }
     }
     Ok(endpoints)
+}
+
+fn lane<M>(ring_messages: usize) -> (Outgoing<M>, Incoming<M>) {
+    let (sender, receiver) = RingBuffer::new(ring_messages);
+    let starved = Arc::new(AtomicBool::new(false));
+    (
+        Outgoing { ring: sender, waiting: VecDeque::new(), starved: Arc::clone(&starved) },
+        Incoming { ring: receiver, starved },
+    )
 }
 
 impl<M> Endpoint<M> {
@@ -147,8 +251,12 @@ pub struct Mesh<M> {
 
 struct Core<M> {
     index: usize,
-    outgoing: RefCell<Vec<Option<[Producer<M>; 2]>>>,
-    incoming: RefCell<Vec<Option<[Consumer<M>; 2]>>>,
+    outgoing: RefCell<Vec<Option<[Outgoing<M>; 2]>>>,
+    incoming: RefCell<Vec<Option<[Incoming<M>; 2]>>>,
+    /// Messages that one lane holds at most, the ring included, before [`Mesh::try_send`] refuses.
+    lane_messages: usize,
+    /// Messages that wait here, for all others together.
+    waiting: Cell<usize>,
     bells: Arc<[Arc<Bell>]>,
     on_message: RefCell<Option<OnMessage<M>>>,
 }
@@ -165,6 +273,8 @@ impl<M> Mesh<M> {
             index: endpoint.index,
             outgoing: RefCell::new(endpoint.outgoing),
             incoming: RefCell::new(endpoint.incoming),
+            lane_messages: endpoint.lane_messages,
+            waiting: Cell::new(0),
             bells: endpoint.bells,
             on_message: RefCell::new(None),
         };
@@ -175,21 +285,97 @@ impl<M> Mesh<M> {
         &self.core.bells[self.core.index]
     }
 
-    /// Sends a message to another executor. Gives it back when that lane is full or the executor has ended.
-    /// To send to oneself is a bug and panics.
+    /// Sends a message to another executor. Gives it back when that lane is full, when too much waits
+    /// here for others, or when the executor has ended. To send to oneself is a bug and panics.
     pub fn try_send(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
+        self.push(to, lane, message, Some(self.core.lane_messages))
+    }
+
+    /// Sends a message that must arrive: what does not fit waits here, in order. Who sends without being asked by that
+    /// executor looks at [`Mesh::is_behind`] first.
+    pub fn send(&self, to: usize, lane: Lane, message: M) {
+        let sent = self.push(to, lane, message, None);
+        assert!(sent.is_ok(), "there is always room to wait");
+    }
+
+    /// `messages_max`: what the lane, the ring included, may hold.
+    fn push(
+        &self,
+        to: usize,
+        lane: Lane,
+        message: M,
+        messages_max: Option<usize>,
+    ) -> Result<(), M> {
         let core = &self.core;
         assert!(to != core.index, "executor {to} sends to itself");
         assert!(to < core.bells.len(), "executor {to} does not exist");
         let mut outgoing = core.outgoing.borrow_mut();
         let Some(lanes) = &mut outgoing[to] else { unreachable!("all others are connected") };
-        let producer = &mut lanes[lane.slot()];
-        if producer.is_abandoned() {
+        let lane = &mut lanes[lane.slot()];
+        if messages_max.is_some() && lane.ring.is_abandoned() {
             return Err(message);
         }
-        producer.push(message).map_err(|PushError::Full(message)| message)?;
-        core.bells[to].ring_if_waiting();
+        let message = if lane.waiting.is_empty() {
+            match lane.ring.push(message) {
+                Ok(()) => {
+                    core.bells[to].ring_if_waiting();
+                    return Ok(());
+                }
+                Err(PushError::Full(message)) => message,
+            }
+        } else {
+            message
+        };
+        if let Some(messages_max) = messages_max {
+            let room = messages_max.saturating_sub(lane.ring.buffer().capacity());
+            if lane.waiting.len() >= room || core.waiting.get() >= WAITING_MESSAGES_MAX {
+                return Err(message);
+            }
+        }
+        lane.waiting.push_back(message);
+        core.waiting.set(core.waiting.get() + 1);
+        self.flush_lane(to, lane);
         Ok(())
+    }
+
+    fn flush_lane(&self, to: usize, lane: &mut Outgoing<M>) {
+        let moved = lane.flush();
+        if moved > 0 {
+            self.core.waiting.set(self.core.waiting.get() - moved);
+            self.core.bells[to].ring_if_waiting();
+            // Requests of who was behind lie there, and are taken again.
+            self.bell().ring_if_waiting();
+        }
+    }
+
+    /// Passes on what waits here and fits by now. The doorbell's task does so, too, when it hears of room.
+    pub fn flush(&self) {
+        if self.core.waiting.get() == 0 {
+            return;
+        }
+        for (to, lanes) in self.core.outgoing.borrow_mut().iter_mut().enumerate() {
+            for lane in lanes.iter_mut().flatten().filter(|lane| !lane.waiting.is_empty()) {
+                self.flush_lane(to, lane);
+            }
+        }
+    }
+
+    /// Whether an executor has left so many responses untaken that it is to be given no more work, nor any from it taken.
+    pub fn is_behind(&self, executor: usize) -> bool {
+        // As long as little waits for all of them together, nobody is.
+        if self.core.waiting.get() < self.core.lane_messages {
+            return false;
+        }
+        let outgoing = self.core.outgoing.borrow();
+        let lanes = outgoing.get(executor).and_then(Option::as_ref);
+        lanes.is_some_and(|lanes| {
+            lanes[Lane::Response.slot()].waiting.len() >= self.core.lane_messages
+        })
+    }
+
+    /// The first executor that is behind.
+    pub fn first_behind(&self) -> Option<usize> {
+        (0..self.core.bells.len()).find(|executor| self.is_behind(*executor))
     }
 
     /// Installs what happens with messages of others (sender's index, message); to be called once. Messages that came
@@ -206,46 +392,131 @@ impl<M> Mesh<M> {
         drop(handler);
     }
 
-    /// Whether [`Mesh::drain`] would find something.
+    /// Whether [`Mesh::drain`] would find something to do.
     pub(crate) fn has_messages(&self) -> bool {
+        if self.core.waiting.get() > 0 {
+            let outgoing = self.core.outgoing.borrow();
+            if outgoing.iter().flatten().flatten().any(Outgoing::can_flush) {
+                return true;
+            }
+        }
         if self.core.on_message.borrow().is_none() {
             return false;
         }
         let incoming = self.core.incoming.borrow();
-        incoming.iter().flatten().flatten().any(|consumer| !consumer.is_empty())
+        incoming.iter().enumerate().any(|(from, lanes)| {
+            let lanes = lanes.iter().flat_map(|lanes| lanes.iter().enumerate());
+            lanes.into_iter().any(|(slot, lane)| self.is_open(from, slot) && !lane.ring.is_empty())
+        })
     }
 
-    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or the task's
-    /// budget is spent (false: yield and come back).
-    pub(crate) fn drain(&self, budget: &TaskBudget) -> bool {
+    /// Whether messages of this lane are taken: who does not take its responses is not served.
+    fn is_open(&self, from: usize, slot: usize) -> bool {
+        slot == Lane::Response.slot() || !self.is_behind(from)
+    }
+
+    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or `is_spent`, which
+    /// hears how many were taken, says so (false: yield and come back).
+    pub(crate) fn drain(&self, mut is_spent: impl FnMut(u64) -> bool) -> bool {
+        self.flush();
         let mut on_message = self.core.on_message.borrow_mut();
         let Some(on_message) = on_message.as_mut() else { return true };
         let mut incoming = self.core.incoming.borrow_mut();
         loop {
             let mut taken = 0;
             for (from, lanes) in incoming.iter_mut().enumerate() {
-                for consumer in lanes.iter_mut().flatten() {
-                    taken += take_batch(consumer, |message| on_message(from, message));
+                for (slot, lane) in lanes.iter_mut().flat_map(|lanes| lanes.iter_mut().enumerate())
+                {
+                    if !self.is_open(from, slot) {
+                        continue;
+                    }
+                    let (batch, starved) = lane.take_batch(|message| on_message(from, message));
+                    taken += batch;
+                    if starved {
+                        self.core.bells[from].ring_if_waiting();
+                    }
                 }
             }
-            budget.progress(taken);
+            let spent = is_spent(taken);
             if taken == 0 {
                 return true;
             }
-            if budget.is_spent() {
+            if spent {
                 return false;
             }
         }
     }
 }
 
-/// Takes at most [`BATCH_MESSAGES`] from a lane and returns how many.
-fn take_batch<M>(consumer: &mut Consumer<M>, mut on_message: impl FnMut(M)) -> u64 {
-    let mut taken = 0;
-    for _ in 0..BATCH_MESSAGES {
-        let Ok(message) = consumer.pop() else { break };
-        on_message(message);
-        taken += 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE_MESSAGES: usize = 2_000;
+    const RESPONSE: u64 = u64::MAX;
+
+    fn pair() -> [Mesh<u64>; 2] {
+        let ends = connect_all(2, LANE_MESSAGES).unwrap();
+        ends.into_iter().map(Mesh::new).collect::<Vec<_>>().try_into().ok().unwrap()
     }
-    taken
+
+    /// Everything that a mesh receives goes there.
+    fn receive(mesh: &Mesh<u64>) -> Rc<RefCell<Vec<u64>>> {
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let taken = Rc::clone(&received);
+        mesh.receive(move |_, number| taken.borrow_mut().push(number));
+        received
+    }
+
+    #[test]
+    fn what_does_not_fit_a_ring_waits_and_arrives_in_order() {
+        let [a, b] = pair();
+        let received = receive(&b);
+        for number in 0..LANE_MESSAGES as u64 {
+            a.try_send(1, Lane::Request, number).unwrap();
+        }
+        assert_eq!(a.try_send(1, Lane::Request, 0), Err(0), "the lane is full");
+        assert_eq!(a.try_send(1, Lane::Response, RESPONSE), Ok(()), "the other lane is not");
+        assert!(!a.has_messages(), "nothing fits");
+        while received.borrow().len() <= LANE_MESSAGES {
+            b.drain(|_| false);
+            assert!(a.core.waiting.get() == 0 || a.has_messages(), "room wakes the sender");
+            a.drain(|_| false);
+        }
+        let mut received = received.borrow().clone();
+        let response = received.iter().position(|number| *number == RESPONSE).unwrap();
+        received.remove(response);
+        assert!(received.into_iter().eq(0..LANE_MESSAGES as u64));
+    }
+
+    #[test]
+    fn who_takes_no_responses_is_not_served() {
+        let [a, b] = pair();
+        let (at_a, at_b) = (receive(&a), receive(&b));
+        for number in 0..3 * LANE_MESSAGES as u64 {
+            a.send(1, Lane::Response, number);
+        }
+        assert!(a.is_behind(1));
+        b.send(0, Lane::Request, 7);
+        b.send(0, Lane::Response, 8);
+        assert!(a.has_messages());
+        a.drain(|_| false);
+        assert_eq!(*at_a.borrow(), [8], "only its responses are taken");
+        assert!(!a.has_messages());
+        while at_b.borrow().len() < 3 * LANE_MESSAGES {
+            b.drain(|_| false);
+            a.drain(|_| false);
+        }
+        a.drain(|_| false);
+        assert!(!a.is_behind(1));
+        assert_eq!(*at_a.borrow(), [8, 7]);
+    }
+
+    #[test]
+    fn lanes_of_many_executors_stay_small() {
+        const MESSAGE_BYTES: usize = 128;
+        let mib = |executors| lanes_bytes(executors, 16_384, MESSAGE_BYTES) >> 20;
+        assert_eq!(mib(1), 0);
+        assert_eq!([mib(2), mib(8), mib(16), mib(64), mib(256)], [4, 23, 47, 191, 1_532]);
+    }
 }

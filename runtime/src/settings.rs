@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-/// Messages that one lane between two executors holds unless set otherwise.
+/// Messages that one lane between two executors holds unless set otherwise: those of its ring, and those that wait at
+/// their sender.
 pub const LANE_MESSAGES_DEFAULT: usize = 16_384;
 
 /// Locked memory that an executor cannot start without, in bytes.
@@ -59,7 +60,7 @@ pub struct Settings {
     pub name: String,
     /// One executor per element; `Some(cpu)` pins it to that logical CPU.
     pub cores: Vec<Option<usize>>,
-    /// Messages that one lane between two executors holds; at least 1.
+    /// Messages that one lane between two executors holds, its ring and those that wait at their sender; at least 1.
     pub lane_messages: usize,
     /// How long an idle executor spins before it sleeps. Zero by default; 50 us halve the round trip between two
     /// executors and burn the core. Only pinned executors spin.

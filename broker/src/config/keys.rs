@@ -157,14 +157,16 @@ pub struct BrokerConfig {
     shard_cores: CoreList = CoreList::default(), "shardCores", ConfigKind::Cores, "", Start, important;
     /// Port of the name server inside a standalone broker.
     standalone_namesrv_port: u16 = 9_876, "standaloneNamesrvPort", PORT, "", Start, important;
-    /// Memory to plan with. 0: the limit of the control group, else half of the machine.
+    /// Memory that the process may use. 0: 7/8 of the control group's limit, else half of the machine. Refused when it does
+    /// not suffice for the rest of the configuration.
     memory_budget_mib: u64 = 0, "memoryBudgetMiB", whole(0, 64 * MIB), "MiB", Start, important;
-    /// Latest bytes of the logs kept in memory, over all shards. 0: a quarter of the memory budget, at most 256 per shard.
+    /// Latest bytes of the logs kept in memory, over all shards. 0: from the memory budget, at most 256 per shard.
     tail_cache_mib: u64 = 0, "tailCacheMiB", whole(0, 64 * MIB), "MiB", Start, important;
     /// Entries of consume queues that one shard keeps in memory before it writes an index file, besides those in the tail cache.
-    shard_index_entries_max: u64 = 1_000_000, "shardIndexEntriesMax", whole(1_000, 1_000_000_000), "", Start;
-    /// Memory of one shard for reads of old messages.
-    shard_cold_cache_mib: u32 = 16, "shardColdCacheMiB", whole(1, 65_536), "MiB", Start;
+    /// 0: from the memory budget, at most 1,000,000.
+    shard_index_entries_max: u64 = 0, "shardIndexEntriesMax", whole(0, 1_000_000_000), "", Start;
+    /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
+    shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.
     cold_read_mib_per_second_max: u32 = 0, "coldReadMiBPerSecondMax", whole(0, 1_000_000), "MiB/s", Start;
     /// Requests of one connection that may be unanswered before its socket is read no further.
@@ -173,10 +175,10 @@ pub struct BrokerConfig {
     shard_inflight_bytes_max: u64 = 128 * 1024 * 1024, "shardInflightBytesMax", whole(MIB, 1024 * 1024 * MIB), "B", Start;
     /// Whether the process ends, with a code other than 0, when a write or sync of a log has failed. False: it goes on serving reads and refuses sends.
     exit_on_log_failure: bool = false, "exitOnLogFailure", ConfigKind::Bool, "", Start;
-    /// Connections over all shards; more are closed as soon as they are accepted.
-    connections_max: u32 = 50_000, "connectionsMax", whole(1, 10_000_000), "", Start;
-    /// Pulls of one shard that may wait for messages; more are answered at once.
-    shard_parked_pulls_max: u32 = 100_000, "shardParkedPullsMax", whole(1, 10_000_000), "", Start;
+    /// Connections over all shards; more are closed as soon as they are accepted. 0: from the memory budget, at most 50,000.
+    connections_max: u32 = 0, "connectionsMax", whole(0, 10_000_000), "", Start;
+    /// Pulls of one shard that may wait for messages; more are answered at once. 0: from the memory budget, at most 100,000.
+    shard_parked_pulls_max: u32 = 0, "shardParkedPullsMax", whole(0, 10_000_000), "", Start;
     /// How long a shard looks for work before it sleeps. 0: it sleeps at once.
     spin_before_park_micros: u32 = 0, "spinBeforeParkMicros", whole(0, 10_000), "us", Start;
     /// Pause between two lines of statistics in the log, when there was traffic.

@@ -7,19 +7,13 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
-use super::BrokerConfig;
+use super::{BrokerConfig, MemoryPlan};
 
 /// Any address beyond the default route serves to ask for it; this one is reserved for documentation (RFC 5737).
 const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// Assumed when nothing can be read: small enough for any machine that runs a broker.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
-/// Most tail cache per shard that is taken without being asked for: seconds of log at full speed.
-const SHARD_TAIL_CACHE_BYTES_MAX: u64 = 256 * MIB;
-/// The part of the memory budget that incomplete frames may hold. One frame per worker
-/// and [`remoting::BYTES_WHEN_SHORT`] per connection may come on top.
-const INCOMPLETE_FRAMES_SHARE: u64 = 8;
-
 /// Facts about the machine (or container) that the broker runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -57,40 +51,50 @@ impl Machine {
 pub struct Sizing {
     /// Number of shards wanted. A formatted store knows better.
     pub shards: usize,
-    /// Processor of each shard, `shards` entries; a processor serves several shards when there are fewer of them.
+    /// Processor of each executor: as many as there are shards, but no processor twice.
     pub cores: Vec<usize>,
-    /// Memory to plan with, in bytes.
-    pub memory_budget_bytes: u64,
-    /// Tail caches of all shards together, in bytes.
-    pub tail_cache_bytes: u64,
-    /// Frames of all connections that have not arrived whole, in bytes.
-    pub incomplete_frames_bytes: u64,
+    /// How memory is divided.
+    pub memory: MemoryPlan,
 }
 
 impl Sizing {
     /// Resolves every "0: from the machine" of `config`.
     pub fn of(config: &BrokerConfig, machine: &Machine) -> Sizing {
-        assert!(!machine.processors.is_empty());
-        let configured = &config.shard_cores.0;
-        let processors = if configured.is_empty() { &machine.processors } else { configured };
         let wanted = usize::try_from(config.shards).unwrap_or(usize::MAX);
-        let shards = if wanted == 0 { processors.len() } else { wanted };
-        let memory_budget_bytes = match (config.memory_budget_mib, machine.memory_limit_bytes) {
-            // A limit is ours alone except for sockets and code; a machine is shared with others.
-            (0, Some(limit)) => limit / 4 * 3,
+        if wanted != 0 {
+            return Sizing::with_shards(config, machine, wanted);
+        }
+        // One per processor, fewer when memory does not suffice for that.
+        let mut sizing = Sizing::with_shards(config, machine, processors_of(config, machine).len());
+        while !sizing.memory.fits() && sizing.shards > 1 {
+            sizing = Sizing::with_shards(config, machine, sizing.shards - 1);
+        }
+        sizing
+    }
+
+    /// The same for a store that has so many shards.
+    pub fn with_shards(config: &BrokerConfig, machine: &Machine, shards: usize) -> Sizing {
+        let mut cores: Vec<usize> = Vec::new();
+        for core in processors_of(config, machine) {
+            if cores.len() < shards && !cores.contains(core) {
+                cores.push(*core);
+            }
+        }
+        let budget_bytes = match (config.memory_budget_mib, machine.memory_limit_bytes) {
+            // A limit is ours alone; a machine is shared with others.
+            (0, Some(limit)) => limit / 8 * 7,
             (0, None) => machine.memory_bytes / 2,
             (mib, _) => mib.saturating_mul(MIB),
         };
-        let tail_cache_bytes = match config.tail_cache_mib {
-            // Live consumers are milliseconds behind; more than this only makes the process large.
-            0 => (memory_budget_bytes / 4).min(SHARD_TAIL_CACHE_BYTES_MAX * shards as u64),
-            mib => mib.saturating_mul(MIB),
-        };
-        let cores: Vec<usize> = processors.iter().copied().cycle().take(shards).collect();
-        assert_eq!(cores.len(), shards);
-        let incomplete_frames_bytes = memory_budget_bytes / INCOMPLETE_FRAMES_SHARE;
-        Sizing { shards, cores, memory_budget_bytes, tail_cache_bytes, incomplete_frames_bytes }
+        let memory = MemoryPlan::of(config, budget_bytes, cores.len() as u64, shards as u64);
+        Sizing { shards, cores, memory }
     }
+}
+
+fn processors_of<'a>(config: &'a BrokerConfig, machine: &'a Machine) -> &'a [usize] {
+    assert!(!machine.processors.is_empty());
+    let configured = &config.shard_cores.0;
+    if configured.is_empty() { &machine.processors } else { configured }
 }
 
 fn host_name() -> String {
@@ -199,26 +203,38 @@ mod tests {
         let sizing = Sizing::of(&BrokerConfig::default(), &machine());
         assert_eq!(sizing.shards, 4);
         assert_eq!(sizing.cores, vec![0, 1, 2, 3]);
-        assert_eq!(sizing.memory_budget_bytes, 4 * 1024 * MIB);
-        assert_eq!(sizing.tail_cache_bytes, 1024 * MIB);
-        assert_eq!(sizing.incomplete_frames_bytes, 512 * MIB);
+        assert_eq!(sizing.memory.budget_bytes, 4 * 1024 * MIB);
+        assert_eq!(sizing.memory.tail_cache_bytes, 1024 * MIB);
+        assert_eq!(sizing.memory.connections_max, 50_000);
         let limited = Machine { memory_limit_bytes: Some(400 * MIB), ..machine() };
-        assert_eq!(Sizing::of(&BrokerConfig::default(), &limited).memory_budget_bytes, 300 * MIB);
+        let memory = Sizing::of(&BrokerConfig::default(), &limited).memory;
+        assert_eq!(memory.budget_bytes, 350 * MIB);
     }
 
     #[test]
     fn what_is_configured_goes_first() {
         let config = BrokerConfig {
             shards: 3,
-            shard_cores: CoreList(vec![2, 3]),
-            memory_budget_mib: 100,
-            tail_cache_mib: 7,
+            shard_cores: CoreList(vec![2, 3, 2]),
+            memory_budget_mib: 400,
+            tail_cache_mib: 70,
+            connections_max: 7_000,
             ..BrokerConfig::default()
         };
         let sizing = Sizing::of(&config, &machine());
-        assert_eq!(sizing.cores, vec![2, 3, 2]);
-        assert_eq!(sizing.memory_budget_bytes, 100 * MIB);
-        assert_eq!(sizing.tail_cache_bytes, 7 * MIB);
+        assert_eq!((sizing.shards, sizing.cores), (3, vec![2, 3]));
+        assert_eq!(sizing.memory.budget_bytes, 400 * MIB);
+        assert_eq!(sizing.memory.tail_cache_bytes, 70 * MIB);
+        assert_eq!(sizing.memory.connections_max, 7_000);
+    }
+
+    #[test]
+    fn little_memory_makes_fewer_shards() {
+        let limited = |mib| Machine { memory_limit_bytes: Some(mib * MIB), ..machine() };
+        let shards = |mib| Sizing::of(&BrokerConfig::default(), &limited(mib)).shards;
+        assert_eq!([shards(64), shards(128), shards(256), shards(1024)], [1, 1, 3, 4]);
+        let least = Sizing::of(&BrokerConfig::default(), &limited(64)).memory;
+        assert!(!least.fits(), "{}", least.least());
     }
 
     #[test]

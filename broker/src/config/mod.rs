@@ -2,13 +2,15 @@
 //!
 //! `keys.rs` is the table that everything comes from, `load.rs` turns a file and a command line into a
 //! [`BrokerConfig`] and lists *all* problems at once, `rules.rs` holds what several keys must fulfil together,
-//! `machine.rs` asks the machine for what the file leaves open. Only `machine.rs` and `load::read_file` touch the system.
+//! `machine.rs` asks the machine for what the file leaves open, `memory.rs` divides the memory that it found. Only these
+//! two and `load::read_file` touch the system.
 
 mod command_line;
 mod ignored;
 mod keys;
 mod load;
 mod machine;
+mod memory;
 mod rules;
 mod value;
 
@@ -18,6 +20,7 @@ pub use ignored::{IGNORED, Ignored};
 pub use keys::{BrokerConfig, KEYS, Key};
 pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
 pub use machine::{Machine, Sizing};
+pub use memory::{MemoryPlan, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
 pub use value::{BrokerRole, CORE_MAX, CoreList, FlushDiskType};
 
 use daemon::properties_file;

@@ -1,10 +1,11 @@
 //! Rules that several keys must fulfil together, and values that are moved into Java's bounds instead of refused.
 
 use super::load::{Notice, Problem, Source};
-use super::{BrokerConfig, BrokerRole, ConfigValue, FlushDiskType, Machine, Sizing, addresses};
+use super::{
+    BrokerConfig, BrokerRole, ConfigValue, FlushDiskType, Machine, MemoryPlan,
+    RECORD_OVERHEAD_BYTES, Sizing, addresses,
+};
 
-/// What a record needs beyond its body: properties, topic, fields. Java allows the same.
-const RECORD_OVERHEAD_BYTES: u64 = 65_536;
 /// Segments are written in whole blocks by direct I/O.
 const BLOCK_BYTES: u64 = 4_096;
 const MIB: u64 = 1024 * 1024;
@@ -113,15 +114,28 @@ impl BrokerConfig {
                 format!("only processors that this process may use ({absent} is not one of them)");
             problem("shardCores", self.shard_cores.text(), expected);
         }
-        let sizing = Sizing::of(self, machine);
-        if sizing.tail_cache_bytes > sizing.memory_budget_bytes / 2 {
-            let expected = format!(
-                "at most half of the memory budget of {} MiB",
-                sizing.memory_budget_bytes / MIB
-            );
+        let memory = Sizing::of(self, machine).memory;
+        if self.tail_cache_mib.saturating_mul(MIB) > memory.budget_bytes / 2 {
+            let expected =
+                format!("at most half of the memory budget of {} MiB", memory.budget_bytes / MIB);
             problem("tailCacheMiB", self.tail_cache_mib.to_string(), expected);
+        } else if !memory.fits() {
+            let (value, expected) = self.too_little_memory(&memory);
+            problem("memoryBudgetMiB", value, expected);
         }
         problems
+    }
+
+    /// What stands for `memoryBudgetMiB`, and what is expected in its place.
+    pub fn too_little_memory(&self, memory: &MemoryPlan) -> (String, String) {
+        let mib = memory.budget_bytes / MIB;
+        let value = match self.memory_budget_mib {
+            0 => format!(
+                "0 (which is {mib} here: 7/8 of the control group's limit, or half of the machine)"
+            ),
+            mib => mib.to_string(),
+        };
+        (value, format!("at least {}", memory.least()))
     }
 
     /// Moves what Java would move, and says so.

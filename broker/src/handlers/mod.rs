@@ -160,7 +160,7 @@ fn begin_task(
     responder: Responder,
     begin: table::Begin,
 ) {
-    let open = match worker.open_requests.try_open() {
+    let open = match worker.open_request() {
         Ok(open) => open,
         Err(refusal) => return worker.respond(responder, refusal.into()),
     };
@@ -231,7 +231,7 @@ fn create_and_serve_again(
     let Some(plane) = &worker.control else {
         return worker.forward(CONTROL_WORKER, request, responder, refused);
     };
-    let open = worker.open_requests.try_open();
+    let open = worker.open_request();
     let created = open.and_then(|open| plane.change(worker, create).map(|()| open));
     let open = match created {
         Ok(open) => open,

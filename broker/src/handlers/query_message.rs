@@ -87,7 +87,7 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
             all.merge(found?, &query);
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
-        all.into_response(write_buffer.is_some_and(|buffer| buffer.above_high_watermark()))
+        all.into_response(write_buffer.is_some_and(|buffer| buffer.takes_no_messages()))
     })
 }
 

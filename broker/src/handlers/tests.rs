@@ -49,7 +49,8 @@ impl Served {
         let worker = Worker::start(Parts {
             executor,
             mesh,
-            incomplete_frames_bytes: 1 << 20,
+            memory: crate::config::MemoryPlan::of(&config, 1 << 30, 1, 1),
+            open_connections: Arc::default(),
             config: Arc::new(config),
             stamp: SendStamp { region: "r".to_owned(), trace_on: true, store_host },
             shard_count: 1,

@@ -19,6 +19,7 @@ use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
 use loadtest::load::find::{self, Find};
 use loadtest::load::frames::{SendFrames, SendShape};
+use loadtest::load::group::{self, GroupRun};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::limits::{self, Limit};
 use loadtest::load::{LoadError, compare, process};
@@ -45,6 +46,8 @@ enum Work {
     Topics(TopicsArgs),
     /// How long does it take to find a message by its key, and an offset by its time?
     Find(FindArgs),
+    /// Does the broker keep within the memory of a control group, or say that it cannot? Starts one in a group.
+    Group(GroupArgs),
     /// Are the README's limits reached, and does another client notice? Starts a broker for each.
     Limits(LimitsArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
@@ -250,6 +253,31 @@ struct LimitsArgs {
     label: String,
 }
 
+#[derive(Args)]
+struct GroupArgs {
+    /// Limits of the groups, MiB, one after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 96, 128, 256])]
+    mib: Vec<u64>,
+    /// Connections that stay open.
+    #[arg(long, default_value_t = 5_000)]
+    connections: usize,
+    /// Seconds that the broker works in each.
+    #[arg(long, default_value_t = 600.0)]
+    seconds: f64,
+    /// A line for the broker's configuration, `key=value`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The broker to start; else the one that was built beside this program.
+    #[arg(long)]
+    broker: Option<std::path::PathBuf>,
+    /// One JSON object per group instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Name of the run in the JSON object.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().work {
         Work::Send(args) => send(&args),
@@ -258,6 +286,7 @@ fn main() -> ExitCode {
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
         Work::Find(args) => find_messages(&args),
+        Work::Group(args) => run_groups(&args),
         Work::Limits(args) => run_limits(&args),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
@@ -367,6 +396,38 @@ fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
 }
 
+/// Lines `key=value`.
+fn broker_keys(lines: &[String]) -> Result<Vec<(String, String)>, LoadError> {
+    let keys = lines.iter().map(|line| {
+        let (key, value) = line.split_once('=').ok_or_else(|| LoadError::Name {
+            what: "a line KEY=VALUE, whose parts",
+            value: line.clone(),
+        })?;
+        Ok((key.to_owned(), value.to_owned()))
+    });
+    keys.collect()
+}
+
+fn run_groups(args: &GroupArgs) -> Result<String, LoadError> {
+    if let Some(binary) = &args.broker {
+        our_broker::use_binary(binary);
+    }
+    for mib in &args.mib {
+        let report = group::run(&GroupRun {
+            mib: *mib,
+            connections: args.connections,
+            duration: seconds(args.seconds)?,
+            keys: broker_keys(&args.set)?,
+        })?;
+        if args.json {
+            println!("{}", report.to_json(&args.label));
+        } else {
+            println!("{report}");
+        }
+    }
+    Ok(String::new())
+}
+
 fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
     if args.names == ["list"] {
         let line = |limit: &&Limit| format!("{:<14} {:>9} {}", limit.name, limit.full, limit.what);
@@ -375,17 +436,10 @@ fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
     if let Some(binary) = &args.broker {
         our_broker::use_binary(binary);
     }
-    let keys = args.set.iter().map(|line| {
-        let (key, value) = line.split_once('=').ok_or_else(|| LoadError::Name {
-            what: "a line KEY=VALUE, whose parts",
-            value: line.clone(),
-        })?;
-        Ok((key.to_owned(), value.to_owned()))
-    });
     let options = limits::Options {
         count: args.count,
         hold: seconds(args.hold)?,
-        keys: keys.collect::<Result<_, LoadError>>()?,
+        keys: broker_keys(&args.set)?,
     };
     if !args.json {
         println!("{}", limits::HEAD);

@@ -36,6 +36,8 @@ pub struct OurBroker {
     broker_port: u16,
     /// Of the name server inside; `None`: there is none, the broker registers with others.
     namesrv_port: Option<u16>,
+    /// Of the control group that it runs in.
+    procs: Option<PathBuf>,
     child: Child,
     boot_time: Duration,
 }
@@ -52,9 +54,14 @@ impl OurBroker {
         OurBroker::start(false, &[&[("namesrvAddr", namesrv_addrs)], keys].concat())
     }
 
+    /// A standalone broker in a control group, whose file of processes this is. The error is what it printed.
+    pub fn in_group(procs: &Path, keys: &[(&str, &str)]) -> Result<OurBroker, String> {
+        OurBroker::try_start(true, keys, Some(procs))
+    }
+
     fn start(standalone: bool, keys: &[(&str, &str)]) -> OurBroker {
         for attempt in 1.. {
-            match OurBroker::try_start(standalone, keys) {
+            match OurBroker::try_start(standalone, keys, None) {
                 Ok(broker) => return broker,
                 Err(log) if attempt < START_ATTEMPTS && log.contains("in use") => {}
                 Err(log) => panic!("our broker did not start; it printed:\n{log}"),
@@ -64,7 +71,11 @@ impl OurBroker {
     }
 
     /// Err holds what the broker printed.
-    fn try_start(standalone: bool, keys: &[(&str, &str)]) -> Result<OurBroker, String> {
+    fn try_start(
+        standalone: bool,
+        keys: &[(&str, &str)],
+        procs: Option<&Path>,
+    ) -> Result<OurBroker, String> {
         let binary = binary();
         let dir =
             tempfile::Builder::new().prefix("ringmq-").tempdir().map_err(|e| e.to_string())?;
@@ -89,9 +100,11 @@ impl OurBroker {
         fs::write(dir.path().join("broker.conf"), conf).map_err(|e| e.to_string())?;
         let started = Instant::now();
         let namesrv_port = standalone.then_some(namesrv_port);
-        let child = spawn(&binary, dir.path(), standalone)?;
+        let procs = procs.map(Path::to_owned);
+        let child = spawn(&binary, dir.path(), standalone, procs.as_deref())?;
+        let boot_time = Duration::ZERO;
         let mut broker =
-            OurBroker { binary, dir, broker_port, namesrv_port, child, boot_time: Duration::ZERO };
+            OurBroker { binary, dir, broker_port, namesrv_port, procs, child, boot_time };
         broker.await_boot(started)?;
         Ok(broker)
     }
@@ -181,10 +194,11 @@ impl OurBroker {
         assert!(ended.is_some(), "restart of a broker that still runs");
         let started = Instant::now();
         let standalone = self.namesrv_port.is_some();
-        let restarted = spawn(&self.binary, self.dir.path(), standalone).and_then(|child| {
-            self.child = child;
-            self.await_boot(started)
-        });
+        let restarted = spawn(&self.binary, self.dir.path(), standalone, self.procs.as_deref())
+            .and_then(|child| {
+                self.child = child;
+                self.await_boot(started)
+            });
         restarted
             .unwrap_or_else(|log| panic!("our broker did not start again; it printed:\n{log}"));
     }
@@ -207,10 +221,25 @@ impl Drop for OurBroker {
 }
 
 /// Standard output and error go to the file `log`, which begins anew with each start.
-fn spawn(binary: &Path, dir: &Path, standalone: bool) -> Result<Child, String> {
+fn spawn(
+    binary: &Path,
+    dir: &Path,
+    standalone: bool,
+    procs: Option<&Path>,
+) -> Result<Child, String> {
     let log = fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
     let errors = log.try_clone().map_err(|e| e.to_string())?;
-    Command::new(binary)
+    let mut command = match procs {
+        None => Command::new(binary),
+        Some(procs) => {
+            // The shell joins the group and becomes the broker: nothing of the broker is charged to another group.
+            let mut shell = Command::new("sh");
+            let join = "echo $$ > \"$0\" && exec \"$@\"";
+            shell.args(["-c", join]).arg(procs).arg(binary);
+            shell
+        }
+    };
+    command
         .args(standalone.then_some("--standalone"))
         .arg("-c")
         .arg(dir.join("broker.conf"))

@@ -14,6 +14,7 @@ pub mod drive;
 pub mod error;
 pub mod find;
 pub mod frames;
+pub mod group;
 pub mod idle;
 pub mod limits;
 pub mod process;

@@ -104,6 +104,94 @@ fn lanes_keep_order_refuse_when_full_and_lose_nothing() {
     });
 }
 
+/// Executor 1 is stuck while 0 has more for it than a lane holds: 0 keeps what must arrive, refuses the rest, takes no
+/// requests of 1, and serves 2 as if nothing were; once 1 goes on, everything arrives in order.
+#[test]
+fn an_executor_that_is_stuck_costs_the_others_nothing() {
+    const BLOCK: u64 = u64::MAX;
+    const MUST_ARRIVE: u64 = 50_000;
+    const ROUNDS: u64 = 1_000;
+    const REQUESTS: u64 = 5;
+    static RELEASED: AtomicBool = AtomicBool::new(false);
+    static STUCK: AtomicBool = AtomicBool::new(false);
+    static ARRIVED: AtomicU64 = AtomicU64::new(0);
+    static OF_STUCK: AtomicU64 = AtomicU64::new(0);
+    static OF_HEALTHY: AtomicU64 = AtomicU64::new(0);
+
+    /// What executors 1 and 2 do with a message of 0.
+    fn answer(mesh: &Mesh<u64>, index: usize, number: u64) {
+        if index == 2 {
+            return mesh.send(0, Lane::Response, number);
+        }
+        if number != BLOCK {
+            assert_eq!(ARRIVED.fetch_add(1, Ordering::SeqCst), number);
+            return;
+        }
+        STUCK.store(true, Ordering::SeqCst);
+        // By then executor 0 knows that we are behind.
+        while !RELEASED.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+
+    let _alone = harness::alone();
+    harness::ends(|| {
+        run(
+            Settings::unpinned("stuck", 3),
+            Stop::new(),
+            |here: Executor, mesh: Mesh<u64>| async move {
+                let (index, answering) = (here.index(), mesh.clone());
+                mesh.receive(move |from, number| match (index, from) {
+                    (0, 1) => drop(OF_STUCK.fetch_add(1, Ordering::SeqCst)),
+                    (0, _) => drop(OF_HEALTHY.fetch_add(1, Ordering::SeqCst)),
+                    _ => answer(&answering, index, number),
+                });
+                if index == 1 {
+                    for number in 0..REQUESTS {
+                        mesh.send(0, Lane::Request, number);
+                    }
+                }
+                if index != 0 {
+                    here.stop_requested().await;
+                    return Ok(());
+                }
+                while OF_STUCK.load(Ordering::SeqCst) < REQUESTS {
+                    here.yield_now().await;
+                }
+                mesh.send(1, Lane::Response, BLOCK);
+                while !STUCK.load(Ordering::SeqCst) {
+                    here.yield_now().await;
+                }
+                let mut accepted = 0;
+                while mesh.try_send(1, Lane::Response, accepted).is_ok() {
+                    accepted += 1;
+                }
+                assert_eq!(accepted, runtime::LANE_MESSAGES_DEFAULT as u64);
+                assert_eq!(mesh.first_behind(), None);
+                for number in accepted..MUST_ARRIVE {
+                    mesh.send(1, Lane::Response, number);
+                }
+                assert_eq!(mesh.first_behind(), Some(1));
+                for round in 0..ROUNDS {
+                    mesh.try_send(2, Lane::Request, round).unwrap();
+                    while OF_HEALTHY.load(Ordering::SeqCst) <= round {
+                        here.yield_now().await;
+                    }
+                }
+                assert_eq!(ARRIVED.load(Ordering::SeqCst), 0);
+                RELEASED.store(true, Ordering::SeqCst);
+                while ARRIVED.load(Ordering::SeqCst) < MUST_ARRIVE {
+                    here.sleep(Duration::from_millis(1)).await;
+                }
+                assert_eq!(mesh.first_behind(), None);
+                here.stop().request();
+                Ok(())
+            },
+        )
+        .unwrap();
+    });
+}
+
 #[test]
 fn messages_that_came_before_receive_are_kept() {
     static POSTED: AtomicBool = AtomicBool::new(false);

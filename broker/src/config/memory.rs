@@ -1,0 +1,253 @@
+//! How the memory budget is divided, and the least that a configuration can be run with.
+//!
+//! Every part of the broker that grows has a share of the budget here and a limit that keeps it within, so that all of
+//! them full at once fit. A share has a least size, without which the broker would refuse what it promises; what is left
+//! above the sum of these is dealt out among the keys that say 0. What a key names is taken as it is, and counts.
+//! Sizes per piece were measured, allocator and kernel included. Absent: what a client makes the *kernel* hold for its
+//! sockets under load, which TCP gives back when a control group is short.
+
+use std::fmt;
+use std::path::Path;
+
+use super::keys::BrokerConfig;
+
+/// What a record needs beyond its body: properties, topic, fields. Java allows the same.
+pub const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// Code, heap, threads and what the tables hold when they are empty.
+const PROGRAM_BYTES: u64 = 16 * MIB;
+/// Of an executor: registered memory for the disk, io_uring's rings, the memory that sockets are read into.
+const EXECUTOR_BYTES: u64 = 3 * MIB;
+/// The largest frame; one that has not arrived whole may be held by each executor beyond their budget.
+const FRAME_BYTES: u64 = 16 * MIB;
+/// Most bytes of a message between executors.
+const MESSAGE_BYTES: usize = 128;
+/// Of a shard: buffers for a write of the log, for zeroing ahead of it, for index files.
+const SHARD_BUFFER_BYTES: u64 = 6 * MIB;
+/// Of an entry of a consume queue in memory, with one key of its message, while an index file is made of them.
+const INDEX_ENTRY_BYTES: u64 = 64;
+/// The tail cache holds entries of its own: messages in it are taken for no smaller than this.
+const SMALL_RECORD_BYTES: u64 = 256;
+/// Of a connection: tasks, buffers, and the kernel's socket.
+const CONNECTION_BYTES: u64 = 5 * 1024;
+/// Of a pull that waits.
+const PARKED_PULL_BYTES: u64 = 512;
+/// The tables of topics and groups, for each byte of their files.
+const TABLE_BYTES_PER_FILE_BYTE: u64 = 4;
+
+const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
+const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
+const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
+const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
+/// Frames that have not arrived whole, and answers that peers do not read, of one executor.
+const BUFFERS_BYTES_LEAST: u64 = MIB;
+/// Answers that are not read, of one executor: more brings nobody more.
+const UNSENT_BYTES_MOST: u64 = 64 * MIB;
+/// Of either, what a connection may hold whatever the others hold.
+const BYTES_WHEN_SHORT: Share = Share { least: 1_024, most: 32 * 1_024 };
+/// Most tail cache per shard that is taken without being asked for: seconds of log at full speed.
+const SHARD_TAIL_CACHE_BYTES_MAX: u64 = 256 * MIB;
+
+/// What a key that says 0 gets.
+struct Share {
+    least: u64,
+    most: u64,
+}
+
+impl Share {
+    /// What is configured, or the least.
+    fn least_of(&self, configured: u64) -> u64 {
+        if configured == 0 { self.least } else { configured }
+    }
+
+    /// What is configured, or the least and as many more as `bytes` hold at `bytes_each`.
+    fn of(&self, configured: u64, bytes: u64, bytes_each: u64) -> u64 {
+        if configured == 0 { (self.least + bytes / bytes_each).min(self.most) } else { configured }
+    }
+}
+
+/// A part of the least budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    what: String,
+    bytes: u64,
+    /// Keys that make it smaller.
+    keys: &'static str,
+}
+
+/// How a budget is divided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The budget.
+    pub budget_bytes: u64,
+    /// The least that this configuration can be run with; the parts make it up.
+    pub least_bytes: u64,
+    parts: Vec<Part>,
+    /// Tail caches of all shards together.
+    pub tail_cache_bytes: u64,
+    /// Frames of all connections that have not arrived whole.
+    pub incomplete_frames_bytes: u64,
+    /// Answers of all connections that their peers have not read, above which less is given.
+    pub unsent_bytes: u64,
+    /// What one connection may hold of either when they are above that.
+    pub bytes_when_short: u64,
+    /// `shardIndexEntriesMax` in force.
+    pub index_entries_max: u64,
+    /// `shardColdCacheMiB` in force.
+    pub cold_cache_mib: u32,
+    /// `connectionsMax` in force.
+    pub connections_max: u32,
+    /// `shardParkedPullsMax` in force.
+    pub parked_pulls_max: u32,
+}
+
+impl MemoryPlan {
+    /// Divides `budget_bytes` among so many executors and shards.
+    pub fn of(config: &BrokerConfig, budget_bytes: u64, executors: u64, shards: u64) -> MemoryPlan {
+        let parts = least(config, executors, shards);
+        let least_bytes = parts.iter().map(|part| part.bytes).sum();
+        // An eighth stays with the allocator.
+        let left = budget_bytes.saturating_sub(least_bytes) / 8 * 7;
+        let tail = match config.tail_cache_mib {
+            // Live consumers are milliseconds behind; more than this only makes the process large.
+            0 => {
+                let entries = SMALL_RECORD_BYTES + INDEX_ENTRY_BYTES;
+                let more = left / 8 * 3 / entries * SMALL_RECORD_BYTES / shards;
+                let least = tail_cache_bytes_least(config);
+                shards * (least + more).min(SHARD_TAIL_CACHE_BYTES_MAX.max(least))
+            }
+            mib => mib.saturating_mul(MIB),
+        };
+        let index = left / 8 / shards;
+        let cold = left / 16 / shards;
+        let connections = left / 8;
+        let parked = left / 16 / shards;
+        let incomplete = executors * BUFFERS_BYTES_LEAST + left / 8;
+        let unsent =
+            (executors * BUFFERS_BYTES_LEAST + left / 16).min(executors * UNSENT_BYTES_MOST);
+        let connections_max =
+            CONNECTIONS.of(config.connections_max.into(), connections, CONNECTION_BYTES);
+        let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        MemoryPlan {
+            budget_bytes,
+            least_bytes,
+            parts,
+            tail_cache_bytes: tail,
+            incomplete_frames_bytes: incomplete
+                .min(budget_bytes / 8)
+                .max(executors * BUFFERS_BYTES_LEAST),
+            unsent_bytes: unsent,
+            bytes_when_short: BYTES_WHEN_SHORT.of(0, left / 16, connections_max),
+            index_entries_max: INDEX_ENTRIES.of(
+                config.shard_index_entries_max,
+                index,
+                INDEX_ENTRY_BYTES,
+            ),
+            cold_cache_mib: whole(COLD_CACHE_MIB.of(config.shard_cold_cache_mib.into(), cold, MIB)),
+            connections_max: whole(connections_max),
+            parked_pulls_max: whole(PARKED_PULLS.of(
+                config.shard_parked_pulls_max.into(),
+                parked,
+                PARKED_PULL_BYTES,
+            )),
+        }
+    }
+
+    /// Whether the budget suffices.
+    pub fn fits(&self) -> bool {
+        self.least_bytes <= self.budget_bytes
+    }
+
+    /// Puts what is in force into the keys that said 0.
+    pub fn fill_in(&self, config: &mut BrokerConfig) {
+        config.shard_index_entries_max = self.index_entries_max;
+        config.shard_cold_cache_mib = self.cold_cache_mib;
+        config.connections_max = self.connections_max;
+        config.shard_parked_pulls_max = self.parked_pulls_max;
+    }
+
+    /// The least budget in MiB and what it is made of, largest part first.
+    pub fn least(&self) -> impl fmt::Display {
+        let mut parts: Vec<&Part> = self.parts.iter().filter(|part| part.bytes >= MIB).collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+        let named = parts.iter().map(|part| {
+            let keys =
+                if part.keys.is_empty() { String::new() } else { format!(" ({})", part.keys) };
+            format!("{} for {}{keys}", part.bytes.div_ceil(MIB), part.what)
+        });
+        let named: Vec<String> = named.collect();
+        format!("{} MiB: {}", self.least_bytes.div_ceil(MIB), named.join(", "))
+    }
+}
+
+/// What each part needs at least.
+fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
+    let part = |what: String, bytes: u64, keys| Part { what, bytes, keys };
+    let lanes = runtime::lanes_bytes(
+        usize::try_from(executors).unwrap_or(usize::MAX),
+        runtime::LANE_MESSAGES_DEFAULT,
+        MESSAGE_BYTES,
+    );
+    let message = u64::from(config.max_message_size) + RECORD_OVERHEAD_BYTES;
+    let frame = FRAME_BYTES.max(2 * message);
+    let connections = CONNECTIONS.least_of(config.connections_max.into());
+    let index = INDEX_ENTRIES.least_of(config.shard_index_entries_max);
+    let parked = PARKED_PULLS.least_of(config.shard_parked_pulls_max.into());
+    let cold = COLD_CACHE_MIB.least_of(config.shard_cold_cache_mib.into());
+    let tail = match config.tail_cache_mib {
+        0 => shards * tail_cache_bytes_least(config),
+        mib => mib.saturating_mul(MIB).max(shards * tail_cache_bytes_least(config)),
+    };
+    let tail_entries = tail / SMALL_RECORD_BYTES * INDEX_ENTRY_BYTES;
+    vec![
+        part("the program".to_owned(), PROGRAM_BYTES, ""),
+        part(
+            format!("{executors} executors"),
+            executors * (EXECUTOR_BYTES + frame + 3 * BUFFERS_BYTES_LEAST),
+            "shardCores",
+        ),
+        part("messages between executors".to_owned(), lanes, "shardCores"),
+        part(
+            format!("tail caches of {shards} shards"),
+            tail + tail_entries,
+            "maxMessageSize, tailCacheMiB, shards",
+        ),
+        part(format!("buffers of {shards} shards"), shards * SHARD_BUFFER_BYTES, "shards"),
+        part(
+            "queue entries in memory".to_owned(),
+            shards * index.saturating_mul(INDEX_ENTRY_BYTES),
+            "shardIndexEntriesMax",
+        ),
+        part(
+            "reads of old messages".to_owned(),
+            shards * cold.saturating_mul(MIB),
+            "shardColdCacheMiB",
+        ),
+        part(
+            format!("{parked} waiting pulls of each shard"),
+            shards * parked.saturating_mul(PARKED_PULL_BYTES),
+            "shardParkedPullsMax",
+        ),
+        part(
+            format!("{connections} connections"),
+            connections.saturating_mul(CONNECTION_BYTES + 2 * BYTES_WHEN_SHORT.least),
+            "connectionsMax",
+        ),
+        part("topics and groups that are there".to_owned(), tables_bytes(config), ""),
+    ]
+}
+
+/// The smallest ring in which the largest record can be in flight.
+pub fn tail_cache_bytes_least(config: &BrokerConfig) -> u64 {
+    let record = u64::from(config.max_message_size) + RECORD_OVERHEAD_BYTES;
+    // Half of it may be in flight, less the room of a record that did not fit the end of a segment.
+    (3 * record).next_power_of_two()
+}
+
+/// Memory of the tables that a start will read.
+fn tables_bytes(config: &BrokerConfig) -> u64 {
+    let root = Path::new(&config.store_path_root_dir).join("config");
+    let bytes = |name: &str| std::fs::metadata(root.join(name)).map_or(0, |found| found.len());
+    TABLE_BYTES_PER_FILE_BYTE * (bytes("topics.json") + bytes("subscriptionGroup.json"))
+}
