@@ -86,6 +86,9 @@ pub async fn run(
         return Ok(());
     }
     let commit = |shard: &Rc<Shard>| commit::commit_loop(Rc::clone(&worker), Rc::clone(shard));
+    for shard in &worker.hosted {
+        executor.spawn(commit::woken_loop(Rc::clone(&worker), Rc::clone(shard)));
+    }
     let commits: Vec<Task<()>> =
         worker.hosted.iter().map(|shard| executor.spawn(commit(shard))).collect();
     if let Some(plane) = &worker.control {

@@ -18,6 +18,9 @@ use std::{rc::Rc, time::Duration};
 /// Pause after the metadata could not be written.
 const METADATA_RETRY: Duration = Duration::from_secs(1);
 
+/// Parked pulls that are answered in one step; each takes one or two microseconds.
+const PARKED_AT_ONCE: usize = 256;
+
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     let mut logged = false;
@@ -65,9 +68,30 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
     });
     worker.executor.progress(acknowledged);
     shard.look_at_room();
-    let now = worker.executor.now();
-    for parked in shard.take_woken() {
+    shard.wake_parked();
+    if run_woken(worker, shard) {
+        shard.many_woken.raise();
+    }
+}
+
+/// Runs some of the pulls whose queues have grown. True: there are more.
+fn run_woken(worker: &Rc<Worker>, shard: &Shard) -> bool {
+    let (mut woken, now) = (Vec::new(), worker.executor.now());
+    let more = shard.parked.borrow_mut().take_woken(PARKED_AT_ONCE, &mut woken);
+    worker.executor.progress(woken.len() as u64);
+    for parked in woken {
         pull::run_again(worker, shard, parked, now);
+    }
+    more
+}
+
+/// Runs the pulls that were too many for one step of the commit loop. One per shard.
+pub async fn woken_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
+    loop {
+        shard.many_woken.wait().await;
+        while run_woken(&worker, &shard) {
+            worker.executor.yield_now().await;
+        }
     }
 }
 
@@ -99,10 +123,16 @@ pub async fn tick_loop(worker: Rc<Worker>) {
         let is_new_second = now / 1000 != last_second;
         last_second = now / 1000;
         worker.catch_up();
+        if let Some(plane) = &worker.control {
+            plane.tick_often(&worker);
+        }
         worker.client_calls.borrow_mut().expire(now);
         worker.cold_reads.refill();
         for shard in &worker.hosted {
-            tick(&worker, shard, now, is_new_second);
+            give_up_expired(&worker, shard, now).await;
+            if is_new_second {
+                shard.each_second(now);
+            }
             if let Err(error) = shard.store.sync_if_due(now).await {
                 tracing::error!(shard = shard.number, %error, "the log takes no more messages until restart");
             }
@@ -113,13 +143,18 @@ pub async fn tick_loop(worker: Rc<Worker>) {
     }
 }
 
-fn tick(worker: &Rc<Worker>, shard: &Shard, now: i64, is_new_second: bool) {
-    let expired = shard.parked.borrow_mut().take_expired(now);
-    for parked in expired {
-        pull::give_up(worker, shard, parked);
-    }
-    if is_new_second {
-        shard.each_second(now);
+/// Answers the pulls whose time is over.
+async fn give_up_expired(worker: &Rc<Worker>, shard: &Shard, now: i64) {
+    loop {
+        let expired = shard.parked.borrow_mut().take_expired(now, PARKED_AT_ONCE);
+        let count = expired.len();
+        for parked in expired {
+            pull::give_up(worker, shard, parked);
+        }
+        if count < PARKED_AT_ONCE {
+            return;
+        }
+        worker.executor.yield_now().await;
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use proto::body::{
@@ -47,20 +48,12 @@ pub struct ClientConnection {
     pub version: i32,
 }
 
-/// A group whose members should look at their queues again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedGroup {
-    /// Its name.
-    pub group: Arc<str>,
-    /// All its members now, also the one that caused the change.
-    pub members: Vec<ConnectionId>,
-}
-
 /// What an event did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Groups that gained or lost a member or a topic, by name.
-    pub groups: Vec<ChangedGroup>,
+    /// Groups that gained or lost a member or a topic, by name: their members should look at their queues again, also the
+    /// one that caused the change.
+    pub groups: Vec<Arc<str>>,
     /// Parts of a heartbeat that were over a limit or not named properly, and were left out.
     pub left_out: usize,
 }
@@ -246,6 +239,19 @@ impl Members {
         members
             .find(|(_, member)| &*member.client_id == client_id)
             .map(|(connection, _)| *connection)
+    }
+
+    /// Connections of a consumer group behind that one, ascending, at most `count_max`.
+    pub fn consumers_after(
+        &self,
+        group: &str,
+        after: Option<ConnectionId>,
+        count_max: usize,
+    ) -> Vec<ConnectionId> {
+        let Some(held) = self.consumers.get(group) else { return Vec::new() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = held.members.range((from, Bound::Unbounded));
+        behind.take(count_max).map(|(connection, _)| *connection).collect()
     }
 
     /// Connections of a producer group, ascending.
@@ -437,13 +443,9 @@ impl Members {
         }
     }
 
-    /// The group with its present members; none when the last one has left.
-    fn changed(&self, group: &str) -> Option<ChangedGroup> {
-        let (name, held) = self.consumers.get_key_value(group)?;
-        Some(ChangedGroup {
-            group: Arc::clone(name),
-            members: held.members.keys().copied().collect(),
-        })
+    /// The group's shared name; none when the last member has left.
+    fn changed(&self, group: &str) -> Option<Arc<str>> {
+        self.consumers.get_key_value(group).map(|(name, _)| Arc::clone(name))
     }
 }
 

@@ -11,6 +11,7 @@ mod members;
 mod metadata;
 pub mod metadata_store;
 pub mod names;
+mod notifications;
 pub mod plane;
 mod shared_table;
 mod snapshot;
@@ -27,8 +28,8 @@ use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConf
 pub use change::ChangeError;
 pub use groups::Groups;
 pub use members::{
-    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, ChangedGroup, Changes, ClientConnection,
-    GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members, SILENCE_MS_MAX,
+    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, Changes, ClientConnection, GROUP_MEMBERS_MAX,
+    GROUP_TOPICS_MAX, Members, SILENCE_MS_MAX,
 };
 pub use metadata::{
     GROUPS_MAX, MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
@@ -56,7 +57,7 @@ pub struct Effects {
     /// The change is to be registered with name servers at once; [`Topics::since`] says what it is.
     pub register: bool,
     /// Groups whose members get NOTIFY_CONSUMER_IDS_CHANGED.
-    pub notify: Vec<ChangedGroup>,
+    pub notify: Vec<Arc<str>>,
     /// Connections to close: silent for too long.
     pub close: Vec<ConnectionId>,
 }
@@ -73,7 +74,7 @@ pub struct Control {
     published: Arc<MetadataSnapshot>,
     /// Version up to which a registration was asked for.
     registered: DataVersion,
-    notify: Vec<ChangedGroup>,
+    notify: Vec<Arc<str>>,
     close: Vec<ConnectionId>,
 }
 
@@ -295,10 +296,8 @@ impl Control {
         if !self.notify_enabled {
             return;
         }
-        let wanted = |changed: &ChangedGroup| {
-            self.groups
-                .get(&changed.group)
-                .is_none_or(|config| config.notify_consumer_ids_changed_enable)
+        let wanted = |changed: &Arc<str>| {
+            self.groups.get(changed).is_none_or(|config| config.notify_consumer_ids_changed_enable)
         };
         self.notify.extend(changes.groups.into_iter().filter(wanted));
     }

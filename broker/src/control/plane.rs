@@ -7,6 +7,7 @@ use crate::{
     control::{
         Control, Effects,
         metadata_store::MetadataStore,
+        notifications::Notifications,
         table_answer::{TableAnswer, all_groups, all_topics},
     },
     error::Refusal,
@@ -58,6 +59,8 @@ pub struct ControlPlane {
     waiting: RefCell<Vec<OneShot<Result<(), Refusal>>>>,
     /// Changes that are not durable yet.
     unsaved: RefCell<Vec<Vec<u8>>>,
+    /// Members that are to hear of changes of their groups.
+    notifications: RefCell<Notifications>,
     writer_wanted: Signal,
     push_opaque: Cell<i32>,
     last_expire_ms: Cell<i64>,
@@ -78,6 +81,7 @@ impl ControlPlane {
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),
             unsaved: RefCell::default(),
+            notifications: RefCell::default(),
             writer_wanted: Signal::default(),
             push_opaque: Cell::new(0),
             last_expire_ms: Cell::new(now),
@@ -107,14 +111,31 @@ impl ControlPlane {
         if register && let Some(registrar) = &*self.registrar.borrow() {
             registrar.changed();
         }
-        for changed in notify {
-            let frame = self.consumer_ids_changed(&changed.group);
-            for member in changed.members {
-                worker.push(member, &frame);
-            }
+        if !notify.is_empty() {
+            let mut notifications = self.notifications.borrow_mut();
+            notify.into_iter().for_each(|group| notifications.add(group));
+            drop(notifications);
+            self.notify_members(worker);
         }
         for connection in close {
             worker.notify(connection.worker(), Notice::CloseConnection(connection));
+        }
+    }
+
+    /// To be called with each tick of the worker: members that are still to be told go on being told.
+    pub fn tick_often(&self, worker: &Rc<Worker>) {
+        self.notifications.borrow_mut().refill();
+        self.notify_members(worker);
+    }
+
+    fn notify_members(&self, worker: &Rc<Worker>) {
+        loop {
+            let control = self.control.borrow();
+            let next = self.notifications.borrow_mut().next(control.members());
+            drop(control);
+            let Some((group, members)) = next else { return };
+            let frame = self.consumer_ids_changed(&group);
+            members.into_iter().for_each(|member| worker.push(member, &frame));
         }
     }
 

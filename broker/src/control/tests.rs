@@ -124,7 +124,8 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     control.unregister(connection(1), None, Some("cg"));
     assert!(control.effects().notify.is_empty());
     control.connection_closed(connection(2));
-    assert_eq!(control.effects().notify[0].members, [connection(3)]);
+    assert_eq!(*control.effects().notify[0], *"cg");
+    assert_eq!(control.members().consumers_after("cg", None, 9), [connection(3)]);
     let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
     control.apply_config(NOW, &silent);
     control.heartbeat(NOW, &peer(4), &beat("d", "cg", 1));
@@ -141,7 +142,8 @@ fn the_silent_are_closed_by_the_tick() {
     control.tick(NOW + 120_001);
     let effects = control.effects();
     assert_eq!(effects.close, [connection(1)]);
-    assert_eq!(effects.notify[0].members, [connection(2)]);
+    assert_eq!(*effects.notify[0], *"cg");
+    assert_eq!(control.members().consumers_after("cg", None, 9), [connection(2)]);
     control.tick(NOW + 300_000);
     let effects = control.effects();
     assert!(effects.publish.unwrap().subscriptions("cg").is_none());

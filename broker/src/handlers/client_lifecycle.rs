@@ -128,7 +128,8 @@ mod tests {
         let effects = control.effects();
         let snapshot = effects.publish.expect("a snapshot");
         assert!(snapshot.topic("%RETRY%g").is_some() && snapshot.group("g").is_some());
-        assert_eq!(effects.notify[0].members, [connection()]);
+        assert_eq!(*effects.notify[0], *"g");
+        assert_eq!(control.members().consumers_after("g", None, 9), [connection()]);
         let fields = [("clientID", "c1"), ("consumerGroup", "g"), ("producerGroup", "")];
         let done = with_request(35, &fields, b"", |request| unregister(&mut control, request));
         assert!(matches!(done, Ok(Response::Done)));

@@ -12,7 +12,7 @@ use crate::{config::BrokerConfig, stats::Tally};
 use admission_cache::AdmissionCache;
 use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
-use parked::{Parked, ParkedPulls};
+use parked::ParkedPulls;
 use retention::Hours;
 use runtime::{DirectDisk, Executor, Signal};
 use std::{
@@ -35,6 +35,8 @@ pub struct Shard {
     pub tally: Tally,
     /// What waits for the log to be committed.
     pub commit_queue: RefCell<CommitQueue>,
+    /// More pulls were woken than one step answers.
+    pub many_woken: Signal,
     draining: Cell<bool>,
     retention_wanted: Signal,
     room_end: Cell<u64>,
@@ -50,6 +52,7 @@ impl Shard {
             admission_cache: RefCell::default(),
             tally: Tally::default(),
             commit_queue: RefCell::default(),
+            many_woken: Signal::default(),
             draining: Cell::new(false),
             retention_wanted: Signal::default(),
             room_end: Cell::new(0),
@@ -72,13 +75,10 @@ impl Shard {
         self.store.appended();
     }
 
-    /// Takes out the pulls that wait for queues which have grown.
-    pub fn take_woken(&self) -> Vec<Parked> {
-        let mut woken = Vec::new();
-        self.store.state_mut().take_published(|slot| {
-            self.parked.borrow_mut().take(slot, &mut woken);
-        });
-        woken
+    /// Notes which queues have grown, for [`ParkedPulls::take_woken`].
+    pub fn wake_parked(&self) {
+        let mut parked = self.parked.borrow_mut();
+        self.store.state_mut().take_published(|slot| parked.wake(slot));
     }
 
     /// Wakes retention when a new segment was taken from the disk: fast producers fill a small one within a second.

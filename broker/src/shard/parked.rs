@@ -3,12 +3,19 @@
 //! Each pull is a node of two linked lists, that of its queue and that of its connection. Parking one and taking one
 //! out touch it and its neighbours, however many wait; what a closed connection costs is what it had parked. A list
 //! exists as long as it has a node, and a pull that comes and goes allocates nothing.
+//!
+//! A hundred thousand may wait for one message, or end at the same moment: they are taken out a few at a time
+//! ([`ParkedPulls::take_woken`], [`ParkedPulls::take_expired`]), so that others have their turn in between.
 
 use crate::ops::PullOp;
 use ahash::AHashMap;
 use remoting::ConnectionId;
 use slab::Slab;
-use std::{cmp::Reverse, collections::BinaryHeap, hash::Hash};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    hash::Hash,
+};
 use store::QueueSlot;
 
 /// A pull that waits.
@@ -30,6 +37,9 @@ pub struct ParkedPulls {
     /// Deadline, number and place. May name pulls that are gone already.
     deadlines: BinaryHeap<Reverse<(i64, u64, u32)>>,
     next: u64,
+    /// Queues that have grown, in that order, and for each the number from which on pulls came after that.
+    woken: VecDeque<QueueSlot>,
+    woken_before: AHashMap<QueueSlot, u64>,
     count_max: usize,
 }
 
@@ -49,6 +59,8 @@ impl ParkedPulls {
             by_connection: Lists::default(),
             deadlines: BinaryHeap::new(),
             next: 0,
+            woken: VecDeque::new(),
+            woken_before: AHashMap::new(),
             count_max: count_max.min(NIL as usize),
         }
     }
@@ -68,18 +80,40 @@ impl ParkedPulls {
         Ok(())
     }
 
-    /// Moves the pulls that wait for a queue into `out`, in the order in which they came.
-    pub fn take(&mut self, slot: QueueSlot, out: &mut Vec<Parked>) {
-        while let Some(place) = self.by_slot.first(slot) {
-            out.extend(self.remove(place));
+    /// A queue has grown: [`ParkedPulls::take_woken`] gives the pulls that wait for it now.
+    pub fn wake(&mut self, slot: QueueSlot) {
+        if self.by_slot.first(slot).is_some() && self.woken_before.insert(slot, self.next).is_none()
+        {
+            self.woken.push_back(slot);
         }
-        self.forget_stale_deadlines();
     }
 
-    /// The pulls whose time is over.
-    pub fn take_expired(&mut self, now: i64) -> Vec<Parked> {
+    /// The next pulls whose queue has grown, in the order in which they came, at most `count_max` into `out`. False: there
+    /// are none left. A pull that found nothing for itself and is parked again waits for the next growth.
+    pub fn take_woken(&mut self, count_max: usize, out: &mut Vec<Parked>) -> bool {
+        while let Some(slot) = self.woken.front().copied() {
+            let before = self.woken_before.get(&slot).copied().unwrap_or(0);
+            while let Some(place) = self.by_slot.first(slot)
+                && self.number_at(place).is_some_and(|number| number < before)
+            {
+                if out.len() >= count_max {
+                    return true;
+                }
+                out.extend(self.remove(place));
+            }
+            self.woken.pop_front();
+            self.woken_before.remove(&slot);
+        }
+        self.forget_stale_deadlines();
+        false
+    }
+
+    /// The pulls whose time is over, at most `count_max` at once: fewer are all.
+    pub fn take_expired(&mut self, now: i64, count_max: usize) -> Vec<Parked> {
         let mut expired = Vec::new();
-        while let Some(Reverse((deadline, number, place))) = self.deadlines.peek().copied() {
+        while expired.len() < count_max
+            && let Some(Reverse((deadline, number, place))) = self.deadlines.peek().copied()
+        {
             if deadline > now {
                 break;
             }
@@ -218,15 +252,64 @@ mod tests {
         taken.iter().map(|parked| parked.op.responder.opaque).collect()
     }
 
+    /// All that wait for a queue which has grown, a few at a time.
+    fn woken(pulls: &mut ParkedPulls, slot: QueueSlot) -> Vec<Parked> {
+        let mut all = Vec::new();
+        pulls.wake(slot);
+        loop {
+            let mut some = Vec::new();
+            let more = pulls.take_woken(3, &mut some);
+            assert!(some.len() == 3 || !more);
+            all.append(&mut some);
+            if !more {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn many_are_woken_a_few_at_a_time_and_who_parks_again_waits_again() {
+        let slots = slots(2);
+        let mut pulls = ParkedPulls::new(100);
+        let park = |pulls: &mut ParkedPulls, slot, opaque| {
+            pulls.park(slot, parked(connection(1), opaque, 10)).ok().expect("room");
+        };
+        (0..5).for_each(|opaque| park(&mut pulls, slots[0], opaque));
+        park(&mut pulls, slots[1], 10);
+        pulls.wake(slots[0]);
+        pulls.wake(slots[1]);
+        let mut out = Vec::new();
+        assert!(pulls.take_woken(2, &mut out));
+        assert_eq!(opaques(&out), [0, 1]);
+        // Nothing matched for 0. A new pull comes, and the queue of 1 grows once more before its turn.
+        park(&mut pulls, slots[0], 0);
+        park(&mut pulls, slots[1], 11);
+        pulls.wake(slots[1]);
+        let mut out = Vec::new();
+        assert!(!pulls.take_woken(100, &mut out));
+        assert_eq!(opaques(&out), [2, 3, 4, 10, 11]);
+        assert_eq!(pulls.count(), 1, "0 waits for the next message");
+        assert!(!pulls.take_woken(100, &mut out) && pulls.woken_before.is_empty());
+        assert_eq!(pulls.take_expired(10, 100).len(), 1);
+    }
+
+    #[test]
+    fn many_end_a_few_at_a_time() {
+        let slots = slots(1);
+        let mut pulls = ParkedPulls::new(100);
+        for opaque in 0..7 {
+            pulls.park(slots[0], parked(connection(1), opaque, 10)).ok().expect("room");
+        }
+        assert_eq!([3, 3, 3].map(|count| pulls.take_expired(10, count).len()), [3, 3, 1]);
+    }
+
     #[test]
     fn nothing_is_left_of_queues_and_connections_that_nobody_waits_for() {
         let slots = slots(1_000);
         let mut pulls = ParkedPulls::new(4);
         for (number, slot) in slots.iter().enumerate() {
             pulls.park(*slot, parked(connection(number), 1, 10)).ok().expect("room");
-            let mut out = Vec::new();
-            pulls.take(*slot, &mut out);
-            assert_eq!(opaques(&out), [1]);
+            assert_eq!(opaques(&woken(&mut pulls, *slot)), [1]);
         }
         assert_eq!(pulls.count(), 0);
         assert!(pulls.nodes.capacity() <= 4, "one place is used again and again");
@@ -242,8 +325,8 @@ mod tests {
         assert!(pulls.park(slots[0], parked(connection(1), 2, 10)).is_err(), "it is full");
         assert_eq!(opaques(&pulls.take_connection(connection(1))), [1]);
         pulls.park(slots[0], parked(connection(1), 3, 20)).ok().expect("room");
-        assert!(pulls.take_expired(19).is_empty());
-        assert_eq!(opaques(&pulls.take_expired(20)), [3]);
+        assert!(pulls.take_expired(19, 9).is_empty());
+        assert_eq!(opaques(&pulls.take_expired(20, 9)), [3]);
     }
 
     /// What a pull is to a plain list: queue, connection, deadline, opaque.
@@ -266,9 +349,8 @@ mod tests {
             };
             match rng.u8(0..24) {
                 0 => {
-                    let mut out = Vec::new();
-                    pulls.take(slots[queue], &mut out);
-                    assert_eq!(opaques(&out), drain(&mut model, |one| one.0 == queue));
+                    let taken = opaques(&woken(&mut pulls, slots[queue]));
+                    assert_eq!(taken, drain(&mut model, |one| one.0 == queue));
                 }
                 1 => {
                     let taken = opaques(&pulls.take_connection(connection(peer)));
@@ -276,7 +358,7 @@ mod tests {
                 }
                 2 => {
                     let now = time / 20;
-                    let taken = sorted(opaques(&pulls.take_expired(now)));
+                    let taken = sorted(opaques(&pulls.take_expired(now, 60)));
                     assert_eq!(taken, drain(&mut model, |one| one.2 <= now));
                 }
                 _ => {
