@@ -135,6 +135,9 @@ counters! {
     /// Bytes read from the log on disk for old messages.
     cold_bytes: Counter("ringmq_cold_read_bytes_total") shard["coldBytesRead"]
         = store.tally().cold_bytes.get();
+    /// Bytes of the log that were wanted and that the disk could not read.
+    unreadable_bytes: Counter("ringmq_unreadable_bytes_total") shard["unreadableBytes"]
+        = store.tally().unreadable_bytes.get();
     /// Records that were wanted and are damaged on disk.
     damaged_records: Counter("ringmq_damaged_records_total") shard["damagedRecords"]
         = store.tally().damaged_records.get();

@@ -15,7 +15,7 @@ use crate::{
 };
 use ahash::AHashMap;
 use proto::record::RecordView;
-use runtime::DiskFile;
+use runtime::{DiskFile, is_unreadable};
 use std::ops::Range;
 use store::{
     batch::PAYLOAD_BYTES_LIMIT,
@@ -96,7 +96,10 @@ impl SegmentOf<'_> {
             return Ok(false);
         }
         let read = file.read_at(entry.position() - self.start, bytes).await;
-        let record = read.map_err(io_at(&self.settings.segment_path(self.start)))?;
+        let record = match read {
+            Err(error) if is_unreadable(&error) => return Ok(false),
+            read => read.map_err(io_at(&self.settings.segment_path(self.start)))?,
+        };
         let place = PhysicalOffset::new(self.settings.shard, entry.position()).to_wire();
         let ours = RecordView::parse(&record).is_ok_and(|view| view.physical_offset() == place);
         Ok(ours && record_check(&record) == entry.check())

@@ -303,6 +303,11 @@ pub fn store_timestamp_of(prefix: &[u8]) -> Option<i64> {
     prefix.get(at..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
 }
 
+/// Physical offset of a record of which only the first bytes are at hand; `None` when they do not reach that far.
+pub fn physical_offset_of(prefix: &[u8]) -> Option<i64> {
+    prefix.get(PHYSICAL_OFFSET_AT..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
+}
+
 /// Bytes from the start of a record to the end of its store timestamp, whatever its born host.
 pub const TIMESTAMP_PREFIX_BYTES: usize = BORN_HOST_AT + HOST_V6_BYTES + 8;
 

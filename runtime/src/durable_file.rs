@@ -5,7 +5,7 @@
 //! rotted and what is kept as `.bak` is worthless. Reading tries the file, the replacement, the backup. It lives in this
 //! crate, because all who use it have the [`Disk`] already, and its tests the simulated one.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_unreadable};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -109,6 +109,13 @@ pub async fn read<D: Disk, T, E: fmt::Display>(
         let bytes = match disk.read_file(candidate).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // As good as a content that is not whole: another one may be.
+            Err(error) if is_unreadable(&error) => {
+                let reason = error.to_string();
+                let path = candidate.to_owned();
+                contents.push(UnusableContent { path, blank: false, reason });
+                continue;
+            }
             Err(error) => return Err(failed("read", candidate)(error)),
         };
         match parse(&bytes) {

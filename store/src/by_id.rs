@@ -37,7 +37,7 @@ impl<D: Disk> Store<D> {
                 (verdict, _) => verdict,
             };
         }
-        if let Verdict::Damaged = verdict {
+        if matches!(verdict, Verdict::Damaged) && self.is_in_segment(position) {
             let shard = self.settings.shard;
             tracing::error!(shard, position, "a message is lost to damage on disk");
             self.tally.damaged_records.set(self.tally.damaged_records.get() + 1);

@@ -1,14 +1,18 @@
 //! Chunks of the log that were read from the disk lately, for readers of old messages that follow each other.
 
+use crate::readable::Blocks;
 use runtime::Disk;
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 /// Bytes of a chunk: at this size a disk gives its full bandwidth.
 pub(crate) const CHUNK_BYTES: u64 = 512 * 1024;
 
+/// Where it starts, and what was read.
+type Chunk<D> = (u64, Rc<Blocks<<D as Disk>::Buf>>);
+
 /// Chunks read lately, the newest at the back.
 pub(crate) struct ColdChunks<D: Disk> {
-    chunks: RefCell<VecDeque<(u64, Rc<D::Buf>)>>,
+    chunks: RefCell<VecDeque<Chunk<D>>>,
     chunks_max: usize,
 }
 
@@ -18,7 +22,7 @@ impl<D: Disk> ColdChunks<D> {
         ColdChunks { chunks: RefCell::default(), chunks_max }
     }
 
-    pub(crate) fn get(&self, start: u64) -> Option<Rc<D::Buf>> {
+    pub(crate) fn get(&self, start: u64) -> Option<Rc<Blocks<D::Buf>>> {
         let mut chunks = self.chunks.borrow_mut();
         let at = chunks.iter().position(|(other, _)| *other == start)?;
         let found = chunks.remove(at)?;
@@ -27,7 +31,7 @@ impl<D: Disk> ColdChunks<D> {
         Some(buffer)
     }
 
-    pub(crate) fn put(&self, start: u64, buffer: Rc<D::Buf>) {
+    pub(crate) fn put(&self, start: u64, buffer: Rc<Blocks<D::Buf>>) {
         let mut chunks = self.chunks.borrow_mut();
         if chunks.len() >= self.chunks_max {
             chunks.pop_front();

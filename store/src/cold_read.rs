@@ -9,9 +9,10 @@ use crate::{
     consume_queue::{Entry, record_check},
     error::StoreError,
     join_bounded::join_bounded,
+    readable::{Blocks, read_around},
     store::Store,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use runtime::{BLOCK_BYTES, Disk};
 use std::rc::Rc;
 
 /// Records that lie further apart than this, on average, are read one by one: a chunk would bring too little of what is
@@ -55,12 +56,20 @@ impl<D: Disk> Store<D> {
     /// Leaves the record at the end of `out` there, or takes it away and reports it.
     fn keep_if_whole(&self, entry: &Entry, out: &mut Vec<u8>, start: usize) -> bool {
         let checked = self.check_entry(entry, &out[start..]);
-        if let Err(error) = &checked {
+        if checked.is_err() && !self.is_in_segment(entry.position()) {
+            // It was retired while it was read, and its file may be another segment by now.
+            out.truncate(start);
+        } else if let Err(error) = &checked {
             tracing::error!(%error, "a message is lost to damage on disk");
             self.tally.damaged_records.set(self.tally.damaged_records.get() + 1);
             out.truncate(start);
         }
         checked.is_ok()
+    }
+
+    /// Whether the segment of a position is still there.
+    pub(crate) fn is_in_segment(&self, position: u64) -> bool {
+        self.segments.contains(position - position % self.settings.segment_bytes)
     }
 
     async fn read_alone(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
@@ -106,7 +115,7 @@ impl<D: Disk> Store<D> {
         position - within % CHUNK_BYTES
     }
 
-    async fn chunk(&self, start: u64) -> Result<Rc<D::Buf>, StoreError> {
+    async fn chunk(&self, start: u64) -> Result<Rc<Blocks<D::Buf>>, StoreError> {
         if let Some(chunk) = self.cold.get(start) {
             return Ok(chunk);
         }
@@ -114,7 +123,9 @@ impl<D: Disk> Store<D> {
         let bytes = CHUNK_BYTES.min(segment_end - start);
         let (blocks, _) = self.read_blocks(start, bytes as usize).await?;
         let blocks = Rc::new(blocks);
-        self.cold.put(start, Rc::clone(&blocks));
+        if blocks.unreadable() == 0 {
+            self.cold.put(start, Rc::clone(&blocks));
+        }
         Ok(blocks)
     }
 
@@ -157,6 +168,7 @@ impl<D: Disk> Store<D> {
         let prefix = proto::record::TIMESTAMP_PREFIX_BYTES;
         let bytes = if bytes == 0 { prefix } else { prefix.min(bytes as usize) };
         let prefix = self.read_log(position, bytes).await?;
+        let prefix = prefix.filter(|prefix| self.is_of_place(position, prefix));
         prefix.as_deref().and_then(proto::record::store_timestamp_of).ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
             position,
@@ -194,7 +206,15 @@ impl<D: Disk> Store<D> {
         let left = self.settings.segment_bytes - position % self.settings.segment_bytes;
         let bytes = (proto::record::TIMESTAMP_PREFIX_BYTES as u64).min(left);
         let prefix = self.read_log(position, bytes as usize).await?;
+        // Its segment may have been retired meanwhile, and its file be another one by now.
+        let prefix = prefix.filter(|prefix| self.is_of_place(position, prefix));
         Ok(prefix.as_deref().and_then(proto::record::store_timestamp_of))
+    }
+
+    /// Whether the first bytes of a record name this place.
+    fn is_of_place(&self, position: u64, prefix: &[u8]) -> bool {
+        let place = crate::PhysicalOffset::new(self.settings.shard, position).to_wire();
+        proto::record::physical_offset_of(prefix) == Some(place)
     }
 
     fn check_entry(&self, entry: &Entry, record: &[u8]) -> Result<(), StoreError> {
@@ -219,12 +239,13 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Whole blocks around `[position, position + bytes)` of one segment, and where the range begins in them.
+    /// Whole blocks around `[position, position + bytes)` of one segment, and where the range begins in them. What cannot
+    /// be read is zeros, which no check over a record takes for what stood there.
     async fn read_blocks(
         &self,
         position: u64,
         bytes: usize,
-    ) -> Result<(D::Buf, usize), StoreError> {
+    ) -> Result<(Blocks<D::Buf>, usize), StoreError> {
         let segment = position - position % self.settings.segment_bytes;
         let file = self.segments.file(segment).ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
@@ -235,12 +256,14 @@ impl<D: Disk> Store<D> {
         let start = position - position % block;
         let end = (position + bytes as u64).next_multiple_of(block);
         let leave = self.cold_gate.enter().await;
-        let blocks =
-            file.read_at(start - segment, (end - start) as usize).await.map_err(|source| {
-                StoreError::io("read", self.settings.segment_path(segment), source)
-            })?;
+        let blocks = read_around(&*file, start - segment, (end - start) as usize).await;
+        let blocks = blocks.map_err(|source| {
+            StoreError::io("read", self.settings.segment_path(segment), source)
+        })?;
         drop(leave);
-        self.tally.cold_bytes.set(self.tally.cold_bytes.get() + (end - start));
+        let tally = &self.tally;
+        tally.cold_bytes.set(tally.cold_bytes.get() + (end - start));
+        tally.unreadable_bytes.set(tally.unreadable_bytes.get() + blocks.unreadable());
         Ok((blocks, (position - start) as usize))
     }
 }

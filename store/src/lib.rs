@@ -31,6 +31,7 @@ pub mod offset;
 mod queue_table;
 pub mod read;
 pub mod read_batches;
+mod readable;
 mod rebuild;
 mod recent_keys;
 pub mod recovery;

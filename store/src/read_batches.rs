@@ -7,9 +7,10 @@ use crate::{
     batch::{HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_LIMIT},
     error::StoreError,
     log::CommitLog,
+    readable::read_around,
     store::Store,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use runtime::{BLOCK_BYTES, Disk};
 
 /// Batches that lie one behind the other within a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl<D: Disk> Store<D> {
             let start = from - from % BLOCK_BYTES as u64;
             let to = (from + wanted).min(end).next_multiple_of(BLOCK_BYTES as u64);
             let to = to.min(segment + segment_bytes);
-            let read = file.read_at(start - segment, (to - start) as usize).await;
+            let read = read_around(&*file, start - segment, (to - start) as usize).await;
             let blocks = read.map_err(|source| {
                 StoreError::io("read", self.settings.segment_path(segment), source)
             })?;

@@ -38,6 +38,8 @@ pub(crate) struct Missing<'a, D: Disk> {
     pub(crate) before: Option<Outline>,
     /// What the next index file says, or what the store in memory knows.
     pub(crate) after: Outline,
+    /// Whether a segment is there; it may be retired meanwhile.
+    pub(crate) is_there: &'a dyn Fn(u64) -> bool,
 }
 
 impl<D: Disk> Missing<'_, D> {
@@ -77,6 +79,15 @@ impl<D: Disk> Missing<'_, D> {
         scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
         adopt_numbers(&mut scan.state, after, known, self.before.is_none());
         let damaged_bytes = scan.report.damaged_bytes;
+        let (shard, segment) = (settings.shard, range.start - range.start % settings.segment_bytes);
+        if let Some(from) = scan.report.damaged_from.filter(|_| (self.is_there)(segment)) {
+            tracing::error!(
+                shard,
+                from,
+                damaged_bytes,
+                "the log is damaged here; what it held is lost"
+            );
+        }
         let state = RefCell::new(scan.state);
         let capture: Capture = state.borrow().capture(range.end);
         let job = IndexJob { disk, settings, state: &state, capture: &capture };
@@ -96,6 +107,7 @@ impl<D: Disk> Missing<'_, D> {
 
     fn begin(&self, settings: &Settings) -> Scan {
         let mut scan = Scan::new(settings);
+        scan.quiet = true;
         match &self.before {
             Some(before) => scan.go_on_from(before.clone(), &AHashMap::new()),
             None => {
@@ -310,7 +322,8 @@ impl<D: Disk> Store<D> {
         let segments: Segments<D> = self.segments.files.borrow().clone();
         let ranges = damaged.iter().map(|index| index.head().from..index.head().to).collect();
         let (disk, settings, segments) = (&self.disk, &self.settings, &segments);
-        let missing = Missing { disk, settings, segments, ranges, before, after };
+        let is_there = &|segment| self.segments.contains(segment);
+        let missing = Missing { disk, settings, segments, ranges, before, after, is_there };
         let made = missing.rebuild(pause).await?;
         for (old, new) in damaged.iter().zip(made.indexes) {
             self.replace(old, new);

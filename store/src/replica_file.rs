@@ -22,7 +22,7 @@
 //! Two such slots of a block each, big-endian, written in turns: a torn write leaves the other one.
 
 use crate::{error::StoreError, settings::Settings};
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, is_unreadable};
 use std::{io::ErrorKind, path::PathBuf};
 
 /// Name of the file.
@@ -131,7 +131,11 @@ impl<D: Disk> ReplicaFile<D> {
         let mut whole = false;
         for slot in 0..SLOTS {
             let read = file.read_at(slot * BLOCK_BYTES as u64, BLOCK_BYTES).await;
-            let block = read.map_err(|source| StoreError::io("read", path.clone(), source))?;
+            let block = match read {
+                // As a slot that is not whole.
+                Err(source) if is_unreadable(&source) => continue,
+                read => read.map_err(|source| StoreError::io("read", path.clone(), source))?,
+            };
             let Some(slot) = Slot::decode(block.as_ref()) else { continue };
             if (slot.shard, slot.log_id) != (settings.shard, settings.log_id) {
                 continue;

@@ -33,6 +33,8 @@ const INDEX_BLOCKS_BYTES: usize = 4 * 1024 * 1024;
 pub struct Tally {
     /// Bytes read from the log on disk for old messages.
     pub cold_bytes: Cell<u64>,
+    /// Of the log, bytes that were wanted and that the disk could not read.
+    pub unreadable_bytes: Cell<u64>,
     /// Records that were wanted and are damaged on disk.
     pub damaged_records: Cell<u64>,
     /// Index files that were made again from their segments, at start or since.

@@ -22,7 +22,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.messages > 10_000, "{sum:?}");
     assert!(sum.messages_compared > 10_000, "{sum:?}");
     assert!(sum.boots_failed > 50 && sum.power_cuts > 200 && sum.kills > 20, "{sum:?}");
-    assert!(sum.rotten > 20 && sum.poisoned > 5, "{sum:?}");
+    assert!(sum.rotten > 20 && sum.unreadable > 10 && sum.poisoned > 5, "{sum:?}");
     assert!(sum.zeroings > 50 && sum.cold_reads > 500, "{sum:?}");
     assert!(sum.segments > 2 * 200, "{sum:?}");
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
@@ -99,16 +99,18 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 1),
-    (Mutation::SkipDirectorySync, 0),
+    (Mutation::SkipDirectorySync, 4),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 0),
-    (Mutation::SkipIndexDirectorySync, 39),
-    (Mutation::IndexBeforeLog, 13),
-    (Mutation::IndexBeforeInfluence, 78),
-    (Mutation::SkipRetirementSync, 41),
-    (Mutation::HideIndexRot, 151),
-    (Mutation::DropEmptyRows, 614),
-    (Mutation::SplitGroups, 17),
+    (Mutation::SkipHeaderPosition, 3),
+    (Mutation::SkipIndexDirectorySync, 95),
+    (Mutation::IndexBeforeLog, 1),
+    (Mutation::IndexBeforeInfluence, 200),
+    (Mutation::SkipRetirementSync, 35),
+    (Mutation::HideIndexRot, 207),
+    (Mutation::DropEmptyRows, 78),
+    (Mutation::SplitGroups, 18),
+    (Mutation::UnreadableIsFailure, 6),
+    (Mutation::UnreadableNeighbours, 7),
 ];
 
 #[test]

@@ -14,7 +14,7 @@ use proto::{
         MaxOffsetHeader, QueryConsumerOffsetHeader, SearchOffsetHeader, UpdateConsumerOffsetHeader,
     },
 };
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 use store::{Store, StoreError, StoreState};
 
 /// QUERY_CONSUMER_OFFSET.
@@ -128,15 +128,30 @@ async fn earliest_store_ms<D: runtime::Disk>(
     topic: &str,
     queue_id: u32,
 ) -> Result<i64, StoreError> {
-    let min = store.state().queue(topic, queue_id).map(|queue| queue.min());
-    let first = match min {
-        Some(min) => store.entry_at(topic, queue_id, min).await?,
-        None => None,
-    };
-    match first {
-        Some(entry) => store.store_timestamp(entry.position(), entry.bytes()).await,
-        None => Ok(-1),
+    let bounds = store.state().queue(topic, queue_id).map(|queue| (queue.min(), queue.max()));
+    let Some((min, max)) = bounds else { return Ok(-1) };
+    Ok(first_time(store, topic, queue_id, min..max).await?.map_or(-1, |(_, time)| time))
+}
+
+/// The first of some messages whose store timestamp can be read, and that, with larger and larger steps over those that
+/// are lost to damage. `None`: there is none, or it has been retired.
+async fn first_time<D: runtime::Disk>(
+    store: &Store<D>,
+    topic: &str,
+    queue_id: u32,
+    offsets: Range<i64>,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let (mut offset, mut step) = (offsets.start, 1);
+    while offset < offsets.end {
+        let Some(entry) = store.entry_at(topic, queue_id, offset).await? else { return Ok(None) };
+        match store.store_timestamp(entry.position(), entry.bytes()).await {
+            Err(StoreError::Corrupt { .. }) => {}
+            time => return time.map(|time| Some((offset, time))),
+        }
+        offset += step;
+        step *= 2;
     }
+    Ok(None)
 }
 
 /// Lower boundary: the first offset whose message is not older than `timestamp`. Upper boundary: the last offset whose
@@ -153,13 +168,11 @@ async fn offset_at<D: runtime::Disk>(
     let (mut low, mut high) = (min, max);
     while low < high {
         let middle = low + (high - low) / 2;
-        let Some(entry) = store.entry_at(topic, queue_id, middle).await? else { break };
-        let time = store.store_timestamp(entry.position(), entry.bytes()).await?;
-        let before = if upper { time <= timestamp } else { time < timestamp };
-        if before {
-            low = middle + 1;
-        } else {
-            high = middle;
+        let found = first_time(store, topic, queue_id, middle..high).await?;
+        let before = |time: i64| if upper { time <= timestamp } else { time < timestamp };
+        match found {
+            Some((offset, time)) if before(time) => low = offset + 1,
+            _ => high = middle,
         }
     }
     Ok(if upper { (low - 1).max(min) } else { low })

@@ -196,6 +196,11 @@ impl Patch {
         numbered.filter_map(|(index, block)| Some((self.first + index, block.as_ref()?)))
     }
 
+    /// Numbers of the blocks that it touches.
+    pub(super) fn block_indexes(&self) -> impl Iterator<Item = u64> {
+        self.touched().map(|(index, _)| index as u64)
+    }
+
     /// Takes those blocks out of this write that a later durable write has replaced.
     pub(super) fn yield_to(&mut self, later: &Self) {
         for (index, _) in later.touched() {

@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use rustix::io::Errno;
+
 use super::{
     SimClock,
     calls::{Call, CallKind, Ledger, Shape, Ticket, begin, hash_bytes, wait},
@@ -112,11 +114,11 @@ impl SimDisk {
         self.state.borrow().names.durable().keys().cloned().collect()
     }
 
-    /// What readers of a file see.
+    /// What readers of a file see; zeros for what cannot be read.
     pub fn live_bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state.borrow();
         let file = state.files.get(&state.names.find(path)?)?;
-        Some(file.live().to_vec())
+        Some(file.readable_bytes())
     }
 
     /// What of a file was synced, under its durable name; a length that was never synced counts as 0.
@@ -257,6 +259,14 @@ impl Disk for SimDisk {
         wait(&self.state, &ticket).await;
         if let Some(fault) = ticket.fault {
             return Err(fault);
+        }
+        let unreadable = {
+            let state = self.state.borrow();
+            let file = state.names.find(path).and_then(|id| state.files.get(&id));
+            file.is_some_and(|file| file.is_unreadable(0, u64::MAX / 2))
+        };
+        if unreadable {
+            return Err(Errno::IO.into());
         }
         let bytes = self.live_bytes(path).ok_or(io::ErrorKind::NotFound)?;
         self.state.borrow_mut().ledger.trace(hash_bytes(&bytes));

@@ -160,4 +160,19 @@ impl SimDisk {
         let Some(id) = state.names.find(path) else { return false };
         state.file(id).flip_bit(byte, bit)
     }
+
+    /// Whether all of these bytes of a file can be read; what is behind its end counts as if.
+    pub fn can_read(&self, path: &Path, position: u64, bytes: u64) -> bool {
+        let state = self.state.borrow();
+        let file = state.names.find(path).and_then(|id| state.files.get(&id));
+        file.is_none_or(|file| !file.is_unreadable(position, bytes))
+    }
+
+    /// From now on reads fail for ever (`EIO`) that touch the block which holds the byte at `byte`, also after crashes,
+    /// until it is written: a device puts another sector in its place then. False when there is no such file or byte.
+    pub fn spoil_block(&self, path: &Path, byte: u64) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(id) = state.names.find(path) else { return false };
+        state.file(id).spoil_block(byte)
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -35,6 +36,10 @@ pub(super) struct FileState {
     in_flight: Vec<Patch>,
     /// Whole contents on their way by `write_file`, or stuck there because it failed, with call and moment.
     rewrites: Vec<(u64, u64, Content)>,
+    /// Blocks that cannot be read, until they are written.
+    unreadable: BTreeSet<u64>,
+    /// Those that a power cut would leave so: what was written over them since is not durable yet.
+    unreadable_durably: BTreeSet<u64>,
     /// Open handles.
     handles: u32,
 }
@@ -77,6 +82,34 @@ impl FileState {
         self.live.flip_bit(byte, bit)
     }
 
+    /// From now on the block that holds this byte cannot be read, until it is written. False when the byte is behind the
+    /// end.
+    pub(super) fn spoil_block(&mut self, byte: u64) -> bool {
+        if byte >= self.live.bytes() {
+            return false;
+        }
+        self.unreadable.insert(byte / BLOCK_BYTES_U64);
+        self.unreadable_durably.insert(byte / BLOCK_BYTES_U64);
+        true
+    }
+
+    /// Whether one of these bytes cannot be read.
+    pub(super) fn is_unreadable(&self, position: u64, bytes: u64) -> bool {
+        let blocks = position / BLOCK_BYTES_U64..(position + bytes).div_ceil(BLOCK_BYTES_U64);
+        self.unreadable.range(blocks).next().is_some()
+    }
+
+    /// What readers see, with zeros for what they cannot read.
+    pub(super) fn readable_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.live.to_vec();
+        for block in &self.unreadable {
+            let from = (*block as usize * BLOCK_BYTES).min(bytes.len());
+            let to = (from + BLOCK_BYTES).min(bytes.len());
+            bytes[from..to].fill(0);
+        }
+        bytes
+    }
+
     /// Ends a write: readers see it, or on failure some of its sectors.
     fn complete_write(&mut self, ticket: &Ticket, stamp: u64, rng: &mut Rng) {
         let found = self.in_flight.iter().position(|patch| patch.call == ticket.number);
@@ -87,6 +120,9 @@ impl FileState {
         }
         patch.stamp = stamp;
         self.live.apply(&patch);
+        if ticket.fault.is_none() {
+            self.unreadable.retain(|block| !patch.block_indexes().any(|own| own == *block));
+        }
         self.unsynced.push(patch);
     }
 
@@ -100,6 +136,10 @@ impl FileState {
                 continue;
             }
             self.durable.apply(&patch);
+            let still = &self.unreadable;
+            self.unreadable_durably.retain(|block| {
+                still.contains(block) || !patch.block_indexes().any(|own| own == *block)
+            });
             // What is given up must not come back over what is durable now.
             later.iter_mut().filter(|p| p.abandoned).for_each(|old| old.yield_to(&patch));
         }
@@ -131,6 +171,8 @@ impl FileState {
         let Some(index) = found else { return };
         self.live = self.rewrites[index].2.clone();
         self.unsynced.clear();
+        self.unreadable.clear();
+        self.unreadable_durably.clear();
         if !succeeded {
             self.live.truncate(rng.u64(0..=self.live.bytes()));
         } else if synced {
@@ -155,12 +197,16 @@ impl FileState {
     /// The file that the next boot finds.
     pub(super) fn after_crash(&self, mood: Mood, rng: &mut Rng) -> Self {
         let mut content = self.durable.clone();
+        let mut unreadable = self.unreadable_durably.clone();
         let mut patches: Vec<&Patch> = self.unsynced.iter().chain(&self.in_flight).collect();
         if mood == Mood::Scattered {
             rng.shuffle(&mut patches);
         }
         for patch in patches {
             let fate = mood.fate(patch.stamp, rng);
+            if fate == Survival::Whole {
+                unreadable.retain(|block| !patch.block_indexes().any(|own| own == *block));
+            }
             content.apply_surviving(patch, fate, rng);
         }
         if self.length_unsynced {
@@ -177,7 +223,14 @@ impl FileState {
                 }
             }
         }
-        Self { live: content.clone(), durable: content, ..Self::default() }
+        let unreadable_durably = unreadable.clone();
+        Self {
+            live: content.clone(),
+            durable: content,
+            unreadable,
+            unreadable_durably,
+            ..Self::default()
+        }
     }
 }
 
@@ -287,6 +340,9 @@ impl DiskFile for SimFile {
         let (file, rng) = state.file_and_rng(self.id);
         if position.saturating_add(bytes as u64) > file.live.bytes() {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if file.is_unreadable(position, bytes as u64) {
+            return Err(Errno::IO.into());
         }
         file.live.read(position, buf.as_mut());
         file.blur(position, buf.as_mut(), rng);

@@ -12,7 +12,7 @@ use super::{
     name::{Named, named},
 };
 use crate::consume_queue::Entry;
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, is_unreadable};
 use std::{
     io,
     ops::Range,
@@ -47,7 +47,7 @@ impl<D: Disk> Index<D> {
         log_id: u64,
     ) -> Result<Index<D>, IndexError> {
         let file =
-            disk.open(path, Open::Read).await.map_err(|source| io_at(path, "open", source))?;
+            disk.open(path, Open::Read).await.map_err(|source| read_error(path, "open", source))?;
         match read_head::<D>(&file, path, shard, log_id).await {
             Ok((head, layout)) => {
                 let identity = NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +270,7 @@ impl<D: Disk> Index<D> {
         if source.kind() == io::ErrorKind::UnexpectedEof {
             return self.damaged("it is shorter than its head says".into());
         }
-        io_at(&self.path, "read", source)
+        read_error(&self.path, "read", source)
     }
 
     pub(super) async fn read_fences(&self) -> Result<Vec<u32>, IndexError> {
@@ -303,6 +303,17 @@ fn payload_of(buffer: &[u8], index: usize) -> &[u8; PAYLOAD_BYTES] {
     buffer[index * BLOCK_BYTES..].first_chunk().expect("whole blocks were read")
 }
 
+/// A file of which something cannot be read is damaged: it is made again.
+fn read_error(path: &Path, action: &'static str, source: io::Error) -> IndexError {
+    if is_unreadable(&source) {
+        return IndexError::Damaged {
+            path: path.to_path_buf(),
+            what: format!("{action}: {source}"),
+        };
+    }
+    io_at(path, action, source)
+}
+
 pub(super) fn io_at(path: &Path, action: &'static str, source: io::Error) -> IndexError {
     IndexError::Io { path: path.to_path_buf(), action, source }
 }
@@ -320,7 +331,7 @@ async fn read_head<D: Disk>(
         return Err(damaged(format!("its {bytes} bytes are no whole blocks")));
     }
     let read = file.read_at(0, BLOCK_BYTES).await;
-    let buffer = read.map_err(|source| io_at(path, "read", source))?;
+    let buffer = read.map_err(|source| read_error(path, "read", source))?;
     let block = buffer.as_ref();
     let stamp = head::stamp_of(block).ok_or_else(|| damaged("is no index file".into()))?;
     stamp.check(0, block).map_err(|what| damaged(format!("block 0 {what}")))?;

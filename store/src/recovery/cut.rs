@@ -15,6 +15,7 @@ use crate::{
     batch::{HEADER_BYTES, Kind},
     error::StoreError,
     index::{Index, Named, named},
+    readable::read_around,
     replica_file::{Bounds, ReplicaFile},
     settings::Settings,
 };
@@ -196,9 +197,9 @@ async fn clear<D: Disk>(disk: &D, file: &D::File, from: u64, to: u64) -> std::io
     let mut at = from - from % BLOCK_BYTES as u64;
     while at < to {
         let bytes = (to - at).min(SCAN_READ_BYTES as u64);
-        let read = file.read_at(at, bytes as usize).await?;
+        let read = read_around(file, at, bytes as usize).await?;
         let kept = from.saturating_sub(at) as usize;
-        if read.as_ref()[kept..].iter().any(|byte| *byte != 0) {
+        if read.unreadable() > 0 || read.as_ref()[kept..].iter().any(|byte| *byte != 0) {
             let mut blocks = disk.alloc(bytes as usize);
             blocks.as_mut().fill(0);
             blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);

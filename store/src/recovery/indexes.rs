@@ -108,7 +108,8 @@ impl<D: Disk> Chain<D> {
         let end = ranges.last().map_or(0, |range| range.end);
         let after = found.range(end..).next().and_then(|(_, files)| files.last());
         let after = after.expect("a gap ends at a file").outline().await?;
-        let missing = Missing { disk, settings, segments, ranges, before, after };
+        let is_there = &|_| true;
+        let missing = Missing { disk, settings, segments, ranges, before, after, is_there };
         let made = missing.rebuild(&|| ready(())).await?;
         self.rebuilt += made.indexes.len() as u64;
         self.damaged_bytes += made.damaged_bytes;

@@ -14,6 +14,8 @@
 //! A store that follows another one writes no start batch: its log holds what its leader wrote and nothing else. It steps
 //! over damage only where it wrote itself what is damaged; elsewhere the log ends before, and the leader sends the rest
 //! again. What stands in `replica` is durable before anything behind the end is zeroed.
+//!
+//! A place that cannot be read is damage like one whose checksum is wrong ([`crate::readable`]).
 
 mod cut;
 #[cfg(test)]
@@ -41,7 +43,7 @@ use crate::{
 use indexes::Chain;
 use runtime::{BLOCK_BYTES, Disk};
 use scan::Scan;
-use segments::{open_segments, refuse_foreign_log};
+use segments::{open_segments, refuse_dead_device, refuse_foreign_log};
 use settle::{clear_behind, make_durable, read_tail, settle_segments, write_start};
 use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
@@ -136,6 +138,7 @@ impl<D: Disk> Store<D> {
         if let (Some(first), Some(last)) = (first, last) {
             settings.progress.begin(*first, last + settings.segment_bytes);
         }
+        refuse_dead_device(&segments, &settings).await?;
         let mut replica = ReplicaFile::open(&disk, &settings).await?;
         cut::cut_to(&disk, &settings, &mut segments, &mut replica, opening.end).await?;
         let follows = opening.role == Role::Follower;

@@ -38,6 +38,8 @@ pub struct Scan {
     pub(super) committed: u64,
     /// Damage was stepped over since the last whole batch: an epoch may have begun in it.
     skipped_from: Option<u64>,
+    /// Damage is told by who scans: its segment may be retired meanwhile, and its file be another one.
+    pub(crate) quiet: bool,
     /// Whether keys are collected.
     keys: bool,
     /// Position and kind of the first control entry that is not known here.
@@ -86,6 +88,7 @@ impl Scan {
             known_durable: 0,
             committed: u64::MAX,
             skipped_from: None,
+            quiet: false,
             keys: settings.index_keys,
             unknown: None,
             progress: Arc::clone(&settings.progress),
@@ -269,7 +272,14 @@ impl Scan {
 
     fn skip_damage(&mut self, next: u64, shard: u16) {
         let from = self.position;
-        tracing::error!(shard, from, to = next, "the log is damaged here; what it held is lost");
+        if !self.quiet {
+            tracing::error!(
+                shard,
+                from,
+                to = next,
+                "the log is damaged here; what it held is lost"
+            );
+        }
         self.report.damaged_bytes += next - from;
         self.report.damaged_from.get_or_insert(from);
         self.skipped_from.get_or_insert(from);

@@ -5,10 +5,11 @@ use crate::{
     batch::{self, HEADER_BYTES, Header},
     error::StoreError,
     offset::POSITION_MAX,
+    readable::read_around,
     segments::segment_start,
     settings::Settings,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, Open, is_unreadable};
 use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 /// A log of which nothing is ours is not an empty one when it begins with a whole batch of another: `format.json` was
@@ -50,6 +51,22 @@ pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 's
         )
     };
     Err(StoreError::Malformed { path: settings.segment_path(*start), what })
+}
+
+/// Ends a start on a device that reads nothing, before anything is concluded from what cannot be read: index files
+/// would be removed, and the log cut.
+pub(super) async fn refuse_dead_device<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
+    segments: &BTreeMap<u64, Rc<F>>,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let mut failed = None;
+    for (start, file) in segments {
+        match read_around(&**file, 0, BLOCK_BYTES).await {
+            Ok(_) => return Ok(()),
+            Err(source) => failed = Some(read_error(settings, *start, source)),
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 pub(super) async fn open_segments<D: Disk>(
@@ -107,7 +124,12 @@ async fn is_unborn<D: Disk>(
         return Ok(true);
     }
     let file = disk.open(&settings.segment_path(start), Open::Read).await?;
-    let block = file.read_at(0, BLOCK_BYTES).await?;
+    let block = file.read_at(0, BLOCK_BYTES).await;
     file.close().await?;
-    Ok(block.as_ref().iter().all(|byte| *byte == 0))
+    match block {
+        Ok(block) => Ok(block.as_ref().iter().all(|byte| *byte == 0)),
+        // It was written once, or it could be read.
+        Err(error) if is_unreadable(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -5,13 +5,20 @@ use super::{SCAN_READ_BYTES, Segments};
 use crate::{
     batch::{self, Header, MAGIC},
     error::StoreError,
+    join_bounded::join_bounded,
     log::{CommitRule, Stored, WRITE_BYTES_MAX},
+    readable::read_around,
     segments::create_segment,
     settings::Settings,
     store_state::StoreState,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile};
 use std::{collections::BTreeMap, ops::Range, rc::Rc};
+
+/// Behind the end of the log one block is looked at in as many bytes.
+const STRETCH_BYTES: u64 = 1024 * 1024;
+/// Such looks under way.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// Makes sure that the segment which the log goes on in is there, and durable by name, and none behind it. Moves to the
 /// next segment when the last one was ended.
@@ -44,13 +51,17 @@ async fn segment_or_new<D: Disk>(
 }
 
 /// Writes the range again as it is and syncs it: after a mere restart what was read may sit in a cache only, or a sync
-/// over it may have failed.
+/// over it may have failed. It was whole a moment ago: what cannot be read now ends the start, and the next one finds it
+/// damaged.
 pub(super) async fn make_durable<D: Disk>(
     disk: &D,
     settings: &Settings,
     segments: &Segments<D>,
     range: Range<u64>,
 ) -> Result<(), StoreError> {
+    if range.is_empty() {
+        return Ok(());
+    }
     let first = range.start - range.start % settings.segment_bytes;
     for (segment, file) in segments.range(first..) {
         let from = range.start.max(*segment);
@@ -87,7 +98,9 @@ pub(super) async fn write_start<D: Disk>(
         let file = segment_or_new(disk, settings, segments, write.segment).await?;
         let path = settings.segment_path(write.segment);
         let error = |source| StoreError::io("write", path.clone(), source);
-        let behind = file.read_at(write.file_position(), write.bytes()).await.map_err(error)?;
+        // What cannot be read there proves nothing.
+        let behind = read_around(&*file, write.file_position(), write.bytes()).await;
+        let behind = behind.map_err(error)?;
         let mut blocks = disk.alloc(write.bytes());
         log.copy_blocks(&write, blocks.as_mut());
         let used = (write.to - write.block_start()) as usize;
@@ -102,7 +115,7 @@ pub(super) async fn write_start<D: Disk>(
 }
 
 /// Zeroes what follows the log's end, so that the remains of a torn write can never be taken for a later batch.
-/// Returns how far they reached, bytes; 0 in a recycled segment, where nobody can tell.
+/// Returns how far they reached, bytes; 0 in a recycled segment, where nobody can tell. Says what lies further behind.
 pub(super) async fn clear_behind<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -121,9 +134,11 @@ pub(super) async fn clear_behind<D: Disk>(
     let mut written = false;
     while at < to {
         let bytes = (to - at).min(SCAN_READ_BYTES as u64);
-        let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
+        let read = read_around(&**file, at - segment, bytes as usize).await.map_err(error)?;
         let kept = position.saturating_sub(at) as usize;
         let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
+        // Writing is what makes a place readable again.
+        let last = if read.unreadable() > 0 { Some(read.as_ref().len() - kept - 1) } else { last };
         if let Some(last) = last {
             // In a segment that was used before, what is not zero is mostly old.
             recycled |= has_older_batch(&read.as_ref()[kept..], segment, settings.log_id);
@@ -141,7 +156,47 @@ pub(super) async fn clear_behind<D: Disk>(
     if written {
         file.sync().await.map_err(error)?;
     }
-    Ok(if recycled { 0 } else { torn_bytes })
+    if recycled {
+        return Ok(0);
+    }
+    if let Some(last) = last_behind(settings, segment, &**file, to).await.map_err(error)? {
+        tracing::warn!(
+            shard = settings.shard,
+            end = position,
+            looked_until = to,
+            not_zero_at = last,
+            "there are bytes far behind the end of the log, where a start looks for no proof that they were promised: \
+             the log ends here, and they are written over"
+        );
+    }
+    Ok(torn_bytes)
+}
+
+/// The last place behind `from` in a segment that was not used before where not everything is zero, as far as a look at
+/// one block in each stretch can tell.
+async fn last_behind<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
+    settings: &Settings,
+    segment: u64,
+    file: &F,
+    from: u64,
+) -> std::io::Result<Option<u64>> {
+    let stretch = STRETCH_BYTES.min((settings.segment_bytes / 64).max(BLOCK_BYTES as u64));
+    let stretch = stretch.next_multiple_of(BLOCK_BYTES as u64);
+    let places = (from..segment + settings.segment_bytes).step_by(stretch as usize);
+    let looks = places.map(async |place| {
+        let block = read_around(file, place - segment, BLOCK_BYTES).await?;
+        let old = has_older_batch(block.as_ref(), segment, settings.log_id);
+        let last = block.as_ref().iter().rposition(|byte| *byte != 0);
+        std::io::Result::Ok((last.map(|at| place + at as u64), old))
+    });
+    let mut found = None;
+    for look in join_bounded(looks, LOOKS_AT_ONCE).await {
+        match look? {
+            (_, true) => return Ok(None),
+            (last, false) => found = last.or(found),
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a batch of an earlier use of the segment stands among `bytes`.
@@ -170,7 +225,8 @@ async fn remove_segments_behind<D: Disk>(
     Ok(())
 }
 
-/// What the disk holds of the block that the log ends in.
+/// What the disk holds of the block that the log ends in. Zeros, if it cannot be read: an index file covers what stood
+/// there, who asks for it finds it damaged, and the next write makes the block readable.
 pub(super) async fn read_tail<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
     segments: &BTreeMap<u64, Rc<F>>,
     settings: &Settings,
@@ -182,8 +238,7 @@ pub(super) async fn read_tail<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
         return Ok(Vec::new());
     }
     let file = segments.get(&segment).expect("the log ends in an open segment");
-    let block = file
-        .read_at(position - within as u64 - segment, BLOCK_BYTES)
+    let block = read_around(&**file, position - within as u64 - segment, BLOCK_BYTES)
         .await
         .map_err(|source| StoreError::io("read", settings.segment_path(segment), source))?;
     Ok(block.as_ref()[..within].to_vec())

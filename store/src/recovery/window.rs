@@ -2,9 +2,11 @@
 //!
 //! Where [`Window::reading_ahead`] was asked for, the next pieces are on their way while the present one is looked at: a
 //! start would otherwise wait for the disk and for its own processor in turns. It begins with the second piece, since
-//! most looks at a segment are short. What was read and is not wanted is waited for by [`Window::finish`].
+//! most looks at a segment are short. What was read and is not wanted is waited for by [`Window::finish`]. What the disk
+//! cannot read is zeros ([`crate::readable`]).
 
 use super::SCAN_READ_BYTES;
+use crate::readable::{Blocks, read_around};
 use runtime::{BLOCK_BYTES, DiskFile};
 use std::{
     collections::VecDeque,
@@ -36,8 +38,8 @@ pub struct Window<'f, F: DiskFile> {
 }
 
 enum Piece<'f, B> {
-    Reading(Pin<Box<dyn Future<Output = io::Result<B>> + 'f>>),
-    Read(io::Result<B>),
+    Reading(Pin<Box<dyn Future<Output = io::Result<Blocks<B>>> + 'f>>),
+    Read(io::Result<Blocks<B>>),
 }
 
 impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
@@ -107,12 +109,12 @@ impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     }
 
     /// What follows the bytes that are here; there is something.
-    async fn next_piece(&mut self) -> io::Result<B> {
+    async fn next_piece(&mut self) -> io::Result<Blocks<B>> {
         let ahead = if self.bytes.is_empty() { 0 } else { self.ahead_max };
         while self.ahead.len() <= ahead && self.asked < self.segment_end() {
             let left = self.segment_end() - self.asked;
             let bytes = left.min(self.piece_bytes);
-            let read = self.file.read_at(self.asked - self.segment, bytes as usize);
+            let read = read_around(self.file, self.asked - self.segment, bytes as usize);
             self.ahead.push_back(Piece::Reading(Box::pin(read)));
             self.asked += bytes;
         }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     rc::Rc,
 };
 
@@ -170,8 +171,8 @@ impl Book {
         self.items.retain(|item| item.fate != Fate::Sure || survives(item));
     }
 
-    /// A byte of the batch over a place rotted. With a worse fate from earlier it stays at that.
-    pub(crate) fn rot(&mut self, from: u64, to: u64, byte: u64, fate: Fate) {
+    /// Bytes of the batch over a place rotted. With a worse fate from earlier it stays at that.
+    pub(crate) fn rot(&mut self, from: u64, to: u64, bytes: Range<u64>, fate: Fate) {
         let touched = self.items.iter_mut().filter(|item| item.start >= from && item.start < to);
         touched.for_each(|item| {
             let worse = match (item.fate, fate) {
@@ -180,7 +181,7 @@ impl Book {
                 _ => Fate::Kept,
             };
             item.fate = worse;
-            item.hit |= item.start <= byte && byte < item.end;
+            item.hit |= item.start < bytes.end && bytes.start < item.end;
         });
     }
 

@@ -5,7 +5,7 @@ use super::{
     book::{Book, Fate, OffsetName, State},
     compare::Comparison,
     mutant::{MutantDisk, Mutation},
-    rot::{self, Flipped},
+    rot::{self, Rotten},
     work::{End, Life, TOPICS},
 };
 use fastrand::Rng;
@@ -163,16 +163,22 @@ impl History {
         let newest = self.durable - self.durable % self.settings.segment_bytes;
         let from = if self.bent == Bent::Rot { newest } else { 0 };
         let range = from..self.durable;
-        let flipped = rot::flip(&self.disk, &self.settings, range, &mut self.rng);
-        let Some(Flipped { from, to, byte }) = flipped else { return };
-        let fate = rot::fate(&self.disk, &self.settings, byte);
-        self.tell(|| format!("a bit flips at {byte} of {from}..{to}: {fate:?}"));
-        self.book.rot(from, to, byte, fate);
-        if fate == Fate::Lost {
-            self.rotten = Some(byte);
-            self.mended = false;
+        let rotten = if self.rng.u8(0..3) == 0 {
+            rot::spoil(&self.disk, &self.settings, range, &mut self.rng)
+        } else {
+            rot::flip(&self.disk, &self.settings, range, &mut self.rng)
+        };
+        for Rotten { from, to, bytes } in rotten {
+            let fate = rot::fate(&self.disk, &self.settings, bytes.start);
+            self.tell(|| format!("{bytes:?} of {from}..{to} rot: {fate:?}"));
+            self.summary.rotten += 1;
+            self.summary.unreadable += u64::from(bytes.end > bytes.start + 1);
+            if fate == Fate::Lost {
+                self.rotten = Some(bytes.start);
+                self.mended = false;
+            }
+            self.book.rot(from, to, bytes, fate);
         }
-        self.summary.rotten += 1;
     }
 
     fn rot_index(&mut self) {

@@ -38,8 +38,10 @@ pub struct Summary {
     pub kills: u64,
     /// Lives in which a failed call poisoned the log.
     pub poisoned: u64,
-    /// Batches in which a bit was flipped.
+    /// Batches that rotted.
     pub rotten: u64,
+    /// Of those, because a block could not be read any more.
+    pub unreadable: u64,
     /// Segments in use at the end.
     pub segments: u64,
     /// Writes of zeros ahead of the log.
@@ -81,6 +83,7 @@ impl Played for Summary {
         self.kills += other.kills;
         self.poisoned += other.poisoned;
         self.rotten += other.rotten;
+        self.unreadable += other.unreadable;
         self.segments += other.segments;
         self.zeroings += other.zeroings;
         self.cold_reads += other.cold_reads;

@@ -5,7 +5,7 @@
 use super::rot;
 use crate::mutations::mutations;
 use runtime::{
-    BLOCK_BYTES, Disk, DiskFile, Entry, Open,
+    BLOCK_BYTES, Disk, DiskFile, Entry, Open, is_unreadable,
     sim::{Lies, SimBuf, SimDisk, SimFile},
 };
 use std::{
@@ -20,6 +20,11 @@ use store::{
     index::{Named, named},
     segments::segment_start,
 };
+
+/// Bytes that an unreadable block takes along.
+const PIECE_BYTES: u64 = 4 * BLOCK_BYTES as u64;
+/// Number of the error that a place which cannot be read ends with.
+const EIO: i32 = 5;
 
 mutations! {
     /// `fdatasync` of the log does nothing.
@@ -44,6 +49,10 @@ mutations! {
     DropEmptyRows = "drop-empty-rows",
     /// The entries of a group are appended one by one.
     SplitGroups = "split-groups",
+    /// A place that cannot be read fails like anything else that a disk refuses.
+    UnreadableIsFailure = "unreadable-is-failure",
+    /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.
+    UnreadableNeighbours = "unreadable-neighbours",
 }
 
 /// Last block written at a position of a file, by the file's start.
@@ -202,7 +211,19 @@ impl DiskFile for MutantFile {
     }
 
     async fn read_at(&self, position: u64, bytes: usize) -> io::Result<SimBuf> {
-        let mut buf = self.sim.read_at(position, bytes).await?;
+        if self.disk.mutation == Some(Mutation::UnreadableNeighbours)
+            && !self.disk.sim.can_read(&self.path, position - position % PIECE_BYTES, PIECE_BYTES)
+        {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        let read = self.sim.read_at(position, bytes).await;
+        let failure = self.disk.mutation == Some(Mutation::UnreadableIsFailure);
+        let mut buf = match read {
+            Err(error) if failure && is_unreadable(&error) => {
+                return Err(io::Error::other(error.to_string()));
+            }
+            read => read?,
+        };
         let recovering = self.disk.recovering.get();
         if recovering && self.disk.mutation == Some(Mutation::SkipHeaderPosition) {
             relocate(buf.as_mut(), self.start + position);

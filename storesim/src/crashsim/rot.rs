@@ -1,8 +1,8 @@
-//! Bit rot: in a batch that was durable and acknowledged, and anywhere in index files, which may also be missing.
+//! Rot, of a bit or of a block that cannot be read any more: in a batch that was durable and acknowledged, and anywhere in index files, which may also be missing.
 
 use super::{book::Fate, mutant::MutantDisk};
 use fastrand::Rng;
-use runtime::{Disk, sim::block_on};
+use runtime::{BLOCK_BYTES, Disk, sim::block_on};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -69,12 +69,12 @@ pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
 }
 
 /// A damaged place.
-pub(super) struct Flipped {
+pub(super) struct Rotten {
     /// The batch, up to where the log goes on.
     pub(super) from: u64,
     pub(super) to: u64,
-    /// The byte that is not what it was.
-    pub(super) byte: u64,
+    /// What of it is not what it was.
+    pub(super) bytes: Range<u64>,
 }
 
 /// What rot at a place does to what stood there: a start does not scan what an index file covers.
@@ -147,6 +147,9 @@ pub(super) fn spoil_indexes(disk: &MutantDisk, settings: &Settings, rng: &mut Rn
             block_on(disk.sim.remove(path)).and_then(Result::ok).expect("it is there");
             let synced = block_on(disk.sim.sync_dir(&settings.dir));
             synced.and_then(Result::ok).expect("a healthy disk");
+        } else if rng.bool() {
+            let bytes = disk.sim.live_bytes(path).map_or(0, |bytes| bytes.len() as u64);
+            assert!(disk.sim.spoil_block(path, rng.u64(0..bytes)));
         } else {
             flip_anywhere(disk, path, rng);
         }
@@ -169,36 +172,74 @@ pub(super) fn flip_anywhere(disk: &MutantDisk, path: &Path, rng: &mut Rng) -> (u
     (byte, bit)
 }
 
-/// Flips a bit of a batch that lies in `acknowledged` and that a later batch proves to have been durable. Returns the
-/// damaged place.
-pub(super) fn flip(
+/// All whole batches of files that nothing is on its way to, and the indexes of those that lie in `acknowledged` and that
+/// a later batch proves to have been durable.
+fn proven(
     disk: &MutantDisk,
     settings: &Settings,
-    acknowledged: Range<u64>,
-    rng: &mut Rng,
-) -> Option<Flipped> {
+    acknowledged: &Range<u64>,
+) -> (Vec<Found>, Vec<usize>) {
     // A write on its way to the medium might heal the block again.
     let files = disk.sim.files();
     let settled = files.iter().filter(|(path, _)| disk.sim.unsynced_writes(path) == 0);
     let starts = settled.filter_map(|(path, _)| segment_start(path));
     let all: Vec<Found> = starts.flat_map(|start| batches(disk, settings, start)).collect();
-    let proven = all.iter().map(|batch| batch.header.durable_until).max()?;
-    let candidates: Vec<&Found> = all
-        .iter()
-        .filter(|batch| batch.header.position >= acknowledged.start)
-        .filter(|batch| batch.end <= acknowledged.end.min(proven) && !batch.bytes.is_empty())
-        .collect();
+    let proven = all.iter().map(|batch| batch.header.durable_until).max().unwrap_or(0);
+    let candidates = (0..all.len()).filter(|at| {
+        let batch = &all[*at];
+        let within = batch.header.position >= acknowledged.start;
+        within && batch.end <= acknowledged.end.min(proven) && !batch.bytes.is_empty()
+    });
+    let candidates = candidates.collect();
+    (all, candidates)
+}
+
+/// Flips a bit of such a batch. Returns the damaged place.
+pub(super) fn flip(
+    disk: &MutantDisk,
+    settings: &Settings,
+    acknowledged: Range<u64>,
+    rng: &mut Rng,
+) -> Vec<Rotten> {
+    let (all, candidates) = proven(disk, settings, &acknowledged);
     // Batches with a batch in a message's body are the most interesting ones.
-    let nested: Vec<&Found> = candidates
-        .iter()
-        .copied()
-        .filter(|batch| memchr::memmem::find(&batch.bytes[4..], &store::batch::MAGIC).is_some())
-        .collect();
+    let is_nested =
+        |at: &usize| memchr::memmem::find(&all[*at].bytes[4..], &store::batch::MAGIC).is_some();
+    let nested: Vec<usize> = candidates.iter().copied().filter(is_nested).collect();
     let among = if !nested.is_empty() && rng.bool() { &nested } else { &candidates };
-    let batch = rng.choice(among.iter())?;
+    let Some(batch) = rng.choice(among.iter()).map(|at| &all[*at]) else { return Vec::new() };
     let start = batch.header.position;
     let byte = start + rng.u64(0..batch.bytes.len() as u64);
     let segment = start - start % settings.segment_bytes;
     assert!(disk.sim.flip_bit(&settings.segment_path(segment), byte - segment, rng.u8(0..8)));
-    Some(Flipped { from: start, to: batch.end, byte })
+    vec![Rotten { from: start, to: batch.end, bytes: byte..byte + 1 }]
+}
+
+/// Makes a block unreadable in which only such batches lie. Returns what it takes of each.
+pub(super) fn spoil(
+    disk: &MutantDisk,
+    settings: &Settings,
+    acknowledged: Range<u64>,
+    rng: &mut Rng,
+) -> Vec<Rotten> {
+    let (all, candidates) = proven(disk, settings, &acknowledged);
+    let Some(batch) = rng.choice(candidates.iter()).map(|at| &all[*at]) else { return Vec::new() };
+    let byte = batch.header.position + rng.u64(0..batch.bytes.len() as u64);
+    let block = byte - byte % BLOCK_BYTES as u64;
+    let block = block..block + BLOCK_BYTES as u64;
+    let mut taken = Vec::new();
+    for (at, batch) in all.iter().enumerate() {
+        let start = batch.header.position;
+        let bytes = start.max(block.start)..(start + batch.bytes.len() as u64).min(block.end);
+        if bytes.is_empty() {
+            continue;
+        }
+        if !candidates.contains(&at) {
+            return Vec::new();
+        }
+        taken.push(Rotten { from: start, to: batch.end, bytes });
+    }
+    let segment = byte - byte % settings.segment_bytes;
+    assert!(disk.sim.spoil_block(&settings.segment_path(segment), byte - segment));
+    taken
 }

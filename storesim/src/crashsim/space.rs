@@ -180,8 +180,14 @@ impl Life<'_> {
             rot::neighbours(count, count - 1, &mut self.history.rng)
         };
         for (path, segment) in &files[range] {
-            let (byte, bit) = rot::flip_anywhere(&self.history.disk, path, &mut self.history.rng);
-            self.history.disk.note_rot(path, byte, bit);
+            let disk = &self.history.disk;
+            if disk.mutation.is_none() && self.history.rng.bool() {
+                let bytes = disk.sim.live_bytes(path).map_or(0, |bytes| bytes.len() as u64);
+                assert!(disk.sim.spoil_block(path, self.history.rng.u64(0..bytes)));
+            } else {
+                let (byte, bit) = rot::flip_anywhere(disk, path, &mut self.history.rng);
+                disk.note_rot(path, byte, bit);
+            }
             self.history.tell(|| format!("{} rots under the store", path.display()));
             let behind = segment + self.store.settings().segment_bytes;
             self.blind |= self.history.book.unsettle(*segment, behind);

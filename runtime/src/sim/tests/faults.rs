@@ -151,3 +151,36 @@ fn a_slow_disk_takes_longer() {
     assert!(elapsed(1) > 50 * 80);
     assert_eq!(elapsed(10), 10 * elapsed(1));
 }
+
+#[test]
+fn an_unreadable_block_fails_for_ever_until_it_is_written_durably() {
+    for seed in 0..20 {
+        let (disk, _) = disk_with_log(seed, 4);
+        let name = Path::new("/d/log");
+        let read = |disk: &SimDisk, at: u64, blocks: usize| {
+            now(async {
+                let file = disk.open(name, Open::ReadWrite).await?;
+                file.read_at(at * BLOCK, blocks * BLOCK_BYTES).await.map(drop)
+            })
+        };
+        let write = |disk: &SimDisk, sync: bool| {
+            now(async {
+                let file = disk.open(name, Open::ReadWrite).await?;
+                let mut block = disk.alloc(BLOCK_BYTES);
+                block.as_mut().fill(9);
+                file.write_at(block, 2 * BLOCK).await?;
+                if sync { file.sync().await } else { Ok(()) }
+            })
+            .expect("healthy");
+        };
+        assert!(disk.spoil_block(name, 2 * BLOCK + 77) && !disk.spoil_block(name, 4 * BLOCK));
+        let disk = disk.after_crash(seed);
+        let error = read(&disk, 1, 2).expect_err("half of it is unreadable");
+        assert!(crate::is_unreadable(&error), "{error}");
+        assert!(read(&disk, 0, 2).is_ok() && read(&disk, 3, 1).is_ok());
+        write(&disk, false);
+        assert!(read(&disk, 0, 4).is_ok());
+        write(&disk, true);
+        assert!(read(&disk.after_crash(seed), 0, 4).is_ok());
+    }
+}
