@@ -18,13 +18,17 @@ use crate::{
     stats::Totals,
     worker::{CONTROL_WORKER, Parts, Worker},
 };
+use daemon::{
+    exit::{Cause, Fatal},
+    notify,
+};
 use namesrv::{handle::Namesrv, server};
 use remoting::Listener;
 use runtime::{Executor, Mesh, Task};
 use std::{
     cell::RefCell,
     io::{IsTerminal, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
@@ -37,12 +41,23 @@ use store::{FlushPolicy, Settings, Store, format::Format, recovery::progress::Pr
 
 /// Pause between two looks at something that others are about to finish.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How long the boot line waits for the first name server.
+/// How long the boot line waits for name servers.
 const REGISTER_PATIENCE_MS: i64 = 3_000;
 /// How long a peer may take no byte before the shutdown goes on without it.
 const STUCK_MS: i64 = 1_000;
 /// Bytes zeroed in front of each log.
 const ZERO_AHEAD_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Addresses to listen on, which this process holds.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// For clients.
+    pub client: Vec<SocketAddr>,
+    /// For clients that keep their requests apart from others' traffic.
+    pub vip: Vec<SocketAddr>,
+    /// Of a name server on the control worker, in a standalone broker.
+    pub name_server: Option<Vec<SocketAddr>>,
+}
 
 /// What all workers of a broker start from.
 #[derive(Clone)]
@@ -53,8 +68,10 @@ pub struct BootContext {
     pub format: Format,
     /// How memory is divided.
     pub memory: MemoryPlan,
-    /// Run a name server on the control worker.
-    pub standalone: bool,
+    /// Where to listen when the broker serves.
+    pub listen: Listen,
+    /// Address in records and message ids.
+    pub store_ip: IpAddr,
     /// For the panel and the boot line.
     pub report: StartupReport,
     /// Counters of all shards.
@@ -72,7 +89,7 @@ pub async fn run(
     executor: Executor,
     mesh: Mesh<CoreMessage>,
     context: BootContext,
-) -> Result<(), String> {
+) -> Result<(), Fatal> {
     let worker = build_worker(&executor, mesh, &context).await?;
     context.ready.fetch_add(1, Ordering::SeqCst);
     while context.ready.load(Ordering::SeqCst) < executor.count() {
@@ -96,11 +113,14 @@ pub async fn run(
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
     }
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
-    listen(&worker)?;
+    listen(&worker, &context.listen)?;
     if worker.control.is_some() {
         register_and_report(&worker, &context).await?;
     }
     executor.stop_requested().await;
+    if worker.control.is_some() {
+        notify::stopping();
+    }
     stop(&worker, &context, commits).await;
     worker.publish_totals();
     Ok(())
@@ -110,23 +130,24 @@ async fn build_worker(
     executor: &Executor,
     mesh: Mesh<CoreMessage>,
     context: &BootContext,
-) -> Result<Rc<Worker>, String> {
+) -> Result<Rc<Worker>, Fatal> {
     let config = &context.config;
     // Before the stores: what reading large files leaves free in the heap is then filled by the queues.
     let control = if executor.index() == CONTROL_WORKER {
-        Some(open_control(executor, config).await?)
+        Some(open_control(executor, config).await.map_err(Fatal::because(Cause::Data))?)
     } else {
         None
     };
     let mut hosted = Vec::new();
     for shard in 0..context.format.shards {
         if usize::from(shard) % executor.count() == executor.index() {
-            let store = open_store(executor, context, shard).await?;
+            let store =
+                open_store(executor, context, shard).await.map_err(Fatal::because(Cause::Data))?;
             let parked_max = config.shard_parked_pulls_max as usize;
             hosted.push(Rc::new(Shard::new(Rc::new(store), parked_max)));
         }
     }
-    let store_host = SocketAddr::new(config.broker_ip1_addr(), config.listen_port);
+    let store_host = SocketAddr::new(context.store_ip, config.listen_port);
     let worker = Worker::start(Parts {
         executor: executor.clone(),
         mesh,
@@ -222,31 +243,40 @@ async fn open_control(executor: &Executor, config: &BrokerConfig) -> Result<Cont
     Ok(ControlPlane::new(control, files, now))
 }
 
-fn listen(worker: &Rc<Worker>) -> Result<(), String> {
-    let config = &worker.config;
-    for (port, vip) in [(config.listen_port, false), (config.vip_port(), true)] {
-        let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-        let listener = Listener::bind(&worker.executor, addr)
-            .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-        worker.executor.spawn(connection::accept_loop(Rc::clone(worker), listener, vip));
+/// Only now do the ports open: who is let in is served.
+fn listen(worker: &Rc<Worker>, addrs: &Listen) -> Result<(), Fatal> {
+    for (addrs, vip) in [(&addrs.client, false), (&addrs.vip, true)] {
+        for listener in bind_all(&worker.executor, addrs)? {
+            worker.executor.spawn(connection::accept_loop(Rc::clone(worker), listener, vip));
+        }
     }
     Ok(())
 }
 
+fn bind_all(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, Fatal> {
+    let bind = |addr: &SocketAddr| {
+        Listener::bind(executor, *addr).map_err(|error| {
+            Fatal::new(Cause::Port, format!("cannot listen on {addr} any more: {error}"))
+        })
+    };
+    addrs.iter().map(bind).collect()
+}
+
 /// The control worker: name server inside, registration, boot line.
-async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), String> {
+async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), Fatal> {
     let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
-    if context.standalone {
-        start_name_server(worker, config).await?;
-        servers.push(format!("127.0.0.1:{}", config.standalone_namesrv_port));
+    if let Some(addrs) = &context.listen.name_server {
+        start_name_server(worker, config, addrs).await?;
+        servers.push(config.own_name_server());
     }
     let registrar = register(worker, context, &servers);
     if let Some(plane) = &worker.control {
         *plane.registrar.borrow_mut() = Some(registrar.clone());
     }
     let started = worker.executor.now();
-    while !servers.is_empty() && registrar.registered_count() == 0 {
+    // For each of them: what the panel says is what clients will meet.
+    while !registrar.is_settled() {
         if worker.executor.now() - started > REGISTER_PATIENCE_MS
             || worker.executor.stop().requested()
         {
@@ -257,8 +287,16 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
     if worker.executor.stop().requested() {
         return Ok(());
     }
-    let report = context.report.clone();
-    worker.executor.blocking(move || print_report(&report)).await.map_err(|error| error.to_string())
+    let mut report = context.report.clone();
+    for (index, server) in report.name_servers.iter_mut().enumerate() {
+        server.registered = registrar.is_registered(index);
+    }
+    let status = report.boot_line();
+    worker.executor.blocking(move || print_report(&report)).await.map_err(|error| {
+        Fatal::new(Cause::Other, format!("standard output cannot be written: {error}"))
+    })?;
+    notify::ready(&status);
+    Ok(())
 }
 
 fn print_report(report: &StartupReport) -> std::io::Result<()> {
@@ -268,7 +306,11 @@ fn print_report(report: &StartupReport) -> std::io::Result<()> {
     out.flush()
 }
 
-async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result<(), String> {
+async fn start_name_server(
+    worker: &Rc<Worker>,
+    config: &BrokerConfig,
+    addrs: &[SocketAddr],
+) -> Result<(), Fatal> {
     let root = Path::new(&config.store_path_root_dir).join("namesrv");
     let settings = namesrv::config::Config {
         listen_port: config.standalone_namesrv_port,
@@ -276,16 +318,14 @@ async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result
         config_store_path: root.join("namesrv.properties"),
         ..namesrv::config::Config::default()
     };
-    let addr = settings.listen_address();
     let executor = worker.executor.clone();
     let state: Namesrv =
-        namesrv::open(&executor, settings).await.map_err(|error| error.to_string())?;
-    let listener = Listener::bind(&executor, addr)
-        .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+        namesrv::open(&executor, settings).await.map_err(Fatal::because(Cause::Data))?;
+    let listeners = bind_all(&executor, addrs)?;
     let serving = executor.clone();
     executor.spawn(async move {
         let state = Rc::new(RefCell::new(state));
-        if let Err(error) = server::serve(&serving, listener, state).await {
+        if let Err(error) = server::serve(&serving, listeners, state).await {
             tracing::error!(%error, "the name server inside has ended");
         }
     });
@@ -295,19 +335,18 @@ async fn start_name_server(worker: &Rc<Worker>, config: &BrokerConfig) -> Result
 fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> Registrar {
     let config = &context.config;
     let broker_addr = config.client_address();
-    let ha_ip = if config.broker_ip2.is_empty() { &config.broker_ip1 } else { &config.broker_ip2 };
     let identity = Identity {
         cluster_name: config.broker_cluster_name.clone(),
         broker_name: config.broker_name.clone(),
         broker_id: i64::from(config.broker_id),
         broker_addr,
-        ha_server_addr: format!("{ha_ip}:{}", u32::from(config.listen_port) + 1),
+        ha_server_addr: config.ha_address(),
     };
     let options = Options {
         period_ms: i64::try_from(config.register_name_server_period_ms).unwrap_or(i64::MAX),
         timeout_ms: i64::try_from(config.register_broker_timeout_ms).unwrap_or(i64::MAX),
         force: config.force_register,
-        own_last: context.standalone,
+        own_last: context.listen.name_server.is_some(),
         compressed: config.compressed_register,
     };
     let control = Rc::clone(&worker.control_plane().control);

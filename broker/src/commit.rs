@@ -179,7 +179,9 @@ fn tick_second(worker: &Rc<Worker>, now: i64) {
     worker.frame_budget.close_stalled(now);
     if let Some(plane) = &worker.control {
         let logs = worker.totals.iter().map(|totals| &totals.log);
-        worker.health.borrow_mut().note(health::summary(logs));
+        let health =
+            health::with_name_servers(health::summary(logs), &plane.failing_name_servers());
+        worker.health.borrow_mut().note(health);
         plane.tick(worker, now);
     }
 }

@@ -25,6 +25,8 @@ pub enum Condition {
     /// It takes messages, and there is room.
     #[default]
     Healthy,
+    /// A name server does not serve this broker; said of no log.
+    NameServerAway,
     /// It has been given more than 90 % of all bytes that it can take in its life.
     PositionsLow,
     /// More of the disk is used than `diskMaxUsedSpaceRatio`.
@@ -38,8 +40,9 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Condition; 6] = [
+    const ALL: [Condition; 7] = [
         Condition::Healthy,
+        Condition::NameServerAway,
         Condition::PositionsLow,
         Condition::DiskLow,
         Condition::DiskFull,
@@ -63,6 +66,7 @@ impl Condition {
     fn name(self) -> &'static str {
         match self {
             Condition::Healthy => "healthy",
+            Condition::NameServerAway => "name-server-away",
             Condition::PositionsLow => "positions-low",
             Condition::DiskLow => "disk-low",
             Condition::DiskFull => "disk-full",
@@ -109,7 +113,10 @@ pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Conditi
         Condition::PositionsLow | Condition::PositionsUsedUp => {
             |log| format!("position={} limit={MESSAGES_END}", log.position.load(Relaxed))
         }
-        Condition::Healthy | Condition::DiskLow | Condition::DiskFull => {
+        Condition::Healthy
+        | Condition::NameServerAway
+        | Condition::DiskLow
+        | Condition::DiskFull => {
             return (worst, worst.name().to_owned());
         }
     };
@@ -117,6 +124,22 @@ pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Conditi
     let sentences =
         concerned.map(|(shard, log)| format!("{} shard={shard} {}", worst.name(), detail(log)));
     (worst, sentences.collect::<Vec<_>>().join("; "))
+}
+
+/// What is told of a broker: its logs and, behind that, name servers that do not serve it. With healthy logs these speak
+/// alone: such a broker takes messages, but not from everybody.
+pub fn with_name_servers(
+    (condition, logs): (Condition, String),
+    failing: &[String],
+) -> (Condition, String) {
+    if failing.is_empty() {
+        return (condition, logs);
+    }
+    let away = format!("name-server-away {}", failing.join(", "));
+    match condition {
+        Condition::Healthy => (Condition::NameServerAway, away),
+        _ => (condition, format!("{logs}; {away}")),
+    }
 }
 
 /// The last sentence that was logged.
@@ -134,7 +157,7 @@ impl HealthLog {
         }
         match condition {
             Condition::Healthy => tracing::info!(before, health = %sentence, "health"),
-            Condition::DiskLow | Condition::PositionsLow => {
+            Condition::DiskLow | Condition::PositionsLow | Condition::NameServerAway => {
                 tracing::warn!(before, health = %sentence, "health")
             }
             _ => tracing::error!(before, health = %sentence, "health"),
@@ -176,6 +199,21 @@ mod tests {
         let expected = "log-poisoned shard=0 cause=unknown; \
                         log-poisoned shard=2 cause=write: input/output error";
         assert_eq!(summary(sick.iter()).1, expected);
+    }
+
+    #[test]
+    fn a_name_server_that_is_away_is_no_health() {
+        let away = ["ns-1:9876 (cannot connect)".to_owned()];
+        let told = |condition: Condition, failing: &[String]| {
+            with_name_servers((condition, condition.name().to_owned()), failing)
+        };
+        assert_eq!(told(Condition::Healthy, &[]), (Condition::Healthy, "healthy".to_owned()));
+        let (condition, text) = told(Condition::Healthy, &away);
+        assert_eq!(condition, Condition::NameServerAway);
+        assert_eq!(text, "name-server-away ns-1:9876 (cannot connect)");
+        let (condition, text) = told(Condition::DiskFull, &away);
+        assert_eq!(condition, Condition::DiskFull);
+        assert_eq!(text, "disk-full; name-server-away ns-1:9876 (cannot connect)");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A request is admitted where its socket is, run where its queue is, and answered where its socket is. What is shared
 //! between workers is an immutable snapshot ([`control::MetadataSnapshot`]) and messages; nothing is locked.
 
+pub mod advertised;
 pub mod boot;
 pub mod calls;
 pub mod client_calls;
@@ -19,6 +20,7 @@ pub mod inbox;
 pub mod limits;
 pub mod mailbox;
 pub mod one_shot;
+pub mod open_files;
 pub mod ops;
 pub mod panel;
 pub mod pending_returns;

@@ -1,32 +1,37 @@
 //! The broker as a program: read what was given, hold the data directory, probe the machine, run one executor per core.
 
 use broker::{
-    boot::{self, BootContext},
+    advertised,
+    boot::{self, BootContext, Listen},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
     health::{self, Condition},
+    open_files::{self, Files},
     panel::StartupReport,
     recovery_report,
     stats::Totals,
 };
 use clap::Parser;
-use daemon::{logging, port::check_port_is_free};
+use daemon::{
+    exit::{Cause, Fatal},
+    logging,
+    port::{self, HeldPort},
+};
 use runtime::{Preempt, RunError, Settings, Stop};
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use store::{
     directory,
+    error::StoreError,
     format::{self, Format},
 };
 
-/// Exit code for a configuration that cannot be used.
-const EXIT_USAGE: u8 = 2;
-/// Exit code when a stop took longer than `shutdownSecondsMax`: `EX_TEMPFAIL` of sysexits.h.
-const EXIT_STOP_TIMEOUT: u8 = 75;
+/// Name in messages.
+const PROGRAM: &str = "mqbroker";
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -34,16 +39,23 @@ fn main() -> ExitCode {
     let machine = Machine::read();
     let loaded = match load(&machine) {
         Ok(loaded) => loaded,
-        Err(problem) => {
-            eprintln!("mqbroker: {problem}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
-    match loaded.print {
-        Some(Print::All) => print!("{}", loaded.config.to_properties()),
-        Some(Print::Important) => print!("{}", loaded.config.important_properties()),
+    let text = match loaded.print {
+        Some(Print::All) => loaded.config.to_properties(),
+        Some(Print::Important) => loaded.config.important_properties(),
         None => return start(loaded, &machine),
+    };
+    // What a start would say of this configuration belongs to what it means.
+    for notice in &loaded.notices {
+        let level = match notice.level {
+            Level::Info => "note",
+            Level::Warn => "warning",
+        };
+        eprintln!("{PROGRAM}: {level}: {}", notice.text);
     }
+    // A reader that wants no more, such as `head`, is content.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
@@ -62,10 +74,7 @@ fn load(machine: &Machine) -> Result<Loaded, config::ConfigError> {
 fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
     let log = match logging::start(&loaded.config.log_filter) {
         Ok(log) => log,
-        Err(problem) => {
-            eprintln!("mqbroker: {problem}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
     for notice in &loaded.notices {
         match notice.level {
@@ -74,40 +83,25 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
         }
     }
     let ended = run(loaded, machine);
-    if let Err(Failure { sentence, .. }) = &ended {
-        tracing::error!("{sentence}");
-    }
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, sentence }) => {
-            eprintln!("mqbroker: {sentence}");
-            ExitCode::from(code)
-        }
+        Err(fatal) => fatal.tell(PROGRAM),
     }
 }
 
-/// Why the process fails, and its exit code.
-struct Failure {
-    code: u8,
-    sentence: String,
-}
-
-impl From<String> for Failure {
-    fn from(sentence: String) -> Failure {
-        Failure { code: 1, sentence }
-    }
-}
-
-fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
+fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
     let Loaded { mut config, standalone, .. } = loaded;
+    runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
     // Before the lock, which Java's broker has a file for, too.
-    directory::check_before_format(&root, &log_root).map_err(|error| error.to_string())?;
-    // Before the ports: they can be shared silently, the directory cannot.
-    let lock = format::lock(&root).map_err(|error| error.to_string())?;
-    check_ports(&config, standalone)?;
+    directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
+    // Before the ports: who holds the directory is named with it.
+    let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
+    // Held until the end; the executors listen on the same addresses when they serve.
+    let ports = Ports::hold(&config, standalone)?;
+    let store_ip = advertised::store_ip(&config.broker_ip1, ports.client.addrs(), machine.address)?;
     let mut sizing = Sizing::of(&config, machine);
     let format = format_of(&root, &config, &sizing)?;
     if usize::from(format.shards) != sizing.shards {
@@ -117,10 +111,13 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     if !memory.fits() {
         let (value, expected) = config.too_little_memory(memory);
         let sentence = format!("memoryBudgetMiB={value}: expected {expected}");
-        return Err(Failure { code: EXIT_USAGE, sentence });
+        return Err(Fatal::new(Cause::Configuration, sentence));
     }
     memory.fill_in(&mut config);
-    let probe = runtime::probe(&root).map_err(|error| error.to_string())?;
+    let files = Files::of(&log_root, sizing.cores.len(), format.shards);
+    let limit = runtime::limits::open_files_max();
+    config.connections_max = open_files::connections(config.connections_max, files, limit)?;
+    let probe = runtime::probe(&root).map_err(Fatal::because(Cause::Machine))?;
     tracing::info!(
         budget_mib = memory.budget_bytes >> 20,
         least_mib = memory.least_bytes >> 20,
@@ -133,7 +130,15 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
         cold_cache_mib_of_shard = memory.cold_cache_mib,
         "memory is divided"
     );
-    let report = StartupReport::of(&config, &sizing, standalone, probe.sync_latency);
+    if let Some(kind) = runtime::file_system_that_forgets(&root) {
+        tracing::warn!(
+            dir = %root.display(),
+            kind,
+            "the data directory is not on a local disk's own file system: what is acknowledged there may not survive a \
+             restart of the machine or the container (storePathRootDir)"
+        );
+    }
+    let report = StartupReport::of(&config, &sizing, format.shards, standalone, probe.sync_latency);
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     // No task here runs long without yielding, and arming the timer each time the reactor runs costs a sixth of the
@@ -144,11 +149,17 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     settings.stop_within = Duration::from_secs(u64::from(stop_seconds_max));
     let progress: Arc<[_]> = (0..format.shards).map(|_| Arc::default()).collect();
     let (exit_on_log_failure, logs) = (config.exit_on_log_failure, Arc::clone(&totals));
+    let listen = Listen {
+        client: ports.client.addrs().to_vec(),
+        vip: ports.vip.addrs().to_vec(),
+        name_server: ports.name_server.as_ref().map(|port| port.addrs().to_vec()),
+    };
     let context = BootContext {
+        listen,
+        store_ip,
         config: Arc::new(config),
         format,
         memory: sizing.memory.clone(),
-        standalone,
         report,
         totals,
         progress: Arc::clone(&progress),
@@ -158,55 +169,111 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Failure> {
     let stop = Stop::new();
     // Until every store is open nothing is promised to anybody.
     stop.set_interruptible(true);
-    stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    recovery_report::start(progress, stop.clone()).map_err(|error| format!("threads: {error}"))?;
-    let ran = runtime::run(settings, stop, move |executor, mesh| {
-        boot::run(executor, mesh, context.clone())
-    });
-    if let Err(RunError::Interrupted | RunError::StopTimeout(_)) = &ran {
-        // Executors are still at work on the directory: it stays locked until the process is gone.
-        std::mem::forget(lock);
-    }
-    match ran {
+    let on_machine =
+        |what: &'static str| move |error| Fatal::new(Cause::Machine, format!("{what}: {error}"));
+    stop.on_signals().map_err(on_machine("signals"))?;
+    recovery_report::start(progress, stop.clone()).map_err(on_machine("threads"))?;
+    match run_executors(settings, stop, context) {
         Ok(()) => {}
-        Err(RunError::Interrupted) => {
+        Err(Unended::Interrupted) => {
+            // Executors are still at work on the directory: it stays locked until the process is gone.
+            std::mem::forget(lock);
             tracing::info!("stopped before anything was served; the next start begins anew");
             return Ok(());
         }
-        Err(RunError::StopTimeout(_)) => return Err(stop_timeout(stop_seconds_max)),
-        Err(error) => return Err(error.to_string().into()),
+        Err(Unended::StopTimeout) => {
+            std::mem::forget(lock);
+            return Err(stop_timeout(stop_seconds_max));
+        }
+        Err(Unended::Failed(fatal)) => {
+            std::mem::forget(lock);
+            return Err(fatal);
+        }
     }
     match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
-            Err(format!("{sentence} (exitOnLogFailure)").into())
+            Err(Fatal::new(Cause::LogFailed, format!("{sentence} (exitOnLogFailure)")))
         }
         _ => Ok(()),
     }
 }
 
-fn stop_timeout(seconds_max: u32) -> Failure {
+fn stop_timeout(seconds_max: u32) -> Fatal {
     let sentence = format!(
         "not everything was on the disk {seconds_max} s after the stop was requested (shutdownSecondsMax): ending \
          without it; what was acknowledged as durable is there"
     );
-    Failure { code: EXIT_STOP_TIMEOUT, sentence }
+    Fatal::new(Cause::StopTimeout, sentence)
 }
 
-fn check_ports(config: &BrokerConfig, standalone: bool) -> Result<(), String> {
-    let mut ports = vec![config.listen_port, config.vip_port()];
-    if standalone {
-        ports.push(config.standalone_namesrv_port);
+/// Why the workers did not all end. Some still run.
+enum Unended {
+    /// A stop was requested before anything was served.
+    Interrupted,
+    /// The time to stop is over.
+    StopTimeout,
+    /// One could not start or go on.
+    Failed(Fatal),
+}
+
+/// Runs the workers to their end. The first failure of one ends all.
+fn run_executors(settings: Settings, stop: Stop, context: BootContext) -> Result<(), Unended> {
+    let failure: Arc<OnceLock<Fatal>> = Arc::default();
+    let first = Arc::clone(&failure);
+    let ended = runtime::run(settings, stop, move |executor, mesh| {
+        let (context, first) = (context.clone(), Arc::clone(&first));
+        async move {
+            boot::run(executor, mesh, context).await.map_err(|fatal| {
+                let sentence = fatal.to_string();
+                first.get_or_init(|| fatal);
+                sentence
+            })
+        }
+    });
+    ended.map_err(|error| match (error, failure.get()) {
+        (RunError::Interrupted, _) => Unended::Interrupted,
+        (RunError::StopTimeout(_), _) => Unended::StopTimeout,
+        (RunError::Main { .. }, Some(fatal)) => Unended::Failed(fatal.clone()),
+        (RunError::Main { error, .. }, None) => Unended::Failed(Fatal::new(Cause::Other, error)),
+        (error, _) => Unended::Failed(Fatal::new(Cause::Machine, error)),
+    })
+}
+
+fn fatal_of_directory(error: &StoreError) -> Fatal {
+    match error {
+        StoreError::Locked { .. } => Fatal::new(Cause::DirectoryInUse, error),
+        StoreError::Io { .. } => Fatal::new(
+            Cause::Data,
+            format!("{error}; storePathRootDir must be a directory that this user may write"),
+        ),
+        _ => Fatal::new(Cause::Data, error),
     }
-    for port in ports {
-        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        check_port_is_free(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+}
+
+/// All ports of this broker.
+struct Ports {
+    client: HeldPort,
+    vip: HeldPort,
+    /// Of the name server inside.
+    name_server: Option<HeldPort>,
+}
+
+impl Ports {
+    fn hold(config: &BrokerConfig, standalone: bool) -> Result<Ports, Fatal> {
+        let hold = |port, key| port::hold(&config.bind_address, port, key);
+        Ok(Ports {
+            client: hold(config.listen_port, "listenPort")?,
+            vip: hold(config.vip_port(), "listenPort (the VIP port is two below it)")?,
+            name_server: standalone
+                .then(|| hold(config.standalone_namesrv_port, "standaloneNamesrvPort"))
+                .transpose()?,
+        })
     }
-    Ok(())
 }
 
 /// The format of the store, made now if the directory is new. What is fixed there goes before the configuration.
-fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Format, String> {
-    let shards = u16::try_from(sizing.shards).map_err(|error| error.to_string())?;
+fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Format, Fatal> {
+    let shards = u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))?;
     let wanted = Format {
         version: format::VERSION,
         shards,
@@ -214,7 +281,8 @@ fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Form
         store_id: fastrand::u64(..) >> 8,
         log_id: fastrand::u64(..) >> 8,
     };
-    let format = format::read_or_create(root, wanted.clone()).map_err(|error| error.to_string())?;
+    let format =
+        format::read_or_create(root, wanted.clone()).map_err(|error| fatal_of_directory(&error))?;
     if config.shards != 0 && format.shards != shards {
         tracing::warn!(
             configured = shards,

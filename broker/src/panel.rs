@@ -6,6 +6,20 @@ use std::time::Duration;
 
 use crate::config::{BrokerConfig, ConfigValue, FlushDiskType, Sizing};
 
+/// Widest line of the panel: that of an ordinary terminal.
+const COLUMNS: usize = 80;
+
+/// A name server, as clients reach it, and whether it knows this broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameServer {
+    /// `host:port`.
+    pub addr: String,
+    /// It has taken our registration.
+    pub registered: bool,
+    /// It runs in this process.
+    pub inside: bool,
+}
+
 /// What a broker says of itself when it has started.
 #[derive(Clone, Debug)]
 pub struct StartupReport {
@@ -15,13 +29,13 @@ pub struct StartupReport {
     pub client_address: String,
     /// Port two below the client port.
     pub vip_port: u16,
-    /// Name servers that the broker registers with, `;`-separated; empty: none.
-    pub name_servers: String,
-    /// A name server runs in this process.
-    pub standalone: bool,
+    /// Name servers that the broker registers with, the one inside last.
+    pub name_servers: Vec<NameServer>,
     /// Directory of all data.
     pub data_dir: PathBuf,
-    /// Processor of each shard.
+    /// Number of shards, which the store was formatted with.
+    pub shards: u16,
+    /// Processor of each worker.
     pub cores: Vec<usize>,
     /// When a send is answered.
     pub flush: FlushDiskType,
@@ -36,24 +50,27 @@ pub struct StartupReport {
 }
 
 impl StartupReport {
-    /// What the configuration knows; `cores` are those of the shards that really run.
+    /// What the configuration knows; `sizing.cores` are those of the workers that really run. No name server knows the
+    /// broker yet.
     pub fn of(
         config: &BrokerConfig,
         sizing: &Sizing,
+        shards: u16,
         standalone: bool,
         sync_latency: Duration,
     ) -> StartupReport {
-        let name_servers = if config.namesrv_addr.is_empty() && standalone {
-            format!("{}:{}", config.broker_ip1, config.standalone_namesrv_port)
-        } else {
-            config.name_servers().collect::<Vec<_>>().join(";")
-        };
+        let given = config.name_servers().map(|addr| (addr.to_owned(), false));
+        let inside = standalone.then(|| (config.inside_name_server(), true));
+        let name_servers = given
+            .chain(inside)
+            .map(|(addr, inside)| NameServer { addr, registered: false, inside })
+            .collect();
         StartupReport {
             broker_name: config.broker_name.clone(),
             client_address: config.client_address(),
             vip_port: config.vip_port(),
             name_servers,
-            standalone,
+            shards,
             data_dir: PathBuf::from(&config.store_path_root_dir),
             cores: sizing.cores.clone(),
             flush: config.flush_disk_type,
@@ -64,14 +81,17 @@ impl StartupReport {
         }
     }
 
-    /// The line that Java's broker prints too, and that scripts wait for. The last part is ours.
+    /// The line that Java's broker prints too, and that scripts wait for. The last part is ours. Only name servers that
+    /// know this broker are named.
     pub fn boot_line(&self) -> String {
         let mut line = format!(
             "The broker[{}, {}] boot success. serializeType=JSON",
             self.broker_name, self.client_address
         );
-        if !self.name_servers.is_empty() {
-            line.push_str(&format!(" and name server is {}", self.name_servers));
+        let known = self.name_servers.iter().filter(|server| server.registered);
+        let known: Vec<&str> = known.map(|server| server.addr.as_str()).collect();
+        if !known.is_empty() {
+            line.push_str(&format!(" and name server is {}", known.join(";")));
         }
         line.push_str(&format!(" flushDiskType={}", self.flush.text()));
         line
@@ -82,12 +102,20 @@ impl StartupReport {
         self.rows().iter().map(|(name, fact)| format!("{name}: {fact}\n")).collect()
     }
 
-    /// For a terminal.
+    /// For a terminal: no line is wider than [`COLUMNS`], unless a name in a command is.
     pub fn framed(&self) -> String {
         let rows = self.rows();
         let name_width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let lines: Vec<String> =
-            rows.iter().map(|(name, fact)| format!("{name:name_width$}  {fact}")).collect();
+        // The frame takes two columns on each side, the gap behind the name two.
+        let fact_width = COLUMNS - 4 - name_width - 2;
+        let mut lines = Vec::new();
+        for (name, fact) in rows {
+            let pieces = wrapped(&fact, fact_width);
+            let names = std::iter::once(name).chain(std::iter::repeat(""));
+            lines.extend(
+                names.zip(&pieces).map(|(name, piece)| format!("{name:name_width$}  {piece}")),
+            );
+        }
         let title = format!(" RingMQ {} ", env!("CARGO_PKG_VERSION"));
         let width =
             lines.iter().map(|line| line.chars().count()).chain([title.len()]).max().unwrap_or(0);
@@ -100,35 +128,37 @@ impl StartupReport {
         }
         out.push_str(&format!("\u{2570}{}\u{256f}\n", "\u{2500}".repeat(width + 2)));
         out.push_str(
-            "\nSend the first message (pip install rocketmq, or any RocketMQ client):\n\n",
+            "\nSend the first message with RocketMQ's tools, or with pip install rocketmq:\n\n",
         );
         out.push_str(&self.first_message());
         out
     }
 
-    /// Lines that send one message, to be pasted into a shell. Two ways, for those who have Python and those who have
-    /// Java.
+    /// Lines that send one message, to be pasted into a shell. Two ways, for those who have Java and those who have
+    /// Python.
     pub fn first_message(&self) -> String {
-        let server = self.name_servers.split(';').next().filter(|server| !server.is_empty());
-        let server = server.unwrap_or("NAMESERVER:9876");
+        let server = self.name_servers.iter().find(|server| server.registered);
+        let server = server.or(self.name_servers.first());
+        let server = server.map_or("NAMESERVER:9876", |server| server.addr.as_str());
         format!(
-            "  python3 -c \"from rocketmq.client import Producer, Message; p = Producer('first'); \
-             p.set_namesrv_addr('{server}'); p.start(); m = Message('hello'); m.set_body('hi'); \
-             print(p.send_sync(m)); p.shutdown()\"\n  \
-             mqadmin sendMessage -n {server} -t hello -p hi\n"
+            "mqadmin sendMessage -t hello -p hi -n {server}\n\n\
+             python3 - <<'END'\n\
+             from rocketmq.client import Message, Producer\n\
+             p = Producer('first')\n\
+             p.set_namesrv_addr('{server}')\n\
+             p.start()\n\
+             m = Message('hello')\n\
+             m.set_body('hi')\n\
+             print(p.send_sync(m))\n\
+             p.shutdown()\n\
+             END\n"
         )
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
         let port = self.client_address.rsplit_once(':').map_or("", |(_, port)| port);
-        let name_server = match (self.standalone, self.name_servers.is_empty()) {
-            (true, _) => format!("{} (inside this process)", self.name_servers),
-            (false, false) => self.name_servers.clone(),
-            (false, true) => "none: clients will not find this broker".to_owned(),
-        };
         let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
-        let shards = self.cores.len();
-        let plural = if shards == 1 { "" } else { "s" };
+        let workers = self.cores.len();
         let flush = match self.flush {
             FlushDiskType::SyncFlush => {
                 "SYNC_FLUSH: a send is answered when the disk has it".to_owned()
@@ -137,8 +167,12 @@ impl StartupReport {
                 format!("ASYNC_FLUSH: a crash may lose the last {} ms", self.flush_interval_ms)
             }
         };
-        vec![
-            ("name server", name_server),
+        let mut rows: Vec<_> =
+            self.name_servers.iter().map(|server| ("name server", server.told())).collect();
+        if rows.is_empty() {
+            rows.push(("name server", "none: clients will not find this broker".to_owned()));
+        }
+        rows.extend([
             (
                 "broker",
                 format!(
@@ -147,7 +181,16 @@ impl StartupReport {
                 ),
             ),
             ("data", self.data_dir.display().to_string()),
-            ("shards", format!("{shards} shard{plural} on core{plural} {}", cores.join(","))),
+            (
+                "shards",
+                format!(
+                    "{} on {}, core{} {}",
+                    counted(usize::from(self.shards), "shard"),
+                    counted(workers, "worker"),
+                    if workers == 1 { "" } else { "s" },
+                    cores.join(",")
+                ),
+            ),
             ("flush", flush),
             (
                 "sync latency",
@@ -155,8 +198,51 @@ impl StartupReport {
             ),
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
-        ]
+        ]);
+        rows
     }
+}
+
+impl NameServer {
+    fn told(&self) -> String {
+        let NameServer { addr, registered, inside } = self;
+        let place = if *inside { " (inside this process)" } else { "" };
+        let state = if *registered {
+            ""
+        } else {
+            ": DOES NOT ANSWER, clients that ask it do not find this broker; tried again all the time"
+        };
+        format!("{addr}{place}{state}")
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The text in lines of at most `width` characters, cut between words where there are any.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        loop {
+            let last = lines.len() - 1;
+            let used = lines[last].chars().count();
+            let gap = usize::from(used > 0);
+            if used + gap + word.len() <= width {
+                lines[last].extend(std::iter::repeat_n(' ', gap));
+                lines[last].extend(word);
+                break;
+            }
+            if used > 0 {
+                lines.push(String::new());
+            } else {
+                lines[last].extend(word.drain(..width));
+                lines.push(String::new());
+            }
+        }
+    }
+    lines
 }
 
 /// When messages are deleted, and when none are taken any more.
@@ -180,14 +266,18 @@ fn retention(config: &BrokerConfig) -> String {
 mod tests {
     use super::*;
 
+    fn inside() -> NameServer {
+        NameServer { addr: "10.1.2.3:9876".to_owned(), registered: true, inside: true }
+    }
+
     fn report() -> StartupReport {
         StartupReport {
             broker_name: "broker-a".to_owned(),
             client_address: "10.1.2.3:10911".to_owned(),
             vip_port: 10_909,
-            name_servers: "10.1.2.3:9876".to_owned(),
-            standalone: true,
+            name_servers: vec![inside()],
             data_dir: PathBuf::from("./ringmq-data"),
+            shards: 4,
             cores: vec![0, 1],
             flush: FlushDiskType::SyncFlush,
             flush_interval_ms: 500,
@@ -203,7 +293,7 @@ mod tests {
                         and name server is 10.1.2.3:9876 flushDiskType=SYNC_FLUSH";
         assert_eq!(report().boot_line(), expected);
         let alone = StartupReport {
-            name_servers: String::new(),
+            name_servers: vec![NameServer { registered: false, inside: false, ..inside() }],
             flush: FlushDiskType::AsyncFlush,
             ..report()
         };
@@ -216,7 +306,7 @@ mod tests {
         let expected = "name server: 10.1.2.3:9876 (inside this process)\n\
                         broker: broker-a at 10.1.2.3:10911 (ports 10911 and 10909)\n\
                         data: ./ringmq-data\n\
-                        shards: 2 shards on cores 0,1\n\
+                        shards: 4 shards on 2 workers, cores 0,1\n\
                         flush: SYNC_FLUSH: a send is answered when the disk has it\n\
                         sync latency: 87 us for a durable write of 4 KiB here\n\
                         memory budget: 512 MiB\n\
@@ -226,11 +316,50 @@ mod tests {
     }
 
     #[test]
-    fn the_panel_is_a_rectangle_and_tells_the_next_step() {
-        let panel = report().framed();
-        let widths: Vec<usize> = panel.lines().take(10).map(|line| line.chars().count()).collect();
-        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{widths:?}\n{panel}");
-        assert!(panel.contains("set_namesrv_addr('10.1.2.3:9876')"));
-        assert!(panel.contains("mqadmin sendMessage -n 10.1.2.3:9876 -t hello -p hi"));
+    fn the_panel_fits_a_terminal_and_tells_the_next_step() {
+        let long = "broker-0.ringmq-headless.messaging.svc.cluster.local";
+        let far = NameServer { addr: format!("{long}:9876"), registered: false, inside: false };
+        let long_names = StartupReport {
+            broker_name: "b".repeat(127),
+            client_address: format!("{long}:10911"),
+            name_servers: vec![far, inside()],
+            data_dir: PathBuf::from(format!("/{}", "data/".repeat(40))),
+            cores: (0..64).collect(),
+            ..report()
+        };
+        for report in [report(), long_names] {
+            let panel = report.framed();
+            let widths: Vec<usize> = panel.lines().map(|line| line.chars().count()).collect();
+            assert!(widths.iter().all(|width| *width <= COLUMNS), "{panel}");
+            let frame =
+                panel.lines().filter(|line| line.starts_with(['\u{256d}', '\u{2502}', '\u{2570}']));
+            let frame: Vec<usize> = frame.map(|line| line.chars().count()).collect();
+            assert!(
+                frame.len() >= 10 && frame.windows(2).all(|pair| pair[0] == pair[1]),
+                "{panel}"
+            );
+            assert!(panel.contains("p.set_namesrv_addr('10.1.2.3:9876')"), "{panel}");
+            assert!(
+                panel.contains("mqadmin sendMessage -t hello -p hi -n 10.1.2.3:9876\n"),
+                "{panel}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_name_server_is_told_and_whether_it_answers() {
+        let away = NameServer { addr: "ns-1:9876".to_owned(), registered: false, inside: false };
+        let report = StartupReport { name_servers: vec![away, inside()], ..report() };
+        let plain = report.plain();
+        assert!(plain.starts_with("name server: ns-1:9876: DOES NOT ANSWER"), "{plain}");
+        assert!(plain.contains("name server: 10.1.2.3:9876 (inside this process)\n"), "{plain}");
+        assert!(report.boot_line().contains(" and name server is 10.1.2.3:9876 "));
+    }
+
+    #[test]
+    fn words_are_kept_whole_where_they_can_be() {
+        assert_eq!(wrapped("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrapped("abcdefghi j", 4), ["abcd", "efgh", "i j"]);
+        assert_eq!(wrapped("", 4), [""]);
     }
 }

@@ -30,6 +30,8 @@ pub const WHOLE_GAP_MS: Millis = 100;
 const RECONNECT_PAUSE_MS_MIN: Millis = 1_000;
 /// Longest pause between two attempts to connect.
 const RECONNECT_PAUSE_MS_MAX: Millis = 10_000;
+/// Pause between two reports about a name server that goes on failing.
+const TELL_AGAIN_MS: Millis = 60_000;
 /// How long a name server may take to answer the unregistration.
 const UNREGISTER_WAIT_MS_MAX: Millis = 1_500;
 
@@ -141,15 +143,17 @@ pub enum ServerResponse {
     },
 }
 
-/// Something that an operator should read, once per change of state.
+/// Something that an operator should read: once per change of state, and again while it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateChange {
     /// The first registration, or the first after a failure, was accepted.
     Registered,
-    /// The name server can not be reached or refuses; `why` is for people. Reported once until it works again.
+    /// The name server can not be reached or refuses; told again every [`TELL_AGAIN_MS`] until it works.
     Failing {
-        /// What went wrong.
+        /// What went wrong, for people.
         why: String,
+        /// For how long it has.
+        for_ms: Millis,
     },
 }
 
@@ -203,7 +207,12 @@ enum State {
 enum Reported {
     Nothing,
     Registered,
-    Failing,
+    Failing {
+        /// What was last wrong.
+        why: String,
+        since: Millis,
+        told_at: Millis,
+    },
 }
 
 impl Registration {
@@ -320,8 +329,7 @@ impl Registration {
             (_, ServerResponse::Refused { code, remark }) => {
                 peer.must_register = true;
                 peer.due = now + peer.pause();
-                let why = format!("refused with code {code}: {remark}");
-                peer.report(Reported::Failing).then_some(StateChange::Failing { why })
+                peer.report_failing(format!("refused with code {code}: {remark}"), now)
             }
             (ServerRequest::Version, ServerResponse::Accepted { changed: true, .. }) => {
                 // Still due: the registration follows at once.
@@ -344,7 +352,7 @@ impl Registration {
                 peer.failures = 0;
                 peer.learned = learned;
                 peer.round_done(period_ms, now);
-                peer.report(Reported::Registered).then_some(StateChange::Registered)
+                peer.report_registered()
             }
         }
     }
@@ -364,7 +372,7 @@ impl Registration {
             return None;
         }
         peer.state = State::Disconnected { retry_at: now + peer.pause() };
-        peer.report(Reported::Failing).then(|| StateChange::Failing { why: why.to_owned() })
+        peer.report_failing(why.to_owned(), now)
     }
 
     /// Name servers whose answer is overdue: their connections have to be closed, which then is [`Registration::lost`].
@@ -411,6 +419,25 @@ impl Registration {
         self.peers.iter().filter(|peer| peer.reported == Reported::Registered).count()
     }
 
+    /// Whether this name server knows this broker, as far as we know.
+    pub fn is_registered(&self, index: usize) -> bool {
+        self.peers.get(index).is_some_and(|peer| peer.reported == Reported::Registered)
+    }
+
+    /// Whether it is known of each name server that it serves us or that it does not.
+    pub fn is_settled(&self) -> bool {
+        self.peers.iter().all(|peer| peer.reported != Reported::Nothing)
+    }
+
+    /// One text for each name server that does not serve us.
+    pub fn failing(&self) -> Vec<String> {
+        let text = |peer: &Server| match &peer.reported {
+            Reported::Failing { why, .. } => Some(format!("{} ({why})", peer.addr)),
+            _ => None,
+        };
+        self.peers.iter().filter_map(text).collect()
+    }
+
     /// Everything the name servers answered, merged.
     pub fn learned(&self) -> Learned {
         let mut merged = Learned::default();
@@ -454,10 +481,20 @@ impl Server {
         pause.min(RECONNECT_PAUSE_MS_MAX)
     }
 
-    /// True when that was not reported last.
-    fn report(&mut self, reported: Reported) -> bool {
-        let news = self.reported != reported;
-        self.reported = reported;
-        news
+    fn report_registered(&mut self) -> Option<StateChange> {
+        let before = std::mem::replace(&mut self.reported, Reported::Registered);
+        (before != Reported::Registered).then_some(StateChange::Registered)
+    }
+
+    /// News when it did not fail before, and when it was long not told.
+    fn report_failing(&mut self, why: String, now: Millis) -> Option<StateChange> {
+        let (since, told_at) = match &self.reported {
+            Reported::Failing { since, told_at, .. } => (*since, Some(*told_at)),
+            _ => (now, None),
+        };
+        let due = told_at.is_none_or(|told_at| now >= told_at + TELL_AGAIN_MS);
+        let told_at = if due { now } else { told_at.unwrap_or(now) };
+        self.reported = Reported::Failing { why: why.clone(), since, told_at };
+        due.then_some(StateChange::Failing { why, for_ms: now - since })
     }
 }

@@ -5,7 +5,7 @@
 
 mod value;
 
-pub use value::{ConfigKind, ConfigValue, addresses};
+pub use value::{ConfigKind, ConfigValue, addresses, host_and_port, ip_of};
 
 /// Edits by which a mistyped key may differ from the one we suggest, per [`EDITS_PER_CHARS`] characters, plus one.
 const EDITS_PER_CHARS: usize = 5;

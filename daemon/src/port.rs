@@ -1,10 +1,31 @@
-//! Whether a port is free, asked before the executors listen on it. Blocking, for the start only.
+//! Ports that a program will listen on, held from its start without listening. Blocking, for the start only.
+//!
+//! Executors share a port (SO_REUSEPORT), so that two processes of one user could share it, too, and split the
+//! connections between them without a word. And a port that listens before its program serves accepts connections that
+//! are refused later. So [`hold`] binds each address without listening: that fails when somebody listens there. Of two
+//! programs of ours that start together, neither of which listens yet, the second fails at a name of the kernel's
+//! (an abstract Unix socket), which belongs to the same network namespace as the port.
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr as UnixAddr, UnixListener},
+    },
     thread,
     time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt},
+};
+
+use crate::{
+    bind_address::BindAddress,
+    exit::{Cause, Fatal},
 };
 
 /// How long a port may take to become free after its last owner has ended.
@@ -12,32 +33,151 @@ const FREED_WITHIN: Duration = Duration::from_secs(1);
 /// Pause between two attempts.
 const FREED_LOOK: Duration = Duration::from_millis(20);
 
-/// An error when another process listens on this address. Our own sockets share ports (SO_REUSEPORT), so that two
-/// processes would otherwise split the connections between them without a word. Waits a second for a port to become
-/// free: the kernel takes an io_uring apart after its process has ended, and holds the listening sockets until then.
-pub fn check_port_is_free(addr: SocketAddr) -> io::Result<()> {
+/// A port that is ours, on one or several addresses. Dropping it gives it back.
+#[derive(Debug)]
+pub struct HeldPort {
+    addrs: Vec<SocketAddr>,
+    _bound: Vec<OwnedFd>,
+    _names: Vec<UnixListener>,
+}
+
+impl HeldPort {
+    /// The addresses to listen on, with the port that the kernel chose for port 0.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+}
+
+/// Holds `port` on what `bind` names. Without a name that is every address of both families, or of IPv4 alone on a
+/// machine without IPv6. Waits a second for a port to become free: the kernel takes an io_uring apart after its process
+/// has ended, and holds the listening sockets until then. `key` is the configuration key to blame.
+pub fn hold(bind: &BindAddress, port: u16, key: &str) -> Result<HeldPort, Fatal> {
+    let mut held = HeldPort { addrs: Vec::new(), _bound: Vec::new(), _names: Vec::new() };
+    let mut port = port;
+    for (ip, optional) in bind.ips() {
+        let addr = SocketAddr::new(ip, port);
+        match hold_patiently(addr) {
+            Ok((addr, bound, name)) => {
+                port = addr.port();
+                held.addrs.push(addr);
+                held._bound.push(bound);
+                held._names.extend(name);
+            }
+            Err(error) if optional && is_missing_family(&error) => {
+                tracing::info!("this machine has no IPv6; connections come over IPv4 only");
+            }
+            Err(error) => return Err(Fatal::new(Cause::Port, refusal(addr, key, &error))),
+        }
+    }
+    Ok(held)
+}
+
+fn refusal(addr: SocketAddr, key: &str, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("the port is in use: end the process that listens there, or change {key}")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no interface of this machine has this address: change bindAddress ({error})")
+        }
+        io::ErrorKind::PermissionDenied => format!("{error}: change {key} to one above 1023"),
+        _ => format!("{error}: change {key} or bindAddress"),
+    };
+    format!("cannot listen on {addr}: {remedy}")
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+type Held = (SocketAddr, OwnedFd, Option<UnixListener>);
+
+fn hold_patiently(addr: SocketAddr) -> io::Result<Held> {
     let until = Instant::now() + FREED_WITHIN;
     loop {
-        match TcpListener::bind(addr) {
+        match hold_one(addr) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
                 thread::sleep(FREED_LOOK);
             }
-            bound => return bound.map(drop),
+            held => return held,
         }
     }
+}
+
+fn hold_one(addr: SocketAddr) -> io::Result<Held> {
+    let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+    // Connections of the last life that the kernel still holds are nobody's port; listeners are, also with this.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &addr)?;
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    let name = UnixAddr::from_abstract_name(format!("ringmq listens on {bound}"))?;
+    let name = match UnixListener::bind_addr(&name) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+        // Where Unix sockets are forbidden, the kernel's own check when the executors listen has to do.
+        name => name.ok(),
+    };
+    Ok((bound, socket, name))
+}
+
+/// Whether somebody on this machine can be reached over this family: a loopback address of it can be bound.
+pub fn has_family(ip: IpAddr) -> bool {
+    let loopback = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    std::net::UdpSocket::bind((loopback, 0)).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{TcpListener, TcpStream};
+
+    fn loopback() -> BindAddress {
+        BindAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
 
     #[test]
-    fn a_port_is_free_once_its_owner_lets_go() {
+    fn a_port_is_ours_once_its_owner_lets_go() {
         let owner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = owner.local_addr().unwrap();
-        assert_eq!(check_port_is_free(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let refused = hold(&loopback(), addr.port(), "listenPort").unwrap_err();
+        assert_eq!(refused.cause, Cause::Port);
+        let expected = format!("cannot listen on {addr}: the port is in use: ");
+        assert!(refused.sentence.starts_with(&expected), "{refused}");
+        assert!(refused.sentence.contains("listenPort"), "{refused}");
         drop(owner);
-        check_port_is_free(addr).unwrap();
+        assert_eq!(hold(&loopback(), addr.port(), "listenPort").unwrap().addrs(), [addr]);
+    }
+
+    /// Who connects to a port that is held is refused by the kernel, not accepted and dropped; and neither a second
+    /// program of ours may hold it nor is the holder kept from listening.
+    #[test]
+    fn a_held_port_accepts_nobody_and_belongs_to_one() {
+        let held = hold(&loopback(), 0, "listenPort").unwrap();
+        let addr = held.addrs()[0];
+        let refused = TcpStream::connect(addr).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(hold(&loopback(), addr.port(), "listenPort").unwrap_err().cause, Cause::Port);
+        let listener = TcpListener::bind(addr).unwrap();
+        TcpStream::connect(addr).unwrap();
+        drop((held, listener));
+        hold(&loopback(), addr.port(), "listenPort").unwrap();
+    }
+
+    #[test]
+    fn nothing_named_is_both_families_with_one_port() {
+        let held = hold(&BindAddress::default(), 0, "listenPort").unwrap();
+        let v6 = has_family(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        assert_eq!(held.addrs().len(), 1 + usize::from(v6), "{held:?}");
+        let port = held.addrs()[0].port();
+        assert!(port > 0 && held.addrs().iter().all(|addr| addr.port() == port), "{held:?}");
+        let absent = BindAddress::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77)));
+        let refused = hold(&absent, 0, "listenPort").unwrap_err();
+        assert!(refused.sentence.contains("change bindAddress"), "{refused}");
     }
 }

@@ -53,7 +53,7 @@ fn refused(root: &Path) -> String {
     let output: Output = broker.output().unwrap();
     let text = [output.stdout.as_slice(), &output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(6), "{text}");
     text
 }
 

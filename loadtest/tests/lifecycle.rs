@@ -159,7 +159,7 @@ fn a_second_broker_gets_a_clear_error() {
         ("standaloneNamesrvPort", (free - 1).to_string()),
     ]);
     let text = text_of(&same_directory);
-    assert_eq!(same_directory.status.code(), Some(1), "{text}");
+    assert_eq!(same_directory.status.code(), Some(3), "{text}");
     assert!(text.contains(&data) && text.contains("lock"), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let same_port = fail_to_start(&[
@@ -168,7 +168,7 @@ fn a_second_broker_gets_a_clear_error() {
         ("standaloneNamesrvPort", (free - 1).to_string()),
     ]);
     let text = text_of(&same_port);
-    assert_eq!(same_port.status.code(), Some(1), "{text}");
+    assert_eq!(same_port.status.code(), Some(4), "{text}");
     assert!(text.contains(&port) && text.contains("in use"), "{text}");
     connect(broker.broker_addr()).runtime_info().unwrap();
 }

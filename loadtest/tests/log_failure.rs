@@ -94,7 +94,7 @@ fn a_failed_write_ends_the_process_when_that_is_wanted() {
     let Some(failing) = fail("log failure, exit", &[("exitOnLogFailure", "true")]) else { return };
     let Failing { volume, mut broker, ledger, .. } = failing;
     let status = broker.wait_end(PATIENCE);
-    assert_eq!(status.and_then(|status| status.code()), Some(1), "{}", broker.log_tail());
+    assert_eq!(status.and_then(|status| status.code()), Some(7), "{}", broker.log_tail());
     assert!(broker.log().contains("exitOnLogFailure"), "{}", broker.log_tail());
     volume.repair_device();
     broker.restart();

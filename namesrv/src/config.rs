@@ -3,14 +3,10 @@
 //! One table ([`KEYS`]) declares every key with its default and meaning; files, `-p`, `GET_NAMESRV_CONFIG` and
 //! `UPDATE_NAMESRV_CONFIG` all go through it. Keys of Java that have no counterpart here are accepted and echoed, never acted on.
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use daemon::{
+    bind_address::BindAddress,
     config::{ConfigKind, find, nearest_key},
     config_keys,
     properties_file::{self, Entry},
@@ -28,8 +24,8 @@ config_keys! {
 pub struct Config {
     /// TCP port; 0 asks the system for a free one (tests).
     listen_port: u16 = 9876, "listenPort", PORT, "", Start;
-    /// Local address that is listened on.
-    bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED), "bindAddress", ConfigKind::BindAddress, "", Start;
+    /// Local address that is listened on. Empty: every address of IPv4 and IPv6; 0.0.0.0: of IPv4 alone.
+    bind_address: BindAddress = BindAddress::default(), "bindAddress", ConfigKind::BindAddress, "", Start;
     /// File of the KV table.
     kv_config_path: PathBuf = below_home("kvConfig.json"), "kvConfigPath", ConfigKind::Path, "", Start;
     /// File that `UPDATE_NAMESRV_CONFIG` writes: the one given with `-c`, if any.
@@ -64,7 +60,6 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "defaultThreadPoolNums",
     "defaultThreadPoolQueueCapacity",
     "deleteTopicWithBrokerRegistration",
-    "enableControllerInNamesrv",
     "enableShutdownGracefully",
     "needWaitForService",
     "notifyMinBrokerIdChanged",
@@ -88,6 +83,13 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "waitSecondsForService",
     "writeBufferHighWaterMark",
     "writeBufferLowWaterMark",
+];
+
+/// Keys of Java that change what a name server is for; nothing starts with them.
+const JAVA_KEYS_REFUSED: &[(&str, &str)] = &[
+    ("enableControllerInNamesrv", "this key to be left out: there is no controller in here"),
+    ("useTLS", "this key to be left out: TLS is not built yet"),
+    ("tlsEnable", "this key to be left out: TLS is not built yet"),
 ];
 
 /// A value that could not be taken.
@@ -140,7 +142,12 @@ impl Config {
                     let (key, expected) = (name.clone(), key.kind.expectation());
                     findings.bad.push(BadValue { key, value: value.clone(), expected });
                 }
-            } else if JAVA_KEYS_WITHOUT_EFFECT.contains(&name.as_str()) {
+            } else if let Some((_, expected)) = refused(name)
+                && value.eq_ignore_ascii_case("true")
+            {
+                let (key, expected) = (name.clone(), (*expected).to_owned());
+                findings.bad.push(BadValue { key, value: value.clone(), expected });
+            } else if refused(name).is_some() || JAVA_KEYS_WITHOUT_EFFECT.contains(&name.as_str()) {
                 self.ignored.retain(|(known, _)| known != name);
                 self.ignored.push((name.clone(), value.clone()));
             } else if !findings.unknown.iter().any(|unknown| unknown.key == *name) {
@@ -165,11 +172,6 @@ impl Config {
         text
     }
 
-    /// The address to listen on.
-    pub fn listen_address(&self) -> SocketAddr {
-        SocketAddr::new(self.bind_address, self.listen_port)
-    }
-
     /// Whether `UPDATE_NAMESRV_CONFIG` must not change this key.
     pub fn is_blacklisted(&self, key: &str) -> bool {
         // The list itself is protected whatever it says.
@@ -180,6 +182,10 @@ impl Config {
     pub fn idle_max(&self) -> Duration {
         Duration::from_secs(self.server_channel_max_idle_time_seconds)
     }
+}
+
+fn refused(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    JAVA_KEYS_REFUSED.iter().find(|(key, _)| *key == name)
 }
 
 /// All findings as one text for people, one line each; None when there is nothing to say.
@@ -194,6 +200,7 @@ pub fn bad_values_text(bad: &[BadValue]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn apply(config: &mut Config, text: &str) -> Findings {
         config.apply(&properties_file::entries(text).unwrap())
@@ -205,10 +212,10 @@ mod tests {
         let findings = apply(
             &mut config,
             "listenPort=70000\norderMessageEnable=yes\nbindAddress=127.0.0.1\nserverWorkerThreads=8\n\
-             listenport=1\nlistenport=2\nkvconfigpth=/x\ncompletelyElse=1\nscanNotActiveBrokerInterval=250 \n",
+             enableControllerInNamesrv=true\nuseTLS=false\nlistenport=1\nlistenport=2\nkvconfigpth=/x\ncompletelyElse=1\nscanNotActiveBrokerInterval=250 \n",
         );
         let bad: Vec<&str> = findings.bad.iter().map(|bad| bad.key.as_str()).collect();
-        assert_eq!(bad, ["listenPort", "orderMessageEnable"]);
+        assert_eq!(bad, ["listenPort", "orderMessageEnable", "enableControllerInNamesrv"]);
         let unknown: Vec<String> = findings.unknown.iter().map(ToString::to_string).collect();
         assert_eq!(
             unknown,
@@ -218,10 +225,10 @@ mod tests {
                 "unknown key completelyElse"
             ]
         );
-        assert_eq!(config.bind_address, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(config.bind_address, BindAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert_eq!(config.scan_not_active_broker_interval_ms, 250);
         assert_eq!(config.listen_port, 9876);
-        assert_eq!(bad_values_text(&findings.bad).unwrap().lines().count(), 2);
+        assert_eq!(bad_values_text(&findings.bad).unwrap().lines().count(), 3);
     }
 
     #[test]

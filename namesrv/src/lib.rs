@@ -10,8 +10,9 @@
 //!
 //! let config = namesrv::config::Config { listen_port: 9876, ..Default::default() };
 //! let state = namesrv::open(&executor, config).await.map_err(|e| e.to_string())?;
-//! let listener = remoting::Listener::bind(&executor, state.config().listen_address()).map_err(|e| e.to_string())?;
-//! namesrv::server::serve(&executor, listener, Rc::new(RefCell::new(state))).await.map_err(|e| e.to_string())
+//! let addr = std::net::SocketAddr::from(([0, 0, 0, 0], state.config().listen_port));
+//! let listener = remoting::Listener::bind(&executor, addr).map_err(|e| e.to_string())?;
+//! namesrv::server::serve(&executor, vec![listener], Rc::new(RefCell::new(state))).await.map_err(|e| e.to_string())
 //! # }
 //! ```
 //!

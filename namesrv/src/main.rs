@@ -4,17 +4,27 @@
 //! is in the library.
 
 use std::{
-    cell::RefCell, io::Write as _, path::PathBuf, process::ExitCode, rc::Rc, time::Duration,
+    cell::RefCell,
+    io::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use clap::Parser;
-use daemon::{logging, port::check_port_is_free, properties_file};
+use daemon::{
+    exit::{Cause, Fatal},
+    logging, notify, port, properties_file,
+};
 use namesrv::{config::Config, server};
 use remoting::Listener;
-use runtime::{Executor, Mesh, Settings, Stop};
+use runtime::{Executor, Mesh, RunError, Settings, Stop};
 
-/// Exit code for a command line or configuration that cannot be used.
-const EXIT_USAGE: u8 = 2;
+/// Name in messages.
+const PROGRAM: &str = "mqnamesrv";
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG_FILTER: &str = "info";
 /// How long a stop may take; answers leave within half a second of it.
@@ -41,30 +51,22 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let config = match read_config(&line) {
         Ok(config) => config,
-        Err(problem) => {
-            eprintln!("mqnamesrv: {problem}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
     if line.print_config {
-        print!("{}", config.to_properties());
+        // A reader that wants no more, such as `head`, is content.
+        let _ = std::io::stdout().write_all(config.to_properties().as_bytes());
         return ExitCode::SUCCESS;
     }
     let log = match logging::start(LOG_FILTER) {
         Ok(log) => log,
-        Err(problem) => {
-            eprintln!("mqnamesrv: {problem}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
     let ended = run(config);
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("mqnamesrv: {problem}");
-            ExitCode::FAILURE
-        }
+        Err(fatal) => fatal.tell(PROGRAM),
     }
 }
 
@@ -93,40 +95,66 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
     }
 }
 
-fn run(config: Config) -> Result<(), String> {
-    let addr = config.listen_address();
-    if addr.port() != 0 {
-        check_port_is_free(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    }
+fn run(config: Config) -> Result<(), Fatal> {
+    runtime::limits::raise();
+    // Held until the end; the executor listens on the same addresses when it serves.
+    let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
     let stop = Stop::new();
-    stop.on_signals().map_err(|error| format!("signals: {error}"))?;
-    let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned("mqnamesrv", 1) };
-    runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
-        serve(executor, config.clone())
-    })
-    .map_err(|error| error.to_string())
+    stop.on_signals().map_err(|error| Fatal::new(Cause::Machine, format!("signals: {error}")))?;
+    let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
+    let failure: Arc<OnceLock<Fatal>> = Arc::default();
+    let (first, addrs) = (Arc::clone(&failure), held.addrs().to_vec());
+    let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
+        let (first, config, addrs) = (Arc::clone(&first), config.clone(), addrs.clone());
+        async move {
+            serve(executor, config, addrs).await.map_err(|fatal| {
+                let sentence = fatal.to_string();
+                first.get_or_init(|| fatal);
+                sentence
+            })
+        }
+    });
+    match (ended, failure.get()) {
+        (Ok(()), _) => Ok(()),
+        (Err(RunError::Main { .. }), Some(fatal)) => Err(fatal.clone()),
+        (Err(RunError::Main { error, .. }), None) => Err(Fatal::new(Cause::Other, error)),
+        (Err(error @ RunError::StopTimeout(_)), _) => Err(Fatal::new(Cause::StopTimeout, error)),
+        (Err(error), _) => Err(Fatal::new(Cause::Machine, error)),
+    }
 }
 
-async fn serve(executor: Executor, config: Config) -> Result<(), String> {
-    let addr = config.listen_address();
-    let state = namesrv::open(&executor, config).await.map_err(|error| error.to_string())?;
-    let listener = Listener::bind(&executor, addr)
-        .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+async fn serve(executor: Executor, config: Config, addrs: Vec<SocketAddr>) -> Result<(), Fatal> {
+    let state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
+    let bind = |addr: &SocketAddr| {
+        Listener::bind(&executor, *addr).map_err(|error| {
+            Fatal::new(Cause::Port, format!("cannot listen on {addr} any more: {error}"))
+        })
+    };
+    let stopping = executor.clone();
+    drop(executor.spawn(async move {
+        stopping.stop_requested().await;
+        notify::stopping();
+    }));
+    let listeners: Vec<Listener> = addrs.iter().map(bind).collect::<Result<_, _>>()?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }
-    announce(listener.local_addr())?;
-    server::serve(&executor, listener, Rc::new(RefCell::new(state)))
+    announce(&addrs).map_err(Fatal::because(Cause::Other))?;
+    server::serve(&executor, listeners, Rc::new(RefCell::new(state)))
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(Fatal::because(Cause::Other))?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The line that scripts and operators look for; its beginning is Java's.
-fn announce(addr: std::net::SocketAddr) -> Result<(), String> {
+/// The line that scripts and operators look for; its beginning is Java's. Then the service manager is told.
+fn announce(addrs: &[SocketAddr]) -> Result<(), String> {
+    let addrs: Vec<String> = addrs.iter().map(SocketAddr::to_string).collect();
+    let addrs = addrs.join(" and ");
     let mut out = std::io::stdout().lock();
-    writeln!(out, "The Name Server boot success. serializeType=JSON, address {addr}")
+    writeln!(out, "The Name Server boot success. serializeType=JSON, address {addrs}")
         .and_then(|()| out.flush())
-        .map_err(|error| format!("standard output: {error}"))
+        .map_err(|error| format!("standard output: {error}"))?;
+    notify::ready(&format!("serves on {addrs}"));
+    Ok(())
 }

@@ -57,7 +57,7 @@ impl Server {
 /// A listener that breaks asks the process to stop and is the error.
 pub async fn serve(
     executor: &Executor,
-    listener: Listener,
+    listeners: Vec<Listener>,
     state: Rc<RefCell<Namesrv>>,
 ) -> io::Result<()> {
     let saver = Saver::new(&state.borrow());
@@ -71,7 +71,7 @@ pub async fn serve(
         stopping: Cell::new(false),
     });
     let broken: Rc<RefCell<Option<io::Error>>> = Rc::default();
-    {
+    for listener in listeners {
         let (server, broken) = (Rc::clone(&server), Rc::clone(&broken));
         drop(executor.spawn(async move {
             let error = accept(&server, &listener).await;

@@ -34,7 +34,6 @@ impl Running {
     fn start(dir: &Path, change: impl FnOnce(&mut Config)) -> Running {
         let mut config = Config {
             listen_port: 0,
-            bind_address: "127.0.0.1".parse().expect("an address"),
             kv_config_path: dir.join("kvConfig.json"),
             config_store_path: dir.join("namesrv.properties"),
             ..Config::default()
@@ -49,11 +48,13 @@ impl Running {
                     let (config, bound) = (config.clone(), bound.clone());
                     async move {
                         let listener =
-                            Listener::bind(&executor, config.listen_address()).expect("a port");
+                            Listener::bind(&executor, SocketAddr::from(([127, 0, 0, 1], 0)))
+                                .expect("a port");
                         let state = namesrv::open(&executor, config).await.expect("files");
                         bound.send(listener.local_addr()).expect("the test waits");
                         let state = Rc::new(RefCell::new(state));
-                        let served = server::serve(&executor, listener, Rc::clone(&state)).await;
+                        let served =
+                            server::serve(&executor, vec![listener], Rc::clone(&state)).await;
                         state.borrow().routes().check();
                         served.map_err(|error| error.to_string())
                     }

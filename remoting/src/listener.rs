@@ -1,32 +1,47 @@
 //! Accepting connections, up to a limit.
 
 use crate::transport::Transport;
-use runtime::Executor;
-use std::{io, net::SocketAddr};
+use runtime::{Executor, RateLimit};
+use std::{io, net::SocketAddr, time::Duration};
+
+/// Pause between two reports of connections that are refused.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// A listening socket of one executor. Accept in a task of its own.
-pub struct Listener(runtime::Listener);
+pub struct Listener {
+    listener: runtime::Listener,
+    refused: RateLimit,
+}
 
 impl Listener {
     /// Listens on `addr`, which other executors of this process may share.
     pub fn bind(executor: &Executor, addr: SocketAddr) -> io::Result<Listener> {
-        executor.listen(addr).map(Listener)
+        let listener = executor.listen(addr)?;
+        Ok(Listener { listener, refused: RateLimit::new(TELL_AGAIN) })
     }
 
     /// The address it listens on, with the port that the kernel chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 
     /// The next connection that `admits` lets in: `Err` of it is the limit that is reached. Others are closed at once,
-    /// with a line in the log. An error means that the listener itself is broken.
+    /// with a line in the log now and then. An error means that the listener itself is broken.
     pub async fn accept(&self, admits: impl Fn() -> Result<(), usize>) -> io::Result<Transport> {
         loop {
-            let connection = self.0.accept().await?;
+            let connection = self.listener.accept().await?;
             match admits() {
                 Ok(()) => return Ok(Transport::plain(connection)),
                 Err(limit) => {
-                    tracing::warn!(peer = %connection.peer_addr(), limit, "a connection is refused (connectionsMax)");
+                    if let Some(held_back) = self.refused.note() {
+                        let peer = connection.peer_addr();
+                        tracing::warn!(
+                            %peer,
+                            limit,
+                            held_back,
+                            "a connection is refused: as many are open as may be (connectionsMax, the limit of open files)"
+                        );
+                    }
                 }
             }
         }

@@ -25,7 +25,12 @@ pub enum DurableFileError {
         source: io::Error,
     },
     /// There are contents, and none of them is whole.
-    #[error("{path}: {reasons}", path = path.display(), reasons = reasons(contents))]
+    #[error(
+        "{path} is damaged, and there is no whole backup of it ({reasons}): put it back from a copy, or move it away to \
+         begin without what was in it",
+        path = path.display(),
+        reasons = reasons(contents)
+    )]
     Unusable {
         /// The file.
         path: PathBuf,

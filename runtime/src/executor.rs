@@ -1,8 +1,9 @@
 //! Executors: one thread per core, each with its own io_uring, started together and ended together.
 //!
 //! [`run`] starts them, waits until every one has its rings, and only then lets `main` run on each. A panic in any task
-//! and an `Err` of any `main` end the whole process with [`EXIT_SOFTWARE`]: a broker that lost one of its shards must not
-//! go on with the others (fail-stop). Everything on an executor is single-threaded; only [`Stop`] and messages cross.
+//! ends the whole process with [`EXIT_SOFTWARE`]: a broker that lost one of its shards must not go on with the others
+//! (fail-stop). An `Err` of any `main` is returned at once, so that the program can end with a code of its own.
+//! Everything on an executor is single-threaded; only [`Stop`] and messages cross.
 
 use std::{
     any::Any,
@@ -22,13 +23,16 @@ use std::{
 };
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io::PollableFd};
+use rustix::io::Errno;
 
 use crate::{
     clock::{self, Millis},
     direct_disk::DirectDisk,
     mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
-    settings::{Settings, SettingsError},
+    settings::{
+        MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR, Settings, SettingsError, memlock_bytes,
+    },
     stop::Stop,
     task_budget::TaskBudget,
     watchdog::{self, Watch},
@@ -46,7 +50,7 @@ const BEGIN_ATTEMPTS: u32 = 8;
 /// Threads per executor for file operations that io_uring does not take (rename, directories) and for `blocking`.
 const POOL_THREADS: usize = 2;
 
-/// Why the executors did not start. Nothing has run then.
+/// Why the executors did not start, or did not end well. Except for [`RunError::Main`] nothing has run then.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The settings cannot run here.
@@ -63,6 +67,20 @@ pub enum RunError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// One io_uring fits the limit of locked memory, all of them do not.
+    #[error(
+        "only {limit_bytes} bytes of memory may be locked, which all processes of this user share, and {executors} \
+         executors need {needed_bytes}: raise it with `ulimit -l`, LimitMEMLOCK= of systemd or --ulimit memlock= of the \
+         container, or run on fewer cores"
+    )]
+    LockedMemory {
+        /// Soft limit found.
+        limit_bytes: u64,
+        /// What the rings need.
+        needed_bytes: u64,
+        /// Number of executors.
+        executors: usize,
+    },
     /// The kernel gave no io_uring, or no such core.
     #[error("executor {index} did not start: {reason}")]
     Start {
@@ -77,6 +95,14 @@ pub enum RunError {
     /// Executors still run although the time to stop is over.
     #[error("not everything has ended within {} s of the request to stop", .0.as_secs())]
     StopTimeout(Duration),
+    /// `main` failed on one executor. The others may still run: the process has to end.
+    #[error("{error}")]
+    Main {
+        /// Which executor.
+        index: usize,
+        /// What `main` returned.
+        error: String,
+    },
 }
 
 /// What the thread that runs the executors waits for.
@@ -84,6 +110,8 @@ pub enum RunError {
 pub(crate) enum Event {
     /// An executor has ended.
     Ended(Attempt),
+    /// `main` failed on an executor.
+    Failed(usize, String),
     /// A stop was requested.
     Stopping,
     /// A stop was requested, and nobody is to be waited for.
@@ -93,9 +121,9 @@ pub(crate) enum Event {
 /// Starts one executor per core of `settings`, runs `main` on each, and returns when all have returned.
 ///
 /// `main` gets its executor and the mesh to the others; who sends no messages takes a `Mesh<()>`. A panic on any
-/// executor, or an `Err` of any `main`, is logged and ends the process with [`EXIT_SOFTWARE`].
-/// Errors: what kept the executors from starting; `main` has not run then. Or that a request to stop did not end them
-/// ([`RunError::Interrupted`], [`RunError::StopTimeout`]): they still run, and the process should end now.
+/// executor ends the process with [`EXIT_SOFTWARE`]. Errors: what kept the executors from starting; `main` has not run
+/// then. Or the first `Err` of a `main`, at once; or that a request to stop did not end them
+/// ([`RunError::Interrupted`], [`RunError::StopTimeout`]): others still run then, and the process should end now.
 pub fn run<M, F, Fut>(settings: Settings, stop: Stop, main: F) -> Result<(), RunError>
 where
     M: Send + 'static,
@@ -134,7 +162,7 @@ where
     drop(ready_in);
     for (index, failed) in ready_out.iter().take(threads.len()) {
         if let Some(reason) = failed {
-            return Err(RunError::Start { index, reason });
+            return Err(start_failure(index, reason, settings.cores.len()));
         }
     }
     for gate in gates {
@@ -145,6 +173,18 @@ where
     }
     stop.report_to(ended_in);
     await_ends(&ended_out, starts.len(), threads, settings.stop_within)
+}
+
+/// Why an executor could not be made. Rings are locked memory on some kernels and not on others, so only a try tells.
+fn start_failure(index: usize, reason: String, executors: usize) -> RunError {
+    let is_memory = reason.contains(&format!("os error {}", Errno::NOMEM.raw_os_error()));
+    match memlock_bytes() {
+        Some(limit_bytes) if is_memory => {
+            let needed_bytes = MEMLOCK_BYTES_MIN.max(executors as u64 * MEMLOCK_BYTES_PER_EXECUTOR);
+            RunError::LockedMemory { limit_bytes, needed_bytes, executors }
+        }
+        _ => RunError::Start { index, reason },
+    }
 }
 
 /// Waits for this many executors to end; for so long at most once a stop was requested.
@@ -171,6 +211,7 @@ fn await_ends(
                     end_process(key.0, &panic_text(&*panic));
                 }
             }
+            Some(Event::Failed(index, error)) => return Err(RunError::Main { index, error }),
             Some(Event::Stopping) => {
                 deadline.get_or_insert(Instant::now() + stop_within);
             }
@@ -219,10 +260,16 @@ where
                 return;
             }
             let Ok(executor) = executor else { return };
-            let begun = live(&executor, &settings, index, endpoint, stop, main);
-            drop(executor);
-            if begun {
-                let _ = ended.send(Event::Ended((index, attempt)));
+            match live(&executor, &settings, index, endpoint, stop, main) {
+                None => {}
+                Some(Ok(())) => {
+                    drop(executor);
+                    let _ = ended.send(Event::Ended((index, attempt)));
+                }
+                // Told first: the tasks that it leaves behind may not go.
+                Some(Err(error)) => {
+                    let _ = ended.send(Event::Failed(index, error));
+                }
             }
         };
         thread::Builder::new()
@@ -282,7 +329,7 @@ fn make(settings: &Settings, index: usize) -> Result<LocalExecutor, String> {
     }
 }
 
-/// Takes the endpoint and runs `main` on this thread until it returns; does not return when it fails. False: the
+/// Takes the endpoint and runs `main` on this thread until it returns; does not return when it panics. `None`: the
 /// endpoint was taken.
 fn live<M, F, Fut>(
     executor: &LocalExecutor,
@@ -291,7 +338,7 @@ fn live<M, F, Fut>(
     endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
     stop: Stop,
     main: F,
-) -> bool
+) -> Option<Result<(), String>>
 where
     M: Send + 'static,
     F: Fn(Executor, Mesh<M>) -> Fut,
@@ -302,9 +349,11 @@ where
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
             let endpoint = endpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(endpoint) = endpoint else { return Ok(false) };
-            let budget = TaskBudget::new().map_err(|error| format!("no eventfd: {error}"))?;
-            let budget = Rc::new(budget);
+            let endpoint = endpoint?;
+            let budget = match TaskBudget::new() {
+                Ok(budget) => Rc::new(budget),
+                Err(error) => return Some(Err(format!("no eventfd: {error}"))),
+            };
             let watch = Rc::new(RefCell::new(None));
             if watched {
                 keep_watched(&budget, Rc::clone(&watch)).await;
@@ -316,12 +365,11 @@ where
             mesh.forget_handler();
             // The waker goes while its executor still lives.
             watch.borrow_mut().take();
-            ended.map(|()| true)
+            Some(ended)
         })
     }));
     match outcome {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => end_process(index, &error),
+        Ok(outcome) => outcome,
         Err(panic) => end_process(index, &panic_text(&*panic)),
     }
 }
@@ -383,9 +431,8 @@ async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
     }
 }
 
-/// Logs why an executor failed and ends the process.
+/// Says why an executor failed and ends the process. Not through the log: its last lines may not get out any more.
 fn end_process(index: usize, reason: &str) -> ! {
-    tracing::error!(executor = index, reason, "an executor failed, ending the process");
     eprintln!("executor {index} failed, ending the process: {reason}");
     process::exit(EXIT_SOFTWARE);
 }
@@ -532,5 +579,24 @@ impl<T> Future for Task<T> {
             Poll::Ready(None) => panic!("the awaited task was ended by a panic"),
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_without_memory_names_the_limit() {
+        let reason = "IO error occurred: Cannot allocate memory (os error 12)";
+        let told = start_failure(1, reason.to_owned(), 4).to_string();
+        if memlock_bytes().is_some() {
+            assert!(
+                told.contains("4 executors need 1310720") && told.contains("LimitMEMLOCK="),
+                "{told}"
+            );
+        }
+        let other = start_failure(1, "no such core".to_owned(), 4).to_string();
+        assert_eq!(other, "executor 1 did not start: no such core");
     }
 }

@@ -23,13 +23,16 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt},
 };
 
-use crate::task_budget::TaskBudget;
+use crate::{rate_limit::RateLimit, task_budget::TaskBudget};
 
 /// How long [`crate::Executor::connect`] tries.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause of a listener while the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause between two reports of a shortage that lasts.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connections that may wait to be accepted; the kernel's own limit (`net.core.somaxconn`) is 4096 by default.
 const BACKLOG: i32 = 4096;
@@ -39,13 +42,14 @@ pub struct Listener {
     listener: TcpListener,
     local_addr: SocketAddr,
     budget: Rc<TaskBudget>,
+    shortage: RateLimit,
 }
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr, budget: Rc<TaskBudget>) -> io::Result<Listener> {
         let listener = listening_socket(addr)?;
         let local_addr = listener.local_addr()?;
-        Ok(Listener { listener, local_addr, budget })
+        Ok(Listener { listener, local_addr, budget, shortage: RateLimit::new(TELL_AGAIN) })
     }
 
     /// The address it listens on, with the port that the kernel chose for port 0.
@@ -75,7 +79,15 @@ impl Listener {
             match after_accept_error(&error) {
                 AfterError::Again => self.budget.progress(1),
                 AfterError::Pause => {
-                    tracing::warn!(%error, listener = %self.local_addr, "accept pauses");
+                    if let Some(held_back) = self.shortage.note() {
+                        tracing::warn!(
+                            %error,
+                            listener = %self.local_addr,
+                            held_back,
+                            "no connection can be accepted for now; those that come wait: {}",
+                            remedy(&error)
+                        );
+                    }
                     self.budget.sleep(ACCEPT_PAUSE).await;
                 }
                 AfterError::GiveUp => return Err(error),
@@ -95,6 +107,10 @@ fn listening_socket(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, true)?;
+    if addr.is_ipv6() {
+        // IPv4 has a socket of its own, and its peers keep their own kind of address.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     rustix::net::bind(&socket, &addr)?;
     rustix::net::listen(&socket, BACKLOG)?;
     // SAFETY: the descriptor is an open, bound and listening TCP socket, and `into_raw_fd` gave up its ownership, so
@@ -108,6 +124,18 @@ enum AfterError {
     Again,
     Pause,
     GiveUp,
+}
+
+/// What an operator does about a shortage.
+fn remedy(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => {
+            "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -Hn`, --ulimit nofile) or lower \
+             connectionsMax"
+        }
+        Some(Errno::NFILE) => "raise fs.file-max of this machine",
+        _ => "the kernel has too little memory for sockets",
+    }
 }
 
 /// Errors of one connection are passed over, shortages are waited out, errors of the listener itself are final.

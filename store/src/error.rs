@@ -75,7 +75,11 @@ impl From<DurableFileError> for StoreError {
             }
             DurableFileError::Unusable { path, contents } => {
                 let reasons: Vec<String> = contents.iter().map(ToString::to_string).collect();
-                StoreError::Malformed { path, what: reasons.join("; ") }
+                let what = format!(
+                    "damaged, and there is no whole backup of it ({}): put it back from a copy",
+                    reasons.join("; ")
+                );
+                StoreError::Malformed { path, what }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Keys of Java's `broker.conf` that are accepted and mean nothing here, each with the reason that the operator reads.
 //!
-//! A file that ran a Java broker must start ours. But a key that promises something we do not do (replicas, a second
-//! log directory) must not vanish silently either: those are warned about, the others get one informative line.
+//! A file that ran a Java broker must start ours. But a key that promises something we do not do must not vanish silently
+//! either. Where the promise is about where messages are, who may have them or who acknowledges them (replicas, a second
+//! log directory, access control), nothing starts; lesser ones are warned about, the others get one informative line.
 
 /// A group of keys that share one reason.
 pub struct Ignored {
@@ -9,8 +10,19 @@ pub struct Ignored {
     pub names: &'static [&'static str],
     /// Completes "key: no effect here, ...".
     pub reason: &'static str,
-    /// True when the operator may be relying on what the key promises, unless its value says no.
-    pub promise: bool,
+    /// What is done about a value that does not say no.
+    pub weight: Weight,
+}
+
+/// How much an operator may be relying on a key that does nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Not at all: one informative line.
+    Note,
+    /// Somewhat: a warning.
+    Warn,
+    /// So much that a broker which goes on without is another one: nothing starts.
+    Refuse,
 }
 
 /// All groups.
@@ -18,12 +30,12 @@ pub const IGNORED: &[Ignored] = &[
     Ignored {
         names: &["flushConsumerOffsetInterval"],
         reason: "offsets of groups are written into the log once a second",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &["syncFlushTimeout"],
         reason: "a send is answered when its sync has succeeded or failed, never in between",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -46,7 +58,7 @@ pub const IGNORED: &[Ignored] = &[
             "serverPooledByteBufAllocatorEnable",
         ],
         reason: "each core runs one shard that does all of its work itself: see shards and shardCores",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -75,7 +87,7 @@ pub const IGNORED: &[Ignored] = &[
             "writeBufferLowWaterMark",
         ],
         reason: "admission is by bytes in flight: see connectionInflightBytesMax and shardInflightBytesMax",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -94,7 +106,7 @@ pub const IGNORED: &[Ignored] = &[
             "dataReadAheadEnable",
         ],
         reason: "the log is written past the page cache and the latest messages are kept in memory: see tailCacheMiB",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -103,7 +115,7 @@ pub const IGNORED: &[Ignored] = &[
             "fastFailIfNoBufferInStorePool",
         ],
         reason: "there is no pool to copy through; ASYNC_FLUSH already answers before the disk has written",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -122,7 +134,7 @@ pub const IGNORED: &[Ignored] = &[
             "maxConsumeQueueFileNum",
         ],
         reason: "an index file covers what its segment holds and is made again from the log when needed: see shardIndexEntriesMax",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -132,12 +144,12 @@ pub const IGNORED: &[Ignored] = &[
             "enableDetailStat",
         ],
         reason: "a shard appends alone and needs no lock",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
-        names: &["checkCRCOnRecover", "duplicationEnable", "offsetCheckInSlave"],
+        names: &["checkCRCOnRecover", "offsetCheckInSlave"],
         reason: "every batch is checked at every recovery",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -149,7 +161,7 @@ pub const IGNORED: &[Ignored] = &[
             "deleteFileBatchMax",
         ],
         reason: "old segments are looked for once a second, one at a time, and nobody can hold one that is gone",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -168,34 +180,107 @@ pub const IGNORED: &[Ignored] = &[
             "enableBatchPush",
             "isEnableBatchPush",
             "controllerAddr",
-            "totalReplicas",
-            "inSyncReplicas",
-            "minInSyncReplicas",
-            "allAckInSyncStateSet",
+            "fetchControllerAddrByDnsLookup",
+            "brokerElectionPriority",
+            "brokerHeartbeatInterval",
+            "brokerNotActiveTimeoutMillis",
+            "sendHeartbeatTimeoutMillis",
+            "controllerHeartBeatTimeoutMills",
+            "checkSyncStateSetPeriod",
+            "syncBrokerMetadataPeriod",
+            "syncBrokerMemberGroupPeriod",
+            "syncControllerMetadataPeriod",
+            "syncFromLastFile",
+            "syncMasterFlushOffsetWhenStartup",
+            "storePathBrokerIdentity",
+            "storePathEpochFile",
+            "replicasPerDiskPartition",
+            "haFlowControlEnable",
+            "haMaxTimeSlaveNotCatchup",
+            "maxHaTransferByteInSecond",
+            "maxSlaveResendLength",
+            "skipPreOnline",
+            "enableRemoteEscape",
+            "enableSkipLongAwaitingAck",
+            "compatibleWithOldNameSrv",
+            "readUnCommitted",
+            "controllerDLegerGroup",
+            "controllerDLegerPeers",
+            "controllerDLegerSelfId",
+            "controllerRequestThreadPoolQueueCapacity",
+            "controllerStorePath",
+            "controllerThreadPoolNums",
+            "controllerType",
+            "electMasterMaxRetryCount",
+            "enableElectUncleanMaster",
+            "jraftConfig",
+            "notifyBrokerRoleChanged",
+            "scanInactiveMasterInterval",
+            "scanNotActiveBrokerInterval",
         ],
         reason: "there is no replication yet: one broker holds one copy",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
             "enableDLegerCommitLog",
             "enableControllerMode",
             "enableSlaveActingMaster",
-            "slaveReadEnable",
-            "haMasterAddress",
+            "asyncLearner",
+            "allAckInSyncStateSet",
+            "enableAutoInSyncReplicas",
+            "duplicationEnable",
         ],
+        reason: "there is no replication yet, ONE BROKER HOLDS ONE COPY of each message: a member of a group of replicas \
+                 must not start as a master of its own",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["totalReplicas", "inSyncReplicas", "minInSyncReplicas"],
+        reason: "there is no replication yet: ONE BROKER HOLDS ONE COPY of each message, and nobody else acknowledges it",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["slaveReadEnable", "haMasterAddress"],
         reason: "there is no replication yet: ONE BROKER HOLDS ONE COPY of each message",
-        promise: true,
+        weight: Weight::Warn,
+    },
+    Ignored {
+        names: &["authenticationEnabled", "authorizationEnabled", "migrateAuthFromV1Enabled"],
+        reason: "access control is not built yet, and every client would be let in",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["useTLS", "tlsEnable", "tls.enable", "tls.server.mode"],
+        reason: "TLS is not built yet, and every byte would travel in the clear",
+        weight: Weight::Refuse,
     },
     Ignored {
         names: &["readOnlyCommitLogStorePaths"],
-        reason: "a log lives in one directory; messages in other directories are not served",
-        promise: true,
+        reason: "a log lives in one directory; messages in other directories would not be served",
+        weight: Weight::Refuse,
     },
     Ignored {
-        names: &["messageStorePlugIn", "fetchNamesrvAddrByAddressServer", "filterServerNums"],
+        names: &["messageStorePlugIn"],
+        reason: "plug-ins of the Java broker's store do not exist here, and messages would not go where they lead",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["fetchNamesrvAddrByAddressServer", "fetchNameSrvAddrByDnsLookup"],
+        reason: "name servers are not looked up elsewhere, and this broker would be found by nobody: list them in \
+                 namesrvAddr",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["filterServerNums"],
         reason: "this extension of the Java broker does not exist here",
-        promise: true,
+        weight: Weight::Warn,
+    },
+    Ignored {
+        names: &["storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile"],
+        reason: "consume queues and key indexes are files behind each log, and a start finds out by itself how the last \
+                 life ended: see storePathRootDir",
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -205,7 +290,7 @@ pub const IGNORED: &[Ignored] = &[
             "filterDataCleanTimeSpan",
         ],
         reason: "filters are evaluated without bit maps",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
         names: &[
@@ -230,21 +315,298 @@ pub const IGNORED: &[Ignored] = &[
             "enableScheduleAsyncDeliver",
             "scheduleAsyncDeliverMaxPendingLimit",
             "scheduleAsyncDeliverMaxResendNum2Blocked",
+            "accessMessageInMemoryHotRatio",
+            "accountStatsEnable",
+            "accountStatsPrintZeroValues",
+            "allowRecallWhenBrokerNotWriteable",
+            "asyncSendEnable",
+            "autoMessageVersionOnTopicLen",
+            "batchDispatchRequestThreadPoolNums",
+            "broadcastOffsetExpireMaxSecond",
+            "broadcastOffsetExpireSecond",
+            "cgColdReadThreshold",
+            "channelExpiredTimeout",
+            "channelNotActiveInterval",
+            "cleanOfflineBrokerInterval",
+            "cleanSwapedMapInterval",
+            "clearRetryTopicWhenDeleteTopic",
+            "clientAsyncSemaphoreValue",
+            "clientCallbackExecutorThreads",
+            "clientChannelMaxIdleTimeSeconds",
+            "clientCloseSocketIfTimeout",
+            "clientOnewaySemaphoreValue",
+            "clientPooledByteBufAllocatorEnable",
+            "clientSocketRcvBufSize",
+            "clientSocketSndBufSize",
+            "clientWorkerThreads",
+            "coldCtrStrategyEnable",
+            "coldDataScanEnable",
+            "commercialSizePerMsg",
+            "commitLogForceSwapMapInterval",
+            "commitLogSwapMapInterval",
+            "commitLogSwapMapReserveFileNum",
+            "connectTimeoutMillis",
+            "consumerOffsetUpdateVersionStep",
+            "correctLogicMinOffsetForceInterval",
+            "correctLogicMinOffsetSleepInterval",
+            "delayOffsetUpdateVersionStep",
+            "disableCallbackExecutor",
+            "disableNettyWorkerGroup",
+            "disappearTimeAfterStart",
+            "dispatchCqCacheNum",
+            "dispatchCqThreads",
+            "dispatchFromSenderThread",
+            "enableAsyncReput",
+            "enableBroadcastOffsetStore",
+            "enableBuildConsumeQueueConcurrently",
+            "enableCleanExpiredOffset",
+            "enableCreateSysGroup",
+            "enableFastChannelEventProcess",
+            "enableMixedMessageType",
+            "enableNetWorkFlowControl",
+            "enableReconnectForGoAway",
+            "enableRegisterProducer",
+            "enableShutdownGracefully",
+            "enableSingleTopicRegister",
+            "enableSplitRegistration",
+            "enabledAppendPropCRC",
+            "estimateAccumulation",
+            "fetchNamesrvAddrInterval",
+            "forceVerifyPropCRC",
+            "forwardTimeout",
+            "globalColdReadThreshold",
+            "litePullMessageEnable",
+            "lockInStrictMode",
+            "logicQueueForceSwapMapInterval",
+            "logicQueueSwapMapInterval",
+            "logicQueueSwapMapReserveFileNum",
+            "logicalDiskSpaceCleanForciblyThreshold",
+            "mappedFileSwapEnable",
+            "maxAsyncPutMessageRequests",
+            "maxBatchDeleteFilesNum",
+            "maxChecksumRange",
+            "maxConsumeQueueScan",
+            "maxFilterMessageSize",
+            "maxReconnectIntervalTimeSeconds",
+            "maxRecoveryCommitlogFiles",
+            "maxStatsIdleTimeInMinutes",
+            "maxTopicLength",
+            "printChannelGroups",
+            "printChannelGroupsMinNum",
+            "processReadEvent",
+            "pullBatchMaxMessageCount",
+            "putConsumeQueueDataByFileChannel",
+            "putMessageTimeout",
+            "realTimeNotifyConsumerChange",
+            "recheckReputOffsetFromCq",
+            "recoverConcurrently",
+            "recoverThreadPoolNums",
+            "sampleCountThreshold",
+            "sampleSteps",
+            "scanAvailableNameSrv",
+            "searchBcqByCacheEnable",
+            "serverNettyWorkerGroupEnable",
+            "shutdownWaitTimeSeconds",
+            "socksProxyConfig",
+            "spinLockCollisionRetreatOptimalDegree",
+            "splitRegistrationSize",
+            "subscriptionExpiredTimeout",
+            "topicQueueLockNum",
+            "transactionMetricFlushInterval",
+            "transactionOpBatchInterval",
+            "transactionOpMsgMaxSize",
+            "travelCqFileNumWhenGetMessage",
+            "updateNameServerAddrPeriod",
+            "useABSLock",
+            "usePIDColdCtrStrategy",
+            "useServerSideResetOffset",
+            "useStaticSubscription",
+            "validateSystemTopicWhenUpdateTopic",
+            "waitTimeMillsInAdminBrokerQueue",
+            "wakeCommitWhenPutMessage",
+            "wakeFlushWhenPutMessage",
         ],
         reason: "nothing here is built in the way that this key adjusts",
-        promise: false,
+        weight: Weight::Note,
     },
     Ignored {
-        names: &["enableLmq", "enableMultiDispatch", "maxLmqConsumeQueueNum", "enableCompaction"],
-        reason: "light message queues and compaction are not offered",
-        promise: true,
+        names: &["enableLmq", "enableMultiDispatch"],
+        reason: "light message queues are not offered, and messages would not reach them",
+        weight: Weight::Refuse,
+    },
+    Ignored {
+        names: &["maxLmqConsumeQueueNum", "enableLmqStats"],
+        reason: "light message queues are not offered",
+        weight: Weight::Note,
+    },
+    Ignored {
+        // Java 5 has it on by default; it only allows topics to ask for it.
+        names: &[
+            "enableCompaction",
+            "compactionCqMappedFileSize",
+            "compactionMappedFileSize",
+            "compactionScheduleInternal",
+            "compactionThreadNum",
+            "maxOffsetMapSize",
+        ],
+        reason: "compaction is not offered: every topic keeps all of its messages until they expire",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &["rejectPullConsumerEnable", "recallMessageEnable", "defaultMessageRequestMode"],
+        reason: "this part of Java 5 is not offered yet; requests for it are refused",
+        weight: Weight::Warn,
+    },
+    Ignored {
+        names: &[
+            "timerWheelEnable",
+            "timerMaxDelaySec",
+            "timerPrecisionMs",
+            "timerRollWindowSlot",
+            "timerFlushIntervalMs",
+            "timerCongestNumEachSlot",
+            "timerGetMessageThreadNum",
+            "timerPutMessageThreadNum",
+            "timerInterceptDelayLevel",
+            "timerStopEnqueue",
+            "timerSkipUnknownError",
+            "timerEnableCheckMetrics",
+            "timerEnableRetryUntilSuccess",
+            "timerColdDataCheckIntervalMs",
+            "timerMetricSmallThreshold",
+            "timerProgressLogIntervalMs",
+            "mappedFileSizeTimerLog",
+        ],
+        reason: "timers are not offered yet; messages that ask for one are refused",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &[
+            "popPollingSize",
+            "maxPopPollingSize",
+            "popPollingMapSize",
+            "popLongPollingForceNotifyInterval",
+            "popCkStayBufferTime",
+            "popCkStayBufferTimeOut",
+            "popCkMaxBufferSize",
+            "popCkOffsetMaxQueueSize",
+            "popFromRetryProbability",
+            "popResponseReturnActualRetryTopic",
+            "popReviveMaxAttemptTimes",
+            "popReviveMaxReturnSizePerRead",
+            "popInflightMessageThreshold",
+            "popConsumerFSServiceInit",
+            "popConsumerKVServiceEnable",
+            "popConsumerKVServiceInit",
+            "popConsumerKVServiceLog",
+            "enablePopBufferMerge",
+            "enablePopBatchAck",
+            "enablePopLog",
+            "enablePopMessageThreshold",
+            "enableRetryTopicV2",
+            "retrieveMessageFromPopRetryTopicV1",
+            "initPopOffsetByCheckMsgInMem",
+            "enableNotifyAfterPopOrderLockRelease",
+            "enableNotifyBeforePopCalculateLag",
+            "appendAckAsync",
+            "appendCkAsync",
+            "reviveAckWaitMs",
+            "reviveInterval",
+            "reviveMaxSlow",
+            "reviveQueueNum",
+            "reviveScanTime",
+            "skipWhenCKRePutReachMaxTimes",
+            "defaultPopShareQueueNum",
+            "serverLoadBalancerEnable",
+            "loadBalancePollNameServerInterval",
+            "loadBalanceProcessorThreadPoolNums",
+            "loadBalanceThreadPoolQueueCapacity",
+        ],
+        reason: "POP consuming is not offered yet; requests for it are refused",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &[
+            "storeType",
+            "configManagerVersion",
+            "realTimePersistRocksDBConfig",
+            "enableRocksDBLog",
+            "cleanRocksDBDirtyCQIntervalMin",
+            "statRocksDBCQIntervalSec",
+            "memTableFlushIntervalMs",
+            "rocksdbCQDoubleWriteEnable",
+            "rocksdbCompressionType",
+            "rocksdbFlushWalFrequency",
+            "rocksdbWalFileRollingThreshold",
+            "bottomMostCompressionTypeForConsumeQueueStore",
+        ],
+        reason: "there is one kind of store, and no RocksDB in it",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &[
+            "authConfigPath",
+            "authenticationProvider",
+            "authenticationMetadataProvider",
+            "authenticationStrategy",
+            "authenticationWhitelist",
+            "authorizationProvider",
+            "authorizationMetadataProvider",
+            "authorizationStrategy",
+            "authorizationWhitelist",
+            "initAuthenticationUser",
+            "innerClientAuthenticationCredentials",
+            "userCacheMaxNum",
+            "userCacheExpiredSecond",
+            "userCacheRefreshSecond",
+            "aclCacheMaxNum",
+            "aclCacheExpiredSecond",
+            "aclCacheRefreshSecond",
+            "statefulAuthenticationCacheMaxNum",
+            "statefulAuthenticationCacheExpiredSecond",
+            "statefulAuthorizationCacheMaxNum",
+            "statefulAuthorizationCacheExpiredSecond",
+        ],
+        reason: "access control is not built yet, and EVERY CLIENT IS LET IN",
+        weight: Weight::Warn,
+    },
+    Ignored {
+        names: &[
+            "metricsExporterType",
+            "metricsGrpcExporterTarget",
+            "metricsGrpcExporterHeader",
+            "metricsPromExporterHost",
+            "metricsPromExporterPort",
+            "metricsLabel",
+            "metricsInDelta",
+            "metricsOtelCardinalityLimit",
+            "metricGrpcExporterIntervalInMills",
+            "metricGrpcExporterTimeOutInMills",
+            "metricLoggingExporterIntervalInMills",
+        ],
+        reason: "metrics are not exported yet: mqadmin brokerStatus shows them",
+        weight: Weight::Warn,
     },
     Ignored {
         names: &["mapedFileSizeCommitLog", "mapedFileSizeConsumeQueue"],
         reason: "Java 4.9 and later ignore this old spelling too; the key is mappedFileSizeCommitLog",
-        promise: true,
+        weight: Weight::Warn,
     },
 ];
+
+/// Whether this value of such a key asks for nothing.
+pub(super) fn says_no(name: &str, value: &str) -> bool {
+    let is = |word: &str| value.eq_ignore_ascii_case(word);
+    let nothing = value.is_empty() || is("false") || is("0");
+    nothing
+        || match name {
+            "totalReplicas" | "inSyncReplicas" | "minInSyncReplicas" => value == "1",
+            "tls.server.mode" => is("disabled") || is("permissive"),
+            "defaultMessageRequestMode" => is("PULL"),
+            "metricsExporterType" => is("DISABLE"),
+            _ => false,
+        }
+}
 
 /// The group that `name` belongs to.
 pub(super) fn find(name: &str) -> Option<&'static Ignored> {
@@ -255,6 +617,20 @@ pub(super) fn find(name: &str) -> Option<&'static Ignored> {
 mod tests {
     use super::*;
     use crate::config::KEYS;
+
+    #[test]
+    fn values_that_ask_for_nothing_are_known() {
+        for (name, value, no) in [
+            ("enableDLegerCommitLog", "FALSE", true),
+            ("enableDLegerCommitLog", "true", false),
+            ("minInSyncReplicas", "1", true),
+            ("minInSyncReplicas", "2", false),
+            ("tls.server.mode", "enforcing", false),
+            ("messageStorePlugIn", "", true),
+        ] {
+            assert_eq!(says_no(name, value), no, "{name}={value}");
+        }
+    }
 
     #[test]
     fn no_key_is_both_used_and_ignored_or_ignored_twice() {

@@ -5,7 +5,7 @@
 //! in the name. Keys that mean nothing here are in `ignored.rs`.
 
 use super::value::{BROKER_ROLES, BrokerRole, CoreList, FLUSH_DISK_TYPES, FlushDiskType};
-use daemon::{config::ConfigKind, config_keys};
+use daemon::{bind_address::BindAddress, config::ConfigKind, config_keys};
 
 /// One key of `broker.conf`.
 pub type Key = daemon::config::Key<BrokerConfig>;
@@ -39,14 +39,16 @@ pub struct BrokerConfig {
     broker_name: String = String::new(), "brokerName", ConfigKind::Name, "", Start, important;
     /// 0 is the master. Other numbers are slaves, which do not exist here.
     broker_id: u32 = 0, "brokerId", whole(0, u32::MAX as i64), "", Start, important;
-    /// Address that clients get and that stands in offsetMsgId. Empty until the machine has been asked.
-    broker_ip1: String = String::new(), "brokerIP1", ConfigKind::Address, "", Start, important;
+    /// Address or host name that clients get. The address stands in offsetMsgId, too; that of a name is looked up at start. Empty until the machine has been asked.
+    broker_ip1: String = String::new(), "brokerIP1", ConfigKind::Host, "", Start, important;
     /// Address for replication, as name servers get it. Empty: the same as brokerIP1.
-    broker_ip2: String = String::new(), "brokerIP2", ConfigKind::Address, "", Start;
+    broker_ip2: String = String::new(), "brokerIP2", ConfigKind::Host, "", Start;
     /// Role in the replica group; only ASYNC_MASTER works here.
     broker_role: BrokerRole = BrokerRole::AsyncMaster, "brokerRole", ConfigKind::Choice(BROKER_ROLES), "", Start, important;
     /// Port for clients. Two below it is the VIP port that Java clients use when asked to.
     listen_port: u16 = 10_911, "listenPort", LISTEN_PORT, "", Start, important;
+    /// Local address that is listened on. Empty: every address of IPv4 and IPv6; 0.0.0.0: of IPv4 alone.
+    bind_address: BindAddress = BindAddress::default(), "bindAddress", ConfigKind::BindAddress, "", Start, important;
     /// Name servers to register with.
     namesrv_addr: String = String::new(), "namesrvAddr", ConfigKind::Addresses, "", Start, important;
     /// Permission of the whole broker; without read no pull, without write no send to order topics.

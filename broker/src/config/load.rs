@@ -6,9 +6,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, ignored};
+use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored};
 use daemon::{
-    config::{find, nearest_key},
+    config::{ConfigKind, find, nearest_key},
     properties_file::{self, Entry},
 };
 
@@ -145,6 +145,16 @@ pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
     }
     if let Some(value) = &given.command_line.namesrv_addr {
         problems.extend(set_key(&mut config, "namesrvAddr", value, Source::CommandLine));
+        if value.is_empty() {
+            // Of a script's variable that is not set: a broker that nobody finds is not what was meant.
+            let (key, expected) = ("namesrvAddr".to_owned(), ConfigKind::Addresses.expectation());
+            problems.push(Problem {
+                source_of: Source::CommandLine,
+                key,
+                value: String::new(),
+                expected,
+            });
+        }
     }
     let nothing_given = given.command_line.config_file.is_none() && config.namesrv_addr.is_empty();
     let standalone = given.command_line.standalone || nothing_given;
@@ -230,10 +240,28 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
                     )));
                 }
             }
-            None => notices.push(notice_of_unused(entry)),
+            None => match refusal_of_unused(entry) {
+                Some(problem) => problems.push(problem),
+                None => notices.push(notice_of_unused(entry)),
+            },
         }
     }
     problems
+}
+
+/// A key that does nothing here and promises what a broker must not be without.
+fn refusal_of_unused(entry: &Entry) -> Option<Problem> {
+    let Entry { key, value, line } = entry;
+    let group = ignored::find(key)?;
+    if group.weight != Weight::Refuse || ignored::says_no(key, value) {
+        return None;
+    }
+    Some(Problem {
+        source_of: Source::Line(*line),
+        key: key.clone(),
+        value: value.clone(),
+        expected: format!("this key to be left out: {}", group.reason),
+    })
 }
 
 /// The one line about a key that does nothing: known to Java, or to nobody.
@@ -249,8 +277,8 @@ fn notice_of_unused(entry: &Entry) -> Notice {
         ));
     };
     let text = format!("{key} has no effect here: {}", group.reason);
-    let says_no = value.is_empty() || value == "0" || value.eq_ignore_ascii_case("false");
-    if group.promise && !says_no { Notice::warn(text) } else { Notice::info(text) }
+    let loud = group.weight != Weight::Note && !ignored::says_no(key, value);
+    if loud { Notice::warn(text) } else { Notice::info(text) }
 }
 
 /// Replaces what nobody has set by what the machine and the start mode say.
@@ -259,7 +287,8 @@ fn fill_in(config: &mut BrokerConfig, given: &Given, machine: &Machine, standalo
         config.broker_name = machine.host_name.clone();
     }
     if config.broker_ip1.is_empty() {
-        config.broker_ip1 = machine.address.to_string();
+        let ip = config.bind_address.single().unwrap_or(machine.address);
+        config.broker_ip1 = ip.to_string();
     }
     if config.broker_ip2.is_empty() {
         config.broker_ip2 = config.broker_ip1.clone();

@@ -109,7 +109,8 @@ fn all_problems_are_listed_at_once() {
         "line 2: listenPort=70000: expected a whole number from 3 to 65535",
         "line 3: autoCreateTopicEnable=yes: expected true or false",
         "line 5: flushDiskType=SYNC: expected one of SYNC_FLUSH, ASYNC_FLUSH",
-        "line 10: namesrvAddr=ns: expected host:port, several separated by ';'",
+        "line 10: namesrvAddr=ns: expected host:port, several separated by ';', such as 10.0.0.1:9876;ns-2:9876 \
+         (IPv6 in brackets: [::1]:9876)",
         "brokerRole=SLAVE: expected ASYNC_MASTER: there is no replication yet, and acknowledgements must not promise it",
         "brokerId=1: expected 0: every broker here is a master",
         "mappedFileSizeCommitLog=4194305: expected a multiple of 4096, because of direct I/O",
@@ -155,9 +156,16 @@ fn a_mistyped_key_is_told_with_its_neighbour() {
 #[test]
 fn keys_without_meaning_here_are_explained() {
     let read = notices(
-        "sendMessageThreadPoolNums=16\nenableDLegerCommitLog=true\nslaveReadEnable=false\ntransactionCheckMax=24",
+        "sendMessageThreadPoolNums=16\nhaMasterAddress=10.0.0.1:10912\nslaveReadEnable=false\n\
+         transactionCheckMax=24\nstorePathConsumeQueue=/q\nstorePathIndex=/i\nstoreCheckpoint=/c\nabortFile=/a\n\
+         enableDLegerCommitLog=false\nminInSyncReplicas=1\ntimerWheelEnable=true",
     );
-    assert_eq!(read.len(), 4, "{read:?}");
+    assert_eq!(read.len(), 11, "{read:?}");
+    // Old spellings, and what is on by default in Java, are explained and not loud.
+    let explained = |(level, text): &(Level, String)| {
+        *level == Level::Info && text.contains(" has no effect here: ")
+    };
+    assert!(read[4..].iter().all(explained), "{read:?}");
     assert_eq!(read[0].0, Level::Info);
     assert!(
         read[0]
@@ -167,6 +175,76 @@ fn keys_without_meaning_here_are_explained() {
     assert_eq!(read[1].0, Level::Warn);
     assert_eq!(read[2].0, Level::Info);
     assert_eq!(read[3].1, "transactionCheckMax is understood, but nothing acts on it yet");
+}
+
+/// What a group of replicas, access control or a second place of messages promises is not dropped for a warning.
+#[test]
+fn a_promise_that_cannot_be_kept_starts_nothing() {
+    for line in [
+        "enableDLegerCommitLog=true",
+        "enableControllerMode=true",
+        "enableSlaveActingMaster=true",
+        "asyncLearner=true",
+        "duplicationEnable=true",
+        "allAckInSyncStateSet=true",
+        "enableAutoInSyncReplicas=true",
+        "totalReplicas=3",
+        "inSyncReplicas=2",
+        "minInSyncReplicas=2",
+        "brokerRole=SLAVE",
+        "brokerRole=SYNC_MASTER",
+        "brokerId=1",
+        "aclEnable=true",
+        "authenticationEnabled=true",
+        "authorizationEnabled=TRUE",
+        "useTLS=true",
+        "tls.server.mode=enforcing",
+        "readOnlyCommitLogStorePaths=/old",
+        "storePathCommitLog=/a,/b",
+        "messageStorePlugIn=org.apache.rocketmq.tieredstore.TieredMessageStore",
+        "fetchNamesrvAddrByAddressServer=true",
+        "enableMultiDispatch=true",
+    ] {
+        let all = problems(&format!("brokerName=n0\n{line}\n"));
+        let (key, _) = line.split_once('=').unwrap();
+        assert!(all.len() == 1 && all[0].contains(key) && all[0].contains("expected "), "{all:?}");
+    }
+}
+
+/// Each list and address that could not work is refused with its value and the right form.
+#[test]
+fn addresses_that_cannot_work_start_nothing() {
+    for (line, form) in [
+        ("namesrvAddr=a:1,b:2", "separated by ';'"),
+        ("namesrvAddr=http://localhost:9876", "host:port"),
+        ("namesrvAddr=a:9876 b:9876", "separated by ';'"),
+        ("brokerIP1=0.0.0.0", "an IP address or a host name"),
+        ("brokerIP1=10.0.0.1:10911", "without a port"),
+        ("bindAddress=eth0", "an IP address of this machine"),
+        ("bindAddress=0.0.0.0\nbrokerIP1=::1", "bindAddress=0.0.0.0 covers IPv4 only"),
+        ("bindAddress=::1\nbrokerIP1=10.0.0.1", "bindAddress=::1 covers IPv6 only"),
+    ] {
+        let all = problems(line);
+        let value = line.rsplit('=').next().unwrap();
+        assert!(all.len() == 1 && all[0].contains(value) && all[0].contains(form), "{all:?}");
+    }
+    let empty = given(&["-n", ""], None);
+    assert!(matches!(load(&empty, &machine()), Err(ConfigError::Problems(all)) if all.len() == 1));
+}
+
+#[test]
+fn advertised_addresses_are_what_clients_read() {
+    let client = |file: &str| loaded(&["-n", "ns:1"], Some(file)).config;
+    assert_eq!(client("brokerIP1=::1").client_address(), "[::1]:10911");
+    assert_eq!(client("brokerIP1=[fd00::2]").client_address(), "[fd00::2]:10911");
+    assert_eq!(client("brokerIP1=broker-0.broker").client_address(), "broker-0.broker:10911");
+    assert_eq!(client("brokerIP1=broker-0.broker").ha_address(), "broker-0.broker:10912");
+    let bound = client("bindAddress=10.9.9.9");
+    assert_eq!(bound.client_address(), "10.9.9.9:10911");
+    assert_eq!(bound.own_name_server(), "10.9.9.9:9876");
+    assert_eq!(client("").own_name_server(), "127.0.0.1:9876");
+    let apart = loaded(&["-n", "ns:1"], Some("bindAddress=10.9.9.9\nbrokerIP1=broker.example"));
+    assert!(apart.notices[0].text.starts_with("clients get broker.example (brokerIP1)"));
 }
 
 #[test]

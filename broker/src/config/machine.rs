@@ -4,13 +4,15 @@
 //! There is no portable way in std to list addresses. The address of the default route comes first (no packet is
 //! sent: connecting a UDP socket only asks the routing table), then any local one that the kernel's table names.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
 use super::{BrokerConfig, MemoryPlan};
 
 /// Any address beyond the default route serves to ask for it; this one is reserved for documentation (RFC 5737).
 const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+/// The same for IPv6 (RFC 3849), on machines that have no other.
+const FAR_AWAY_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9);
 /// Assumed when nothing can be read: small enough for any machine that runs a broker.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
@@ -38,7 +40,7 @@ impl Machine {
             .unwrap_or(MEMORY_BYTES_UNKNOWN);
         Machine {
             host_name: host_name(),
-            address: IpAddr::V4(address()),
+            address: address(),
             processors: processors(),
             memory_bytes,
             memory_limit_bytes: memory_limit().filter(|limit| *limit < memory_bytes),
@@ -105,7 +107,8 @@ fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
-fn address() -> Ipv4Addr {
+/// IPv4 first, as Java's broker.
+fn address() -> IpAddr {
     let routed = || -> Option<Ipv4Addr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         socket.connect(FAR_AWAY).ok()?;
@@ -118,7 +121,14 @@ fn address() -> Ipv4Addr {
         let table = std::fs::read_to_string("/proc/net/fib_trie").ok()?;
         local_addresses(&table).into_iter().find(|address| is_reachable(*address))
     };
-    routed().or_else(listed).unwrap_or(Ipv4Addr::LOCALHOST)
+    let routed_v6 = || -> Option<IpAddr> {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect(FAR_AWAY_V6).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+    };
+    let v4 = routed().or_else(listed).map(IpAddr::V4);
+    v4.or_else(routed_v6).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 fn is_reachable(address: Ipv4Addr) -> bool {

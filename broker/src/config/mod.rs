@@ -16,14 +16,15 @@ mod value;
 
 pub use command_line::{CommandLine, Print};
 pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
-pub use ignored::{IGNORED, Ignored};
+pub use ignored::{IGNORED, Ignored, Weight};
 pub use keys::{BrokerConfig, KEYS, Key};
 pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
 pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
 pub use value::{BrokerRole, CORE_MAX, CoreList, FlushDiskType};
 
-use daemon::properties_file;
+use daemon::{config::host_and_port, properties_file};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 impl BrokerConfig {
     /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.
@@ -49,14 +50,27 @@ impl BrokerConfig {
         addresses(&self.namesrv_addr)
     }
 
-    /// `brokerIP1:listenPort`, the address that clients get. IPv6 in brackets is not what Java writes: plain.
+    /// `brokerIP1:listenPort`, the address that clients get: names as they are, IPv6 in brackets, as Java's broker does.
     pub fn client_address(&self) -> String {
-        format!("{}:{}", self.broker_ip1, self.listen_port)
+        host_and_port(&self.broker_ip1, self.listen_port)
     }
 
-    /// `brokerIP1` as an address; loopback when it is a name, which message ids cannot carry.
-    pub fn broker_ip1_addr(&self) -> std::net::IpAddr {
-        self.broker_ip1.parse().unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+    /// The address for replication, as name servers get it.
+    pub fn ha_address(&self) -> String {
+        let host = if self.broker_ip2.is_empty() { &self.broker_ip1 } else { &self.broker_ip2 };
+        // Of the last port nothing is above; nobody connects there yet.
+        host_and_port(host, self.listen_port.saturating_add(1))
+    }
+
+    /// Where this process reaches its own name server.
+    pub fn own_name_server(&self) -> String {
+        let ip = self.bind_address.single().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(ip, self.standalone_namesrv_port).to_string()
+    }
+
+    /// Where clients reach the name server inside.
+    pub fn inside_name_server(&self) -> String {
+        host_and_port(&self.broker_ip1, self.standalone_namesrv_port)
     }
 
     /// Port that Java clients use with `sendMessageWithVIPChannel`; slaves use it always.

@@ -5,6 +5,7 @@ use super::{
     BrokerConfig, BrokerRole, ConfigValue, FlushDiskType, Machine, MemoryPlan,
     RECORD_OVERHEAD_BYTES, Sizing, addresses,
 };
+use daemon::config::ip_of;
 
 /// Segments are written in whole blocks by direct I/O.
 const BLOCK_BYTES: u64 = 4_096;
@@ -89,6 +90,16 @@ impl BrokerConfig {
                 expected,
             );
         }
+        if let Some(ip) = ip_of(&self.broker_ip1)
+            && !self.bind_address.covers(ip)
+        {
+            let expected = format!(
+                "an address that is listened on: bindAddress={} covers {} only; leave bindAddress out for both",
+                self.bind_address.text(),
+                if ip.is_ipv6() { "IPv4" } else { "IPv6" }
+            );
+            problem("brokerIP1", self.broker_ip1.clone(), expected);
+        }
         let own_ports = [self.listen_port, self.listen_port.saturating_sub(2)];
         if standalone && own_ports.contains(&self.standalone_namesrv_port) {
             let expected = format!(
@@ -169,9 +180,22 @@ impl BrokerConfig {
             let text = "no name server is given (namesrvAddr, -n, NAMESRV_ADDR): clients will not find this broker";
             notices.push(Notice::warn(text.to_owned()));
         }
-        if self.broker_ip1.starts_with("127.") && !standalone {
+        let advertised = ip_of(&self.broker_ip1);
+        let is_loopback =
+            self.broker_ip1 == "localhost" || advertised.is_some_and(|ip| ip.is_loopback());
+        if is_loopback && !standalone {
             let text = "brokerIP1 is a loopback address: clients on other machines will not reach this broker";
             notices.push(Notice::warn(text.to_owned()));
+        }
+        if let Some(bound) = self.bind_address.single()
+            && advertised != Some(bound)
+        {
+            let text = format!(
+                "clients get {} (brokerIP1), and this broker listens on {bound} alone (bindAddress): something must \
+                 lead from one to the other",
+                self.broker_ip1
+            );
+            notices.push(Notice::warn(text));
         }
     }
 }

@@ -89,6 +89,11 @@ impl ControlPlane {
         }
     }
 
+    /// Name servers that do not serve us, with the reason.
+    pub fn failing_name_servers(&self) -> Vec<String> {
+        self.registrar.borrow().as_ref().map_or(Vec::new(), Registrar::failing)
+    }
+
     /// Has the control owner do something, and carries out what that made necessary.
     pub fn change<T>(&self, worker: &Rc<Worker>, change: impl FnOnce(&mut Control) -> T) -> T {
         let changed = change(&mut self.control.borrow_mut());
@@ -277,14 +282,13 @@ fn log_stats(elapsed_ms: i64, last: &Sum, now: &Sum) {
     if !busy || elapsed_ms <= 0 {
         return;
     }
-    let per_second = |field: fn(&Sum) -> u64| {
-        field(now).saturating_sub(field(last)) as f64 * 1000.0 / elapsed_ms as f64
-    };
+    // What happened, not a rate: one message in ten seconds is one, and lines add up.
     tracing::info!(
-        put_per_s = per_second(|sum| sum.put_messages).round(),
-        put_mb_per_s = (per_second(|sum| sum.put_bytes) / 1e4).round() / 100.0,
-        got_per_s = per_second(|sum| sum.got_messages).round(),
-        got_mb_per_s = (per_second(|sum| sum.got_bytes) / 1e4).round() / 100.0,
+        seconds = elapsed_ms as f64 / 1000.0,
+        put_messages = now.put_messages - last.put_messages,
+        put_bytes = now.put_bytes - last.put_bytes,
+        got_messages = now.got_messages - last.got_messages,
+        got_bytes = now.got_bytes - last.got_bytes,
         refused = now.refused - last.refused,
         inflight_bytes = now.inflight_bytes,
         parked_pulls = now.parked_pulls,

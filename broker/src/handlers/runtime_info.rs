@@ -86,7 +86,8 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, 
         "commitLogDirCapacity",
         format!("Total : {}, Free : {}.", gib(disk.total_bytes), gib(disk.free_bytes)),
     );
-    put("ringmq.health", health::summary(worker.totals.iter().map(|totals| &totals.log)).1);
+    let logs = health::summary(worker.totals.iter().map(|totals| &totals.log));
+    put("ringmq.health", health::with_name_servers(logs, &plane.failing_name_servers()).1);
     for (number, totals) in worker.totals.iter().enumerate() {
         let of_shard = Sum::of(std::slice::from_ref(totals));
         for row in ROWS {

@@ -128,6 +128,21 @@ impl Registrar {
         self.shared.registration.borrow().registered_count()
     }
 
+    /// Whether one name server, in the order in which they were given, knows this broker.
+    pub fn is_registered(&self, index: usize) -> bool {
+        self.shared.registration.borrow().is_registered(index)
+    }
+
+    /// Whether it is known of each name server that it serves us or that it does not.
+    pub fn is_settled(&self) -> bool {
+        self.shared.registration.borrow().is_settled()
+    }
+
+    /// Name servers that do not serve us, each with the reason, for people. Empty: all is well.
+    pub fn failing(&self) -> Vec<String> {
+        self.shared.registration.borrow().failing()
+    }
+
     /// Unregisters everywhere; resolves when all have answered, after two seconds at most. For the shutdown.
     pub async fn stop(&self) {
         self.shared.registration.borrow_mut().stop();
@@ -201,8 +216,13 @@ impl Shared {
             Some(StateChange::Registered) => {
                 tracing::info!(namesrv = addr, "registered with the name server")
             }
-            Some(StateChange::Failing { why }) => {
-                tracing::warn!(namesrv = addr, why, "name server does not serve us")
+            Some(StateChange::Failing { why, for_ms }) => {
+                tracing::warn!(
+                    namesrv = addr,
+                    why,
+                    for_seconds = for_ms / 1000,
+                    "name server does not serve us; clients that ask it do not find this broker (namesrvAddr)"
+                )
             }
         }
         let learned = self.registration.borrow().learned();

@@ -25,7 +25,7 @@ fn a_broker_comes_changes_and_goes() {
                 let (executor, state) = (executor.clone(), Rc::clone(&state));
                 executor
                     .clone()
-                    .spawn(async move { server::serve(&executor, listener, state).await })
+                    .spawn(async move { server::serve(&executor, vec![listener], state).await })
             };
             let now = executor.now();
             let control = Rc::new(RefCell::new(Control::new(&BrokerConfig::default(), now)));

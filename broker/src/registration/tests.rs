@@ -152,7 +152,8 @@ fn absence_is_waited_out() {
     for attempt in 0..7 {
         assert_eq!(registration.next(0, V1, now), Action::Connect);
         let news = registration.lost(0, "refused", now);
-        assert_eq!(news.is_some(), attempt == 0);
+        // At once, and a minute later again.
+        assert!(news.is_some() || attempt > 0);
         let tried = now;
         while registration.next(0, V1, now) == Action::Wait {
             now += 500;
@@ -183,10 +184,35 @@ fn silence_and_refusal() {
     let why = "refused with code 1: crc32 not match".to_owned();
     assert_eq!(
         registration.answered(0, first.opaque, refused, 0),
-        Some(StateChange::Failing { why })
+        Some(StateChange::Failing { why, for_ms: 0 })
     );
+    assert_eq!(registration.failing(), ["ns1:9876 (refused with code 1: crc32 not match)"]);
     assert_eq!(registration.next(0, V1, 999), Action::Wait);
     assert_eq!(sent(&mut registration, 0, V1, 1_000).what, ServerRequest::Register);
+}
+
+/// A name server that goes on failing is told again, once a minute, with how long it has; one that comes back is news.
+#[test]
+fn a_name_server_that_stays_away_is_told_again() {
+    let mut registration = two(Options::default());
+    let mut told = Vec::new();
+    let mut now = 0;
+    while now < 200_000 {
+        if registration.next(0, V1, now) == Action::Connect
+            && let Some(StateChange::Failing { for_ms, .. }) = registration.lost(0, "refused", now)
+        {
+            told.push((now, for_ms));
+        }
+        now += 500;
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().all(|(at, for_ms)| at == for_ms), "{told:?}");
+    assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= TELL_AGAIN_MS), "{told:?}");
+    assert!(!registration.is_registered(0) && registration.failing().len() == 1);
+    let first = join(&mut registration, 0, now + 20_000);
+    let change = registration.answered(0, first.opaque, accepted(), now + 20_000);
+    assert_eq!(change, Some(StateChange::Registered));
+    assert!(registration.is_registered(0) && registration.failing().is_empty());
 }
 
 /// At the end the broker says goodbye where it is connected and does not try where it is not.

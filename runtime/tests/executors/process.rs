@@ -129,11 +129,7 @@ fn a_second_signal_ends_the_process_at_once() {
 #[test]
 fn a_failure_on_one_executor_ends_the_process() {
     let _alone = harness::alone();
-    for (role, words) in [
-        ("panic", "on purpose"),
-        ("pool panic", "on purpose in the pool"),
-        ("error", "out of paper"),
-    ] {
+    for (role, words) in [("panic", "on purpose"), ("pool panic", "on purpose in the pool")] {
         let mut child = start(role);
         let status = end_of(&mut child);
         assert_eq!(status.code(), Some(EXIT_SOFTWARE), "{role}");
@@ -141,4 +137,16 @@ fn a_failure_on_one_executor_ends_the_process() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains("executor 1 failed") && text.contains(words), "{role}: {text}");
     }
+}
+
+/// The program decides how it ends: the others, which wait for a stop, do not keep it.
+#[test]
+fn a_failing_main_is_returned_at_once() {
+    let _alone = harness::alone();
+    let mut child = start("error");
+    let status = end_of(&mut child);
+    assert!(!status.success() && status.code() != Some(EXIT_SOFTWARE), "{status}");
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("Main { index: 1, error: \"out of paper\" }"), "{text}");
 }

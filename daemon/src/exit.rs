@@ -1,0 +1,100 @@
+//! Why a program of ours ends although nobody asked it to: one exit code per cause, the same in both programs.
+//!
+//! The table stands in `deploy/README.md` for operators, and a test holds it to this one. 0 is an orderly end, 70 a bug
+//! (a panic, `runtime::EXIT_SOFTWARE`), 130 a second signal (`runtime::EXIT_INTERRUPTED`).
+
+use std::{fmt, process::ExitCode};
+
+/// What kept a program from starting or going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// None of the others.
+    Other = 1,
+    /// The command line or a value of the configuration cannot be used.
+    Configuration = 2,
+    /// Another process holds the data directory.
+    DirectoryInUse = 3,
+    /// A port is taken, or an address is not one of this machine.
+    Port = 4,
+    /// The machine, the container or their limits do not suffice.
+    Machine = 5,
+    /// The data directory cannot be read, or holds what this program must not touch.
+    Data = 6,
+    /// A write or sync of a log failed, and `exitOnLogFailure` is set.
+    LogFailed = 7,
+    /// A stop took longer than it may: `EX_TEMPFAIL` of sysexits.h.
+    StopTimeout = 75,
+}
+
+impl Cause {
+    /// All causes, in the order of their codes.
+    pub const ALL: [Cause; 8] = [
+        Cause::Other,
+        Cause::Configuration,
+        Cause::DirectoryInUse,
+        Cause::Port,
+        Cause::Machine,
+        Cause::Data,
+        Cause::LogFailed,
+        Cause::StopTimeout,
+    ];
+
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// A cause and the one sentence about it, which names what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Fatal {
+    /// Decides the exit code.
+    pub cause: Cause,
+    /// For people.
+    pub sentence: String,
+}
+
+impl Fatal {
+    /// From anything that can be said.
+    pub fn new(cause: Cause, sentence: impl fmt::Display) -> Fatal {
+        Fatal { cause, sentence: sentence.to_string() }
+    }
+
+    /// For `map_err`.
+    pub fn because<E: fmt::Display>(cause: Cause) -> impl Fn(E) -> Fatal {
+        move |error| Fatal::new(cause, error)
+    }
+
+    /// Says it on standard error, once and as the last line, whatever the log's filter is.
+    pub fn tell(&self, program: &str) -> ExitCode {
+        eprintln!("{program}: {self}");
+        ExitCode::from(self.cause.code())
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of the table below "## Exit codes" begin with the code.
+    #[test]
+    fn operators_find_every_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/README.md");
+        let text = std::fs::read_to_string(path).expect("deploy/README.md");
+        let section = text.split("\n## Exit codes\n").nth(1).expect("a section on exit codes");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let row = |line: &str| line.strip_prefix("| ")?.split(' ').next()?.parse::<u8>().ok();
+        let told: Vec<u8> = section.lines().filter_map(row).collect();
+        let mut codes = vec![0];
+        codes.extend(Cause::ALL.map(Cause::code));
+        codes.extend([70, 130]);
+        codes.sort_unstable();
+        assert_eq!(told, codes);
+    }
+}
