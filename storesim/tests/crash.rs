@@ -85,6 +85,12 @@ fn seeds_that_failed_hold_now() {
     }
     // The indexer waited for a sync of another task and did not learn of its end.
     play(312_729);
+    // A block that could not be read held the place up to which the log was proven, and the start ended at it.
+    for seed in [206, 313, 406, 425, 458, 683, 719, 863, 964] {
+        play(seed);
+    }
+    // The book did not know that a block which cannot be read takes records of a batch that had rotted before.
+    play(67);
     // The index files of a segment's parts were given up for one over all of it, which was damaged.
     play(317_441);
 }

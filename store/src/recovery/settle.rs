@@ -12,7 +12,7 @@ use crate::{
     settings::Settings,
     store_state::StoreState,
 };
-use runtime::{BLOCK_BYTES, Disk, DiskFile};
+use runtime::{BLOCK_BYTES, Disk, DiskFile, is_unreadable};
 use std::{collections::BTreeMap, ops::Range, rc::Rc};
 
 /// Behind the end of the log one block is looked at in as many bytes.
@@ -51,8 +51,7 @@ async fn segment_or_new<D: Disk>(
 }
 
 /// Writes the range again as it is and syncs it: after a mere restart what was read may sit in a cache only, or a sync
-/// over it may have failed. It was whole a moment ago: what cannot be read now ends the start, and the next one finds it
-/// damaged.
+/// over it may have failed. What cannot be read in it is damage that the scan has stepped over, and stays as it is.
 pub(super) async fn make_durable<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -70,13 +69,32 @@ pub(super) async fn make_durable<D: Disk>(
         let mut at = from - from % BLOCK_BYTES as u64;
         while at < to {
             let bytes = (to - at).next_multiple_of(BLOCK_BYTES as u64).min(SCAN_READ_BYTES as u64);
-            let read = file.read_at(at - segment, bytes as usize).await.map_err(error)?;
-            let mut blocks = disk.alloc(bytes as usize);
-            blocks.as_mut().copy_from_slice(read.as_ref());
-            file.write_at(blocks, at - segment).await.map_err(error)?;
+            let place = at - segment..at - segment + bytes;
+            write_again(disk, &**file, place).await.map_err(error)?;
             at += bytes;
         }
         file.sync().await.map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Writes a range of a file as it is, around blocks that cannot be read.
+async fn write_again<D: Disk>(disk: &D, file: &D::File, range: Range<u64>) -> std::io::Result<()> {
+    let bytes = (range.end - range.start) as usize;
+    let read = read_around(file, range.start, bytes).await?;
+    let step = if read.unreadable() > 0 { BLOCK_BYTES } else { bytes };
+    for (at, piece) in (range.start..).step_by(step).zip(read.as_ref().chunks_exact(step)) {
+        if read.unreadable() > 0
+            && let Err(error) = file.read_at(at, BLOCK_BYTES).await
+        {
+            if is_unreadable(&error) {
+                continue;
+            }
+            return Err(error);
+        }
+        let mut blocks = disk.alloc(step);
+        blocks.as_mut().copy_from_slice(piece);
+        file.write_at(blocks, at).await?;
     }
     Ok(())
 }

@@ -227,6 +227,8 @@ pub(super) fn spoil(
     let byte = batch.header.position + rng.u64(0..batch.bytes.len() as u64);
     let block = byte - byte % BLOCK_BYTES as u64;
     let block = block..block + BLOCK_BYTES as u64;
+    // What had rotted before is no whole batch any more: records in it that are still served must not go unnoticed.
+    let mut whole = block.start;
     let mut taken = Vec::new();
     for (at, batch) in all.iter().enumerate() {
         let start = batch.header.position;
@@ -234,9 +236,10 @@ pub(super) fn spoil(
         if bytes.is_empty() {
             continue;
         }
-        if !candidates.contains(&at) {
+        if !candidates.contains(&at) || bytes.start != whole {
             return Vec::new();
         }
+        whole = bytes.end;
         taken.push(Rotten { from: start, to: batch.end, bytes });
     }
     let segment = byte - byte % settings.segment_bytes;
