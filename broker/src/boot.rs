@@ -7,6 +7,7 @@ use crate::{
     },
     connection,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
+    drops,
     handlers::pull,
     inbox,
     mailbox::CoreMessage,
@@ -91,12 +92,16 @@ pub async fn run(
     context: BootContext,
 ) -> Result<(), Fatal> {
     let worker = build_worker(&executor, mesh, &context).await?;
-    context.ready.fetch_add(1, Ordering::SeqCst);
-    while context.ready.load(Ordering::SeqCst) < executor.count() {
-        executor.sleep(LOOK_AGAIN).await;
-        if executor.stop().requested() {
+    if worker.control.is_some() {
+        // The last to be ready: all stores are open, and nobody serves yet.
+        if !all_ready(&worker, &context, executor.count() - 1).await {
             return Ok(());
         }
+        drops::adopt_unknown_topics(&worker).await;
+    }
+    context.ready.fetch_add(1, Ordering::SeqCst);
+    if !all_ready(&worker, &context, executor.count()).await {
+        return Ok(());
     }
     executor.stop().set_interruptible(false);
     if executor.stop().requested() {
@@ -111,6 +116,9 @@ pub async fn run(
     if let Some(plane) = &worker.control {
         plane.apply_effects(&worker);
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
+        executor.spawn(drops::run(Rc::clone(&worker)));
+        // The last life may have left some.
+        plane.drops.raise();
     }
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
     listen(&worker, &context.listen)?;
@@ -124,6 +132,17 @@ pub async fn run(
     stop(&worker, &context, commits).await;
     worker.publish_totals();
     Ok(())
+}
+
+/// Waits until so many workers are ready. False: a stop was requested.
+async fn all_ready(worker: &Worker, context: &BootContext, count: usize) -> bool {
+    while context.ready.load(Ordering::SeqCst) < count {
+        worker.executor.sleep(LOOK_AGAIN).await;
+        if worker.executor.stop().requested() {
+            return false;
+        }
+    }
+    true
 }
 
 async fn build_worker(

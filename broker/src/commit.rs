@@ -24,12 +24,24 @@ const PARKED_AT_ONCE: usize = 256;
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     let mut logged = false;
+    let executor = worker.executor.clone();
+    // What is acknowledged next was appended since then.
+    let mut since = executor.now();
     loop {
-        let executor = worker.executor.clone();
+        let began = executor.now();
         match shard.store.commit_once(|| executor.now()).await {
-            Ok(true) => cross_gate(&worker, &shard),
+            Ok(true) => {
+                let acknowledged = cross_gate(&worker, &shard);
+                if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
+                    totals.waits.put(executor.now() - since, acknowledged);
+                }
+                since = began;
+            }
             Ok(false) if shard.is_draining() => return,
-            Ok(false) => shard.store.work().await,
+            Ok(false) => {
+                shard.store.work().await;
+                since = executor.now();
+            }
             Err(error) => {
                 if !std::mem::replace(&mut logged, true) {
                     tracing::error!(shard = shard.number, %error, "the log takes no more messages until restart");
@@ -45,7 +57,8 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
 }
 
 /// Crossing the commit gate, one synchronous step: acknowledge, then wake pulls. Entries were published by the store.
-fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
+/// Returns how many requests were acknowledged.
+fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
     let committed = shard.store.state().log.committed();
     let mut acknowledged = 0;
     on_commit::cross(&shard.commit_queue, committed, |step| match step {
@@ -72,6 +85,7 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) {
     if run_woken(worker, shard) {
         shard.many_woken.raise();
     }
+    acknowledged
 }
 
 /// Runs some of the pulls whose queues have grown. True: there are more.
@@ -111,7 +125,7 @@ fn refuse_pending(worker: &Worker, shard: &Shard, reason: &str) {
 /// Makes changes of metadata durable as they come. Runs on the control worker until the end.
 pub async fn metadata_loop(worker: Rc<Worker>) {
     let pause = async || worker.executor.sleep(METADATA_RETRY).await;
-    worker.control_plane().write_loop(pause).await;
+    worker.control_plane().write_loop(&worker, pause).await;
 }
 
 /// The one loop that looks at the clock on this worker. Ends when a stop was requested.

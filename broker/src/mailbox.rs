@@ -43,10 +43,6 @@ pub enum Notice {
     ConnectionClosed(ConnectionId),
     /// Ends a connection that is silent or was replaced.
     CloseConnection(ConnectionId),
-    /// A topic was deleted.
-    TopicRemoved(Arc<str>),
-    /// A group was deleted, with its offsets.
-    GroupRemoved(Arc<str>),
 }
 
 /// Who waits for what a [`Call`] returns.

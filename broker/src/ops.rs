@@ -20,6 +20,8 @@ pub struct AppendOp {
     pub topic: CompactString,
     /// Queue.
     pub queue_id: u32,
+    /// Version of the topics that it was admitted by.
+    pub admitted_at: u64,
     /// Records without their offsets, one behind the other.
     pub records: Vec<u8>,
     /// Bytes and tags code of each record.
@@ -62,8 +64,10 @@ pub struct Pull {
     pub filter: Filter,
     /// How long to wait for messages, ms; 0: not at all.
     pub suspend_ms: i64,
+    /// Whose it is.
+    pub group: Arc<SubscriptionGroupConfig>,
     /// The offset that the group has consumed up to, which travels along.
-    pub commit: Option<(Arc<SubscriptionGroupConfig>, i64)>,
+    pub commit: Option<i64>,
 }
 
 /// Which messages a pull wants.

@@ -1,6 +1,9 @@
 //! The few properties of a message that the broker looks at, found in one pass over their text.
 
-use proto::properties::{self, CLUSTER, DELAY, KEYS, TAGS, TRAN_MSG, UNIQ_KEY, WAIT};
+use proto::properties::{
+    self, CLUSTER, DELAY, KEYS, TAGS, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS,
+    TIMER_OUT_MS, TRAN_MSG, UNIQ_KEY, WAIT,
+};
 
 use store::{index::key_hash, lookup::split_keys};
 
@@ -15,8 +18,12 @@ pub struct Scanned<'a> {
     pub tags: Option<&'a str>,
     /// `TRAN_MSG` is true: a half message.
     pub transaction: bool,
-    /// `DELAY` asks for a later delivery.
-    pub delayed: bool,
+    /// `DELAY`: the level of a later delivery.
+    pub delay: Option<&'a str>,
+    /// The name of a property that asks for delivery at a time.
+    pub timer: Option<&'a str>,
+    /// `TIMER_OUT_MS`: it was delivered so already.
+    pub timer_delivered: bool,
     /// Where the entry of `WAIT` lies, its separator included.
     wait: Option<(usize, usize)>,
     has_cluster: bool,
@@ -30,7 +37,9 @@ impl<'a> Scanned<'a> {
             keys: [None; 2],
             tags: None,
             transaction: false,
-            delayed: false,
+            delay: None,
+            timer: None,
+            timer_delivered: false,
             wait: None,
             has_cluster: false,
         };
@@ -41,7 +50,9 @@ impl<'a> Scanned<'a> {
                 KEYS => scanned.keys[1] = Some(value),
                 WAIT => scanned.wait = scanned.entry_span(name, value),
                 TRAN_MSG => scanned.transaction = value.eq_ignore_ascii_case("true"),
-                DELAY => scanned.delayed = value.parse().is_ok_and(|level: i32| level > 0),
+                DELAY => scanned.delay = Some(value),
+                TIMER_DELAY_SEC | TIMER_DELAY_MS | TIMER_DELIVER_MS => scanned.timer = Some(name),
+                TIMER_OUT_MS => scanned.timer_delivered = true,
                 CLUSTER => scanned.has_cluster = true,
                 _ => {}
             }
@@ -117,8 +128,9 @@ mod tests {
     fn kinds_are_recognised() {
         let scanned = Scanned::of("TRAN_MSG\u{1}TRUE\u{2}DELAY\u{1}3\u{2}TAGS\u{1}a b\u{2}");
         assert!(scanned.transaction);
-        assert!(scanned.delayed);
+        assert_eq!(scanned.delay, Some("3"));
         assert_eq!(scanned.tags, Some("a b"));
-        assert!(!Scanned::of("DELAY\u{1}0").delayed);
+        let timed = Scanned::of("TIMER_DELAY_MS\u{1}9\u{2}TIMER_OUT_MS\u{1}1\u{2}");
+        assert_eq!((timed.timer, timed.timer_delivered), (Some("TIMER_DELAY_MS"), true));
     }
 }

@@ -6,7 +6,8 @@
 //! be answered when its route is known. Such a registration holds the topics that this name server has missed, as Java's
 //! does; whatever changes while it is under way goes with the next one. All topics are registered no more often than every
 //! [`WHOLE_GAP_MS`]. After a lost connection the broker registers as soon as the name server is back (Java waits for
-//! the next period). Without `forceRegister` a period asks for the data version first. At the end the broker
+//! the next period). What does not fit one request goes in parts, one after the other, each acknowledged before the next
+//! ([`crate::control::tables::TopicParts`]). Without `forceRegister` a period asks for the data version first. At the end the broker
 //! unregisters wherever it is connected. A slow or dead name server never delays the others.
 
 use std::collections::BTreeMap;
@@ -107,6 +108,8 @@ pub enum Action {
 pub struct Send {
     /// Which request.
     pub what: ServerRequest,
+    /// A registration: the next part of the one that was begun.
+    pub continues: bool,
     /// Correlates the answer.
     pub opaque: i32,
 }
@@ -182,6 +185,10 @@ struct Server {
     sent_at: Millis,
     /// The period's question was answered with "changed".
     must_register: bool,
+    /// The registration that was sent last has further parts.
+    more: bool,
+    /// A registration whose next part is to be sent.
+    unfinished: Option<ServerRequest>,
     failures: u32,
     next_opaque: i32,
     learned: Learned,
@@ -227,6 +234,8 @@ impl Registration {
             registered: None,
             sent_at: Millis::MIN,
             must_register: true,
+            more: false,
+            unfinished: None,
             failures: 0,
             next_opaque: 0,
             learned: Learned::default(),
@@ -271,6 +280,7 @@ impl Registration {
                 ServerRequest::Unregister,
                 now + UNREGISTER_WAIT_MS_MAX.min(options.timeout_ms),
             ),
+            State::Connected if peer.unfinished.is_some() => peer.go_on(now + options.timeout_ms),
             State::Connected if now >= peer.due => {
                 let forced = options.force && !is_own;
                 let register = forced || peer.must_register || peer.sent.is_none();
@@ -293,6 +303,11 @@ impl Registration {
             },
             State::Connected => Action::Wait,
         }
+    }
+
+    /// The registration that is under way is a part only: others follow.
+    pub fn has_more(&mut self, index: usize) {
+        self.peers[index].more = true;
     }
 
     /// The connection stands; everything is due again, because a name server forgets with the connection.
@@ -321,7 +336,15 @@ impl Registration {
             return None;
         }
         peer.state = State::Connected;
+        let is_part = std::mem::take(&mut peer.more);
         match (what, response) {
+            (
+                ServerRequest::Register | ServerRequest::RegisterSince(_),
+                ServerResponse::Accepted { .. },
+            ) if is_part => {
+                peer.unfinished = Some(what);
+                None
+            }
             (ServerRequest::Unregister, _) => {
                 peer.state = State::Closed;
                 None
@@ -366,6 +389,8 @@ impl Registration {
         }
         peer.sent = None;
         peer.registered = None;
+        peer.more = false;
+        peer.unfinished = None;
         peer.learned = Learned::default();
         if stopping {
             peer.state = State::Closed;
@@ -461,7 +486,15 @@ impl Server {
     fn ask(&mut self, what: ServerRequest, until: Millis) -> Action {
         let opaque = self.opaque();
         self.state = State::Waiting { what, opaque, until };
-        Action::Send(Send { what, opaque })
+        Action::Send(Send { what, continues: false, opaque })
+    }
+
+    /// The next part of a registration whose last part was accepted.
+    fn go_on(&mut self, until: Millis) -> Action {
+        let what = self.unfinished.take().unwrap_or(ServerRequest::Register);
+        let opaque = self.opaque();
+        self.state = State::Waiting { what, opaque, until };
+        Action::Send(Send { what, continues: true, opaque })
     }
 
     fn mark_sent(&mut self, version: DataVersion, now: Millis) {

@@ -4,7 +4,7 @@
 //! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and
 //! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
-use crate::health::LogState;
+use crate::{health::LogState, wait_times::WaitTimes};
 use runtime::Disk;
 use std::{
     cell::Cell,
@@ -188,6 +188,8 @@ pub struct Totals {
     earliest_store_ms: AtomicU64,
     /// How its log is doing.
     pub log: LogState,
+    /// How long sends and pulls wait.
+    pub waits: WaitTimes,
 }
 
 impl Totals {

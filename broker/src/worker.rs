@@ -354,14 +354,6 @@ impl Worker {
                     write_buffer.close();
                 }
             }
-            Notice::TopicRemoved(topic) => {
-                let now = self.executor.now();
-                self.hosted.iter().for_each(|shard| shard.remove_topic(&topic, now));
-            }
-            Notice::GroupRemoved(group) => {
-                let now = self.executor.now();
-                self.hosted.iter().for_each(|shard| shard.remove_group(&group, now));
-            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{Connection, admin::NewTopic};
+use client::{Answer, Connection, Ticket, admin::NewTopic};
 use loadtest::{
     harness::{Peer, mqadmin::Mqadmin, program::Library, scenario},
     java_peer::{JavaPeer, VERSION_4_9, VERSION_5_3, available_or_skip, free_ports},
@@ -138,6 +138,19 @@ fn a_java_broker_lives_with_our_name_server() {
     assert_eq!(route(&mut namesrv, "TBW102").0, 17, "the broker has unregistered at its end");
 }
 
+/// UPDATE_AND_CREATE_TOPIC that is not waited for.
+fn start_creating(broker: &mut Connection, name: &str) -> Ticket {
+    let ext = [
+        ("topic", name.into()),
+        ("defaultTopic", "TBW102".into()),
+        ("readQueueNums", 5.into()),
+        ("writeQueueNums", 5.into()),
+        ("perm", 6.into()),
+        ("topicFilterType", "SINGLE_TAG".into()),
+    ];
+    broker.start(17, &ext, &[]).expect("sent")
+}
+
 /// Our broker serves two name servers at once, one of each Java release; a client of each release finds it there.
 #[test]
 fn our_broker_lives_with_java_name_servers() {
@@ -164,6 +177,28 @@ fn our_broker_lives_with_java_name_servers() {
     ours.create_topic("seen-by-both", 3);
     for namesrv in &mut namesrvs {
         wait(|| route(namesrv, "seen-by-both").1.contains(r#""readQueueNums":3"#));
+    }
+    // More than one registration holds: both releases take every part of the next one, also what they know a version of.
+    let many: Vec<String> =
+        (0..4_000).map(|number| format!("part-{number}-{}", "x".repeat(100))).collect();
+    let mut broker = Connection::connect(ours.broker_addr).expect("connects");
+    for names in many.chunks(200) {
+        let tickets: Vec<_> = names.iter().map(|name| start_creating(&mut broker, name)).collect();
+        for ticket in tickets {
+            broker.finish(ticket).and_then(Answer::success).expect("created");
+        }
+    }
+    for namesrv in &mut namesrvs {
+        for name in [&many[0], &many[1_999], &many[3_999]] {
+            wait(|| route(namesrv, name).0 == 0);
+            assert_eq!(namesrv.call(216, &[("topic", name.as_str().into())], &[]).unwrap().code, 0);
+            assert_eq!(route(namesrv, name).0, 17);
+        }
+    }
+    for namesrv in &mut namesrvs {
+        for name in [&many[0], &many[1_999], &many[3_999]] {
+            wait(|| route(namesrv, name).1.contains(r#""readQueueNums":5"#));
+        }
     }
     ours.stop();
     for namesrv in &mut namesrvs {

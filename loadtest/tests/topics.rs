@@ -88,6 +88,58 @@ fn a_sender_that_was_let_in_notices_what_changes() {
     }
 }
 
+/// Goal: a table that fits no frame is registered whole, and a broker with it starts. Method: topics with names of 120
+/// characters, 50,000 of them, 18 MB of JSON; the broker and the name server inside it start again, so that all is
+/// registered at once; every route is there, and what is asked for as a whole is refused with numbers.
+#[test]
+fn more_topics_than_a_frame_holds_are_registered_in_parts() {
+    const TOPICS: usize = 50_000;
+    let name = |number: usize| format!("{number:06}{}", "x".repeat(114));
+    let mut broker = OurBroker::standalone(&[]);
+    let mut connection = connect(broker.broker_addr());
+    let mut tickets = std::collections::VecDeque::new();
+    let mut done = 0;
+    for number in 0..TOPICS {
+        let name = name(number);
+        let ext = [
+            ("topic", name.as_str().into()),
+            ("defaultTopic", "TBW102".into()),
+            ("readQueueNums", 4.into()),
+            ("writeQueueNums", 4.into()),
+            ("perm", 6.into()),
+            ("topicFilterType", "SINGLE_TAG".into()),
+        ];
+        tickets.push_back(connection.start(request::UPDATE_AND_CREATE_TOPIC, &ext, &[]).unwrap());
+        while tickets.len() > if number + 1 == TOPICS { 0 } else { 400 } {
+            let ticket = tickets.pop_front().expect("some wait");
+            connection.finish(ticket).unwrap().success().unwrap();
+            done += 1;
+        }
+    }
+    assert_eq!(done, TOPICS);
+    assert!(broker.stop().is_some_and(|status| status.success()));
+    broker.restart();
+    let mut namesrv = connect(broker.namesrv_addr().parse().unwrap());
+    let mut known = 0;
+    let registered = wait_until(PATIENCE, || {
+        known = namesrv.topic_names().map_or(0, |names| names.len());
+        known > TOPICS
+    });
+    assert!(registered, "{known} of {TOPICS} topics: {}", broker.log_tail());
+    for number in [0, 1, TOPICS / 2, TOPICS - 1] {
+        let route = namesrv.route(&name(number), true).unwrap();
+        assert_eq!(route["queueDatas"][0]["readQueueNums"], 4, "{route}");
+    }
+    let mut connection = connect(broker.broker_addr());
+    let refused = connection.topics().map(drop).expect_err("no frame holds it").to_string();
+    for part in ["topicConfigTable with 500", "an answer holds"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    // One topic more costs one topic more.
+    connection.create_topic(&NewTopic::new("one-more", 3)).unwrap();
+    assert_eq!(namesrv.route("one-more", true).unwrap()["queueDatas"][0]["readQueueNums"], 3);
+}
+
 fn connect(addr: SocketAddr) -> Connection {
     Connection::connect_patiently(addr, Duration::from_secs(10)).unwrap()
 }

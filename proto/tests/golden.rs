@@ -271,10 +271,34 @@ fn bodies() {
             assert_eq!(read(&five.bytes), read(&ours));
         } else {
             assert_eq!(text(&rewrite(name, &four.bytes)), text(&four.bytes), "{name}");
-            // What 5.x adds is skipped, so the same body of 4.9 is left.
-            assert_eq!(text(&rewrite(name, &five.bytes)), text(&four.bytes), "{name}");
+            let ours = rewrite(name, &five.bytes);
+            match name {
+                // What 5.x adds of a group is given back, but for what says nothing.
+                "group_table" | "group_config" => {
+                    assert_eq!(without_empty(&ours), without_empty(&five.bytes), "{name}");
+                }
+                "consume_stats" => assert_eq!(text(&ours), text(&five.bytes)),
+                // All else that it adds is skipped, so the same body of 4.9 is left.
+                _ => assert_eq!(text(&ours), text(&four.bytes), "{name}"),
+            }
         }
     }
+}
+
+/// A body without members that are what an absent one means.
+fn without_empty(bytes: &[u8]) -> serde_json::Value {
+    fn strip(value: &mut serde_json::Value) {
+        let Some(members) = value.as_object_mut() else { return };
+        let empty = serde_json::json!({
+            "attributes": {}, "consumeMessageOrderly": false, "groupSysFlag": 0, "stateVersion": 0,
+            "forbiddenTable": {},
+        });
+        members.retain(|name, value| empty.get(name) != Some(value));
+        members.values_mut().for_each(strip);
+    }
+    let mut value = serde_json::from_slice(bytes).expect("JSON");
+    strip(&mut value);
+    value
 }
 
 fn text(bytes: &[u8]) -> &str {

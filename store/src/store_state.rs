@@ -389,7 +389,7 @@ impl StoreState {
 
     /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
     pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
-        if self.queues.topic(topic).is_none() {
+        if self.queues.topic(topic).is_none() && !self.derived.group_offsets.has_topic(topic) {
             return Ok(None);
         }
         let entry = ControlEntry::TopicRemoved { topic };
@@ -397,6 +397,16 @@ impl StoreState {
         self.queues.remove_topic(topic);
         self.derived.group_offsets.forget_topic(topic, position);
         Ok(Some(position + entry.bytes() as u64))
+    }
+
+    /// Numbers of the queues of a topic here.
+    pub fn slots_of(&self, topic: &str) -> Vec<QueueSlot> {
+        self.queues.queues_of(topic)
+    }
+
+    /// Whether a group has offsets here, be they only in flight.
+    pub fn has_offsets_of(&self, group: &str) -> bool {
+        self.derived.group_offsets.has_group(group)
     }
 
     /// Deletes the offsets of a group, durably.

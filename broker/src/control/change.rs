@@ -3,12 +3,13 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | table: 1 topics, 2 groups |
-//! | 1 | what: 1 put, 2 removed, 3 only the version moved |
+//! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped |
 //! | 8 | timestamp of the table's version after the change, ms |
 //! | 8 | its counter |
-//! | n | put: the configuration, JSON in Java's shape; removed: the name |
+//! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name |
 //!
-//! Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
+//! Topics are always deleted by 4; former versions wrote 2, behind which nothing may be dropped any more: the topic may have
+//! been made again. Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
 
 use proto::body::{BodyError, DataVersion, SubscriptionGroupConfig, TopicConfig};
 
@@ -17,6 +18,8 @@ const GROUPS: u8 = 2;
 const PUT: u8 = 1;
 const REMOVED: u8 = 2;
 const VERSION: u8 = 3;
+const DELETED: u8 = 4;
+const DROPPED: u8 = 5;
 const HEAD_BYTES: usize = 2 + 2 * size_of::<i64>();
 
 /// What a change did to a table whose entries are `F`.
@@ -26,6 +29,10 @@ pub(super) enum What<F> {
     Put(F),
     /// The name is gone.
     Removed(String),
+    /// The name is gone, and so must be what shards hold of it.
+    Deleted(String),
+    /// No shard holds anything any more that was there when the name was deleted.
+    Dropped(String),
     /// Nothing but the version changed.
     Version,
 }
@@ -63,11 +70,14 @@ pub(super) fn topic_put(version: DataVersion, config: &TopicConfig) -> Vec<u8> {
     record
 }
 
-/// The record of a topic that was removed.
-pub(super) fn topic_removed(version: DataVersion, name: &str) -> Vec<u8> {
-    let mut record = head(TOPICS, REMOVED, version);
-    record.extend_from_slice(name.as_bytes());
-    record
+/// The record of a topic that was deleted.
+pub(super) fn topic_deleted(version: DataVersion, name: &str) -> Vec<u8> {
+    named(TOPICS, DELETED, version, name)
+}
+
+/// The record of a topic of which no shard holds anything any more.
+pub(super) fn topic_dropped(version: DataVersion, name: &str) -> Vec<u8> {
+    named(TOPICS, DROPPED, version, name)
 }
 
 /// The record of a moved version.
@@ -82,9 +92,23 @@ pub(super) fn group_put(version: DataVersion, config: &SubscriptionGroupConfig) 
     record
 }
 
-/// The record of a group that was removed.
+/// The record of a group that was removed, and keeps its offsets.
 pub(super) fn group_removed(version: DataVersion, name: &str) -> Vec<u8> {
-    let mut record = head(GROUPS, REMOVED, version);
+    named(GROUPS, REMOVED, version, name)
+}
+
+/// The record of a group that was deleted with its offsets.
+pub(super) fn group_deleted(version: DataVersion, name: &str) -> Vec<u8> {
+    named(GROUPS, DELETED, version, name)
+}
+
+/// The record of a group of which no shard holds anything any more.
+pub(super) fn group_dropped(version: DataVersion, name: &str) -> Vec<u8> {
+    named(GROUPS, DROPPED, version, name)
+}
+
+fn named(table: u8, what: u8, version: DataVersion, name: &str) -> Vec<u8> {
+    let mut record = head(table, what, version);
     record.extend_from_slice(name.as_bytes());
     record
 }
@@ -112,11 +136,15 @@ pub(super) fn read(record: &[u8]) -> Result<Change, ChangeError> {
     match (table, what) {
         (TOPICS, PUT) => Ok(Change::Topics(version, What::Put(TopicConfig::read(rest)?))),
         (TOPICS, REMOVED) => Ok(Change::Topics(version, What::Removed(name()?))),
+        (TOPICS, DELETED) => Ok(Change::Topics(version, What::Deleted(name()?))),
+        (TOPICS, DROPPED) => Ok(Change::Topics(version, What::Dropped(name()?))),
         (TOPICS, VERSION) => Ok(Change::Topics(version, What::Version)),
         (GROUPS, PUT) => {
             Ok(Change::Groups(version, What::Put(SubscriptionGroupConfig::read(rest)?)))
         }
         (GROUPS, REMOVED) => Ok(Change::Groups(version, What::Removed(name()?))),
+        (GROUPS, DELETED) => Ok(Change::Groups(version, What::Deleted(name()?))),
+        (GROUPS, DROPPED) => Ok(Change::Groups(version, What::Dropped(name()?))),
         (table, what) => Err(ChangeError::Unknown { table, what }),
     }
 }
@@ -134,8 +162,24 @@ mod tests {
         for (record, change) in [
             (topic_put(VERSION_7, &topic), Change::Topics(VERSION_7, What::Put(topic.clone()))),
             (
-                topic_removed(VERSION_7, "orders"),
+                topic_deleted(VERSION_7, "orders"),
+                Change::Topics(VERSION_7, What::Deleted("orders".to_owned())),
+            ),
+            (
+                topic_dropped(VERSION_7, "orders"),
+                Change::Topics(VERSION_7, What::Dropped("orders".to_owned())),
+            ),
+            (
+                named(TOPICS, REMOVED, VERSION_7, "orders"),
                 Change::Topics(VERSION_7, What::Removed("orders".to_owned())),
+            ),
+            (
+                group_deleted(VERSION_7, "cg"),
+                Change::Groups(VERSION_7, What::Deleted("cg".to_owned())),
+            ),
+            (
+                group_dropped(VERSION_7, "cg"),
+                Change::Groups(VERSION_7, What::Dropped("cg".to_owned())),
             ),
             (topics_version(VERSION_7), Change::Topics(VERSION_7, What::Version)),
             (group_put(VERSION_7, &group), Change::Groups(VERSION_7, What::Put(group.clone()))),
@@ -152,7 +196,7 @@ mod tests {
     fn what_is_none_of_ours_is_refused() {
         assert!(matches!(read(b""), Err(ChangeError::Garbled)));
         assert!(matches!(read(&[9; 18]), Err(ChangeError::Unknown { table: 9, what: 9 })));
-        let mut record = topic_removed(VERSION_7, "x");
+        let mut record = topic_deleted(VERSION_7, "x");
         record.push(0xff);
         assert!(matches!(read(&record), Err(ChangeError::Garbled)));
         record[1] = PUT;

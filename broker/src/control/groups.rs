@@ -3,14 +3,18 @@
 //! Owned by `Control` on the control worker. A group's configuration outlives its members; who is online is in
 //! `members.rs`. Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
 
 use super::change::{self, What};
-use super::metadata::{GROUPS_MAX, MetadataError, MetadataFileError, next_version};
+use super::metadata::{
+    GROUP_BYTES_MAX, GROUPS_MAX, MetadataError, MetadataFileError, check_deleted, next_version,
+};
 use super::names;
 use super::shared_table::SharedTable;
+use super::whole_file::WholeFile;
 
 /// Groups that exist as soon as a broker starts.
 const PREDEFINED: &[&str] = &[
@@ -32,6 +36,8 @@ pub struct Groups {
     version: DataVersion,
     /// For the journal, in order.
     changes: Vec<Vec<u8>>,
+    /// Deleted with their offsets, which shards have yet to drop.
+    deleted: BTreeSet<String>,
 }
 
 impl Groups {
@@ -42,7 +48,7 @@ impl Groups {
             table.insert(name, Arc::new(group(name)));
         }
         let version = DataVersion { timestamp: now, counter: 0 };
-        Groups { auto_create, table, version, changes: Vec::new() }
+        Groups { auto_create, table, version, changes: Vec::new(), deleted: BTreeSet::new() }
     }
 
     /// `autoCreateSubscriptionGroup` has changed.
@@ -58,6 +64,7 @@ impl Groups {
             config.group_name.clone_from(&name);
             self.table.insert(&name, Arc::new(config));
         }
+        self.deleted.extend(file.deleted_groups);
         self.version = file.data_version;
         Ok(())
     }
@@ -71,7 +78,32 @@ impl Groups {
         match what {
             What::Put(config) => drop(self.table.insert(&config.group_name.clone(), config.into())),
             What::Removed(name) => drop(self.table.remove(&name)),
+            What::Deleted(name) => {
+                self.table.remove(&name);
+                self.deleted.insert(name);
+            }
+            What::Dropped(name) => drop(self.deleted.remove(&name)),
             What::Version => {}
+        }
+    }
+
+    /// The table without groups that are being dropped.
+    pub(super) fn shown(&self) -> SharedTable<SubscriptionGroupConfig> {
+        let mut shown = self.table.clone();
+        self.deleted.iter().for_each(|name| drop(shown.remove(name)));
+        shown
+    }
+
+    /// Groups that were deleted with their offsets, which shards have yet to drop.
+    pub fn deleted(&self) -> &BTreeSet<String> {
+        &self.deleted
+    }
+
+    /// No shard holds offsets of this group any more that were there when it was deleted.
+    pub(super) fn dropped(&mut self, name: &str, now: i64) {
+        if self.deleted.remove(name) {
+            self.version = next_version(self.version, now);
+            self.changes.push(change::group_dropped(self.version, name));
         }
     }
 
@@ -80,9 +112,21 @@ impl Groups {
         let groups = self.table.sorted().into_iter();
         SubscriptionGroupTable {
             data_version: self.version,
+            deleted_groups: self.deleted.iter().cloned().collect(),
             subscription_group_table: groups
                 .map(|(name, config)| (name.to_string(), SubscriptionGroupConfig::clone(config)))
                 .collect(),
+        }
+    }
+
+    /// The content of `subscriptionGroup.json`.
+    pub(super) fn file(&self) -> WholeFile<SubscriptionGroupConfig> {
+        WholeFile {
+            table: self.table.clone(),
+            version: self.version,
+            deleted: self.deleted.clone(),
+            members: ["deletedGroups", "subscriptionGroupTable"],
+            write: SubscriptionGroupConfig::write,
         }
     }
 
@@ -129,6 +173,11 @@ impl Groups {
         now: i64,
     ) -> Result<Arc<SubscriptionGroupConfig>, MetadataError> {
         names::check_group(&config.group_name)?;
+        let mut json = Vec::new();
+        config.write(&mut json);
+        if json.len() > GROUP_BYTES_MAX {
+            return Err(MetadataError::TooLarge { bytes: json.len(), limit: GROUP_BYTES_MAX });
+        }
         if self.table.len() >= GROUPS_MAX && self.table.get(&config.group_name).is_none() {
             return Err(MetadataError::Full { what: "groups", count: self.table.len() });
         }
@@ -140,14 +189,30 @@ impl Groups {
         Ok(config)
     }
 
-    /// `DELETE_SUBSCRIPTIONGROUP`. False: there was no such group, which is a success too.
-    pub fn delete(&mut self, name: &str, now: i64) -> bool {
-        if self.table.remove(name).is_none() {
-            return false;
+    /// `DELETE_SUBSCRIPTIONGROUP`. False: there was no such group, which is a success too. Its offsets go if `with_offsets`,
+    /// also those that a group of this name left when it was deleted without them.
+    pub fn delete(
+        &mut self,
+        name: &str,
+        with_offsets: bool,
+        now: i64,
+    ) -> Result<bool, MetadataError> {
+        let known = self.table.get(name).is_some();
+        if with_offsets && !self.deleted.contains(name) {
+            names::check_group(name)?;
+            check_deleted("groups", self.deleted.len())?;
+        } else if !known {
+            return Ok(false);
         }
+        self.table.remove(name);
         self.version = next_version(self.version, now);
-        self.changes.push(change::group_removed(self.version, name));
-        true
+        self.changes.push(if with_offsets {
+            self.deleted.insert(name.to_owned());
+            change::group_deleted(self.version, name)
+        } else {
+            change::group_removed(self.version, name)
+        });
+        Ok(known)
     }
 }
 
@@ -200,8 +265,8 @@ mod tests {
         again.load(&json).unwrap();
         assert_eq!(again.get("cg").unwrap().retry_max_times, 3);
         assert_eq!(again.version(), groups.version());
-        assert!(again.delete("cg", NOW + 6));
-        assert!(!again.delete("cg", NOW + 6));
+        assert_eq!(again.delete("cg", false, NOW + 6), Ok(true));
+        assert_eq!(again.delete("cg", false, NOW + 6), Ok(false));
         assert_eq!(again.version().counter, 2);
         assert!(Groups::at_boot(true, NOW).load(b"{").is_err());
     }

@@ -2,12 +2,18 @@
 
 use proto::body::{BodyError, DataVersion};
 
+use super::attributes::AttributeError;
 use super::names::NameError;
 
 /// Topics that one broker takes; more are refused. A topic is a few hundred bytes in every snapshot and registration.
 pub const TOPICS_MAX: usize = 200_000;
 /// Groups that one broker takes; more are refused.
 pub const GROUPS_MAX: usize = 200_000;
+/// JSON of one group, whose retry policy and subscriptions are kept as they come, bytes.
+pub(super) const GROUP_BYTES_MAX: usize = 16 * 1024;
+/// Names that were deleted and that shards have yet to drop; more deletions are refused. A log that takes nothing more
+/// keeps them until the next start.
+pub(super) const DELETED_MAX: usize = 10_000;
 /// Read or write queues of one topic.
 pub const QUEUES_MAX: i32 = 65_535;
 /// All permission bits: priority 8, read 4, write 2, inherit 1.
@@ -47,6 +53,27 @@ pub enum MetadataError {
         /// Largest value.
         max: i32,
     },
+    /// Its attributes are none.
+    #[error(transparent)]
+    Attribute(#[from] AttributeError),
+    /// The configuration is larger than one may be.
+    #[error("configuration of {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Bytes of its JSON.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many deletions wait for shards.
+    #[error(
+        "{count} deleted {what} wait to be dropped by their shards, the limit: a log takes nothing, or is very busy"
+    )]
+    Undropped {
+        /// "topics" or "groups".
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+    },
     /// The table is full.
     #[error("this broker holds {count} {what}, its limit")]
     Full {
@@ -78,6 +105,14 @@ pub(super) fn check_range(
         return Ok(());
     }
     Err(MetadataError::OutOfRange { field, value, min, max })
+}
+
+/// Refuses one more deletion when too many wait.
+pub(super) fn check_deleted(what: &'static str, count: usize) -> Result<(), MetadataError> {
+    if count >= DELETED_MAX {
+        return Err(MetadataError::Undropped { what, count });
+    }
+    Ok(())
 }
 
 /// The version after a change at `now` (ms). Differs from every earlier one, whatever the clock does.

@@ -51,6 +51,7 @@ impl<D: Disk> MetadataStore<D> {
             replayed += 1;
             control.replay(change).map_err(|error| format!("{}: {error}", dir.display()))?;
         }
+        control.loaded();
         if replayed > 0 {
             tracing::info!(changes = replayed, over_backup, "changes of metadata replayed");
         }
@@ -58,11 +59,12 @@ impl<D: Disk> MetadataStore<D> {
     }
 
     /// Makes these changes durable, which the control owner has made already. After an error they have to be given
-    /// again.
+    /// again. `pause` is made between pieces of a whole table.
     pub async fn save(
         &mut self,
         control: &RefCell<Control>,
         changes: &[Vec<u8>],
+        pause: impl AsyncFn(),
     ) -> Result<(), StoreError> {
         if changes.is_empty() && !self.needs_checkpoint {
             return Ok(());
@@ -70,7 +72,7 @@ impl<D: Disk> MetadataStore<D> {
         if !self.needs_checkpoint && self.journal.fits(changes) {
             return self.journal.append(changes).await;
         }
-        let (topics, groups) = whole(control);
+        let (topics, groups) = whole(control, pause).await;
         let table_bytes = (topics.len() + groups.len()) as u64;
         let room_bytes = table_bytes.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
         self.journal
@@ -89,14 +91,19 @@ impl<D: Disk> MetadataStore<D> {
         if changes.is_empty() && !self.needs_checkpoint && !self.journal.has_changes() {
             return Ok(());
         }
-        let (topics, groups) = whole(control);
+        let (topics, groups) = whole(control, async || ()).await;
         self.journal.checkpoint(&[(TOPICS, &topics), (GROUPS, &groups)], &[], 0).await
     }
 }
 
-fn whole(control: &RefCell<Control>) -> (Vec<u8>, Vec<u8>) {
-    let control = control.borrow();
-    (control.topics_json(), control.groups_json())
+/// Both files as they are to be now. They are encoded bucket by bucket, from tables that nobody changes meanwhile: a table
+/// of 200,000 topics in one piece would hold up everybody on this worker for half a second.
+async fn whole(control: &RefCell<Control>, pause: impl AsyncFn()) -> (Vec<u8>, Vec<u8>) {
+    let (topics, groups) = {
+        let control = control.borrow();
+        (control.topics().file(), control.groups().file())
+    };
+    (topics.encode(&pause).await, groups.encode(&pause).await)
 }
 
 #[cfg(test)]
@@ -122,7 +129,14 @@ mod tests {
     fn change(control: &mut Control, step: u64) -> Vec<Vec<u8>> {
         let name = format!("t{}", step % 9);
         match step % 5 {
-            3 => drop(control.delete_topic(NOW, &name).expect("a good name")),
+            3 => {
+                control.delete_topic(NOW, &name).expect("a good name");
+                control.delete_group(NOW, &name, step.is_multiple_of(2)).expect("a good name");
+                if step.is_multiple_of(3) {
+                    let deleted = control.tables().deleted;
+                    control.dropped(NOW, &deleted);
+                }
+            }
             2 => {
                 let group = SubscriptionGroupConfig {
                     group_name: name,
@@ -144,8 +158,10 @@ mod tests {
         effects.topic_changes.into_iter().chain(effects.group_changes).collect()
     }
 
+    /// Both tables, in an order that every life has.
     fn tables(control: &RefCell<Control>) -> (Vec<u8>, Vec<u8>) {
-        whole(control)
+        let control = control.borrow();
+        (control.topics_json(), control.groups_json())
     }
 
     /// Lives of the real tables, each ended by a power cut at any call: a start finds what was promised, or that and
@@ -164,7 +180,7 @@ mod tests {
                     for step in 0..30 {
                         let changes = change(&mut control.borrow_mut(), seed + life * 30 + step);
                         states.push(tables(&control));
-                        match block_on(files.save(&control, &changes)) {
+                        match block_on(files.save(&control, &changes, async || ())) {
                             None => break,
                             Some(saved) => saved.expect("room"),
                         }
@@ -186,7 +202,9 @@ mod tests {
             let (control, mut files) = start(&disk).expect("power");
             for step in 0..20 {
                 let changes = change(&mut control.borrow_mut(), life * 20 + step);
-                block_on(files.save(&control, &changes)).expect("power").expect("room");
+                block_on(files.save(&control, &changes, async || ()))
+                    .expect("power")
+                    .expect("room");
             }
             last = Some(tables(&control));
         }

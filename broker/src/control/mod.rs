@@ -3,9 +3,12 @@
 //! A request function takes `&mut self` and the time and returns its answer. What must happen besides (changes to make
 //! durable before answering, a new [`MetadataSnapshot`] for all shards, registrations, notifications) gathers in
 //! [`Effects`], which the shell takes after each call. What always holds: an answer that says "created" is sent only
-//! after the changes of the same effects are on the disk; `MetadataSnapshot` versions only grow.
+//! after the changes of the same effects are on the disk; snapshots and registrations show the tables that are on the disk
+//! ([`Control::made_durable`]); `MetadataSnapshot` versions only grow.
 
+mod attributes;
 mod change;
+pub mod drop_rounds;
 mod groups;
 mod members;
 mod metadata;
@@ -18,7 +21,9 @@ mod snapshot;
 mod subscription;
 pub mod table_answer;
 mod table_body;
+pub mod tables;
 mod topics;
+mod whole_file;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,11 +46,13 @@ pub use subscription::{GroupSubscriptions, Subscription, SubscriptionError, TAGS
 pub use topics::{TopicRules, Topics, WantedTopic};
 
 use change::Change;
+use tables::{Deleted, Tables};
 
 use crate::config::BrokerConfig;
 use remoting::ConnectionId;
 
-/// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close.
+/// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close. What is recorded
+/// is published and registered by the effects that follow its [`Control::made_durable`].
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Changes of topics, as the journal keeps them: durable before the answer leaves.
@@ -72,6 +79,8 @@ pub struct Control {
     auto_create_groups: bool,
     notify_enabled: bool,
     published: Arc<MetadataSnapshot>,
+    /// What the disk holds: snapshots and registrations show no more.
+    durable: Tables,
     /// Version up to which a registration was asked for.
     registered: DataVersion,
     notify: Vec<Arc<str>>,
@@ -91,9 +100,10 @@ impl Control {
             broker_topic: config.broker_topic_enable,
             trace_topic,
         };
-        Control {
+        let mut control = Control {
             topics: Topics::at_boot(rules, now),
             groups: Groups::at_boot(config.auto_create_subscription_group, now),
+            durable: Tables::default(),
             members: Members::default(),
             broker_permission: config.broker_permission,
             auto_create_groups: config.auto_create_subscription_group,
@@ -102,26 +112,91 @@ impl Control {
             registered: DataVersion::default(),
             notify: Vec::new(),
             close: Vec::new(),
-        }
+        };
+        // Every start begins with these, so they need no disk.
+        control.durable = control.tables();
+        control
     }
 
     /// Merges the content of `topics.json`, at start.
     pub fn load_topics(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
-        self.topics.load(json)
+        self.topics.load(json)?;
+        self.durable = self.tables();
+        Ok(())
     }
 
     /// Merges the content of `subscriptionGroup.json`, at start.
     pub fn load_groups(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
-        self.groups.load(json)
+        self.groups.load(json)?;
+        self.durable = self.tables();
+        Ok(())
     }
 
-    /// Replays a change of the journal over what was loaded, at start.
+    /// Replays a change of the journal over what was loaded, at start. [`Control::loaded`] ends that.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), ChangeError> {
         match change::read(record)? {
             Change::Topics(version, what) => self.topics.replay(version, what),
             Change::Groups(version, what) => self.groups.replay(version, what),
         }
         Ok(())
+    }
+
+    /// Everything is loaded and replayed: it came from the disk.
+    pub fn loaded(&mut self) {
+        self.durable = self.tables();
+    }
+
+    /// Both tables as they are now, without what is being dropped: for who makes them durable.
+    pub fn tables(&self) -> Tables {
+        Tables {
+            topics: self.topics.shown(),
+            groups: self.groups.shown(),
+            version: self.topics.version(),
+            announced: self.topics.announced(),
+            deleted: Deleted {
+                topics: self.topics.deleted().clone(),
+                groups: self.groups.deleted().clone(),
+            },
+        }
+    }
+
+    /// These tables are on the disk now: they may be seen.
+    pub fn made_durable(&mut self, tables: Tables) {
+        self.durable = tables;
+    }
+
+    /// What the disk holds, and may be seen.
+    pub fn durable(&self) -> &Tables {
+        &self.durable
+    }
+
+    /// Whether a shard may still hold something of a topic of this name that was deleted.
+    pub fn is_dropping_topic(&self, topic: &str) -> bool {
+        self.topics.deleted().contains(topic) || self.durable.deleted.topics.contains(topic)
+    }
+
+    /// The same of a group.
+    pub fn is_dropping_group(&self, group: &str) -> bool {
+        self.groups.deleted().contains(group) || self.durable.deleted.groups.contains(group)
+    }
+
+    /// No shard holds anything any more that was there when these were deleted.
+    pub fn dropped(&mut self, now: i64, deleted: &Deleted) {
+        deleted.topics.iter().for_each(|name| self.topics.dropped(name, now));
+        deleted.groups.iter().for_each(|name| self.groups.dropped(name, now));
+    }
+
+    /// Takes in a topic that only the store knows, unless it is known after all.
+    pub fn adopt_topic(
+        &mut self,
+        now: i64,
+        name: &str,
+        queues: i32,
+    ) -> Result<bool, MetadataError> {
+        if self.topics.get(name).is_some() || self.topics.deleted().contains(name) {
+            return Ok(false);
+        }
+        self.topics.adopt(name, queues, now).map(|()| true)
     }
 
     /// The content of `topics.json`.
@@ -140,7 +215,7 @@ impl Control {
 
     /// What has become necessary since the last call. Cheap when nothing has.
     pub fn effects(&mut self) -> Effects {
-        let announced = self.topics.announced();
+        let announced = self.durable.announced;
         Effects {
             topic_changes: self.topics.take_changes(),
             group_changes: self.groups.take_changes(),
@@ -151,9 +226,27 @@ impl Control {
         }
     }
 
+    /// [`Control::effects`], after a write of everything: for tests.
+    #[cfg(test)]
+    pub(crate) fn saved_effects(&mut self) -> Effects {
+        let before = self.effects();
+        self.made_durable(self.tables());
+        let after = self.effects();
+        Effects {
+            publish: after.publish.or(before.publish),
+            register: before.register || after.register,
+            ..before
+        }
+    }
+
     /// The last published snapshot.
     pub fn snapshot(&self) -> &Arc<MetadataSnapshot> {
         &self.published
+    }
+
+    /// `brokerPermission`.
+    pub fn broker_permission(&self) -> i32 {
+        self.broker_permission
     }
 
     /// The topics, for reading.
@@ -205,12 +298,24 @@ impl Control {
         self.topics.ensure_dlq(group, now)
     }
 
-    /// `UPDATE_AND_CREATE_TOPIC`.
+    /// `UPDATE_AND_CREATE_TOPIC`. It keeps its attributes.
     pub fn update_topic(&mut self, now: i64, wanted: TopicConfig) -> Result<(), MetadataError> {
-        self.topics.update(wanted, now).map(drop)
+        self.update_topic_with(now, wanted, "")
     }
 
-    /// `DELETE_TOPIC_IN_BROKER`. False: there was none. The caller drops the queues.
+    /// `UPDATE_AND_CREATE_TOPIC` with a change of its attributes, such as `+message.type=NORMAL`.
+    pub fn update_topic_with(
+        &mut self,
+        now: i64,
+        wanted: TopicConfig,
+        attributes: &str,
+    ) -> Result<(), MetadataError> {
+        let known = self.topics.get(&wanted.topic_name).map(|topic| &topic.attributes);
+        let attributes = attributes::altered(known, attributes)?;
+        self.topics.update(TopicConfig { attributes, ..wanted }, now).map(drop)
+    }
+
+    /// `DELETE_TOPIC_IN_BROKER`. False: there was none.
     pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, MetadataError> {
         self.topics.delete(topic, now)
     }
@@ -221,12 +326,18 @@ impl Control {
         now: i64,
         config: SubscriptionGroupConfig,
     ) -> Result<(), MetadataError> {
+        attributes::check_group(&config.attributes)?;
         self.groups.update(config, now).map(drop)
     }
 
-    /// `DELETE_SUBSCRIPTIONGROUP`. False: there was none. The caller drops the offsets if asked to.
-    pub fn delete_group(&mut self, now: i64, group: &str) -> bool {
-        self.groups.delete(group, now)
+    /// `DELETE_SUBSCRIPTIONGROUP`, with its offsets or without. False: there was none.
+    pub fn delete_group(
+        &mut self,
+        now: i64,
+        group: &str,
+        with_offsets: bool,
+    ) -> Result<bool, MetadataError> {
+        self.groups.delete(group, with_offsets, now)
     }
 
     /// The answer of a registration named these order topics, all others are not.
@@ -314,20 +425,20 @@ impl Control {
         let same = last.version > 0
             && last.broker_permission == self.broker_permission
             && last.auto_create_groups == self.auto_create_groups
-            && last.topics.is_same(self.topics.table())
-            && last.groups.is_same(self.groups.table())
+            && last.topics.is_same(&self.durable.topics)
+            && last.groups.is_same(&self.durable.groups)
             && last.subscriptions.is_same(self.members.subscriptions());
         if same {
             return None;
         }
-        let topics_changed = !last.topics.is_same(self.topics.table());
+        let topics_changed = !last.topics.is_same(&self.durable.topics);
         let next = Arc::new(MetadataSnapshot {
             version: last.version + 1,
             topics_version: last.topics_version + u64::from(topics_changed),
             broker_permission: self.broker_permission,
             auto_create_groups: self.auto_create_groups,
-            topics: self.topics.table().clone(),
-            groups: self.groups.table().clone(),
+            topics: self.durable.topics.clone(),
+            groups: self.durable.groups.clone(),
             subscriptions: self.members.subscriptions().clone(),
             system: self.topics.system().clone(),
         });

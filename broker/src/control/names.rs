@@ -30,6 +30,10 @@ pub const TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 pub const TRANS_OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Topic of half messages that were checked too often.
 pub const TRANS_CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// Topic of 5.x for messages that wait for a time.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Prefix of the topic of 5.x for messages that POP consumers have not acknowledged.
+pub const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// Prefix of topics and, in capitals with `CID_`, groups that belong to the broker.
 pub const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 /// Prefix of groups that come into being even when automatic creation is off.

@@ -1,14 +1,16 @@
 //! `ControlPlane`: the shell around [`Control`], on the control worker. It carries out what that decides.
 //!
-//! Changes are durable before the answers that depend on them leave, many in one write ([`MetadataStore`]). Snapshots,
-//! notifications and registrations go out at once.
+//! Changes are durable before anybody sees them, many in one write ([`MetadataStore`]): snapshots, registrations and
+//! answers show what the disk holds. Who is online is no matter of the disk: subscriptions and notifications go out at once.
 
 use crate::{
     control::{
         Control, Effects,
+        drop_rounds::Drops,
         metadata_store::MetadataStore,
         notifications::Notifications,
         table_answer::{TableAnswer, all_groups, all_topics},
+        tables::Tables,
     },
     error::Refusal,
     mailbox::Notice,
@@ -53,6 +55,8 @@ pub struct ControlPlane {
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
     pub all_groups: TableAnswer<SubscriptionGroupConfig>,
+    /// Who waits for shards to drop what was deleted.
+    pub drops: Drops,
     /// Not here while [`ControlPlane::write_loop`] writes.
     files: RefCell<Option<MetadataStore<DirectDisk>>>,
     /// Who waits for what was decided to be durable, with the changes that are not.
@@ -78,6 +82,7 @@ impl ControlPlane {
             boot_ms: now,
             all_topics: all_topics(),
             all_groups: all_groups(),
+            drops: Drops::default(),
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),
             unsaved: RefCell::default(),
@@ -161,6 +166,23 @@ impl ControlPlane {
         frame.into()
     }
 
+    /// Waits until what was decided so far is on the disk, and may be seen: also a topic that was made again while shards
+    /// still dropped what is left of its predecessor.
+    pub async fn shown(&self, topic: Option<&str>, group: Option<&str>) -> Result<(), Refusal> {
+        loop {
+            self.durable().await?;
+            let dropping = {
+                let control = self.control.borrow();
+                topic.is_some_and(|topic| control.is_dropping_topic(topic))
+                    || group.is_some_and(|group| control.is_dropping_group(group))
+            };
+            if !dropping {
+                return Ok(());
+            }
+            self.drops.next_round().await?;
+        }
+    }
+
     /// Waits until everything that was decided so far is on the disk.
     pub async fn durable(&self) -> Result<(), Refusal> {
         if self.is_current() {
@@ -195,21 +217,32 @@ impl ControlPlane {
         }
     }
 
-    /// Makes changes durable as they come, then wakes who waits for that. Runs until the files are closed. `pause` is
-    /// made before a write that failed is tried again.
-    pub async fn write_loop(&self, pause: impl AsyncFn()) {
+    /// Makes changes durable as they come, shows them, and wakes who waits for that. Runs until the files are closed.
+    /// `pause` is made before a write that failed is tried again.
+    pub async fn write_loop(&self, worker: &Rc<Worker>, pause: impl AsyncFn()) {
         self.writer_wanted.raise();
         loop {
             self.writer_wanted.wait().await;
+            // What was decided elsewhere than in `change` goes with this write, too.
+            self.apply_effects(worker);
             let Some(mut files) = self.files.take() else { return };
             let waiting = self.waiting.take();
             let changes = self.unsaved.take();
-            let written = files.save(&self.control, &changes).await;
+            let tables = self.control.borrow().tables();
+            let yield_at_times = async || {
+                if worker.executor.budget_spent() {
+                    worker.executor.yield_now().await;
+                }
+            };
+            let written = files.save(&self.control, &changes, yield_at_times).await;
             self.files.replace(Some(files));
-            if let Err(error) = &written {
-                tracing::error!(%error, "metadata could not be written");
-                // Before what has been decided meanwhile: the journal is in order.
-                self.unsaved.borrow_mut().splice(..0, changes);
+            match &written {
+                Ok(()) => self.show(worker, tables),
+                Err(error) => {
+                    tracing::error!(%error, "metadata could not be written");
+                    // Before what has been decided meanwhile: the journal is in order.
+                    self.unsaved.borrow_mut().splice(..0, changes);
+                }
             }
             let failed =
                 written.as_ref().err().map(|error| Refusal::system_error(error.to_string()));
@@ -222,6 +255,17 @@ impl ControlPlane {
                 }
                 self.writer_wanted.raise();
             }
+        }
+    }
+
+    /// These tables are on the disk: all may see them. What is deleted in them is seen no more, so that no message comes
+    /// to it any more, and shards may drop it.
+    fn show(&self, worker: &Rc<Worker>, tables: Tables) {
+        let drops = !tables.deleted.is_empty();
+        self.control.borrow_mut().made_durable(tables);
+        self.apply_effects(worker);
+        if drops {
+            self.drops.raise();
         }
     }
 

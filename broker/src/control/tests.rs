@@ -19,7 +19,7 @@ fn config() -> BrokerConfig {
 /// A broker whose start is over: first snapshot published, first registration taken.
 fn control() -> Control {
     let mut control = Control::new(&config(), NOW);
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert_eq!(effects.publish.unwrap().version, 1);
     assert!(effects.register);
     assert!(effects.topic_changes.is_empty() && effects.group_changes.is_empty());
@@ -28,7 +28,7 @@ fn control() -> Control {
 }
 
 fn assert_quiet(control: &mut Control) {
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert!(effects.publish.is_none() && effects.notify.is_empty() && effects.close.is_empty());
     assert!(effects.topic_changes.is_empty() && effects.group_changes.is_empty());
     assert!(!effects.register);
@@ -74,11 +74,11 @@ fn a_created_topic_is_written_published_and_registered() {
     let mut control = control();
     let made = control.topic_for_send(NOW + 1, &wanted("orders")).unwrap().unwrap();
     assert!(control.snapshot().topic("orders").is_none(), "not before the effects are taken");
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert!(!effects.topic_changes.is_empty() && effects.group_changes.is_empty());
     assert!(effects.register);
     let sent = control.topics().since(DataVersion { timestamp: NOW, counter: 0 }).unwrap();
-    assert_eq!(sent.topic_config_table.into_values().collect::<Vec<_>>(), [(*made).clone()]);
+    assert_eq!(sent.into_iter().collect::<Vec<_>>(), [&*made.topic_name]);
     let meta = effects.publish.unwrap();
     assert_eq!(meta.version, 2);
     assert_eq!(meta.topic("orders").unwrap().perm, 6);
@@ -91,7 +91,7 @@ fn a_created_topic_is_written_published_and_registered() {
 fn a_first_heartbeat_makes_group_and_retry_topic() {
     let mut control = control();
     assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert!(!effects.topic_changes.is_empty() && !effects.group_changes.is_empty());
     let meta = effects.publish.unwrap();
     assert_eq!(meta.topic("%RETRY%cg").unwrap().read_queue_nums, 1);
@@ -102,7 +102,7 @@ fn a_first_heartbeat_makes_group_and_retry_topic() {
     control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 1));
     assert_quiet(&mut control);
     control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 2));
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert!(
         effects.publish.is_some() && effects.notify.is_empty(),
         "a new version is news for shards only"
@@ -122,15 +122,15 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     control.heartbeat(NOW, &peer(2), &beat("b", "cg", 1));
     control.heartbeat(NOW, &peer(3), &beat("c", "cg", 1));
     control.unregister(connection(1), None, Some("cg"));
-    assert!(control.effects().notify.is_empty());
+    assert!(control.saved_effects().notify.is_empty());
     control.connection_closed(connection(2));
-    assert_eq!(*control.effects().notify[0], *"cg");
+    assert_eq!(*control.saved_effects().notify[0], *"cg");
     assert_eq!(control.members().consumers_after("cg", None, 9), [connection(3)]);
     let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
     control.apply_config(NOW, &silent);
     control.heartbeat(NOW, &peer(4), &beat("d", "cg", 1));
     control.connection_closed(connection(3));
-    assert!(control.effects().notify.is_empty());
+    assert!(control.saved_effects().notify.is_empty());
 }
 
 #[test]
@@ -138,14 +138,14 @@ fn the_silent_are_closed_by_the_tick() {
     let mut control = control();
     control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
     control.heartbeat(NOW + 100_000, &peer(2), &beat("b", "cg", 1));
-    control.effects();
+    control.saved_effects();
     control.tick(NOW + 120_001);
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert_eq!(effects.close, [connection(1)]);
     assert_eq!(*effects.notify[0], *"cg");
     assert_eq!(control.members().consumers_after("cg", None, 9), [connection(2)]);
     control.tick(NOW + 300_000);
-    let effects = control.effects();
+    let effects = control.saved_effects();
     assert!(effects.publish.unwrap().subscriptions("cg").is_none());
     control.members().check();
 }
@@ -155,7 +155,7 @@ fn without_automatic_groups_a_heartbeat_still_succeeds() {
     let closed = BrokerConfig { auto_create_subscription_group: false, ..config() };
     let mut control = Control::new(&closed, NOW);
     assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
-    let meta = control.effects().publish.unwrap();
+    let meta = control.saved_effects().publish.unwrap();
     assert!(meta.group("cg").is_none() && meta.topic("%RETRY%cg").is_none());
     assert!(!meta.auto_create_groups);
     assert!(control.members().is_online("cg"));
@@ -167,7 +167,7 @@ fn without_automatic_groups_a_heartbeat_still_succeeds() {
 fn a_changed_permission_reaches_shards_and_routes() {
     let mut control = control();
     control.apply_config(NOW, &BrokerConfig { broker_permission: 4, ..config() });
-    let effects = control.effects();
+    let effects = control.saved_effects();
     let meta = effects.publish.unwrap();
     assert!(meta.broker_readable() && !meta.broker_writable());
     assert!(effects.register);
@@ -180,12 +180,12 @@ fn a_restart_brings_the_facts_back() {
     let mut before = control();
     before.topic_for_send(NOW, &wanted("orders")).unwrap();
     before.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
-    before.delete_group(NOW, "TOOLS_CONSUMER");
+    before.delete_group(NOW, "TOOLS_CONSUMER", false).unwrap();
     before.dlq_topic(NOW, "cg").unwrap();
     let mut after = Control::new(&config(), NOW + 1);
     after.load_topics(&before.topics_json()).unwrap();
     after.load_groups(&before.groups_json()).unwrap();
-    let meta = after.effects().publish.unwrap();
+    let meta = after.saved_effects().publish.unwrap();
     for topic in ["orders", "%RETRY%cg", "%DLQ%cg", "TBW102"] {
         assert!(meta.topic(topic).is_some(), "{topic}");
     }
@@ -194,5 +194,65 @@ fn a_restart_brings_the_facts_back() {
     assert_eq!(after.topics().version(), before.topics().version());
     assert_eq!(after.topics_json(), before.topics_json());
     assert!(after.delete_topic(NOW, "orders").unwrap());
-    assert!(after.effects().publish.unwrap().topic("orders").is_none());
+    assert!(after.saved_effects().publish.unwrap().topic("orders").is_none());
+}
+
+#[test]
+fn nothing_is_shown_before_the_disk_holds_it() {
+    let mut control = control();
+    control.topic_for_send(NOW + 1, &wanted("orders")).unwrap();
+    let tables = control.tables();
+    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    let effects = control.effects();
+    assert_eq!(effects.topic_changes.len(), 2, "both are to be written");
+    assert!(!effects.register, "name servers hear nothing either");
+    let meta = effects.publish.expect("who is online is no matter of the disk");
+    assert!(meta.subscriptions("cg").is_some());
+    assert!(meta.topic("orders").is_none() && meta.group("cg").is_none());
+    // The write that was begun before the heartbeat ends.
+    control.made_durable(tables);
+    let effects = control.effects();
+    assert!(effects.register);
+    let meta = effects.publish.unwrap();
+    assert!(meta.topic("orders").is_some() && meta.topic("%RETRY%cg").is_none());
+    control.made_durable(control.tables());
+    let meta = control.effects().publish.unwrap();
+    assert!(meta.topic("%RETRY%cg").is_some() && meta.group("cg").is_some());
+}
+
+/// A topic and a group that are deleted and made again are not seen before shards have dropped what they hold, over a
+/// restart, too.
+#[test]
+fn what_is_being_dropped_is_hidden_although_it_was_made_again() {
+    let mut control = control();
+    control.topic_for_send(NOW, &wanted("orders")).unwrap();
+    control.group(NOW, "cg").unwrap();
+    control.saved_effects();
+    assert!(control.delete_topic(NOW, "orders").unwrap());
+    assert!(control.delete_group(NOW, "cg", true).unwrap());
+    control.topic_for_send(NOW, &wanted("orders")).unwrap();
+    control.group(NOW, "cg").unwrap();
+    let deleted =
+        Deleted { topics: ["orders".to_owned()].into(), groups: ["cg".to_owned()].into() };
+    let hidden = |control: &mut Control| {
+        let meta = Arc::clone(control.snapshot());
+        assert!(meta.topic("orders").is_none() && meta.group("cg").is_none());
+        assert!(control.is_dropping_topic("orders") && control.is_dropping_group("cg"));
+        assert_eq!(control.durable().deleted, deleted);
+    };
+    control.saved_effects();
+    hidden(&mut control);
+    let mut after = Control::new(&config(), NOW + 1);
+    after.load_topics(&control.topics_json()).unwrap();
+    after.load_groups(&control.groups_json()).unwrap();
+    after.saved_effects();
+    hidden(&mut after);
+    after.dropped(NOW + 2, &deleted);
+    assert!(after.is_dropping_topic("orders"), "until the disk holds that, too");
+    let effects = after.saved_effects();
+    assert!(effects.register, "name servers have not heard of it");
+    let meta = effects.publish.unwrap();
+    assert!(meta.topic("orders").is_some() && meta.group("cg").is_some());
+    assert!(!after.is_dropping_topic("orders") && !after.is_dropping_group("cg"));
+    assert_eq!(after.adopt_topic(NOW, "orders", 1), Ok(false), "it is known");
 }

@@ -14,10 +14,11 @@ use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
 use super::change::{self, What};
 use super::metadata::{
     MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
-    SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_range, next_version,
+    SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_deleted, check_range, next_version,
 };
 use super::names::{self, SystemTopics};
 use super::shared_table::SharedTable;
+use super::whole_file::WholeFile;
 
 const RW: i32 = PERM_READ | PERM_WRITE;
 /// Queues of the topics that Java creates for itself at start.
@@ -74,6 +75,8 @@ pub struct Topics {
     recent: VecDeque<(i64, String)>,
     /// `recent` has everything above this counter that has to be registered with name servers.
     recent_above: i64,
+    /// Deleted, and shards have yet to drop their queues.
+    deleted: BTreeSet<String>,
 }
 
 impl Topics {
@@ -95,6 +98,7 @@ impl Topics {
             changes: Vec::new(),
             recent: VecDeque::new(),
             recent_above: version.counter,
+            deleted: BTreeSet::new(),
         }
     }
 
@@ -107,6 +111,7 @@ impl Topics {
             config.topic_name.clone_from(&name);
             self.table.insert(&name, Arc::new(config));
         }
+        self.deleted.extend(file.deleted_topics);
         self.version = file.data_version;
         self.announce_all();
         Ok(())
@@ -121,9 +126,45 @@ impl Topics {
         match what {
             What::Put(config) => drop(self.table.insert(&config.topic_name.clone(), config.into())),
             What::Removed(name) => drop(self.table.remove(&name)),
+            What::Deleted(name) => {
+                self.table.remove(&name);
+                self.deleted.insert(name);
+            }
+            What::Dropped(name) => drop(self.deleted.remove(&name)),
             What::Version => {}
         }
         self.announce_all();
+    }
+
+    /// The table without topics that are being dropped.
+    pub(super) fn shown(&self) -> SharedTable<TopicConfig> {
+        let mut shown = self.table.clone();
+        self.deleted.iter().for_each(|name| drop(shown.remove(name)));
+        shown
+    }
+
+    /// Topics that were deleted and whose queues shards have yet to drop.
+    pub fn deleted(&self) -> &BTreeSet<String> {
+        &self.deleted
+    }
+
+    /// No shard holds queues of this topic any more that were there when it was deleted. One that was made again
+    /// meanwhile is to be seen from now on.
+    pub(super) fn dropped(&mut self, name: &str, now: i64) {
+        if !self.deleted.remove(name) {
+            return;
+        }
+        self.version = next_version(self.version, now);
+        self.changes.push(change::topic_dropped(self.version, name));
+        if self.table.get(name).is_some() {
+            self.announce(name.to_owned());
+        }
+    }
+
+    /// A topic that only the store knows: the metadata has lost it. It gets as many queues as it has messages in.
+    pub(super) fn adopt(&mut self, name: &str, queues: i32, now: i64) -> Result<(), MetadataError> {
+        names::check_topic(name)?;
+        self.put(topic(name, queues, RW, 0), now).map(drop)
     }
 
     /// The whole table as `topics.json` and as the body of `GET_ALL_TOPIC_CONFIG`.
@@ -131,9 +172,21 @@ impl Topics {
         let topics = self.table.sorted().into_iter();
         TopicConfigTable {
             data_version: self.version,
+            deleted_topics: self.deleted.iter().cloned().collect(),
             topic_config_table: topics
                 .map(|(name, config)| (name.to_string(), TopicConfig::clone(config)))
                 .collect(),
+        }
+    }
+
+    /// The content of `topics.json`.
+    pub(super) fn file(&self) -> WholeFile<TopicConfig> {
+        WholeFile {
+            table: self.table.clone(),
+            version: self.version,
+            deleted: self.deleted.clone(),
+            members: ["deletedTopics", "topicConfigTable"],
+            write: TopicConfig::write,
         }
     }
 
@@ -168,19 +221,13 @@ impl Topics {
         self.announced
     }
 
-    /// Topics that were put after this version, under the present one. `None`: it is too long ago, everything counts.
-    pub fn since(&self, version: DataVersion) -> Option<TopicConfigTable> {
+    /// Topics that were put after this version. `None`: it is too long ago, everything counts.
+    pub fn since(&self, version: DataVersion) -> Option<VecDeque<String>> {
         if !(self.recent_above..=self.version.counter).contains(&version.counter) {
             return None;
         }
         let first = self.recent.partition_point(|(counter, _)| *counter <= version.counter);
-        let put = self.recent.range(first..).filter_map(|(_, name)| self.table.get(name));
-        Some(TopicConfigTable {
-            data_version: self.version,
-            topic_config_table: put
-                .map(|config| (config.topic_name.clone(), TopicConfig::clone(config)))
-                .collect(),
-        })
+        Some(self.recent.range(first..).map(|(_, name)| name.clone()).collect())
     }
 
     /// Everything has to be registered with name servers.
@@ -266,11 +313,16 @@ impl Topics {
     /// `DELETE_TOPIC_IN_BROKER`. False: there was no such topic, which is a success too.
     pub fn delete(&mut self, topic: &str, now: i64) -> Result<bool, MetadataError> {
         self.check_not_ours(topic)?;
-        if self.table.remove(topic).is_none() {
+        if self.table.get(topic).is_none() {
             return Ok(false);
         }
+        if !self.deleted.contains(topic) {
+            check_deleted("topics", self.deleted.len())?;
+        }
+        self.table.remove(topic);
+        self.deleted.insert(topic.to_owned());
         self.version = next_version(self.version, now);
-        self.changes.push(change::topic_removed(self.version, topic));
+        self.changes.push(change::topic_deleted(self.version, topic));
         Ok(true)
     }
 
@@ -332,15 +384,20 @@ impl Topics {
         let config = Arc::new(config);
         self.table.insert(&name, Arc::clone(&config));
         self.version = next_version(self.version, now);
-        self.announced = self.version;
         self.changes.push(change::topic_put(self.version, &config));
+        self.announce(name);
+        Ok(config)
+    }
+
+    /// This topic has to be registered with name servers, at the present version.
+    fn announce(&mut self, name: String) {
+        self.announced = self.version;
         self.recent.push_back((self.version.counter, name));
         if self.recent.len() > RECENT_MAX
             && let Some((counter, _)) = self.recent.pop_front()
         {
             self.recent_above = counter;
         }
-        Ok(config)
     }
 }
 

@@ -125,7 +125,7 @@ mod tests {
         let mut control = control();
         beat(&mut control);
         assert_eq!(list(&mut control), Ok(r#"{"consumerIdList":["c1"]}"#.to_owned()));
-        let effects = control.effects();
+        let effects = control.saved_effects();
         let snapshot = effects.publish.expect("a snapshot");
         assert!(snapshot.topic("%RETRY%g").is_some() && snapshot.group("g").is_some());
         assert_eq!(*effects.notify[0], *"g");
@@ -142,9 +142,9 @@ mod tests {
     fn who_only_subscribes_otherwise_ends_no_admission() {
         let mut control = control();
         beat(&mut control);
-        let before = control.effects().publish.expect("a snapshot");
+        let before = control.saved_effects().publish.expect("a snapshot");
         control.connection_closed(connection());
-        let after = control.effects().publish.expect("the subscriptions differ");
+        let after = control.saved_effects().publish.expect("the subscriptions differ");
         assert!(after.version > before.version);
         assert_eq!(after.topics_version, before.topics_version);
     }
@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn a_heartbeat_that_cannot_be_read_changes_nothing() {
         let mut control = control();
-        control.effects();
+        control.saved_effects();
         let refused =
             with_request(34, &[], b"{", |request| heartbeat(&mut control, request).map(drop));
         assert_eq!(refused.expect_err("half a body").code, response::SYSTEM_ERROR);
-        assert!(control.effects().publish.is_none());
+        assert!(control.saved_effects().publish.is_none());
     }
 }

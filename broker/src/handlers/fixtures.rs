@@ -128,6 +128,7 @@ pub(crate) fn pull(topic: &str, offset: i64) -> Pull {
         bytes_max: 65_536,
         filter: Filter::All,
         suspend_ms: 1_000,
+        group: Arc::default(),
         commit: None,
     }
 }

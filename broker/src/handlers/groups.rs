@@ -2,11 +2,13 @@
 //! GET_SUBSCRIPTIONGROUP_CONFIG, DELETE_SUBSCRIPTIONGROUP, GET_CONSUME_STATS,
 //! QUERY_TOPIC_CONSUME_BY_WHO.
 
-use super::shard_report::{QueueReport, groups_of_topic, queues_of_group};
+use super::{
+    consume_times,
+    shard_report::{QueueReport, groups_of_topic, queues_of_group},
+};
 use crate::{
     control::{Control, MetadataSnapshot},
     error::Refusal,
-    mailbox::Notice,
     request::Request,
     response::{Answering, Response},
     worker::Worker,
@@ -15,7 +17,11 @@ use proto::{
     body::{ConsumeProgress, ConsumeStats, GroupList, MessageQueue, SubscriptionGroupConfig},
     request::{ConsumeStatsHeader, DeleteGroupHeader, GroupHeader, TopicHeader},
 };
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP.
 pub fn update(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
@@ -33,18 +39,17 @@ pub fn one(control: &mut Control, request: &Request<'_>) -> Result<Response, Ref
     Ok(Response::body(body))
 }
 
-/// DELETE_SUBSCRIPTIONGROUP, with the group's offsets if that is asked for.
+/// DELETE_SUBSCRIPTIONGROUP, with the group's offsets if that is asked for: answered when every shard has dropped them.
 pub fn delete(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
-    let deleted = DeleteGroupHeader::from_ext(&request.header.ext).map(|header| {
-        let plane = worker.control_plane();
-        plane.change(&worker, |control| control.delete_group(request.now, header.group_name));
-        if header.offsets_too() {
-            worker.broadcast(&Notice::GroupRemoved(header.group_name.into()));
-        }
+    let deleted = worker.control_plane().change(&worker, |control| {
+        let header = DeleteGroupHeader::from_ext(&request.header.ext)?;
+        let group = header.group_name;
+        control.delete_group(request.now, group, header.offsets_too())?;
+        Ok::<_, Refusal>(group.to_owned())
     });
     Box::pin(async move {
-        deleted?;
-        worker.control_plane().durable().await?;
+        let group = deleted?;
+        worker.control_plane().shown(None, Some(&group)).await?;
         Ok(Response::Done)
     })
 }
@@ -62,24 +67,62 @@ pub fn consume_stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let seen = worker
             .gather(move |shard| queues_of_group(&shard.store.state(), &of_group, only.as_deref()))
             .await;
-        let queues = seen.into_iter().flatten();
-        let stats = consume_stats_table(&metadata, &group, &worker.config.broker_name, queues);
+        let queues: Vec<QueueReport> = seen.into_iter().flatten().collect();
+        let times = consume_times::consumed_ms(&worker, &queues).await;
+        let pulled = queues.into_iter().zip(times);
+        let mut stats = consume_stats_table(&metadata, &group, &worker.config.broker_name, pulled);
+        add_pulls(&worker, &mut stats, group).await;
         let mut body = Vec::new();
         stats.write(&mut body);
         Ok(Response::body(body))
     })
 }
 
-/// Topics that an online group no longer subscribes are left out.
+/// Adds how far and how fast the group has pulled lately.
+async fn add_pulls(worker: &Rc<Worker>, stats: &mut ConsumeStats, group: String) {
+    let topics: BTreeSet<Box<str>> =
+        stats.offset_table.keys().map(|queue| queue.topic.as_str().into()).collect();
+    let queues: Vec<(Box<str>, u32)> = stats
+        .offset_table
+        .keys()
+        .filter_map(|queue| Some((queue.topic.as_str().into(), queue.queue_id.try_into().ok()?)))
+        .collect();
+    let now = worker.executor.now();
+    let seen = worker.gather(move |shard| {
+        let mut pulls = shard.group_pulls.borrow_mut();
+        let next = queues.iter().filter_map(|(topic, queue_id)| {
+            let next = pulls.next_offset(&group, topic, *queue_id)?;
+            Some((topic.clone(), *queue_id, next))
+        });
+        let next: Vec<_> = next.collect();
+        (next, pulls.rates(&group, now))
+    });
+    let mut ahead = BTreeMap::new();
+    for (next, rates) in seen.await {
+        let rates = rates.iter().filter(|(topic, _)| topics.contains(topic));
+        stats.consume_tps += rates.map(|(_, rate)| rate).sum::<f64>();
+        ahead.extend(next.into_iter().map(|(topic, queue_id, next)| ((topic, queue_id), next)));
+    }
+    for (queue, progress) in &mut stats.offset_table {
+        let queue_id = u32::try_from(queue.queue_id).unwrap_or(0);
+        let next = ahead.get(&(queue.topic.as_str().into(), queue_id)).copied();
+        // Who has consumed it has pulled it, whoever remembers.
+        let consumed = progress.consumer_offset;
+        progress.pull_offset = Some(next.map_or(consumed, |next| next.max(consumed)));
+    }
+}
+
+/// Topics that an online group no longer subscribes are left out. With each queue comes when what was consumed last there
+/// was stored, ms.
 fn consume_stats_table(
     metadata: &MetadataSnapshot,
     group: &str,
     broker_name: &str,
-    queues: impl Iterator<Item = QueueReport>,
+    queues: impl Iterator<Item = (QueueReport, i64)>,
 ) -> ConsumeStats {
     let mut stats = ConsumeStats::default();
     let online = metadata.subscriptions(group);
-    for found in queues {
+    for (found, consumed_ms) in queues {
         let Some(topic) = metadata.topic(&found.topic) else { continue };
         let dropped = online.is_some_and(|online| !online.topics.contains_key(&*found.topic));
         let Ok(queue_id) = i32::try_from(found.queue_id) else { continue };
@@ -94,7 +137,8 @@ fn consume_stats_table(
         let progress = ConsumeProgress {
             broker_offset: found.max,
             consumer_offset: found.committed.unwrap_or(0).max(0),
-            last_timestamp: found.last_store_ms,
+            last_timestamp: consumed_ms,
+            pull_offset: None,
         };
         stats.offset_table.insert(queue, progress);
     }
@@ -146,7 +190,7 @@ mod tests {
     #[test]
     fn a_group_is_as_it_was_asked_for_last() {
         let mut control = control();
-        control.effects();
+        control.saved_effects();
         let refusal = ask(&mut control, "g").expect_err("not yet");
         assert_eq!(refusal.code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
         for tries in [3, 5] {
@@ -156,7 +200,7 @@ mod tests {
             let group = ask(&mut control, "g").expect("made");
             assert_eq!((group.retry_max_times, group.consume_enable), (tries, false));
         }
-        let effects = control.effects();
+        let effects = control.saved_effects();
         assert_eq!(effects.group_changes.len(), 2, "both have to be durable");
         assert!(effects.publish.is_some());
     }
@@ -164,14 +208,14 @@ mod tests {
     #[test]
     fn a_group_that_cannot_be_is_refused_and_changes_nothing() {
         let mut control = control();
-        control.effects();
+        control.saved_effects();
         for body in [&b"{"[..], b"[]", br#"{"groupName":"a b"}"#, br#"{"groupName":""}"#, b"{}"] {
             let refusal = change(&mut control, body).map(drop).expect_err("refused");
             let text = String::from_utf8_lossy(body);
             assert_eq!(refusal.code, response::SYSTEM_ERROR, "{text}");
             assert!(!refusal.remark.is_empty(), "{text}");
         }
-        let effects = control.effects();
+        let effects = control.saved_effects();
         assert!(effects.group_changes.is_empty() && effects.publish.is_none());
     }
 
@@ -188,6 +232,7 @@ mod tests {
             last_store_ms: 1,
             committed: *committed,
         });
+        let reports = reports.map(|report| (report, 3));
         let stats = consume_stats_table(metadata, "g", "broker-a", reports);
         let rows = stats.offset_table.into_iter().map(|(queue, progress)| {
             (queue.topic, queue.queue_id, progress.broker_offset, progress.consumer_offset)
@@ -210,7 +255,7 @@ mod tests {
     fn progress_is_told_for_queues_that_can_be_read() {
         let mut control = control();
         with_topics(&mut control);
-        let metadata = control.effects().publish.expect("a snapshot");
+        let metadata = control.saved_effects().publish.expect("a snapshot");
         let reported = [
             ("t", 0, 9, Some(4)),
             ("t", 1, 7, None),
@@ -235,7 +280,7 @@ mod tests {
             crate::handlers::client_lifecycle::heartbeat(&mut control, request)
         })
         .expect("a good heartbeat");
-        let metadata = control.effects().publish.expect("a snapshot");
+        let metadata = control.saved_effects().publish.expect("a snapshot");
         let reported = [("t", 0, 9, Some(4)), ("u", 0, 7, Some(7))];
         assert_eq!(progress(&metadata, &reported), [("t".to_owned(), 0, 9, 4)]);
     }

@@ -6,7 +6,10 @@
 //! Everything else is a plain function on its owner, or one task.
 
 pub mod client_lifecycle;
+pub mod consume_times;
 pub mod consumer_offset;
+#[cfg(test)]
+mod deletion_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod groups;
@@ -219,12 +222,19 @@ fn spawn(
     });
 }
 
-/// Has the control worker create what a message needs, and serves the message again when that is durable. `refused` makes
-/// the answer to a message of this kind that is not served.
+/// What a message needs and the metadata snapshot does not show.
+enum Needed<'a> {
+    Topic(&'a str),
+    Group(&'a str),
+}
+
+/// Has the control worker create what a message needs, and serves the message again when that is durable and shown. `refused`
+/// makes the answer to a message of this kind that is not served.
 fn create_and_serve_again(
     worker: &Rc<Worker>,
     request: &Request<'_>,
     responder: Responder,
+    needed: Needed<'_>,
     create: impl FnOnce(&mut Control) -> Result<(), Refusal>,
     refused: fn(Refusal) -> Response,
 ) {
@@ -240,10 +250,14 @@ fn create_and_serve_again(
     let forwarded =
         ForwardedRequest { responder, peer: *request.peer, frame: request.frame.into() };
     let created = Rc::clone(worker);
+    let (topic, group) = match needed {
+        Needed::Topic(topic) => (Some(topic.to_owned()), None),
+        Needed::Group(group) => (None, Some(group.to_owned())),
+    };
     worker.executor.spawn(async move {
-        let durable = created.control_plane().durable().await;
+        let shown = created.control_plane().shown(topic.as_deref(), group.as_deref()).await;
         drop(open);
-        match durable {
+        match shown {
             Ok(()) => serve_forwarded(&created, forwarded),
             Err(refusal) => created.respond(forwarded.responder, refused(refusal)),
         }

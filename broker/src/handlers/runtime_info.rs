@@ -8,6 +8,7 @@ use crate::{
     request::Request,
     response::Response,
     stats::{ROWS, Sum, earliest_store_ms},
+    wait_times,
     worker::Worker,
 };
 use proto::{body::KvTable, command::OUR_VERSION};
@@ -19,9 +20,17 @@ pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response
     let mut json = Vec::new();
     version.write(&mut json);
     let version = String::from_utf8_lossy(&json).into_owned();
-    let body = worker.config.to_properties().into_bytes();
-    Ok(Response::Body(body, vec![("version", version)]))
+    let mut properties = worker.config.to_properties();
+    for (key, value) in UNCHANGEABLE {
+        properties.push_str(&format!("{key}={value}\n"));
+    }
+    Ok(Response::Body(properties.into_bytes(), vec![("version", version)]))
 }
+
+/// What tools ask of every broker (`exportConfigs` of 4.9 ends without them) and what is never otherwise here, whatever a
+/// configuration file says.
+const UNCHANGEABLE: [(&str, &str); 3] =
+    [("filterServerNums", "0"), ("slaveReadEnable", "false"), ("useTLS", "false")];
 
 /// GET_BROKER_RUNTIME_INFO.
 pub fn runtime_info(worker: &Worker, request: &Request<'_>) -> Result<Response, Refusal> {
@@ -71,6 +80,13 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, 
     for key in ZEROS {
         put(key, "0".to_owned());
     }
+    let waits = || worker.totals.iter().map(|totals| &totals.waits);
+    put("putMessageDistributeTime", wait_times::distribution(waits()));
+    let (put_ms, get_ms) = wait_times::longest(waits());
+    put("putMessageEntireTimeMax", put_ms.to_string());
+    put("getMessageEntireTimeMax", get_ms.to_string());
+    // Java without a pool of such buffers.
+    put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
     // Without a message the age shown is that of now, as in Java.
     let earliest = earliest_store_ms(&worker.totals).unwrap_or(now);
@@ -110,7 +126,8 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, 
 
 /// Keys that tools parse as numbers: thread pools, the page cache, a dispatcher that runs behind and a timer wheel do
 /// not exist here, so nothing ever waits in them.
-const ZEROS: [&str; 21] = [
+const ZEROS: [&str; 22] = [
+    "dispatchMaxBuffer",
     "sendThreadPoolQueueSize",
     "sendThreadPoolQueueCapacity",
     "sendThreadPoolQueueHeadWaitTimeMills",

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     control::Control,
     error::Refusal,
+    not_yet,
     request::{QueuePlace, Request},
     response::{Answering, Responder, Response},
     worker::Worker,
@@ -109,8 +110,7 @@ pub const LINES: &[Line] = lines! {
     SEND_BATCH_MESSAGE: Here, TopicWrite, Message(send::serve_batch);
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
-    CONSUMER_SEND_MSG_BACK: Here, Group, NotYet(
-        "returning messages for a later retry is not supported by this version of the broker");
+    CONSUMER_SEND_MSG_BACK: Here, Group, NotYet(not_yet::SEND_BACK);
 
     QUERY_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::query);
     UPDATE_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::update);
@@ -128,10 +128,8 @@ pub const LINES: &[Line] = lines! {
     CHECK_CLIENT_CONFIG: Control, None, OnControl(client_lifecycle::check_client_config);
     GET_CONSUMER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::consumer_connections);
     GET_PRODUCER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::producer_connections);
-    LOCK_BATCH_MQ: Here, Group, NotYet(
-        "orderly consumption (queue locks) is not supported by this version of the broker");
-    UNLOCK_BATCH_MQ: Here, Group, NotYet(
-        "orderly consumption (queue locks) is not supported by this version of the broker");
+    LOCK_BATCH_MQ: Here, Group, NotYet(not_yet::QUEUE_LOCKS);
+    UNLOCK_BATCH_MQ: Here, Group, NotYet(not_yet::QUEUE_LOCKS);
 
     UPDATE_AND_CREATE_TOPIC: Control, Admin, Task(topics::update);
     DELETE_TOPIC_IN_BROKER: Control, Admin, Task(topics::delete);

@@ -1,4 +1,5 @@
-//! Routing, permits and waiting for durability, on a worker that has the control plane and no shard.
+//! Routing, permits and waiting for durability, on a worker that has the control plane and no shard; and what other tests
+//! of this folder stand on: the same with one shard.
 
 use super::serve_frame;
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     handlers::fixtures::{request_frame, write_buffer},
     mailbox::CoreMessage,
     response_encoder::SendStamp,
+    shard::Shard,
     worker::{Parts, Worker},
 };
 use proto::{
@@ -17,7 +19,7 @@ use proto::{
 };
 use remoting::{Peer, WriteBuffer};
 use runtime::{Executor, Mesh, Settings, Stop};
-use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 /// A consumer of group `g`, whose retry topic comes into being with it.
 const HEARTBEAT: &[u8] = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWhere":
@@ -27,12 +29,12 @@ const HEARTBEAT: &[u8] = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWh
     "unitMode":false}],"producerDataSet":[]}"#;
 
 /// A worker with one connection.
-struct Served {
-    worker: Rc<Worker>,
+pub(super) struct Served {
+    pub(super) worker: Rc<Worker>,
     peer: Peer,
     write_buffer: Rc<WriteBuffer>,
-    /// Of its metadata; removed at the end.
-    _dir: tempfile::TempDir,
+    /// Of its metadata, unless it outlives it; removed at the end.
+    _dir: Option<tempfile::TempDir>,
 }
 
 /// Code and remark of an answer, and whether it has the fields of responses to sends.
@@ -41,9 +43,20 @@ type Answer = (i32, Option<String>, bool);
 impl Served {
     async fn new(executor: Executor, mesh: Mesh<CoreMessage>) -> Served {
         let dir = tempfile::tempdir().expect("a directory");
+        let served = Served::start(dir.path(), Vec::new(), executor, mesh).await;
+        Served { _dir: Some(dir), ..served }
+    }
+
+    /// A start of a broker with its metadata in `dir`.
+    pub(super) async fn start(
+        dir: &Path,
+        hosted: Vec<Rc<Shard>>,
+        executor: Executor,
+        mesh: Mesh<CoreMessage>,
+    ) -> Served {
         let config = BrokerConfig::default();
         let mut control = Control::new(&config, executor.now());
-        let files = MetadataStore::load(executor.disk(), dir.path().to_owned(), &mut control).await;
+        let files = MetadataStore::load(executor.disk(), dir.to_owned(), &mut control).await;
         let plane = ControlPlane::new(control, files.expect("an empty one"), executor.now());
         let store_host = ([10, 0, 0, 1], 10_911).into();
         let worker = Worker::start(Parts {
@@ -54,7 +67,7 @@ impl Served {
             config: Arc::new(config),
             stamp: SendStamp { region: "r".to_owned(), trace_on: true, store_host },
             shard_count: 1,
-            hosted: Vec::new(),
+            hosted,
             control: Some(plane),
             totals: Arc::new([]),
         });
@@ -63,7 +76,7 @@ impl Served {
         let connection = worker.connections.borrow_mut().open(Rc::clone(&write_buffer));
         let connection = connection.expect("room");
         let peer = Peer { addr: write_buffer.addr, connection, vip: false };
-        let served = Served { worker, peer, write_buffer, _dir: dir };
+        let served = Served { worker, peer, write_buffer, _dir: None };
         served.write();
         served.durable().await;
         served
@@ -74,7 +87,7 @@ impl Served {
         let worker = Rc::clone(&self.worker);
         self.worker.executor.spawn(async move {
             let pause = async || worker.executor.sleep(Duration::from_millis(1)).await;
-            worker.control_plane().write_loop(pause).await;
+            worker.control_plane().write_loop(&worker, pause).await;
         });
     }
 
@@ -82,7 +95,7 @@ impl Served {
         self.worker.control_plane().durable().await.expect("the disk is well");
     }
 
-    fn serve(&self, code: i32, ext: &[(&str, &str)], body: &[u8]) {
+    pub(super) fn serve(&self, code: i32, ext: &[(&str, &str)], body: &[u8]) {
         let bytes = request_frame(code, ext, body);
         let frame = next_frame(&bytes).expect("ours").expect("whole");
         let now = self.worker.executor.now();
@@ -109,7 +122,7 @@ impl Served {
     }
 
     /// What is answered within a few seconds.
-    async fn answers_to_come(&self) -> Vec<Answer> {
+    pub(super) async fn answers_to_come(&self) -> Vec<Answer> {
         for _ in 0..5_000 {
             let answers = self.answers();
             if !answers.is_empty() {
@@ -180,6 +193,36 @@ fn who_waits_for_durability_counts_for_its_connection() {
             answered += answers.len();
         }
         assert!(served.write_buffer.owes_nothing());
+    });
+}
+
+/// A second sender finds the topic that the first has created: neither is let in before the disk holds it.
+#[test]
+fn a_topic_that_is_not_durable_is_not_seen() {
+    on_worker("unseen", |served| async move {
+        let fields = [
+            ("topic", "new"),
+            ("readQueueNums", "4"),
+            ("writeQueueNums", "4"),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+        ];
+        let plane = served.worker.control_plane();
+        let is_seen = || served.worker.metadata.borrow().topic("new").is_some();
+        served.serve(request::UPDATE_AND_CREATE_TOPIC, &fields, b"");
+        assert!(plane.control.borrow().topics().get("new").is_some(), "it is decided");
+        assert!(plane.control.borrow().durable().topics.get("new").is_none());
+        let before = plane.control.borrow().durable().announced;
+        let mut looks = 0;
+        while !plane.is_current() {
+            assert!(!is_seen(), "before the disk holds it");
+            assert_eq!(plane.control.borrow().durable().announced, before, "nor registered");
+            served.worker.executor.yield_now().await;
+            looks += 1;
+        }
+        assert!(looks > 0 && is_seen());
+        assert_ne!(plane.control.borrow().durable().announced, before);
+        assert_eq!(served.answers_to_come().await, [(0, None, false)]);
     });
 }
 

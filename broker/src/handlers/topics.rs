@@ -5,7 +5,6 @@ use super::shard_report::{QueueReport, queues_of_topic};
 use crate::{
     control::Control,
     error::Refusal,
-    mailbox::Notice,
     request::Request,
     response::{Answering, Response},
     worker::Worker,
@@ -20,14 +19,14 @@ use std::rc::Rc;
 pub fn update(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let updated = worker.control_plane().change(&worker, |control| change(control, request));
     Box::pin(async move {
-        updated?;
+        let topic = updated?;
+        worker.control_plane().shown(Some(&topic), None).await?;
         worker.control_plane().registered().await;
-        worker.control_plane().durable().await?;
         Ok(Response::Done)
     })
 }
 
-fn change(control: &mut Control, request: &Request<'_>) -> Result<(), Refusal> {
+fn change(control: &mut Control, request: &Request<'_>) -> Result<String, Refusal> {
     let header = CreateTopicHeader::from_ext(&request.header.ext)?;
     let filter_type = TopicFilterType::from_name(header.topic_filter_type).ok_or_else(|| {
         Refusal::system_error(format!(
@@ -43,25 +42,24 @@ fn change(control: &mut Control, request: &Request<'_>) -> Result<(), Refusal> {
         topic_filter_type: filter_type,
         topic_sys_flag: header.topic_sys_flag,
         order: header.order,
+        ..TopicConfig::default()
     };
-    Ok(control.update_topic(request.now, wanted)?)
+    control.update_topic_with(request.now, wanted, header.attributes.unwrap_or_default())?;
+    Ok(header.topic.to_owned())
 }
 
-/// DELETE_TOPIC_IN_BROKER: answered when the change is durable and no older registration can bring the topic back.
+/// DELETE_TOPIC_IN_BROKER: answered when the change is durable, every shard has dropped what it held of the topic, and no
+/// older registration can bring it back.
 pub fn delete(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let deleted = worker.control_plane().change(&worker, |control| {
         let topic = TopicHeader::from_ext(&request.header.ext)?.topic;
         control.delete_topic(request.now, topic)?;
-        Ok::<_, Refusal>(topic)
+        Ok::<_, Refusal>(topic.to_owned())
     });
-    if let Ok(topic) = deleted {
-        worker.broadcast(&Notice::TopicRemoved(topic.into()));
-    }
-    let deleted = deleted.map(drop);
     Box::pin(async move {
-        deleted?;
+        let topic = deleted?;
+        worker.control_plane().shown(Some(&topic), None).await?;
         worker.control_plane().no_stale_registration().await;
-        worker.control_plane().durable().await?;
         Ok(Response::Done)
     })
 }
@@ -88,11 +86,8 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let config =
         TopicHeader::from_ext(&request.header.ext).map_err(Refusal::from).and_then(|header| {
             let control = worker.control_plane().control.borrow();
-            control
-                .topics()
-                .get(header.topic)
-                .cloned()
-                .ok_or_else(|| Refusal::topic_not_exist(header.topic))
+            let known = control.durable().topics.get(header.topic).cloned();
+            known.ok_or_else(|| Refusal::topic_not_exist(header.topic))
         });
     Box::pin(async move {
         let config = config?;
@@ -157,7 +152,7 @@ mod tests {
             fields.push((name, value));
         }
         let code = request::UPDATE_AND_CREATE_TOPIC;
-        with_request(code, &fields, b"", |request| change(control, request))
+        with_request(code, &fields, b"", |request| change(control, request).map(drop))
     }
 
     fn ask(control: &mut Control, topic: &str) -> Result<TopicConfig, Refusal> {
@@ -173,7 +168,7 @@ mod tests {
     #[test]
     fn a_topic_is_as_it_was_asked_for_last() {
         let mut control = control();
-        control.effects();
+        control.saved_effects();
         assert_eq!(ask(&mut control, "t").expect_err("not yet").code, response::TOPIC_NOT_EXIST);
         create(&mut control, &[]).expect("a good topic");
         let made = ask(&mut control, "t").expect("made");
@@ -183,7 +178,7 @@ mod tests {
         let changed = ask(&mut control, "t").expect("still there");
         assert_eq!((changed.read_queue_nums, changed.perm), (8, 4));
         assert!(!changed.order, "the name servers say which topics are ordered");
-        let effects = control.effects();
+        let effects = control.saved_effects();
         assert_eq!(effects.topic_changes.len(), 2, "both have to be durable");
         assert!(effects.register && effects.publish.is_some());
     }
@@ -191,7 +186,7 @@ mod tests {
     #[test]
     fn a_topic_that_cannot_be_is_refused_and_changes_nothing() {
         let mut control = control();
-        control.effects();
+        control.saved_effects();
         let cases = [
             ("topic", "a b", "illegal character"),
             ("topic", "", ""),
@@ -206,7 +201,7 @@ mod tests {
             assert_eq!(refusal.code, response::SYSTEM_ERROR, "{name}={value}");
             assert!(refusal.remark.contains(named), "{name}={value}: {}", refusal.remark);
         }
-        let effects = control.effects();
+        let effects = control.saved_effects();
         assert!(effects.topic_changes.is_empty() && effects.publish.is_none());
     }
 

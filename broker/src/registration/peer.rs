@@ -24,7 +24,10 @@ use proto::{
 use remoting::{FrameReader, ReadHalf, Transport};
 use runtime::{Closer, Executor, Millis};
 
-use crate::control::Control;
+use crate::control::{
+    Control, PERM_READ, PERM_WRITE,
+    tables::{PART_BYTES, TopicParts},
+};
 
 use super::{
     Action, Identity, Learned, Options, Registration, ServerRequest, ServerResponse, StateChange,
@@ -52,6 +55,8 @@ struct Shared {
     registration: RefCell<Registration>,
     /// By name server: who waits for something to do.
     wakers: RefCell<Vec<Option<Waker>>>,
+    /// By name server: the registration that is under way.
+    parts: RefCell<Vec<Option<TopicParts>>>,
     /// By name server: the present connection and its number.
     links: RefCell<Vec<(u64, Option<Closer>)>>,
     last_learned: RefCell<Learned>,
@@ -74,6 +79,7 @@ pub fn start(
         control,
         registration: RefCell::new(Registration::new(options, servers, executor.now())),
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
+        parts: RefCell::new(vec![None; servers.len()]),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
         last_learned: RefCell::default(),
         waiters: RefCell::default(),
@@ -190,16 +196,41 @@ impl Shared {
         .await
     }
 
-    /// Version at the last change that has to be registered with name servers.
+    /// Version at the last change that has to be registered with name servers, and that the disk holds.
     fn announced(&self) -> DataVersion {
-        self.control.borrow().topics().announced()
+        self.control.borrow().durable().announced
     }
 
-    /// Topics that changed after a version, or all of them, also when the version is too old to know.
-    fn topics(&self, since: Option<DataVersion>) -> TopicConfigTable {
+    /// The next topics of a registration: of all, or of those that changed after a version, if that is not too old.
+    fn next_part(&self, index: usize, send: super::Send) -> TopicConfigTable {
         let control = self.control.borrow();
-        let missed = since.and_then(|version| control.topics().since(version));
-        missed.unwrap_or_else(|| control.topics().to_table())
+        let tables = control.durable();
+        let mut rounds = self.parts.borrow_mut();
+        let Some(round) = rounds.get_mut(index) else { unreachable!("one for each name server") };
+        if !send.continues || round.is_none() {
+            let now = self.executor.now();
+            let missed = match send.what {
+                ServerRequest::RegisterSince(version) => control.topics().since(version),
+                _ => None,
+            };
+            *round = Some(match missed {
+                Some(names) => TopicParts::named(tables, now, names),
+                None => TopicParts::all(tables, now),
+            });
+        }
+        let parts = round.as_mut().expect("set above");
+        let (mut part, is_last) = parts.next(tables, PART_BYTES);
+        if is_last {
+            *round = None;
+        } else {
+            self.registration.borrow_mut().has_more(index);
+        }
+        // What the broker as a whole may not do, none of its topics may.
+        let permission = control.broker_permission();
+        if permission & (PERM_READ | PERM_WRITE) != PERM_READ | PERM_WRITE {
+            part.topic_config_table.values_mut().for_each(|topic| topic.perm &= permission);
+        }
+        part
     }
 
     /// Takes over what name servers say about topics. What becomes necessary of it, the control plane's tick does.
@@ -269,7 +300,7 @@ impl Shared {
         self.report(index, news);
     }
 
-    fn request(&self, send: super::Send) -> Vec<u8> {
+    fn request(&self, index: usize, send: super::Send) -> Vec<u8> {
         let me = &self.identity;
         let mut ext: Vec<(&str, ExtValue<'_>)> = vec![
             ("brokerAddr", me.broker_addr.as_str().into()),
@@ -281,15 +312,11 @@ impl Shared {
         let code = match send.what {
             ServerRequest::Unregister => request::UNREGISTER_BROKER,
             ServerRequest::Version => {
-                self.control.borrow().topics().version().write(&mut body);
+                self.control.borrow().durable().version.write(&mut body);
                 request::QUERY_DATA_VERSION
             }
             ServerRequest::Register | ServerRequest::RegisterSince(_) => {
-                let since = match send.what {
-                    ServerRequest::RegisterSince(version) => Some(version),
-                    _ => None,
-                };
-                let topic_config = self.topics(since);
+                let topic_config = self.next_part(index, send);
                 let content = RegisterBrokerBody { topic_config, filter_server_list: Vec::new() };
                 if self.options.compressed {
                     content.write_compressed(&mut body);
@@ -345,7 +372,7 @@ async fn talk(shared: Rc<Shared>, index: usize) {
             }
             Action::Send(send) => {
                 let link = shared.links.borrow()[index].0;
-                let bytes = shared.request(send);
+                let bytes = shared.request(index, send);
                 let Some(writer) = writer.as_mut() else {
                     unreachable!("the state machine sends only when connected");
                 };

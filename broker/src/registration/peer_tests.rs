@@ -31,7 +31,9 @@ fn a_broker_comes_changes_and_goes() {
             let control = Rc::new(RefCell::new(Control::new(&BrokerConfig::default(), now)));
             let add = |name: &str| {
                 let topic = TopicConfig { topic_name: name.to_owned(), ..TopicConfig::default() };
-                control.borrow_mut().update_topic(now, topic).expect("a good topic");
+                let mut control = control.borrow_mut();
+                control.update_topic(now, topic).expect("a good topic");
+                control.saved_effects();
             };
             add("first");
             let me = Identity {

@@ -4,12 +4,14 @@
 //! worker: what is taken out of a shard is answered by [`crate::commit`], which drives the log.
 
 pub mod admission_cache;
+pub mod group_pulls;
 pub mod on_commit;
 pub mod parked;
 mod retention;
 
 use crate::{config::BrokerConfig, stats::Tally};
 use admission_cache::AdmissionCache;
+use group_pulls::GroupPulls;
 use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
 use parked::ParkedPulls;
@@ -19,7 +21,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
 };
-use store::Store;
+use store::{Refused, Store};
 
 /// One shard: a log with its queues.
 pub struct Shard {
@@ -31,6 +33,8 @@ pub struct Shard {
     pub parked: RefCell<ParkedPulls>,
     /// What sends need to know of their topics.
     pub admission_cache: RefCell<AdmissionCache>,
+    /// What groups have pulled lately.
+    pub group_pulls: RefCell<GroupPulls>,
     /// Counters.
     pub tally: Tally,
     /// What waits for the log to be committed.
@@ -50,6 +54,7 @@ impl Shard {
             store,
             parked: RefCell::new(ParkedPulls::new(parked_max)),
             admission_cache: RefCell::default(),
+            group_pulls: RefCell::default(),
             tally: Tally::default(),
             commit_queue: RefCell::default(),
             many_woken: Signal::default(),
@@ -104,6 +109,9 @@ impl Shard {
     pub fn each_second(&self, now: i64) {
         self.append_group_offsets(now);
         self.store.each_second();
+        if now / 1000 % 60 == 0 {
+            self.group_pulls.borrow_mut().forget_idle(now);
+        }
         self.retention_wanted.raise();
     }
 
@@ -118,24 +126,28 @@ impl Shard {
         }
     }
 
-    /// Drops the queues of a topic that was deleted.
-    pub fn remove_topic(&self, topic: &str, now: i64) {
+    /// Drops the queues of a topic that was deleted, and offsets of groups on it. What is not here is no error. Pulls that
+    /// wait for it run again, and find nothing.
+    pub fn remove_topic(&self, topic: &str, now: i64) -> Result<(), Refused> {
         self.admission_cache.borrow_mut().clear();
-        match self.store.state_mut().remove_topic(topic, now) {
-            Ok(_) => self.store.appended(),
-            Err(refused) => {
-                tracing::error!(shard = self.number, topic, %refused, "queues of a deleted topic stay");
-            }
+        self.group_pulls.borrow_mut().forget_topic(topic);
+        let slots = self.store.state().slots_of(topic);
+        if self.store.state_mut().remove_topic(topic, now)?.is_some() {
+            self.store.appended();
         }
+        let mut parked = self.parked.borrow_mut();
+        slots.into_iter().for_each(|slot| parked.wake(slot));
+        self.many_woken.raise();
+        Ok(())
     }
 
-    /// Drops the offsets of a group that was deleted.
-    pub fn remove_group(&self, group: &str, now: i64) {
-        match self.store.state_mut().remove_group(group, now) {
-            Ok(_) => self.store.appended(),
-            Err(refused) => {
-                tracing::error!(shard = self.number, group, %refused, "offsets of a deleted group stay");
-            }
+    /// Drops the offsets of a group that was deleted. What is not here is no error.
+    pub fn remove_group(&self, group: &str, now: i64) -> Result<(), Refused> {
+        let mut state = self.store.state_mut();
+        if state.has_offsets_of(group) {
+            state.remove_group(group, now)?;
+            self.store.appended();
         }
+        Ok(())
     }
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::fields::TABLE_BODY_BYTES_MAX;
-use super::member::{Member, body};
+use super::member::{Json, Member, body};
 use super::streamed::parse_table;
 use super::writer::Dialect;
 use super::{BodyError, DataVersion};
 
 body! {
-    /// One group, by default Java's: body of `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP` (200). What 5.x adds is skipped.
-    /// Source: Apache RocketMQ 4.9.8, `SubscriptionGroupConfig`.
+    /// One group, by default Java's: body of `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP` (200). What 5.x adds is left out when it
+    /// was not given, as 4.9 knows none of it. Source: Apache RocketMQ 4.9.8 and 5.3.3, `SubscriptionGroupConfig`.
     #[derive(Eq)]
     SubscriptionGroupConfig("subscriptionGroupConfig", TABLE_BODY_BYTES_MAX) {
+        /// 5.x: further attributes.
+        attributes: BTreeMap<String, String> = "attributes" omit_default,
         /// Broker to read from, 0 is the master.
         broker_id: i64 = "brokerId",
         /// May consume as broadcast.
@@ -21,14 +23,24 @@ body! {
         consume_enable: bool = "consumeEnable" default(true),
         /// May begin at the oldest message.
         consume_from_min_enable: bool = "consumeFromMinEnable" default(true),
+        /// 5.x: POP and gRPC consumers get its messages in order.
+        consume_message_orderly: bool = "consumeMessageOrderly" omit_default,
+        /// 5.x: minutes that a message may take to be consumed.
+        consume_timeout_minute: Option<i32> = "consumeTimeoutMinute",
         /// Name, at most 255 characters.
         group_name: String = "groupName",
+        /// 5.x: pauses between the retries of POP and gRPC consumers.
+        group_retry_policy: Option<Json> = "groupRetryPolicy",
+        /// 5.x: bits of units.
+        group_sys_flag: i32 = "groupSysFlag" omit_default,
         /// Members are notified when members come and go.
         notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable" default(true),
         /// Failures until a message goes to the dead letter queue.
         retry_max_times: i32 = "retryMaxTimes" default(16),
         /// Queues of its retry topic.
         retry_queue_nums: i32 = "retryQueueNums" default(1),
+        /// 5.x: subscriptions that a tool has written down.
+        subscription_data_set: Option<Json> = "subscriptionDataSet",
         /// Broker to turn to for old messages.
         which_broker_when_consume_slowly: i64 = "whichBrokerWhenConsumeSlowly" default(1),
     }
@@ -41,6 +53,8 @@ body! {
     SubscriptionGroupTable("body") {
         /// Version of the table.
         data_version: DataVersion = "dataVersion",
+        /// In our file only: groups that were deleted and whose offsets shards have yet to drop.
+        deleted_groups: Vec<String> = "deletedGroups" omit_default,
         /// Group name to configuration.
         subscription_group_table: BTreeMap<String, SubscriptionGroupConfig> = "subscriptionGroupTable",
     }

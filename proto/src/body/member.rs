@@ -128,6 +128,21 @@ impl Key for String {
     }
 }
 
+/// Any value, kept as it is and given back: its members mean nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(pub Value);
+
+impl Member for Json {
+    fn from_value(value: &Value, _: &'static str) -> Result<Option<Self>, BodyError> {
+        Ok(Some(Json(value.clone())))
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>, _: Dialect) {
+        // Strict JSON, which every dialect reads.
+        out.extend_from_slice(self.0.to_string().as_bytes());
+    }
+}
+
 /// A member that is left out when there is none.
 impl<T: Member> Member for Option<T> {
     fn from_value(value: &Value, name: &'static str) -> Result<Option<Self>, BodyError> {

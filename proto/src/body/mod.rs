@@ -38,6 +38,7 @@ pub use heartbeat::{
 };
 pub use kv::KvTable;
 pub use lock::{LockBatchRequest, LockBatchResponse};
+pub use member::Json;
 pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};

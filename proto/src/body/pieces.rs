@@ -7,9 +7,31 @@ use super::writer::{Dialect, text};
 
 /// Appends all that stands before the entries of the table that is the member `table` of a body.
 pub fn begin_table(out: &mut Vec<u8>, version: &DataVersion, table: &str) {
+    begin_file(out, version, ("", std::iter::empty()), table);
+}
+
+/// The same for our own file, which also lists names that were deleted, if there are any, as the member before the table.
+pub fn begin_file<'a>(
+    out: &mut Vec<u8>,
+    version: &DataVersion,
+    (member, deleted): (&str, impl Iterator<Item = &'a str>),
+    table: &str,
+) {
     out.extend_from_slice(b"{\"dataVersion\":");
     version.write(out);
     out.push(b',');
+    let mut deleted = deleted.peekable();
+    if deleted.peek().is_some() {
+        text(out, member, Dialect::Fastjson);
+        out.extend_from_slice(b":[");
+        while let Some(name) = deleted.next() {
+            text(out, name, Dialect::Fastjson);
+            if deleted.peek().is_some() {
+                out.push(b',');
+            }
+        }
+        out.extend_from_slice(b"],");
+    }
     text(out, table, Dialect::Fastjson);
     out.extend_from_slice(b":{");
 }
@@ -49,5 +71,15 @@ mod tests {
         let mut expected = Vec::new();
         whole.write(&mut expected);
         assert_eq!(String::from_utf8(pieces), String::from_utf8(expected));
+
+        whole.deleted_topics = vec!["x".to_owned(), "y".to_owned()];
+        let mut file = Vec::new();
+        let names = whole.deleted_topics.iter().map(String::as_str);
+        begin_file(&mut file, &data_version, ("deletedTopics", names), "topicConfigTable");
+        file.extend_from_slice(&entries[1..]);
+        file.extend_from_slice(TABLE_END);
+        let mut expected = Vec::new();
+        whole.write(&mut expected);
+        assert_eq!(String::from_utf8(file), String::from_utf8(expected));
     }
 }

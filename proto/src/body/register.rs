@@ -85,7 +85,8 @@ impl RegisterBrokerBody {
             servers => Vec::from_value(servers, "filterServerList")?,
         };
         let filter_server_list = filter_server_list.unwrap_or_default();
-        let topic_config = TopicConfigTable { data_version, topic_config_table };
+        let topic_config =
+            TopicConfigTable { data_version, topic_config_table, ..TopicConfigTable::default() };
         Ok(RegisterBrokerBody { topic_config, filter_server_list })
     }
 }

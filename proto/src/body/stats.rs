@@ -40,6 +40,8 @@ body! {
         consumer_offset: i64 = "consumerOffset",
         /// When the message before that was stored, ms.
         last_timestamp: i64 = "lastTimestamp",
+        /// 5.x: offset that the group's next pull will ask for, as far as is known.
+        pull_offset: Option<i64> = "pullOffset",
     }
 }
 

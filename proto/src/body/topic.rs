@@ -22,10 +22,12 @@ java_enum! {
 }
 
 body! {
-    /// One topic, by default Java's: 16 queues, readable and writable. 5.x attributes are skipped.
-    /// Source: Apache RocketMQ 4.9.8, `TopicConfig`.
+    /// One topic, by default Java's: 16 queues, readable and writable.
+    /// Source: Apache RocketMQ 4.9.8 and, for attributes, 5.3.3, `TopicConfig`.
     #[derive(Eq)]
     TopicConfig("topicConfig", TABLE_BODY_BYTES_MAX) {
+        /// What 5.x tools say of it besides, such as `message.type`. Left out when there are none, as 4.9 knows none.
+        attributes: BTreeMap<String, String> = "attributes" omit_default,
         /// Ordered topic.
         order: bool = "order",
         /// Bits: 1 inherit, 2 write, 4 read, 8 priority.
@@ -50,6 +52,8 @@ body! {
     TopicConfigTable("body") {
         /// Version of the table.
         data_version: DataVersion = "dataVersion",
+        /// In our file only: topics that were deleted and whose queues shards have yet to drop.
+        deleted_topics: Vec<String> = "deletedTopics" omit_default,
         /// Topic name to configuration.
         topic_config_table: BTreeMap<String, TopicConfig> = "topicConfigTable",
     }

@@ -114,6 +114,16 @@ impl GroupOffsets {
         })
     }
 
+    /// Whether something is known of a group on this topic, be it only in flight.
+    pub(crate) fn has_topic(&self, topic: &str) -> bool {
+        self.groups.values().any(|topics| topics.contains_key(topic))
+    }
+
+    /// Whether something is known of this group, be it only in flight.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.groups.contains_key(group)
+    }
+
     /// A control entry that deletes the topic is about to be appended, at `position` or behind it: no query answers
     /// offsets on it any more.
     pub(crate) fn forget_topic(&mut self, topic: &str, position: u64) {

@@ -5,6 +5,7 @@ use crate::{
     config::BrokerConfig,
     control::{MetadataSnapshot, Subscription, is_readable},
     error::Refusal,
+    not_yet,
     ops::{Filter, Pull},
     request::owner_of,
 };
@@ -79,7 +80,8 @@ pub(super) fn check(
         },
         filter,
         suspend_ms,
-        commit: commits.then(|| (Arc::clone(group), header.commit_offset)),
+        group: Arc::clone(group),
+        commit: commits.then_some(header.commit_offset),
     })
 }
 
@@ -126,6 +128,9 @@ fn filter_of(
     }
     if !subscription.is_tag() {
         return Err(sql());
+    }
+    if subscription.class_filter_mode {
+        return Err(not_yet::class_filter());
     }
     Ok(Filter::of(Arc::clone(subscription)))
 }

@@ -8,7 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use super::create_and_serve_again;
+use super::{Needed, create_and_serve_again};
 use crate::{
     control::Control,
     error::Refusal,
@@ -67,7 +67,8 @@ fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, respond
         let found = control.group(request.now, group)?;
         found.map(drop).ok_or_else(|| Refusal::group_not_exist(group))
     };
-    create_and_serve_again(worker, request, responder, create, Response::from);
+    let needed = Needed::Group(group);
+    create_and_serve_again(worker, request, responder, needed, create, Response::from);
 }
 
 /// Runs a pull on the shard that owns its queue.
@@ -128,6 +129,7 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     }
     let op = parked.op;
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
+    note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.now());
     let mut pulled = plan::with_messages(&plan, op.pull.offset);
     if let Some(budget) = &op.transfer_budget {
         pulled.permit = budget.try_acquire(plan.bytes);
@@ -142,16 +144,29 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
 /// Answers a pull from the disk: with the records of a plan, or, without one, from index files. Its deadline and first
 /// offset travel along: it may have been parked before.
 fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
-    let reading = Rc::clone(worker);
+    let (reading, now) = (Rc::clone(worker), worker.executor.now());
     let submitted = worker.cold_reads.submit(parked, move |parked| {
-        Box::pin(async move { run_cold(&reading, parked, plan).await })
+        Box::pin(async move { run_cold(&reading, parked, plan, now).await })
     });
     if let Err((parked, refusal)) = submitted {
         worker.respond(parked.op.responder, refusal.into());
     }
 }
 
-async fn run_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
+/// Notes how far the group has pulled, for tools.
+fn note_pulled(shard: &Shard, op: &PullOp, plan: &PullPlan, messages: usize, now: i64) {
+    let pull = &op.pull;
+    let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
+    let mut pulls = shard.group_pulls.borrow_mut();
+    pulls.note((group, topic, pull.queue_id), plan.next_offset, messages as u64, now);
+}
+
+async fn run_cold(
+    worker: &Rc<Worker>,
+    parked: Box<Parked>,
+    plan: Option<PullPlan>,
+    submitted_ms: i64,
+) {
     let op = &parked.op;
     let shard = worker.hosted_shard(op.pull.shard);
     let planned = match plan {
@@ -159,13 +174,18 @@ async fn run_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPla
         None => plan_on_disk(shard, op).await,
     };
     let read = match planned {
-        Ok(plan) if plan.status == PullStatus::Found => read(shard, op, plan).await,
+        Ok(plan) if plan.status == PullStatus::Found => {
+            read(shard, op, plan, worker.executor.now()).await
+        }
         Ok(plan) => {
             let outcome = plan::from_disk(&parked, plan, worker.executor.now());
             return carry_out(worker, shard, *parked, outcome);
         }
         Err(error) => Err(error),
     };
+    if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
+        totals.waits.get(worker.executor.now() - submitted_ms);
+    }
     match read {
         Ok(pulled) => worker.respond(parked.op.responder, Response::Pulled(Box::new(pulled))),
         Err(error) => {
@@ -183,7 +203,12 @@ async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError
     shard.store.plan_pull_on_disk(&pull.topic.topic_name, pull.queue_id, limits, matches).await
 }
 
-async fn read(shard: &Shard, op: &PullOp, mut plan: PullPlan) -> Result<Pulled, StoreError> {
+async fn read(
+    shard: &Shard,
+    op: &PullOp,
+    mut plan: PullPlan,
+    now: i64,
+) -> Result<Pulled, StoreError> {
     let mut body = Vec::with_capacity(plan.bytes);
     let damaged = shard.store.read_cold(&plan.pieces, &mut body).await?;
     if body.is_empty() {
@@ -192,5 +217,6 @@ async fn read(shard: &Shard, op: &PullOp, mut plan: PullPlan) -> Result<Pulled, 
     }
     let messages = plan.pieces.len() - damaged;
     shard.tally.pulled(messages as u64, plan.bytes as u64);
+    note_pulled(shard, op, &plan, messages, now);
     Ok(Pulled { body, ..plan::with_messages(&plan, op.pull.offset) })
 }

@@ -24,9 +24,9 @@ pub(super) enum Outcome {
 
 /// A pull that arrives: what its group has consumed is noted, then it looks for messages.
 pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> Outcome {
-    if let Some((group, offset)) = pull.commit.take() {
+    if let Some(offset) = pull.commit.take() {
         state.derived.group_offsets.set(
-            &group.group_name,
+            &pull.group.group_name,
             &pull.topic.topic_name,
             pull.queue_id,
             offset,

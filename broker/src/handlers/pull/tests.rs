@@ -38,7 +38,7 @@ fn metadata(
     let mut control = control();
     control.update_topic(NOW, topic).expect("a good topic");
     control.update_group(NOW, group).expect("a good group");
-    control.effects().publish.expect("a snapshot")
+    control.saved_effects().publish.expect("a snapshot")
 }
 
 fn check(metadata: &MetadataSnapshot, fields: &[(&str, &str)]) -> Result<Pull, Refusal> {
@@ -84,8 +84,7 @@ fn a_pull_that_is_admitted_knows_its_queue_its_limits_and_its_commit() {
     assert_eq!((pull.queue_id, pull.offset), (1, 5));
     assert_eq!(pull.count_max, BrokerConfig::default().max_transfer_count_on_message_in_memory);
     assert_eq!(pull.suspend_ms, 0, "it did not ask for it");
-    let (group, offset) = pull.commit.expect("it commits");
-    assert_eq!((&*group.group_name, offset), ("g", 4));
+    assert_eq!((&*pull.group.group_name, pull.commit), ("g", Some(4)));
     let pull = check(&metadata, &[("sysFlag", "6"), ("commitOffset", "-1")]);
     let pull = pull.expect("admitted");
     assert_eq!(pull.suspend_ms, 15_000);
@@ -150,7 +149,7 @@ fn the_offset_that_a_pull_brings_is_committed_before_it_looks() {
         group_name: "g".to_owned(),
         ..SubscriptionGroupConfig::default()
     };
-    let mut wanted = Pull { commit: Some((Arc::new(group), 9)), ..pull("t", 0) };
+    let mut wanted = Pull { group: Arc::new(group), commit: Some(9), ..pull("t", 0) };
     plan::first(&mut state, &mut wanted, false);
     assert_eq!(state.derived.group_offsets.get("g", "t", 0), Some(9));
     assert!(wanted.commit.is_none(), "once");
@@ -256,7 +255,7 @@ fn a_pull_waits_as_long_as_the_broker_allows() {
 fn a_broker_that_may_not_be_read_answers_no_pull() {
     let config = BrokerConfig { broker_permission: 2, ..BrokerConfig::default() };
     let metadata =
-        crate::control::Control::new(&config, NOW).effects().publish.expect("a snapshot");
+        crate::control::Control::new(&config, NOW).saved_effects().publish.expect("a snapshot");
     let (code, remark) = refused(check_with(&config, &metadata, &[]));
     assert_eq!(code, response::NO_PERMISSION);
     let expected = format!("the broker[{}] pulling message is forbidden", config.broker_name);
@@ -296,7 +295,7 @@ fn online(model: &str, broadcast_allowed: bool) -> Arc<MetadataSnapshot> {
         crate::handlers::client_lifecycle::heartbeat(&mut control, request)
     })
     .expect("a good heartbeat");
-    control.effects().publish.expect("a snapshot")
+    control.saved_effects().publish.expect("a snapshot")
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::{
     config::BrokerConfig,
     control::{MetadataSnapshot, names},
     error::Refusal,
+    not_yet,
 };
 use proto::{body::TopicConfig, code::response, request::SendHeader};
 
@@ -61,7 +62,7 @@ pub(super) fn check(
 }
 
 fn forbid_system_topic(topic: &str) -> Result<(), Refusal> {
-    if names::SystemTopics::is_send_forbidden(topic) {
+    if names::SystemTopics::is_send_forbidden(topic) || not_yet::is_internal_topic(topic) {
         return Err(Refusal::new(
             response::NO_PERMISSION,
             format!("sending message to topic[{topic}] is forbidden"),
@@ -105,9 +106,7 @@ fn check_retry(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<(
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
     if header.reconsume_times >= tries_max {
         tracing::debug!(group, "a message has used up its tries");
-        return Err(Refusal::not_yet(
-            "the dead letter queue is not supported by this version of the broker",
-        ));
+        return Err(not_yet::dead_letter());
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! From a request to the records that are stored: plain functions. A single message is encoded by whoever has the
 //! memory for it; a batch is encoded here.
 
-use crate::{control::names, error::Refusal, properties::Scanned};
+use crate::{control::names, error::Refusal, not_yet, properties::Scanned};
 use proto::{
     batch,
     code::response,
-    record::{self, RecordFields, SYS_FLAG_TRANSACTION_MASK},
+    record::{self, RecordFields},
     request::SendHeader,
 };
 use std::net::SocketAddr;
@@ -56,23 +56,6 @@ pub(super) fn illegal(remark: String) -> Refusal {
     Refusal::new(response::MESSAGE_ILLEGAL, remark)
 }
 
-/// What a single message must fulfil besides: kinds that are served later are refused, never stored as something else.
-pub(super) fn check_kind(scanned: &Scanned<'_>) -> Result<(), Refusal> {
-    if scanned.transaction {
-        return Err(Refusal::new(
-            response::NO_PERMISSION,
-            "transactional messages are not supported by this version of the broker",
-        ));
-    }
-    if scanned.delayed {
-        return Err(Refusal::new(
-            response::MESSAGE_ILLEGAL,
-            "delayed messages are not supported by this version of the broker",
-        ));
-    }
-    Ok(())
-}
-
 /// Records one behind the other, and bytes and tags code of each.
 pub(super) type EncodedBatch = (Vec<u8>, Vec<(u32, i64)>);
 
@@ -84,10 +67,7 @@ pub(super) fn encode_batch(
 ) -> Result<EncodedBatch, Refusal> {
     let header = origin.header;
     let of_batch = Scanned::of(header.properties);
-    check_kind(&of_batch)?;
-    if header.sys_flag & SYS_FLAG_TRANSACTION_MASK != 0 {
-        return Err(illegal("a batch cannot be part of a transaction".to_owned()));
-    }
+    not_yet::check_message(&of_batch, header.sys_flag)?;
     if names::is_retry_topic(header.topic) {
         return Err(illegal("a batch cannot go to a retry topic".to_owned()));
     }
@@ -106,7 +86,7 @@ pub(super) fn encode_batch(
         let text = std::str::from_utf8(message.properties)
             .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
         let scanned = Scanned::of(text);
-        check_kind(&scanned)?;
+        not_yet::check_message(&scanned, 0)?;
         let own = message.properties;
         let joint = proto::properties::joint(text).as_bytes();
         let fields = origin.fields(message.flag, message.body, [own, joint, &tail]);

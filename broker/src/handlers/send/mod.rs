@@ -10,11 +10,12 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-use super::create_and_serve_again;
+use super::{Needed, create_and_serve_again};
 use crate::{
     control::{MetadataSnapshot, WantedTopic},
     error::Refusal,
     mailbox::CoreMessage,
+    not_yet,
     ops::{AppendOp, RecordParts},
     properties::Scanned,
     request::Request,
@@ -160,7 +161,7 @@ fn append_one(
     let parts = scanned.stored(&worker.cluster_property);
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
-    let checked = encode::check_kind(&scanned).and_then(|()| {
+    let checked = not_yet::check_message(&scanned, admitted.header.sys_flag).and_then(|()| {
         fields
             .check(worker.config.max_message_size as usize)
             .map_err(|error| encode::illegal(error.to_string()))
@@ -230,7 +231,16 @@ fn forward(
 ) {
     let Admitted { queue_id, owner, .. } = *admitted;
     let topic = admitted.header.topic.into();
-    let op = Box::new(AppendOp { responder, shard: owner, topic, queue_id, records, parts });
+    let admitted_at = worker.metadata.borrow().topics_version;
+    let op = Box::new(AppendOp {
+        responder,
+        shard: owner,
+        topic,
+        queue_id,
+        admitted_at,
+        records,
+        parts,
+    });
     if let Some(shard) = worker.shard(owner) {
         return run(worker, shard, *op, worker.executor.now());
     }
@@ -242,6 +252,10 @@ fn forward(
 
 /// Appends records that were encoded elsewhere, on the shard that owns their queue.
 pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
+    if is_deleted(&worker.metadata.borrow(), &op) {
+        shard.tally.refused(1);
+        return refuse(worker, op.responder, Refusal::topic_not_exist(&op.topic));
+    }
     let AppendOp { responder, topic, queue_id, records, parts, .. } = op;
     let index_keys = shard.store.settings().index_keys;
     let appended = {
@@ -249,6 +263,12 @@ pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
         append::append_records(state, index_keys, (&topic, queue_id), &records, &parts, now)
     };
     finish(worker, shard, responder, appended);
+}
+
+/// Whether the topic was deleted while its records were on their way: they must not bring its queue back. Who sent them may
+/// also know more than this worker.
+fn is_deleted(metadata: &MetadataSnapshot, op: &AppendOp) -> bool {
+    op.admitted_at < metadata.topics_version && metadata.topic(&op.topic).is_none()
 }
 
 /// The control owner creates the topic, or refuses, and the send goes on from there.
@@ -268,5 +288,6 @@ fn create_topic(
         let found = control.topic_for_send(request.now, &wanted)?;
         found.map(drop).ok_or_else(|| Refusal::topic_not_exist(header.topic))
     };
-    create_and_serve_again(worker, request, responder, create, send_refused);
+    let needed = Needed::Topic(header.topic);
+    create_and_serve_again(worker, request, responder, needed, create, send_refused);
 }

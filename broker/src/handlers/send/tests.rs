@@ -4,13 +4,14 @@ use super::{
     admit::{self, Verdict},
     append,
     encode::{self, Origin},
+    is_deleted,
 };
 use crate::{
     config::BrokerConfig,
     control::{MetadataSnapshot, WantedTopic},
     error::Refusal,
-    handlers::fixtures::{NOW, commit, control},
-    ops::RecordParts,
+    handlers::fixtures::{NOW, commit, control, responder},
+    ops::{AppendOp, RecordParts},
 };
 use proto::{
     body::{SubscriptionGroupConfig, TopicConfig},
@@ -63,7 +64,7 @@ fn metadata(topics: &[TopicConfig]) -> Arc<MetadataSnapshot> {
     let group = SubscriptionGroupConfig { group_name, ..SubscriptionGroupConfig::default() };
     control.update_group(NOW, group).expect("a good group");
     control.retry_topic(NOW, "g", false).expect("a good name").expect("made");
-    control.effects().publish.expect("a snapshot")
+    control.saved_effects().publish.expect("a snapshot")
 }
 
 fn check(topics: &[TopicConfig], header: &SendHeader<'_>) -> Result<Verdict, Refusal> {
@@ -240,7 +241,7 @@ fn an_ordered_topic_needs_a_broker_that_may_be_written() {
         control.update_topic(NOW, topic).expect("a good topic");
     }
     control.apply_order_topics(NOW, &["ordered".to_owned()].into());
-    let metadata = control.effects().publish.expect("a snapshot");
+    let metadata = control.saved_effects().publish.expect("a snapshot");
     let check = |name| admit::check(&config, &metadata, &header(name, 0));
     let refusal = check("ordered").expect_err("read only");
     assert_eq!(refusal.code, response::NO_PERMISSION);
@@ -259,7 +260,14 @@ fn a_topic_without_a_write_queue_leaves_no_choice() {
 
 #[test]
 fn topics_of_the_broker_take_no_messages_from_clients() {
-    for name in ["SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"] {
+    for name in [
+        "SCHEDULE_TOPIC_XXXX",
+        "RMQ_SYS_TRANS_HALF_TOPIC",
+        "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+        "TRANS_CHECK_MAX_TIME_TOPIC",
+        "rmq_sys_wheel_timer",
+        "rmq_sys_REVIVE_LOG_DefaultCluster",
+    ] {
         let refusal = check(&[], &header(name, 0)).expect_err(name);
         assert_eq!(refusal.code, response::NO_PERMISSION, "{name}");
         assert_eq!(refusal.remark, format!("sending message to topic[{name}] is forbidden"));
@@ -293,7 +301,8 @@ fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
     ];
     for (properties, code, word) in kinds {
         let expected = format!("{word} messages are not supported by this version of the broker");
-        let alone = encode::check_kind(&crate::properties::Scanned::of(properties));
+        let scanned = crate::properties::Scanned::of(properties);
+        let alone = crate::not_yet::check_message(&scanned, 0);
         let to = header("t", 1);
         let inside =
             encode::encode_batch(&origin(&to), &batch_of(&[b"x", b"y"], properties), 1_000);
@@ -303,7 +312,8 @@ fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
             assert_eq!(refused, Err(Refusal::new(code, expected.clone())), "{properties}");
         }
     }
-    assert!(encode::check_kind(&crate::properties::Scanned::of("TAGS\u{1}a")).is_ok());
+    let plain = crate::properties::Scanned::of("TAGS\u{1}a");
+    assert!(crate::not_yet::check_message(&plain, 0).is_ok());
 }
 
 #[test]
@@ -322,7 +332,8 @@ fn a_damaged_batch_is_refused_whole() {
     not_text.push(0xFF);
     assert_eq!(refused(&to, &not_text), "properties of a message in a batch are not text");
     let prepared = SendHeader { sys_flag: 4, ..header("t", 1) };
-    assert_eq!(refused(&prepared, &good), "a batch cannot be part of a transaction");
+    let refusal = encode::encode_batch(&origin(&prepared), &good, 1_000).expect_err("refused");
+    assert_eq!(refusal.code, response::NO_PERMISSION, "a batch cannot be part of a transaction");
     let many: Vec<&[u8]> = vec![b""; 32_769];
     let many = batch_of(&many, "");
     let refusal = encode::encode_batch(&origin(&to), &many, many.len()).expect_err("too many");
@@ -362,4 +373,30 @@ fn each_message_gets_the_next_place_of_its_queue_and_carries_it() {
         assert_eq!((view.topic(), view.queue_offset(), view.store_timestamp()), ("t", offset, NOW));
         assert_eq!((view.flag(), view.body()), (7, &b"body"[..]));
     }
+}
+
+/// Records that travel to their queue's worker while their topic is deleted.
+#[test]
+fn a_late_append_does_not_bring_a_deleted_topic_back() {
+    let op = |admitted_at| AppendOp {
+        responder: responder(1),
+        shard: 0,
+        topic: "t".into(),
+        queue_id: 0,
+        admitted_at,
+        records: Vec::new(),
+        parts: RecordParts::One(0),
+    };
+    let mut control = control();
+    control.update_topic(NOW, topic("t", |_| ())).expect("a good topic");
+    let there = control.saved_effects().publish.expect("a snapshot");
+    let at = there.topics_version;
+    assert!(!is_deleted(&there, &op(at)));
+    control.update_topic(NOW, topic("u", |_| ())).expect("a good topic");
+    let other = control.saved_effects().publish.expect("a snapshot");
+    assert!(other.topics_version > at && !is_deleted(&other, &op(at)), "another one has changed");
+    assert!(!is_deleted(&there, &op(other.topics_version)), "its sender knows more");
+    control.delete_topic(NOW, "t").expect("a good name");
+    let gone = control.saved_effects().publish.expect("a snapshot");
+    assert!(is_deleted(&gone, &op(at)) && is_deleted(&gone, &op(other.topics_version)));
 }

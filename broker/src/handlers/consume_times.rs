@@ -1,0 +1,56 @@
+//! When what groups have consumed was stored, for GET_CONSUME_STATS: the store timestamp of the message before the
+//! committed offset, as Java has it. It may be on the disk.
+
+use super::shard_report::QueueReport;
+use crate::worker::Worker;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// Messages of one answer that are looked up, on each worker; of more no time is said, which tools show as N/A.
+const LOOK_UPS_MAX: usize = 1_000;
+
+/// A message to look up: where its time belongs, topic, queue, offset.
+type LookUp = (usize, Box<str>, u32, i64);
+
+/// By queue: when the last message that was consumed there was stored, ms; 0 when nobody knows.
+pub async fn consumed_ms(worker: &Rc<Worker>, queues: &[QueueReport]) -> Vec<i64> {
+    let mut times = vec![0; queues.len()];
+    let mut by_worker: BTreeMap<usize, Vec<LookUp>> = BTreeMap::new();
+    for (index, queue) in queues.iter().enumerate() {
+        let last = queue.committed.unwrap_or(0) - 1;
+        if last == queue.max - 1 && last >= queue.min {
+            times[index] = queue.last_store_ms;
+        } else if (queue.min..queue.max).contains(&last) {
+            let host = worker.host_of(worker.owner_of(&queue.topic, queue.queue_id));
+            let wanted = by_worker.entry(host).or_default();
+            if wanted.len() < LOOK_UPS_MAX {
+                wanted.push((index, queue.topic.clone(), queue.queue_id, last));
+            }
+        }
+    }
+    for (host, wanted) in by_worker {
+        let found = worker.on_task(host, move |there| look_up(there, wanted)).await;
+        found.into_iter().for_each(|(index, time)| times[index] = time);
+    }
+    times
+}
+
+/// As one cold read: consumers wait for a few of them, not for a thousand.
+async fn look_up(there: Rc<Worker>, wanted: Vec<LookUp>) -> Vec<(usize, i64)> {
+    let reading = Rc::clone(&there);
+    let found = Rc::new(RefCell::new(Vec::new()));
+    let out = Rc::clone(&found);
+    let read = async move {
+        for (index, topic, queue_id, offset) in wanted {
+            let shard = reading.hosted_shard(reading.owner_of(&topic, queue_id));
+            let entry = shard.store.entry_at(&topic, queue_id, offset).await;
+            let Ok(Some(entry)) = entry else { continue };
+            if let Ok(time) = shard.store.store_timestamp(entry.position(), entry.bytes()).await {
+                out.borrow_mut().push((index, time));
+            }
+            reading.executor.yield_now().await;
+        }
+    };
+    // When too many reads wait already, no times are said.
+    let _ = there.cold_reads.read(read).await;
+    found.take()
+}
