@@ -21,6 +21,9 @@ const METADATA_RETRY: Duration = Duration::from_secs(1);
 /// Parked pulls that are answered in one step; each takes one or two microseconds.
 const PARKED_AT_ONCE: usize = 256;
 
+/// Silent connections of a worker that are closed in one step; a second later it is the next ones' turn.
+const SILENT_CLOSED_PER_SECOND: usize = 1_024;
+
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     let mut logged = false;
@@ -137,6 +140,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
         let is_new_second = now / 1000 != last_second;
         last_second = now / 1000;
         worker.catch_up();
+        worker.close_some();
         if let Some(plane) = &worker.control {
             plane.tick_often(&worker);
         }
@@ -181,9 +185,11 @@ fn tick_second(worker: &Rc<Worker>, now: i64) {
         worker.executor.stop().request();
     }
     let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
+    let mut closed = 0;
     for write_buffer in worker.connections.borrow().iter() {
         let silent = now - write_buffer.alive_ms.get();
-        if silent > idle_ms {
+        if silent > idle_ms && closed < SILENT_CLOSED_PER_SECOND {
+            closed += 1;
             tracing::info!(peer = %write_buffer.addr, silent_ms = silent, "closing a silent connection");
             write_buffer.close();
         } else if silent > 2_000 {

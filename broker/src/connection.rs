@@ -95,8 +95,12 @@ async fn read_loop(
             break;
         }
     }
+    // Thousands may end at the same moment; others have their turn in between.
+    let turn = worker.endings.acquire().await;
     write_buffer.close();
     worker.connection_closed(id);
+    worker.executor.yield_now().await;
+    drop(turn);
 }
 
 /// The connection must end.

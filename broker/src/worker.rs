@@ -32,6 +32,7 @@ use remoting::{ConnectionId, ConnectionTable, FrameBudget, UnsentBudget, WriteBu
 use runtime::{Executor, Lane, Mesh};
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     rc::Rc,
     sync::{
         Arc,
@@ -48,6 +49,10 @@ pub const TICK: Duration = Duration::from_millis(50);
 const KEY_QUERIES_MAX: usize = 8;
 /// Queries by key that may wait for that; more are refused.
 const KEY_QUERIES_WAITING_MAX: usize = 1_024;
+/// Connections of a worker whose end is seen to before others have their turn.
+const ENDINGS_AT_ONCE: usize = 16;
+/// Connections that a worker closes within one tick.
+const CLOSED_PER_TICK: usize = 128;
 /// What a request that is served on another worker counts for besides its own bytes.
 const FORWARDED_BYTES: u32 = 16 * 1024;
 /// Bytes of the read buffer that all connections of a worker share.
@@ -75,6 +80,10 @@ pub struct Worker {
     pub connections: RefCell<ConnectionTable<Rc<WriteBuffer>>>,
     /// Connections of all workers together: the kernel does not deal them out evenly.
     pub open_connections: Arc<AtomicUsize>,
+    /// Connections whose end is being seen to.
+    pub endings: Rc<Semaphore>,
+    /// Connections that are to be closed with the next ticks.
+    to_close: RefCell<VecDeque<ConnectionId>>,
     /// Memory of frames that have not arrived whole.
     pub frame_budget: Rc<FrameBudget>,
     /// On the control worker.
@@ -161,6 +170,8 @@ impl Worker {
             executor,
             mesh,
             open_connections,
+            endings: Semaphore::new(ENDINGS_AT_ONCE, usize::MAX),
+            to_close: RefCell::default(),
             frame_budget,
             config,
             stamp,
@@ -349,10 +360,23 @@ impl Worker {
         match notice {
             Notice::Metadata(metadata) => self.replace_metadata(metadata),
             Notice::ConnectionClosed(connection) => self.forget_connection(connection),
-            Notice::CloseConnection(connection) => {
-                if let Some(write_buffer) = self.connections.borrow().get(connection) {
-                    write_buffer.close();
-                }
+            Notice::CloseConnection(connection) => self.close_soon(connection),
+        }
+    }
+
+    /// Closes a connection of this worker, with one of the next ticks: whoever falls silent does so with many others, and
+    /// each costs some system calls.
+    pub fn close_soon(&self, connection: ConnectionId) {
+        self.to_close.borrow_mut().push_back(connection);
+    }
+
+    /// To be called with each tick.
+    pub fn close_some(&self) {
+        let mut to_close = self.to_close.borrow_mut();
+        let count = to_close.len().min(CLOSED_PER_TICK);
+        for connection in to_close.drain(..count) {
+            if let Some(write_buffer) = self.connections.borrow().get(connection) {
+                write_buffer.close();
             }
         }
     }
