@@ -32,3 +32,18 @@ fn a_batch_holds_as_many_messages_as_promised_and_no_more() {
 fn pulls_that_wait_are_all_answered() {
     run(&limits::parked_pulls::LIMIT, 20_000);
 }
+
+#[test]
+fn members_of_a_large_group_join_and_leave_together() {
+    run(&limits::members::LIMIT, 3_000);
+}
+
+#[test]
+fn connections_are_served_and_stay() {
+    run(&limits::connections::LIMIT, 5_000);
+}
+
+#[test]
+fn many_topics_are_created() {
+    run(&limits::topics::LIMIT, 3_000);
+}

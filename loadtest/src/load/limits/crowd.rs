@@ -13,6 +13,8 @@ use crate::load::socket::{LoaderSocket, Ready, Watch};
 
 /// Connections to one loopback address.
 const PER_ADDRESS: usize = 20_000;
+/// How long requests may take to leave.
+const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Files besides connections that the broker or we may have open.
 const OTHER_FILES: u64 = 256;
 
@@ -44,6 +46,11 @@ pub fn address_of(addr: SocketAddr, index: usize) -> SocketAddr {
 impl Crowd {
     /// Opens `count` connections.
     pub fn connect(addr: SocketAddr, count: usize) -> Result<Crowd, LoadError> {
+        Crowd::connect_from(addr, 0, count)
+    }
+
+    /// The same, beside `first` that others have opened.
+    pub fn connect_from(addr: SocketAddr, first: usize, count: usize) -> Result<Crowd, LoadError> {
         let mut crowd = Crowd {
             sockets: Vec::new(),
             watch: None,
@@ -51,18 +58,30 @@ impl Crowd {
             scanner: AnswerScanner::default(),
         };
         for index in 0..count {
-            crowd.sockets.push(LoaderSocket::connect(address_of(addr, index), index)?);
+            crowd.sockets.push(LoaderSocket::connect(address_of(addr, first + index), index)?);
         }
         crowd.watch = Some(Watch::new(crowd.sockets.iter())?);
         Ok(crowd)
     }
 
-    /// Sends what was appended to all of them.
+    /// Sends what was appended to all of them; waits where a socket takes no more now.
     pub fn flush(&mut self) -> Result<(), LoadError> {
-        for (index, socket) in self.sockets.iter_mut().enumerate() {
-            socket.flush().map_err(|_| LoadError::Closed { index, acked: 0 })?;
+        let end = Instant::now() + FLUSH_MAX;
+        loop {
+            let mut left = 0;
+            for (index, socket) in self.sockets.iter_mut().enumerate() {
+                let sent = socket.flush().map_err(|_| LoadError::Closed { index, acked: 0 })?;
+                left += usize::from(!sent);
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                let seconds = FLUSH_MAX.as_secs();
+                return Err(LoadError::Silent { seconds, in_flight: left });
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
     }
 
     /// Takes what comes until `done` says so; it gets the connection's number, the answer's code and opaque, its header.

@@ -6,10 +6,13 @@
 //! and a data directory of its own. Added by: a file, a line in [`LIMITS`].
 
 pub mod batch;
+pub mod connections;
 pub mod crowd;
+pub mod members;
 pub mod other_client;
 pub mod parked_pulls;
 pub mod quiet;
+pub mod topics;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,7 +26,14 @@ use crate::harness::our_broker::OurBroker;
 use other_client::{OtherClient, Seen};
 
 /// All of them, in the order in which they run.
-pub const LIMITS: &[&Limit] = &[&quiet::LIMIT, &batch::LIMIT, &parked_pulls::LIMIT];
+pub const LIMITS: &[&Limit] = &[
+    &quiet::LIMIT,
+    &batch::LIMIT,
+    &parked_pulls::LIMIT,
+    &members::LIMIT,
+    &connections::LIMIT,
+    &topics::LIMIT,
+];
 
 /// How long the other client runs alone before a limit begins, so that what it sees first is no start.
 const ALONE: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! Waiting pulls of a shard: 100,000 of one queue, which a single message answers all at once, and then again 100,000,
 //! whose time ends for all at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::{Connection, Message, NewTopic};
 use proto::code::request;
@@ -17,10 +17,12 @@ const TOPIC: &str = "limits-parked";
 const GROUP: &str = "limits-parked";
 /// Pulls of one connection. Each counts for its connection until it is answered.
 const PER_CONNECTION: u64 = 500;
-/// How long the last pulls of the first round may wait; longer than the round.
+/// Pulls that are sent before the broker is asked whether they wait by now: fewer than a lane between cores takes.
+const WAVE: u64 = 10_000;
+/// How long the first pulls of the first round wait; longer than the round.
 const LONG_MS: i64 = 60_000;
-/// How long those of the second round wait.
-const SHORT_MS: i64 = 15_000;
+/// When the time of all pulls of the second round ends, from its beginning.
+const SHORT_MS: i64 = 30_000;
 const PATIENCE: Duration = Duration::from_secs(90);
 const NOT_FOUND: i32 = 19;
 
@@ -33,27 +35,40 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     client.create_topic(&NewTopic::new(TOPIC, 1))?;
     client.create_group(GROUP)?;
     let mut crowd = Crowd::connect(trial.addr, count.div_ceil(PER_CONNECTION) as usize)?;
-    park(&mut crowd, count, 0, LONG_MS)?;
-    wait_until_parked(&mut client, count)?;
+    park(&mut crowd, &mut client, count, 0, LONG_MS)?;
     trial.hold();
     // A single pull more is answered at once when the limit is reached: nothing is there.
     let one_more =
         if count == LIMIT.full { one_more(&mut client)? } else { "not asked".to_owned() };
     client.send(&Message::new(TOPIC, 0, b"for everybody"))?;
     let found = answered(&mut crowd, count, 0)?;
-    park(&mut crowd, count, 1, SHORT_MS)?;
+    park(&mut crowd, &mut client, count, 1, SHORT_MS)?;
     let not_found = answered(&mut crowd, count, NOT_FOUND)?;
     trial.hold();
     Ok(Outcome { reached: found.min(not_found), one_more })
 }
 
-/// Sends `count` pulls from `offset`, where nothing is yet.
-fn park(crowd: &mut Crowd, count: u64, offset: i64, park_ms: i64) -> Result<(), LoadError> {
-    for number in 0..count {
-        let socket = &mut crowd.sockets[(number / PER_CONNECTION) as usize];
-        append_waiting_pull(socket.unsent(), OPAQUE_MIN as i32 + number as i32, offset, park_ms);
+/// Sends `count` pulls from `offset`, where nothing is yet, whose time ends for all `end_ms` from now.
+fn park(
+    crowd: &mut Crowd,
+    client: &mut Connection,
+    count: u64,
+    offset: i64,
+    end_ms: i64,
+) -> Result<(), LoadError> {
+    let began = Instant::now();
+    for first in (0..count).step_by(WAVE as usize) {
+        let end = (first + WAVE).min(count);
+        let park_ms = end_ms - began.elapsed().as_millis() as i64;
+        for number in first..end {
+            let socket = &mut crowd.sockets[(number / PER_CONNECTION) as usize];
+            let opaque = OPAQUE_MIN as i32 + number as i32;
+            append_waiting_pull(socket.unsent(), opaque, offset, park_ms);
+        }
+        crowd.flush()?;
+        wait_until_parked(client, end)?;
     }
-    crowd.flush()
+    Ok(())
 }
 
 fn append_waiting_pull(out: &mut Vec<u8>, opaque: i32, offset: i64, park_ms: i64) {
@@ -113,7 +128,7 @@ fn wait_until_parked(client: &mut Connection, count: u64) -> Result<(), LoadErro
 fn one_more(client: &mut Connection) -> Result<String, LoadError> {
     let pull =
         client::PullRequest::new(GROUP, TOPIC, 0, 0).parked(Duration::from_millis(LONG_MS as u64));
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let pulled = client.pull(&pull)?;
     Ok(format!("{:?} after {} ms", pulled.status, asked.elapsed().as_millis()))
 }

@@ -1,0 +1,68 @@
+//! Connections: 50,000 that have been served once and stay open, and one more. The limit of open files decides how many
+//! of them this process and the broker can have.
+
+use std::time::Duration;
+
+use super::crowd::{self, Crowd};
+use super::{Limit, Outcome, Trial};
+use crate::load::LoadError;
+use crate::load::frames::{self, OPAQUE_MIN};
+use client::Connection;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Opened and served one after the other, as clients that start at the same time would be.
+const HERD: usize = 2_000;
+/// The broker is told so: else its memory decides.
+const KEYS: &[(&str, &str)] = &[("connectionsMax", "50000"), ("memoryBudgetMiB", "4096")];
+/// Connections of the other client, and the one that starts it.
+const OTHERS: u64 = 3;
+
+/// 50,000 connections.
+pub const LIMIT: Limit =
+    Limit { name: "connections", what: "connections", full: 50_000, keys: KEYS, run };
+
+fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
+    let possible = crowd::connections_possible(count)?;
+    let wanted = possible.min(LIMIT.full - OTHERS) as usize;
+    let mut crowds = Vec::new();
+    let mut opened = 0;
+    while opened < wanted {
+        let herd = HERD.min(wanted - opened);
+        let mut crowd = Crowd::connect_from(trial.addr, opened, herd)?;
+        for socket in &mut crowd.sockets {
+            frames::append_min_offset(socket.unsent(), "TBW102", 0, OPAQUE_MIN);
+        }
+        crowd.flush()?;
+        let mut answers = 0;
+        crowd.receive_until(PATIENCE, |_, _, _| {
+            answers += 1;
+            answers == herd
+        })?;
+        opened += herd;
+        crowds.push(crowd);
+    }
+    trial.hold();
+    let one_more = if wanted as u64 + OTHERS < LIMIT.full {
+        format!("not asked: {possible} are what the limit of open files allows")
+    } else {
+        one_more(trial)
+    };
+    let reached = if wanted as u64 + OTHERS == LIMIT.full { LIMIT.full } else { wanted as u64 };
+    Ok(Outcome { reached, one_more })
+}
+
+/// The limit may have been left by a connection that ended: some are tried.
+fn one_more(trial: &Trial) -> String {
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        let asked = Connection::connect(trial.addr).and_then(|mut connection| {
+            connection.min_offset("TBW102", 0)?;
+            Ok(connection)
+        });
+        match asked {
+            Ok(connection) => kept.push(connection),
+            Err(error) => return error.to_string(),
+        }
+    }
+    "served".to_owned()
+}
