@@ -4,9 +4,9 @@
 //! some of it uncertain: an index file may or may not know what stood in a place that rotted later. What follows from
 //! that is said here, as sets of possible answers, and nowhere else.
 
+use super::rot::Rotten;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     rc::Rc,
 };
 
@@ -171,9 +171,10 @@ impl Book {
         self.items.retain(|item| item.fate != Fate::Sure || survives(item));
     }
 
-    /// Bytes of the batch over a place rotted. With a worse fate from earlier it stays at that.
-    pub(crate) fn rot(&mut self, from: u64, to: u64, bytes: Range<u64>, fate: Fate) {
-        let touched = self.items.iter_mut().filter(|item| item.start >= from && item.start < to);
+    /// Bytes of a batch rotted. With a worse fate from earlier it stays at that.
+    pub(crate) fn rot(&mut self, rotten: &Rotten, fate: Fate) {
+        let batch = rotten.from..rotten.to;
+        let touched = self.items.iter_mut().filter(|item| batch.contains(&item.start));
         touched.for_each(|item| {
             let worse = match (item.fate, fate) {
                 (Fate::Lost, _) | (_, Fate::Lost) => Fate::Lost,
@@ -181,7 +182,7 @@ impl Book {
                 _ => Fate::Kept,
             };
             item.fate = worse;
-            item.hit |= item.start < bytes.end && bytes.start < item.end;
+            item.hit |= item.is_changed(rotten);
         });
     }
 
@@ -285,6 +286,19 @@ impl Book {
 }
 
 impl Item {
+    /// Whether other bytes are read where it stands. What cannot be read is zeros to the store: of a record that begins
+    /// with the last byte of such a block, the first of its size, nothing is missing.
+    fn is_changed(&self, rotten: &Rotten) -> bool {
+        let bytes = rotten.bytes.start.max(self.start)..rotten.bytes.end.min(self.end);
+        if bytes.is_empty() {
+            return false;
+        }
+        let What::Message { record, .. } = &self.what else { return true };
+        let within = (bytes.start - self.start) as usize..(bytes.end - self.start) as usize;
+        let lost = record.get(within).unwrap_or_default();
+        !rotten.reads_as_zeros || lost.iter().any(|byte| *byte != 0)
+    }
+
     fn placed(&self) -> Option<Placed> {
         let What::Message { record, key, .. } = &self.what else { return None };
         let record = (!self.hit).then(|| record.clone());

@@ -168,16 +168,17 @@ impl History {
         } else {
             rot::flip(&self.disk, &self.settings, range, &mut self.rng)
         };
-        for Rotten { from, to, bytes } in rotten {
+        for place in rotten {
+            let Rotten { from, to, bytes, reads_as_zeros } = &place;
             let fate = rot::fate(&self.disk, &self.settings, bytes.start);
             self.tell(|| format!("{bytes:?} of {from}..{to} rot: {fate:?}"));
             self.summary.rotten += 1;
-            self.summary.unreadable += u64::from(bytes.end > bytes.start + 1);
+            self.summary.unreadable += u64::from(*reads_as_zeros);
             if fate == Fate::Lost {
                 self.rotten = Some(bytes.start);
                 self.mended = false;
             }
-            self.book.rot(from, to, bytes, fate);
+            self.book.rot(&place, fate);
         }
     }
 

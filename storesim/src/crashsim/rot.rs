@@ -69,12 +69,14 @@ pub(super) fn held(disk: &MutantDisk, settings: &Settings) -> Vec<(u64, u64)> {
 }
 
 /// A damaged place.
-pub(super) struct Rotten {
+pub(crate) struct Rotten {
     /// The batch, up to where the log goes on.
     pub(super) from: u64,
     pub(super) to: u64,
     /// What of it is not what it was.
     pub(super) bytes: Range<u64>,
+    /// It cannot be read, and counts as zeros; otherwise a bit of it is another one.
+    pub(super) reads_as_zeros: bool,
 }
 
 /// What rot at a place does to what stood there: a start does not scan what an index file covers.
@@ -212,7 +214,8 @@ pub(super) fn flip(
     let byte = start + rng.u64(0..batch.bytes.len() as u64);
     let segment = start - start % settings.segment_bytes;
     assert!(disk.sim.flip_bit(&settings.segment_path(segment), byte - segment, rng.u8(0..8)));
-    vec![Rotten { from: start, to: batch.end, bytes: byte..byte + 1 }]
+    let bytes = byte..byte + 1;
+    vec![Rotten { from: start, to: batch.end, bytes, reads_as_zeros: false }]
 }
 
 /// Makes a block unreadable in which only such batches lie. Returns what it takes of each.
@@ -240,7 +243,7 @@ pub(super) fn spoil(
             return Vec::new();
         }
         whole = bytes.end;
-        taken.push(Rotten { from: start, to: batch.end, bytes });
+        taken.push(Rotten { from: start, to: batch.end, bytes, reads_as_zeros: true });
     }
     let segment = byte - byte % settings.segment_bytes;
     assert!(disk.sim.spoil_block(&settings.segment_path(segment), byte - segment));
