@@ -253,8 +253,8 @@ async fn open_store(
 async fn open_control(executor: &Executor, config: &BrokerConfig) -> Result<ControlPlane, String> {
     let disk = executor.disk();
     let dir = Path::new(&config.store_path_root_dir).join("config");
-    let now = executor.now();
-    let mut control = Control::new(config, now);
+    let now = executor.moment();
+    let mut control = Control::new(config, now.wall);
     runtime::Disk::create_dir_all(&disk, &dir)
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
@@ -293,10 +293,10 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
     if let Some(plane) = &worker.control {
         *plane.registrar.borrow_mut() = Some(registrar.clone());
     }
-    let started = worker.executor.now();
+    let started = worker.executor.uptime();
     // For each of them: what the panel says is what clients will meet.
     while !registrar.is_settled() {
-        if worker.executor.now() - started > REGISTER_PATIENCE_MS
+        if worker.executor.uptime() - started > REGISTER_PATIENCE_MS
             || worker.executor.stop().requested()
         {
             break;
@@ -379,7 +379,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
     let executor = &worker.executor;
     // The rest of the time is for the disk.
     let patience_ms = i64::from(worker.config.shutdown_seconds_max) * 600;
-    let deadline = executor.now() + patience_ms;
+    let deadline = executor.uptime() + patience_ms;
     let registrar = worker.control.as_ref().and_then(|plane| plane.registrar.borrow().clone());
     if let Some(registrar) = registrar {
         registrar.stop().await;
@@ -392,7 +392,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
     }
     // Requests of one worker's connections are served by others: all go on until none owes an answer.
     let mut owes = true;
-    while executor.now() < deadline && context.ready.load(Ordering::SeqCst) > 0 {
+    while executor.uptime() < deadline && context.ready.load(Ordering::SeqCst) > 0 {
         worker.catch_up();
         if owes && is_quiet(worker) {
             owes = false;
@@ -429,7 +429,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
 /// Nobody waits for an answer or for bytes that are on their way; but for a peer that takes nothing nobody waits.
 fn is_quiet(worker: &Worker) -> bool {
     let nobody_waits = worker.hosted.iter().all(|shard| shard.commit_queue.borrow().is_empty());
-    let stuck_since = worker.executor.now() - STUCK_MS;
+    let stuck_since = worker.executor.uptime() - STUCK_MS;
     let all_sent = worker.connections.borrow().iter().all(|write_buffer| {
         write_buffer.owes_nothing()
             || (write_buffer.unsent_bytes() > 0 && write_buffer.alive_ms.get() < stuck_since)

@@ -56,7 +56,7 @@ impl Worker {
     ) -> Result<ClientResponse, CallError> {
         self.on_task(connection.worker(), move |there| async move {
             let write_buffer = there.connections.borrow().get(connection).cloned();
-            let deadline = there.executor.now() + patience_ms;
+            let deadline = there.executor.uptime() + patience_ms;
             let called = there.client_calls.borrow_mut().send(
                 connection,
                 write_buffer.as_deref(),

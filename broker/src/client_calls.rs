@@ -8,6 +8,7 @@ use proto::{
     frame::HeaderKind,
 };
 use remoting::{Calls, ConnectionId, WriteBuffer};
+use runtime::Uptime;
 
 /// Requests to clients of one worker that may wait for their response; more are refused.
 const CLIENT_CALLS_MAX: usize = 4_096;
@@ -119,7 +120,7 @@ impl ClientCalls {
         connection: ConnectionId,
         write_buffer: Option<&WriteBuffer>,
         request: &ClientRequest,
-        deadline: i64,
+        deadline: Uptime,
     ) -> Result<Called, CallError> {
         let write_buffer = write_buffer.ok_or(CallError::ConnectionClosed)?;
         if write_buffer.above_high_watermark() {
@@ -132,7 +133,7 @@ impl ClientCalls {
 
     /// Begins a call, which ends with the client's response, at `deadline` (ms), with the connection, or when the
     /// broker stops.
-    fn begin(&mut self, connection: ConnectionId, deadline: i64) -> Result<Called, CallError> {
+    fn begin(&mut self, connection: ConnectionId, deadline: Uptime) -> Result<Called, CallError> {
         if self.stopped {
             return Err(CallError::Stopping);
         }
@@ -167,7 +168,7 @@ impl ClientCalls {
     }
 
     /// Ends what was not answered in time.
-    pub fn expire(&mut self, now: i64) {
+    pub fn expire(&mut self, now: Uptime) {
         for waiting in self.calls.expire(now) {
             waiting.set(Err(CallError::TimedOut));
         }
@@ -177,7 +178,7 @@ impl ClientCalls {
     /// the end.
     pub fn stop(&mut self) {
         self.stopped = true;
-        for waiting in self.calls.expire(i64::MAX) {
+        for waiting in self.calls.expire(Uptime::MAX) {
             waiting.set(Err(CallError::Stopping));
         }
     }
@@ -198,6 +199,10 @@ mod tests {
     };
     use runtime::sim::block_on;
 
+    fn at(ms: i64) -> Uptime {
+        Uptime::from_ms(ms)
+    }
+
     fn answer(calls: &mut ClientCalls, connection: ConnectionId, opaque: i32) {
         let head =
             ResponseHead { code: 0, opaque, remark: Some("done"), ext: &[("a", "b".into())] };
@@ -213,20 +218,20 @@ mod tests {
     fn a_call_ends_with_its_response_its_deadline_or_its_connection() {
         let mut calls = ClientCalls::default();
         let [one, two] = [1, 2].map(|slot| ConnectionId::new(0, 0, slot));
-        let answered = calls.begin(one, 100).expect("room");
-        let late = calls.begin(one, 100).expect("room");
-        let lost = calls.begin(two, 500).expect("room");
+        let answered = calls.begin(one, at(100)).expect("room");
+        let late = calls.begin(one, at(100)).expect("room");
+        let lost = calls.begin(two, at(500)).expect("room");
         answer(&mut calls, two, answered.opaque);
         assert_eq!(calls.unmatched(), 1, "another connection cannot answer");
         answer(&mut calls, one, answered.opaque);
         let response = block_on(answered.response.wait()).expect("set").expect("answered");
         assert_eq!((response.code, &*response.body), (0, &b"body"[..]));
         assert_eq!(response.ext, [("a".to_owned(), "b".to_owned())]);
-        calls.expire(99);
+        calls.expire(at(99));
         calls.connection_closed(two);
         assert_eq!(block_on(lost.response.wait()), Some(Err(CallError::ConnectionClosed)));
         assert!(block_on(late.response.wait()).is_none());
-        calls.expire(100);
+        calls.expire(at(100));
         assert_eq!(block_on(late.response.wait()), Some(Err(CallError::TimedOut)));
         answer(&mut calls, one, late.opaque);
         assert_eq!(calls.unmatched(), 2, "too late");
@@ -237,23 +242,23 @@ mod tests {
         let mut calls = ClientCalls::default();
         let connection = ConnectionId::new(0, 0, 1);
         for _ in 0..CLIENT_CALLS_MAX {
-            calls.begin(connection, 10).expect("room");
+            calls.begin(connection, at(10)).expect("room");
         }
-        let refusal = Refusal::from(calls.begin(connection, 10).err().expect("full"));
+        let refusal = Refusal::from(calls.begin(connection, at(10)).err().expect("full"));
         assert_eq!(refusal.code, response::SYSTEM_BUSY);
         assert_eq!(refusal.remark, "[OVERLOAD] reason=client-calls open=4096 limit=4096");
-        calls.expire(10);
-        assert!(calls.begin(connection, 20).is_ok());
+        calls.expire(at(10));
+        assert!(calls.begin(connection, at(20)).is_ok());
     }
 
     #[test]
     fn a_stop_ends_the_calls_that_are_open_and_begins_no_more() {
         let mut calls = ClientCalls::default();
         let connection = ConnectionId::new(0, 0, 1);
-        let open = calls.begin(connection, i64::MAX).expect("room");
+        let open = calls.begin(connection, Uptime::MAX).expect("room");
         calls.stop();
         assert_eq!(block_on(open.response.wait()), Some(Err(CallError::Stopping)));
-        assert_eq!(calls.begin(connection, 10).err(), Some(CallError::Stopping));
+        assert_eq!(calls.begin(connection, at(10)).err(), Some(CallError::Stopping));
         assert_eq!(Refusal::from(CallError::Stopping).code, response::SERVICE_NOT_AVAILABLE);
     }
 
@@ -263,7 +268,7 @@ mod tests {
         let connection = ConnectionId::new(0, 0, 1);
         let write_buffer = write_buffer();
         let mut send = |write_buffer: Option<&WriteBuffer>| {
-            calls.send(connection, write_buffer, &ClientRequest::default(), 10).err()
+            calls.send(connection, write_buffer, &ClientRequest::default(), at(10)).err()
         };
         assert_eq!(send(None), Some(CallError::ConnectionClosed));
         assert_eq!(send(Some(&write_buffer)), None);

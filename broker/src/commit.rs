@@ -13,6 +13,7 @@ use crate::{
     worker::{TICK, Worker},
 };
 use proto::code::response;
+use runtime::{Moment, Uptime};
 use std::{rc::Rc, time::Duration};
 
 /// Pause after the metadata could not be written.
@@ -25,25 +26,33 @@ const PARKED_AT_ONCE: usize = 256;
 const SILENT_CLOSED_PER_SECOND: usize = 1_024;
 
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
+/// All waiting for the disk that a commit needs is done here; the tick wakes this loop when a sync is due.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     let mut logged = false;
     let executor = worker.executor.clone();
     // What is acknowledged next was appended since then.
-    let mut since = executor.now();
+    let mut since = executor.uptime();
     loop {
-        let began = executor.now();
-        match shard.store.commit_once(|| executor.now()).await {
+        let began = executor.uptime();
+        let committed = match shard.store.commit_once().await {
+            // Nothing to write, but what was written may have to be synced.
+            Ok(false) => shard.store.sync_if_due().await.map(|()| false),
+            committed => committed,
+        };
+        match committed {
             Ok(true) => {
                 let acknowledged = cross_gate(&worker, &shard);
                 if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
-                    totals.waits.put(executor.now() - since, acknowledged);
+                    totals.waits.put(executor.uptime() - since, acknowledged);
                 }
                 since = began;
             }
             Ok(false) if shard.is_draining() => return,
             Ok(false) => {
+                // What came during a sync has waited for it.
+                let has_waited = !shard.commit_queue.borrow().is_empty();
                 shard.store.work().await;
-                since = executor.now();
+                since = if has_waited { began } else { executor.uptime() };
             }
             Err(error) => {
                 if !std::mem::replace(&mut logged, true) {
@@ -93,11 +102,12 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
 
 /// Runs some of the pulls whose queues have grown. True: there are more.
 fn run_woken(worker: &Rc<Worker>, shard: &Shard) -> bool {
-    let (mut woken, now) = (Vec::new(), worker.executor.now());
+    let (mut woken, now) = (Vec::new(), worker.executor.uptime());
     let more = shard.parked.borrow_mut().take_woken(PARKED_AT_ONCE, &mut woken);
     worker.executor.progress(woken.len() as u64);
+    let mut passed = None;
     for parked in woken {
-        pull::run_again(worker, shard, parked, now);
+        pull::run_again(worker, shard, parked, now, &mut passed);
     }
     more
 }
@@ -131,28 +141,29 @@ pub async fn metadata_loop(worker: Rc<Worker>) {
     worker.control_plane().write_loop(&worker, pause).await;
 }
 
-/// The one loop that looks at the clock on this worker. Ends when a stop was requested.
+/// The one loop that looks at the clock on this worker. Ends when a stop was requested. It waits for nothing but its
+/// pause: a disk that stalls stops neither deadlines nor housekeeping.
 pub async fn tick_loop(worker: Rc<Worker>) {
     let mut last_second = 0;
     while !worker.executor.stop().requested() {
         worker.executor.sleep(TICK).await;
-        let now = worker.executor.now();
-        let is_new_second = now / 1000 != last_second;
-        last_second = now / 1000;
+        let now = worker.executor.moment();
+        let second = now.uptime.seconds();
+        let is_new_second = std::mem::replace(&mut last_second, second) != second;
         worker.catch_up();
         worker.close_some();
         if let Some(plane) = &worker.control {
             plane.tick_often(&worker);
         }
-        worker.client_calls.borrow_mut().expire(now);
+        worker.client_calls.borrow_mut().expire(now.uptime);
         worker.cold_reads.refill();
         for shard in &worker.hosted {
-            give_up_expired(&worker, shard, now).await;
+            give_up_expired(&worker, shard, now.uptime).await;
             if is_new_second {
                 shard.each_second(now);
             }
-            if let Err(error) = shard.store.sync_if_due(now).await {
-                tracing::error!(shard = shard.number, %error, "the log takes no more messages until restart");
+            if shard.store.is_sync_due() {
+                shard.store.appended();
             }
         }
         if is_new_second {
@@ -162,7 +173,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
 }
 
 /// Answers the pulls whose time is over.
-async fn give_up_expired(worker: &Rc<Worker>, shard: &Shard, now: i64) {
+async fn give_up_expired(worker: &Rc<Worker>, shard: &Shard, now: Uptime) {
     loop {
         let expired = shard.parked.borrow_mut().take_expired(now, PARKED_AT_ONCE);
         let count = expired.len();
@@ -176,7 +187,7 @@ async fn give_up_expired(worker: &Rc<Worker>, shard: &Shard, now: i64) {
     }
 }
 
-fn tick_second(worker: &Rc<Worker>, now: i64) {
+fn tick_second(worker: &Rc<Worker>, now: Moment) {
     worker.publish_totals();
     if let Some(shard) = worker.poisoned_shard()
         && worker.config.exit_on_log_failure
@@ -187,7 +198,7 @@ fn tick_second(worker: &Rc<Worker>, now: i64) {
     let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
     let mut closed = 0;
     for write_buffer in worker.connections.borrow().iter() {
-        let silent = now - write_buffer.alive_ms.get();
+        let silent = now.uptime - write_buffer.alive_ms.get();
         if silent > idle_ms && closed < SILENT_CLOSED_PER_SECOND {
             closed += 1;
             tracing::info!(peer = %write_buffer.addr, silent_ms = silent, "closing a silent connection");
@@ -196,7 +207,7 @@ fn tick_second(worker: &Rc<Worker>, now: i64) {
             write_buffer.shrink();
         }
     }
-    worker.frame_budget.close_stalled(now);
+    worker.frame_budget.close_stalled(now.uptime);
     if let Some(plane) = &worker.control {
         let logs = worker.totals.iter().map(|totals| &totals.log);
         let health =

@@ -41,7 +41,7 @@ fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
     let addr = transport.peer_addr();
     let (reader, writer, closer) = transport.split();
     let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
-    let now = worker.executor.now();
+    let now = worker.executor.uptime();
     let unsent = worker.connections.borrow().unsent();
     let incomplete = worker.frame_budget.open(addr, closer.clone());
     let write_buffer =
@@ -115,7 +115,7 @@ fn serve(
     frames: &mut FrameReader,
     read: Option<usize>,
 ) -> Result<ControlFlow<()>, MustEnd> {
-    let now = worker.executor.now();
+    let now = worker.executor.moment();
     let mut out_of_step = None;
     let on_frame = |frame: &Frame<'_>, bytes: &[u8]| {
         let charge = |weight: u32| write_buffer.acquire(weight as usize);
@@ -127,7 +127,7 @@ fn serve(
     };
     let fed = match read {
         Some(read) => {
-            write_buffer.alive_ms.set(now);
+            write_buffer.alive_ms.set(now.uptime);
             let scratch = worker.scratch.borrow();
             frames.feed(scratch.get(..read).unwrap_or_default(), on_frame)
         }

@@ -29,6 +29,8 @@ pub enum Condition {
     NameServerAway,
     /// It has been given more than 90 % of all bytes that it can take in its life.
     PositionsLow,
+    /// The wall clock has moved ahead: nothing is deleted for its age.
+    ClockParted,
     /// More of the disk is used than `diskMaxUsedSpaceRatio`.
     DiskLow,
     /// It takes no messages for lack of room. Consumers go on.
@@ -40,10 +42,11 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Condition; 7] = [
+    const ALL: [Condition; 8] = [
         Condition::Healthy,
         Condition::NameServerAway,
         Condition::PositionsLow,
+        Condition::ClockParted,
         Condition::DiskLow,
         Condition::DiskFull,
         Condition::PositionsUsedUp,
@@ -58,6 +61,7 @@ impl Condition {
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
             Err(Refused::PositionsUsedUp { .. }) => Condition::PositionsUsedUp,
             _ if store.space() == Space::Scarce => Condition::DiskLow,
+            _ if store.doubts_clock() => Condition::ClockParted,
             _ if state.log.appended() >= POSITIONS_LOW => Condition::PositionsLow,
             _ => Condition::Healthy,
         }
@@ -68,6 +72,7 @@ impl Condition {
             Condition::Healthy => "healthy",
             Condition::NameServerAway => "name-server-away",
             Condition::PositionsLow => "positions-low",
+            Condition::ClockParted => "clock-parted",
             Condition::DiskLow => "disk-low",
             Condition::DiskFull => "disk-full",
             Condition::PositionsUsedUp => "positions-used-up",
@@ -115,6 +120,7 @@ pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Conditi
         }
         Condition::Healthy
         | Condition::NameServerAway
+        | Condition::ClockParted
         | Condition::DiskLow
         | Condition::DiskFull => {
             return (worst, worst.name().to_owned());
@@ -157,7 +163,10 @@ impl HealthLog {
         }
         match condition {
             Condition::Healthy => tracing::info!(before, health = %sentence, "health"),
-            Condition::DiskLow | Condition::PositionsLow | Condition::NameServerAway => {
+            Condition::ClockParted
+            | Condition::DiskLow
+            | Condition::PositionsLow
+            | Condition::NameServerAway => {
                 tracing::warn!(before, health = %sentence, "health")
             }
             _ => tracing::error!(before, health = %sentence, "health"),

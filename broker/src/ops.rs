@@ -71,6 +71,7 @@ pub struct Pull {
 }
 
 /// Which messages a pull wants.
+#[derive(Clone)]
 pub enum Filter {
     /// All.
     All,
@@ -84,6 +85,17 @@ impl Filter {
         match subscription.filter {
             TagFilter::All => Filter::All,
             TagFilter::Hashes(_) => Filter::Tags(subscription),
+        }
+    }
+
+    /// Whether the same messages match.
+    pub fn is_same(&self, other: &Filter) -> bool {
+        match (self, other) {
+            (Filter::All, Filter::All) => true,
+            (Filter::Tags(one), Filter::Tags(other)) => {
+                Arc::ptr_eq(one, other) || one.filter == other.filter
+            }
+            _ => false,
         }
     }
 

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use proto::body::DataVersion;
-use runtime::Millis;
+use runtime::{Millis, Uptime};
 
 mod peer;
 #[cfg(test)]
@@ -174,7 +174,7 @@ struct Server {
     addr: String,
     state: State,
     /// Next periodic registration.
-    due: Millis,
+    due: Uptime,
     /// How many periodic registrations were answered; the second follows the first sooner.
     rounds: u64,
     /// Version that this name server was last sent over the present connection.
@@ -182,7 +182,7 @@ struct Server {
     /// Version of the last registration that was accepted on this connection.
     registered: Option<DataVersion>,
     /// When all topics were sent last.
-    sent_at: Millis,
+    sent_at: Uptime,
     /// The period's question was answered with "changed".
     must_register: bool,
     /// The registration that was sent last has further parts.
@@ -199,13 +199,13 @@ struct Server {
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Not connected; may try from then on.
-    Disconnected { retry_at: Millis },
+    Disconnected { retry_at: Uptime },
     /// [`Action::Connect`] was given out.
     Connecting,
     /// Connected, nothing is under way.
     Connected,
     /// A request was sent.
-    Waiting { what: ServerRequest, opaque: i32, until: Millis },
+    Waiting { what: ServerRequest, opaque: i32, until: Uptime },
     /// Unregistered, or never was.
     Closed,
 }
@@ -217,14 +217,14 @@ enum Reported {
     Failing {
         /// What was last wrong.
         why: String,
-        since: Millis,
-        told_at: Millis,
+        since: Uptime,
+        told_at: Uptime,
     },
 }
 
 impl Registration {
     /// Nothing sent yet; everything is due at `now`.
-    pub fn new(options: Options, servers: &[String], now: Millis) -> Registration {
+    pub fn new(options: Options, servers: &[String], now: Uptime) -> Registration {
         let peer = |addr: &String| Server {
             addr: addr.clone(),
             state: State::Disconnected { retry_at: now },
@@ -232,7 +232,7 @@ impl Registration {
             rounds: 0,
             sent: None,
             registered: None,
-            sent_at: Millis::MIN,
+            sent_at: Uptime::MIN,
             must_register: true,
             more: false,
             unfinished: None,
@@ -258,7 +258,7 @@ impl Registration {
 
     /// What to do for one name server. Given out once: what it says has happened as far as this machine is concerned.
     /// `version` is that of the last change that has to be registered with name servers.
-    pub fn next(&mut self, index: usize, version: DataVersion, now: Millis) -> Action {
+    pub fn next(&mut self, index: usize, version: DataVersion, now: Uptime) -> Action {
         let (options, stopping) = (self.options, self.stopping);
         let is_own = options.own_last && index + 1 == self.peers.len();
         let peer = &mut self.peers[index];
@@ -311,7 +311,7 @@ impl Registration {
     }
 
     /// The connection stands; everything is due again, because a name server forgets with the connection.
-    pub fn connected(&mut self, index: usize, now: Millis) {
+    pub fn connected(&mut self, index: usize, now: Uptime) {
         let peer = &mut self.peers[index];
         assert_eq!(peer.state, State::Connecting);
         peer.state = State::Connected;
@@ -325,7 +325,7 @@ impl Registration {
         index: usize,
         opaque: i32,
         response: ServerResponse,
-        now: Millis,
+        now: Uptime,
     ) -> Option<StateChange> {
         let period_ms = self.options.period_ms;
         let peer = &mut self.peers[index];
@@ -381,7 +381,7 @@ impl Registration {
     }
 
     /// The connection could not be made, or ended.
-    pub fn lost(&mut self, index: usize, why: &str, now: Millis) -> Option<StateChange> {
+    pub fn lost(&mut self, index: usize, why: &str, now: Uptime) -> Option<StateChange> {
         let stopping = self.stopping;
         let peer = &mut self.peers[index];
         if peer.state == State::Closed {
@@ -401,7 +401,7 @@ impl Registration {
     }
 
     /// Name servers whose answer is overdue: their connections have to be closed, which then is [`Registration::lost`].
-    pub fn overdue(&self, now: Millis) -> impl Iterator<Item = usize> {
+    pub fn overdue(&self, now: Uptime) -> impl Iterator<Item = usize> {
         let late =
             move |peer: &Server| matches!(peer.state, State::Waiting { until, .. } if now >= until);
         self.peers.iter().enumerate().filter(move |(_, peer)| late(peer)).map(|(index, _)| index)
@@ -483,26 +483,26 @@ impl Server {
         self.next_opaque
     }
 
-    fn ask(&mut self, what: ServerRequest, until: Millis) -> Action {
+    fn ask(&mut self, what: ServerRequest, until: Uptime) -> Action {
         let opaque = self.opaque();
         self.state = State::Waiting { what, opaque, until };
         Action::Send(Send { what, continues: false, opaque })
     }
 
     /// The next part of a registration whose last part was accepted.
-    fn go_on(&mut self, until: Millis) -> Action {
+    fn go_on(&mut self, until: Uptime) -> Action {
         let what = self.unfinished.take().unwrap_or(ServerRequest::Register);
         let opaque = self.opaque();
         self.state = State::Waiting { what, opaque, until };
         Action::Send(Send { what, continues: true, opaque })
     }
 
-    fn mark_sent(&mut self, version: DataVersion, now: Millis) {
+    fn mark_sent(&mut self, version: DataVersion, now: Uptime) {
         self.sent = Some(version);
         self.sent_at = now;
     }
 
-    fn round_done(&mut self, period_ms: Millis, now: Millis) {
+    fn round_done(&mut self, period_ms: Millis, now: Uptime) {
         self.due = now + if self.rounds == 0 { SECOND_AFTER_MS } else { period_ms };
         self.rounds += 1;
     }
@@ -520,7 +520,7 @@ impl Server {
     }
 
     /// News when it did not fail before, and when it was long not told.
-    fn report_failing(&mut self, why: String, now: Millis) -> Option<StateChange> {
+    fn report_failing(&mut self, why: String, now: Uptime) -> Option<StateChange> {
         let (since, told_at) = match &self.reported {
             Reported::Failing { since, told_at, .. } => (*since, Some(*told_at)),
             _ => (now, None),

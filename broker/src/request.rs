@@ -3,6 +3,7 @@
 use crate::error::Refusal;
 use proto::{command::Header, record::string_hash, request::QueueHeader};
 use remoting::Peer;
+use runtime::{Moment, Uptime};
 use store::state::group_offsets::QUEUE_ID_MAX;
 
 /// A request.
@@ -15,8 +16,10 @@ pub struct Request<'a> {
     pub frame: &'a [u8],
     /// Who asks.
     pub peer: &'a Peer,
-    /// Time of arrival, ms.
+    /// Wall clock at its arrival, ms.
     pub now: i64,
+    /// Monotonic clock at its arrival.
+    pub uptime: Uptime,
 }
 
 /// A queue that a request names.
@@ -29,6 +32,10 @@ pub struct QueuePlace<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// When it arrived, on both clocks.
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now, uptime: self.uptime }
+    }
     /// The queue in the header of requests that have one.
     pub fn queue(&self) -> Result<QueuePlace<'a>, Refusal> {
         let header = QueueHeader::from_ext(&self.header.ext)?;

@@ -5,7 +5,7 @@
 //! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
 use crate::{health::LogState, wait_times::WaitTimes};
-use runtime::Disk;
+use runtime::{Disk, Uptime};
 use std::{
     cell::Cell,
     rc::Rc,
@@ -250,7 +250,7 @@ impl Days {
 /// Rates over the last 10 s, 1 min and 10 min, from one sample a second.
 #[derive(Default)]
 pub struct Rates {
-    samples: std::collections::VecDeque<(i64, Sum)>,
+    samples: std::collections::VecDeque<(Uptime, Sum)>,
 }
 
 /// Samples kept: ten minutes of one a second, and one to compare with.
@@ -258,7 +258,7 @@ const SAMPLES_MAX: usize = 601;
 
 impl Rates {
     /// Takes a sample.
-    pub fn sample(&mut self, now: i64, sum: Sum) {
+    pub fn sample(&mut self, now: Uptime, sum: Sum) {
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
         }
@@ -276,7 +276,7 @@ impl Rates {
         let Some((end, last)) = self.samples.back() else { return 0.0 };
         let index = self.samples.len().saturating_sub(seconds + 1);
         let Some((start, first)) = self.samples.get(index) else { return 0.0 };
-        let elapsed = (end - start) as f64 / 1000.0;
+        let elapsed = (*end - *start) as f64 / 1000.0;
         let more = field(last).saturating_sub(field(first)) as f64;
         if elapsed > 0.0 { more / elapsed } else { 0.0 }
     }
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(rates.text(|sum| sum.put_messages), "0.00 0.00 0.00");
         for second in 0..30 {
             let sum = Sum { put_messages: second * 100, ..Sum::default() };
-            rates.sample(second as i64 * 1000, sum);
+            rates.sample(Uptime::from_ms(second as i64 * 1000), sum);
         }
         assert_eq!(rates.text(|sum| sum.put_messages), "100.00 100.00 100.00");
     }

@@ -16,7 +16,7 @@ use proto::{
     frame::{Frame, HeaderKind},
 };
 use remoting::{ConnectionId, FrameAccount, FrameReader, ReadHalf, WriteBuffer, WriteHalf};
-use runtime::{Closer, Millis};
+use runtime::{Closer, Millis, Uptime};
 
 use crate::{
     handle::{self, Request, Response, Save},
@@ -30,8 +30,8 @@ pub(crate) const WRITE_STALL_MS_MAX: Millis = 30_000;
 const ALIVE_BYTES: usize = 256 * 1024;
 
 /// Why a connection should be closed now, if it should.
-pub(crate) fn overdue(buffer: &WriteBuffer, now: Millis, idle_max: Millis) -> Option<&'static str> {
-    let still = now.saturating_sub(buffer.alive_ms.get());
+pub(crate) fn overdue(buffer: &WriteBuffer, now: Uptime, idle_max: Millis) -> Option<&'static str> {
+    let still = now - buffer.alive_ms.get();
     if buffer.unsent_bytes() > 0 && still > WRITE_STALL_MS_MAX {
         return Some("peer does not read its answers");
     }
@@ -71,13 +71,13 @@ pub(crate) async fn read(
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        buffer.alive_ms.set(server.executor.now());
+        buffer.alive_ms.set(server.executor.uptime());
         if connection.serve(&server, &incomplete, read).await.is_err() {
             buffer.close();
             break;
         }
     }
-    let now = server.executor.now();
+    let now = server.executor.uptime();
     let dropped = server.state.borrow_mut().routes_mut().connection_closed(id, now);
     // At the end of this process nobody is surprised.
     for broker in dropped.iter().filter(|_| !server.is_stopping()) {
@@ -155,7 +155,7 @@ impl Connection {
                 return Err(MustEnd);
             }
             // Before any wait: what the frames behind a stop hold counts from now on.
-            incomplete.hold(frames, server.executor.now());
+            incomplete.hold(frames, server.executor.uptime());
             if let Some(unsaved) = unsaved {
                 incomplete.paused(save(server, buffer, unsaved)).await;
             }
@@ -222,7 +222,7 @@ fn handle_frame(
         return Handled::Nothing;
     }
     let request = Request { header: &header, body: frame.body, connection: id };
-    let answer = handle::handle(&mut server.state.borrow_mut(), &request, server.executor.now());
+    let answer = handle::handle(&mut server.state.borrow_mut(), &request, server.executor.uptime());
     let to = (!header.is_oneway()).then_some((frame.kind, header.opaque));
     Handled::Response { answer, to }
 }

@@ -18,7 +18,7 @@ use proto::{
     request::{self as fields, FieldError},
 };
 use remoting::ConnectionId;
-use runtime::Millis;
+use runtime::{Millis, Uptime};
 
 use crate::{
     config::Config,
@@ -224,7 +224,7 @@ impl Namesrv {
 }
 
 /// Answers one request. One-way requests are answered, too; the caller then throws the answer away.
-pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Response {
+pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Response {
     let answered = match request.header.code {
         ask::REGISTER_BROKER => register_broker(state, request, now),
         ask::UNREGISTER_BROKER => unregister_broker(state, request),
@@ -268,7 +268,7 @@ pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Respon
 
 type Handled = Result<Response, FieldError>;
 
-fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+fn register_broker(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Handled {
     let header = fields::RegisterBrokerHeader::from_ext(&request.header.ext)?;
     let (declared, actual) = (header.body_crc32, body_crc(request.body));
     // 0 means that the sender did not compute one.
@@ -361,7 +361,7 @@ fn unregister_broker(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     Ok(Response::success())
 }
 
-fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Handled {
     let header = fields::BrokerIdentityHeader::from_ext(&request.header.ext)?;
     let asked = match DataVersion::read(request.body) {
         Ok(version) => version,
@@ -378,7 +378,7 @@ fn query_data_version(state: &mut Namesrv, request: &Request<'_>, now: Millis) -
     Ok(answer.with_ext("changed", Value::Bool(known.changed)))
 }
 
-fn broker_heartbeat(state: &mut Namesrv, request: &Request<'_>, now: Millis) -> Handled {
+fn broker_heartbeat(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Handled {
     let header = fields::BrokerHeartbeatHeader::from_ext(&request.header.ext)?;
     // An unknown broker registers by itself within its period; Java answers success, too.
     state.routes.heartbeat(header.broker_addr, now);

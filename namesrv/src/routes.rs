@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ahash::AHashMap;
 use proto::body::{BrokerData, ClusterInfo, DataVersion, QueueData, RouteData, TopicConfig};
 use remoting::ConnectionId;
-use runtime::Millis;
+use runtime::{Millis, Uptime};
 
 mod brokers;
 #[cfg(test)]
@@ -163,7 +163,7 @@ struct Group {
 struct Live {
     broker_name: String,
     broker_id: i64,
-    last_heard: Millis,
+    last_heard: Uptime,
     expiry_ms: Millis,
     data_version: DataVersion,
     connection: ConnectionId,
@@ -198,7 +198,7 @@ impl Routes {
         &mut self,
         broker: &Registration<'_>,
         connection: ConnectionId,
-        now: Millis,
+        now: Uptime,
     ) -> Result<Registered, RegisterError> {
         self.admit(broker)?;
         self.generation += 1;
@@ -249,17 +249,17 @@ impl Routes {
     }
 
     /// The connection is gone, and with it every broker that registered over it and did not register elsewhere since.
-    pub fn connection_closed(&mut self, connection: ConnectionId, now: Millis) -> Vec<Dropped> {
+    pub fn connection_closed(&mut self, connection: ConnectionId, now: Uptime) -> Vec<Dropped> {
         self.drop_where(now, |live| live.connection == connection)
     }
 
     /// Drops every broker that has been silent for longer than its expiry.
-    pub fn expire(&mut self, now: Millis) -> Vec<Dropped> {
-        self.drop_where(now, |live| now.saturating_sub(live.last_heard) > live.expiry_ms)
+    pub fn expire(&mut self, now: Uptime) -> Vec<Dropped> {
+        self.drop_where(now, |live| now - live.last_heard > live.expiry_ms)
     }
 
     /// `BROKER_HEARTBEAT` (904): the broker is alive. False when it has to register first.
-    pub fn heartbeat(&mut self, broker_addr: &str, now: Millis) -> bool {
+    pub fn heartbeat(&mut self, broker_addr: &str, now: Uptime) -> bool {
         match self.live.get_mut(broker_addr) {
             Some(live) => {
                 live.last_heard = now;
@@ -275,7 +275,7 @@ impl Routes {
         broker_name: &str,
         broker_addr: &str,
         asked: DataVersion,
-        now: Millis,
+        now: Uptime,
     ) -> VersionAnswer {
         let Some(live) = self.live.get_mut(broker_addr) else {
             return VersionAnswer { changed: true, known: None };
@@ -586,7 +586,7 @@ impl Routes {
         touched.map(&mut change).count()
     }
 
-    fn drop_where(&mut self, now: Millis, gone: impl Fn(&Live) -> bool) -> Vec<Dropped> {
+    fn drop_where(&mut self, now: Uptime, gone: impl Fn(&Live) -> bool) -> Vec<Dropped> {
         let mut dropped: Vec<Dropped> = self
             .live
             .iter()
@@ -595,7 +595,7 @@ impl Routes {
                 broker_name: live.broker_name.clone(),
                 broker_addr: addr.clone(),
                 connection: live.connection,
-                silent_ms: now.saturating_sub(live.last_heard),
+                silent_ms: now - live.last_heard,
             })
             .collect();
         dropped.sort_by(|a, b| a.broker_addr.cmp(&b.broker_addr));

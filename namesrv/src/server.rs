@@ -14,7 +14,7 @@ use std::{
 };
 
 use remoting::{ConnectionTable, FrameBudget, Listener, Transport, WriteBuffer};
-use runtime::{Executor, Millis};
+use runtime::{Executor, Millis, Uptime};
 
 use crate::{
     connection,
@@ -105,7 +105,7 @@ fn start(server: &Rc<Server>, transport: Transport) {
     let addr = transport.peer_addr();
     let (reader, writer, closer) = transport.split();
     let unsent = server.connections.borrow().unsent();
-    let now = server.executor.now();
+    let now = server.executor.uptime();
     // Requests are answered at once, so none is in flight beside the responses that wait.
     let buffer = WriteBuffer::new(addr, false, closer.clone(), 0, unsent, now);
     let buffer = Rc::new(buffer);
@@ -117,10 +117,10 @@ fn start(server: &Rc<Server>, transport: Transport) {
 
 /// The one loop that looks at the clock.
 async fn tick(server: Rc<Server>) {
-    let mut next_scan: Millis = 0;
+    let mut next_scan = Uptime::MIN;
     while !server.stopping.get() {
         server.executor.sleep(TICK).await;
-        let now = server.executor.now();
+        let now = server.executor.uptime();
         let (idle_max, scan_pause) = {
             let state = server.state.borrow();
             let config = state.config();
@@ -137,7 +137,7 @@ async fn tick(server: Rc<Server>) {
         }
         server.frame_budget.close_stalled(now);
         if now >= next_scan {
-            next_scan = now.saturating_add(scan_pause.unwrap_or(Millis::MAX));
+            next_scan = now + scan_pause.unwrap_or(Millis::MAX);
             let dropped = server.state.borrow_mut().routes_mut().expire(now);
             for broker in &dropped {
                 log_dropped(broker, "silent");

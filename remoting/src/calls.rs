@@ -4,20 +4,20 @@
 //! continuation leaves exactly once: with its response, at its deadline, or with its connection. The table is bounded: a
 //! peer that never answers holds a place until the deadline, and a full table refuses.
 
-use runtime::Millis;
+use runtime::Uptime;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A call that waits for its response.
 struct Call<K, T> {
     connection: K,
-    deadline: Millis,
+    deadline: Uptime,
     continuation: T,
 }
 
 /// Calls in flight. `K` names a connection, `T` is what the caller keeps until the response comes.
 pub struct Calls<K, T> {
     calls: BTreeMap<i32, Call<K, T>>,
-    by_deadline: BTreeSet<(Millis, i32)>,
+    by_deadline: BTreeSet<(Uptime, i32)>,
     next_opaque: i32,
     in_flight_max: usize,
 }
@@ -35,7 +35,7 @@ impl<K: Copy + Eq, T> Calls<K, T> {
 
     /// Takes a call in and returns the opaque that its request has to carry. `Err`: the table is full, and the
     /// continuation is given back.
-    pub fn insert(&mut self, connection: K, deadline: Millis, continuation: T) -> Result<i32, T> {
+    pub fn insert(&mut self, connection: K, deadline: Uptime, continuation: T) -> Result<i32, T> {
         if self.calls.len() >= self.in_flight_max {
             return Err(continuation);
         }
@@ -59,7 +59,7 @@ impl<K: Copy + Eq, T> Calls<K, T> {
     }
 
     /// Ends the calls whose deadline is `now` or earlier, in the order of their deadlines.
-    pub fn expire(&mut self, now: Millis) -> Vec<T> {
+    pub fn expire(&mut self, now: Uptime) -> Vec<T> {
         let mut expired = Vec::new();
         while let Some((deadline, opaque)) = self.by_deadline.first().copied()
             && deadline <= now
@@ -96,17 +96,21 @@ impl<K: Copy + Eq, T> Calls<K, T> {
 mod tests {
     use super::*;
 
+    fn at(ms: i64) -> Uptime {
+        Uptime::from_ms(ms)
+    }
+
     #[test]
     fn a_continuation_leaves_once_with_its_response() {
         let mut calls = Calls::new(10);
-        let first = calls.insert(1, 100, "first").unwrap();
-        let second = calls.insert(1, 100, "second").unwrap();
+        let first = calls.insert(1, at(100), "first").unwrap();
+        let second = calls.insert(1, at(100), "second").unwrap();
         assert_ne!(first, second);
         assert_eq!(calls.complete(1, second), Some("second"));
         assert_eq!(calls.complete(1, second), None, "a response that comes twice");
         assert_eq!(calls.complete(2, first), None, "another connection cannot answer");
         assert_eq!(calls.complete(1, first), Some("first"));
-        assert!(calls.expire(1_000).is_empty());
+        assert!(calls.expire(at(1_000)).is_empty());
         assert_eq!(calls.in_flight(), 0);
     }
 
@@ -114,42 +118,42 @@ mod tests {
     fn deadlines_end_calls_in_their_order() {
         let mut calls = Calls::new(10);
         for (deadline, name) in [(30, "c"), (10, "a"), (20, "b"), (40, "d")] {
-            calls.insert(7, deadline, name).unwrap();
+            calls.insert(7, at(deadline), name).unwrap();
         }
-        assert!(calls.expire(9).is_empty());
-        assert_eq!(calls.expire(30), ["a", "b", "c"]);
+        assert!(calls.expire(at(9)).is_empty());
+        assert_eq!(calls.expire(at(30)), ["a", "b", "c"]);
         assert_eq!(calls.in_flight(), 1);
     }
 
     #[test]
     fn a_lost_connection_ends_its_calls_only() {
         let mut calls = Calls::new(10);
-        calls.insert(1, 10, "one").unwrap();
-        let other = calls.insert(2, 10, "two").unwrap();
-        calls.insert(1, 5, "three").unwrap();
+        calls.insert(1, at(10), "one").unwrap();
+        let other = calls.insert(2, at(10), "two").unwrap();
+        calls.insert(1, at(5), "three").unwrap();
         assert_eq!(calls.drop_connection(1), ["one", "three"]);
         assert!(calls.drop_connection(1).is_empty());
         assert_eq!(calls.complete(2, other), Some("two"));
-        assert!(calls.expire(i64::MAX).is_empty());
+        assert!(calls.expire(Uptime::MAX).is_empty());
     }
 
     #[test]
     fn a_full_table_gives_the_continuation_back() {
         let mut calls = Calls::new(2);
-        calls.insert(1, 10, "a").unwrap();
-        calls.insert(1, 10, "b").unwrap();
-        assert_eq!(calls.insert(1, 10, "c"), Err("c"));
-        assert_eq!(calls.expire(10).len(), 2);
-        assert!(calls.insert(1, 20, "c").is_ok());
+        calls.insert(1, at(10), "a").unwrap();
+        calls.insert(1, at(10), "b").unwrap();
+        assert_eq!(calls.insert(1, at(10), "c"), Err("c"));
+        assert_eq!(calls.expire(at(10)).len(), 2);
+        assert!(calls.insert(1, at(20), "c").is_ok());
     }
 
     #[test]
     fn opaques_come_round_without_meeting_one_in_flight() {
         let mut calls = Calls::new(10);
         calls.next_opaque = i32::MAX;
-        assert_eq!(calls.insert(1, 10, "last"), Ok(i32::MAX));
-        assert_eq!(calls.insert(1, 10, "first"), Ok(i32::MIN));
+        assert_eq!(calls.insert(1, at(10), "last"), Ok(i32::MAX));
+        assert_eq!(calls.insert(1, at(10), "first"), Ok(i32::MIN));
         calls.next_opaque = i32::MAX;
-        assert_eq!(calls.insert(1, 10, "passes over two"), Ok(i32::MIN + 1));
+        assert_eq!(calls.insert(1, at(10), "passes over two"), Ok(i32::MIN + 1));
     }
 }

@@ -16,7 +16,7 @@
 //! Closing the largest instead was considered: it breaks honest producers of large messages when many of them send at once.
 
 use crate::{frame_reader::FrameReader, write_buffer::WriteBuffer};
-use runtime::{Closer, Millis};
+use runtime::{Closer, Millis, Uptime};
 use slab::Slab;
 use std::{
     cell::{Cell, RefCell},
@@ -57,7 +57,7 @@ struct Account {
     /// What its frame misses.
     missing: usize,
     /// When its frame grew last; `None`: it was let go on and no time has been seen since.
-    grew_at: Option<Millis>,
+    grew_at: Option<Uptime>,
     waiter: Option<Waker>,
     /// We do not read it, because its own responses have to leave first.
     paused: bool,
@@ -106,7 +106,7 @@ impl FrameBudget {
 
     /// To be called about once a second: closes connections that keep others waiting and send nothing, and lets those
     /// that wait see whether they were closed.
-    pub fn close_stalled(&self, now: Millis) {
+    pub fn close_stalled(&self, now: Uptime) {
         let Overdue { waiters, stalled } = self.overdue(now);
         for (peer, closer, held) in stalled {
             tracing::warn!(%peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may, and others wait");
@@ -116,7 +116,7 @@ impl FrameBudget {
     }
 
     /// Nobody is woken or closed in here: that happens when the state is not borrowed.
-    fn overdue(&self, now: Millis) -> Overdue {
+    fn overdue(&self, now: Uptime) -> Overdue {
         let mut state = self.state.borrow_mut();
         let State { accounts, waiting, .. } = &mut *state;
         let mut overdue = Overdue::default();
@@ -128,7 +128,7 @@ impl FrameBudget {
                 overdue.waiters.push(waiter.clone());
             } else if account.bytes > self.bytes_when_short && !account.paused {
                 let grew_at = *account.grew_at.get_or_insert(now);
-                if now.saturating_sub(grew_at) > STALLED_MS_MAX {
+                if now - grew_at > STALLED_MS_MAX {
                     overdue.stalled.push((account.peer, account.closer.clone(), account.bytes));
                 }
             }
@@ -175,11 +175,11 @@ pub struct FrameAccount {
 
 impl FrameAccount {
     /// To be called after each read: what the connection's reader keeps now counts.
-    pub fn hold(&self, frames: &FrameReader, now: Millis) {
+    pub fn hold(&self, frames: &FrameReader, now: Uptime) {
         self.set(frames.partial_bytes(), || frames.missing_bytes(), now);
     }
 
-    fn set(&self, bytes: usize, missing: impl FnOnce() -> usize, now: Millis) {
+    fn set(&self, bytes: usize, missing: impl FnOnce() -> usize, now: Uptime) {
         let before = self.bytes.replace(bytes);
         if before == 0 && bytes == 0 {
             return;
@@ -298,6 +298,10 @@ impl Drop for FrameAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(ms: i64) -> Uptime {
+        Uptime::from_ms(ms)
+    }
     use crate::test_executor::{connected, on_executor};
     use std::{
         future::Future,
@@ -338,7 +342,7 @@ mod tests {
         let wakes = Arc::default();
         let accounts: Vec<_> = (0..3).map(|_| open(&budget)).collect();
         for account in &accounts {
-            account.set(LARGE, || 0, 0);
+            account.set(LARGE, || 0, at(0));
             assert!(may_read(account, &wakes));
         }
         assert_eq!(budget.bytes(), 3 * LARGE);
@@ -351,15 +355,15 @@ mod tests {
         let budget = FrameBudget::new(LARGE);
         let wakes = Arc::default();
         let (first, second, third) = (open(&budget), open(&budget), open(&budget));
-        first.set(LARGE, || 100, 0);
-        second.set(LARGE, || 2, 0);
-        third.set(LARGE, || 3, 0);
+        first.set(LARGE, || 100, at(0));
+        second.set(LARGE, || 2, at(0));
+        third.set(LARGE, || 3, at(0));
         assert!(may_read(&first, &wakes), "somebody has to go on");
         assert!(!may_read(&third, &wakes));
         assert!(!may_read(&second, &wakes));
-        first.set(2 * LARGE, || 0, 1);
+        first.set(2 * LARGE, || 0, at(1));
         assert!(may_read(&first, &wakes));
-        first.set(0, || 0, 2);
+        first.set(0, || 0, at(2));
         assert_eq!(wakes.0.load(Relaxed), 1, "the one that misses least");
         assert!(may_read(&second, &wakes));
         assert!(!may_read(&third, &wakes));
@@ -367,7 +371,7 @@ mod tests {
         assert_eq!(wakes.0.load(Relaxed), 2);
         assert!(may_read(&third, &wakes));
         assert!(may_read(&first, &wakes), "small parts of frames never wait");
-        first.set(BYTES_WHEN_SHORT, || 0, 3);
+        first.set(BYTES_WHEN_SHORT, || 0, at(3));
         assert!(may_read(&first, &wakes));
     }
 
@@ -377,7 +381,7 @@ mod tests {
         let wakes = Arc::default();
         let (first, second, third) = (open(&budget), open(&budget), open(&budget));
         for account in [&first, &second, &third] {
-            account.set(LARGE, || 0, 0);
+            account.set(LARGE, || 0, at(0));
         }
         assert!(may_read(&first, &wakes));
         assert!(!may_read(&second, &wakes));
@@ -394,11 +398,11 @@ mod tests {
         let budget = FrameBudget::new(LARGE);
         let wakes = Arc::<Wakes>::default();
         let (first, second) = (open(&budget), open(&budget));
-        first.set(LARGE, || 0, 0);
-        second.set(LARGE, || 0, 0);
+        first.set(LARGE, || 0, at(0));
+        second.set(LARGE, || 0, at(0));
         assert!(may_read(&first, &wakes));
         assert!(!may_read(&second, &wakes));
-        budget.close_stalled(1);
+        budget.close_stalled(at(1));
         assert_eq!(wakes.0.load(Relaxed), 1, "it looks whether it was closed");
         let waker = Waker::from(Arc::clone(&wakes));
         let mut closed = pin!(second.may_read(|| true));
@@ -410,7 +414,7 @@ mod tests {
     /// A write buffer that has a request in flight and may have none.
     fn full() -> WriteBuffer {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let buffer = WriteBuffer::new(addr, false, Closer::default(), 0, Rc::default(), 0);
+        let buffer = WriteBuffer::new(addr, false, Closer::default(), 0, Rc::default(), at(0));
         buffer.acquire(1);
         assert!(buffer.is_full());
         buffer
@@ -422,7 +426,7 @@ mod tests {
         let wakes = Arc::default();
         let (first, second, third) = (open(&budget), open(&budget), open(&budget));
         for account in [&first, &second, &third] {
-            account.set(LARGE, || 9, 0);
+            account.set(LARGE, || 9, at(0));
         }
         assert!(may_read(&third, &wakes));
         assert!(!may_read(&second, &wakes));
@@ -431,15 +435,19 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         let mut waits = pin!(first.wait_while_full(&buffer));
         assert!(waits.as_mut().poll(&mut context).is_pending());
-        assert_eq!(budget.overdue(1).stalled.len(), 0);
+        assert_eq!(budget.overdue(at(1)).stalled.len(), 0);
         let later = STALLED_MS_MAX * 10;
-        third.set(LARGE + 1, || 8, later);
-        assert_eq!(budget.overdue(later).stalled.len(), 0, "we do not read it");
+        third.set(LARGE + 1, || 8, at(later));
+        assert_eq!(budget.overdue(at(later)).stalled.len(), 0, "we do not read it");
         buffer.release(1);
         assert!(waits.as_mut().poll(&mut context).is_ready());
-        assert_eq!(budget.overdue(later).stalled.len(), 0, "its time begins when it is read again");
-        third.set(LARGE + 2, || 7, later + STALLED_MS_MAX + 1);
-        assert_eq!(budget.overdue(later + STALLED_MS_MAX + 1).stalled.len(), 1);
+        assert_eq!(
+            budget.overdue(at(later)).stalled.len(),
+            0,
+            "its time begins when it is read again"
+        );
+        third.set(LARGE + 2, || 7, at(later + STALLED_MS_MAX + 1));
+        assert_eq!(budget.overdue(at(later + STALLED_MS_MAX + 1)).stalled.len(), 1);
     }
 
     #[test]
@@ -447,8 +455,8 @@ mod tests {
         let budget = FrameBudget::new(LARGE);
         let wakes = Arc::<Wakes>::default();
         let (first, second) = (open(&budget), open(&budget));
-        first.set(LARGE, || 9, 0);
-        second.set(LARGE, || 9, 0);
+        first.set(LARGE, || 9, at(0));
+        second.set(LARGE, || 9, at(0));
         assert!(may_read(&first, &wakes));
         assert!(!may_read(&second, &wakes));
         let buffer = full();
@@ -456,7 +464,7 @@ mod tests {
         let mut waits = pin!(first.wait_while_full(&buffer));
         assert!(waits.as_mut().poll(&mut context).is_ready(), "others wait for its frame's end");
         assert_eq!(first.read_bytes_max(), 9);
-        first.set(0, || 0, 1);
+        first.set(0, || 0, at(1));
         assert_eq!(wakes.0.load(Relaxed), 1);
         assert!(may_read(&second, &wakes));
         let mut waits = pin!(first.wait_while_full(&buffer));
@@ -468,14 +476,14 @@ mod tests {
         let budget = FrameBudget::new(LARGE);
         let wakes = Arc::<Wakes>::default();
         let (first, second) = (open(&budget), open(&budget));
-        first.set(LARGE, || 0, 0);
+        first.set(LARGE, || 0, at(0));
         assert_eq!(first.read_bytes_max(), usize::MAX, "memory suffices");
-        second.set(LARGE, || 70, 0);
+        second.set(LARGE, || 70, at(0));
         assert!(may_read(&second, &wakes));
         assert_eq!(second.read_bytes_max(), 70);
         assert_eq!(first.read_bytes_max(), 1, "it was let go on before, and waits next time");
         // The same number of bytes, but those of another frame.
-        second.set(LARGE, || 80, 1);
+        second.set(LARGE, || 80, at(1));
         assert_eq!(second.read_bytes_max(), 80);
         drop(first);
         assert_eq!(second.read_bytes_max(), usize::MAX);
@@ -496,8 +504,8 @@ mod tests {
             let sending = executor.spawn(async move {
                 later.sleep(std::time::Duration::from_millis(20)).await;
                 // It becomes short while the reader waits for bytes.
-                others.set(2 * LARGE, || 9, 0);
-                favoured.set(2 * LARGE, || 9, 0);
+                others.set(2 * LARGE, || 9, at(0));
+                favoured.set(2 * LARGE, || 9, at(0));
                 assert!(may_read(&favoured, &Arc::default()));
                 let mut frame = (1_u32 << 20).to_be_bytes().to_vec();
                 frame.resize(1 << 20, 0);
@@ -513,7 +521,7 @@ mod tests {
                 assert!(read > 0);
                 let bytes = &scratch.borrow()[..read];
                 assert_eq!(frames.feed(bytes, |_, _| Continue(())), Ok(Continue(())));
-                account.hold(&frames, 1);
+                account.hold(&frames, at(1));
             }
             drop(reader);
             drop(sending);
@@ -542,15 +550,15 @@ mod tests {
     fn nobody_is_woken_while_the_state_is_borrowed() {
         let budget = FrameBudget::new(LARGE);
         let (first, second) = (open(&budget), open(&budget));
-        first.set(LARGE, || 0, 0);
-        second.set(LARGE, || 0, 0);
+        first.set(LARGE, || 0, at(0));
+        second.set(LARGE, || 0, at(0));
         assert!(may_read(&first, &Arc::default()));
         WATCHED.set(Some(Rc::clone(&budget)));
         let asks = Arc::new(AsksTheBudget(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&asks));
         let mut waits = pin!(second.may_read(|| false));
         assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        budget.close_stalled(1);
+        budget.close_stalled(at(1));
         assert_eq!(asks.0.load(Relaxed), 1);
         drop(first);
         assert_eq!(asks.0.load(Relaxed), 2);
@@ -560,8 +568,8 @@ mod tests {
     fn nobody_is_closed_while_nobody_waits() {
         let budget = FrameBudget::new(LARGE);
         let account = open(&budget);
-        account.set(2 * LARGE, || 0, 0);
-        budget.close_stalled(STALLED_MS_MAX * 10);
-        assert_eq!(budget.state.borrow().accounts[account.key].grew_at, Some(0));
+        account.set(2 * LARGE, || 0, at(0));
+        budget.close_stalled(at(STALLED_MS_MAX * 10));
+        assert_eq!(budget.state.borrow().accounts[account.key].grew_at, Some(at(0)));
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     shared_body::{BodyCursor, SharedBody},
     transport::WriteHalf,
 };
-use runtime::{Closer, Executor, Signal};
+use runtime::{Closer, Executor, Signal, Uptime};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -155,7 +155,7 @@ pub struct WriteBuffer {
     /// The peer takes no more bytes; what it has sent already still counts.
     write_stopped: Cell<bool>,
     /// When bytes last came, or enough of them went (see [`write_loop`]), ms.
-    pub alive_ms: Cell<i64>,
+    pub alive_ms: Cell<Uptime>,
 }
 
 impl WriteBuffer {
@@ -166,7 +166,7 @@ impl WriteBuffer {
         closer: Closer,
         inflight_bytes_max: usize,
         unsent: Rc<UnsentBudget>,
-        now: i64,
+        now: Uptime,
     ) -> WriteBuffer {
         WriteBuffer {
             addr,
@@ -254,7 +254,7 @@ impl WriteBuffer {
     }
 
     /// What was taken has been sent.
-    pub fn sent(&self, bytes: Vec<u8>, now: i64) {
+    pub fn sent(&self, bytes: Vec<u8>, now: Uptime) {
         self.alive_ms.set(now);
         let sent = self.sending_bytes.replace(0);
         self.unsent.give_back(sent);
@@ -381,7 +381,7 @@ pub async fn write_loop(
                 buffer.stop_writing();
                 return;
             }
-            buffer.alive_ms.set(executor.now());
+            buffer.alive_ms.set(executor.uptime());
         }
         buffer.sent(bytes, buffer.alive_ms.get());
     }
@@ -404,7 +404,14 @@ mod tests {
 
     fn buffer(unsent: &Rc<UnsentBudget>) -> WriteBuffer {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::clone(unsent), 0)
+        WriteBuffer::new(
+            addr,
+            false,
+            Closer::default(),
+            8 << 20,
+            Rc::clone(unsent),
+            Uptime::default(),
+        )
     }
 
     fn body(bytes: usize) -> SharedBody {
@@ -420,7 +427,7 @@ mod tests {
             largest = largest.max(bytes.len());
             got.extend_from_slice(&bytes);
             let done = bytes.is_empty();
-            buffer.sent(bytes, 0);
+            buffer.sent(bytes, Uptime::default());
             if done {
                 return (got, largest);
             }
@@ -465,7 +472,7 @@ mod tests {
         assert!(buffer.is_full(), "its requests wait");
         let taken = buffer.take();
         assert_eq!(taken, b"h");
-        buffer.sent(taken, 0);
+        buffer.sent(taken, Uptime::default());
         let taken = buffer.take();
         assert_eq!((taken.len(), unsent.bytes.get()), (BODY_CHUNK_BYTES, BODY_CHUNK_BYTES));
         assert_eq!(buffer.unsent_bytes(), 10_000_000);
@@ -476,8 +483,8 @@ mod tests {
     }
 
     /// What a peer that takes some bytes, and then none, and then all does to `alive_ms`: before it reads on, and after.
-    fn alive_with_a_slow_peer(alive_bytes: usize) -> (i64, i64) {
-        const NEVER: i64 = -1;
+    fn alive_with_a_slow_peer(alive_bytes: usize) -> (Uptime, Uptime) {
+        const NEVER: Uptime = Uptime::MIN;
         const BYTES: usize = 64 << 20;
         on_executor(move |executor| async move {
             let (transport, peer) = connected(&executor).await;
@@ -504,14 +511,14 @@ mod tests {
     #[test]
     fn who_takes_a_part_of_a_write_is_not_alive_for_it() {
         let (before, after) = alive_with_a_slow_peer(usize::MAX);
-        assert!(before < 0, "only the whole write counts");
-        assert!(after > 0);
+        assert!(before == Uptime::MIN, "only the whole write counts");
+        assert!(after > Uptime::MIN);
     }
 
     #[test]
     fn who_takes_enough_of_a_large_write_is_alive() {
         let (before, after) = alive_with_a_slow_peer(64 * 1024);
-        assert!(before > 0);
+        assert!(before > Uptime::MIN);
         assert!(after >= before);
     }
 

@@ -11,8 +11,6 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::OnceLock,
-    time::Instant,
 };
 
 use glommio::{
@@ -22,6 +20,7 @@ use glommio::{
 use rustix::{
     fs::{FallocateFlags, fallocate},
     io::Errno,
+    time::{ClockId, clock_gettime},
 };
 
 use crate::{
@@ -127,8 +126,10 @@ impl Disk for DirectDisk {
     }
 
     fn uptime_micros(&self) -> u64 {
-        static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed().as_micros() as u64
+        // Sleep of the machine counts: the wall clock counts it, too.
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(since_boot.tv_sec).unwrap_or(0);
+        seconds * 1_000_000 + u64::try_from(since_boot.tv_nsec / 1_000).unwrap_or(0)
     }
 
     async fn usage(&self, dir: &Path) -> io::Result<Usage> {

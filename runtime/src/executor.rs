@@ -26,7 +26,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io:
 use rustix::io::Errno;
 
 use crate::{
-    clock::{self, Millis},
+    clock::{self, Millis, Moment, Uptime},
     direct_disk::DirectDisk,
     mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
@@ -478,9 +478,19 @@ impl Executor {
         self.core.count
     }
 
-    /// Wall clock, milliseconds since 1970.
+    /// Wall clock, milliseconds since 1970: for points in time. It may be set to any other time at any moment.
     pub fn now(&self) -> Millis {
         clock::now()
+    }
+
+    /// Monotonic clock: for deadlines and for how long something takes.
+    pub fn uptime(&self) -> Uptime {
+        Uptime::now()
+    }
+
+    /// Both clocks.
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now(), uptime: self.uptime() }
     }
 
     /// Starts a task on this executor. It does not run before the caller waits, so no borrow is in its way. Dropping

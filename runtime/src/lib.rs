@@ -19,7 +19,7 @@ mod stop;
 mod task_budget;
 mod watchdog;
 
-pub use clock::Millis;
+pub use clock::{Millis, Moment, Uptime};
 pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
 pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};

@@ -9,6 +9,7 @@
 //! so do their offsets. Each step is taken back by itself when there is room again.
 
 use crate::{
+    clock_watch::{ClockWatch, Doubt, PARTED_MS_MAX},
     error::StoreError,
     index::{Index, Outline, Row},
     segments::{SPARES_MAX, is_spare, spare_path},
@@ -18,10 +19,36 @@ use crate::{
     store_state::QueueSlot,
 };
 use runtime::{Disk, Usage};
-use std::{future::Future, path::PathBuf, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    path::PathBuf,
+    rc::Rc,
+};
 
 /// Rows looked at between two pauses.
 const PIECE_ROWS: usize = 512;
+
+/// Pause between two lines that say that the wall clock is not believed, ms.
+const DOUBT_LOG_MS: i64 = 3_600_000;
+
+/// What is known of clocks, to tell how old a segment is.
+#[derive(Default)]
+pub(crate) struct Ages {
+    watch: RefCell<ClockWatch>,
+    /// Store time of the newest entry that the store was opened with.
+    newest_ms: Option<i64>,
+    doubted: Cell<bool>,
+    logged_ms: Cell<Option<i64>>,
+    /// What lay before this position was there at this time, ms.
+    noticed: Cell<Option<(u64, i64)>>,
+}
+
+impl Ages {
+    pub(crate) fn new(newest_ms: Option<i64>) -> Ages {
+        Ages { newest_ms, ..Ages::default() }
+    }
+}
 
 /// When segments go. Ratios are percent of the file system that the log is on.
 #[derive(Clone, Debug)]
@@ -49,6 +76,8 @@ pub struct Situation {
     pub used_percent: u32,
     /// When the newest message of the oldest whole segment was stored, ms.
     pub oldest_ms: Option<i64>,
+    /// Whether the wall clock is believed: nothing goes for its age otherwise.
+    pub clock_believed: bool,
 }
 
 /// What to do with the oldest segment.
@@ -65,9 +94,9 @@ pub enum Verdict {
 impl Policy {
     /// Decides about the oldest segment.
     pub fn verdict(&self, situation: &Situation) -> Verdict {
-        let Situation { now, hour, used_percent, oldest_ms } = *situation;
+        let Situation { now, hour, used_percent, oldest_ms, clock_believed } = *situation;
         let Some(oldest_ms) = oldest_ms else { return Verdict::Keep };
-        let expired = now.saturating_sub(oldest_ms) > self.reserved_ms;
+        let expired = clock_believed && now.saturating_sub(oldest_ms) > self.reserved_ms;
         if used_percent > self.forcible_percent && (self.forcibly || expired) {
             return Verdict::Remove;
         }
@@ -106,9 +135,11 @@ impl<D: Disk> Store<D> {
         let usage = self.disk.usage(dir).await;
         let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
         let oldest = self.oldest_sealed();
-        let oldest_ms = oldest.as_ref().map(|index| index.head().last_store_ms);
+        let clock_believed = self.believe_clock(now, policy.reserved_ms);
+        let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
         let used_percent = usage.used_percent();
-        let verdict = policy.verdict(&Situation { now, hour, used_percent, oldest_ms });
+        let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
+        let verdict = policy.verdict(&situation);
         if verdict == Verdict::Remove {
             self.remove_spares().await?;
         }
@@ -116,7 +147,8 @@ impl<D: Disk> Store<D> {
             self.note_space(policy, &usage);
             return Ok(false);
         };
-        let early = oldest_ms.is_some_and(|oldest| now - oldest <= policy.reserved_ms);
+        let young = |oldest: i64| now.saturating_sub(oldest) <= policy.reserved_ms;
+        let early = !clock_believed || oldest_ms.is_some_and(young);
         let segment = index.head().segment;
         let retired = self.retire(index, verdict == Verdict::Recycle, pause).await;
         if retired.is_err() {
@@ -138,6 +170,71 @@ impl<D: Disk> Store<D> {
             tracing::info!(shard, segment, messages, used_percent, "a segment was retired");
         }
         Ok(true)
+    }
+
+    /// Whether the wall clock is believed now. Why not is logged, again after [`DOUBT_LOG_MS`].
+    fn believe_clock(&self, now: i64, reserved_ms: i64) -> bool {
+        let uptime_ms = i64::try_from(self.disk.uptime_micros() / 1_000).unwrap_or(i64::MAX);
+        let Ages { watch, newest_ms, doubted, logged_ms, .. } = &self.ages;
+        let doubt = watch.borrow_mut().look(now, uptime_ms, *newest_ms, reserved_ms);
+        let doubted_before = doubted.replace(doubt.is_some());
+        let shard = self.settings.shard;
+        match doubt {
+            Some(Doubt { ahead_ms, ends_in_ms }) => {
+                let due = logged_ms.get().is_none_or(|logged| uptime_ms - logged >= DOUBT_LOG_MS);
+                if due || !doubted_before {
+                    logged_ms.set(Some(uptime_ms));
+                    tracing::warn!(
+                        shard,
+                        ahead_s = ahead_ms / 1_000,
+                        believed_in_s = ends_in_ms / 1_000,
+                        "the wall clock has moved ahead: no segment is deleted for its age until it is back, or stands"
+                    );
+                }
+            }
+            None if doubted_before => {
+                tracing::info!(
+                    shard,
+                    "the wall clock is believed: segments are deleted for their age"
+                );
+            }
+            None => {}
+        }
+        doubt.is_none()
+    }
+
+    /// Begins to watch the wall clock: right after the start, before it can be set.
+    pub fn watch_clock(&self, now: i64) {
+        self.believe_clock(now, i64::MAX);
+    }
+
+    /// Whether nothing is deleted for its age, because the wall clock has moved ahead.
+    pub fn doubts_clock(&self) -> bool {
+        self.ages.doubted.get()
+    }
+
+    /// When the newest message of a segment was stored, as far as that is possible: a time that is yet to come was
+    /// written by a clock that was ahead. Then it was before the nearest later segment with a time that has been, or
+    /// at least before this was noticed.
+    fn stored_ms(&self, index: &Index<D>, now: i64, clock_believed: bool) -> i64 {
+        let possible = |ms: i64| ms <= now.saturating_add(PARTED_MS_MAX);
+        let head = index.head();
+        if possible(head.last_store_ms) || !clock_believed {
+            return head.last_store_ms;
+        }
+        let indexes = self.indexes.files.borrow();
+        let behind = indexes.iter().map(|index| index.head());
+        let behind = behind.filter(|other| other.from >= head.to && other.messages > 0);
+        let bound = behind.map(|other| other.last_store_ms).find(|ms| possible(*ms));
+        if let Some(bound) = bound {
+            return bound.min(head.last_store_ms);
+        }
+        let end = self.state.borrow().log.appended();
+        let noticed = self.ages.noticed.get();
+        let noticed = noticed.filter(|(before, ms)| head.to <= *before && *ms <= now);
+        let (before, ms) = noticed.unwrap_or((end, now));
+        self.ages.noticed.set(Some((before, ms)));
+        ms
     }
 
     /// How much space there was when it was looked at last.
@@ -384,7 +481,9 @@ mod tests {
         };
         let verdict = |age: i64, hour, used_percent| {
             let oldest_ms = Some(10_000 - age);
-            policy.verdict(&Situation { now: 10_000, hour, used_percent, oldest_ms })
+            let clock_believed = true;
+            let now = 10_000;
+            policy.verdict(&Situation { now, hour, used_percent, oldest_ms, clock_believed })
         };
         assert_eq!(verdict(1_000, true, 10), Verdict::Keep, "not older than reserved");
         assert_eq!(verdict(1_001, true, 10), Verdict::Recycle);
@@ -393,8 +492,20 @@ mod tests {
         assert_eq!(verdict(1, true, 85), Verdict::Keep);
         assert_eq!(verdict(1, false, 86), Verdict::Remove, "before its time");
         let gentle = Policy { forcibly: false, ..policy.clone() };
-        let full = Situation { now: 10_000, hour: true, used_percent: 99, oldest_ms: Some(9_999) };
+        let full = Situation {
+            now: 10_000,
+            hour: true,
+            used_percent: 99,
+            oldest_ms: Some(9_999),
+            clock_believed: true,
+        };
         assert_eq!(gentle.verdict(&full), Verdict::Keep);
         assert_eq!(policy.verdict(&Situation { oldest_ms: None, ..full }), Verdict::Keep);
+        let doubted = Situation { used_percent: 80, oldest_ms: Some(0), ..full };
+        assert_eq!(policy.verdict(&doubted), Verdict::Remove);
+        let doubted = Situation { clock_believed: false, ..doubted };
+        assert_eq!(policy.verdict(&doubted), Verdict::Keep, "its age is not known");
+        let doubted = Situation { used_percent: 86, ..doubted };
+        assert_eq!(policy.verdict(&doubted), Verdict::Remove, "for the room that it takes");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     index::{BlockCache, Head, Index},
     log::{CommitRule, Stored, Write},
     replica_file::ReplicaFile,
+    retention::Ages,
     segments::SegmentSet,
     settings::{FlushPolicy, Settings},
     space::Space,
@@ -74,6 +75,7 @@ pub struct Store<D: Disk> {
     /// Retention waits for a second index file.
     pub(crate) retiring_waits: Cell<bool>,
     pub(crate) space: Cell<Space>,
+    pub(crate) ages: Ages,
     pub(crate) indexes: Indexes<D>,
     /// Raised when the gate moved or the log was poisoned: the indexer may wait for it.
     pub(crate) gate_moved: Signal,
@@ -124,14 +126,16 @@ pub(crate) struct Indexes<D: Disk> {
 #[derive(Clone, Copy)]
 struct Unsynced {
     segment: u64,
-    since_ms: i64,
+    /// Of the disk's clock, which nobody sets.
+    since_micros: u64,
     position: u64,
 }
 
 impl Unsynced {
-    /// Whether it is old enough. A clock that was set back since then says nothing about its age.
-    fn is_due(&self, now: i64, interval_ms: i64) -> bool {
-        now < self.since_ms || now - self.since_ms >= interval_ms
+    /// Whether it is old enough.
+    fn is_due(&self, now_micros: u64, interval_ms: i64) -> bool {
+        let interval_micros = u64::try_from(interval_ms).unwrap_or(0).saturating_mul(1_000);
+        now_micros.saturating_sub(self.since_micros) >= interval_micros
     }
 }
 
@@ -146,6 +150,7 @@ impl<D: Disk> Store<D> {
         lacking: u64,
     ) -> Store<D> {
         let zeroed = state.log.appended();
+        let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);
         let rule = CommitRule {
             stored: match settings.flush {
@@ -173,6 +178,7 @@ impl<D: Disk> Store<D> {
             },
             retiring_waits: Cell::new(false),
             space: Cell::default(),
+            ages,
             indexes: Indexes {
                 files: RefCell::new(indexes),
                 blocks: BlockCache::new(INDEX_BLOCKS_BYTES),
@@ -255,11 +261,11 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes everything appended so far (up to a limit), syncs by the policy and moves the gate. `Ok(false)`: there
-    /// was nothing. An error has poisoned the log. `now` is read when the write is done.
-    pub async fn commit_once(&self, now: impl Fn() -> i64) -> Result<bool, StoreError> {
+    /// was nothing. An error has poisoned the log.
+    pub async fn commit_once(&self) -> Result<bool, StoreError> {
         self.check_not_poisoned()?;
         let Some(write) = self.state.borrow_mut().log.take_write() else { return Ok(false) };
-        if let Err(error) = self.commit(&write, now).await {
+        if let Err(error) = self.commit(&write).await {
             self.gate_moved.raise();
             self.state.borrow_mut().log.poison(error.to_string());
             return Err(error);
@@ -298,7 +304,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    async fn commit(&self, write: &Write, now: impl Fn() -> i64) -> Result<(), StoreError> {
+    async fn commit(&self, write: &Write) -> Result<(), StoreError> {
         self.sync_before(write.segment).await?;
         let file = self.segment_for_writing(write.segment);
         let path = || self.settings.segment_path(write.segment);
@@ -322,9 +328,11 @@ impl<D: Disk> Store<D> {
             FlushPolicy::Async { interval_ms } => {
                 self.check_not_poisoned()?;
                 self.state.borrow_mut().log.written(write, false);
-                let now = now();
-                let since_ms = self.unsynced.get().map_or(now, |unsynced| unsynced.since_ms);
-                let unsynced = Unsynced { segment: write.segment, since_ms, position: write.to };
+                let now = self.disk.uptime_micros();
+                let since_micros =
+                    self.unsynced.get().map_or(now, |unsynced| unsynced.since_micros);
+                let (segment, position) = (write.segment, write.to);
+                let unsynced = Unsynced { segment, since_micros, position };
                 self.unsynced.set(Some(unsynced));
                 if unsynced.is_due(now, interval_ms) {
                     self.sync_unless_under_way().await?;
@@ -334,16 +342,18 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// ASYNC_FLUSH: makes what was written durable once it is old enough. The tick calls it; with nothing to do it
-    /// costs nothing.
-    pub async fn sync_if_due(&self, now: i64) -> Result<(), StoreError> {
-        let FlushPolicy::Async { interval_ms } = self.settings.flush else { return Ok(()) };
-        match self.unsynced.get() {
-            Some(unsynced) if unsynced.is_due(now, interval_ms) => {
-                self.sync_unless_under_way().await
-            }
-            _ => Ok(()),
-        }
+    /// ASYNC_FLUSH: whether what was written is old enough to be made durable, and no sync is under way.
+    pub fn is_sync_due(&self) -> bool {
+        let FlushPolicy::Async { interval_ms } = self.settings.flush else { return false };
+        let now = self.disk.uptime_micros();
+        let due = self.unsynced.get().is_some_and(|unsynced| unsynced.is_due(now, interval_ms));
+        due && !self.syncing.get()
+    }
+
+    /// ASYNC_FLUSH: makes what was written durable once it is old enough. The commit loop calls it when there is nothing
+    /// to write; who looks at the clock wakes that when [`Store::is_sync_due`].
+    pub async fn sync_if_due(&self) -> Result<(), StoreError> {
+        if self.is_sync_due() { self.sync_unless_under_way().await } else { Ok(()) }
     }
 
     /// Makes what was written durable. A sync that is under way is waited for first; one task at a time does so, the

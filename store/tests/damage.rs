@@ -63,7 +63,7 @@ fn written() -> (Snapshot, Messages) {
         now(block_on(Store::open(disk.clone(), settings(SEGMENT)))).expect("a new log");
     while store.state().log.appended() < 3 * SEGMENT + SEGMENT / 2 {
         (0..rng.u32(1..5)).for_each(|_| append(&store, &mut rng, &mut messages));
-        while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+        while now(block_on(store.commit_once())).expect("a healthy disk") {}
         now(block_on(store.provide_wanted()));
     }
     drop(store);
@@ -194,7 +194,7 @@ fn any_bytes_at_all_are_survived() {
             |(key, message): (&(u32, i64), &(u64, Vec<u8>))| messages.get(key) == Some(message);
         assert!(readable(&store).iter().all(served), "seed {seed}: serves what nobody wrote");
         append(&store, &mut rng, &mut Messages::new());
-        while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+        while now(block_on(store.commit_once())).expect("a healthy disk") {}
         now(block_on(store.provide_wanted()));
         drop(store);
         now(block_on(Store::open(disk, settings(SEGMENT)))).expect("and again");

@@ -57,7 +57,7 @@ fn append(store: &Store<SimDisk>, topic: &str, body: &[u8], time: i64) -> (u64, 
 }
 
 fn commit(store: &Store<SimDisk>) {
-    while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+    while now(block_on(store.commit_once())).expect("a healthy disk") {}
     now(block_on(store.provide_wanted()));
 }
 

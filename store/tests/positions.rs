@@ -76,7 +76,7 @@ fn fill(store: &Store<SimDisk>) -> (i64, Refused) {
 }
 
 fn commit(store: &Store<SimDisk>) {
-    while now(block_on(store.commit_once(|| 1))).expect("healthy") {}
+    while now(block_on(store.commit_once())).expect("healthy") {}
     now(block_on(store.provide_wanted()));
 }
 

@@ -57,7 +57,7 @@ fn append(store: &Store<SimDisk>) -> u64 {
 
 /// Commits, and lets index files be written.
 fn settle(store: &Store<SimDisk>) {
-    while now(block_on(store.commit_once(|| 1))).expect("a healthy disk") {}
+    while now(block_on(store.commit_once())).expect("a healthy disk") {}
     now(block_on(store.provide_wanted()));
     while now(block_on(store.index_once(&|| ready(())))).expect("a healthy disk") {}
 }

@@ -19,6 +19,7 @@ use proto::body::{
 use proto::command::Language;
 
 use remoting::ConnectionId;
+use runtime::Uptime;
 
 use super::names;
 use super::shared_table::SharedTable;
@@ -65,7 +66,7 @@ struct Member {
     address: SocketAddr,
     language: Language,
     version: i32,
-    last_seen: i64,
+    last_seen: Uptime,
 }
 
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Members {
     /// A heartbeat of `peer`. Refreshes what it names; what it does not name stays until it is silent for too long.
     pub fn heartbeat(
         &mut self,
-        now: i64,
+        now: Uptime,
         peer: &ClientConnection,
         data: &HeartbeatData,
     ) -> Changes {
@@ -172,9 +173,9 @@ impl Members {
 
     /// Removes every membership without a heartbeat for more than `silence_ms`, and names the connections that have
     /// none left: the caller closes them. Called about every ten seconds.
-    pub fn expire(&mut self, now: i64, silence_ms: i64) -> (Changes, Vec<ConnectionId>) {
+    pub fn expire(&mut self, now: Uptime, silence_ms: i64) -> (Changes, Vec<ConnectionId>) {
         assert!(silence_ms > 0);
-        let silent = |member: &Member| now.saturating_sub(member.last_seen) > silence_ms;
+        let silent = |member: &Member| now - member.last_seen > silence_ms;
         let of_consumers = self.consumers.iter().flat_map(|(group, held)| {
             held.members
                 .iter()

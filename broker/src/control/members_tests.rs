@@ -3,7 +3,7 @@
 use super::*;
 use proto::body::{ProducerData, SubscriptionData};
 
-const NOW: i64 = 1_700_000_000_000;
+const NOW: Uptime = Uptime::from_ms(1_700_000_000_000);
 
 fn connection(number: u64) -> ConnectionId {
     ConnectionId::new(0, 0, number as usize)

@@ -50,6 +50,7 @@ use tables::{Deleted, Tables};
 
 use crate::config::BrokerConfig;
 use remoting::ConnectionId;
+use runtime::{Moment, Uptime};
 
 /// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close. What is recorded
 /// is published and registered by the effects that follow its [`Control::made_durable`].
@@ -360,7 +361,7 @@ impl Control {
     /// returns how many parts were left out because of a limit or a bad name.
     pub fn heartbeat(
         &mut self,
-        now: i64,
+        now: Moment,
         client: &ClientConnection,
         data: &HeartbeatData,
     ) -> usize {
@@ -369,10 +370,10 @@ impl Control {
         for consumer in groups {
             // A group that may not be created still has members, as in 4.9: its pulls are refused with code 26.
             refused += usize::from(
-                self.retry_topic(now, &consumer.group_name, consumer.unit_mode).is_err(),
+                self.retry_topic(now.wall, &consumer.group_name, consumer.unit_mode).is_err(),
             );
         }
-        let changes = self.members.heartbeat(now, client, data);
+        let changes = self.members.heartbeat(now.uptime, client, data);
         let left_out = changes.left_out.max(refused);
         self.notify_if_wanted(changes);
         left_out
@@ -396,7 +397,7 @@ impl Control {
     }
 
     /// About every ten seconds: who is silent has left.
-    pub fn tick(&mut self, now: i64) {
+    pub fn tick(&mut self, now: Uptime) {
         let (changes, close) = self.members.expire(now, SILENCE_MS_MAX);
         self.close.extend(close);
         self.notify_of_loss(changes);

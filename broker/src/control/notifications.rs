@@ -104,7 +104,7 @@ mod tests {
             consumer_data_set: vec![consumer],
             ..HeartbeatData::default()
         };
-        members.heartbeat(0, &client, &data);
+        members.heartbeat(runtime::Uptime::default(), &client, &data);
     }
 
     /// Tells everybody and returns how many were told in each tick, and how often each member.

@@ -26,7 +26,7 @@ use proto::{
     frame::HeaderKind,
 };
 use remoting::ConnectionId;
-use runtime::{DirectDisk, Signal};
+use runtime::{DirectDisk, Moment, Signal, Uptime};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -49,8 +49,8 @@ pub struct ControlPlane {
     pub rates: RefCell<Rates>,
     /// Totals of yesterday and today.
     pub days: Cell<Days>,
-    /// When the broker started, ms.
-    pub boot_ms: i64,
+    /// When the broker started.
+    pub boot: Moment,
     /// Answers to GET_ALL_TOPIC_CONFIG.
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
@@ -67,19 +67,19 @@ pub struct ControlPlane {
     notifications: RefCell<Notifications>,
     writer_wanted: Signal,
     push_opaque: Cell<i32>,
-    last_expire_ms: Cell<i64>,
-    last_stats: Cell<(i64, Sum)>,
+    last_expire_ms: Cell<Uptime>,
+    last_stats: Cell<(Uptime, Sum)>,
 }
 
 impl ControlPlane {
     /// A plane with the metadata that was loaded.
-    pub fn new(control: Control, files: MetadataStore<DirectDisk>, now: i64) -> ControlPlane {
+    pub fn new(control: Control, files: MetadataStore<DirectDisk>, now: Moment) -> ControlPlane {
         ControlPlane {
             control: Rc::new(RefCell::new(control)),
             registrar: RefCell::default(),
             rates: RefCell::default(),
             days: Cell::default(),
-            boot_ms: now,
+            boot: now,
             all_topics: all_topics(),
             all_groups: all_groups(),
             drops: Drops::default(),
@@ -89,8 +89,8 @@ impl ControlPlane {
             notifications: RefCell::default(),
             writer_wanted: Signal::default(),
             push_opaque: Cell::new(0),
-            last_expire_ms: Cell::new(now),
-            last_stats: Cell::new((now, Sum::default())),
+            last_expire_ms: Cell::new(now.uptime),
+            last_stats: Cell::new((now.uptime, Sum::default())),
         }
     }
 
@@ -296,7 +296,8 @@ impl ControlPlane {
     }
 
     /// Housekeeping.
-    pub fn tick(&self, worker: &Rc<Worker>, now: i64) {
+    pub fn tick(&self, worker: &Rc<Worker>, now: Moment) {
+        let Moment { wall, uptime: now } = now;
         if now - self.last_expire_ms.get() >= EXPIRE_MS {
             self.last_expire_ms.set(now);
             self.control.borrow_mut().tick(now);
@@ -307,7 +308,7 @@ impl ControlPlane {
         let sum = Sum::of(&worker.totals);
         self.rates.borrow_mut().sample(now, sum);
         let mut days = self.days.get();
-        days.note(now, sum);
+        days.note(wall, sum);
         self.days.set(days);
         let (last_ms, last) = self.last_stats.get();
         let interval_ms = i64::from(worker.config.stats_interval_seconds) * 1000;

@@ -4,6 +4,7 @@ use super::{Control, SharedTable, table_body::TableBody};
 use crate::{error::Refusal, one_shot::OneShot};
 use proto::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
 use remoting::SharedBody;
+use runtime::Uptime;
 use std::cell::{Cell, RefCell};
 
 /// A body that nobody has asked for lately is given back, ms.
@@ -17,8 +18,8 @@ pub struct TableAnswer<V> {
     pub waiting: RefCell<Vec<OneShot<Result<SharedBody, Refusal>>>>,
     /// Whether a task is at work on the next body: there is one at most.
     pub building: Cell<bool>,
-    /// When the body was last asked for, ms.
-    pub asked_ms: Cell<i64>,
+    /// When the body was last asked for.
+    pub asked_ms: Cell<Uptime>,
     view: fn(&Control) -> (&SharedTable<V>, DataVersion),
 }
 
@@ -32,7 +33,7 @@ impl<V> TableAnswer<V> {
             body: RefCell::new(body),
             waiting: RefCell::default(),
             building: Cell::new(false),
-            asked_ms: Cell::new(0),
+            asked_ms: Cell::default(),
             view,
         }
     }
@@ -44,7 +45,7 @@ impl<V> TableAnswer<V> {
     }
 
     /// Housekeeping.
-    pub fn tick(&self, now: i64) {
+    pub fn tick(&self, now: Uptime) {
         if !self.building.get() && now - self.asked_ms.get() > KEPT_MS {
             self.body.borrow_mut().forget();
         }

@@ -8,6 +8,10 @@ use proto::command::Language;
 
 const NOW: i64 = 1_700_000_000_000;
 
+fn at(ms: i64) -> Moment {
+    Moment { wall: ms, uptime: Uptime::from_ms(ms) }
+}
+
 fn connection(number: u64) -> ConnectionId {
     ConnectionId::new(0, 0, number as usize)
 }
@@ -90,7 +94,7 @@ fn a_created_topic_is_written_published_and_registered() {
 #[test]
 fn a_first_heartbeat_makes_group_and_retry_topic() {
     let mut control = control();
-    assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
+    assert_eq!(control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1)), 0);
     let effects = control.saved_effects();
     assert!(!effects.topic_changes.is_empty() && !effects.group_changes.is_empty());
     let meta = effects.publish.unwrap();
@@ -99,9 +103,9 @@ fn a_first_heartbeat_makes_group_and_retry_topic() {
     assert_eq!(meta.subscription("cg", "orders").unwrap().tags, ["a"]);
     assert!(!meta.subscriptions("cg").unwrap().broadcast);
     assert_eq!(effects.notify.len(), 1);
-    control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(at(NOW + 30_000), &peer(1), &beat("a", "cg", 1));
     assert_quiet(&mut control);
-    control.heartbeat(NOW + 30_000, &peer(1), &beat("a", "cg", 2));
+    control.heartbeat(at(NOW + 30_000), &peer(1), &beat("a", "cg", 2));
     let effects = control.saved_effects();
     assert!(
         effects.publish.is_some() && effects.notify.is_empty(),
@@ -118,9 +122,9 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
         ..SubscriptionGroupConfig::default()
     };
     control.update_group(NOW, quiet).unwrap();
-    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
-    control.heartbeat(NOW, &peer(2), &beat("b", "cg", 1));
-    control.heartbeat(NOW, &peer(3), &beat("c", "cg", 1));
+    control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(at(NOW), &peer(2), &beat("b", "cg", 1));
+    control.heartbeat(at(NOW), &peer(3), &beat("c", "cg", 1));
     control.unregister(connection(1), None, Some("cg"));
     assert!(control.saved_effects().notify.is_empty());
     control.connection_closed(connection(2));
@@ -128,7 +132,7 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     assert_eq!(control.members().consumers_after("cg", None, 9), [connection(3)]);
     let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
     control.apply_config(NOW, &silent);
-    control.heartbeat(NOW, &peer(4), &beat("d", "cg", 1));
+    control.heartbeat(at(NOW), &peer(4), &beat("d", "cg", 1));
     control.connection_closed(connection(3));
     assert!(control.saved_effects().notify.is_empty());
 }
@@ -136,15 +140,15 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
 #[test]
 fn the_silent_are_closed_by_the_tick() {
     let mut control = control();
-    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
-    control.heartbeat(NOW + 100_000, &peer(2), &beat("b", "cg", 1));
+    control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(at(NOW + 100_000), &peer(2), &beat("b", "cg", 1));
     control.saved_effects();
-    control.tick(NOW + 120_001);
+    control.tick(at(NOW + 120_001).uptime);
     let effects = control.saved_effects();
     assert_eq!(effects.close, [connection(1)]);
     assert_eq!(*effects.notify[0], *"cg");
     assert_eq!(control.members().consumers_after("cg", None, 9), [connection(2)]);
-    control.tick(NOW + 300_000);
+    control.tick(at(NOW + 300_000).uptime);
     let effects = control.saved_effects();
     assert!(effects.publish.unwrap().subscriptions("cg").is_none());
     control.members().check();
@@ -154,7 +158,7 @@ fn the_silent_are_closed_by_the_tick() {
 fn without_automatic_groups_a_heartbeat_still_succeeds() {
     let closed = BrokerConfig { auto_create_subscription_group: false, ..config() };
     let mut control = Control::new(&closed, NOW);
-    assert_eq!(control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1)), 0);
+    assert_eq!(control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1)), 0);
     let meta = control.saved_effects().publish.unwrap();
     assert!(meta.group("cg").is_none() && meta.topic("%RETRY%cg").is_none());
     assert!(!meta.auto_create_groups);
@@ -179,7 +183,7 @@ fn a_changed_permission_reaches_shards_and_routes() {
 fn a_restart_brings_the_facts_back() {
     let mut before = control();
     before.topic_for_send(NOW, &wanted("orders")).unwrap();
-    before.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    before.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
     before.delete_group(NOW, "TOOLS_CONSUMER", false).unwrap();
     before.dlq_topic(NOW, "cg").unwrap();
     let mut after = Control::new(&config(), NOW + 1);
@@ -202,7 +206,7 @@ fn nothing_is_shown_before_the_disk_holds_it() {
     let mut control = control();
     control.topic_for_send(NOW + 1, &wanted("orders")).unwrap();
     let tables = control.tables();
-    control.heartbeat(NOW, &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
     let effects = control.effects();
     assert_eq!(effects.topic_changes.len(), 2, "both are to be written");
     assert!(!effects.register, "name servers hear nothing either");

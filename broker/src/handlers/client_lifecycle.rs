@@ -22,7 +22,7 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
         language: request.header.language,
         version: request.header.version,
     };
-    let left_out = control.heartbeat(request.now, &client, &data);
+    let left_out = control.heartbeat(request.moment(), &client, &data);
     if left_out > 0 {
         tracing::warn!(peer = %client.address, left_out, "parts of a heartbeat are over a limit or badly named");
     }

@@ -13,7 +13,7 @@ use proto::{
     frame::{HeaderKind, next_frame},
 };
 use remoting::{ConnectionId, Peer, WriteBuffer};
-use runtime::Closer;
+use runtime::{Closer, Uptime};
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use store::{
     StoreState,
@@ -23,6 +23,8 @@ use store::{
 
 /// The time of all requests, ms.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
+/// The same moment on the monotonic clock.
+pub(crate) const UPTIME: Uptime = Uptime::from_ms(5_000);
 
 /// The connection that requests come from.
 pub(crate) fn connection() -> ConnectionId {
@@ -38,7 +40,7 @@ pub(crate) fn responder(opaque: i32) -> Responder {
 /// The write buffer of a connection that sends nothing.
 pub(crate) fn write_buffer() -> WriteBuffer {
     let addr = SocketAddr::from(([10, 0, 0, 9], 5000));
-    WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::default(), NOW)
+    WriteBuffer::new(addr, false, Closer::default(), 8 << 20, Rc::default(), UPTIME)
 }
 
 /// Has `serve` serve a request as it comes from the wire.
@@ -54,7 +56,8 @@ pub(crate) fn with_request<T>(
     let header = decode(frame.kind, frame.header, &mut arena).expect("our own");
     let addr = "10.0.0.9:5000".parse().expect("an address");
     let peer = Peer { addr, connection: connection(), vip: false };
-    serve(&Request { header, body: frame.body, frame: &bytes, peer: &peer, now: NOW })
+    let (body, frame) = (frame.body, &bytes[..]);
+    serve(&Request { header, body, frame, peer: &peer, now: NOW, uptime: UPTIME })
 }
 
 /// A request as it comes from the wire.

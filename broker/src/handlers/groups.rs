@@ -87,7 +87,7 @@ async fn add_pulls(worker: &Rc<Worker>, stats: &mut ConsumeStats, group: String)
         .keys()
         .filter_map(|queue| Some((queue.topic.as_str().into(), queue.queue_id.try_into().ok()?)))
         .collect();
-    let now = worker.executor.now();
+    let now = worker.executor.uptime();
     let seen = worker.gather(move |shard| {
         let mut pulls = shard.group_pulls.borrow_mut();
         let next = queues.iter().filter_map(|(topic, queue_id)| {

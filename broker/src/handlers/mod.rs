@@ -38,6 +38,7 @@ use proto::{
     frame::{Frame, next_frame},
 };
 use remoting::Peer;
+use runtime::Moment;
 use std::{future::Future, rc::Rc};
 use table::{Line, Right, Run, ServedBy};
 
@@ -59,7 +60,7 @@ pub fn serve_frame(
     peer: &Peer,
     frame: &Frame<'_>,
     bytes: &[u8],
-    now: i64,
+    now: Moment,
     acquire: impl FnOnce(u32),
 ) -> Result<(), OutOfStep> {
     let mut arena = worker.arena.borrow_mut();
@@ -73,7 +74,8 @@ pub fn serve_frame(
     acquire(weight);
     let responder =
         Responder::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
-    let request = Request { header, body: frame.body, frame: bytes, peer, now };
+    let Moment { wall: now, uptime } = now;
+    let request = Request { header, body: frame.body, frame: bytes, peer, now, uptime };
     serve(worker, &request, responder);
     Ok(())
 }
@@ -88,8 +90,9 @@ pub fn serve_forwarded(worker: &Rc<Worker>, forwarded: ForwardedRequest) {
     let mut arena = worker.arena.borrow_mut();
     match decode(frame.kind, frame.header, &mut arena) {
         Ok(header) => {
-            let now = worker.executor.now();
-            let request = Request { header, body: frame.body, frame: &bytes, peer: &peer, now };
+            let Moment { wall: now, uptime } = worker.executor.moment();
+            let (body, frame) = (frame.body, &bytes[..]);
+            let request = Request { header, body, frame, peer: &peer, now, uptime };
             serve(worker, &request, responder);
         }
         Err(error) => worker.respond(responder, Refusal::from(error).into()),

@@ -73,6 +73,7 @@ impl FoundMessages {
 /// Serves the request from its connection's worker.
 pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let query = admit(&worker.config, request);
+    let by_unique_key = is_by_unique_key(request);
     let connection = request.peer.connection;
     Box::pin(async move {
         let query = query?;
@@ -80,15 +81,29 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
             let remark = format!("[OVERLOAD] reason=key-queries waiting={limit} limit={limit}");
             Refusal::new(response::SYSTEM_BUSY, remark)
         })?;
-        let asked = query.clone();
-        let seen = worker.gather_from_workers(|there| look(there, asked)).await;
-        let mut all = FoundMessages::default();
-        for found in seen {
-            all.merge(found?, &query);
+        let mut all = look_everywhere(&worker, &query).await?;
+        if all.hits.is_empty() && by_unique_key {
+            // Clients ask for times from that of the producer's clock on, which the key holds; it may have been ahead.
+            let whenever = KeyQuery { store_ms: (i64::MIN, i64::MAX), ..query.clone() };
+            all = look_everywhere(&worker, &whenever).await?;
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
         all.into_response(write_buffer.is_some_and(|buffer| buffer.takes_no_messages()))
     })
+}
+
+fn is_by_unique_key(request: &Request<'_>) -> bool {
+    QueryMessageHeader::from_ext(&request.header.ext).is_ok_and(|header| header.unique_key_query)
+}
+
+/// What all workers know.
+async fn look_everywhere(worker: &Rc<Worker>, query: &KeyQuery) -> Result<FoundMessages, Refusal> {
+    let asked = query.clone();
+    let mut all = FoundMessages::default();
+    for found in worker.gather_from_workers(|there| look(there, asked)).await {
+        all.merge(found?, query);
+    }
+    Ok(all)
 }
 
 fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<KeyQuery, Refusal> {

@@ -12,6 +12,7 @@ use crate::{
     worker::Worker,
 };
 use proto::{body::KvTable, command::OUR_VERSION};
+use runtime::Moment;
 use std::collections::BTreeMap;
 
 /// GET_BROKER_CONFIG.
@@ -34,7 +35,7 @@ const UNCHANGEABLE: [(&str, &str); 3] =
 
 /// GET_BROKER_RUNTIME_INFO.
 pub fn runtime_info(worker: &Worker, request: &Request<'_>) -> Result<Response, Refusal> {
-    let table = figures(worker, worker.control_plane(), request.now);
+    let table = figures(worker, worker.control_plane(), request.moment());
     let mut body = Vec::new();
     KvTable { table }.write(&mut body);
     Ok(Response::body(body))
@@ -43,7 +44,7 @@ pub fn runtime_info(worker: &Worker, request: &Request<'_>) -> Result<Response, 
 /// One of the counters.
 type Field = fn(&Sum) -> u64;
 
-fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, String> {
+fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<String, String> {
     let sum = Sum::of(&worker.totals);
     let rates = plane.rates.borrow();
     let mut table = BTreeMap::new();
@@ -53,8 +54,8 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, 
     put("brokerVersion", OUR_VERSION.to_string());
     put("brokerVersionDesc", format!("RingMQ_{}", env!("CARGO_PKG_VERSION").replace('.', "_")));
     put("brokerActive", "true".to_owned());
-    put("bootTimestamp", plane.boot_ms.to_string());
-    put("runtime", duration_text(now - plane.boot_ms));
+    put("bootTimestamp", plane.boot.wall.to_string());
+    put("runtime", duration_text(now.uptime - plane.boot.uptime));
     put("putTps", rates.text(|sum| sum.put_messages));
     for key in ["getTransferedTps", "getTransferredTps"] {
         put(key, rates.text(|sum| sum.got_messages));
@@ -89,7 +90,7 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: i64) -> BTreeMap<String, 
     put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));
     // Without a message the age shown is that of now, as in Java.
-    let earliest = earliest_store_ms(&worker.totals).unwrap_or(now);
+    let earliest = earliest_store_ms(&worker.totals).unwrap_or(now.wall);
     put("earliestMessageTimeStamp", earliest.to_string());
     put(
         "startAcceptSendRequestTimeStamp",

@@ -18,7 +18,7 @@ use proto::{
     frame::next_frame,
 };
 use remoting::{Peer, WriteBuffer};
-use runtime::{Executor, Mesh, Settings, Stop};
+use runtime::{Executor, Mesh, Settings, Stop, Uptime};
 use std::{future::Future, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 /// A consumer of group `g`, whose retry topic comes into being with it.
@@ -57,7 +57,7 @@ impl Served {
         let config = BrokerConfig::default();
         let mut control = Control::new(&config, executor.now());
         let files = MetadataStore::load(executor.disk(), dir.to_owned(), &mut control).await;
-        let plane = ControlPlane::new(control, files.expect("an empty one"), executor.now());
+        let plane = ControlPlane::new(control, files.expect("an empty one"), executor.moment());
         let store_host = ([10, 0, 0, 1], 10_911).into();
         let worker = Worker::start(Parts {
             executor,
@@ -98,7 +98,7 @@ impl Served {
     pub(super) fn serve(&self, code: i32, ext: &[(&str, &str)], body: &[u8]) {
         let bytes = request_frame(code, ext, body);
         let frame = next_frame(&bytes).expect("ours").expect("whole");
-        let now = self.worker.executor.now();
+        let now = self.worker.executor.moment();
         let acquire = |weight| self.write_buffer.acquire(weight as usize);
         serve_frame(&self.worker, &self.peer, &frame, &bytes, now, acquire).expect("in step");
     }
@@ -117,7 +117,7 @@ impl Served {
             }
             rest = &rest[frame.wire_bytes..];
         }
-        self.write_buffer.sent(bytes, 0);
+        self.write_buffer.sent(bytes, Uptime::default());
         answers
     }
 

@@ -29,7 +29,7 @@ type Of<V> = fn(&ControlPlane) -> &TableAnswer<V>;
 async fn answer<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) -> Result<Response, Refusal> {
     let plane = worker.control_plane();
     let answer = answer_of(plane);
-    answer.asked_ms.set(worker.executor.now());
+    answer.asked_ms.set(worker.executor.uptime());
     let (table, version) = answer.table(&plane.control.borrow());
     let current = answer.body.borrow().current(&table, version);
     let body = match current {

@@ -77,7 +77,7 @@ pub fn start(
         identity,
         options,
         control,
-        registration: RefCell::new(Registration::new(options, servers, executor.now())),
+        registration: RefCell::new(Registration::new(options, servers, executor.uptime())),
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
         parts: RefCell::new(vec![None; servers.len()]),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
@@ -117,9 +117,9 @@ impl Registrar {
 
     async fn wait_until(&self, patience: Millis, done: impl Fn(&Registration) -> bool) {
         let shared = &self.shared;
-        let deadline = shared.executor.now() + patience;
+        let deadline = shared.executor.uptime() + patience;
         poll_fn(|context| {
-            let over = shared.executor.now() >= deadline;
+            let over = shared.executor.uptime() >= deadline;
             if over || done(&shared.registration.borrow()) {
                 return Poll::Ready(());
             }
@@ -185,7 +185,7 @@ impl Shared {
     async fn next_action(&self, index: usize) -> Action {
         poll_fn(|context| {
             let version = self.announced();
-            match self.registration.borrow_mut().next(index, version, self.executor.now()) {
+            match self.registration.borrow_mut().next(index, version, self.executor.uptime()) {
                 Action::Wait => {
                     self.wakers.borrow_mut()[index] = Some(context.waker().clone());
                     Poll::Pending
@@ -278,7 +278,7 @@ impl Shared {
             return;
         }
         let response = read_response(header, body);
-        let now = self.executor.now();
+        let now = self.executor.uptime();
         let change = self.registration.borrow_mut().answered(index, header.opaque, response, now);
         self.report(index, change);
     }
@@ -296,7 +296,7 @@ impl Shared {
         if let Some(closer) = closer {
             closer.close();
         }
-        let news = self.registration.borrow_mut().lost(index, why, self.executor.now());
+        let news = self.registration.borrow_mut().lost(index, why, self.executor.uptime());
         self.report(index, news);
     }
 
@@ -360,7 +360,7 @@ async fn talk(shared: Rc<Shared>, index: usize) {
                         let (reader, new_writer, closer) = connection.split();
                         shared.links.borrow_mut()[index].1 = Some(closer);
                         writer = Some(new_writer);
-                        shared.registration.borrow_mut().connected(index, shared.executor.now());
+                        shared.registration.borrow_mut().connected(index, shared.executor.uptime());
                         drop(shared.executor.spawn(listen(
                             Rc::clone(&shared),
                             index,
@@ -437,7 +437,7 @@ async fn tick(shared: Rc<Shared>) {
     while !shared.registration.borrow().is_closed() {
         shared.executor.sleep(TICK).await;
         let late: Vec<usize> =
-            shared.registration.borrow().overdue(shared.executor.now()).collect();
+            shared.registration.borrow().overdue(shared.executor.uptime()).collect();
         for index in late {
             let closer = shared.links.borrow()[index].1.clone();
             if let Some(closer) = closer {

@@ -5,20 +5,24 @@ use super::*;
 const V1: DataVersion = DataVersion { timestamp: 1, counter: 1 };
 const V2: DataVersion = DataVersion { timestamp: 1, counter: 2 };
 
+fn at(ms: Millis) -> Uptime {
+    Uptime::from_ms(ms)
+}
+
 fn two(options: Options) -> Registration {
-    Registration::new(options, &["ns1:9876".to_owned(), "ns2:9876".to_owned()], 0)
+    Registration::new(options, &["ns1:9876".to_owned(), "ns2:9876".to_owned()], at(0))
 }
 
 /// Connects one name server and returns the first thing sent.
 fn join(registration: &mut Registration, index: usize, now: Millis) -> Send {
-    assert_eq!(registration.next(index, V1, now), Action::Connect);
-    assert_eq!(registration.next(index, V1, now), Action::Wait, "an action is given out once");
-    registration.connected(index, now);
+    assert_eq!(registration.next(index, V1, at(now)), Action::Connect);
+    assert_eq!(registration.next(index, V1, at(now)), Action::Wait, "an action is given out once");
+    registration.connected(index, at(now));
     sent(registration, index, V1, now)
 }
 
 fn sent(registration: &mut Registration, index: usize, version: DataVersion, now: Millis) -> Send {
-    match registration.next(index, version, now) {
+    match registration.next(index, version, at(now)) {
         Action::Send(send) => send,
         other => panic!("expected to send, not {other:?}"),
     }
@@ -34,18 +38,22 @@ fn periods_are_kept() {
     let mut registration = two(Options { period_ms: 20_000, ..Options::default() });
     let first = join(&mut registration, 0, 0);
     assert_eq!(first.what, ServerRequest::Register);
-    assert_eq!(registration.next(0, V1, 100), Action::Wait);
+    assert_eq!(registration.next(0, V1, at(100)), Action::Wait);
     assert_eq!(
-        registration.answered(0, first.opaque, accepted(), 100),
+        registration.answered(0, first.opaque, accepted(), at(100)),
         Some(StateChange::Registered)
     );
     assert_eq!(registration.registered_count(), 1);
-    assert_eq!(registration.next(0, V1, 10_099), Action::Wait);
+    assert_eq!(registration.next(0, V1, at(10_099)), Action::Wait);
     let second = sent(&mut registration, 0, V1, 10_100);
-    assert_eq!(registration.answered(0, second.opaque, accepted(), 10_200), None, "reported once");
-    assert_eq!(registration.next(0, V1, 30_199), Action::Wait);
+    assert_eq!(
+        registration.answered(0, second.opaque, accepted(), at(10_200)),
+        None,
+        "reported once"
+    );
+    assert_eq!(registration.next(0, V1, at(30_199)), Action::Wait);
     assert_eq!(sent(&mut registration, 0, V1, 30_200).what, ServerRequest::Register);
-    assert_eq!(registration.next(1, V1, 30_200), Action::Connect);
+    assert_eq!(registration.next(1, V1, at(30_200)), Action::Connect);
 }
 
 /// The period is clamped as Java clamps it.
@@ -64,28 +72,28 @@ fn changes_are_told_at_once_and_one_after_the_other() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
     assert_eq!(registration.in_flight(), [(0, first.opaque)]);
-    assert_eq!(registration.next(0, V2, 500), Action::Wait, "an answer is under way");
-    registration.answered(0, first.opaque, accepted(), 500);
+    assert_eq!(registration.next(0, V2, at(500)), Action::Wait, "an answer is under way");
+    registration.answered(0, first.opaque, accepted(), at(500));
     let change = sent(&mut registration, 0, V2, 500);
     assert_eq!(change.what, ServerRequest::RegisterSince(V1));
     assert_eq!(registration.in_flight(), [(0, change.opaque)]);
     let v9 = DataVersion { counter: 9, ..V1 };
-    assert_eq!(registration.next(0, v9, 505), Action::Wait);
+    assert_eq!(registration.next(0, v9, at(505)), Action::Wait);
     assert!(
         registration.has_registered(V1) && !registration.has_registered(V2),
         "sent, and not yet acknowledged"
     );
-    assert_eq!(registration.answered(0, change.opaque, accepted(), 510), None, "reported once");
+    assert_eq!(registration.answered(0, change.opaque, accepted(), at(510)), None, "reported once");
     assert!(registration.has_registered(V2) && !registration.has_registered(v9));
     let third = sent(&mut registration, 0, v9, 510);
     assert_eq!(third.what, ServerRequest::RegisterSince(V2), "all that came meanwhile");
-    registration.answered(0, third.opaque, accepted(), 511);
+    registration.answered(0, third.opaque, accepted(), at(511));
     assert!(
         registration.has_registered(v9) && registration.has_registered(V2),
         "who knows more knows that, too"
     );
     assert!(registration.in_flight().is_empty());
-    assert_eq!(registration.next(0, v9, 10_499), Action::Wait);
+    assert_eq!(registration.next(0, v9, at(10_499)), Action::Wait);
     assert_eq!(sent(&mut registration, 0, v9, 10_500).what, ServerRequest::Register, "the period");
 }
 
@@ -94,22 +102,22 @@ fn changes_are_told_at_once_and_one_after_the_other() {
 fn after_a_refusal_everything_is_told() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
-    registration.answered(0, first.opaque, accepted(), 10);
+    registration.answered(0, first.opaque, accepted(), at(10));
     let change = sent(&mut registration, 0, V2, 50);
     let refused = ServerResponse::Refused { code: 1, remark: "crc32 not match".to_owned() };
-    registration.answered(0, change.opaque, refused, 60);
-    assert_eq!(registration.next(0, V2, 99), Action::Wait, "it was sent");
+    registration.answered(0, change.opaque, refused, at(60));
+    assert_eq!(registration.next(0, V2, at(99)), Action::Wait, "it was sent");
     let v3 = DataVersion { counter: 3, ..V1 };
     assert_eq!(
-        registration.next(0, v3, 99),
+        registration.next(0, v3, at(99)),
         Action::Wait,
         "everything was registered a moment ago"
     );
     assert_eq!(sent(&mut registration, 0, v3, 100).what, ServerRequest::Register);
-    registration.lost(0, "gone", 110);
+    registration.lost(0, "gone", at(110));
     assert!(registration.has_registered(v3), "who is away is not waited for");
-    assert_eq!(registration.next(0, v3, 5_000), Action::Connect);
-    registration.connected(0, 5_000);
+    assert_eq!(registration.next(0, v3, at(5_000)), Action::Connect);
+    registration.connected(0, at(5_000));
     assert!(!registration.has_registered(v3));
     assert_eq!(sent(&mut registration, 0, v3, 5_000).what, ServerRequest::Register);
 }
@@ -120,14 +128,14 @@ fn unforced_periods_ask_first() {
     let mut registration = two(Options { force: false, ..Options::default() });
     let first = join(&mut registration, 0, 0);
     assert_eq!(first.what, ServerRequest::Register, "the first registration is never asked for");
-    registration.answered(0, first.opaque, accepted(), 0);
+    registration.answered(0, first.opaque, accepted(), at(0));
     let ask = sent(&mut registration, 0, V1, 10_000);
     assert_eq!(ask.what, ServerRequest::Version);
     let unchanged = ServerResponse::Accepted { changed: false, learned: Learned::default() };
-    registration.answered(0, ask.opaque, unchanged, 10_000);
-    assert_eq!(registration.next(0, V1, 39_999), Action::Wait);
+    registration.answered(0, ask.opaque, unchanged, at(10_000));
+    assert_eq!(registration.next(0, V1, at(39_999)), Action::Wait);
     let ask = sent(&mut registration, 0, V1, 40_000);
-    registration.answered(0, ask.opaque, accepted(), 40_001);
+    registration.answered(0, ask.opaque, accepted(), at(40_001));
     assert_eq!(sent(&mut registration, 0, V1, 40_001).what, ServerRequest::Register);
 }
 
@@ -137,7 +145,7 @@ fn our_own_name_server_is_asked_first() {
     let mut registration = two(Options { own_last: true, ..Options::default() });
     for (index, what) in [(0, ServerRequest::Register), (1, ServerRequest::Version)] {
         let first = join(&mut registration, index, 0);
-        registration.answered(index, first.opaque, accepted(), 0);
+        registration.answered(index, first.opaque, accepted(), at(0));
         assert_eq!(sent(&mut registration, index, V1, 10_000).what, what);
     }
 }
@@ -150,26 +158,26 @@ fn absence_is_waited_out() {
     let mut now = 0;
     let mut pauses = Vec::new();
     for attempt in 0..7 {
-        assert_eq!(registration.next(0, V1, now), Action::Connect);
-        let news = registration.lost(0, "refused", now);
+        assert_eq!(registration.next(0, V1, at(now)), Action::Connect);
+        let news = registration.lost(0, "refused", at(now));
         // At once, and a minute later again.
         assert!(news.is_some() || attempt > 0);
         let tried = now;
-        while registration.next(0, V1, now) == Action::Wait {
+        while registration.next(0, V1, at(now)) == Action::Wait {
             now += 500;
         }
         pauses.push(now - tried);
-        registration.lost(0, "put back", now - 1);
+        registration.lost(0, "put back", at(now - 1));
         now += 20_000;
     }
     assert_eq!(pauses.first(), Some(&1_000));
     assert_eq!(pauses.last(), Some(&10_000));
     let first = join(&mut registration, 0, now);
     assert_eq!(
-        registration.answered(0, first.opaque, accepted(), now),
+        registration.answered(0, first.opaque, accepted(), at(now)),
         Some(StateChange::Registered)
     );
-    assert!(registration.lost(0, "restarted", now + 5_000).is_some());
+    assert!(registration.lost(0, "restarted", at(now + 5_000)).is_some());
     assert_eq!(join(&mut registration, 0, now + 6_000).what, ServerRequest::Register);
 }
 
@@ -178,16 +186,16 @@ fn absence_is_waited_out() {
 fn silence_and_refusal() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
-    assert_eq!(registration.overdue(5_999).count(), 0);
-    assert_eq!(registration.overdue(6_000).collect::<Vec<_>>(), [0]);
+    assert_eq!(registration.overdue(at(5_999)).count(), 0);
+    assert_eq!(registration.overdue(at(6_000)).collect::<Vec<_>>(), [0]);
     let refused = ServerResponse::Refused { code: 1, remark: "crc32 not match".to_owned() };
     let why = "refused with code 1: crc32 not match".to_owned();
     assert_eq!(
-        registration.answered(0, first.opaque, refused, 0),
+        registration.answered(0, first.opaque, refused, at(0)),
         Some(StateChange::Failing { why, for_ms: 0 })
     );
     assert_eq!(registration.failing(), ["ns1:9876 (refused with code 1: crc32 not match)"]);
-    assert_eq!(registration.next(0, V1, 999), Action::Wait);
+    assert_eq!(registration.next(0, V1, at(999)), Action::Wait);
     assert_eq!(sent(&mut registration, 0, V1, 1_000).what, ServerRequest::Register);
 }
 
@@ -198,8 +206,9 @@ fn a_name_server_that_stays_away_is_told_again() {
     let mut told = Vec::new();
     let mut now = 0;
     while now < 200_000 {
-        if registration.next(0, V1, now) == Action::Connect
-            && let Some(StateChange::Failing { for_ms, .. }) = registration.lost(0, "refused", now)
+        if registration.next(0, V1, at(now)) == Action::Connect
+            && let Some(StateChange::Failing { for_ms, .. }) =
+                registration.lost(0, "refused", at(now))
         {
             told.push((now, for_ms));
         }
@@ -210,7 +219,7 @@ fn a_name_server_that_stays_away_is_told_again() {
     assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= TELL_AGAIN_MS), "{told:?}");
     assert!(!registration.is_registered(0) && registration.failing().len() == 1);
     let first = join(&mut registration, 0, now + 20_000);
-    let change = registration.answered(0, first.opaque, accepted(), now + 20_000);
+    let change = registration.answered(0, first.opaque, accepted(), at(now + 20_000));
     assert_eq!(change, Some(StateChange::Registered));
     assert!(registration.is_registered(0) && registration.failing().is_empty());
 }
@@ -220,21 +229,21 @@ fn a_name_server_that_stays_away_is_told_again() {
 fn unregistration() {
     let mut registration = two(Options::default());
     let first = join(&mut registration, 0, 0);
-    registration.answered(0, first.opaque, accepted(), 0);
+    registration.answered(0, first.opaque, accepted(), at(0));
     registration.stop();
-    assert_eq!(registration.next(1, V1, 0), Action::Done);
+    assert_eq!(registration.next(1, V1, at(0)), Action::Done);
     let bye = sent(&mut registration, 0, V2, 0);
     assert_eq!(bye.what, ServerRequest::Unregister);
     assert!(!registration.is_closed());
-    assert_eq!(registration.overdue(1_500).collect::<Vec<_>>(), [0]);
+    assert_eq!(registration.overdue(at(1_500)).collect::<Vec<_>>(), [0]);
     registration.answered(
         0,
         bye.opaque,
         ServerResponse::Refused { code: 3, remark: String::new() },
-        10,
+        at(10),
     );
     assert!(registration.is_closed());
-    assert_eq!(registration.next(0, V1, 10), Action::Done);
+    assert_eq!(registration.next(0, V1, at(10)), Action::Done);
 }
 
 /// What the first name server says counts; what it does not say, the next one may.
@@ -254,13 +263,13 @@ fn answers_are_merged() {
             index,
             first.opaque,
             ServerResponse::Accepted { changed: true, learned },
-            0,
+            at(0),
         );
     }
     let merged = registration.learned();
     assert_eq!(merged.master_addr.as_deref(), Some("m1"));
     assert_eq!(merged.ha_server_addr.as_deref(), Some("h2"));
     assert_eq!(merged.order_topics, Some(orders));
-    registration.lost(1, "gone", 1);
+    registration.lost(1, "gone", at(1));
     assert_eq!(registration.learned().order_topics, None);
 }

@@ -2,6 +2,7 @@
 //! In memory only; a pair of group and topic that pulls nothing for ten minutes is forgotten.
 
 use ahash::AHashMap;
+use runtime::Uptime;
 
 /// Queues that are remembered, over all groups; what is pulled beyond is not counted.
 const QUEUES_MAX: usize = 200_000;
@@ -11,6 +12,11 @@ const SPAN_MS: i64 = 10_000;
 const SPANS: usize = 6;
 /// Who pulls nothing for so many spans is forgotten.
 const IDLE_SPANS: i64 = 60;
+
+/// Number of the span that a moment lies in.
+fn span_of(now: Uptime) -> i64 {
+    (now - Uptime::default()).div_euclid(SPAN_MS)
+}
 
 /// All pairs of group and topic.
 #[derive(Default)]
@@ -31,8 +37,8 @@ struct TopicPulls {
 
 impl TopicPulls {
     /// Makes the span of `now` the newest.
-    fn turn_to(&mut self, now: i64) {
-        let span = now.div_euclid(SPAN_MS);
+    fn turn_to(&mut self, now: Uptime) {
+        let span = span_of(now);
         let passed = span.saturating_sub(self.span).clamp(0, SPANS as i64);
         for step in 0..passed {
             *self.count_of(span - step) = 0;
@@ -53,7 +59,7 @@ impl GroupPulls {
         (group, topic, queue_id): (&str, &str, u32),
         next: i64,
         messages: u64,
-        now: i64,
+        now: Uptime,
     ) {
         let is_full = self.queues >= QUEUES_MAX;
         let known = self.groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
@@ -83,7 +89,7 @@ impl GroupPulls {
     }
 
     /// Messages a second that the group pulled from this shard in the last minute, by topic.
-    pub fn rates(&mut self, group: &str, now: i64) -> Vec<(Box<str>, f64)> {
+    pub fn rates(&mut self, group: &str, now: Uptime) -> Vec<(Box<str>, f64)> {
         let topics = self.groups.get_mut(group).into_iter().flatten();
         let seconds = (SPANS as i64 * SPAN_MS / 1000) as f64;
         topics
@@ -95,8 +101,8 @@ impl GroupPulls {
     }
 
     /// Forgets who has pulled nothing for long.
-    pub fn forget_idle(&mut self, now: i64) {
-        let oldest = now.div_euclid(SPAN_MS) - IDLE_SPANS;
+    pub fn forget_idle(&mut self, now: Uptime) {
+        let oldest = span_of(now) - IDLE_SPANS;
         self.groups.retain(|_, topics| {
             topics.retain(|_, pulls| pulls.span >= oldest);
             !topics.is_empty()
@@ -119,7 +125,7 @@ impl GroupPulls {
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_700_000_000_000;
+    const NOW: Uptime = Uptime::from_ms(1_700_000_000);
 
     #[test]
     fn a_rate_is_that_of_the_last_minute() {

@@ -16,7 +16,7 @@ use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
 use parked::ParkedPulls;
 use retention::Hours;
-use runtime::{DirectDisk, Executor, Signal};
+use runtime::{DirectDisk, Executor, Moment, Signal};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -66,6 +66,7 @@ impl Shard {
 
     /// Starts what goes on beside the commit loop: space ahead of the log, index files and retention behind it.
     pub fn start_followers(self: &Rc<Self>, executor: &Executor, config: &BrokerConfig) {
+        self.store.watch_clock(executor.now());
         let store = Rc::clone(&self.store);
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
@@ -106,11 +107,11 @@ impl Shard {
     }
 
     /// Housekeeping: offsets of groups, figures of the store, retention.
-    pub fn each_second(&self, now: i64) {
-        self.append_group_offsets(now);
+    pub fn each_second(&self, now: Moment) {
+        self.append_group_offsets(now.wall);
         self.store.each_second();
-        if now / 1000 % 60 == 0 {
-            self.group_pulls.borrow_mut().forget_idle(now);
+        if now.uptime.seconds() % 60 == 0 {
+            self.group_pulls.borrow_mut().forget_idle(now.uptime);
         }
         self.retention_wanted.raise();
     }

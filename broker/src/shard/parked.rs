@@ -10,6 +10,7 @@
 use crate::ops::PullOp;
 use ahash::AHashMap;
 use remoting::ConnectionId;
+use runtime::Uptime;
 use slab::Slab;
 use std::{
     cmp::Reverse,
@@ -24,8 +25,8 @@ pub struct Parked {
     pub op: PullOp,
     /// The offset it came with.
     pub first_offset: i64,
-    /// When to give up, ms.
-    pub deadline: i64,
+    /// When to give up.
+    pub deadline: Uptime,
 }
 
 /// The waiting pulls of one shard.
@@ -35,7 +36,7 @@ pub struct ParkedPulls {
     by_slot: Lists<QueueSlot>,
     by_connection: Lists<ConnectionId>,
     /// Deadline, number and place. May name pulls that are gone already.
-    deadlines: BinaryHeap<Reverse<(i64, u64, u32)>>,
+    deadlines: BinaryHeap<Reverse<(Uptime, u64, u32)>>,
     next: u64,
     /// Queues that have grown, in that order, and for each the number from which on pulls came after that.
     woken: VecDeque<QueueSlot>,
@@ -109,7 +110,7 @@ impl ParkedPulls {
     }
 
     /// The pulls whose time is over, at most `count_max` at once: fewer are all.
-    pub fn take_expired(&mut self, now: i64, count_max: usize) -> Vec<Parked> {
+    pub fn take_expired(&mut self, now: Uptime, count_max: usize) -> Vec<Parked> {
         let mut expired = Vec::new();
         while expired.len() < count_max
             && let Some(Reverse((deadline, number, place))) = self.deadlines.peek().copied()
@@ -237,10 +238,14 @@ mod tests {
         ConnectionId::new(0, 0, number)
     }
 
+    fn at(ms: i64) -> Uptime {
+        Uptime::from_ms(ms)
+    }
+
     fn parked(connection: ConnectionId, opaque: i32, deadline: i64) -> Parked {
         allow_unanswered();
         let responder = Responder::new(connection, opaque, HeaderKind::Json, false, 0);
-        Parked { op: pull_op(responder), first_offset: 0, deadline }
+        Parked { op: pull_op(responder), first_offset: 0, deadline: at(deadline) }
     }
 
     fn slots(count: u32) -> Vec<QueueSlot> {
@@ -290,7 +295,7 @@ mod tests {
         assert_eq!(opaques(&out), [2, 3, 4, 10, 11]);
         assert_eq!(pulls.count(), 1, "0 waits for the next message");
         assert!(!pulls.take_woken(100, &mut out) && pulls.woken_before.is_empty());
-        assert_eq!(pulls.take_expired(10, 100).len(), 1);
+        assert_eq!(pulls.take_expired(at(10), 100).len(), 1);
     }
 
     #[test]
@@ -300,7 +305,7 @@ mod tests {
         for opaque in 0..7 {
             pulls.park(slots[0], parked(connection(1), opaque, 10)).ok().expect("room");
         }
-        assert_eq!([3, 3, 3].map(|count| pulls.take_expired(10, count).len()), [3, 3, 1]);
+        assert_eq!([3, 3, 3].map(|count| pulls.take_expired(at(10), count).len()), [3, 3, 1]);
     }
 
     #[test]
@@ -325,8 +330,8 @@ mod tests {
         assert!(pulls.park(slots[0], parked(connection(1), 2, 10)).is_err(), "it is full");
         assert_eq!(opaques(&pulls.take_connection(connection(1))), [1]);
         pulls.park(slots[0], parked(connection(1), 3, 20)).ok().expect("room");
-        assert!(pulls.take_expired(19, 9).is_empty());
-        assert_eq!(opaques(&pulls.take_expired(20, 9)), [3]);
+        assert!(pulls.take_expired(at(19), 9).is_empty());
+        assert_eq!(opaques(&pulls.take_expired(at(20), 9)), [3]);
     }
 
     /// What a pull is to a plain list: queue, connection, deadline, opaque.
@@ -358,7 +363,7 @@ mod tests {
                 }
                 2 => {
                     let now = time / 20;
-                    let taken = sorted(opaques(&pulls.take_expired(now, 60)));
+                    let taken = sorted(opaques(&pulls.take_expired(at(now), 60)));
                     assert_eq!(taken, drain(&mut model, |one| one.2 <= now));
                 }
                 _ => {

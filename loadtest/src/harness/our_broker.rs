@@ -40,28 +40,43 @@ pub struct OurBroker {
     procs: Option<PathBuf>,
     child: Child,
     boot_time: Duration,
+    env: Vec<(String, String)>,
 }
 
 impl OurBroker {
     /// Starts a broker on free ports of 127.0.0.1 with these keys of `broker.conf`, which win over what is set here:
     /// cluster `DefaultCluster`, name `broker-a`, addresses, ports, data below a new directory. Waits for its boot line.
     pub fn standalone(keys: &[(&str, &str)]) -> OurBroker {
-        OurBroker::start(true, keys)
+        OurBroker::start(true, keys, &[])
+    }
+
+    /// The same, with these variables in the environment of each start.
+    pub fn standalone_with_env(keys: &[(&str, &str)], env: &[(&str, &str)]) -> OurBroker {
+        OurBroker::start(true, keys, env)
     }
 
     /// The same without a name server inside: the broker registers with these (`host:port;host:port`).
     pub fn registered_with(namesrv_addrs: &str, keys: &[(&str, &str)]) -> OurBroker {
-        OurBroker::start(false, &[&[("namesrvAddr", namesrv_addrs)], keys].concat())
+        OurBroker::registered_with_env(namesrv_addrs, keys, &[])
+    }
+
+    /// The same, with these variables in the environment of each start.
+    pub fn registered_with_env(
+        namesrv_addrs: &str,
+        keys: &[(&str, &str)],
+        env: &[(&str, &str)],
+    ) -> OurBroker {
+        OurBroker::start(false, &[&[("namesrvAddr", namesrv_addrs)], keys].concat(), env)
     }
 
     /// A standalone broker in a control group, whose file of processes this is. The error is what it printed.
     pub fn in_group(procs: &Path, keys: &[(&str, &str)]) -> Result<OurBroker, String> {
-        OurBroker::try_start(true, keys, Some(procs))
+        OurBroker::try_start(true, keys, Some(procs), &[])
     }
 
-    fn start(standalone: bool, keys: &[(&str, &str)]) -> OurBroker {
+    fn start(standalone: bool, keys: &[(&str, &str)], env: &[(&str, &str)]) -> OurBroker {
         for attempt in 1.. {
-            match OurBroker::try_start(standalone, keys, None) {
+            match OurBroker::try_start(standalone, keys, None, env) {
                 Ok(broker) => return broker,
                 Err(log) if attempt < START_ATTEMPTS && log.contains("in use") => {}
                 Err(log) => panic!("our broker did not start; it printed:\n{log}"),
@@ -75,6 +90,7 @@ impl OurBroker {
         standalone: bool,
         keys: &[(&str, &str)],
         procs: Option<&Path>,
+        env: &[(&str, &str)],
     ) -> Result<OurBroker, String> {
         let binary = binary();
         let dir =
@@ -101,10 +117,12 @@ impl OurBroker {
         let started = Instant::now();
         let namesrv_port = standalone.then_some(namesrv_port);
         let procs = procs.map(Path::to_owned);
-        let child = spawn(&binary, dir.path(), standalone, procs.as_deref())?;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env: Vec<(String, String)> = env.iter().map(owned).collect();
+        let child = spawn(&binary, dir.path(), standalone, procs.as_deref(), &env)?;
         let boot_time = Duration::ZERO;
         let mut broker =
-            OurBroker { binary, dir, broker_port, namesrv_port, procs, child, boot_time };
+            OurBroker { binary, dir, broker_port, namesrv_port, procs, child, boot_time, env };
         broker.await_boot(started)?;
         Ok(broker)
     }
@@ -194,11 +212,12 @@ impl OurBroker {
         assert!(ended.is_some(), "restart of a broker that still runs");
         let started = Instant::now();
         let standalone = self.namesrv_port.is_some();
-        let restarted = spawn(&self.binary, self.dir.path(), standalone, self.procs.as_deref())
-            .and_then(|child| {
-                self.child = child;
-                self.await_boot(started)
-            });
+        let procs = self.procs.as_deref();
+        let started_again = spawn(&self.binary, self.dir.path(), standalone, procs, &self.env);
+        let restarted = started_again.and_then(|child| {
+            self.child = child;
+            self.await_boot(started)
+        });
         restarted
             .unwrap_or_else(|log| panic!("our broker did not start again; it printed:\n{log}"));
     }
@@ -226,6 +245,7 @@ fn spawn(
     dir: &Path,
     standalone: bool,
     procs: Option<&Path>,
+    env: &[(String, String)],
 ) -> Result<Child, String> {
     let log = fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
     let errors = log.try_clone().map_err(|e| e.to_string())?;
@@ -245,6 +265,7 @@ fn spawn(
         .arg(dir.join("broker.conf"))
         .current_dir(dir)
         .env_remove("NAMESRV_ADDR")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)

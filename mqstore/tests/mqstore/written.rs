@@ -125,7 +125,7 @@ pub(crate) fn append(
 
 /// Writes, and makes index files as far as they are wanted.
 pub(crate) fn settle(store: &Store<Disk>) {
-    while now(store.commit_once(|| NOW)).expect("a healthy disk") {}
+    while now(store.commit_once()).expect("a healthy disk") {}
     now(store.provide_wanted());
     while now(store.index_once(&|| ready(()))).expect("a healthy disk") {}
 }

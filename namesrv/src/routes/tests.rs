@@ -4,6 +4,10 @@ use super::*;
 
 const MINUTE: Millis = 60_000;
 
+fn at(ms: Millis) -> Uptime {
+    Uptime::from_ms(ms)
+}
+
 /// Routes with a few words for brokers; checks the tables after each event.
 #[derive(Default)]
 struct Fixture {
@@ -79,20 +83,21 @@ impl Fixture {
             topics: &topics,
             expiry_ms: None,
         };
-        let registered = self.routes.register(&registration, id_of(broker.connection), self.now);
+        let registered =
+            self.routes.register(&registration, id_of(broker.connection), at(self.now));
         self.routes.check();
         registered.expect("within the limits")
     }
 
     fn expire_at(&mut self, now: Millis) -> Vec<String> {
         self.now = now;
-        let dropped = self.routes.expire(now);
+        let dropped = self.routes.expire(at(now));
         self.routes.check();
         dropped.into_iter().map(|broker| broker.broker_addr).collect()
     }
 
     fn close(&mut self, connection: usize) -> Vec<String> {
-        let dropped = self.routes.connection_closed(id_of(connection), self.now);
+        let dropped = self.routes.connection_closed(id_of(connection), at(self.now));
         self.routes.check();
         dropped.into_iter().map(|broker| broker.broker_addr).collect()
     }
@@ -241,7 +246,7 @@ fn roles_names_and_clusters_change() {
 fn questions_about_the_version_keep_alive() {
     let mut fixture = Fixture::default();
     let ask = |fixture: &mut Fixture, counter| {
-        let now = fixture.now;
+        let now = at(fixture.now);
         fixture.routes.query_version("broker-a", MASTER_A.addr, version(counter), now)
     };
     assert_eq!(ask(&mut fixture, 1), VersionAnswer { changed: true, known: None });
@@ -251,8 +256,8 @@ fn questions_about_the_version_keep_alive() {
     fixture.now = 4 * MINUTE;
     assert_eq!(fixture.expire_at(4 * MINUTE), [] as [&str; 0]);
     assert_eq!(ask(&mut fixture, 2), VersionAnswer { changed: true, known: Some(version(1)) });
-    assert!(fixture.routes.heartbeat(MASTER_A.addr, 4 * MINUTE));
-    assert!(!fixture.routes.heartbeat("10.9.9.9:1", 4 * MINUTE));
+    assert!(fixture.routes.heartbeat(MASTER_A.addr, at(4 * MINUTE)));
+    assert!(!fixture.routes.heartbeat("10.9.9.9:1", at(4 * MINUTE)));
     assert_eq!(fixture.expire_at(6 * MINUTE), [] as [&str; 0]);
     assert_eq!(fixture.expire_at(6 * MINUTE + 1), [MASTER_A.addr]);
 }
@@ -294,8 +299,8 @@ fn a_deleted_topic_makes_its_brokers_register_again() {
     let known = |fixture: &Fixture, addr: &str| fixture.routes.live[addr].data_version;
     let (a, b) = (known(&fixture, MASTER_A.addr), known(&fixture, MASTER_B.addr));
     fixture.routes.delete_topic("orders", None);
-    assert!(fixture.routes.query_version(MASTER_A.name, MASTER_A.addr, a, 1).changed);
-    assert!(!fixture.routes.query_version(MASTER_B.name, MASTER_B.addr, b, 1).changed);
+    assert!(fixture.routes.query_version(MASTER_A.name, MASTER_A.addr, a, at(1)).changed);
+    assert!(!fixture.routes.query_version(MASTER_B.name, MASTER_B.addr, b, at(1)).changed);
 }
 
 /// A 5.x broker registers one topic by itself; brokers that nobody registered are passed over.
@@ -334,15 +339,15 @@ fn wishes_have_bounds() {
         topics: &BTreeMap::new(),
         expiry_ms: Some(10_000),
     };
-    fixture.routes.register(&wish, id_of(1), 0).unwrap();
-    assert_eq!(fixture.routes.expire(10_000), []);
-    assert_eq!(fixture.routes.expire(10_001).len(), 1);
+    fixture.routes.register(&wish, id_of(1), at(0)).unwrap();
+    assert_eq!(fixture.routes.expire(at(10_000)), []);
+    assert_eq!(fixture.routes.expire(at(10_001)).len(), 1);
     wish.expiry_ms = Some(i64::MAX);
-    fixture.routes.register(&wish, id_of(1), 0).unwrap();
-    assert_eq!(fixture.routes.expire(BROKER_EXPIRY_MS + 1).len(), 1);
+    fixture.routes.register(&wish, id_of(1), at(0)).unwrap();
+    assert_eq!(fixture.routes.expire(at(BROKER_EXPIRY_MS + 1)).len(), 1);
     wish.broker_addr = "";
     assert_eq!(
-        fixture.routes.register(&wish, id_of(1), 0),
+        fixture.routes.register(&wish, id_of(1), at(0)),
         Err(RegisterError::Missing("a broker address"))
     );
     fixture.routes.check();

@@ -89,8 +89,9 @@ fn merged_head<D: Disk>(first: &Head, last: &Head, runs: &[&Index<D>]) -> Head {
     let heads = || runs.iter().map(|run| run.head()).filter(|head| head.messages > 0);
     Head {
         from: first.from,
-        first_store_ms: heads().next().map_or(0, |head| head.first_store_ms),
-        last_store_ms: heads().next_back().map_or(0, |head| head.last_store_ms),
+        // A clock that was set meanwhile makes neither the first nor the last run the one with these times.
+        first_store_ms: heads().map(|head| head.first_store_ms).min().unwrap_or(0),
+        last_store_ms: heads().map(|head| head.last_store_ms).max().unwrap_or(0),
         influenced_by: runs.iter().map(|run| run.head().influenced_by).max().unwrap_or(last.to),
         messages: heads().fold(0, |sum, head| sum.saturating_add(head.messages)),
         ..*last

@@ -25,7 +25,7 @@ fn set(store: &Store<SimDisk>, offset: i64) {
 }
 
 fn write(store: &Store<SimDisk>) {
-    while block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk") {}
+    while block_on(store.commit_once()).expect("power").expect("a healthy disk") {}
 }
 
 fn offset(store: &Store<SimDisk>) -> Option<i64> {

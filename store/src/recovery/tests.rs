@@ -34,7 +34,7 @@ fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
 fn commit(store: &Store<SimDisk>, offset: i64) {
     store.state_mut().derived.group_offsets.set("group", "topic", 0, offset);
     store.state_mut().append_group_offsets(0).expect("room");
-    block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
+    block_on(store.commit_once()).expect("power").expect("a healthy disk");
 }
 
 fn offset(store: &Store<SimDisk>) -> Option<i64> {
@@ -108,7 +108,7 @@ fn a_control_entry_of_a_newer_broker_ends_the_start_and_stays() {
     store.state_mut().log.append(bytes, 0, |_, out| {
         crate::batch::encode_control(out, 999, content);
     });
-    block_on(store.commit_once(|| 0)).expect("power").expect("a healthy disk");
+    block_on(store.commit_once()).expect("power").expect("a healthy disk");
     commit(&store, 2);
     drop(store);
     for _ in 0..2 {

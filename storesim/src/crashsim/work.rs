@@ -158,18 +158,17 @@ impl<'h> Life<'h> {
 
     fn spawn_loops(&mut self) {
         let (store, error) = (self.store.clone(), self.commit_error.clone());
-        let clock = self.history.disk.sim.clock();
         self.stepper.spawn("commit loop", async move {
             loop {
                 store.work().await;
                 loop {
-                    match store.commit_once(|| clock.now()).await {
+                    match store.commit_once().await {
                         Ok(true) => {}
                         Ok(false) => break,
                         Err(failed) => {
                             error.replace(Some(failed.to_string()));
                             // A loop that goes on must not do harm.
-                            assert!(store.commit_once(|| clock.now()).await.is_err());
+                            assert!(store.commit_once().await.is_err());
                             return;
                         }
                     }
@@ -450,8 +449,8 @@ impl<'h> Life<'h> {
             return;
         }
         self.store.each_second();
-        let (store, now) = (self.store.clone(), self.now());
-        let ticking = self.stepper.spawn("tick", async move { store.sync_if_due(now).await });
+        let store = self.store.clone();
+        let ticking = self.stepper.spawn("tick", async move { store.sync_if_due().await });
         self.ticking = Some(ticking);
     }
 

@@ -204,7 +204,7 @@ impl<D: Disk> Life<'_, D> {
         items: &Cell<usize>,
         acts: usize,
     ) -> Result<(), String> {
-        let failed = self.spawn_loops(store, work);
+        let failed = self.spawn_loops(store);
         let busy = self.rng.usize(2..24);
         let mut ticking: Option<Outcome<_>> = None;
         let mut killed = false;
@@ -212,8 +212,8 @@ impl<D: Disk> Life<'_, D> {
             work.act(store, &mut self.rng);
             items.set(work.items.len());
             if ticking.as_ref().is_none_or(Outcome::is_ready) {
-                let (store, now) = (store.clone(), work.clock.get());
-                let tick = async move { store.sync_if_due(now).await };
+                let store = store.clone();
+                let tick = async move { store.sync_if_due().await };
                 ticking = Some(self.stepper.spawn("tick", tick));
             }
             for _ in 0..self.rng.usize(0..busy) {
@@ -238,14 +238,14 @@ impl<D: Disk> Life<'_, D> {
         Ok(())
     }
 
-    fn spawn_loops(&mut self, store: &Recorded<D>, work: &Work) -> Rc<RefCell<Option<String>>> {
+    fn spawn_loops(&mut self, store: &Recorded<D>) -> Rc<RefCell<Option<String>>> {
         let failed: Rc<RefCell<Option<String>>> = Rc::default();
-        let (committing, clock, error) = (store.clone(), work.clock.clone(), failed.clone());
+        let (committing, error) = (store.clone(), failed.clone());
         self.stepper.spawn("commit loop", async move {
             loop {
                 committing.work().await;
                 loop {
-                    match committing.commit_once(|| clock.get()).await {
+                    match committing.commit_once().await {
                         Ok(true) => {}
                         Ok(false) => break,
                         Err(what) => {

@@ -161,7 +161,7 @@ impl Up {
         stepper.spawn("commit loop", async move {
             loop {
                 own.work().await;
-                while let Ok(true) = own.commit_once(|| 0).await {}
+                while let Ok(true) = own.commit_once().await {}
             }
         });
         let own = store.clone();

@@ -20,7 +20,9 @@ use crate::{
     worker::Worker,
 };
 use plan::Outcome;
+pub use plan::Passed;
 use proto::request::PullHeader;
+use runtime::Uptime;
 use std::{rc::Rc, sync::Arc};
 use store::{PullPlan, PullStatus, StoreError};
 
@@ -45,7 +47,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     };
     let mut op = PullOp { responder, pull, transfer_budget: None };
     match worker.shard(op.pull.shard) {
-        Some(shard) => run(worker, shard, op, request.now),
+        Some(shard) => run(worker, shard, op, request.uptime),
         None => {
             let to = worker.host_of(op.pull.shard);
             let connections = worker.connections.borrow();
@@ -72,15 +74,21 @@ fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, respond
 }
 
 /// Runs a pull on the shard that owns its queue.
-pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: i64) {
+pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Uptime) {
     let can_wait = !op.responder.oneway;
     let outcome = plan::first(&mut shard.store.state_mut(), &mut op.pull, can_wait);
     carry_out(worker, shard, begin_waiting(op, now), outcome);
 }
 
-/// The queue of a parked pull has grown.
-pub fn run_again(worker: &Rc<Worker>, shard: &Shard, mut parked: Parked, now: i64) {
-    let outcome = plan::again(&shard.store.state(), &mut parked, now);
+/// The queue of a parked pull has grown, or is gone. `passed` remembers for the next pull what this one passed.
+pub fn run_again(
+    worker: &Rc<Worker>,
+    shard: &Shard,
+    mut parked: Parked,
+    now: Uptime,
+    passed: &mut Option<Passed>,
+) {
+    let outcome = plan::again(&shard.store.state(), &mut parked, now, passed);
     carry_out(worker, shard, parked, outcome);
 }
 
@@ -90,7 +98,7 @@ pub fn give_up(worker: &Rc<Worker>, shard: &Shard, parked: Parked) {
     carry_out(worker, shard, parked, outcome);
 }
 
-fn begin_waiting(op: PullOp, now: i64) -> Parked {
+fn begin_waiting(op: PullOp, now: Uptime) -> Parked {
     let (first_offset, deadline) = (op.pull.offset, now + op.pull.suspend_ms);
     Parked { op, first_offset, deadline }
 }
@@ -129,7 +137,7 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     }
     let op = parked.op;
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
-    note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.now());
+    note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.uptime());
     let mut pulled = plan::with_messages(&plan, op.pull.offset);
     if let Some(budget) = &op.transfer_budget {
         pulled.permit = budget.try_acquire(plan.bytes);
@@ -144,7 +152,7 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
 /// Answers a pull from the disk: with the records of a plan, or, without one, from index files. Its deadline and first
 /// offset travel along: it may have been parked before.
 fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
-    let (reading, now) = (Rc::clone(worker), worker.executor.now());
+    let (reading, now) = (Rc::clone(worker), worker.executor.uptime());
     let submitted = worker.cold_reads.submit(parked, move |parked| {
         Box::pin(async move { run_cold(&reading, parked, plan, now).await })
     });
@@ -154,7 +162,7 @@ fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
 }
 
 /// Notes how far the group has pulled, for tools.
-fn note_pulled(shard: &Shard, op: &PullOp, plan: &PullPlan, messages: usize, now: i64) {
+fn note_pulled(shard: &Shard, op: &PullOp, plan: &PullPlan, messages: usize, now: Uptime) {
     let pull = &op.pull;
     let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
     let mut pulls = shard.group_pulls.borrow_mut();
@@ -165,7 +173,7 @@ async fn run_cold(
     worker: &Rc<Worker>,
     parked: Box<Parked>,
     plan: Option<PullPlan>,
-    submitted_ms: i64,
+    submitted: Uptime,
 ) {
     let op = &parked.op;
     let shard = worker.hosted_shard(op.pull.shard);
@@ -175,16 +183,16 @@ async fn run_cold(
     };
     let read = match planned {
         Ok(plan) if plan.status == PullStatus::Found => {
-            read(shard, op, plan, worker.executor.now()).await
+            read(shard, op, plan, worker.executor.uptime()).await
         }
         Ok(plan) => {
-            let outcome = plan::from_disk(&parked, plan, worker.executor.now());
+            let outcome = plan::from_disk(&parked, plan, worker.executor.uptime());
             return carry_out(worker, shard, *parked, outcome);
         }
         Err(error) => Err(error),
     };
     if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
-        totals.waits.get(worker.executor.now() - submitted_ms);
+        totals.waits.get(worker.executor.uptime() - submitted);
     }
     match read {
         Ok(pulled) => worker.respond(parked.op.responder, Response::Pulled(Box::new(pulled))),
@@ -207,7 +215,7 @@ async fn read(
     shard: &Shard,
     op: &PullOp,
     mut plan: PullPlan,
-    now: i64,
+    now: Uptime,
 ) -> Result<Pulled, StoreError> {
     let mut body = Vec::with_capacity(plan.bytes);
     let damaged = shard.store.read_cold(&plan.pieces, &mut body).await?;

@@ -1,7 +1,13 @@
 //! What becomes of a pull where its queue is: plain functions on the shard's state.
 
-use crate::{ops::Pull, response::Pulled, shard::parked::Parked};
-use proto::code::response;
+use crate::{
+    ops::{Filter, Pull},
+    response::Pulled,
+    shard::parked::Parked,
+};
+use proto::{body::TopicConfig, code::response};
+use runtime::Uptime;
+use std::sync::Arc;
 use store::{
     PullPlan, PullStatus, StoreState,
     read::{Planned, PullLimits},
@@ -54,10 +60,61 @@ fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
     }
 }
 
+/// Entries of a queue that a pull has passed because they do not match. Pulls that wait for a queue often stand at the same
+/// place with the same filter: the others need not look at them again.
+pub struct Passed {
+    topic: Arc<TopicConfig>,
+    queue_id: u32,
+    filter: Filter,
+    /// From this offset on.
+    from: i64,
+    /// Up to this one.
+    to: i64,
+}
+
+impl Passed {
+    /// Where a pull goes on that stands where another one has been.
+    fn skip(&self, pull: &Pull) -> Option<i64> {
+        let known = (self.from..self.to).contains(&pull.offset);
+        (known && self.is_like(pull)).then_some(self.to)
+    }
+
+    /// A pull has passed the entries before `to`.
+    fn note(passed: &mut Option<Passed>, pull: &Pull, to: i64) {
+        match passed {
+            Some(known) if known.to == pull.offset && known.is_like(pull) => known.to = to,
+            _ => {
+                *passed = Some(Passed {
+                    topic: Arc::clone(&pull.topic),
+                    queue_id: pull.queue_id,
+                    filter: pull.filter.clone(),
+                    from: pull.offset,
+                    to,
+                });
+            }
+        }
+    }
+
+    fn is_like(&self, pull: &Pull) -> bool {
+        pull.queue_id == self.queue_id
+            && pull.topic.topic_name == self.topic.topic_name
+            && pull.filter.is_same(&self.filter)
+    }
+}
+
 /// The queue of a parked pull has grown.
-pub(super) fn again(state: &StoreState, parked: &mut Parked, now: i64) -> Outcome {
+pub(super) fn again(
+    state: &StoreState,
+    parked: &mut Parked,
+    now: Uptime,
+    passed: &mut Option<Passed>,
+) -> Outcome {
     let in_time = parked.deadline > now;
     loop {
+        let pull = &mut parked.op.pull;
+        if let Some(to) = passed.as_ref().filter(|_| in_time).and_then(|passed| passed.skip(pull)) {
+            pull.offset = to;
+        }
         let pull = &mut parked.op.pull;
         let plan = match plan(state, pull) {
             Planned::Now(plan) => plan,
@@ -66,7 +123,10 @@ pub(super) fn again(state: &StoreState, parked: &mut Parked, now: i64) -> Outcom
         match plan.status {
             PullStatus::Found => return Outcome::Found(plan),
             // What came does not match: wait on behind it, and do not look at it again.
-            PullStatus::NoMatchedMessage if in_time => pull.offset = plan.next_offset,
+            PullStatus::NoMatchedMessage if in_time => {
+                Passed::note(passed, pull, plan.next_offset);
+                pull.offset = plan.next_offset;
+            }
             PullStatus::OffsetOverflowOne if in_time => {
                 return Outcome::Wait(head(&plan, response::PULL_NOT_FOUND));
             }
@@ -86,7 +146,7 @@ pub(super) fn give_up(state: &StoreState, parked: &Parked) -> Outcome {
 
 /// What a plan that was made from the disk means for a pull, parked before or not. It waits no longer than it would have
 /// without the disk.
-pub(super) fn from_disk(parked: &Parked, plan: PullPlan, now: i64) -> Outcome {
+pub(super) fn from_disk(parked: &Parked, plan: PullPlan, now: Uptime) -> Outcome {
     if parked.deadline <= now {
         return at_deadline(parked, plan);
     }

@@ -9,7 +9,8 @@ use crate::{
     control::{MetadataSnapshot, Subscription},
     error::Refusal,
     handlers::fixtures::{
-        NOW, append_tagged, commit, control, pull, responder, state_with_messages, with_request,
+        NOW, UPTIME, append_tagged, commit, control, pull, responder, state_with_messages,
+        with_request,
     },
     ops::{Filter, Pull, PullOp},
     shard::parked::Parked,
@@ -19,6 +20,7 @@ use proto::{
     code::{request, response},
     request::PullHeader,
 };
+use runtime::Uptime;
 use std::sync::Arc;
 use store::{PullPlan, StoreState, read::Planned};
 
@@ -155,7 +157,7 @@ fn the_offset_that_a_pull_brings_is_committed_before_it_looks() {
     assert!(wanted.commit.is_none(), "once");
 }
 
-fn parked(offset: i64, deadline: i64, tags: Option<&str>) -> Parked {
+fn parked(offset: i64, deadline: Uptime, tags: Option<&str>) -> Parked {
     let filter = tags.map_or(Filter::All, |tags| {
         let subscription = Subscription::from_pull("t", Some(tags), None, 0).expect("tags");
         Filter::of(Arc::new(subscription))
@@ -175,23 +177,50 @@ fn a_parked_pull_steps_over_what_does_not_match_and_says_so_at_its_end() {
         append_tagged(&mut state, "t", 0, 1);
     }
     commit(&mut state);
-    let mut waiting = parked(0, NOW + 10, Some("a"));
-    assert!(matches!(plan::again(&state, &mut waiting, NOW), Outcome::Wait(_)));
+    let mut waiting = parked(0, UPTIME + 10, Some("a"));
+    assert!(matches!(plan::again(&state, &mut waiting, UPTIME, &mut None), Outcome::Wait(_)));
     assert_eq!(waiting.op.pull.offset, 2, "it is not looked at again");
     let Outcome::Nothing(pulled) = plan::give_up(&state, &waiting) else { panic!("nothing came") };
     assert_eq!((pulled.code, pulled.next_offset), (response::PULL_RETRY_IMMEDIATELY, 2));
     append_tagged(&mut state, "t", 0, i64::from(proto::record::string_hash("a")));
     commit(&mut state);
-    assert!(matches!(plan::again(&state, &mut waiting, NOW), Outcome::Found(_)));
+    assert!(matches!(plan::again(&state, &mut waiting, UPTIME, &mut None), Outcome::Found(_)));
+}
+
+/// Many pulls that wait for one queue look at what does not match once: with what the first one passed, another one goes on
+/// behind it although nothing is there to be looked at.
+#[test]
+fn what_one_parked_pull_has_passed_others_like_it_do_not_look_at() {
+    let full = state_with_messages(&[("t", 0, 1), ("t", 0, 1), ("t", 0, 1)]);
+    let mut passed = None;
+    let mut first = parked(0, UPTIME + 10, Some("a"));
+    assert!(matches!(plan::again(&full, &mut first, UPTIME, &mut passed), Outcome::Wait(_)));
+    let empty = StoreState::unwritten(0);
+    let mut goes_on_at = |mut pull: Parked| {
+        plan::again(&empty, &mut pull, UPTIME, &mut passed);
+        pull.op.pull.offset
+    };
+    assert_eq!(goes_on_at(parked(0, UPTIME + 10, Some("a"))), 3);
+    assert_eq!(goes_on_at(parked(1, UPTIME + 10, Some("a"))), 3);
+    assert_eq!(goes_on_at(parked(0, UPTIME + 10, Some("b"))), 0, "another filter");
+    assert_eq!(goes_on_at(parked(0, UPTIME + 10, None)), 0, "no filter");
+    assert_eq!(
+        goes_on_at(parked(0, UPTIME, Some("a"))),
+        0,
+        "its time is over: it says what is there"
+    );
+    let mut elsewhere = parked(0, UPTIME + 10, Some("a"));
+    elsewhere.op.pull.queue_id = 1;
+    assert_eq!(goes_on_at(elsewhere), 0, "another queue");
 }
 
 #[test]
 fn a_parked_pull_whose_time_is_over_waits_no_more() {
     let state = state_with_messages(&[("t", 0, 1)]);
-    let mut late = parked(1, NOW, None);
-    assert_eq!(code(&plan::again(&state, &mut late, NOW)), response::PULL_NOT_FOUND);
+    let mut late = parked(1, UPTIME, None);
+    assert_eq!(code(&plan::again(&state, &mut late, UPTIME, &mut None)), response::PULL_NOT_FOUND);
     assert_eq!(code(&plan::give_up(&state, &late)), response::PULL_NOT_FOUND);
-    let in_time = parked(0, NOW, None);
+    let in_time = parked(0, UPTIME, None);
     assert!(matches!(plan::give_up(&state, &in_time), Outcome::Found(_)), "they came meanwhile");
 }
 
@@ -210,13 +239,13 @@ fn nothing_planned(state: &StoreState, parked: &Parked) -> PullPlan {
 #[test]
 fn a_parked_pull_keeps_its_deadline_over_the_disk() {
     let state = state_with_messages(&[("t", 0, 2)]);
-    let late = parked(2, NOW, None);
-    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), NOW);
+    let late = parked(2, UPTIME, None);
+    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), UPTIME);
     assert_eq!(code(&outcome), response::PULL_NOT_FOUND);
-    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), NOW - 1);
+    let outcome = plan::from_disk(&late, nothing_planned(&state, &late), UPTIME - 1);
     assert!(matches!(outcome, Outcome::Wait(_)), "a millisecond is left");
-    let passed = Parked { first_offset: 0, ..parked(2, NOW, None) };
-    let outcome = plan::from_disk(&passed, nothing_planned(&state, &passed), NOW);
+    let passed = Parked { first_offset: 0, ..parked(2, UPTIME, None) };
+    let outcome = plan::from_disk(&passed, nothing_planned(&state, &passed), UPTIME);
     assert_eq!(code(&outcome), response::PULL_RETRY_IMMEDIATELY, "it goes on behind what passed");
 }
 
@@ -355,7 +384,7 @@ fn what_does_not_match_is_passed_over_and_answered_at_once() {
     }
     commit(&mut state);
     let mut first = |offset| {
-        let filter = parked(0, NOW, Some("a")).op.pull.filter;
+        let filter = parked(0, UPTIME, Some("a")).op.pull.filter;
         plan::first(&mut state, &mut Pull { filter, ..pull("t", offset) }, true)
     };
     let Outcome::Found(found) = first(0) else { panic!("the third matches") };

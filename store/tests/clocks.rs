@@ -1,0 +1,192 @@
+//! Which clock decides what: syncs are due by the monotonic clock, and retention does not take a wall clock that was set for
+//! age, nor messages from the future for young ones for ever. Method: a store over a simulated disk, whose two clocks move
+//! apart as the tests say.
+
+use proto::record::RecordFields;
+use runtime::sim::{SimDisk, Stepper, block_on};
+use simulated::{now, settings};
+use std::{
+    future::{Future, ready},
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Waker},
+};
+use store::{FlushPolicy, Settings, Store, retention::Policy, store_state::Append};
+
+mod simulated;
+
+const SEGMENT: u64 = 1 << 16;
+const HOUR: i64 = 3_600_000;
+const YEAR: i64 = 365 * 24 * HOUR;
+const BY_AGE: Policy = Policy {
+    reserved_ms: HOUR,
+    used_max_percent: 100,
+    forcible_percent: 100,
+    closed_percent: 100,
+    forcibly: false,
+};
+
+struct Fixture {
+    disk: SimDisk,
+    store: Rc<Store<SimDisk>>,
+    stepper: Stepper,
+    rng: fastrand::Rng,
+}
+
+impl Fixture {
+    fn open(disk: &SimDisk, settings: Settings) -> Fixture {
+        let opened = now(block_on(Store::open(disk.clone(), settings)));
+        let store = Rc::new(opened.expect("a healthy disk").0);
+        store.watch_clock(disk.clock().now());
+        let mut stepper = Stepper::new();
+        let indexing = Rc::clone(&store);
+        stepper.spawn("index loop", async move { indexing.index_loop(|| ready(())).await });
+        Fixture { disk: disk.clone(), store, stepper, rng: fastrand::Rng::with_seed(1) }
+    }
+
+    fn again(&self) -> Fixture {
+        Fixture::open(&self.disk, self.store.settings().clone())
+    }
+
+    fn append(&self) {
+        let host = SocketAddr::from(([10, 0, 0, 1], 1));
+        let fields = RecordFields {
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &[7; 4_000],
+            topic: "t",
+            properties: [b"", b"", b""],
+        };
+        let (bytes, ms) = (fields.encoded_len(), self.disk.clock().now());
+        let slot = self.store.state_mut().queue_slot("t", 0);
+        let message = Append { slot, bytes, tags_code: 0, keys: &[] };
+        self.store.state_mut().append(message, ms, |placed, out| {
+            fields.encode_into(out);
+            proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), ms);
+        });
+    }
+
+    /// Fills so many segments and writes their index files.
+    fn fill(&mut self, segments: u64) {
+        let end = self.store.extent().end + segments * SEGMENT;
+        while self.store.extent().end < end {
+            self.append();
+            while now(block_on(self.store.commit_once())).expect("a healthy disk") {}
+            now(block_on(self.store.provide_wanted()));
+            self.stepper.run_until_idle(&mut self.rng);
+        }
+    }
+
+    /// Lets go of what is old by now; returns where the log begins then.
+    fn retain(&self) -> u64 {
+        let pause = || ready(());
+        let wall = self.disk.clock().now();
+        while now(block_on(self.store.retain(&BY_AGE, wall, true, &pause))).expect("healthy") {}
+        self.store.extent().begin
+    }
+
+    fn pass(&self, ms: i64) {
+        self.disk.clock().advance_micros(u64::try_from(ms).expect("time passes") * 1_000);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_old() {
+    let mut fixture = Fixture::open(&SimDisk::new(1), settings(SEGMENT));
+    fixture.fill(4);
+    let begin = fixture.store.extent().begin;
+    fixture.disk.clock().jump(100 * HOUR);
+    assert_eq!(fixture.retain(), begin);
+    assert!(fixture.store.doubts_clock());
+    fixture.fill(1);
+    fixture.disk.clock().jump(-100 * HOUR);
+    assert_eq!(fixture.retain(), begin);
+    assert!(!fixture.store.doubts_clock());
+    fixture.pass(HOUR + 1_000 + 1);
+    assert!(fixture.retain() > begin, "they are old by now");
+}
+
+#[test]
+fn a_clock_that_stays_ahead_is_believed_when_everything_is_as_old_as_it_must_be() {
+    let mut fixture = Fixture::open(&SimDisk::new(1), settings(SEGMENT));
+    fixture.fill(3);
+    let begin = fixture.store.extent().begin;
+    fixture.disk.clock().jump(100 * HOUR);
+    assert_eq!(fixture.retain(), begin);
+    fixture.pass(HOUR - 1);
+    assert_eq!(fixture.retain(), begin);
+    fixture.pass(1);
+    assert!(fixture.retain() > begin);
+}
+
+#[test]
+fn a_start_two_years_ahead_deletes_nothing_and_what_it_stored_goes_in_its_time() {
+    let disk = SimDisk::new(1);
+    let mut fixture = Fixture::open(&disk, settings(SEGMENT));
+    fixture.fill(2);
+    let begin = fixture.store.extent().begin;
+    disk.clock().jump(2 * YEAR);
+    fixture = fixture.again();
+    assert_eq!(fixture.retain(), begin);
+    assert!(fixture.store.doubts_clock());
+    fixture.fill(3);
+    let from_the_future = fixture.store.extent().end;
+    assert_eq!(fixture.retain(), begin);
+    disk.clock().jump(-2 * YEAR);
+    assert_eq!(fixture.retain(), begin);
+    assert!(!fixture.store.doubts_clock());
+    fixture.fill(2);
+    fixture.pass(HOUR / 2);
+    assert_eq!(fixture.retain(), begin, "nothing is old");
+    fixture = fixture.again();
+    fixture.pass(HOUR);
+    assert!(fixture.retain() >= from_the_future - SEGMENT, "as old as what was stored behind it");
+}
+
+#[test]
+fn messages_from_the_future_that_nothing_follows_are_as_old_as_the_notice_of_them() {
+    let disk = SimDisk::new(1);
+    disk.clock().jump(2 * YEAR);
+    let mut fixture = Fixture::open(&disk, settings(SEGMENT));
+    fixture.fill(4);
+    let begin = fixture.store.extent().begin;
+    disk.clock().jump(-2 * YEAR);
+    assert_eq!(fixture.retain(), begin);
+    fixture.pass(HOUR);
+    assert_eq!(fixture.retain(), begin);
+    fixture.pass(1);
+    assert!(fixture.retain() >= fixture.store.extent().end - 2 * SEGMENT);
+}
+
+#[test]
+fn a_sync_is_due_by_the_monotonic_clock_and_one_at_a_time() {
+    let flush = FlushPolicy::Async { interval_ms: 500 };
+    let disk = SimDisk::new(1);
+    let fixture = Fixture::open(&disk, Settings { flush, ..settings(SEGMENT) });
+    assert!(!fixture.store.is_sync_due(), "nothing was written");
+    fixture.append();
+    while now(block_on(fixture.store.commit_once())).expect("a healthy disk") {}
+    assert!(!fixture.store.is_sync_due());
+    disk.clock().jump(-HOUR);
+    disk.clock().jump(3 * HOUR);
+    assert!(!fixture.store.is_sync_due(), "the wall clock says nothing");
+    fixture.pass(500);
+    assert!(fixture.store.is_sync_due());
+    let flushed = || fixture.store.state().log.flushed();
+    let before = flushed();
+    let mut syncing = pin!(fixture.store.sync_if_due());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(syncing.as_mut().poll(&mut context).is_pending(), "the disk takes its time");
+    assert!(!fixture.store.is_sync_due(), "one is under way: nobody is woken for it");
+    assert_eq!(flushed(), before);
+    fixture.append();
+    while syncing.as_mut().poll(&mut context).is_pending() {}
+    assert!(flushed() > before);
+}
