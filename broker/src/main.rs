@@ -113,10 +113,12 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
         let sentence = format!("memoryBudgetMiB={value}: expected {expected}");
         return Err(Fatal::new(Cause::Configuration, sentence));
     }
+    let connections_asked = config.connections_max != 0;
     memory.fill_in(&mut config);
     let files = Files::of(&log_root, sizing.cores.len(), format.shards);
     let limit = runtime::limits::open_files_max();
-    config.connections_max = open_files::connections(config.connections_max, files, limit)?;
+    config.connections_max =
+        open_files::connections(config.connections_max, connections_asked, files, limit)?;
     let probe = runtime::probe(&root).map_err(Fatal::because(Cause::Machine))?;
     tracing::info!(
         budget_mib = memory.budget_bytes >> 20,

@@ -43,8 +43,13 @@ impl Files {
 }
 
 /// The connections to accept out of `wanted` under a limit of open files (`None`: no limit). Fewer than wanted is told in
-/// the log; so few that nobody would be served is an error.
-pub fn connections(wanted: u32, files: Files, limit: Option<u64>) -> Result<u32, Fatal> {
+/// the log, as a warning if that many were asked for; so few that nobody would be served is an error.
+pub fn connections(
+    wanted: u32,
+    asked: bool,
+    files: Files,
+    limit: Option<u64>,
+) -> Result<u32, Fatal> {
     let besides = files.besides_connections();
     let Some(limit) = limit.filter(|limit| *limit < besides + u64::from(wanted)) else {
         return Ok(wanted);
@@ -59,14 +64,23 @@ pub fn connections(wanted: u32, files: Files, limit: Option<u64>) -> Result<u32,
             format!("only {limit} files may be open, this broker needs at least {least}: {remedy}"),
         ));
     }
-    tracing::warn!(
-        connections_max = wanted,
-        open_files_max = limit,
-        other_files = besides,
-        accepted_max = left,
-        "fewer connections than connectionsMax are accepted, because too few files may be open: {remedy}, or lower \
-         connectionsMax"
-    );
+    if asked {
+        tracing::warn!(
+            connections_max = wanted,
+            open_files_max = limit,
+            other_files = besides,
+            accepted_max = left,
+            "fewer connections than connectionsMax are accepted, because too few files may be open: {remedy}, or lower \
+             connectionsMax"
+        );
+    } else {
+        tracing::info!(
+            open_files_max = limit,
+            other_files = besides,
+            accepted_max = left,
+            "the limit of open files limits connections; to accept more, {remedy}"
+        );
+    }
     Ok(u32::try_from(left).unwrap_or(wanted))
 }
 
@@ -88,10 +102,10 @@ mod tests {
         let files = Files { workers: 2, shards: 2, stored: 40 };
         let besides = files.besides_connections();
         assert_eq!(besides, 32 + 64 + 32 + 40);
-        assert_eq!(connections(50_000, files, None), Ok(50_000));
-        assert_eq!(connections(50_000, files, Some(besides + 50_000)), Ok(50_000));
-        assert_eq!(connections(50_000, files, Some(1_024)), Ok(1_024 - 168));
-        let refused = connections(50_000, files, Some(100)).unwrap_err();
+        assert_eq!(connections(50_000, true, files, None), Ok(50_000));
+        assert_eq!(connections(50_000, true, files, Some(besides + 50_000)), Ok(50_000));
+        assert_eq!(connections(50_000, true, files, Some(1_024)), Ok(1_024 - 168));
+        let refused = connections(50_000, true, files, Some(100)).unwrap_err();
         assert_eq!(refused.cause, Cause::Machine);
         assert!(
             refused

@@ -42,7 +42,7 @@ pub struct StartupReport {
     /// Under ASYNC_FLUSH, the longest time in memory only, ms.
     pub flush_interval_ms: u64,
     /// Median of durable 4 KiB writes into this directory, measured at start.
-    pub sync_latency: Duration,
+    pub sync_latency: Option<Duration>,
     /// Memory to plan with, in bytes.
     pub memory_budget_bytes: u64,
     /// When messages go, in words.
@@ -57,7 +57,7 @@ impl StartupReport {
         sizing: &Sizing,
         shards: u16,
         standalone: bool,
-        sync_latency: Duration,
+        sync_latency: Option<Duration>,
     ) -> StartupReport {
         let given = config.name_servers().map(|addr| (addr.to_owned(), false));
         let inside = standalone.then(|| (config.inside_name_server(), true));
@@ -194,7 +194,12 @@ impl StartupReport {
             ("flush", flush),
             (
                 "sync latency",
-                format!("{} us for a durable write of 4 KiB here", self.sync_latency.as_micros()),
+                match self.sync_latency {
+                    Some(latency) => {
+                        format!("{} us for a durable write of 4 KiB here", latency.as_micros())
+                    }
+                    None => "not measured: the disk is full".to_owned(),
+                },
             ),
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
@@ -281,7 +286,7 @@ mod tests {
             cores: vec![0, 1],
             flush: FlushDiskType::SyncFlush,
             flush_interval_ms: 500,
-            sync_latency: Duration::from_micros(87),
+            sync_latency: Some(Duration::from_micros(87)),
             memory_budget_bytes: 512 << 20,
             retention: retention(&BrokerConfig::default()),
         }

@@ -256,7 +256,7 @@ fn statistics_are_counts() {
 #[test]
 fn few_open_files_mean_few_connections_and_nothing_worse() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = standalone(dir.path(), &[], &[]);
+    let broker = standalone(dir.path(), &[("connectionsMax", "1000")], &[]);
     let log = std::fs::File::create(dir.path().join("log")).unwrap();
     let line: Vec<_> = std::iter::once(broker.get_program()).chain(broker.get_args()).collect();
     let mut limited = Command::new("sh");

@@ -39,10 +39,11 @@ pub struct ProbeReport {
     /// Memory that may be locked, in bytes; `None` is unlimited.
     pub memlock_bytes: Option<u64>,
     /// Median of a direct write of 4 KiB followed by fdatasync, in space that was zeroed before. This is how
-    /// [`crate::DirectFile`] makes data durable; the executor adds 25-30 us.
-    pub sync_latency: Duration,
+    /// [`crate::DirectFile`] makes data durable; the executor adds 25-30 us. `None`: the disk is too full for the probe's file,
+    /// which is no reason not to serve what it holds.
+    pub sync_latency: Option<Duration>,
     /// Median of the same write to a file opened with O_DSYNC.
-    pub dsync_latency: Duration,
+    pub dsync_latency: Option<Duration>,
 }
 
 /// What is missing, with the remedy.
@@ -110,11 +111,20 @@ pub fn probe(dir: &Path) -> Result<ProbeReport, ProbeError> {
         return Err(ProbeError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
     }
     uring_works()?;
-    let scratch = Scratch::create(dir)?;
+    let scratch = match Scratch::create(dir) {
+        Err(ProbeError::Write { source, .. }) if is_full(&source) => {
+            return Ok(ProbeReport { memlock_bytes, sync_latency: None, dsync_latency: None });
+        }
+        created => created?,
+    };
     scratch.check_blocks()?;
-    let sync_latency = scratch.latency(OFlags::empty())?;
-    let dsync_latency = scratch.latency(OFlags::DSYNC)?;
+    let sync_latency = Some(scratch.latency(OFlags::empty())?);
+    let dsync_latency = Some(scratch.latency(OFlags::DSYNC)?);
     Ok(ProbeReport { memlock_bytes, sync_latency, dsync_latency })
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Builds the smallest executor there is, without running it.

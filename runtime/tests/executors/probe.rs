@@ -13,8 +13,8 @@ fn this_machine_passes_and_no_file_is_left() {
     let began = Instant::now();
     let report = probe(dir.path()).unwrap();
     println!("{report:?} in {:?}", began.elapsed());
-    assert!(report.sync_latency > Duration::ZERO);
-    assert!(report.dsync_latency > Duration::ZERO);
+    assert!(report.sync_latency > Some(Duration::ZERO));
+    assert!(report.dsync_latency > Some(Duration::ZERO));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
