@@ -113,7 +113,8 @@ fn ask_everything(connection: &mut Connection, ids: &[String]) {
         let time = one[0].store_timestamp;
         let of = |store_ms| KeyLookup { unique: true, store_ms, ..KeyLookup::new(TOPIC, id) };
         assert_eq!(connection.query_messages(&of((time, time))).unwrap().len(), 1);
-        assert_eq!(refused(&of((time + 1, i64::MAX)), connection).0, 22);
+        // The key holds the time of a producer's clock, which may be ahead: what is older is found, too.
+        assert_eq!(connection.query_messages(&of((time + 1, i64::MAX))).unwrap().len(), 1);
         assert_eq!(refused(&of((0, time - 1)), connection).0, 22);
     }
     assert_eq!(refused(&KeyLookup::new(TOPIC, "nobody"), connection).0, 22);

@@ -1,12 +1,19 @@
 //! Goal: the README's limits are run by `mqbench limits`, and that program tells what happens. Method: each limit that a
 //! test can afford is run, some to a part of it; times are printed, not judged: other tests run beside this one.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use loadtest::load::limits::{self, Limit, Options, Row};
 
+/// Each loads a broker of its own with all that two cores can do.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Runs a limit up to `count` and returns what it showed.
 fn run(limit: &Limit, count: u64) -> Row {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let options =
         Options { count: Some(count), hold: Duration::from_millis(500), keys: Vec::new() };
     let row = limits::run_one(limit, &options).unwrap();

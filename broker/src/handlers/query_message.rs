@@ -84,8 +84,8 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let mut all = look_everywhere(&worker, &query).await?;
         if all.hits.is_empty() && by_unique_key {
             // Clients ask for times from that of the producer's clock on, which the key holds; it may have been ahead.
-            let whenever = KeyQuery { store_ms: (i64::MIN, i64::MAX), ..query.clone() };
-            all = look_everywhere(&worker, &whenever).await?;
+            let earlier = KeyQuery { store_ms: (i64::MIN, query.store_ms.1), ..query.clone() };
+            all = look_everywhere(&worker, &earlier).await?;
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
         all.into_response(write_buffer.is_some_and(|buffer| buffer.takes_no_messages()))
