@@ -102,7 +102,7 @@ impl StartupReport {
         self.rows().iter().map(|(name, fact)| format!("{name}: {fact}\n")).collect()
     }
 
-    /// For a terminal: no line is wider than [`COLUMNS`], unless a name in a command is.
+    /// For a terminal: no line is wider than `COLUMNS`, unless a name in a command is.
     pub fn framed(&self) -> String {
         let rows = self.rows();
         let name_width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);

@@ -151,7 +151,7 @@ pub enum ServerResponse {
 pub enum StateChange {
     /// The first registration, or the first after a failure, was accepted.
     Registered,
-    /// The name server can not be reached or refuses; told again every [`TELL_AGAIN_MS`] until it works.
+    /// The name server can not be reached or refuses; told again every `TELL_AGAIN_MS` until it works.
     Failing {
         /// What went wrong, for people.
         why: String,

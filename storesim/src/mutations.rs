@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-/// An enum made by [`mutations!`].
+/// An enum made by `mutations!`.
 pub trait MutationTable: Copy + Send + Sync + Sized + 'static {
     /// All of them.
     const MUTATIONS: &'static [Self];

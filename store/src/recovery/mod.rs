@@ -15,7 +15,7 @@
 //! over damage only where it wrote itself what is damaged; elsewhere the log ends before, and the leader sends the rest
 //! again. What stands in `replica` is durable before anything behind the end is zeroed.
 //!
-//! A place that cannot be read is damage like one whose checksum is wrong ([`crate::readable`]).
+//! A place that cannot be read is damage like one whose checksum is wrong (`readable`).
 
 mod cut;
 #[cfg(test)]

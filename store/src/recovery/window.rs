@@ -3,7 +3,7 @@
 //! Where [`Window::reading_ahead`] was asked for, the next pieces are on their way while the present one is looked at: a
 //! start would otherwise wait for the disk and for its own processor in turns. It begins with the second piece, since
 //! most looks at a segment are short. What was read and is not wanted is waited for by [`Window::finish`]. What the disk
-//! cannot read is zeros ([`crate::readable`]).
+//! cannot read is zeros (`readable`).
 
 use super::SCAN_READ_BYTES;
 use crate::readable::{Blocks, read_around};

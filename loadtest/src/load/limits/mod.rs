@@ -1,7 +1,7 @@
 //! `mqbench limits`: are the README's limits reached, and does anybody else notice?
 //!
 //! Each limit is a file with one [`Limit`]: it goes as far as the README promises, asks for one more, and says what came
-//! of that. Meanwhile an [`OtherClient`](other_client::OtherClient) sends and pulls every millisecond on connections of
+//! of that. Meanwhile an [`other_client::OtherClient`] sends and pulls every millisecond on connections of
 //! its own, counted from the intended moment: its worst wait is what the limit costs others. Every limit has a broker
 //! and a data directory of its own. Added by: a file, a line in [`LIMITS`].
 
