@@ -10,10 +10,11 @@ use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
 
 use super::change::{self, What};
 use super::metadata::{
-    GROUP_BYTES_MAX, GROUPS_MAX, MetadataError, MetadataFileError, check_deleted, next_version,
+    GROUP_BYTES_MAX, GROUPS_MAX, MetadataError, MetadataFileError, check_deleted,
 };
 use super::names;
 use super::shared_table::SharedTable;
+use super::stored_table::StoredTable;
 use super::whole_file::WholeFile;
 
 /// Groups that exist as soon as a broker starts.
@@ -32,12 +33,7 @@ const PREDEFINED: &[&str] = &[
 #[derive(Debug)]
 pub struct Groups {
     auto_create: bool,
-    table: SharedTable<SubscriptionGroupConfig>,
-    version: DataVersion,
-    /// For the journal, in order.
-    changes: Vec<Vec<u8>>,
-    /// Deleted with their offsets, which shards have yet to drop.
-    deleted: BTreeSet<String>,
+    stored: StoredTable<SubscriptionGroupConfig>,
 }
 
 impl Groups {
@@ -47,8 +43,7 @@ impl Groups {
         for name in PREDEFINED {
             table.insert(name, Arc::new(group(name)));
         }
-        let version = DataVersion { timestamp: now, counter: 0 };
-        Groups { auto_create, table, version, changes: Vec::new(), deleted: BTreeSet::new() }
+        Groups { auto_create, stored: StoredTable::new(table, now) }
     }
 
     /// `autoCreateSubscriptionGroup` has changed.
@@ -60,59 +55,39 @@ impl Groups {
     pub fn load(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         let file = SubscriptionGroupTable::read(json)
             .map_err(|cause| MetadataFileError { file: "subscriptionGroup.json", cause })?;
-        for (name, mut config) in file.subscription_group_table {
-            config.group_name.clone_from(&name);
-            self.table.insert(&name, Arc::new(config));
-        }
-        self.deleted.extend(file.deleted_groups);
-        self.version = file.data_version;
+        let (groups, deleted) = (file.subscription_group_table, file.deleted_groups);
+        self.stored.load(file.data_version, groups, deleted, |config, name| {
+            name.clone_into(&mut config.group_name);
+        });
         Ok(())
     }
 
     /// Replays a change of the journal, unless the file contained it already.
     pub(super) fn replay(&mut self, version: DataVersion, what: What<SubscriptionGroupConfig>) {
-        if version.counter <= self.version.counter {
-            return;
-        }
-        self.version = version;
-        match what {
-            What::Put(config) => drop(self.table.insert(&config.group_name.clone(), config.into())),
-            What::Removed(name) => drop(self.table.remove(&name)),
-            What::Deleted(name) => {
-                self.table.remove(&name);
-                self.deleted.insert(name);
-            }
-            What::Dropped(name) => drop(self.deleted.remove(&name)),
-            What::Version => {}
-        }
+        self.stored.replay(version, what, |config| &config.group_name);
     }
 
     /// The table without groups that are being dropped.
     pub(super) fn shown(&self) -> SharedTable<SubscriptionGroupConfig> {
-        let mut shown = self.table.clone();
-        self.deleted.iter().for_each(|name| drop(shown.remove(name)));
-        shown
+        self.stored.shown()
     }
 
     /// Groups that were deleted with their offsets, which shards have yet to drop.
     pub fn deleted(&self) -> &BTreeSet<String> {
-        &self.deleted
+        &self.stored.deleted
     }
 
     /// No shard holds offsets of this group any more that were there when it was deleted.
     pub(super) fn dropped(&mut self, name: &str, now: i64) {
-        if self.deleted.remove(name) {
-            self.version = next_version(self.version, now);
-            self.changes.push(change::group_dropped(self.version, name));
-        }
+        self.stored.dropped(name, now, change::group_dropped);
     }
 
     /// The whole table as `subscriptionGroup.json` and as the body of `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
     pub fn to_table(&self) -> SubscriptionGroupTable {
-        let groups = self.table.sorted().into_iter();
+        let groups = self.stored.entries.sorted().into_iter();
         SubscriptionGroupTable {
-            data_version: self.version,
-            deleted_groups: self.deleted.iter().cloned().collect(),
+            data_version: self.stored.version,
+            deleted_groups: self.stored.deleted.iter().cloned().collect(),
             subscription_group_table: groups
                 .map(|(name, config)| (name.to_string(), SubscriptionGroupConfig::clone(config)))
                 .collect(),
@@ -121,33 +96,28 @@ impl Groups {
 
     /// The content of `subscriptionGroup.json`.
     pub(super) fn file(&self) -> WholeFile<SubscriptionGroupConfig> {
-        WholeFile {
-            table: self.table.clone(),
-            version: self.version,
-            deleted: self.deleted.clone(),
-            members: ["deletedGroups", "subscriptionGroupTable"],
-            write: SubscriptionGroupConfig::write,
-        }
+        let members = ["deletedGroups", "subscriptionGroupTable"];
+        self.stored.file(members, SubscriptionGroupConfig::write)
     }
 
     /// The group of this name, never created by asking.
     pub fn get(&self, group: &str) -> Option<&Arc<SubscriptionGroupConfig>> {
-        self.table.get(group)
+        self.stored.entries.get(group)
     }
 
     /// All groups: cheap to clone into a snapshot.
     pub fn table(&self) -> &SharedTable<SubscriptionGroupConfig> {
-        &self.table
+        &self.stored.entries
     }
 
     /// Version of the table.
     pub fn version(&self) -> DataVersion {
-        self.version
+        self.stored.version
     }
 
     /// Changes since the last call, as the journal keeps them: durable before they are acknowledged.
     pub fn take_changes(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.changes)
+        self.stored.take_changes()
     }
 
     /// The group of a pull, heartbeat or send-back, created when that is allowed. `Ok(None)`: it does not exist and
@@ -157,7 +127,7 @@ impl Groups {
         name: &str,
         now: i64,
     ) -> Result<Option<Arc<SubscriptionGroupConfig>>, MetadataError> {
-        if let Some(known) = self.table.get(name) {
+        if let Some(known) = self.stored.entries.get(name) {
             return Ok(Some(Arc::clone(known)));
         }
         if !self.auto_create && !name.starts_with(names::SYSTEM_GROUP_PREFIX) {
@@ -178,14 +148,15 @@ impl Groups {
         if json.len() > GROUP_BYTES_MAX {
             return Err(MetadataError::TooLarge { bytes: json.len(), limit: GROUP_BYTES_MAX });
         }
-        if self.table.len() >= GROUPS_MAX && self.table.get(&config.group_name).is_none() {
-            return Err(MetadataError::Full { what: "groups", count: self.table.len() });
+        if self.stored.entries.len() >= GROUPS_MAX
+            && self.stored.entries.get(&config.group_name).is_none()
+        {
+            return Err(MetadataError::Full { what: "groups", count: self.stored.entries.len() });
         }
         let name = config.group_name.clone();
         let config = Arc::new(config);
-        self.table.insert(&name, Arc::clone(&config));
-        self.version = next_version(self.version, now);
-        self.changes.push(change::group_put(self.version, &config));
+        self.stored.entries.insert(&name, Arc::clone(&config));
+        self.stored.changed(now, |version| change::group_put(version, &config));
         Ok(config)
     }
 
@@ -197,21 +168,20 @@ impl Groups {
         with_offsets: bool,
         now: i64,
     ) -> Result<bool, MetadataError> {
-        let known = self.table.get(name).is_some();
-        if with_offsets && !self.deleted.contains(name) {
+        let known = self.stored.entries.get(name).is_some();
+        if with_offsets && !self.stored.deleted.contains(name) {
             names::check_group(name)?;
-            check_deleted("groups", self.deleted.len())?;
+            check_deleted("groups", self.stored.deleted.len())?;
         } else if !known {
             return Ok(false);
         }
-        self.table.remove(name);
-        self.version = next_version(self.version, now);
-        self.changes.push(if with_offsets {
-            self.deleted.insert(name.to_owned());
-            change::group_deleted(self.version, name)
+        if with_offsets {
+            self.stored.hide(name.to_owned());
+            self.stored.changed(now, |version| change::group_deleted(version, name));
         } else {
-            change::group_removed(self.version, name)
-        });
+            self.stored.entries.remove(name);
+            self.stored.changed(now, |version| change::group_removed(version, name));
+        }
         Ok(known)
     }
 }

@@ -18,6 +18,7 @@ mod notifications;
 pub mod plane;
 mod shared_table;
 mod snapshot;
+mod stored_table;
 mod subscription;
 pub mod table_answer;
 mod table_body;

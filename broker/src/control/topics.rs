@@ -14,10 +14,11 @@ use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
 use super::change::{self, What};
 use super::metadata::{
     MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE, QUEUES_MAX,
-    SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_deleted, check_range, next_version,
+    SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX, check_deleted, check_range,
 };
 use super::names::{self, SystemTopics};
 use super::shared_table::SharedTable;
+use super::stored_table::StoredTable;
 use super::whole_file::WholeFile;
 
 const RW: i32 = PERM_READ | PERM_WRITE;
@@ -65,18 +66,13 @@ pub struct WantedTopic<'a> {
 pub struct Topics {
     rules: TopicRules,
     system: SystemTopics,
-    table: SharedTable<TopicConfig>,
-    version: DataVersion,
+    stored: StoredTable<TopicConfig>,
     /// Version at the last change that has to be registered with name servers.
     announced: DataVersion,
-    /// For the journal, in order.
-    changes: Vec<Vec<u8>>,
     /// Topics that were put lately, each with the version's counter at that time, ascending.
     recent: VecDeque<(i64, String)>,
     /// `recent` has everything above this counter that has to be registered with name servers.
     recent_above: i64,
-    /// Deleted, and shards have yet to drop their queues.
-    deleted: BTreeSet<String>,
 }
 
 impl Topics {
@@ -88,17 +84,15 @@ impl Topics {
         for config in boot {
             table.insert(&config.topic_name.clone(), Arc::new(config));
         }
-        let version = DataVersion { timestamp: now, counter: 0 };
+        let stored = StoredTable::new(table, now);
+        let version = stored.version;
         Topics {
             rules,
             system,
-            table,
-            version,
+            stored,
             announced: version,
-            changes: Vec::new(),
             recent: VecDeque::new(),
             recent_above: version.counter,
-            deleted: BTreeSet::new(),
         }
     }
 
@@ -106,57 +100,36 @@ impl Topics {
     pub fn load(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         let file = TopicConfigTable::read(json)
             .map_err(|cause| MetadataFileError { file: "topics.json", cause })?;
-        for (name, mut config) in file.topic_config_table {
-            // Under which name a topic is found is what counts; files edited by hand may disagree.
-            config.topic_name.clone_from(&name);
-            self.table.insert(&name, Arc::new(config));
-        }
-        self.deleted.extend(file.deleted_topics);
-        self.version = file.data_version;
+        let (topics, deleted) = (file.topic_config_table, file.deleted_topics);
+        self.stored.load(file.data_version, topics, deleted, |config, name| {
+            name.clone_into(&mut config.topic_name);
+        });
         self.announce_all();
         Ok(())
     }
 
     /// Replays a change of the journal, unless the file contained it already. For the start, before anything registers.
     pub(super) fn replay(&mut self, version: DataVersion, what: What<TopicConfig>) {
-        if version.counter <= self.version.counter {
-            return;
+        if self.stored.replay(version, what, |config| &config.topic_name) {
+            self.announce_all();
         }
-        self.version = version;
-        match what {
-            What::Put(config) => drop(self.table.insert(&config.topic_name.clone(), config.into())),
-            What::Removed(name) => drop(self.table.remove(&name)),
-            What::Deleted(name) => {
-                self.table.remove(&name);
-                self.deleted.insert(name);
-            }
-            What::Dropped(name) => drop(self.deleted.remove(&name)),
-            What::Version => {}
-        }
-        self.announce_all();
     }
 
     /// The table without topics that are being dropped.
     pub(super) fn shown(&self) -> SharedTable<TopicConfig> {
-        let mut shown = self.table.clone();
-        self.deleted.iter().for_each(|name| drop(shown.remove(name)));
-        shown
+        self.stored.shown()
     }
 
     /// Topics that were deleted and whose queues shards have yet to drop.
     pub fn deleted(&self) -> &BTreeSet<String> {
-        &self.deleted
+        &self.stored.deleted
     }
 
     /// No shard holds queues of this topic any more that were there when it was deleted. One that was made again
     /// meanwhile is to be seen from now on.
     pub(super) fn dropped(&mut self, name: &str, now: i64) {
-        if !self.deleted.remove(name) {
-            return;
-        }
-        self.version = next_version(self.version, now);
-        self.changes.push(change::topic_dropped(self.version, name));
-        if self.table.get(name).is_some() {
+        let news = self.stored.dropped(name, now, change::topic_dropped);
+        if news && self.stored.entries.get(name).is_some() {
             self.announce(name.to_owned());
         }
     }
@@ -169,10 +142,10 @@ impl Topics {
 
     /// The whole table as `topics.json` and as the body of `GET_ALL_TOPIC_CONFIG`.
     pub fn to_table(&self) -> TopicConfigTable {
-        let topics = self.table.sorted().into_iter();
+        let topics = self.stored.entries.sorted().into_iter();
         TopicConfigTable {
-            data_version: self.version,
-            deleted_topics: self.deleted.iter().cloned().collect(),
+            data_version: self.stored.version,
+            deleted_topics: self.stored.deleted.iter().cloned().collect(),
             topic_config_table: topics
                 .map(|(name, config)| (name.to_string(), TopicConfig::clone(config)))
                 .collect(),
@@ -181,28 +154,22 @@ impl Topics {
 
     /// The content of `topics.json`.
     pub(super) fn file(&self) -> WholeFile<TopicConfig> {
-        WholeFile {
-            table: self.table.clone(),
-            version: self.version,
-            deleted: self.deleted.clone(),
-            members: ["deletedTopics", "topicConfigTable"],
-            write: TopicConfig::write,
-        }
+        self.stored.file(["deletedTopics", "topicConfigTable"], TopicConfig::write)
     }
 
     /// The topic of this name.
     pub fn get(&self, topic: &str) -> Option<&Arc<TopicConfig>> {
-        self.table.get(topic)
+        self.stored.entries.get(topic)
     }
 
     /// All topics: cheap to clone into a snapshot.
     pub fn table(&self) -> &SharedTable<TopicConfig> {
-        &self.table
+        &self.stored.entries
     }
 
     /// Version of the table, as name servers get it.
     pub fn version(&self) -> DataVersion {
-        self.version
+        self.stored.version
     }
 
     /// Topics that the broker owns.
@@ -212,7 +179,7 @@ impl Topics {
 
     /// Changes since the last call, as the journal keeps them: durable before they are acknowledged.
     pub fn take_changes(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.changes)
+        self.stored.take_changes()
     }
 
     /// Version at the last change that has to be registered with name servers: not a deletion, because they forget no
@@ -223,7 +190,7 @@ impl Topics {
 
     /// Topics that were put after this version. `None`: it is too long ago, everything counts.
     pub fn since(&self, version: DataVersion) -> Option<VecDeque<String>> {
-        if !(self.recent_above..=self.version.counter).contains(&version.counter) {
+        if !(self.recent_above..=self.stored.version.counter).contains(&version.counter) {
             return None;
         }
         let first = self.recent.partition_point(|(counter, _)| *counter <= version.counter);
@@ -232,15 +199,14 @@ impl Topics {
 
     /// Everything has to be registered with name servers.
     fn announce_all(&mut self) {
-        self.announced = self.version;
+        self.announced = self.stored.version;
         self.recent.clear();
-        self.recent_above = self.version.counter;
+        self.recent_above = self.stored.version.counter;
     }
 
     /// Moves the version without changing a topic: the broker's permission has changed, which routes show.
     pub fn touch(&mut self, now: i64) {
-        self.version = next_version(self.version, now);
-        self.changes.push(change::topics_version(self.version));
+        self.stored.changed(now, change::topics_version);
         self.announce_all();
     }
 
@@ -251,7 +217,7 @@ impl Topics {
         wanted: &WantedTopic<'_>,
         now: i64,
     ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
-        if let Some(known) = self.table.get(wanted.topic) {
+        if let Some(known) = self.stored.entries.get(wanted.topic) {
             return Ok(Some(Arc::clone(known)));
         }
         names::check_topic(wanted.topic)?;
@@ -313,16 +279,14 @@ impl Topics {
     /// `DELETE_TOPIC_IN_BROKER`. False: there was no such topic, which is a success too.
     pub fn delete(&mut self, topic: &str, now: i64) -> Result<bool, MetadataError> {
         self.check_not_ours(topic)?;
-        if self.table.get(topic).is_none() {
+        if self.stored.entries.get(topic).is_none() {
             return Ok(false);
         }
-        if !self.deleted.contains(topic) {
-            check_deleted("topics", self.deleted.len())?;
+        if !self.stored.deleted.contains(topic) {
+            check_deleted("topics", self.stored.deleted.len())?;
         }
-        self.table.remove(topic);
-        self.deleted.insert(topic.to_owned());
-        self.version = next_version(self.version, now);
-        self.changes.push(change::topic_deleted(self.version, topic));
+        self.stored.hide(topic.to_owned());
+        self.stored.changed(now, |version| change::topic_deleted(version, topic));
         Ok(true)
     }
 
@@ -330,22 +294,22 @@ impl Topics {
     pub fn apply_order(&mut self, listed: &BTreeSet<String>, now: i64) {
         let different = |config: &TopicConfig| config.order != listed.contains(&config.topic_name);
         let changed: Vec<TopicConfig> = self
-            .table
+            .stored
+            .entries
             .iter()
             .filter(|(_, config)| different(config))
             .map(|(_, config)| TopicConfig { order: !config.order, ..TopicConfig::clone(config) })
             .collect();
         for config in changed {
-            self.version = next_version(self.version, now);
-            self.changes.push(change::topic_put(self.version, &config));
-            self.table.insert(&config.topic_name.clone(), Arc::new(config));
+            self.stored.changed(now, |version| change::topic_put(version, &config));
+            self.stored.entries.insert(&config.topic_name.clone(), Arc::new(config));
         }
     }
 
     /// The default topic if it may be inherited from. TBW102 loses INHERIT when automatic creation is off, even if
     /// it was loaded from a file with it.
     fn default_for(&mut self, default_topic: &str, now: i64) -> Option<Arc<TopicConfig>> {
-        let default = Arc::clone(self.table.get(default_topic)?);
+        let default = Arc::clone(self.stored.entries.get(default_topic)?);
         if default.perm & PERM_INHERIT == 0 {
             return None;
         }
@@ -367,7 +331,7 @@ impl Topics {
     }
 
     fn ensure(&mut self, wanted: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
-        match self.table.get(&wanted.topic_name) {
+        match self.stored.entries.get(&wanted.topic_name) {
             Some(known) => Ok(Arc::clone(known)),
             None => {
                 names::check_topic(&wanted.topic_name)?;
@@ -377,22 +341,23 @@ impl Topics {
     }
 
     fn put(&mut self, config: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
-        if self.table.len() >= TOPICS_MAX && self.table.get(&config.topic_name).is_none() {
-            return Err(MetadataError::Full { what: "topics", count: self.table.len() });
+        if self.stored.entries.len() >= TOPICS_MAX
+            && self.stored.entries.get(&config.topic_name).is_none()
+        {
+            return Err(MetadataError::Full { what: "topics", count: self.stored.entries.len() });
         }
         let name = config.topic_name.clone();
         let config = Arc::new(config);
-        self.table.insert(&name, Arc::clone(&config));
-        self.version = next_version(self.version, now);
-        self.changes.push(change::topic_put(self.version, &config));
+        self.stored.entries.insert(&name, Arc::clone(&config));
+        self.stored.changed(now, |version| change::topic_put(version, &config));
         self.announce(name);
         Ok(config)
     }
 
     /// This topic has to be registered with name servers, at the present version.
     fn announce(&mut self, name: String) {
-        self.announced = self.version;
-        self.recent.push_back((self.version.counter, name));
+        self.announced = self.stored.version;
+        self.recent.push_back((self.stored.version.counter, name));
         if self.recent.len() > RECENT_MAX
             && let Some((counter, _)) = self.recent.pop_front()
         {
