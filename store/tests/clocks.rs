@@ -2,12 +2,10 @@
 //! age, nor messages from the future for young ones for ever. Method: a store over a simulated disk, whose two clocks move
 //! apart as the tests say.
 
-use proto::record::RecordFields;
 use runtime::sim::{SimDisk, Stepper, block_on};
-use simulated::{now, settings};
+use simulated::{now, record, settings};
 use std::{
     future::{Future, ready},
-    net::SocketAddr,
     pin::pin,
     rc::Rc,
     task::{Context, Waker},
@@ -50,20 +48,7 @@ impl Fixture {
     }
 
     fn append(&self) {
-        let host = SocketAddr::from(([10, 0, 0, 1], 1));
-        let fields = RecordFields {
-            queue_id: 0,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &[7; 4_000],
-            topic: "t",
-            properties: [b"", b"", b""],
-        };
+        let fields = record(0, &[7; 4_000]);
         let (bytes, ms) = (fields.encoded_len(), self.disk.clock().now());
         let slot = self.store.state_mut().queue_slot("t", 0);
         let message = Append { slot, bytes, tags_code: 0, keys: &[] };

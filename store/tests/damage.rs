@@ -9,8 +9,8 @@ use runtime::{
     BLOCK_BYTES, Disk, DiskFile, Open,
     sim::{SimDisk, Snapshot, block_on},
 };
-use simulated::{now, settings};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use simulated::{now, record, settings};
+use std::{collections::BTreeMap, path::PathBuf};
 use store::{
     Store,
     batch::{HEADER_BYTES, Header, Kind},
@@ -31,20 +31,7 @@ fn append(store: &Store<SimDisk>, rng: &mut Rng, messages: &mut Messages) {
     let mut body = vec![0; rng.usize(0..1_500)];
     rng.fill(&mut body);
     let queue_id = rng.u32(0..3);
-    let host = SocketAddr::from(([10, 0, 0, 1], 1));
-    let fields = RecordFields {
-        queue_id: queue_id as i32,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: 0,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &body,
-        topic: "t",
-        properties: [b"", b"", b""],
-    };
+    let fields = RecordFields { born_timestamp: 0, ..record(queue_id as i32, &body) };
     let slot = store.state_mut().queue_slot("t", queue_id);
     let message = Append { slot, bytes: fields.encoded_len(), tags_code: 0, keys: &[] };
     let mut record = Vec::new();

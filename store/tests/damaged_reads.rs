@@ -5,10 +5,9 @@ mod simulated;
 
 use proto::record::RecordFields;
 use runtime::sim::{SimDisk, block_on};
-use simulated::{now, settings};
+use simulated::{now, record, settings};
 use std::{
     future::ready,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 use store::{
@@ -28,20 +27,12 @@ fn open(disk: &SimDisk, settings: Settings) -> Store<SimDisk> {
 
 /// Appends a message; returns its position and its record.
 fn append(store: &Store<SimDisk>, topic: &str, body: &[u8], time: i64) -> (u64, Vec<u8>) {
-    let host = SocketAddr::from(([10, 0, 0, 1], 1));
     let properties = format!("KEYS\u{1}{KEY}\u{2}");
     let fields = RecordFields {
-        queue_id: 1,
-        flag: 0,
-        sys_flag: 0,
         born_timestamp: time,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
         topic,
         properties: [properties.as_bytes(), b"", b""],
+        ..record(1, body)
     };
     let keys = [key_hash(topic, KEY)];
     let bytes = fields.encoded_len();

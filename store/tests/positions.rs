@@ -1,13 +1,12 @@
 //! The end of positions: a log that comes near it refuses with a sentence, keeps what it has, and never dies of it.
 //! Method: a store over a simulated disk whose only segment begins right before one of the limits.
 
-use proto::record::{RecordFields, RecordView};
+use proto::record::RecordView;
 use runtime::{
     Disk, DiskFile, Open,
     sim::{SimDisk, block_on},
 };
-use simulated::{now, settings};
-use std::net::SocketAddr;
+use simulated::{now, record, settings};
 use store::{
     PhysicalOffset, Refused, Store, StoreError,
     offset::{CONTROL_END, MESSAGES_END, POSITION_MAX, STARTS_END},
@@ -18,6 +17,7 @@ use store::{
 mod simulated;
 
 const SEGMENT: u64 = 1 << 16;
+const BODY: &[u8] = &[7; 900];
 
 /// A disk on which the log begins this far before `limit`.
 fn disk_before(limit: u64, bytes: u64) -> SimDisk {
@@ -39,26 +39,9 @@ fn open(disk: &SimDisk) -> Result<Store<SimDisk>, StoreError> {
     now(block_on(Store::open(disk.clone(), settings(SEGMENT)))).map(|(store, _)| store)
 }
 
-fn record() -> RecordFields<'static> {
-    let host = SocketAddr::from(([10, 0, 0, 1], 1));
-    RecordFields {
-        queue_id: 0,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &[7; 900],
-        topic: "t",
-        properties: [b"", b"", b""],
-    }
-}
-
 /// Appends messages until one is refused.
 fn fill(store: &Store<SimDisk>) -> (i64, Refused) {
-    let (mut count, fields) = (0, record());
+    let (mut count, fields) = (0, record(0, BODY));
     let bytes = fields.encoded_len();
     loop {
         if let Err(refused) = store.state().admit(bytes, bytes) {

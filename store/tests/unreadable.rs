@@ -3,13 +3,12 @@
 
 mod simulated;
 
-use proto::record::RecordFields;
 use runtime::{
     BLOCK_BYTES,
     sim::{SimDisk, block_on},
 };
-use simulated::{now, settings};
-use std::{future::ready, net::SocketAddr, path::PathBuf};
+use simulated::{now, record, settings};
+use std::{future::ready, path::PathBuf};
 use store::{
     Settings, Store, StoreError,
     read::{PullLimits, PullStatus},
@@ -31,20 +30,7 @@ fn open(disk: &SimDisk) -> Result<(Store<SimDisk>, Report), StoreError> {
 }
 
 fn append(store: &Store<SimDisk>) -> u64 {
-    let host = SocketAddr::from(([10, 0, 0, 1], 1));
-    let fields = RecordFields {
-        queue_id: 1,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &[7; BODY],
-        topic: "t",
-        properties: [b"", b"", b""],
-    };
+    let fields = record(1, &[7; BODY]);
     let bytes = fields.encoded_len();
     let slot = store.state_mut().queue_slot("t", 1);
     let message = Append { slot, bytes, tags_code: 0, keys: &[] };

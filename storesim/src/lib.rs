@@ -10,6 +10,7 @@
 pub mod crashsim;
 mod mutations;
 pub mod powercut;
+mod record;
 pub mod replicas;
 pub mod seeds;
 

@@ -1,5 +1,7 @@
 //! The store of the tests that change bytes of a simulated disk.
 
+use proto::record::RecordFields;
+use std::net::SocketAddr;
 use store::{FlushPolicy, Settings};
 
 /// Settings of a small store with segments of this size.
@@ -25,4 +27,22 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
 /// What came of a call on a disk that no power cut was planned for.
 pub(crate) fn now<T>(value: Option<T>) -> T {
     value.expect("there is power")
+}
+
+/// A record of the topic `t` without properties.
+pub(crate) fn record(queue_id: i32, body: &[u8]) -> RecordFields<'_> {
+    let host = SocketAddr::from(([10, 0, 0, 1], 1));
+    RecordFields {
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        topic: "t",
+        properties: [b"", b"", b""],
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     rot,
     space::Retirement,
 };
+use crate::record::record;
 use futures_lite::future::yield_now;
 use proto::record::RecordFields;
 use runtime::sim::{FaultClass, Outcome, Stepper};
@@ -16,7 +17,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io::ErrorKind,
-    net::SocketAddr,
     path::PathBuf,
     rc::Rc,
 };
@@ -302,17 +302,8 @@ impl<'h> Life<'h> {
             format!("KEYS\u{1}{} spice\u{2}UNIQ_KEY\u{1}{}\u{2}", key_name(key), self.changes);
         let body = self.body();
         let fields = RecordFields {
-            queue_id: queue.1 as i32,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: self.now(),
-            born_host: SocketAddr::from(([10, 0, 0, 1], 5_000)),
-            store_host: SocketAddr::from(([10, 0, 0, 2], 10_911)),
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            topic: &queue.0,
             properties: [properties.as_bytes(), b"", b""],
+            ..record((&queue.0, queue.1), self.now(), &body)
         };
         let bytes = fields.encoded_len();
         let now = self.now();

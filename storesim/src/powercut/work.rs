@@ -3,11 +3,13 @@
 //! Each thing done is kept as an entry in log order, with which the next boot is compared.
 
 use super::served::Recorded;
-use crate::crashsim::book::{Fate, Item, OffsetName, QueueName, State, What};
+use crate::{
+    crashsim::book::{Fate, Item, OffsetName, QueueName, State, What},
+    record::record,
+};
 use fastrand::Rng;
-use proto::record::RecordFields;
 use runtime::Disk;
-use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, path::Path, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, path::Path, rc::Rc};
 use store::{
     settings::{FlushPolicy, Settings},
     store_state::Append,
@@ -58,19 +60,7 @@ impl Work {
         let now = self.clock.get();
         let (topic, queue_id) = queue(rng);
         let body = body(store.settings().record_bytes_max, rng);
-        let fields = RecordFields {
-            queue_id: queue_id as i32,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: now,
-            born_host: SocketAddr::from(([10, 0, 0, 1], 5_000)),
-            store_host: SocketAddr::from(([10, 0, 0, 2], 10_911)),
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            topic: &topic,
-            properties: [b"", b"", b""],
-        };
+        let fields = record((&topic, queue_id), now, &body);
         let bytes = fields.encoded_len();
         let mut state = store.state_mut();
         // Refused for now: a producer would come again.

@@ -1,8 +1,8 @@
 //! What is appended to the store that leads, and the book of it.
 
 use super::{history::History, node::Node};
+use crate::record::record;
 use proto::record::RecordFields;
-use std::net::SocketAddr;
 use store::store_state::Append;
 
 /// Bytes at the end of an entry that the book keeps: fewer than any has.
@@ -81,17 +81,8 @@ impl History {
         self.rng.fill(&mut body);
         let properties = format!("KEYS\u{1}key{}\u{2}", self.rng.u8(0..5));
         let fields = RecordFields {
-            queue_id: queue_id as i32,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 1,
-            born_host: SocketAddr::from(([10, 0, 0, 1], 5_000)),
-            store_host: SocketAddr::from(([10, 0, 0, 2], 10_911)),
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            topic: &topic,
             properties: [properties.as_bytes(), b"", b""],
+            ..record((&topic, queue_id), 1, &body)
         };
         let bytes = fields.encoded_len();
         let control = with.map_or(0, |group| store::batch::CONTROL_HEADER_BYTES + group.len());
