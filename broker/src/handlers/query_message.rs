@@ -72,11 +72,10 @@ impl FoundMessages {
 
 /// Serves the request from its connection's worker.
 pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
-    let query = admit(&worker.config, request);
-    let by_unique_key = is_by_unique_key(request);
+    let admitted = admit(&worker.config, request);
     let connection = request.peer.connection;
     Box::pin(async move {
-        let query = query?;
+        let (query, by_unique_key) = admitted?;
         let _permit = worker.key_queries.acquire().await.map_err(|limit| {
             let remark = format!("[OVERLOAD] reason=key-queries waiting={limit} limit={limit}");
             Refusal::new(response::SYSTEM_BUSY, remark)
@@ -84,16 +83,14 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let mut all = look_everywhere(&worker, &query).await?;
         if all.hits.is_empty() && by_unique_key {
             // Clients ask for times from that of the producer's clock on, which the key holds; it may have been ahead.
-            let earlier = KeyQuery { store_ms: (i64::MIN, query.store_ms.1), ..query.clone() };
+            let (begin, end) = query.store_ms;
+            let earlier = (i64::MIN, end.min(begin.saturating_sub(1)));
+            let earlier = KeyQuery { store_ms: earlier, ..query };
             all = look_everywhere(&worker, &earlier).await?;
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
         all.into_response(write_buffer.is_some_and(|buffer| buffer.takes_no_messages()))
     })
-}
-
-fn is_by_unique_key(request: &Request<'_>) -> bool {
-    QueryMessageHeader::from_ext(&request.header.ext).is_ok_and(|header| header.unique_key_query)
 }
 
 /// What all workers know.
@@ -106,7 +103,8 @@ async fn look_everywhere(worker: &Rc<Worker>, query: &KeyQuery) -> Result<FoundM
     Ok(all)
 }
 
-fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<KeyQuery, Refusal> {
+/// What is looked for, and whether by unique key.
+fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<(KeyQuery, bool), Refusal> {
     let header = QueryMessageHeader::from_ext(&request.header.ext)?;
     if !config.message_index_enable {
         let remark = "messages of this broker cannot be found by key: messageIndexEnable=false";
@@ -117,13 +115,14 @@ fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<KeyQuery, Refus
     } else {
         u32::try_from(header.max_num).unwrap_or(0)
     };
-    Ok(KeyQuery {
+    let query = KeyQuery {
         topic: header.topic.into(),
         key: header.key.into(),
         store_ms: (header.begin_timestamp, header.end_timestamp),
         count_max: wanted.min(config.max_msgs_num_batch) as usize,
         bytes_max: BODY_BYTES_MAX,
-    })
+    };
+    Ok((query, header.unique_key_query))
 }
 
 /// What the shards here know.
