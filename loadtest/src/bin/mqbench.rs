@@ -229,6 +229,17 @@ struct FindArgs {
     seed: u64,
 }
 
+/// The broker that a work starts for itself.
+#[derive(Args)]
+struct OwnBroker {
+    /// A line for the broker's configuration, `key=value`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The broker to start; else the one that was built beside this program.
+    #[arg(long = "broker", value_name = "BROKER")]
+    binary: Option<std::path::PathBuf>,
+}
+
 #[derive(Args)]
 struct LimitsArgs {
     /// Which limits (all when none is named); `list` names them.
@@ -239,12 +250,8 @@ struct LimitsArgs {
     /// Seconds that the other client is watched at the limit.
     #[arg(long, default_value_t = 5.0)]
     hold: f64,
-    /// A line for the broker's configuration, `key=value`; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// The broker to start; else the one that was built beside this program.
-    #[arg(long)]
-    broker: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    broker: OwnBroker,
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -264,12 +271,8 @@ struct GroupArgs {
     /// Seconds that the broker works in each.
     #[arg(long, default_value_t = 600.0)]
     seconds: f64,
-    /// A line for the broker's configuration, `key=value`; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// The broker to start; else the one that was built beside this program.
-    #[arg(long)]
-    broker: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    broker: OwnBroker,
     /// One JSON object per group instead of text.
     #[arg(long)]
     json: bool,
@@ -396,28 +399,31 @@ fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
 }
 
-/// Lines `key=value`.
-fn broker_keys(lines: &[String]) -> Result<Vec<(String, String)>, LoadError> {
-    let keys = lines.iter().map(|line| {
-        let (key, value) = line.split_once('=').ok_or_else(|| LoadError::Name {
-            what: "a line KEY=VALUE, whose parts",
-            value: line.clone(),
-        })?;
-        Ok((key.to_owned(), value.to_owned()))
-    });
-    keys.collect()
+impl OwnBroker {
+    /// Chooses the program, and returns the lines of its configuration.
+    fn prepare(&self) -> Result<Vec<(String, String)>, LoadError> {
+        if let Some(binary) = &self.binary {
+            our_broker::use_binary(binary);
+        }
+        let keys = self.set.iter().map(|line| {
+            let (key, value) = line.split_once('=').ok_or_else(|| LoadError::Name {
+                what: "a line KEY=VALUE, whose parts",
+                value: line.clone(),
+            })?;
+            Ok((key.to_owned(), value.to_owned()))
+        });
+        keys.collect()
+    }
 }
 
 fn run_groups(args: &GroupArgs) -> Result<String, LoadError> {
-    if let Some(binary) = &args.broker {
-        our_broker::use_binary(binary);
-    }
+    let keys = args.broker.prepare()?;
     for mib in &args.mib {
         let report = group::run(&GroupRun {
             mib: *mib,
             connections: args.connections,
             duration: seconds(args.seconds)?,
-            keys: broker_keys(&args.set)?,
+            keys: keys.clone(),
         })?;
         if args.json {
             println!("{}", report.to_json(&args.label));
@@ -433,14 +439,8 @@ fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
         let line = |limit: &&Limit| format!("{:<14} {:>9} {}", limit.name, limit.full, limit.what);
         return Ok(limits::LIMITS.iter().map(line).collect::<Vec<_>>().join("\n"));
     }
-    if let Some(binary) = &args.broker {
-        our_broker::use_binary(binary);
-    }
-    let options = limits::Options {
-        count: args.count,
-        hold: seconds(args.hold)?,
-        keys: broker_keys(&args.set)?,
-    };
+    let keys = args.broker.prepare()?;
+    let options = limits::Options { count: args.count, hold: seconds(args.hold)?, keys };
     if !args.json {
         println!("{}", limits::HEAD);
     }
