@@ -273,12 +273,7 @@ fn listen(worker: &Rc<Worker>, addrs: &Listen) -> Result<(), Fatal> {
 }
 
 fn bind_all(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, Fatal> {
-    let bind = |addr: &SocketAddr| {
-        Listener::bind(executor, *addr).map_err(|error| {
-            Fatal::new(Cause::Port, format!("cannot listen on {addr} any more: {error}"))
-        })
-    };
-    addrs.iter().map(bind).collect()
+    Listener::bind_held(executor, addrs).map_err(Fatal::because(Cause::Port))
 }
 
 /// The control worker: name server inside, registration, boot line.

@@ -12,7 +12,7 @@ use broker::{
 };
 use clap::Parser;
 use daemon::{
-    exit::{Cause, Fatal},
+    exit::{Cause, Fatal, FirstFatal},
     logging,
     port::{self, HeldPort},
 };
@@ -21,7 +21,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 use store::{
@@ -220,24 +220,17 @@ enum Unended {
 
 /// Runs the workers to their end. The first failure of one ends all.
 fn run_executors(settings: Settings, stop: Stop, context: BootContext) -> Result<(), Unended> {
-    let failure: Arc<OnceLock<Fatal>> = Arc::default();
-    let first = Arc::clone(&failure);
+    let failure = FirstFatal::default();
+    let first = failure.clone();
     let ended = runtime::run(settings, stop, move |executor, mesh| {
-        let (context, first) = (context.clone(), Arc::clone(&first));
-        async move {
-            boot::run(executor, mesh, context).await.map_err(|fatal| {
-                let sentence = fatal.to_string();
-                first.get_or_init(|| fatal);
-                sentence
-            })
-        }
+        let (context, first) = (context.clone(), first.clone());
+        async move { boot::run(executor, mesh, context).await.map_err(|fatal| first.keep(fatal)) }
     });
-    ended.map_err(|error| match (error, failure.get()) {
-        (RunError::Interrupted, _) => Unended::Interrupted,
-        (RunError::StopTimeout(_), _) => Unended::StopTimeout,
-        (RunError::Main { .. }, Some(fatal)) => Unended::Failed(fatal.clone()),
-        (RunError::Main { error, .. }, None) => Unended::Failed(Fatal::new(Cause::Other, error)),
-        (error, _) => Unended::Failed(Fatal::new(Cause::Machine, error)),
+    ended.map_err(|error| match error {
+        RunError::Interrupted => Unended::Interrupted,
+        RunError::StopTimeout(_) => Unended::StopTimeout,
+        RunError::Main { error, .. } => Unended::Failed(failure.or_other(error)),
+        error => Unended::Failed(Fatal::new(Cause::Machine, error)),
     })
 }
 

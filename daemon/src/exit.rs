@@ -3,7 +3,11 @@
 //! The table stands in `deploy/README.md` for operators, and a test holds it to this one. 0 is an orderly end, 70 a bug
 //! (a panic, `runtime::EXIT_SOFTWARE`), 130 a second signal (`runtime::EXIT_INTERRUPTED`).
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 /// What kept a program from starting or going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,24 @@ impl Fatal {
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence)
+    }
+}
+
+/// The first failure of several executors, which can hand on no more than its sentence.
+#[derive(Clone, Debug, Default)]
+pub struct FirstFatal(Arc<OnceLock<Fatal>>);
+
+impl FirstFatal {
+    /// Keeps it, unless another one came first; returns its sentence.
+    pub fn keep(&self, fatal: Fatal) -> String {
+        let sentence = fatal.to_string();
+        self.0.get_or_init(|| fatal);
+        sentence
+    }
+
+    /// The first that was kept; else of this sentence, whose cause nobody knows.
+    pub fn or_other(&self, sentence: String) -> Fatal {
+        self.0.get().cloned().unwrap_or_else(|| Fatal::new(Cause::Other, sentence))
     }
 }
 

@@ -4,19 +4,13 @@
 //! is in the library.
 
 use std::{
-    cell::RefCell,
-    io::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    rc::Rc,
-    sync::{Arc, OnceLock},
+    cell::RefCell, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, rc::Rc,
     time::Duration,
 };
 
 use clap::Parser;
 use daemon::{
-    exit::{Cause, Fatal},
+    exit::{Cause, Fatal, FirstFatal},
     logging, notify, port, properties_file,
 };
 use namesrv::{config::Config, server};
@@ -102,40 +96,27 @@ fn run(config: Config) -> Result<(), Fatal> {
     let stop = Stop::new();
     stop.on_signals().map_err(|error| Fatal::new(Cause::Machine, format!("signals: {error}")))?;
     let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
-    let failure: Arc<OnceLock<Fatal>> = Arc::default();
-    let (first, addrs) = (Arc::clone(&failure), held.addrs().to_vec());
+    let failure = FirstFatal::default();
+    let (first, addrs) = (failure.clone(), held.addrs().to_vec());
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
-        let (first, config, addrs) = (Arc::clone(&first), config.clone(), addrs.clone());
-        async move {
-            serve(executor, config, addrs).await.map_err(|fatal| {
-                let sentence = fatal.to_string();
-                first.get_or_init(|| fatal);
-                sentence
-            })
-        }
+        let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
+        async move { serve(executor, config, addrs).await.map_err(|fatal| first.keep(fatal)) }
     });
-    match (ended, failure.get()) {
-        (Ok(()), _) => Ok(()),
-        (Err(RunError::Main { .. }), Some(fatal)) => Err(fatal.clone()),
-        (Err(RunError::Main { error, .. }), None) => Err(Fatal::new(Cause::Other, error)),
-        (Err(error @ RunError::StopTimeout(_)), _) => Err(Fatal::new(Cause::StopTimeout, error)),
-        (Err(error), _) => Err(Fatal::new(Cause::Machine, error)),
-    }
+    ended.map_err(|error| match error {
+        RunError::Main { error, .. } => failure.or_other(error),
+        RunError::StopTimeout(_) => Fatal::new(Cause::StopTimeout, error),
+        error => Fatal::new(Cause::Machine, error),
+    })
 }
 
 async fn serve(executor: Executor, config: Config, addrs: Vec<SocketAddr>) -> Result<(), Fatal> {
     let state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
-    let bind = |addr: &SocketAddr| {
-        Listener::bind(&executor, *addr).map_err(|error| {
-            Fatal::new(Cause::Port, format!("cannot listen on {addr} any more: {error}"))
-        })
-    };
     let stopping = executor.clone();
     drop(executor.spawn(async move {
         stopping.stop_requested().await;
         notify::stopping();
     }));
-    let listeners: Vec<Listener> = addrs.iter().map(bind).collect::<Result<_, _>>()?;
+    let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }

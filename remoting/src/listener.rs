@@ -20,6 +20,15 @@ impl Listener {
         Ok(Listener { listener, refused: RateLimit::new(TELL_AGAIN) })
     }
 
+    /// Listens on addresses that this process has held so far, to be sure of them. Errors: a sentence with the address.
+    pub fn bind_held(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, String> {
+        let bind = |addr: &SocketAddr| {
+            Listener::bind(executor, *addr)
+                .map_err(|error| format!("cannot listen on {addr} any more: {error}"))
+        };
+        addrs.iter().map(bind).collect()
+    }
+
     /// The address it listens on, with the port that the kernel chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()

@@ -28,11 +28,10 @@ use rustix::io::Errno;
 use crate::{
     clock::{self, Millis, Moment, Uptime},
     direct_disk::DirectDisk,
+    limits::memlock_bytes,
     mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
-    settings::{
-        MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR, Settings, SettingsError, memlock_bytes,
-    },
+    settings::{MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR, Settings, SettingsError},
     stop::Stop,
     task_budget::TaskBudget,
     watchdog::{self, Watch},

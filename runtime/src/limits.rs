@@ -11,6 +11,11 @@ pub fn open_files_max() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
+/// Bytes of memory that may be locked; `None` is unlimited.
+pub(crate) fn memlock_bytes() -> Option<u64> {
+    getrlimit(Resource::Memlock).current
+}
+
 /// Raises the soft limits of open files and of locked memory to the hard ones. What cannot be raised stays: whoever
 /// needs more says so.
 pub fn raise() {

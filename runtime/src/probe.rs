@@ -16,10 +16,7 @@ use std::{
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::fs::OFlags;
 
-use crate::{
-    disk::BLOCK_BYTES,
-    settings::{MEMLOCK_BYTES_MIN, memlock_bytes},
-};
+use crate::{disk::BLOCK_BYTES, limits::memlock_bytes, settings::MEMLOCK_BYTES_MIN};
 
 /// Blocks of the file that the probe writes and measures in.
 const BLOCKS: usize = 64;

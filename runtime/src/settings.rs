@@ -3,6 +3,7 @@
 //! One struct with defaults that were measured; `check` names every problem that would otherwise surface as a panic of
 //! the executor library. What stays fixed (polling of disks, size of the blocking pool) is not a setting.
 
+use crate::limits::memlock_bytes;
 use std::time::Duration;
 
 /// Messages that one lane between two executors holds unless set otherwise: those of its ring, and those that wait at
@@ -127,11 +128,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// The soft limit of locked memory in bytes; `None` means unlimited.
-pub(crate) fn memlock_bytes() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
 }
 
 #[cfg(test)]

@@ -95,14 +95,14 @@ impl Watched {
             }
             return None;
         }
-        let parted = Parted { difference_ms, since_ms: uptime_ms };
-        let parted = *self.parted.get_or_insert(parted);
-        if (difference_ms.saturating_sub(parted.difference_ms)).saturating_abs() > PARTED_MS_MAX {
-            // It moved once more.
-            self.parted = Some(Parted { difference_ms, since_ms: uptime_ms });
-        }
-        let since_ms = self.parted.map_or(uptime_ms, |parted| parted.since_ms);
-        let ends_in_ms = patience_ms - (uptime_ms - since_ms);
+        // One that moved once more begins anew.
+        let stands = |parted: &Parted| {
+            difference_ms.saturating_sub(parted.difference_ms).saturating_abs() <= PARTED_MS_MAX
+        };
+        let parted = self.parted.filter(stands);
+        let parted = parted.unwrap_or(Parted { difference_ms, since_ms: uptime_ms });
+        self.parted = Some(parted);
+        let ends_in_ms = patience_ms - (uptime_ms - parted.since_ms);
         if ends_in_ms <= 0 {
             self.believe(difference_ms);
             return None;
