@@ -46,6 +46,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const REGISTER_PATIENCE_MS: i64 = 3_000;
 /// How long a peer may take no byte before the shutdown goes on without it.
 const STUCK_MS: i64 = 1_000;
+/// Entries that may wait in memory for an index file, in those at which one is written: what comes in while the runs of a
+/// segment are merged.
+const INDEX_LAG_MAX: u64 = 3;
+/// The same at least: 2 MB with their keys.
+const UNINDEXED_ENTRIES_MIN: u64 = 60_000;
 /// Bytes zeroed in front of each log.
 const ZERO_AHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -220,6 +225,12 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         record_bytes_max,
         flush,
         index_entries_max: config.shard_index_entries_max,
+        unindexed_entries_max: config
+            .shard_index_entries_max
+            .saturating_mul(INDEX_LAG_MAX)
+            .max(UNINDEXED_ENTRIES_MIN),
+        group_offset_bytes_max: usize::try_from(config.shard_group_offsets_mib << 20)
+            .unwrap_or(usize::MAX),
         index_keys: config.message_index_enable,
         cold_cache_bytes: (config.shard_cold_cache_mib as usize) << 20,
         zero_ahead_bytes: ZERO_AHEAD_BYTES.min(context.format.segment_bytes),
@@ -400,7 +411,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
         tracing::warn!(patience_ms, "stopping although not everything was answered");
     }
     for shard in &worker.hosted {
-        shard.append_group_offsets(executor.now());
+        shard.append_all_group_offsets(executor.now());
         shard.drain();
     }
     for commit in commits {

@@ -162,6 +162,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
             if is_new_second {
                 shard.each_second(now);
             }
+            shard.tick_group_offsets(now.wall);
             if shard.store.is_sync_due() {
                 shard.store.appended();
             }

@@ -4,7 +4,7 @@
 
 use crate::control::MetadataError;
 use proto::{body::BodyError, code::response, command::HeaderError, request::FieldError};
-use store::{Refused, StoreError};
+use store::{Refused, StoreError, state::group_offsets::OffsetRefused};
 
 /// A request that is not served, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,13 +98,24 @@ impl From<Refused> for Refusal {
             | Refused::DiskFull { .. }
             | Refused::PositionsUsedUp { .. }
             | Refused::Replica { .. } => response::SERVICE_NOT_AVAILABLE,
+            // Index files catch up, or cannot be written.
+            Refused::IndexBehind { cause: None, .. } => response::SYSTEM_BUSY,
+            Refused::IndexBehind { .. } => response::SERVICE_NOT_AVAILABLE,
             Refused::TooLarge { .. } => response::MESSAGE_ILLEGAL,
         };
         let remark = match &refused {
-            Refused::Busy { .. } => format!("[OVERLOAD] {refused}"),
+            Refused::Busy { .. } | Refused::IndexBehind { cause: None, .. } => {
+                format!("[OVERLOAD] {refused}")
+            }
             _ => refused.to_string(),
         };
         Refusal { code, remark }
+    }
+}
+
+impl From<OffsetRefused> for Refusal {
+    fn from(refused: OffsetRefused) -> Refusal {
+        Refusal::system_error(refused.to_string())
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Condition {
     ClockParted,
     /// More of the disk is used than `diskMaxUsedSpaceRatio`.
     DiskLow,
+    /// It takes no messages because index files cannot be written. Consumers go on.
+    IndexBehind,
     /// It takes no messages for lack of room. Consumers go on.
     DiskFull,
     /// It has been given all bytes that it can take in its life. Consumers go on.
@@ -48,6 +50,7 @@ impl Condition {
         Condition::PositionsLow,
         Condition::ClockParted,
         Condition::DiskLow,
+        Condition::IndexBehind,
         Condition::DiskFull,
         Condition::PositionsUsedUp,
         Condition::LogPoisoned,
@@ -60,6 +63,7 @@ impl Condition {
             Err(Refused::Poisoned { .. }) => Condition::LogPoisoned,
             Err(Refused::DiskFull { .. }) => Condition::DiskFull,
             Err(Refused::PositionsUsedUp { .. }) => Condition::PositionsUsedUp,
+            Err(Refused::IndexBehind { cause: Some(_), .. }) => Condition::IndexBehind,
             _ if store.space() == Space::Scarce => Condition::DiskLow,
             _ if store.doubts_clock() => Condition::ClockParted,
             _ if state.log.appended() >= POSITIONS_LOW => Condition::PositionsLow,
@@ -74,6 +78,7 @@ impl Condition {
             Condition::PositionsLow => "positions-low",
             Condition::ClockParted => "clock-parted",
             Condition::DiskLow => "disk-low",
+            Condition::IndexBehind => "index-behind",
             Condition::DiskFull => "disk-full",
             Condition::PositionsUsedUp => "positions-used-up",
             Condition::LogPoisoned => "log-poisoned",
@@ -122,6 +127,7 @@ pub fn summary<'a>(logs: impl Iterator<Item = &'a LogState> + Clone) -> (Conditi
         | Condition::NameServerAway
         | Condition::ClockParted
         | Condition::DiskLow
+        | Condition::IndexBehind
         | Condition::DiskFull => {
             return (worst, worst.name().to_owned());
         }

@@ -26,7 +26,7 @@ fn on_message(worker: &Rc<Worker>, message: CoreMessage) {
         }
         CoreMessage::Pull(op) => {
             let shard = worker.hosted_shard(op.pull.shard);
-            pull::run(worker, shard, *op, worker.executor.uptime());
+            pull::run_forwarded(worker, shard, *op, worker.executor.uptime());
         }
         CoreMessage::Respond(responder, response) => worker.respond(responder, response),
         CoreMessage::Notice(notice) => worker.on_notice(notice),

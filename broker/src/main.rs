@@ -130,6 +130,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
         parked_pulls_of_shard = memory.parked_pulls_max,
         index_entries_of_shard = memory.index_entries_max,
         cold_cache_mib_of_shard = memory.cold_cache_mib,
+        group_offsets_mib_of_shard = memory.group_offsets_mib,
         "memory is divided"
     );
     if let Some(kind) = runtime::file_system_that_forgets(&root) {

@@ -110,6 +110,15 @@ counters! {
     get_misses: Counter("ringmq_pull_misses_total");
     /// Sends refused by the log.
     refused: Counter("ringmq_put_refused_total") info["putMessageFailedTimes"];
+    /// Offsets of groups that were refused: of what does not exist, or for lack of memory.
+    refused_offsets: Counter("ringmq_group_offsets_refused_total") info["ringmq.groupOffsetsRefused"]
+        = store.state().counters().refused_offsets;
+    /// Offsets of groups.
+    group_offsets: Gauge("ringmq_group_offsets") info["ringmq.groupOffsets"]
+        = store.state().derived.group_offsets.count() as u64;
+    /// Bytes that they take up at most.
+    group_offset_bytes: Gauge("ringmq_group_offset_bytes") info["ringmq.groupOffsetBytes"]
+        = store.state().derived.group_offsets.bytes() as u64;
     /// Bytes appended and not committed.
     inflight_bytes: Gauge("ringmq_inflight_bytes") info["ringmq.inflightBytes"]
         = store.state().log.inflight_bytes();

@@ -108,6 +108,12 @@ impl Connection {
             .map(drop)
     }
 
+    /// DELETE_SUBSCRIPTIONGROUP (207), with the group's offsets or without.
+    pub fn delete_group(&mut self, group: &str, offsets_too: bool) -> Result<(), ClientError> {
+        let ext = [("groupName", group.into()), ("cleanOffset", offsets_too.into())];
+        self.call(request::DELETE_SUBSCRIPTIONGROUP, &ext, &[])?.success().map(drop)
+    }
+
     /// GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201): the table of groups as JSON.
     pub fn groups(&mut self) -> Result<Value, ClientError> {
         self.call(request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG, &[], &[])?.success()?.json()

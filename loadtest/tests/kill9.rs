@@ -118,6 +118,7 @@ fn create_topics(addr: SocketAddr) {
     for topic in TOPICS {
         connection.create_topic(&NewTopic::new(topic, QUEUES)).unwrap();
     }
+    connection.create_group(GROUP).unwrap();
 }
 
 fn connect(addr: SocketAddr) -> Connection {

@@ -65,6 +65,7 @@ fn a_stop_under_load_ends_in_order_and_loses_nothing() {
         let addr = broker.broker_addr();
         let mut connection = connect(addr);
         connection.create_topic(&NewTopic::new(TOPIC, QUEUES)).unwrap();
+        connection.create_group(GROUP).unwrap();
         let acked: Vec<AtomicU64> = (0..QUEUES).map(|_| AtomicU64::new(0)).collect();
         // A long poll that is open when the broker stops, and a peer that never reads.
         let mut waiting = connect(addr);

@@ -36,6 +36,17 @@ fn a_batch_holds_as_many_messages_as_promised_and_no_more() {
 }
 
 #[test]
+fn a_wide_topic_keeps_offsets_of_all_its_queues() {
+    let row = run(&limits::wide_topic::LIMIT, 8_000);
+    assert!(one_more(&row).contains("65535"), "{}", one_more(&row));
+}
+
+#[test]
+fn groups_are_many() {
+    run(&limits::groups::LIMIT, 8_000);
+}
+
+#[test]
 fn pulls_that_wait_are_all_answered() {
     run(&limits::parked_pulls::LIMIT, 20_000);
 }

@@ -57,6 +57,7 @@ fn await_committed_offsets(connection: &mut Connection) {
             runtime_info(connection, &format!("ringmq.shard{shard}.logEnd")).parse::<u64>().unwrap()
         })
     };
+    connection.create_group("markers").unwrap();
     for growth in 0..3 {
         let before = ends(connection);
         for queue in 0..QUEUES {

@@ -182,6 +182,7 @@ fn pull_unread(broker: &OurBroker, queues: &[i32], unread: Duration) -> usize {
 #[test]
 fn offsets_and_parked_pulls_belong_to_all_executors() {
     let (broker, mut connections) = start();
+    connections[0].create_group(GROUP).unwrap();
     for queue in 0..QUEUES {
         let writer = queue as usize % CONNECTIONS;
         connections[writer].send(&Message::new(TOPIC, queue, b"one")).unwrap();

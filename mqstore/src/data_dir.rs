@@ -111,6 +111,8 @@ impl DataDir {
             record_bytes_max: RECORD_BYTES_MAX,
             flush: FlushPolicy::Sync,
             index_entries_max: u64::MAX,
+            group_offset_bytes_max: usize::MAX,
+            unindexed_entries_max: u64::MAX,
             index_keys: true,
             cold_cache_bytes: 0,
             zero_ahead_bytes: 0,

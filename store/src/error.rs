@@ -140,6 +140,26 @@ pub enum Refused {
         /// Where such entries end.
         limit: u64,
     },
+    /// Memory holds too many messages that no index file covers.
+    #[error(
+        "shard={shard} reason=index-behind entries={entries} limit={entries_max} keys={keys} limit={keys_max} \
+         (shardIndexEntriesMax) cause={}",
+        cause.as_deref().unwrap_or("index files are being written")
+    )]
+    IndexBehind {
+        /// Shard whose log it is.
+        shard: u16,
+        /// Entries of consume queues.
+        entries: u64,
+        /// Most of them.
+        entries_max: u64,
+        /// Keys of messages.
+        keys: u64,
+        /// Most of them.
+        keys_max: u64,
+        /// Why the last index file could not be written, if it could not.
+        cause: Option<String>,
+    },
     /// The record is larger than the log can hold.
     #[error("record of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {

@@ -8,7 +8,7 @@
 //! when everything that it was influenced by (a deleted topic, an offset of a group) is durable and committed, too.
 
 use crate::{
-    capture::Capture,
+    capture::{self, Capture},
     error::StoreError,
     index::{
         self, Head, Index, IndexError, IndexWriter, Key, Outline, StateSection, run_path,
@@ -47,9 +47,10 @@ impl<D: Disk> Store<D> {
     {
         loop {
             match step().await {
-                Ok(true) => {}
+                Ok(true) => self.state.borrow_mut().index_failure = None,
                 Ok(false) => self.indexes.wanted.wait().await,
                 Err(error) => {
+                    self.state.borrow_mut().index_failure = Some(error.to_string());
                     let shard = self.settings.shard;
                     tracing::warn!(shard, %error, "an index file could not be written; its entries stay in memory");
                     self.indexes.resting.set(true);
@@ -110,20 +111,29 @@ impl<D: Disk> Store<D> {
         if !self.durable_up_to(to).await? {
             return Ok(false);
         }
-        let capture = self.state.borrow().capture(to);
+        let capture = capture::capture(&self.state, to, pause).await;
         let index = self.write_index(&capture, pause).await?;
-        self.add_index(&capture, index);
+        self.add_index(&capture, index, pause).await;
         self.seal_wanted(pause).await?;
         Ok(true)
     }
 
     /// An index file of this capture is durable: what it says leaves memory, but for what the tail cache has.
     #[doc(hidden)]
-    pub fn add_index(&self, capture: &Capture, index: Index<D>) {
-        let mut state = self.state.borrow_mut();
-        let keep_from = state.log.ring().start();
-        state.indexed(capture, keep_from);
-        self.indexes.files.borrow_mut().push(Rc::new(index));
+    pub async fn add_index<P, F>(&self, capture: &Capture, index: Index<D>, pause: &P)
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let mut leaving = {
+            let mut state = self.state.borrow_mut();
+            let keep_from = state.log.ring().start();
+            self.indexes.files.borrow_mut().push(Rc::new(index));
+            state.begin_indexed(capture, keep_from)
+        };
+        while self.state.borrow_mut().go_on_indexed(capture, &mut leaving) {
+            pause().await;
+        }
     }
 
     /// Whether index files turned out to be damaged and are to be made again.
@@ -261,8 +271,9 @@ impl<D: Disk> IndexJob<'_, D> {
         let states = vec![self.snapshot(|states| &states.group_offsets, pause).await, lineage];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();
-        let (outline, path) = self.outline(states);
-        let mut writer = IndexWriter::create(self.disk, &path, outline, key_count).await?;
+        let (outline, path) = self.outline(states, pause).await;
+        let mut writer =
+            IndexWriter::create_paced(self.disk, &path, outline, key_count, pause).await?;
         self.write_entries(&mut writer, pause).await?;
         for mut bucket in buckets {
             bucket.sort_unstable();
@@ -274,7 +285,11 @@ impl<D: Disk> IndexJob<'_, D> {
         Ok(Written { writer, influenced_by })
     }
 
-    fn outline(&self, states: Vec<StateSection>) -> (Outline, PathBuf) {
+    async fn outline<P, F>(&self, states: Vec<StateSection>, pause: &P) -> (Outline, PathBuf)
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
         let capture = self.capture;
         let segment = capture.from - capture.from % self.settings.segment_bytes;
         let whole = capture.from == segment && capture.to == segment + self.settings.segment_bytes;
@@ -297,22 +312,24 @@ impl<D: Disk> IndexJob<'_, D> {
             next_number: capture.next_number,
             influenced_by: capture.to,
         };
-        let topics = capture.topics.clone();
+        let mut topics = Vec::with_capacity(capture.topics.len());
+        for piece in capture.topics.chunks(PIECE_ENTRIES) {
+            topics.extend_from_slice(piece);
+            pause().await;
+        }
         (Outline { head, topics, rows: capture.rows.clone(), states }, path)
     }
 
-    /// A state as the log has committed it, part by part: what is committed meanwhile is in there or not, and is replayed
-    /// in any case.
+    /// A state as the log has committed it, piece by piece: what is committed meanwhile is in there or not, and is
+    /// replayed in any case.
     async fn snapshot<S, P, F>(&self, of: impl Fn(&ShardState) -> &S, pause: &P) -> StateSection
     where
         S: DerivedState,
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let parts = of(&self.state.borrow().derived).parts();
-        let mut pieces = Vec::new();
-        for part in parts {
-            of(&self.state.borrow().derived).snapshot(&part, &mut pieces);
+        let (mut place, mut pieces) = (S::Place::default(), Vec::new());
+        while of(&self.state.borrow().derived).snapshot(&mut place, &mut pieces) {
             pause().await;
         }
         StateSection { kind: S::SECTION, pieces }

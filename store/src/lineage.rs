@@ -194,16 +194,13 @@ impl Lineage {
 /// them is committed. An index file holds those of the log that it covers or that is before.
 impl DerivedState for Lineage {
     const SECTION: SectionKind = SectionKind::Lineage;
-    type Part = ();
+    type Place = ();
 
     fn apply(&mut self, _: &ControlEntry<'_>, _: u64) {}
 
-    fn parts(&self) -> Vec<()> {
-        vec![()]
-    }
-
-    fn snapshot(&self, (): &(), pieces: &mut Vec<Vec<u8>>) {
+    fn snapshot(&self, (): &mut (), pieces: &mut Vec<Vec<u8>>) -> bool {
         pieces.extend(self.0.iter().map(|start| start.encode().to_vec()));
+        false
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError> {

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::{
     num::NonZeroU32,
-    ops::{Index, IndexMut},
+    ops::{Index, IndexMut, Range},
 };
 
 /// Number of a queue within its shard. Stays the same while the topic lives.
@@ -232,9 +232,22 @@ impl QueueTable {
         self.all().filter(|(_, queue)| !queue.removed)
     }
 
-    /// All queues that were not removed, by slot.
-    pub(crate) fn live_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
-        self.queues.iter_mut().filter(|queue| !queue.removed)
+    /// Those of them with a slot in this range, as far as there are such.
+    pub(crate) fn live_in(&self, slots: Range<usize>) -> impl Iterator<Item = (QueueSlot, &Queue)> {
+        let slots = slots.start.min(self.queues.len())..slots.end.min(self.queues.len());
+        let numbers = slots.clone().map(|slot| QueueSlot(slot as u32));
+        numbers.zip(&self.queues[slots]).filter(|(_, queue)| !queue.removed)
+    }
+
+    /// The same, to change.
+    pub(crate) fn live_mut(&mut self, slots: Range<usize>) -> impl Iterator<Item = &mut Queue> {
+        let slots = slots.start.min(self.queues.len())..slots.end.min(self.queues.len());
+        self.queues[slots].iter_mut().filter(|queue| !queue.removed)
+    }
+
+    /// Slots that were ever used.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.queues.len()
     }
 
     /// Name of a live queue's topic.

@@ -19,6 +19,7 @@ struct Block {
 #[derive(Default)]
 pub(crate) struct RecentKeys {
     blocks: VecDeque<Block>,
+    count: u64,
 }
 
 impl RecentKeys {
@@ -28,10 +29,16 @@ impl RecentKeys {
         if self.blocks.back().is_none_or(full) {
             self.blocks.push_back(Block::default());
         }
+        self.count += 1;
         if let Some(block) = self.blocks.back_mut() {
             block.hashes.push(hash);
             block.positions.push(position);
         }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.count
     }
 
     /// Positions of messages with this hash before `before`, newest first, as long as `take` wants more.
@@ -75,10 +82,12 @@ impl RecentKeys {
     /// Forgets the keys of messages before `position`.
     pub(crate) fn release_before(&mut self, position: u64) {
         for _ in 0..self.full_before(position) {
-            self.blocks.pop_front();
+            let block = self.blocks.pop_front();
+            self.count -= block.map_or(0, |block| block.hashes.len() as u64);
         }
         if let Some(block) = self.blocks.front_mut() {
             let gone = within(block, position);
+            self.count -= gone as u64;
             block.hashes.drain(..gone);
             block.positions.drain(..gone);
             if block.hashes.is_empty() {
@@ -126,8 +135,9 @@ mod tests {
         let last: Vec<Key> = keys.block(1, 10, 163_850).collect();
         assert_eq!(last, [Key { hash: 384, at: 163_830 }]);
         keys.release_before(490_000);
+        assert_eq!(keys.len(), 1_000);
         assert_eq!(found(&keys, 1_000), [490_070]);
         keys.release_before(u64::MAX);
-        assert_eq!(keys.blocks_before(u64::MAX), 0);
+        assert_eq!((keys.blocks_before(u64::MAX), keys.len()), (0, 0));
     }
 }

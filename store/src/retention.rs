@@ -15,9 +15,11 @@ use crate::{
     segments::{SPARES_MAX, is_spare, spare_path},
     settings::Settings,
     space::Space,
+    state::group_offsets::Place,
     store::Store,
     store_state::QueueSlot,
 };
+use ahash::AHashMap;
 use runtime::{Disk, Usage};
 use std::{
     cell::{Cell, RefCell},
@@ -49,6 +51,9 @@ impl Ages {
         Ages { newest_ms, ..Ages::default() }
     }
 }
+
+/// The largest offset that a group has committed, by number of the topic in an index file and queue id.
+type Consumed = AHashMap<(u32, u32), i64>;
 
 /// When segments go. Ratios are percent of the file system that the log is on.
 #[derive(Clone, Debug)]
@@ -394,30 +399,86 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let slots = self.state.borrow().slots_by_number();
-        let mut retired = Retired::default();
         let outline = index.outline_paced(pause).await;
-        let Outline { topics, rows, .. } = self.note_if_damaged(index, outline)?;
-        for piece in rows.chunks(PIECE_ROWS) {
-            self.retire_rows(piece, &slots, &topics, &mut retired);
+        let outline = self.note_if_damaged(index, outline)?;
+        let slots = self.slots_of(&outline.rows, pause).await;
+        let consumed = self.consumed(&outline, pause).await;
+        let mut retired = Retired::default();
+        for (rows, slots) in outline.rows.chunks(PIECE_ROWS).zip(slots.chunks(PIECE_ROWS)) {
+            self.retire_rows(rows, slots, &consumed, &mut retired);
             pause().await;
         }
         Ok(retired)
     }
 
+    /// The slot of the queue of each row, if it is still there.
+    async fn slots_of<P, F>(&self, rows: &[Row], pause: &P) -> Vec<Option<QueueSlot>>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let mut slots = vec![None; rows.len()];
+        let mut from = 0;
+        loop {
+            let more = self.state.borrow().visit_numbers(&mut from, |number, slot| {
+                if let Ok(at) = rows.binary_search_by_key(&number, |row| row.number) {
+                    slots[at] = Some(slot);
+                }
+            });
+            if !more {
+                return slots;
+            }
+            pause().await;
+        }
+    }
+
+    /// The largest offset that a group has committed on each queue of which messages go, by the number of its topic and its
+    /// queue id. Each topic is looked at once, however many rows and groups it has.
+    async fn consumed<P, F>(&self, outline: &Outline, pause: &P) -> Consumed
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let mut goes = vec![false; outline.topics.len()];
+        for row in outline.rows.iter().filter(|row| row.count > 0) {
+            if let Some(goes) = goes.get_mut(row.topic as usize) {
+                *goes = true;
+            }
+        }
+        let mut consumed = Consumed::default();
+        let topics = (0..).zip(&outline.topics).zip(goes).filter(|(_, goes)| *goes);
+        for (at, ((number, topic), _)) in topics.enumerate() {
+            let mut place = Place::default();
+            let mut take = |queue_id, offset: i64| {
+                let largest = consumed.entry((number, queue_id)).or_insert(offset);
+                *largest = offset.max(*largest);
+            };
+            while self.offsets_on(topic, &mut place, &mut take) {
+                pause().await;
+            }
+            if at % PIECE_ROWS == PIECE_ROWS - 1 {
+                pause().await;
+            }
+        }
+        consumed
+    }
+
+    fn offsets_on(&self, topic: &str, place: &mut Place, take: impl FnMut(u32, i64)) -> bool {
+        self.state.borrow().derived.group_offsets.offsets_on(topic, place, take)
+    }
+
     fn retire_rows(
         &self,
         rows: &[Row],
-        slots: &[(u32, QueueSlot)],
-        topics: &[Box<str>],
+        slots: &[Option<QueueSlot>],
+        consumed: &Consumed,
         retired: &mut Retired,
     ) {
         let mut state = self.state.borrow_mut();
-        for row in rows {
-            let place = slots.binary_search_by_key(&row.number, |(number, _)| *number);
-            let Some((_, slot)) = place.ok().and_then(|at| slots.get(at)) else { continue };
-            let topic = topics.get(row.topic as usize).map_or("", |topic| topic);
-            retired.unconsumed += state.retire_row(*slot, row, topic);
+        for (row, slot) in rows.iter().zip(slots) {
+            let Some(slot) = slot else { continue };
+            let consumed = consumed.get(&(row.topic, row.queue_id)).copied().unwrap_or(0);
+            retired.unconsumed += state.retire_row(*slot, row, consumed);
             retired.messages += u64::from(row.count);
         }
     }

@@ -38,8 +38,13 @@ pub struct Settings {
     pub flush: FlushPolicy,
     /// Entries kept in memory before an index file is written for them, besides those of the tail cache.
     pub index_entries_max: u64,
+    /// Entries, and keys of as many usual messages, that memory may hold while index files lag behind or cannot be written;
+    /// beyond that messages are refused.
+    pub unindexed_entries_max: u64,
     /// Whether messages can be found by key.
     pub index_keys: bool,
+    /// Memory for offsets of groups, bytes: more of them are refused.
+    pub group_offset_bytes_max: usize,
     /// Memory for reads of old messages, bytes.
     pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.

@@ -16,6 +16,7 @@ use crate::{
     segments::SegmentSet,
     settings::{FlushPolicy, Settings},
     space::Space,
+    state::group_offsets::ENTRY_BYTES_MIN,
     store_state::StoreState,
 };
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Signal};
@@ -143,12 +144,18 @@ impl<D: Disk> Store<D> {
     pub(crate) fn assemble(
         settings: Settings,
         disk: D,
-        state: StoreState,
+        mut state: StoreState,
         segments: BTreeMap<u64, Rc<D::File>>,
         indexes: Vec<Rc<Index<D>>>,
         replica: Option<ReplicaFile<D>>,
         lacking: u64,
     ) -> Store<D> {
+        assert!(
+            settings.record_bytes_max >= ENTRY_BYTES_MIN,
+            "each offset of a group can be logged"
+        );
+        state.limit_unindexed(settings.unindexed_entries_max);
+        state.derived.group_offsets.limit_bytes(settings.group_offset_bytes_max);
         let zeroed = state.log.appended();
         let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);

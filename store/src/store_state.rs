@@ -9,6 +9,7 @@
 
 use crate::{
     batch::{self, CONTROL_HEADER_BYTES},
+    capture::UnindexedMax,
     consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
     index::Row,
@@ -19,8 +20,8 @@ use crate::{
     recent_keys::RecentKeys,
     ring::TailRing,
     state::{
-        ControlEntry, ShardState,
-        group_offsets::{self, OffsetChanges},
+        ControlEntry, GroupOffsets, ShardState,
+        group_offsets::{self, OffsetChanges, OffsetRefused},
     },
 };
 use std::collections::VecDeque;
@@ -76,6 +77,8 @@ pub struct Counters {
     pub messages: u64,
     /// Bytes of their records.
     pub record_bytes: u64,
+    /// Offsets of groups that were not taken.
+    pub refused_offsets: u64,
 }
 
 /// The state.
@@ -96,6 +99,12 @@ pub struct StoreState {
     pub(crate) indexed_to: u64,
     /// Published entries that no index file covers.
     pub(crate) unindexed: u64,
+    /// Most of them, and of keys, that memory takes.
+    pub(crate) unindexed_max: UnindexedMax,
+    /// Why no index file could be written when that was tried last.
+    pub(crate) index_failure: Option<String>,
+    /// Entries published since start.
+    pub(crate) published_entries: u64,
     /// Queue numbers below were given before `indexed_to`.
     pub(crate) numbers_in_index: u32,
     /// Recovery: a queue that nothing is known of began at 0.
@@ -122,6 +131,9 @@ impl StoreState {
             next_number: 0,
             indexed_to: 0,
             unindexed: 0,
+            unindexed_max: UnindexedMax::NONE,
+            index_failure: None,
+            published_entries: 0,
             numbers_in_index: 0,
             births_known: false,
             clock_ms: 0,
@@ -168,7 +180,8 @@ impl StoreState {
 
     /// Whether `bytes` in all, in entries of at most `entry_bytes`, may be appended now.
     pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
-        self.log.admit(bytes, entry_bytes)
+        self.log.admit(bytes, entry_bytes)?;
+        self.admit_unindexed()
     }
 
     /// Appends an admitted message. `encode` writes the record, given its offsets; queue offset and position are
@@ -213,7 +226,8 @@ impl StoreState {
         control: &ControlEntry<'_>,
         record_bytes: usize,
     ) -> Result<(), Refused> {
-        self.log.admit_group(control.bytes() + record_bytes)
+        self.log.admit_group(control.bytes() + record_bytes)?;
+        self.admit_unindexed()
     }
 
     /// Appends an admitted group: a control entry and a message that always lie in one batch, so that both are there or
@@ -246,30 +260,42 @@ impl StoreState {
         position
     }
 
-    /// Appends what groups committed since the last call. What is refused now stays dirty for the next call.
+    /// A group has consumed up to `offset`. Counts what is refused.
+    pub fn commit_group_offset(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: u32,
+        offset: i64,
+    ) -> Result<(), OffsetRefused> {
+        let taken = self.derived.group_offsets.set(group, topic, queue_id, offset);
+        self.counters.refused_offsets += u64::from(taken.is_err());
+        taken
+    }
+
+    /// An offset was refused before it came here.
+    pub fn count_refused_offset(&mut self) {
+        self.counters.refused_offsets += 1;
+    }
+
+    /// Appends what groups committed since the last call, as much as one control entry holds: call until `None`. What is
+    /// refused now stays dirty for the next call.
     pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
         if !self.derived.group_offsets.is_dirty() {
             return Ok(None);
         }
         let record_bytes_max = self.log.shape().entry_bytes_max;
-        let bytes_max = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
-        let mut end = None;
-        loop {
-            match self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max) {
-                Err(refused) if end.is_none() => return Err(refused),
-                Err(_) => break,
-                Ok(()) => {}
-            }
-            let at = self.log.appended();
-            let Some(content) = self.derived.group_offsets.take_change(bytes_max, at) else {
-                break;
-            };
-            let changes = OffsetChanges::decode(&content).expect("written by take_change");
-            let entry = ControlEntry::GroupOffsets(changes);
-            let position = self.append_admitted(&entry, now);
-            end = Some(position + entry.bytes() as u64);
-        }
-        Ok(end)
+        let wanted = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
+        let bytes_max = GroupOffsets::change_bytes_max(wanted);
+        self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max)?;
+        let at = self.log.appended();
+        let Some(content) = self.derived.group_offsets.take_change(bytes_max, at) else {
+            return Ok(None);
+        };
+        let changes = OffsetChanges::decode(&content).expect("written by take_change");
+        let entry = ControlEntry::GroupOffsets(changes);
+        let position = self.append_admitted(&entry, now);
+        Ok(Some(position + entry.bytes() as u64))
     }
 
     /// Begins an epoch that this store leads, see [`CommitLog::begin_epoch`]. Returns the position to wait for.
@@ -334,6 +360,7 @@ impl StoreState {
             }
             queue.entries.push(entry);
             self.unindexed += 1;
+            self.published_entries += 1;
             if !std::mem::replace(&mut queue.listed, true) {
                 self.published.push(slot);
             }
@@ -389,6 +416,7 @@ impl StoreState {
 
     /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
     pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
+        // Offsets may be committed on a topic that never had a message.
         if self.queues.topic(topic).is_none() && !self.derived.group_offsets.has_topic(topic) {
             return Ok(None);
         }
@@ -409,12 +437,15 @@ impl StoreState {
         self.derived.group_offsets.has_group(group)
     }
 
-    /// Deletes the offsets of a group, durably.
-    pub fn remove_group(&mut self, group: &str, now: i64) -> Result<u64, Refused> {
+    /// Deletes the offsets of a group, durably, if there are any.
+    pub fn remove_group(&mut self, group: &str, now: i64) -> Result<Option<u64>, Refused> {
+        if !self.derived.group_offsets.has_group(group) {
+            return Ok(None);
+        }
         let entry = ControlEntry::GroupRemoved { group };
         let position = self.append_control(&entry, now)?;
         self.derived.group_offsets.forget_group(group, position);
-        Ok(position + entry.bytes() as u64)
+        Ok(Some(position + entry.bytes() as u64))
     }
 
     /// Queues of a topic here, through `visit`: queue id, entries, store timestamp of the last message in ms (0
@@ -424,6 +455,12 @@ impl StoreState {
             let queue = &self.queues[slot];
             visit(queue.queue_id, &queue.entries, queue.last_store_ms);
         }
+    }
+
+    /// A queue's entries, and the store timestamp of its last message in ms (0 without one).
+    pub fn queue_with_time(&self, topic: &str, queue_id: u32) -> Option<(&ConsumeQueue, i64)> {
+        let queue = &self.queues[self.queues.find(topic, queue_id)?];
+        Some((&queue.entries, queue.last_store_ms))
     }
 
     /// Topics with queues here.
@@ -445,22 +482,14 @@ impl StoreState {
         queue.entries.start_at(min, next);
     }
 
-    /// Numbers of all queues, sorted, with their slots.
-    pub(crate) fn slots_by_number(&self) -> Vec<(u32, QueueSlot)> {
-        let numbered = self.queues.live().filter_map(|(slot, queue)| Some((queue.number()?, slot)));
-        let mut found: Vec<_> = numbered.collect();
-        found.sort_unstable_by_key(|(number, _)| *number);
-        found
-    }
-
-    /// The messages of a row go. Returns how many of them no group had consumed.
-    pub(crate) fn retire_row(&mut self, slot: QueueSlot, row: &Row, topic: &str) -> u64 {
+    /// The messages of a row go. `consumed` is the largest offset that a group has committed on the queue. Returns how
+    /// many of them no group had consumed.
+    pub(crate) fn retire_row(&mut self, slot: QueueSlot, row: &Row, consumed: i64) -> u64 {
         let queue = &mut self.queues[slot];
         if queue.number() != Some(row.number) || queue.is_removed() {
             return 0;
         }
         queue.entries.raise_min(row.next);
-        let consumed = self.derived.group_offsets.furthest(topic, row.queue_id).unwrap_or(0);
         (row.next - consumed.max(row.start())).max(0) as u64
     }
 
@@ -607,14 +636,17 @@ mod tests {
         assert_eq!(commit(&mut state), [0, 1], "each queue that grew, once");
         assert_eq!((max(&state, "a", 0), max(&state, "b", 5)), (Some(2), Some(1)));
         assert!(commit(&mut state).is_empty());
-        assert_eq!(state.counters(), Counters { messages: 3, record_bytes: 150 });
+        assert_eq!(
+            state.counters(),
+            Counters { messages: 3, record_bytes: 150, refused_offsets: 0 }
+        );
     }
 
     #[test]
     fn a_topic_that_is_deleted_and_made_again_starts_at_0() {
         let mut state = StoreState::unwritten(3);
         append(&mut state, "a", 0);
-        state.derived.group_offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1).expect("room");
         assert_eq!(state.remove_topic("unknown", 1), Ok(None));
         state.remove_topic("a", 1).expect("admitted").expect("known");
         assert_eq!(
@@ -629,7 +661,7 @@ mod tests {
     #[test]
     fn group_offsets_that_the_log_refuses_stay_for_the_next_time() {
         let mut state = StoreState::unwritten(3);
-        state.derived.group_offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1).expect("room");
         while state.admit(2_100, 2_100).is_ok() {
             let topic = "t".repeat(2_090);
             let entry = ControlEntry::TopicRemoved { topic: &topic };
@@ -678,11 +710,11 @@ mod tests {
     #[test]
     fn an_offset_is_visible_at_once_and_becomes_state_when_its_entry_is_committed() {
         let mut state = StoreState::unwritten(3);
-        state.derived.group_offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1).expect("room");
         assert_eq!(state.derived.group_offsets.get("g", "a", 0), Some(1));
         assert_eq!(committed(&state), []);
         state.append_group_offsets(1).expect("room");
-        state.derived.group_offsets.set("g", "a", 0, 2);
+        state.derived.group_offsets.set("g", "a", 0, 2).expect("room");
         assert_eq!(committed(&state), [], "appended is not committed");
         commit(&mut state);
         assert_eq!(committed(&state), [("a".to_owned(), 1)]);
@@ -696,12 +728,12 @@ mod tests {
     fn entries_in_flight_change_the_state_in_log_order_and_never_what_came_after_them() {
         let mut state = StoreState::unwritten(3);
         append(&mut state, "a", 0);
-        state.derived.group_offsets.set("g", "a", 0, 7);
+        state.derived.group_offsets.set("g", "a", 0, 7).expect("room");
         state.append_group_offsets(1).expect("room");
         let first = state.log.take_write().expect("a batch");
         state.remove_topic("a", 1).expect("admitted").expect("known");
         append(&mut state, "a", 0);
-        state.derived.group_offsets.set("g", "a", 0, 1);
+        state.derived.group_offsets.set("g", "a", 0, 1).expect("room");
         state.append_group_offsets(1).expect("room");
         let visible = |state: &StoreState| state.derived.group_offsets.get("g", "a", 0);
         assert_eq!(visible(&state), Some(1));

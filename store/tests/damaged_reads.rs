@@ -281,7 +281,7 @@ fn eventful(disk: &SimDisk) {
     let remove = |topic| {
         store.state_mut().remove_topic(topic, 1).expect("there is room");
     };
-    store.state_mut().derived.group_offsets.set("g", "early", 1, 3);
+    store.state_mut().derived.group_offsets.set("g", "early", 1, 3).expect("room");
     store.state_mut().append_group_offsets(1).expect("there is room");
     some("early", 5);
     fill_segment(&store);

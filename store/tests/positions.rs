@@ -74,7 +74,7 @@ fn messages_end_first_and_offsets_go_on() {
     };
     assert!(position <= limit && limit == MESSAGES_END);
     assert!(refused.to_string().contains("reason=positions-used-up"), "{refused}");
-    store.state_mut().derived.group_offsets.set("group", "t", 0, 9);
+    store.state_mut().derived.group_offsets.set("group", "t", 0, 9).expect("room");
     store.state_mut().append_group_offsets(1).expect("control entries go on");
     commit(&store);
     drop(store);
@@ -98,7 +98,7 @@ fn control_entries_end_before_starts_do() {
     let store = open(&disk).expect("starts go on");
     assert!(matches!(fill(&store), (0, Refused::PositionsUsedUp { limit: MESSAGES_END, .. })));
     let refused = (0..10_000).find_map(|offset| {
-        store.state_mut().derived.group_offsets.set("group", "t", 0, offset);
+        store.state_mut().derived.group_offsets.set("group", "t", 0, offset).expect("room");
         let refused = store.state_mut().append_group_offsets(1).err();
         commit(&store);
         refused

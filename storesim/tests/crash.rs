@@ -114,7 +114,7 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipHeaderPosition, 3),
     (Mutation::SkipIndexDirectorySync, 94),
     (Mutation::IndexBeforeLog, 1),
-    (Mutation::IndexBeforeInfluence, 395),
+    (Mutation::IndexBeforeInfluence, 8),
     (Mutation::SkipRetirementSync, 35),
     (Mutation::HideIndexRot, 469),
     (Mutation::DropEmptyRows, 78),

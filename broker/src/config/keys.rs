@@ -167,6 +167,8 @@ pub struct BrokerConfig {
     /// Entries of consume queues that one shard keeps in memory before it writes an index file, besides those in the tail cache.
     /// 0: from the memory budget, at most 1,000,000.
     shard_index_entries_max: u64 = 0, "shardIndexEntriesMax", whole(0, 1_000_000_000), "", Start;
+    /// Memory of one shard for offsets of groups; more of them are refused. 0: from the memory budget, 1 to 256.
+    shard_group_offsets_mib: u64 = 0, "shardGroupOffsetsMiB", whole(0, 64 * MIB), "MiB", Start;
     /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
     shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.

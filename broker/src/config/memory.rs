@@ -38,6 +38,7 @@ const TABLE_BYTES_PER_FILE_BYTE: u64 = 4;
 
 const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
+const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Frames that have not arrived whole, and answers that peers do not read, of one executor.
@@ -96,6 +97,8 @@ pub struct MemoryPlan {
     pub index_entries_max: u64,
     /// `shardColdCacheMiB` in force.
     pub cold_cache_mib: u32,
+    /// `shardGroupOffsetsMiB` in force.
+    pub group_offsets_mib: u64,
     /// `connectionsMax` in force.
     pub connections_max: u32,
     /// `shardParkedPullsMax` in force.
@@ -121,6 +124,7 @@ impl MemoryPlan {
         };
         let index = left / 8 / shards;
         let cold = left / 16 / shards;
+        let offsets = left / 16 / shards;
         let connections = left / 8;
         let parked = left / 16 / shards;
         let incomplete = executors * BUFFERS_BYTES_LEAST + left / 8;
@@ -145,6 +149,7 @@ impl MemoryPlan {
                 INDEX_ENTRY_BYTES,
             ),
             cold_cache_mib: whole(COLD_CACHE_MIB.of(config.shard_cold_cache_mib.into(), cold, MIB)),
+            group_offsets_mib: GROUP_OFFSETS_MIB.of(config.shard_group_offsets_mib, offsets, MIB),
             connections_max: whole(connections_max),
             parked_pulls_max: whole(PARKED_PULLS.of(
                 config.shard_parked_pulls_max.into(),
@@ -163,6 +168,7 @@ impl MemoryPlan {
     pub fn fill_in(&self, config: &mut BrokerConfig) {
         config.shard_index_entries_max = self.index_entries_max;
         config.shard_cold_cache_mib = self.cold_cache_mib;
+        config.shard_group_offsets_mib = self.group_offsets_mib;
         config.connections_max = self.connections_max;
         config.shard_parked_pulls_max = self.parked_pulls_max;
     }
@@ -195,6 +201,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
     let index = INDEX_ENTRIES.least_of(config.shard_index_entries_max);
     let parked = PARKED_PULLS.least_of(config.shard_parked_pulls_max.into());
     let cold = COLD_CACHE_MIB.least_of(config.shard_cold_cache_mib.into());
+    let offsets = GROUP_OFFSETS_MIB.least_of(config.shard_group_offsets_mib);
     let tail = match config.tail_cache_mib {
         0 => shards * tail_cache_bytes_least(config),
         mib => mib.saturating_mul(MIB).max(shards * tail_cache_bytes_least(config)),
@@ -223,6 +230,11 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
             "reads of old messages".to_owned(),
             shards * cold.saturating_mul(MIB),
             "shardColdCacheMiB",
+        ),
+        part(
+            "offsets of groups".to_owned(),
+            shards * offsets.saturating_mul(MIB),
+            "shardGroupOffsetsMiB",
         ),
         part(
             format!("{parked} waiting pulls of each shard"),

@@ -3,6 +3,7 @@
 //! behind the last message, which answer the end of the queue as 5.x does.
 
 use crate::{
+    control::MetadataSnapshot,
     error::Refusal,
     request::{QueuePlace, Request},
     response::{Answering, Response},
@@ -20,6 +21,7 @@ use store::{Store, StoreError, StoreState};
 /// QUERY_CONSUMER_OFFSET.
 pub fn query(
     state: &mut StoreState,
+    _metadata: &MetadataSnapshot,
     place: QueuePlace<'_>,
     request: &Request<'_>,
 ) -> Result<Response, Refusal> {
@@ -52,29 +54,51 @@ fn is_young(state: &StoreState, place: QueuePlace<'_>) -> bool {
             .is_some_and(|first| state.log.ring().holds(first.position(), first.bytes() as usize))
 }
 
-/// UPDATE_CONSUMER_OFFSET.
+/// UPDATE_CONSUMER_OFFSET. Offsets of what does not exist are refused as 5.x does; 4.9 keeps them, and has a topic that
+/// is deleted and made again begin with the offsets of the one before. Who sent it one-way learns nothing, so it is counted.
 pub fn update(
     state: &mut StoreState,
+    metadata: &MetadataSnapshot,
     place: QueuePlace<'_>,
     request: &Request<'_>,
 ) -> Result<Response, Refusal> {
     let header = UpdateConsumerOffsetHeader::from_ext(&request.header.ext)?;
-    let fits = |text: &str| text.len() <= usize::from(u16::MAX);
-    if !fits(header.consumer_group) || !fits(header.topic) {
-        return Err(Refusal::system_error("consumerGroup or topic is longer than 65535 bytes"));
+    let group = header.consumer_group;
+    if let Err(refusal) = check_exists(state, metadata, group, place) {
+        state.count_refused_offset();
+        return Err(refusal);
     }
-    state.derived.group_offsets.set(
-        header.consumer_group,
-        header.topic,
-        place.queue_id,
-        header.commit_offset,
-    );
+    state.commit_group_offset(group, place.topic, place.queue_id, header.commit_offset)?;
     Ok(Response::Done)
+}
+
+/// Group, topic and queue are there. A queue may be beyond those of its topic, which had more before: its messages are
+/// consumed all the same.
+fn check_exists(
+    state: &StoreState,
+    metadata: &MetadataSnapshot,
+    group: &str,
+    place: QueuePlace<'_>,
+) -> Result<(), Refusal> {
+    if metadata.group(group).is_none() {
+        return Err(Refusal::group_not_exist(group));
+    }
+    let QueuePlace { topic, queue_id } = place;
+    let config = metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
+    let queues = config.read_queue_nums.max(config.write_queue_nums);
+    let is_queue = u32::try_from(queues).is_ok_and(|queues| queue_id < queues);
+    if !is_queue && state.queue(topic, queue_id).is_none() {
+        let remark =
+            format!("queueId[{queue_id}] does not exist, topic[{topic}] has {queues} queues");
+        return Err(Refusal::new(response::INVALID_PARAMETER, remark));
+    }
+    Ok(())
 }
 
 /// GET_MAX_OFFSET.
 pub fn max(
     state: &mut StoreState,
+    _metadata: &MetadataSnapshot,
     place: QueuePlace<'_>,
     request: &Request<'_>,
 ) -> Result<Response, Refusal> {
@@ -86,6 +110,7 @@ pub fn max(
 /// GET_MIN_OFFSET.
 pub fn min(
     state: &mut StoreState,
+    _metadata: &MetadataSnapshot,
     place: QueuePlace<'_>,
     _request: &Request<'_>,
 ) -> Result<Response, Refusal> {
@@ -182,21 +207,49 @@ async fn offset_at<D: runtime::Disk>(
 mod tests {
     use super::*;
     use crate::handlers::{
-        fixtures::{append, commit, state_with_messages, with_request},
+        fixtures::{NOW, append, commit, control, state_with_messages, with_request},
         table::QueueFunction,
     };
+    use proto::body::TopicConfig;
+    use std::sync::Arc;
 
     const FIELDS: [(&str, &str); 3] = [("consumerGroup", "g"), ("topic", "t"), ("queueId", "0")];
 
-    fn run(state: &mut StoreState, run: QueueFunction, more: &[(&str, &str)]) -> Result<i64, i32> {
-        let fields = [&FIELDS[..], more].concat();
-        let ran = with_request(0, &fields, b"", |request| run(state, request.queue()?, request));
+    /// What a broker with topics `t` of 2 and `other` of 8 queues and group `g` knows.
+    fn metadata() -> Arc<MetadataSnapshot> {
+        let mut control = control();
+        for (name, queues) in [("t", 2), ("other", 8)] {
+            let topic = TopicConfig {
+                topic_name: name.to_owned(),
+                read_queue_nums: queues,
+                write_queue_nums: queues,
+                ..TopicConfig::default()
+            };
+            control.update_topic(NOW, topic).expect("a good topic");
+        }
+        control.group(NOW, "g").expect("a good name").expect("made");
+        control.effects().publish.expect("a snapshot")
+    }
+
+    /// The answer's number, or code and remark of the refusal.
+    fn ask(
+        state: &mut StoreState,
+        run: QueueFunction,
+        fields: &[(&str, &str)],
+    ) -> Result<i64, (i32, String)> {
+        let ran = with_request(0, fields, b"", |request| {
+            run(state, &metadata(), request.queue()?, request)
+        });
         match ran {
             Ok(Response::Number("offset", offset)) => Ok(offset),
             Ok(Response::Done) => Ok(0),
             Ok(other) => panic!("{other:?}"),
-            Err(refusal) => Err(refusal.code),
+            Err(Refusal { code, remark }) => Err((code, remark)),
         }
+    }
+
+    fn run(state: &mut StoreState, run: QueueFunction, more: &[(&str, &str)]) -> Result<i64, i32> {
+        ask(state, run, &[&FIELDS[..], more].concat()).map_err(|(code, _)| code)
     }
 
     #[test]
@@ -229,22 +282,67 @@ mod tests {
         assert_eq!(run(&mut state, query, &[]), Ok(0), "committed is committed");
     }
 
+    /// [`FIELDS`] with one of them changed.
+    fn with<'a>(name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut fields = FIELDS.to_vec();
+        fields.retain(|(other, _)| *other != name);
+        fields.push((name, value));
+        fields
+    }
+
     #[test]
     fn offsets_of_groups_topics_and_queues_are_apart() {
         let mut state = StoreState::unwritten(0);
         assert_eq!(run(&mut state, update, &[("commitOffset", "5")]), Ok(0));
-        let strict = ("setZeroIfNotFound", "false");
-        for other in [("consumerGroup", "h"), ("topic", "u"), ("queueId", "1")] {
-            let mut fields = FIELDS.to_vec();
-            fields.retain(|(name, _)| *name != other.0);
-            fields.extend([other, strict]);
-            let asked = with_request(0, &fields, b"", |request| {
-                query(&mut state, request.queue()?, request)
-            });
-            assert_eq!(asked.expect_err("another one").code, response::QUERY_NOT_FOUND);
+        for (name, value) in [("consumerGroup", "h"), ("topic", "u"), ("queueId", "1")] {
+            let mut fields = with(name, value);
+            fields.push(("setZeroIfNotFound", "false"));
+            let (code, _) = ask(&mut state, query, &fields).expect_err("another one");
+            assert_eq!(code, response::QUERY_NOT_FOUND);
         }
         assert_eq!(run(&mut state, update, &[("commitOffset", "3")]), Ok(0));
         assert_eq!(run(&mut state, query, &[]), Ok(3), "who wants to goes back");
+    }
+
+    #[test]
+    fn offsets_of_what_does_not_exist_are_refused_and_counted() {
+        let mut state = StoreState::unwritten(0);
+        let long = "n".repeat(65_535);
+        let cases = [
+            ("consumerGroup", "unknown", response::SUBSCRIPTION_GROUP_NOT_EXIST),
+            ("consumerGroup", &long, response::SUBSCRIPTION_GROUP_NOT_EXIST),
+            ("topic", "unknown", response::TOPIC_NOT_EXIST),
+            ("topic", &long, response::TOPIC_NOT_EXIST),
+            ("queueId", "2", response::INVALID_PARAMETER),
+        ];
+        for (number, (name, value, code)) in cases.into_iter().enumerate() {
+            let mut fields = with(name, value);
+            fields.push(("commitOffset", "5"));
+            let (found, remark) = ask(&mut state, update, &fields).expect_err("refused");
+            assert_eq!(found, code, "{name}={value}: {remark}");
+            assert_eq!(state.counters().refused_offsets, number as u64 + 1);
+        }
+        assert_eq!(state.derived.group_offsets.count(), 0);
+        let mut shrunk = state_with_messages(&[("t", 2, 1)]);
+        assert_eq!(run(&mut shrunk, update, &[("commitOffset", "1")]), Ok(0));
+        let mut fields = with("queueId", "2");
+        fields.push(("commitOffset", "1"));
+        assert_eq!(ask(&mut shrunk, update, &fields), Ok(0), "the topic had more queues before");
+    }
+
+    #[test]
+    fn offsets_beyond_their_memory_are_refused_with_numbers() {
+        let mut state = StoreState::unwritten(0);
+        assert_eq!(run(&mut state, update, &[("commitOffset", "5")]), Ok(0));
+        let bytes = state.derived.group_offsets.bytes();
+        state.derived.group_offsets.limit_bytes(bytes);
+        let mut fields = with("queueId", "1");
+        fields.push(("commitOffset", "5"));
+        let (code, remark) = ask(&mut state, update, &fields).expect_err("full");
+        assert_eq!(code, response::SYSTEM_ERROR);
+        assert!(remark.contains(&bytes.to_string()), "{remark}");
+        assert_eq!(run(&mut state, update, &[("commitOffset", "6")]), Ok(0), "it is there");
+        assert_eq!(state.counters().refused_offsets, 1);
     }
 
     #[test]
@@ -271,16 +369,5 @@ mod tests {
         });
         let remark = refused.expect_err("negative").remark;
         assert!(remark.starts_with("queueId[-1] is illegal, 0 to "), "{remark}");
-    }
-
-    #[test]
-    fn names_that_no_control_entry_can_hold_are_refused() {
-        let mut state = StoreState::unwritten(0);
-        let long = "g".repeat(65_536);
-        let fields = [("consumerGroup", &*long), FIELDS[1], FIELDS[2], ("commitOffset", "2")];
-        let refused =
-            with_request(0, &fields, b"", |request| update(&mut state, request.queue()?, request));
-        assert_eq!(refused.expect_err("too long").code, response::SYSTEM_ERROR);
-        assert_eq!(state.derived.group_offsets.get(&long, "t", 0), None);
     }
 }

@@ -27,6 +27,8 @@ fn life<Fut: Future<Output = ()> + 'static>(
         let (test, dir) = (test.clone(), Arc::clone(&dir));
         async move {
             let settings = Settings {
+                group_offset_bytes_max: usize::MAX,
+                unindexed_entries_max: u64::MAX,
                 shard: 0,
                 dir: dir.join("shard-000"),
                 log_id: 1,
@@ -100,8 +102,8 @@ fn seen(served: &Served) -> (i64, Option<i64>) {
 
 fn commit_offset(served: &Served, offset: i64) {
     let shard = served.worker.hosted_shard(0);
-    shard.store.state_mut().derived.group_offsets.set("g", "t", 2, offset);
-    shard.append_group_offsets(served.worker.executor.now());
+    shard.store.state_mut().derived.group_offsets.set("g", "t", 2, offset).unwrap();
+    shard.append_all_group_offsets(served.worker.executor.now());
 }
 
 #[test]

@@ -63,11 +63,7 @@ pub fn consume_stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let metadata = Arc::clone(worker.control_plane().control.borrow().snapshot());
     Box::pin(async move {
         let (group, only) = asked?;
-        let of_group = group.clone();
-        let seen = worker
-            .gather(move |shard| queues_of_group(&shard.store.state(), &of_group, only.as_deref()))
-            .await;
-        let queues: Vec<QueueReport> = seen.into_iter().flatten().collect();
+        let queues = queues_of_group(&worker, group.clone(), only).await;
         let times = consume_times::consumed_ms(&worker, &queues).await;
         let pulled = queues.into_iter().zip(times);
         let mut stats = consume_stats_table(&metadata, &group, &worker.config.broker_name, pulled);
@@ -155,8 +151,8 @@ pub fn consumed_by(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     });
     Box::pin(async move {
         let (topic, mut groups) = asked?;
-        let seen = worker.gather(move |shard| groups_of_topic(&shard.store.state(), &topic)).await;
-        groups.extend(seen.into_iter().flatten().map(String::from));
+        let seen = groups_of_topic(&worker, topic).await;
+        groups.extend(seen.into_iter().map(String::from));
         let mut body = Vec::new();
         GroupList { group_list: groups.into_iter().collect() }.write(&mut body);
         Ok(Response::body(body))

@@ -1,7 +1,12 @@
-//! What one shard knows of topics and groups: the parts of answers that are gathered from all shards. Plain functions
-//! on its state.
+//! What the shards know of topics and groups: the parts of answers that are gathered from all of them. Each worker looks at
+//! its shards in pieces of work: a topic may have 65,535 queues, a group any number of topics, a topic any number of groups.
 
-use store::StoreState;
+use crate::{request::owner_of, shard::Shard, worker::Worker};
+use std::rc::Rc;
+use store::{StoreState, state::group_offsets::Place};
+
+/// Queues looked at in one piece of work.
+const PIECE_QUEUES: usize = 512;
 
 /// One queue of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,38 +25,120 @@ pub struct QueueReport {
     pub committed: Option<i64>,
 }
 
-/// The queues of a topic, with what a group has committed there.
-pub fn queues_of_topic(state: &StoreState, topic: &str, group: Option<&str>) -> Vec<QueueReport> {
-    let mut queues = Vec::new();
-    state.queues_of(topic, |queue_id, entries, last_store_ms| {
-        queues.push(QueueReport {
-            topic: topic.into(),
-            queue_id,
-            min: entries.min(),
-            max: entries.max(),
-            last_store_ms,
-            committed: group
-                .and_then(|group| state.derived.group_offsets.get(group, topic, queue_id)),
-        });
-    });
-    queues
+/// The queues of a topic.
+pub async fn queues_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<QueueReport> {
+    let look = move |there: Rc<Worker>| async move {
+        let mut reports = Vec::new();
+        for shard in &there.hosted {
+            add_queues(&there, shard, &topic, None, &mut reports).await;
+        }
+        reports
+    };
+    worker.gather_from_workers(look).await.into_iter().flatten().collect()
 }
 
-/// The queues of all topics that a group has committed offsets on, or of one of these topics.
-pub fn queues_of_group(state: &StoreState, group: &str, only: Option<&str>) -> Vec<QueueReport> {
-    let of_group = state.derived.group_offsets.iter().filter(|(owner, ..)| *owner == group);
-    let topics = of_group.map(|(_, topic, ..)| topic);
-    let mut topics: Vec<&str> =
-        topics.filter(|topic| only.is_none_or(|only| only == *topic)).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    topics.into_iter().flat_map(|topic| queues_of_topic(state, topic, Some(group))).collect()
+/// The queues of all topics that a group has committed offsets on, or of one of these topics, with these offsets.
+pub async fn queues_of_group(
+    worker: &Rc<Worker>,
+    group: String,
+    only: Option<String>,
+) -> Vec<QueueReport> {
+    let look = move |there: Rc<Worker>| async move {
+        let mut reports = Vec::new();
+        for shard in &there.hosted {
+            let walk = |state: &StoreState, place: &mut Place, found: &mut Vec<Box<str>>| {
+                let wanted = |topic: &str| only.as_deref().is_none_or(|only| only == topic);
+                let take = |topic: &str| {
+                    if wanted(topic) {
+                        found.push(topic.into());
+                    }
+                };
+                state.derived.group_offsets.topics_of(&group, place, take)
+            };
+            for topic in names(&there, shard, walk).await {
+                add_queues(&there, shard, &topic, Some(&group), &mut reports).await;
+            }
+        }
+        reports
+    };
+    worker.gather_from_workers(look).await.into_iter().flatten().collect()
 }
 
 /// Groups that have committed offsets on a topic, in any order; each may be named more than once.
-pub fn groups_of_topic(state: &StoreState, topic: &str) -> Vec<Box<str>> {
-    let groups = state.derived.group_offsets.iter().filter(|(_, on, ..)| *on == topic);
-    groups.map(|(group, ..)| Box::from(group)).collect()
+pub async fn groups_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<Box<str>> {
+    let look = move |there: Rc<Worker>| async move {
+        let mut groups = Vec::new();
+        for shard in &there.hosted {
+            let walk = |state: &StoreState, place: &mut Place, found: &mut Vec<Box<str>>| {
+                state
+                    .derived
+                    .group_offsets
+                    .groups_on(&topic, place, |group| found.push(group.into()))
+            };
+            groups.extend(names(&there, shard, walk).await);
+        }
+        groups
+    };
+    worker.gather_from_workers(look).await.into_iter().flatten().collect()
+}
+
+/// Names that `walk` finds, piece by piece, as long as it says that there are more.
+async fn names(
+    there: &Worker,
+    shard: &Shard,
+    walk: impl Fn(&StoreState, &mut Place, &mut Vec<Box<str>>) -> bool,
+) -> Vec<Box<str>> {
+    let (mut place, mut found) = (Place::default(), Vec::new());
+    while walk(&shard.store.state(), &mut place, &mut found) {
+        there.executor.yield_now().await;
+    }
+    found
+}
+
+/// Adds the queues of a topic that a shard owns and has, as far as the topic reaches.
+async fn add_queues(
+    there: &Worker,
+    shard: &Shard,
+    topic: &str,
+    group: Option<&str>,
+    reports: &mut Vec<QueueReport>,
+) {
+    let config = there.metadata.borrow().topic(topic).cloned();
+    let Some(config) = config else { return };
+    let queues = config.read_queue_nums.max(config.write_queue_nums);
+    let owned = owned(topic, shard.number, there.shard_count, u32::try_from(queues).unwrap_or(0));
+    let mut left = owned.peekable();
+    while left.peek().is_some() {
+        {
+            let state = shard.store.state();
+            let found = left.by_ref().take(PIECE_QUEUES);
+            reports.extend(found.filter_map(|queue_id| report(&state, topic, queue_id, group)));
+        }
+        there.executor.yield_now().await;
+    }
+}
+
+/// The queues of a topic below `queues` that a shard owns, of `count`.
+fn owned(topic: &str, shard: u16, count: u16, queues: u32) -> impl Iterator<Item = u32> + use<> {
+    let first = (0..u32::from(count)).find(|id| owner_of(topic, *id, count) == shard);
+    (first.unwrap_or(queues)..queues).step_by(usize::from(count))
+}
+
+fn report(
+    state: &StoreState,
+    topic: &str,
+    queue_id: u32,
+    group: Option<&str>,
+) -> Option<QueueReport> {
+    let (entries, last_store_ms) = state.queue_with_time(topic, queue_id)?;
+    Some(QueueReport {
+        topic: topic.into(),
+        queue_id,
+        min: entries.min(),
+        max: entries.max(),
+        last_store_ms,
+        committed: group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id)),
+    })
 }
 
 #[cfg(test)]
@@ -60,24 +147,30 @@ mod tests {
     use crate::handlers::fixtures::state_with_messages;
 
     #[test]
-    fn a_group_is_reported_on_the_topics_that_it_has_committed_on() {
-        let mut state = state_with_messages(&[("a", 0, 3), ("a", 1, 1), ("b", 0, 2), ("c", 0, 1)]);
-        state.derived.group_offsets.set("g", "a", 0, 2);
-        state.derived.group_offsets.set("g", "b", 0, 1);
-        state.derived.group_offsets.set("other", "a", 1, 1);
-        let reported = |only| -> Vec<_> {
-            let queues = queues_of_group(&state, "g", only);
-            queues
-                .into_iter()
-                .map(|queue| (queue.topic, queue.queue_id, queue.max, queue.committed))
-                .collect()
+    fn a_queue_is_reported_with_what_a_group_has_committed_there() {
+        let mut state = state_with_messages(&[("a", 0, 3), ("a", 1, 1)]);
+        state.commit_group_offset("g", "a", 0, 2).expect("room");
+        let reported = |queue_id, group| {
+            let report = report(&state, "a", queue_id, group)?;
+            Some((report.min, report.max, report.committed))
         };
-        let on_a = [("a".into(), 0, 3, Some(2)), ("a".into(), 1, 1, None)];
-        assert_eq!(reported(Some("a")), on_a);
-        assert_eq!(reported(None)[..2], on_a);
-        assert_eq!(reported(None)[2..], [("b".into(), 0, 2, Some(1))]);
-        let mut groups = groups_of_topic(&state, "a");
-        groups.sort_unstable();
-        assert_eq!(groups, ["g", "other"].map(Box::from));
+        assert_eq!(reported(0, Some("g")), Some((0, 3, Some(2))));
+        assert_eq!(reported(1, Some("g")), Some((0, 1, None)));
+        assert_eq!(reported(0, None), Some((0, 3, None)));
+        assert_eq!(reported(2, Some("g")), None);
+    }
+
+    #[test]
+    fn each_queue_is_looked_at_on_the_shard_that_owns_it() {
+        for (count, queues) in [(1, 5), (3, 8), (8, 3), (2, 0)] {
+            let mut seen: Vec<u32> =
+                (0..count).flat_map(|shard| owned("orders", shard, count, queues)).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..queues).collect::<Vec<_>>());
+            for shard in 0..count {
+                let owner = |id| owner_of("orders", id, count);
+                assert!(owned("orders", shard, count, queues).all(|id| owner(id) == shard));
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     view_message, whole_table,
 };
 use crate::{
-    control::Control,
+    control::{Control, MetadataSnapshot},
     error::Refusal,
     not_yet,
     request::{QueuePlace, Request},
@@ -45,9 +45,14 @@ pub enum Right {
     Admin,
 }
 
-/// A function on the state of a queue's shard.
-pub type QueueFunction =
-    fn(&mut StoreState, QueuePlace<'_>, &Request<'_>) -> Result<Response, Refusal>;
+/// A function on the state of a queue's shard, and on the metadata as its worker knows them: a topic or a group of which
+/// the shard was told that it is deleted is not among them.
+pub type QueueFunction = fn(
+    &mut StoreState,
+    &MetadataSnapshot,
+    QueuePlace<'_>,
+    &Request<'_>,
+) -> Result<Response, Refusal>;
 
 /// A function on the control owner.
 pub type ControlFunction = fn(&mut Control, &Request<'_>) -> Result<Response, Refusal>;

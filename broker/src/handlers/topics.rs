@@ -91,10 +91,7 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         });
     Box::pin(async move {
         let config = config?;
-        let topic = config.topic_name.clone();
-        let seen =
-            worker.gather(move |shard| queues_of_topic(&shard.store.state(), &topic, None)).await;
-        let queues = seen.into_iter().flatten();
+        let queues = queues_of_topic(&worker, config.topic_name.clone()).await.into_iter();
         let table = stats_table(&config, &worker.config.broker_name, queues);
         let mut body = Vec::new();
         table.write(&mut body);

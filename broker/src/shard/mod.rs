@@ -42,6 +42,8 @@ pub struct Shard {
     /// More pulls were woken than one step answers.
     pub many_woken: Signal,
     draining: Cell<bool>,
+    /// Offsets of groups are being written into the log, an entry with each tick.
+    writing_offsets: Cell<bool>,
     retention_wanted: Signal,
     room_end: Cell<u64>,
 }
@@ -59,6 +61,7 @@ impl Shard {
             commit_queue: RefCell::default(),
             many_woken: Signal::default(),
             draining: Cell::new(false),
+            writing_offsets: Cell::new(false),
             retention_wanted: Signal::default(),
             room_end: Cell::new(0),
         }
@@ -108,7 +111,7 @@ impl Shard {
 
     /// Housekeeping: offsets of groups, figures of the store, retention.
     pub fn each_second(&self, now: Moment) {
-        self.append_group_offsets(now.wall);
+        self.writing_offsets.set(true);
         self.store.each_second();
         if now.uptime.seconds() % 60 == 0 {
             self.group_pulls.borrow_mut().forget_idle(now.uptime);
@@ -116,13 +119,31 @@ impl Shard {
         self.retention_wanted.raise();
     }
 
-    /// Writes what groups committed into the log.
-    pub fn append_group_offsets(&self, now: i64) {
-        match self.store.state_mut().append_group_offsets(now) {
-            Ok(Some(_)) => self.store.appended(),
-            Ok(None) => {}
+    /// Writes what groups committed into the log: one entry per tick, so that many offsets make no long piece of work. What
+    /// came up to the second's tick is in the log when all that waited then is.
+    pub fn tick_group_offsets(&self, now: i64) {
+        if self.writing_offsets.get() {
+            self.writing_offsets.set(self.append_group_offsets(now));
+        }
+    }
+
+    /// Writes all that groups committed into the log, as far as that takes it: for the end.
+    pub fn append_all_group_offsets(&self, now: i64) {
+        while self.append_group_offsets(now) {}
+    }
+
+    /// Whether there is more to write, and the log takes it.
+    fn append_group_offsets(&self, now: i64) -> bool {
+        let appended = self.store.state_mut().append_group_offsets(now);
+        match appended {
+            Ok(Some(_)) => {
+                self.store.appended();
+                self.store.state().derived.group_offsets.is_dirty()
+            }
+            Ok(None) => false,
             Err(refused) => {
                 tracing::debug!(shard = self.number, %refused, "offsets of groups wait for the log");
+                false
             }
         }
     }
@@ -145,7 +166,7 @@ impl Shard {
     /// Drops the offsets of a group that was deleted. What is not here is no error.
     pub fn remove_group(&self, group: &str, now: i64) -> Result<(), Refused> {
         let mut state = self.store.state_mut();
-        if state.has_offsets_of(group) {
+        if state.derived.group_offsets.has_group(group) {
             state.remove_group(group, now)?;
             self.store.appended();
         }

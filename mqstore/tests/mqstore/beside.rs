@@ -30,7 +30,12 @@ fn a_store_that_is_being_written_is_clean() {
                     append(&store, "orders", rng.u32(0..4), number, &mut rng);
                     number += 1;
                 }
-                store.state_mut().derived.group_offsets.set("readers", "orders", 0, number as i64);
+                store
+                    .state_mut()
+                    .derived
+                    .group_offsets
+                    .set("readers", "orders", 0, number as i64)
+                    .expect("room");
                 store.state_mut().append_group_offsets(NOW).expect("room");
                 settle(&store);
                 let names = fs::read_dir(shard_dir(root, 0)).expect("a directory").count();

@@ -62,6 +62,8 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,
         index_entries_max: 120,
+        group_offset_bytes_max: usize::MAX,
+        unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
@@ -147,12 +149,12 @@ fn write_shard(root: &Path, shard: u16, messages: &mut Messages) {
             messages.insert(place, record);
         }
         if number % 40 == 0 {
-            store.state_mut().derived.group_offsets.set(
-                "readers",
-                "orders",
-                u32::from(shard),
-                number as i64 / 10,
-            );
+            store
+                .state_mut()
+                .derived
+                .group_offsets
+                .set("readers", "orders", u32::from(shard), number as i64 / 10)
+                .expect("room");
             store.state_mut().append_group_offsets(NOW).expect("room");
         }
         if rng.u32(0..60) == 0 {

@@ -19,7 +19,7 @@ fn open(disk: &SimDisk, store_id: u64, opening: Opening) -> (Store<SimDisk>, Rep
 
 /// Sets a group's offset in a batch of its own.
 fn set(store: &Store<SimDisk>, offset: i64) {
-    store.state_mut().derived.group_offsets.set("group", "topic", 0, offset);
+    store.state_mut().derived.group_offsets.set("group", "topic", 0, offset).expect("room");
     store.state_mut().append_group_offsets(5).expect("room");
     write(store);
 }

@@ -18,6 +18,8 @@ pub(super) fn settings() -> Settings {
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,
         index_entries_max: 1_000,
+        group_offset_bytes_max: usize::MAX,
+        unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,
         flush: FlushPolicy::Sync,
@@ -32,7 +34,7 @@ fn open(disk: &SimDisk) -> (Store<SimDisk>, Report) {
 
 /// Commits one group's offset in a batch of its own.
 fn commit(store: &Store<SimDisk>, offset: i64) {
-    store.state_mut().derived.group_offsets.set("group", "topic", 0, offset);
+    store.state_mut().derived.group_offsets.set("group", "topic", 0, offset).expect("room");
     store.state_mut().append_group_offsets(0).expect("room");
     block_on(store.commit_once()).expect("power").expect("a healthy disk");
 }

@@ -13,6 +13,7 @@
 
 pub mod control;
 pub mod group_offsets;
+mod offset_changes;
 
 pub use self::{
     control::{ControlEntry, ControlError},
@@ -28,19 +29,16 @@ use crate::{
 pub trait DerivedState {
     /// Section of index files that holds it.
     const SECTION: SectionKind;
-    /// What is sampled in one piece of work.
-    type Part;
+    /// Where a snapshot goes on, which is taken in pieces of work.
+    type Place: Default;
 
     /// An entry of the log at `position` (of the entry) was committed. Entries come in log order; one that index files
     /// cover already may come again after a start, and then changes nothing.
     fn apply(&mut self, entry: &ControlEntry<'_>, position: u64);
 
-    /// What [`DerivedState::snapshot`] is to be called for, in order. What appears later has its entries behind the end
-    /// of the index file.
-    fn parts(&self) -> Vec<Self::Part>;
-
-    /// Adds what is committed of a part to the pieces of the section.
-    fn snapshot(&self, part: &Self::Part, pieces: &mut Vec<Vec<u8>>);
+    /// Adds what is committed to the pieces of the section, from `place` on, as much as one piece of work may be. Returns
+    /// whether there is more. What appears meanwhile has its entries behind the end of the index file.
+    fn snapshot(&self, place: &mut Self::Place, pieces: &mut Vec<Vec<u8>>) -> bool;
 
     /// Takes a piece of the section of an index file, before any entry behind that is applied. Errors: it is not what
     /// a snapshot writes.
@@ -97,7 +95,7 @@ impl ShardState {
 }
 
 fn section_of<S: DerivedState>(state: &S) -> StateSection {
-    let mut pieces = Vec::new();
-    state.parts().iter().for_each(|part| state.snapshot(part, &mut pieces));
+    let (mut place, mut pieces) = (S::Place::default(), Vec::new());
+    while state.snapshot(&mut place, &mut pieces) {}
     StateSection { kind: S::SECTION, pieces }
 }

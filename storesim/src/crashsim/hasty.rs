@@ -52,7 +52,7 @@ impl Haste {
             store.wait_durable(influenced_by).await?;
         }
         let index = written.writer.finish().await?;
-        store.add_index(&capture, index);
+        store.add_index(&capture, index, &yield_now).await;
         Ok(true)
     }
 }

@@ -371,13 +371,20 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
     let record_bytes_max = rng.usize(2_048..=segment_bytes as usize / 4);
     let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
     let tail_cache_bytes = least << rng.u32(0..3);
+    let index_entries_max = if bent == Bent::Rot { rng.u64(5..40) } else { rng.u64(5..500) };
     Settings {
         shard: rng.u16(0..100),
         dir: "/data/log".into(),
         log_id: rng.u64(..),
         store_id: 17,
         segment_bytes,
-        index_entries_max: if bent == Bent::Rot { rng.u64(5..40) } else { rng.u64(5..500) },
+        index_entries_max,
+        unindexed_entries_max: match rng.bool() {
+            true => u64::MAX,
+            false => index_entries_max + rng.u64(0..50),
+        },
+        // Room for all offsets, or for some of them.
+        group_offset_bytes_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1_000..8_000) },
         index_keys: rng.bool(),
         cold_cache_bytes: 1 << 20,
         tail_cache_bytes,

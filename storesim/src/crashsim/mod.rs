@@ -60,6 +60,10 @@ pub struct Summary {
     pub refused: u64,
     /// Group offsets taken into the log while messages were refused for lack of room.
     pub offsets_while_full: u64,
+    /// Messages refused because index files lagged behind.
+    pub refused_unindexed: u64,
+    /// Offsets of groups for which there was no room.
+    pub refused_offsets: u64,
     /// Index files made again beside a store at work.
     pub rebuilt: u64,
     /// Groups appended.
@@ -93,6 +97,8 @@ impl Played for Summary {
         self.retired += other.retired;
         self.refused += other.refused;
         self.offsets_while_full += other.offsets_while_full;
+        self.refused_unindexed += other.refused_unindexed;
+        self.refused_offsets += other.refused_offsets;
         self.rebuilt += other.rebuilt;
         self.groups += other.groups;
     }

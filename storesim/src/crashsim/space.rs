@@ -155,6 +155,10 @@ impl Life<'_> {
                 );
                 self.history.summary.refused += 1;
             }
+            Refused::IndexBehind { entries, entries_max, keys, keys_max, .. } => {
+                assert!(entries > entries_max || keys > keys_max, "{refused}");
+                self.history.summary.refused_unindexed += 1;
+            }
             other => assert!(state.log.poisoned().is_some(), "{other}"),
         }
     }

@@ -393,7 +393,12 @@ impl<'h> Life<'h> {
         let name = (self.group(), self.topic(), self.history.rng.u32(0..3));
         let offset = self.history.rng.i64(0..1_000) >> self.history.rng.u32(0..6);
         self.changes += 1;
-        self.store.state_mut().derived.group_offsets.set(&name.0, &name.1, name.2, offset);
+        let taken = self.store.state_mut().commit_group_offset(&name.0, &name.1, name.2, offset);
+        if taken.is_err() {
+            assert!(!self.state.offsets.contains_key(&name), "one that is there can be changed");
+            self.history.summary.refused_offsets += 1;
+            return;
+        }
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }
@@ -428,7 +433,7 @@ impl<'h> Life<'h> {
         let group = self.group();
         let now = self.now();
         let result = self.store.state_mut().remove_group(&group, now);
-        let Ok(end) = result else { return };
+        let Ok(Some(end)) = result else { return };
         self.store.appended();
         self.state.remove_group(&group);
         self.dirty.retain(|name, _| name.0 != group);
@@ -489,6 +494,10 @@ impl<'h> Life<'h> {
         }
         if state.log.committed() != state.log.appended() {
             return Err("the commit loop sleeps although there is work".into());
+        }
+        let behind = matches!(state.admit(1, 1), Err(Refused::IndexBehind { .. }));
+        if behind && !self.faults && !self.scarce && !self.index_rotten {
+            return Err("the index loop sleeps although messages are refused".into());
         }
         drop(state);
         self.recover_room()?;

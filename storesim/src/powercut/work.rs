@@ -96,7 +96,8 @@ impl Work {
         let (topic, queue) = queue(rng);
         let name = (group(rng), topic, queue);
         let offset = rng.i64(0..1_000);
-        store.state_mut().derived.group_offsets.set(&name.0, &name.1, name.2, offset);
+        let taken = store.state_mut().commit_group_offset(&name.0, &name.1, name.2, offset);
+        taken.expect("there is no limit");
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }
@@ -120,7 +121,7 @@ impl Work {
 
     fn remove_group<D: Disk>(&mut self, store: &Recorded<D>, group: &str) {
         let removed = store.state_mut().remove_group(group, self.clock.get());
-        let Ok(end) = removed else { return };
+        let Ok(Some(end)) = removed else { return };
         store.appended();
         self.dirty.retain(|name, _| name.0 != group);
         self.done(end - 1, end, What::GroupRemoved(group.to_owned()));
@@ -160,6 +161,8 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
     let tail_cache_bytes = least << rng.u32(0..3);
     Settings {
         index_entries_max: rng.u64(50..2_000),
+        group_offset_bytes_max: usize::MAX,
+        unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,
         shard: rng.u16(0..100),

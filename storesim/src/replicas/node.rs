@@ -52,6 +52,8 @@ impl Node {
             record_bytes_max: largest,
             flush: FlushPolicy::Sync,
             index_entries_max: u64::MAX,
+            group_offset_bytes_max: usize::MAX,
+            unindexed_entries_max: u64::MAX,
             index_keys: rng.bool(),
             cold_cache_bytes: 1 << 20,
             zero_ahead_bytes: if rng.bool() { 1 << 14 } else { 0 },

@@ -85,8 +85,10 @@ impl History {
             ..record((&topic, queue_id), 1, &body)
         };
         let bytes = fields.encoded_len();
-        let control = with.map_or(0, |group| store::batch::CONTROL_HEADER_BYTES + group.len());
         let store = self.nodes[node].store().clone();
+        // A group without offsets needs no entry that removes them.
+        let with = with.filter(|group| store.state().derived.group_offsets.has_group(group));
+        let control = with.map_or(0, |group| store::batch::CONTROL_HEADER_BYTES + group.len());
         let mut state = store.state_mut();
         let now = self.clock;
         if state.log.admit_group(bytes + control).is_err() {
@@ -110,7 +112,8 @@ impl History {
         let (queue_id, offset) = (self.rng.u32(0..3), self.rng.i64(0..100));
         let store = self.nodes[node].store().clone();
         let mut state = store.state_mut();
-        state.derived.group_offsets.set(&group, &topic, queue_id, offset);
+        let taken = state.commit_group_offset(&group, &topic, queue_id, offset);
+        taken.expect("there is no limit");
         let _ = state.append_group_offsets(self.clock);
     }
 

@@ -73,6 +73,20 @@ fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, respond
     create_and_serve_again(worker, request, responder, needed, create, Response::from);
 }
 
+/// Runs a pull that another worker has checked. Topic or group may have been deleted meanwhile: then the offset that came
+/// along says nothing about those that may take their names.
+pub fn run_forwarded(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Uptime) {
+    if op.pull.commit.is_some() {
+        let metadata = worker.metadata.borrow();
+        let topic = metadata.topic(&op.pull.topic.topic_name);
+        if topic.is_none() || metadata.group(&op.pull.group.group_name).is_none() {
+            op.pull.commit = None;
+            shard.store.state_mut().count_refused_offset();
+        }
+    }
+    run(worker, shard, op, now);
+}
+
 /// Runs a pull on the shard that owns its queue.
 pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Uptime) {
     let can_wait = !op.responder.oneway;

@@ -31,12 +31,9 @@ pub(super) enum Outcome {
 /// A pull that arrives: what its group has consumed is noted, then it looks for messages.
 pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> Outcome {
     if let Some(offset) = pull.commit.take() {
-        state.derived.group_offsets.set(
-            &pull.group.group_name,
-            &pull.topic.topic_name,
-            pull.queue_id,
-            offset,
-        );
+        // Refused for lack of memory it is counted; the pull is served all the same.
+        let (group, topic) = (&pull.group.group_name, &pull.topic.topic_name);
+        let _ = state.commit_group_offset(group, topic, pull.queue_id, offset);
     }
     match plan(state, pull) {
         Planned::Now(plan) => decide(pull, can_wait, plan),

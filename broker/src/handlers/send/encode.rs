@@ -1,7 +1,12 @@
 //! From a request to the records that are stored: plain functions. A single message is encoded by whoever has the
 //! memory for it; a batch is encoded here.
 
-use crate::{control::names, error::Refusal, not_yet, properties::Scanned};
+use crate::{
+    control::names,
+    error::Refusal,
+    not_yet,
+    properties::{KEYS_MAX, Scanned},
+};
 use proto::{
     batch,
     code::response,
@@ -56,6 +61,14 @@ pub(super) fn illegal(remark: String) -> Refusal {
     Refusal::new(response::MESSAGE_ILLEGAL, remark)
 }
 
+/// A message has no more keys than are indexed.
+pub(super) fn check_keys(scanned: &Scanned<'_>) -> Result<(), Refusal> {
+    match scanned.excess_keys() {
+        Some(count) => Err(illegal(format!("message with {count} keys, the limit is {KEYS_MAX}"))),
+        None => Ok(()),
+    }
+}
+
 /// Records one behind the other, and bytes and tags code of each.
 pub(super) type EncodedBatch = (Vec<u8>, Vec<(u32, i64)>);
 
@@ -68,6 +81,7 @@ pub(super) fn encode_batch(
     let header = origin.header;
     let of_batch = Scanned::of(header.properties);
     not_yet::check_message(&of_batch, header.sys_flag)?;
+    check_keys(&of_batch)?;
     if names::is_retry_topic(header.topic) {
         return Err(illegal("a batch cannot go to a retry topic".to_owned()));
     }
@@ -87,6 +101,7 @@ pub(super) fn encode_batch(
             .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
         let scanned = Scanned::of(text);
         not_yet::check_message(&scanned, 0)?;
+        check_keys(&scanned)?;
         let own = message.properties;
         let joint = proto::properties::joint(text).as_bytes();
         let fields = origin.fields(message.flag, message.body, [own, joint, &tail]);

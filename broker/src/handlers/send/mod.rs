@@ -162,6 +162,7 @@ fn append_one(
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
     let checked = not_yet::check_message(&scanned, admitted.header.sys_flag).and_then(|()| {
+        encode::check_keys(&scanned)?;
         fields
             .check(worker.config.max_message_size as usize)
             .map_err(|error| encode::illegal(error.to_string()))

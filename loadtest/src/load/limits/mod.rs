@@ -8,11 +8,14 @@
 pub mod batch;
 pub mod connections;
 pub mod crowd;
+pub mod groups;
 pub mod members;
 pub mod other_client;
 pub mod parked_pulls;
+pub mod pipeline;
 pub mod quiet;
 pub mod topics;
+pub mod wide_topic;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -33,6 +36,8 @@ pub const LIMITS: &[&Limit] = &[
     &members::LIMIT,
     &connections::LIMIT,
     &topics::LIMIT,
+    &wide_topic::LIMIT,
+    &groups::LIMIT,
 ];
 
 /// How long the other client runs alone before a limit begins, so that what it sees first is no start.
