@@ -242,8 +242,13 @@ pub(super) fn spoil(
         if !candidates.contains(&at) || bytes.start != whole {
             return Vec::new();
         }
-        whole = bytes.end;
+        // Behind the end of a segment lies nothing.
+        whole = batch.end.min(block.end);
         taken.push(Rotten { from: start, to: batch.end, bytes, reads_as_zeros: true });
+    }
+    // Nor may it lie behind the last whole one.
+    if whole != block.end {
+        return Vec::new();
     }
     let segment = byte - byte % settings.segment_bytes;
     assert!(disk.sim.spoil_block(&settings.segment_path(segment), byte - segment));
