@@ -228,7 +228,7 @@ mod tests {
             control.update_topic(NOW, topic).expect("a good topic");
         }
         control.group(NOW, "g").expect("a good name").expect("made");
-        control.effects().publish.expect("a snapshot")
+        control.saved_effects().publish.expect("a snapshot")
     }
 
     /// The answer's number, or code and remark of the refusal.
