@@ -44,7 +44,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Condition; 8] = [
+    const ALL: [Condition; 9] = [
         Condition::Healthy,
         Condition::NameServerAway,
         Condition::PositionsLow,
