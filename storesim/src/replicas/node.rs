@@ -40,7 +40,7 @@ pub(super) struct Up {
 
 impl Node {
     pub(super) fn new(rng: &mut Rng, log_id: u64, store_id: u64) -> Node {
-        let largest = [512, 4_096][rng.usize(0..2)];
+        let largest = [1_024, 4_096][rng.usize(0..2)];
         let settings = Settings {
             shard: 0,
             dir: "/log".into(),
