@@ -1,3 +1,5 @@
+//! Offsets of groups: what is kept, what is refused, and how they are written in pieces.
+
 use super::*;
 
 /// Takes all changes, as the log would.
