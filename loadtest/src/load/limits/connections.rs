@@ -10,7 +10,7 @@ use crate::load::frames::{self, OPAQUE_MIN};
 use client::Connection;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Opened and served one after the other, as clients that start at the same time would be.
+/// Opened and asking at once, before the answers of all are awaited.
 const HERD: usize = 2_000;
 /// The broker is told so: else its memory decides.
 const KEYS: &[(&str, &str)] = &[("connectionsMax", "50000"), ("memoryBudgetMiB", "4096")];
@@ -28,11 +28,8 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let mut opened = 0;
     while opened < wanted {
         let herd = HERD.min(wanted - opened);
-        let mut crowd = Crowd::connect_from(trial.addr, opened, herd)?;
-        for socket in &mut crowd.sockets {
-            frames::append_min_offset(socket.unsent(), "TBW102", 0, OPAQUE_MIN);
-        }
-        crowd.flush()?;
+        let ask = |out: &mut Vec<u8>, _| frames::append_min_offset(out, "TBW102", 0, OPAQUE_MIN);
+        let mut crowd = Crowd::connect_from(trial.addr, opened, herd, ask)?;
         let mut answers = 0;
         crowd.receive_until(PATIENCE, |_, _, _| {
             answers += 1;

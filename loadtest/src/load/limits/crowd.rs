@@ -11,8 +11,8 @@ use crate::load::answers::{self, AnswerScanner, Mark};
 use crate::load::process;
 use crate::load::socket::{LoaderSocket, Ready, Watch};
 
-/// Connections to one loopback address.
-const PER_ADDRESS: usize = 20_000;
+/// Connections to one loopback address: the kernel looks for a free port longer the fewer are left.
+const PER_ADDRESS: usize = 4_000;
 /// How long requests may take to leave.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Files besides connections that the broker or we may have open.
@@ -46,11 +46,16 @@ pub fn address_of(addr: SocketAddr, index: usize) -> SocketAddr {
 impl Crowd {
     /// Opens `count` connections.
     pub fn connect(addr: SocketAddr, count: usize) -> Result<Crowd, LoadError> {
-        Crowd::connect_from(addr, 0, count)
+        Crowd::connect_from(addr, 0, count, |_, _| {})
     }
 
-    /// The same, beside `first` that others have opened.
-    pub fn connect_from(addr: SocketAddr, first: usize, count: usize) -> Result<Crowd, LoadError> {
+    /// The same, beside `first` that others have opened. Each sends at once what `ask` appends for its number.
+    pub fn connect_from(
+        addr: SocketAddr,
+        first: usize,
+        count: usize,
+        ask: impl Fn(&mut Vec<u8>, usize),
+    ) -> Result<Crowd, LoadError> {
         let mut crowd = Crowd {
             sockets: Vec::new(),
             watch: None,
@@ -58,7 +63,10 @@ impl Crowd {
             scanner: AnswerScanner::default(),
         };
         for index in 0..count {
-            crowd.sockets.push(LoaderSocket::connect(address_of(addr, first + index), index)?);
+            let mut socket = LoaderSocket::connect(address_of(addr, first + index), index)?;
+            ask(socket.unsent(), first + index);
+            socket.flush().map_err(|_| LoadError::Closed { index, acked: 0 })?;
+            crowd.sockets.push(socket);
         }
         crowd.watch = Some(Watch::new(crowd.sockets.iter())?);
         Ok(crowd)

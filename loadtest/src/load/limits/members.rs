@@ -16,7 +16,7 @@ use crate::load::frames::OPAQUE_MIN;
 const GROUP: &str = "limits-members";
 const TOPIC: &str = "other-client";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Joining side by side.
+/// Joining at once, before the answers of all are awaited.
 const HERD: usize = 1_000;
 const KEYS: &[(&str, &str)] = &[("connectionsMax", "50000"), ("memoryBudgetMiB", "4096")];
 
@@ -28,20 +28,18 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let possible = crowd::connections_possible(count)?;
     let mut client = Connection::connect(trial.addr)?;
     client.create_group(GROUP)?;
-    let mut crowd = Crowd::connect(trial.addr, possible as usize)?;
-    for first in (0..crowd.sockets.len()).step_by(HERD) {
-        let herd = first..(first + HERD).min(crowd.sockets.len());
-        let size = herd.len();
-        for number in herd {
-            append_heartbeat(crowd.sockets[number].unsent(), number);
-        }
-        crowd.flush()?;
+    let mut crowds = Vec::new();
+    let possible = possible as usize;
+    for first in (0..possible).step_by(HERD) {
+        let herd = HERD.min(possible - first);
+        let mut crowd = Crowd::connect_from(trial.addr, first, herd, append_heartbeat)?;
         let mut answers = 0;
         // Hints of the broker come in between; their opaques are its own.
         crowd.receive_until(PATIENCE, |_, mark, _| {
             answers += usize::from(mark.opaque == OPAQUE_MIN && mark.code == 0);
-            answers == size
+            answers == herd
         })?;
+        crowds.push(crowd);
     }
     client.set_timeout(PATIENCE);
     let listed = client.consumer_ids(GROUP)?.len() as u64;
@@ -51,7 +49,7 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     } else {
         one_more(trial)?
     };
-    drop(crowd);
+    drop(crowds);
     // All leave at once, and the broker is to notice.
     for _ in 0..600 {
         if client.consumer_ids(GROUP).is_err() {
