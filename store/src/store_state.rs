@@ -281,6 +281,7 @@ impl StoreState {
     /// Appends what groups committed since the last call, as much as one control entry holds: call until `None`. What is
     /// refused now stays dirty for the next call.
     pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
+        self.derived.group_offsets.sweep();
         if !self.derived.group_offsets.is_dirty() {
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 //! QUERY_TOPIC_CONSUME_BY_WHO.
 
 use super::{
-    consume_times,
+    consume_times, large_body,
     shard_report::{QueueReport, groups_of_topic, queues_of_group},
 };
 use crate::{
@@ -65,24 +65,42 @@ pub fn consume_stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let (group, only) = asked?;
         let queues = queues_of_group(&worker, group.clone(), only).await;
         let times = consume_times::consumed_ms(&worker, &queues).await;
-        let pulled = queues.into_iter().zip(times);
-        let mut stats = consume_stats_table(&metadata, &group, &worker.config.broker_name, pulled);
-        add_pulls(&worker, &mut stats, group).await;
-        let mut body = Vec::new();
-        stats.write(&mut body);
-        Ok(Response::body(body))
+        let entries = queues.len();
+        let (settings, of) = (Arc::clone(&worker.config), group.clone());
+        let make = move || {
+            let consumed = queues.into_iter().zip(times);
+            let stats = consume_stats_table(&metadata, &of, &settings.broker_name, consumed);
+            let queues = queues_of(&stats);
+            (stats, queues)
+        };
+        let (mut stats, queues) = large_body::made(&worker, entries, make).await;
+        let pulls = pulls_of(&worker, group, queues).await;
+        let write = move || {
+            add_pulls(&mut stats, pulls);
+            let mut body = Vec::new();
+            stats.write(&mut body);
+            body
+        };
+        Ok(Response::body(large_body::made(&worker, entries, write).await))
     })
 }
 
-/// Adds how far and how fast the group has pulled lately.
-async fn add_pulls(worker: &Rc<Worker>, stats: &mut ConsumeStats, group: String) {
-    let topics: BTreeSet<Box<str>> =
-        stats.offset_table.keys().map(|queue| queue.topic.as_str().into()).collect();
-    let queues: Vec<(Box<str>, u32)> = stats
-        .offset_table
-        .keys()
-        .filter_map(|queue| Some((queue.topic.as_str().into(), queue.queue_id.try_into().ok()?)))
-        .collect();
+fn queues_of(stats: &ConsumeStats) -> Vec<(Box<str>, u32)> {
+    let named =
+        |queue: &MessageQueue| Some((queue.topic.as_str().into(), queue.queue_id.try_into().ok()?));
+    stats.offset_table.keys().filter_map(named).collect()
+}
+
+/// How far and how fast a group has pulled lately, as one shard knows it.
+#[derive(Default)]
+struct Pulls {
+    /// Offsets that its next pulls ask for.
+    next: Vec<(Box<str>, u32, i64)>,
+    /// Messages per second, by topic.
+    rates: Vec<(Box<str>, f64)>,
+}
+
+async fn pulls_of(worker: &Rc<Worker>, group: String, queues: Vec<(Box<str>, u32)>) -> Vec<Pulls> {
     let now = worker.executor.uptime();
     let seen = worker.gather(move |shard| {
         let mut pulls = shard.group_pulls.borrow_mut();
@@ -90,15 +108,25 @@ async fn add_pulls(worker: &Rc<Worker>, stats: &mut ConsumeStats, group: String)
             let next = pulls.next_offset(&group, topic, *queue_id)?;
             Some((topic.clone(), *queue_id, next))
         });
-        let next: Vec<_> = next.collect();
-        (next, pulls.rates(&group, now))
+        let next = next.collect();
+        let rates = pulls.rates(&group, now);
+        Pulls { next, rates }
     });
-    let mut ahead = BTreeMap::new();
-    for (next, rates) in seen.await {
-        let rates = rates.iter().filter(|(topic, _)| topics.contains(topic));
-        stats.consume_tps += rates.map(|(_, rate)| rate).sum::<f64>();
+    seen.await
+}
+
+/// Adds how far and how fast the group has pulled.
+fn add_pulls(stats: &mut ConsumeStats, pulls: Vec<Pulls>) {
+    let topics: BTreeSet<&str> =
+        stats.offset_table.keys().map(|queue| queue.topic.as_str()).collect();
+    let mut ahead: BTreeMap<(Box<str>, u32), i64> = BTreeMap::new();
+    let mut tps = 0.0;
+    for Pulls { next, rates } in pulls {
+        let rates = rates.iter().filter(|(topic, _)| topics.contains(&**topic));
+        tps += rates.map(|(_, rate)| rate).sum::<f64>();
         ahead.extend(next.into_iter().map(|(topic, queue_id, next)| ((topic, queue_id), next)));
     }
+    stats.consume_tps += tps;
     for (queue, progress) in &mut stats.offset_table {
         let queue_id = u32::try_from(queue.queue_id).unwrap_or(0);
         let next = ahead.get(&(queue.topic.as_str().into(), queue_id)).copied();
@@ -152,10 +180,14 @@ pub fn consumed_by(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     Box::pin(async move {
         let (topic, mut groups) = asked?;
         let seen = groups_of_topic(&worker, topic).await;
-        groups.extend(seen.into_iter().map(String::from));
-        let mut body = Vec::new();
-        GroupList { group_list: groups.into_iter().collect() }.write(&mut body);
-        Ok(Response::body(body))
+        let entries = groups.len() + seen.len();
+        let make = move || {
+            groups.extend(seen.into_iter().map(String::from));
+            let mut body = Vec::new();
+            GroupList { group_list: groups.into_iter().collect() }.write(&mut body);
+            body
+        };
+        Ok(Response::body(large_body::made(&worker, entries, make).await))
     })
 }
 

@@ -13,6 +13,7 @@ mod deletion_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod groups;
+mod large_body;
 pub mod pull;
 pub mod query_message;
 pub mod runtime_info;

@@ -1,7 +1,10 @@
 //! Administration of topics, served by the control owner: UPDATE_AND_CREATE_TOPIC, DELETE_TOPIC_IN_BROKER,
 //! GET_TOPIC_CONFIG, GET_TOPIC_STATS_INFO, GET_SYSTEM_TOPIC_LIST_FROM_BROKER.
 
-use super::shard_report::{QueueReport, queues_of_topic};
+use super::{
+    large_body,
+    shard_report::{QueueReport, queues_of_topic},
+};
 use crate::{
     control::Control,
     error::Refusal,
@@ -13,7 +16,7 @@ use proto::{
     body::{MessageQueue, QueueBounds, TopicConfig, TopicFilterType, TopicList, TopicStatsTable},
     request::{CreateTopicHeader, TopicHeader},
 };
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 /// UPDATE_AND_CREATE_TOPIC: answered when the change is durable and the name servers know it.
 pub fn update(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
@@ -91,11 +94,15 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         });
     Box::pin(async move {
         let config = config?;
-        let queues = queues_of_topic(&worker, config.topic_name.clone()).await.into_iter();
-        let table = stats_table(&config, &worker.config.broker_name, queues);
-        let mut body = Vec::new();
-        table.write(&mut body);
-        Ok(Response::body(body))
+        let queues = queues_of_topic(&worker, config.topic_name.clone()).await;
+        let entries = queues.len().max(usize::try_from(config.write_queue_nums).unwrap_or(0));
+        let settings = Arc::clone(&worker.config);
+        let make = move || {
+            let mut body = Vec::new();
+            stats_table(&config, &settings.broker_name, queues.into_iter()).write(&mut body);
+            body
+        };
+        Ok(Response::body(large_body::made(&worker, entries, make).await))
     })
 }
 

@@ -73,7 +73,10 @@ pub(super) fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
 /// Writes a text with its quotes.
 pub(super) fn text(out: &mut Vec<u8>, value: &str, dialect: Dialect) {
     out.push(b'"');
-    for character in value.chars() {
+    let plain = value.bytes().position(|byte| !is_plain(byte)).unwrap_or(value.len());
+    let (plain, rest) = value.split_at(plain);
+    out.extend_from_slice(plain.as_bytes());
+    for character in rest.chars() {
         match character {
             '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
             '/' if dialect == Dialect::Standard => out.extend_from_slice(b"\\/"),
@@ -90,6 +93,11 @@ pub(super) fn text(out: &mut Vec<u8>, value: &str, dialect: Dialect) {
         }
     }
     out.push(b'"');
+}
+
+/// Whether a byte stands for itself in every dialect. What comes before the first other one ends between two characters.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'/')
 }
 
 fn utf16(out: &mut Vec<u8>, character: char) {

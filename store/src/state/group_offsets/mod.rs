@@ -106,6 +106,8 @@ pub struct GroupOffsets {
     lists: [Pairs; 2],
     /// Pairs with changes that the log lacks, oldest first. Some may have none any more.
     dirty: VecDeque<u32>,
+    /// Pairs that lost all slots with many others, and go with [`GroupOffsets::sweep`].
+    emptied: Vec<u32>,
     count: usize,
     bytes: usize,
     bytes_max: usize,
@@ -120,6 +122,7 @@ impl Default for GroupOffsets {
             free: Vec::new(),
             lists: Default::default(),
             dirty: VecDeque::new(),
+            emptied: Vec::new(),
             count: 0,
             bytes: 0,
             bytes_max: usize::MAX,
@@ -367,14 +370,36 @@ impl GroupOffsets {
         }
     }
 
-    /// An entry at `position` says that all offsets of a group or a topic are gone.
+    /// An entry at `position` says that all offsets of a group or a topic are gone. Of many pairs that are empty then, all
+    /// but the slots stays until it is swept: 200,000 groups may have consumed a topic, and nobody waits for that.
     fn remove(&mut self, side: usize, name: &str, position: u64) {
         let numbers = self.lists[side].get(name).cloned().unwrap_or_default();
+        let later = numbers.len() > STEP_SLOTS;
         for number in numbers {
             self.change(number, |pair| pair.remove(position));
-            if self.pair(number).is_some_and(|pair| pair.slots().is_empty()) {
-                self.drop_pair(number);
+            if later {
+                self.emptied.push(number);
+            } else {
+                self.drop_if_empty(number);
             }
+        }
+    }
+
+    /// Drops a piece of what removals have left. To be called now and then.
+    pub(crate) fn sweep(&mut self) {
+        for _ in 0..STEP_SLOTS {
+            let Some(number) = self.emptied.pop() else {
+                self.emptied = Vec::new();
+                return;
+            };
+            self.drop_if_empty(number);
+        }
+    }
+
+    /// Drops a pair unless it has slots.
+    fn drop_if_empty(&mut self, number: u32) {
+        if self.pair(number).is_some_and(|pair| pair.slots().is_empty()) {
+            self.drop_pair(number);
         }
     }
 

@@ -292,3 +292,31 @@ fn one_change_fits_whatever_the_names_and_the_limit() {
         assert_eq!(replayed.iter().count(), 4, "{bytes_max}");
     }
 }
+
+#[test]
+fn what_a_large_removal_leaves_is_swept_in_pieces_and_seen_by_nobody() {
+    let groups = STEP_SLOTS + 100;
+    let mut offsets = GroupOffsets::default();
+    let empty = offsets.bytes();
+    for number in 0..groups {
+        offsets.set(&format!("group-{number}"), "topic", 0, 7).expect("room");
+    }
+    taken(&mut offsets, 1 << 20, 100);
+    offsets.forget_topic("topic", 200);
+    offsets.apply(&ControlEntry::TopicRemoved { topic: "topic" }, 200);
+    assert_eq!((offsets.count(), offsets.iter().count()), (0, 0));
+    let mut seen = 0;
+    let mut place = Place::default();
+    while offsets.groups_on("topic", &mut place, |_| seen += 1) {}
+    assert_eq!((seen, offsets.get("group-3", "topic", 0)), (0, None));
+    // One comes back before it is swept, and stays.
+    offsets.set("group-3", "topic", 1, 9).expect("room");
+    offsets.sweep();
+    assert!(offsets.bytes() > empty + 100 * PAIR_COST, "a piece at a time");
+    offsets.sweep();
+    assert_eq!(offsets.get("group-3", "topic", 1), Some(9));
+    let left: Vec<_> = offsets.iter().map(|(group, ..)| group.to_owned()).collect();
+    assert_eq!(left, ["group-3"]);
+    assert!(offsets.bytes() < empty + 2 * (PAIR_COST + NAME_COST) + 1_000, "{}", offsets.bytes());
+    assert!(!offsets.has_group("group-4") && offsets.has_group("group-3"));
+}
