@@ -77,7 +77,7 @@ impl<D: Disk> Missing<'_, D> {
         let mut scan = self.begin(settings);
         let known = scan.state.next_number;
         scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
-        adopt_numbers(&mut scan.state, after, known, self.before.is_none());
+        adopt_numbers(&mut scan.state, after, known);
         let damaged_bytes = scan.report.damaged_bytes;
         let (shard, segment) = (settings.shard, range.start - range.start % settings.segment_bytes);
         if let Some(from) = scan.report.damaged_from.filter(|_| (self.is_there)(segment)) {
@@ -141,11 +141,8 @@ impl<D: Disk> Missing<'_, D> {
         let numbers = numbers_in(&self.after, last, known);
         for outline in &mut said {
             outline.rows.retain_mut(|row| {
-                let number = if row.number < known {
-                    Some(row.number)
-                } else {
-                    numbers.get(&row.number).copied()
-                };
+                let known = (row.number < known).then_some(row.number);
+                let number = numbers.get(&row.number).copied().or(known);
                 row.number = number.unwrap_or(row.number);
                 number.is_some()
             });
@@ -169,17 +166,24 @@ fn by_name(outline: &Outline) -> AHashMap<(&str, u32), &Row> {
 }
 
 /// The numbers that `after` gives to queues of `last`, the state right before it, that were born with a number from
-/// `known` on.
+/// `known` on or that are others than the queues known by those names.
 fn numbers_in(after: &Outline, last: &Outline, known: u32) -> AHashMap<u32, u32> {
     let after = by_name(after);
     let mut numbers = AHashMap::new();
     for (name, row) in by_name(last) {
         let same = after.get(&name).filter(|same| same.start() >= row.next);
-        if let Some(same) = same.filter(|_| row.number >= known) {
+        if let Some(same) = same.filter(|same| row.number >= known || is_other(row.number, same)) {
             numbers.insert(row.number, same.number);
         }
     }
     numbers
+}
+
+/// Whether a queue that is known by `number` is another one in `row`, of the index file behind. A queue keeps its number as
+/// long as it lives, and this one had messages before that file begins: the topic was deleted and made again, and
+/// damage took the control entry along.
+fn is_other(number: u32, row: &Row) -> bool {
+    row.number != number && row.start() > 0
 }
 
 /// Adds to each of `said`, which follow each other up to `after`, the queues that only a later one knows although they
@@ -210,25 +214,26 @@ fn add_idle(said: &mut [Outline], after: &Outline) {
 }
 
 /// Gives queues that were born in the range the numbers that the next index file knows them by. Those that it does not
-/// know belonged to a topic that was deleted before it was written: nobody can ask for them.
-fn adopt_numbers(state: &mut StoreState, after: &Outline, known: u32, first: bool) {
-    let mut rows = by_name(after);
-    let born = state.queues_numbered_from(known);
-    for (topic, queue_id) in &born {
-        let queue_id = *queue_id;
-        let next = state.queue(topic, queue_id).map_or(0, |queue| queue.max());
+/// know belonged to a topic that was deleted before it was written: nobody can ask for them. It is right, too, where it
+/// knows another queue by a name than the one that lived before the range.
+fn adopt_numbers(state: &mut StoreState, after: &Outline, known: u32) {
+    let rows = by_name(after);
+    for (topic, queue_id, number) in state.numbered_queues() {
+        let next = state.queue(&topic, queue_id).map_or(0, |queue| queue.max());
+        let row = rows.get(&(&*topic, queue_id));
+        if number < known && !row.is_some_and(|row| is_other(number, row)) {
+            continue;
+        }
         // Its last messages here may be lost to damage: the next file then begins behind them.
-        match rows.remove(&(&**topic, queue_id)).filter(|row| row.start() >= next) {
-            Some(row) => state.renumber(topic, queue_id, row.number),
-            None => state.forget_queue(topic, queue_id),
+        match row.filter(|row| row.start() >= next) {
+            Some(row) => state.renumber(&topic, queue_id, row.number),
+            None => state.forget_queue(&topic, queue_id),
         }
     }
-    if first {
-        // Nothing before is known: queues whose messages all went earlier still have their next offset.
-        for ((topic, queue_id), row) in rows {
-            if row.start() > 0 && state.queue(topic, queue_id).is_none() {
-                state.restore_queue(topic, row, row.start(), row.start());
-            }
+    // Queues whose messages before the next file all went, with segments or by damage, still have their next offset.
+    for ((topic, queue_id), row) in rows {
+        if row.start() > 0 && state.queue(topic, queue_id).is_none() {
+            state.restore_queue(topic, row, row.start(), row.start());
         }
     }
     state.next_number = state.next_number.max(after.head.next_number);

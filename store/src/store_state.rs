@@ -494,11 +494,12 @@ impl StoreState {
         (row.next - consumed.max(row.start())).max(0) as u64
     }
 
-    /// Queues with this number or a larger one.
-    pub(crate) fn queues_numbered_from(&self, number: u32) -> Vec<(Box<str>, u32)> {
+    /// Topic, queue id and number of each queue that has one.
+    pub(crate) fn numbered_queues(&self) -> Vec<(Box<str>, u32, u32)> {
         let live = self.queues.live().map(|(_, queue)| queue);
-        live.filter(|queue| queue.number().is_some_and(|own| own >= number))
-            .map(|queue| (self.queues.topic_of(queue).into(), queue.queue_id))
+        let numbered = live.filter_map(|queue| queue.number().map(|number| (queue, number)));
+        numbered
+            .map(|(queue, number)| (self.queues.topic_of(queue).into(), queue.queue_id, number))
             .collect()
     }
 

@@ -100,6 +100,11 @@ fn seeds_that_failed_hold_now() {
     }
     // The index files of a segment's parts were given up for one over all of it, which was damaged.
     play(317_441);
+    // A deletion rotted, and the index files over it and behind it were made again: what came to the queue that was made
+    // again went by the number of the one before, and nobody found it.
+    play(8_849);
+    // The book took for unknown what the next index file knows of a queue, where the one over it cannot be opened.
+    play(4_431);
 }
 
 #[test]

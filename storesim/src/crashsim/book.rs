@@ -17,9 +17,9 @@ pub(crate) enum Fate {
     Sure,
     /// It lay in a batch that rotted when an index file knew it already: what it did stays.
     Kept,
-    /// The index file that knew it rotted, too.
+    /// The index file that knew it rotted, too; what it did may be known in the next one.
     Unsure,
-    /// It lay in a batch that rotted before an index file was written over it.
+    /// It lay in a batch that rotted before an index file was written over it or behind it.
     Lost,
 }
 

@@ -170,11 +170,11 @@ impl History {
         };
         for place in rotten {
             let Rotten { from, to, bytes, reads_as_zeros } = &place;
-            let fate = rot::fate(&self.disk, &self.settings, bytes.start);
+            let (fate, covered) = rot::fate(&self.disk, &self.settings, bytes.start);
             self.tell(|| format!("{bytes:?} of {from}..{to} rot: {fate:?}"));
             self.summary.rotten += 1;
             self.summary.unreadable += u64::from(*reads_as_zeros);
-            if fate == Fate::Lost {
+            if !covered {
                 self.rotten = Some(bytes.start);
                 self.mended = false;
             }
@@ -246,7 +246,7 @@ impl History {
             return Err(format!("the log ends at {end}, {} was promised", self.committed));
         }
         if let Some(byte) = self.rotten.take().filter(|_| report.damaged_bytes == 0) {
-            let mended = self.mended && rot::fate(&self.disk, &self.settings, byte) != Fate::Lost;
+            let mended = self.mended && rot::fate(&self.disk, &self.settings, byte).1;
             if !mended {
                 return Err("damage was not reported".into());
             }

@@ -79,21 +79,30 @@ pub(crate) struct Rotten {
     pub(super) reads_as_zeros: bool,
 }
 
-/// What rot at a place does to what stood there: a start does not scan what an index file covers.
-pub(super) fn fate(disk: &MutantDisk, settings: &Settings, byte: u64) -> Fate {
-    let mut fate = Fate::Lost;
+/// What rot at a place does to what stood there, and whether an index file covers the place, which a start does then not
+/// scan.
+///
+/// Where the file that covers it is gone or cannot be opened, a start makes it again and scans; but the next one still
+/// knows which queues lived at its beginning, and how many messages each had had. Only behind the last one nobody
+/// knows.
+pub(super) fn fate(disk: &MutantDisk, settings: &Settings, byte: u64) -> (Fate, bool) {
+    let (mut fate, mut covered) = (Fate::Lost, false);
     for (path, _) in index_files(disk) {
         let opened = block_on(Index::open(disk, &path, settings.shard, settings.log_id));
         let Some(Ok(index)) = opened else { continue };
-        if !(index.head().from..index.head().to).contains(&byte) {
+        if index.head().to <= byte {
             continue;
         }
-        if let Some(Ok(())) = block_on(index.verify()) {
-            return Fate::Kept;
-        }
         fate = Fate::Unsure;
+        if index.head().from > byte {
+            continue;
+        }
+        covered = true;
+        if let Some(Ok(())) = block_on(index.verify()) {
+            return (Fate::Kept, covered);
+        }
     }
-    fate
+    (fate, covered)
 }
 
 /// Index files with the segments that they are about.
