@@ -104,7 +104,9 @@ fn seeds_that_failed_hold_now() {
     // again went by the number of the one before, and nobody found it.
     play(8_849);
     // The book took for unknown what the next index file knows of a queue, where the one over it cannot be opened.
-    play(4_431);
+    for seed in [675, 2_021, 4_431] {
+        play(seed);
+    }
 }
 
 #[test]
@@ -116,19 +118,21 @@ fn a_seed_is_a_history() {
 
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
-    (Mutation::SkipSync, 1),
-    (Mutation::SkipDirectorySync, 4),
+    (Mutation::SkipSync, 0),
+    (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 3),
-    (Mutation::SkipIndexDirectorySync, 94),
-    (Mutation::IndexBeforeLog, 1),
-    (Mutation::IndexBeforeInfluence, 8),
-    (Mutation::SkipRetirementSync, 35),
-    (Mutation::HideIndexRot, 1_492),
-    (Mutation::DropEmptyRows, 950),
-    (Mutation::SplitGroups, 18),
-    (Mutation::UnreadableIsFailure, 6),
-    (Mutation::UnreadableNeighbours, 7),
+    (Mutation::SkipHeaderPosition, 7),
+    (Mutation::SkipIndexDirectorySync, 98),
+    (Mutation::IndexBeforeLog, 21),
+    (Mutation::IndexBeforeInfluence, 150),
+    (Mutation::SkipRetirementSync, 32),
+    (Mutation::HideIndexRot, 588),
+    (Mutation::DropEmptyRows, 2_402),
+    (Mutation::SplitGroups, 13),
+    (Mutation::UnreadableIsFailure, 4),
+    (Mutation::UnreadableNeighbours, 4),
+    // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
+    (Mutation::OneClock, 204),
 ];
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) struct History {
     pub(super) retiring: u64,
     pub(super) summary: Summary,
     pub(super) bent: Bent,
+    /// The wall clock was set in this life.
+    pub(super) clock_set: bool,
+    /// It was set back, or in an earlier life: then store times say nothing about ages.
+    pub(super) clock_set_back: bool,
     mutation: Option<Mutation>,
     /// A place that rotted and that no index file covered.
     rotten: Option<u64>,
@@ -78,6 +82,8 @@ impl History {
             retiring: 0,
             summary: Summary::default(),
             bent,
+            clock_set: false,
+            clock_set_back: false,
             mutation,
             rotten: None,
             mended: false,
@@ -214,6 +220,8 @@ impl History {
                     self.disk.heal();
                     self.disk.sim.crash_after(NEVER);
                     let store = Rc::new(store);
+                    self.clock_set_back |= std::mem::take(&mut self.clock_set);
+                    store.watch_clock(self.disk.sim.clock().now());
                     let state = self.compare(&store, report)?;
                     self.summary.boots += 1;
                     return Ok((store, state));

@@ -53,6 +53,8 @@ mutations! {
     UnreadableIsFailure = "unreadable-is-failure",
     /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.
     UnreadableNeighbours = "unreadable-neighbours",
+    /// What is measured with the monotonic clock follows the wall clock.
+    OneClock = "one-clock",
 }
 
 /// Last block written at a position of a file, by the file's start.
@@ -169,6 +171,9 @@ impl Disk for MutantDisk {
     }
 
     fn uptime_micros(&self) -> u64 {
+        if self.mutation == Some(Mutation::OneClock) {
+            return u64::try_from(self.sim.clock().now()).unwrap_or(0) * 1_000;
+        }
         self.sim.uptime_micros()
     }
 

@@ -18,12 +18,17 @@ const GENEROUS: Policy = Policy {
     forcibly: false,
 };
 
+/// No message of a simulated life is as old, ms.
+const LIFE_MS_MAX: i64 = 3_600_000;
+
 /// The retirement of a segment under way.
 pub(super) struct Retirement {
     outcome: Outcome<Result<Went, StoreError>>,
     /// What goes with the segment, and [`Life::changes`] when that was so.
     expected: Option<Retired>,
     changes: u64,
+    /// Only age could make it go, and nothing is old enough.
+    young: bool,
 }
 
 /// What is known of it afterwards.
@@ -49,6 +54,7 @@ impl Life<'_> {
         self.history.retiring = self.retiring.get();
         let (expected, changes) = (self.goes_with(first, behind), self.changes);
         let store = self.store.clone();
+        let mut young = false;
         let rng = &mut self.history.rng;
         let outcome = if rng.bool() {
             let recycle = rng.bool();
@@ -64,6 +70,9 @@ impl Life<'_> {
                 closed_percent: rng.u32(30..100),
                 forcibly: rng.bool(),
             };
+            young = rng.u8(0..4) == 0;
+            let by_age = Policy { reserved_ms: LIFE_MS_MAX, ..GENEROUS };
+            let policy = if young { by_age } else { policy };
             let hour = rng.bool();
             self.scarce = true;
             let now = self.now() + 10_000;
@@ -72,7 +81,7 @@ impl Life<'_> {
                 Ok(if went { Went::Something } else { Went::Nothing })
             })
         };
-        self.retirement = Some(Retirement { outcome, expected, changes });
+        self.retirement = Some(Retirement { outcome, expected, changes, young });
     }
 
     /// Messages in a segment, and how many of them no group has consumed. `None` where damage leaves it open.
@@ -113,6 +122,10 @@ impl Life<'_> {
         }
         self.history.summary.retired += 1;
         self.history.retired = first;
+        let messages = retirement.expected.is_some_and(|expected| expected.messages > 0);
+        if retirement.young && messages && !self.history.clock_set_back {
+            return Err("a segment went for an age that only a clock which was set gave it".into());
+        }
         if first != self.retiring.get() {
             return Err(format!("retired up to {first}, not {}", self.retiring.get()));
         }

@@ -253,8 +253,7 @@ impl<'h> Life<'h> {
             67..71 => self.append_group(),
             66 => self.rot_index(),
             59 => {
-                let jump = self.history.rng.i64(-7_200_000..7_200_000);
-                self.history.disk.sim.clock().jump(jump);
+                self.set_clock();
             }
             _ => self.tick(),
         }
@@ -438,6 +437,20 @@ impl<'h> Life<'h> {
         self.state.remove_group(&group);
         self.dirty.retain(|name, _| name.0 != group);
         self.history.book.add(end - 1, end, What::GroupRemoved(group));
+    }
+
+    /// Somebody sets the wall clock, by minutes or by years.
+    fn set_clock(&mut self) {
+        const HOUR_MS: i64 = 3_600_000;
+        let rng = &mut self.history.rng;
+        let jump = match rng.u8(0..4) {
+            0 => rng.i64(0..100) * HOUR_MS,
+            1 => rng.i64(-2..3) * 365 * 24 * HOUR_MS,
+            _ => rng.i64(-2 * HOUR_MS..2 * HOUR_MS),
+        };
+        self.history.clock_set_back |= jump < 0;
+        self.history.clock_set = true;
+        self.history.disk.sim.clock().jump(jump);
     }
 
     fn tick(&mut self) {
