@@ -28,7 +28,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
     assert!(sum.groups > 200, "{sum:?}");
-    assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
+    assert!(sum.refused > 500 && sum.offsets_while_full > 10, "{sum:?}");
 }
 
 /// Seeds that failed once, and what they found. Each extension of the schedule makes other histories of them.
@@ -96,6 +96,10 @@ fn seeds_that_failed_hold_now() {
     }
     // The book took a record for damaged of which a block that cannot be read holds only zeros.
     for seed in [3_514, 4_710] {
+        play(seed);
+    }
+    // What was damaged in front of the log's end was made durable where the file has no room.
+    for seed in [489, 934] {
         play(seed);
     }
     // The index files of a segment's parts were given up for one over all of it, which was damaged.
