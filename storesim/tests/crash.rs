@@ -122,19 +122,19 @@ fn a_seed_is_a_history() {
 
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
-    (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 0),
+    (Mutation::SkipSync, 1),
+    (Mutation::SkipDirectorySync, 5),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 7),
-    (Mutation::SkipIndexDirectorySync, 98),
-    (Mutation::IndexBeforeLog, 21),
-    (Mutation::IndexBeforeInfluence, 150),
-    (Mutation::SkipRetirementSync, 32),
-    (Mutation::HideIndexRot, 588),
-    (Mutation::DropEmptyRows, 2_402),
-    (Mutation::SplitGroups, 13),
-    (Mutation::UnreadableIsFailure, 4),
-    (Mutation::UnreadableNeighbours, 4),
+    (Mutation::SkipHeaderPosition, 9),
+    (Mutation::SkipIndexDirectorySync, 58),
+    (Mutation::IndexBeforeLog, 7),
+    (Mutation::IndexBeforeInfluence, 6),
+    (Mutation::SkipRetirementSync, 29),
+    (Mutation::HideIndexRot, 255),
+    (Mutation::DropEmptyRows, 557),
+    (Mutation::SplitGroups, 46),
+    (Mutation::UnreadableIsFailure, 0),
+    (Mutation::UnreadableNeighbours, 0),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
     (Mutation::OneClock, 204),
 ];
