@@ -19,6 +19,8 @@ use crate::harness::our_broker::OurBroker;
 use client::{Connection, NewTopic};
 
 const QUEUES: u32 = 8;
+/// Connections besides those that stay open.
+const OTHER_CONNECTIONS: usize = 100;
 const ANSWERS_MAX: Duration = Duration::from_secs(60);
 /// Topic, bytes of a body, connections, window.
 const SENDS: [(&str, usize, usize, usize); 3] =
@@ -66,7 +68,11 @@ pub fn run(run: &GroupRun) -> Result<GroupReport, LoadError> {
         |reason: String| LoadError::io("making a control group")(std::io::Error::other(reason));
     let group = ControlGroup::new(run.mib << 20).map_err(unmade)?;
     super::process::raise_open_files()?;
-    let keys: Vec<(&str, &str)> = run.keys.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    // Else its memory decides how many it takes.
+    let connections_max = (run.connections + OTHER_CONNECTIONS).to_string();
+    let own = [("connectionsMax", connections_max.as_str())];
+    let asked = run.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let keys: Vec<(&str, &str)> = own.into_iter().chain(asked).collect();
     let outcome = match OurBroker::in_group(&group.procs(), &keys) {
         Err(said) => Err(said.trim().to_owned()),
         Ok(mut broker) => {
@@ -82,7 +88,8 @@ pub fn run(run: &GroupRun) -> Result<GroupReport, LoadError> {
 fn serve(run: &GroupRun, broker: &OurBroker, group: &ControlGroup) -> Result<Served, LoadError> {
     let addr = broker.broker_addr();
     let started = Instant::now();
-    let crowd = open(addr, run.connections)?;
+    let mut crowd = Crowd::connect(addr, run.connections)?;
+    ask_all(&mut crowd)?;
     let mut client = Connection::connect(addr)?;
     for (topic, ..) in SENDS {
         client.create_topic(&NewTopic::new(topic, QUEUES as i32))?;
@@ -122,31 +129,30 @@ fn serve(run: &GroupRun, broker: &OurBroker, group: &ControlGroup) -> Result<Ser
                 broker_pid: None,
             };
             served.received += drain::run(&drain)?.messages;
+            // Who is silent for two minutes is closed.
+            ask_all(&mut crowd)?;
         }
-    }
-    if client.runtime_info().is_err() || crowd.sockets.len() != run.connections {
-        return Err(LoadError::Closed { index: 0, acked: served.acked });
     }
     served.peak_bytes = group.peak_bytes().or_else(|| group.bytes()).unwrap_or(0);
     served.seconds = started.elapsed().as_secs_f64();
     Ok(served)
 }
 
-/// Connections that have been served once.
-fn open(addr: std::net::SocketAddr, count: usize) -> Result<Crowd, LoadError> {
-    let mut crowd = Crowd::connect(addr, count)?;
+/// Each connection asks something and is answered. Errors: one of them is closed, or silence.
+fn ask_all(crowd: &mut Crowd) -> Result<(), LoadError> {
+    let count = crowd.sockets.len();
+    if count == 0 {
+        return Ok(());
+    }
     for socket in &mut crowd.sockets {
         frames::append_min_offset(socket.unsent(), "TBW102", 0, OPAQUE_MIN);
     }
     crowd.flush()?;
     let mut answers = 0;
-    if count > 0 {
-        crowd.receive_until(ANSWERS_MAX, |_, _, _| {
-            answers += 1;
-            answers == count
-        })?;
-    }
-    Ok(crowd)
+    crowd.receive_until(ANSWERS_MAX, |_, _, _| {
+        answers += 1;
+        answers == count
+    })
 }
 
 impl GroupReport {
