@@ -34,7 +34,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -72,8 +72,6 @@ pub struct BootContext {
     pub config: Arc<BrokerConfig>,
     /// What is fixed in the formatted store.
     pub format: Format,
-    /// Bytes of the disk that each log takes while it is young.
-    pub first_bytes: u64,
     /// How memory is divided.
     pub memory: MemoryPlan,
     /// Where to listen when the broker serves.
@@ -90,8 +88,6 @@ pub struct BootContext {
     pub open_connections: Arc<AtomicUsize>,
     /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
-    /// Somebody may have stored something.
-    pub served: Arc<AtomicBool>,
 }
 
 /// Runs one worker until the process is asked to stop.
@@ -130,7 +126,6 @@ pub async fn run(
         plane.drops.raise();
     }
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
-    context.served.store(true, Ordering::SeqCst);
     listen(&worker, &context.listen)?;
     if worker.control.is_some() {
         register_and_report(&worker, &context).await?;
@@ -225,7 +220,6 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         log_id: context.format.log_id(shard),
         store_id: context.format.store_id,
         segment_bytes: context.format.segment_bytes,
-        first_bytes: context.first_bytes.min(context.format.segment_bytes),
         tail_cache_bytes,
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),
         record_bytes_max,

@@ -4,7 +4,6 @@ use broker::{
     advertised,
     boot::{self, BootContext, Listen},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
-    first_start::{self, FirstStart, Room},
     health::{self, Condition},
     open_files::{self, Files},
     panel::StartupReport,
@@ -22,10 +21,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use store::{
@@ -95,55 +91,19 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
 }
 
 fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
-    let root = PathBuf::from(&loaded.config.store_path_root_dir);
-    let log_root = boot::log_root(&loaded.config);
-    // Before the lock, which Java's broker has a file for, too.
-    directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
-    let first_start = FirstStart::of(&root, &log_root);
-    // Before anything is written.
-    if first_start.is_some() {
-        let shards = shards_of(&Sizing::of(&loaded.config, machine))?;
-        Room::of(&log_root, shards, true)?;
-    }
-    // Before the ports: who holds the directory is named with it. Held until the process is gone: executors may still be
-    // at work on the directory, and nobody else's store is there when what a first start made goes.
-    let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
-    std::mem::forget(lock);
-    // Looked at again: another process may have formatted a store meanwhile.
-    let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
-    let served = Arc::new(AtomicBool::new(false));
-    let ended = run_locked(first_start.is_some(), loaded, machine, &served);
-    if let Some(first_start) = first_start
-        && ended.is_err()
-        && !served.load(Ordering::SeqCst)
-    {
-        first_start.undo();
-    }
-    ended
-}
-
-/// `first`: there was no store in the directory, which is locked. `served` becomes true when somebody may have stored
-/// something.
-fn run_locked(
-    first: bool,
-    loaded: Loaded,
-    machine: &Machine,
-    served: &Arc<AtomicBool>,
-) -> Result<(), Fatal> {
     let Loaded { mut config, standalone, .. } = loaded;
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
+    // Before the lock, which Java's broker has a file for, too.
+    directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
+    // Before the ports: who holds the directory is named with it.
+    let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
     // Held until the end; the executors listen on the same addresses when they serve.
     let ports = Ports::hold(&config, standalone)?;
     let store_ip = advertised::store_ip(&config.broker_ip1, ports.client.addrs(), machine.address)?;
     let mut sizing = Sizing::of(&config, machine);
-    let room = Room::of(&log_root, shards_of(&sizing)?, first)?;
-    let format = format_of(&root, &config, &sizing, room.segment_bytes(&config))?;
-    if first {
-        tracing::info!("{}", room.sentence(&config, &log_root));
-    }
-    let room = Room::of(&log_root, format.shards, false)?;
+    let format = format_of(&root, &config, &sizing)?;
     if usize::from(format.shards) != sizing.shards {
         sizing = Sizing::with_shards(&config, machine, format.shards.into());
     }
@@ -202,14 +162,12 @@ fn run_locked(
         store_ip,
         config: Arc::new(config),
         format,
-        first_bytes: room.log_bytes,
         memory: sizing.memory.clone(),
         report,
         totals,
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
         ready: Arc::default(),
-        served: Arc::clone(served),
     };
     let stop = Stop::new();
     // Until every store is open nothing is promised to anybody.
@@ -221,11 +179,19 @@ fn run_locked(
     match run_executors(settings, stop, context) {
         Ok(()) => {}
         Err(Unended::Interrupted) => {
+            // Executors are still at work on the directory: it stays locked until the process is gone.
+            std::mem::forget(lock);
             tracing::info!("stopped before anything was served; the next start begins anew");
             return Ok(());
         }
-        Err(Unended::StopTimeout) => return Err(stop_timeout(stop_seconds_max)),
-        Err(Unended::Failed(fatal)) => return Err(fatal),
+        Err(Unended::StopTimeout) => {
+            std::mem::forget(lock);
+            return Err(stop_timeout(stop_seconds_max));
+        }
+        Err(Unended::Failed(fatal)) => {
+            std::mem::forget(lock);
+            return Err(fatal);
+        }
     }
     match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
@@ -233,10 +199,6 @@ fn run_locked(
         }
         _ => Ok(()),
     }
-}
-
-fn shards_of(sizing: &Sizing) -> Result<u16, Fatal> {
-    u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))
 }
 
 fn stop_timeout(seconds_max: u32) -> Fatal {
@@ -305,19 +267,13 @@ impl Ports {
     }
 }
 
-/// The format of the store, made now if the directory is new, with segments of `segment_bytes`. What is fixed there goes
-/// before the configuration.
-fn format_of(
-    root: &Path,
-    config: &BrokerConfig,
-    sizing: &Sizing,
-    segment_bytes: u64,
-) -> Result<Format, Fatal> {
-    let shards = shards_of(sizing)?;
+/// The format of the store, made now if the directory is new. What is fixed there goes before the configuration.
+fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Format, Fatal> {
+    let shards = u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))?;
     let wanted = Format {
         version: format::VERSION,
         shards,
-        segment_bytes,
+        segment_bytes: config.mapped_file_size_commit_log,
         store_id: fastrand::u64(..) >> 8,
         log_id: fastrand::u64(..) >> 8,
     };
@@ -330,11 +286,9 @@ fn format_of(
             "shards is fixed when the store is formatted; the configured number is ignored"
         );
     }
-    let configured = config.mapped_file_size_commit_log;
-    // What is not configured is chosen by the disk.
-    if format.segment_bytes != configured && configured != first_start::SEGMENT_BYTES {
+    if format.segment_bytes != wanted.segment_bytes {
         tracing::warn!(
-            configured,
+            configured = wanted.segment_bytes,
             formatted = format.segment_bytes,
             "mappedFileSizeCommitLog is fixed when the store is formatted; the configured size is ignored"
         );

@@ -136,8 +136,6 @@ counters! {
         = store.state().log.appended();
     /// Segments, those ahead of the log included.
     segments: Gauge("ringmq_segments") shard["segments"] = store.extent().segments;
-    /// Bytes of the disk that the log has taken and not filled.
-    provided_bytes: Gauge("ringmq_provided_bytes") shard["providedBytes"] = store.provided_bytes();
     /// Index files.
     index_files: Gauge("ringmq_index_files") shard["indexFiles"] = store.extent().index_files;
     /// Index files that were made again from their segments, at start or since.

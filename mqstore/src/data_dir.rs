@@ -106,7 +106,6 @@ impl DataDir {
             log_id: self.format.log_id(shard),
             store_id: self.format.store_id,
             segment_bytes: self.format.segment_bytes,
-            first_bytes: self.format.segment_bytes,
             tail_cache_bytes: 1 << 15,
             inflight_bytes_max: 0,
             record_bytes_max: RECORD_BYTES_MAX,

@@ -5,13 +5,12 @@
 //! so that looking at a store does not push out what others keep there.
 
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage};
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
+use rustix::fs::{Advice, fadvise, statvfs};
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
     num::NonZeroU64,
-    ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     path::Path,
     sync::OnceLock,
     time::Instant,
@@ -83,13 +82,13 @@ impl Disk for FileDisk {
             Open::ReadWrite => {
                 options.write(writable);
             }
-            Open::Create { .. } | Open::CreateSparse { .. } => {
+            Open::Create { .. } => {
                 self.check_writable()?;
                 options.write(true).create_new(true);
             }
         }
         let file = options.open(path)?;
-        if let Open::Create { bytes } | Open::CreateSparse { bytes } = mode {
+        if let Open::Create { bytes } = mode {
             file.set_len(bytes)?;
         }
         let bytes = file.metadata()?.len();
@@ -99,16 +98,6 @@ impl Disk for FileDisk {
     fn uptime_micros(&self) -> u64 {
         let since = STARTED.get_or_init(Instant::now).elapsed();
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    }
-
-    async fn allocate(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        self.check_writable()?;
-        let file = File::options().write(true).open(path)?;
-        Ok(fallocate(file, FallocateFlags::empty(), range.start, range.end - range.start)?)
-    }
-
-    async fn allocated(&self, path: &Path) -> io::Result<u64> {
-        Ok(fs::metadata(path)?.blocks() * 512)
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

@@ -8,8 +8,7 @@ use std::{
     fs::{File, OpenOptions},
     future::Future,
     io::{self, Write},
-    ops::Range,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -29,8 +28,6 @@ use crate::{
     task_budget::TaskBudget,
 };
 
-/// What the system counts room in.
-const STAT_BLOCK_BYTES: u64 = 512;
 /// Zeros written at once where a file system cannot allocate.
 const ZERO_FILL_BYTES: usize = 1024 * 1024;
 
@@ -94,10 +91,9 @@ impl Disk for DirectDisk {
     }
 
     async fn open(&self, path: &Path, mode: Open) -> io::Result<DirectFile> {
-        if let Open::Create { bytes } | Open::CreateSparse { bytes } = mode {
+        if let Open::Create { bytes } = mode {
             assert!(bytes.is_multiple_of(BLOCK_BYTES as u64), "{bytes} bytes are no blocks");
-            let sparse = matches!(mode, Open::CreateSparse { .. });
-            self.on_pool(path, move |path| create_zeroed(path, bytes, sparse)).await?;
+            self.on_pool(path, move |path| create_zeroed(path, bytes)).await?;
         }
         let mut options = glommio::io::OpenOptions::new();
         options.read(true).write(mode != Open::Read);
@@ -110,22 +106,6 @@ impl Disk for DirectDisk {
         let len = file.file_size().await.map_err(plain)?;
         self.budget.progress(1);
         Ok(DirectFile { file, len, budget: Rc::clone(&self.budget) })
-    }
-
-    async fn allocate(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        self.on_pool(path, move |path| {
-            let file = OpenOptions::new().write(true).open(path)?;
-            match reserve(&file, range) {
-                // Such a file took all of its room when it was created.
-                Err(Errno::OPNOTSUPP) => Ok(()),
-                reserved => Ok(reserved?),
-            }
-        })
-        .await
-    }
-
-    async fn allocated(&self, path: &Path) -> io::Result<u64> {
-        self.on_pool(path, |path| Ok(path.metadata()?.blocks() * STAT_BLOCK_BYTES)).await
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -216,27 +196,14 @@ fn create_dir_all_durably(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates a file of `bytes` zeros with its blocks allocated, or `sparse`, if blocks can be allocated later. Leaves nothing
-/// behind when that fails.
-fn create_zeroed(path: &Path, bytes: u64, sparse: bool) -> io::Result<()> {
+/// Creates a file of `bytes` zeros with its blocks allocated. Leaves nothing behind when that fails.
+fn create_zeroed(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let can_wait = sparse && reserve(&file, 0..BLOCK_BYTES as u64) != Err(Errno::OPNOTSUPP);
-    let filled = if can_wait { file.set_len(bytes) } else { allocate(&file, bytes) };
+    let filled = allocate(&file, bytes);
     if filled.is_err() {
         let _ = std::fs::remove_file(path);
     }
     filled
-}
-
-/// Allocates the blocks of a range, and those only that are not.
-fn reserve(file: &File, range: Range<u64>) -> Result<(), Errno> {
-    loop {
-        let bytes = range.end - range.start;
-        match fallocate(file.as_fd(), FallocateFlags::empty(), range.start, bytes) {
-            Err(Errno::INTR) => {}
-            reserved => return reserved,
-        }
-    }
 }
 
 /// Gives a new file its length and its blocks, which read as zeros.
@@ -244,9 +211,13 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
         return Ok(());
     }
-    match reserve(file, 0..bytes) {
-        Err(Errno::OPNOTSUPP) => {}
-        reserved => return Ok(reserved?),
+    loop {
+        match fallocate(file.as_fd(), FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
     let zeros = vec![0; ZERO_FILL_BYTES];
     let mut file = file;

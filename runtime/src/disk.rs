@@ -6,7 +6,7 @@
 //! A future of this module is never dropped before it is finished: the result of a write must not be lost.
 
 use rustix::io::Errno;
-use std::{future::Future, io, ops::Range, path::Path};
+use std::{future::Future, io, path::Path};
 
 /// Alignment and granularity of every position, length and buffer, in bytes.
 pub const BLOCK_BYTES: usize = 4096;
@@ -21,11 +21,6 @@ pub enum Open {
     /// New file of exactly this many bytes (a multiple of [`BLOCK_BYTES`]), which reads as zeros. Fails when the name
     /// exists. Length and name are durable once the file was synced and its directory too.
     Create {
-        /// Length of the new file.
-        bytes: u64,
-    },
-    /// As [`Open::Create`], but the file takes no room on the disk yet: [`Disk::allocate`] gives it some before it is written.
-    CreateSparse {
         /// Length of the new file.
         bytes: u64,
     },
@@ -97,13 +92,6 @@ pub trait Disk: Clone + 'static {
 
     /// Opens or creates a file.
     fn open(&self, path: &Path, mode: Open) -> impl Future<Output = io::Result<Self::File>>;
-
-    /// Gives room to a range (whole blocks) of a file that was created sparse, so that writing there cannot fail for lack of
-    /// it. What has room already stays as it is. Ranges are given from the front of the file on.
-    fn allocate(&self, path: &Path, range: Range<u64>) -> impl Future<Output = io::Result<()>>;
-
-    /// Bytes of a file that have room on the disk, or a little more.
-    fn allocated(&self, path: &Path) -> impl Future<Output = io::Result<u64>>;
 
     /// The names in `dir`, sorted. A missing directory is `NotFound`.
     fn list(&self, dir: &Path) -> impl Future<Output = io::Result<Vec<Entry>>>;

@@ -49,7 +49,6 @@ pub mod store_state;
 
 pub use crate::{
     accept::NotAccepted,
-    ahead::kept_free_bytes,
     error::{Refused, StoreError},
     offset::PhysicalOffset,
     read::{PullPlan, PullStatus},

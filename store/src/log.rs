@@ -14,8 +14,8 @@ use crate::{
     ring::TailRing,
     state::ControlEntry,
 };
-use runtime::{BLOCK_BYTES, Signal};
-use std::{cell::Cell, collections::VecDeque, rc::Rc};
+use runtime::BLOCK_BYTES;
+use std::collections::VecDeque;
 
 #[cfg(test)]
 mod tests;
@@ -25,13 +25,6 @@ pub const WRITE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Most room kept for control entries: a thousand offsets a second, coalesced, for hours.
 const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// Largest step in which the room in front of a log grows.
-const STEP_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Most room in front of a log, besides what may be in flight.
-const AHEAD_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// A young log has so many times the room in front of it that it has come to.
-const ROOM_GROWTH: u64 = 4;
 
 /// What never changes while a log is open.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +37,6 @@ pub struct Shape {
     pub writer: u64,
     /// Bytes of a segment, a multiple of the block.
     pub segment_bytes: u64,
-    /// Bytes of the disk that the log takes while it is young.
-    pub first_bytes: u64,
     /// Most bytes appended and not committed.
     pub inflight_bytes_max: u64,
     /// Largest entry.
@@ -62,26 +53,6 @@ impl Shape {
     /// Room that messages leave to control entries when there is no next segment.
     pub fn reserve_bytes(&self) -> u64 {
         RESERVE_BYTES_MAX.min(self.segment_bytes / 8)
-    }
-
-    /// How much room there should be in front of a log that has come to `appended`: little while it is young, then some
-    /// times what it has come to, within what may be in flight and some tenths of a second of appending at full speed.
-    pub(crate) fn room_wanted(&self, appended: u64) -> u64 {
-        let half = self.segment_bytes / 2;
-        let most = half.min(AHEAD_BYTES_MAX) + self.inflight_bytes_max.min(half);
-        let young = self.first_bytes / 2;
-        young.saturating_add(appended.saturating_mul(ROOM_GROWTH)).min(most.max(young))
-    }
-
-    /// Bytes by which that room grows at once.
-    pub(crate) fn step_bytes(&self, appended: u64) -> u64 {
-        let step = STEP_BYTES_MAX.min(self.room_wanted(appended) / 2);
-        step.max(self.first_bytes / 4).next_multiple_of(BLOCK_BYTES as u64)
-    }
-
-    /// Room that messages leave to control entries in a log whose room ends at `room_end`: less in a young one.
-    fn reserve_bytes_at(&self, room_end: u64) -> u64 {
-        self.reserve_bytes().min((room_end / 8).max(self.first_bytes / 4))
     }
 }
 
@@ -138,11 +109,8 @@ pub struct CommitLog {
     /// Of the newest batch.
     epoch: u32,
     leads: bool,
-    /// End of the room that was taken on the disk. Nothing is appended behind it.
+    /// End of the segments that are there. Nothing is appended behind it.
     room_end: u64,
-    /// What was refused for lack of room wanted it up to here.
-    room_asked: Cell<u64>,
-    room_wanted: Rc<Signal>,
     /// The next segment was wanted and could not be had.
     starved: bool,
     /// Why no messages are taken although the log itself is well: the disk is nearly full.
@@ -223,8 +191,6 @@ impl CommitLog {
             epoch,
             leads,
             room_end: position - position % shape.segment_bytes + shape.segment_bytes,
-            room_asked: Cell::new(0),
-            room_wanted: Rc::default(),
             starved: false,
             closed_to_messages: None,
             poisoned: None,
@@ -286,30 +252,14 @@ impl CommitLog {
         self.poisoned.get_or_insert(reason);
     }
 
-    /// End of the room that was taken on the disk.
+    /// End of the segments that are there.
     pub fn room_end(&self) -> u64 {
         self.room_end
     }
 
-    /// Whether more room should be taken.
-    pub(crate) fn wants_room(&self) -> bool {
-        let left = self.room_end.saturating_sub(self.appended);
-        left < self.shape.room_wanted(self.appended) || self.room_end < self.room_asked.get()
-    }
-
-    /// Bytes of room that hold nothing yet.
-    pub fn provided_bytes(&self) -> u64 {
-        self.room_end.saturating_sub(self.appended)
-    }
-
-    /// A log was opened: of its last segment only what it holds has room for sure.
-    pub(crate) fn begin_room(&mut self) {
-        self.room_end = self.appended.next_multiple_of(BLOCK_BYTES as u64);
-    }
-
-    /// There is room up to `position`.
+    /// Segments are there up to `position`.
     pub fn extend_room(&mut self, position: u64) {
-        assert!(position.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(position.is_multiple_of(self.shape.segment_bytes));
         self.room_end = self.room_end.max(position);
         self.starved = false;
     }
@@ -343,7 +293,7 @@ impl CommitLog {
             return Err(Refused::DiskFull { shard, reason: reason.clone() });
         }
         self.check_positions(bytes, MESSAGES_END)?;
-        self.check_room(bytes, entry_bytes, self.shape.reserve_bytes_at(self.room_end))
+        self.check_room(bytes, entry_bytes, self.shape.reserve_bytes())
     }
 
     /// Whether a group of entries of `bytes` in all may be appended now, see [`CommitLog::begin_group`]. It leaves the
@@ -369,33 +319,20 @@ impl CommitLog {
         Err(Refused::PositionsUsedUp { shard: self.shape.shard, position, limit })
     }
 
-    /// Something would be appended if there were room up to `end`.
-    fn ask_room(&self, end: u64) {
-        if end > self.room_asked.get() {
-            self.room_asked.set(end);
-            self.room_wanted.raise();
-        }
-    }
-
-    /// Raised when something was refused because more room is needed than was known before.
-    pub(crate) fn room_wanted(&self) -> Rc<Signal> {
-        Rc::clone(&self.room_wanted)
-    }
-
     fn check_room(&self, bytes: usize, entry_bytes: usize, reserve: u64) -> Result<(), Refused> {
         let end = self.appended + self.space_for(bytes as u64, entry_bytes as u64);
         if end + reserve <= self.room_end {
             return Ok(());
         }
-        self.ask_room(end + reserve);
         if !self.starved {
-            // More room is on its way.
+            // The next segment is on its way.
             let (inflight, limit) = (self.inflight_bytes(), self.shape.inflight_bytes_max);
             return Err(Refused::Busy { shard: self.shape.shard, inflight, limit });
         }
         let left = self.room_end.saturating_sub(self.appended);
-        let reason =
-            format!("no room on the disk; room_left={left} reserve={reserve} wanted={bytes} bytes");
+        let reason = format!(
+            "no room for the next segment; room_left={left} reserve={reserve} wanted={bytes} bytes"
+        );
         Err(Refused::DiskFull { shard: self.shape.shard, reason })
     }
 
@@ -524,11 +461,7 @@ impl CommitLog {
         }
         let waiting = self.appended - self.written;
         let disk_keeps_up = waiting == 0 || waiting + bytes <= self.shape.inflight_bytes_max;
-        let room = header.end() + mark <= self.room_end;
-        if !room {
-            self.ask_room(header.end() + mark);
-        }
-        Ok(disk_keeps_up && room)
+        Ok(disk_keeps_up && segment_end <= self.room_end)
     }
 
     /// Appends a whole batch of the leader as it is; [`CommitLog::fits_batch`] said yes.

@@ -22,8 +22,6 @@ pub(crate) enum Blocks<B> {
         bytes: Vec<u8>,
         /// Bytes that could not be read.
         unreadable: u64,
-        /// The last of them.
-        last: usize,
     },
 }
 
@@ -42,14 +40,6 @@ impl<B> Blocks<B> {
         match self {
             Blocks::Whole(_) => 0,
             Blocks::Holed { unreadable, .. } => *unreadable,
-        }
-    }
-
-    /// The last byte that could not be read.
-    pub(crate) fn last_unreadable(&self) -> Option<usize> {
-        match self {
-            Blocks::Holed { unreadable: 1.., last, .. } => Some(*last),
-            Blocks::Holed { .. } | Blocks::Whole(_) => None,
         }
     }
 }
@@ -72,14 +62,11 @@ where
         Err(error) => return Err(error),
     };
     let mut read = vec![0; bytes];
-    let (mut unreadable, mut last) = (0, 0);
+    let mut unreadable = 0;
     for (at, room) in (position..).step_by(BLOCK_BYTES).zip(read.chunks_exact_mut(BLOCK_BYTES)) {
         match file.read_at(at, BLOCK_BYTES).await {
             Ok(block) => room.copy_from_slice(block.as_ref()),
-            Err(error) if is_unreadable(&error) => {
-                unreadable += BLOCK_BYTES as u64;
-                last = (at - position) as usize + BLOCK_BYTES - 1;
-            }
+            Err(error) if is_unreadable(&error) => unreadable += BLOCK_BYTES as u64,
             Err(error) => return Err(error),
         }
     }
@@ -87,7 +74,7 @@ where
         return Err(error);
     }
     tracing::error!(position, bytes, unreadable, %error, "the disk cannot read this place");
-    Ok(Blocks::Holed { bytes: read, unreadable, last })
+    Ok(Blocks::Holed { bytes: read, unreadable })
 }
 
 /// Whether anything of a file can be read.

@@ -123,14 +123,11 @@ pub struct Retired {
 }
 
 impl<D: Disk> Store<D> {
-    /// Looks at the disk once and does what the policy says. `provided_bytes`: of the same disk, what logs have taken and
-    /// not filled ([`Store::provided_bytes`]), which does not count as used. As long as there is something to let go, messages
-    /// are taken: the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking
-    /// again soon.
+    /// Looks at the disk once and does what the policy says. As long as there is something to let go, messages are taken:
+    /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
     pub async fn retain<P, F>(
         &self,
         policy: &Policy,
-        provided_bytes: u64,
         now: i64,
         hour: bool,
         pause: &P,
@@ -142,8 +139,6 @@ impl<D: Disk> Store<D> {
         let dir = &self.settings.dir;
         let usage = self.disk.usage(dir).await;
         let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
-        let free = usage.free.saturating_add(provided_bytes).min(usage.total);
-        let usage = Usage { free, ..usage };
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));

@@ -90,7 +90,7 @@ pub(crate) fn is_spare(path: &Path) -> bool {
     named && segment_start(Path::new(path.file_stem().unwrap_or_default())).is_some()
 }
 
-/// Creates a segment, its name durable before anything in it counts. It takes no room yet.
+/// Creates a segment, its name durable before anything in it counts.
 pub(crate) async fn create_segment<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -99,7 +99,7 @@ pub(crate) async fn create_segment<D: Disk>(
     let path = settings.segment_path(start);
     let error = |source| StoreError::io("create", path.clone(), source);
     let bytes = settings.segment_bytes;
-    let file = disk.open(&path, Open::CreateSparse { bytes }).await.map_err(error)?;
+    let file = disk.open(&path, Open::Create { bytes }).await.map_err(error)?;
     file.sync().await.map_err(error)?;
     disk.sync_dir(&settings.dir).await.map_err(error)?;
     Ok(file)

@@ -28,8 +28,6 @@ pub struct Settings {
     pub store_id: u64,
     /// Bytes of a segment, a multiple of [`runtime::BLOCK_BYTES`].
     pub segment_bytes: u64,
-    /// Bytes of the disk that the log takes as long as next to nothing was appended to it, a multiple of the block.
-    pub first_bytes: u64,
     /// Bytes of log kept in memory, a power of two.
     pub tail_cache_bytes: usize,
     /// Most bytes appended and not committed; at most half of the tail cache.
@@ -62,7 +60,6 @@ impl Settings {
             log_id: self.log_id,
             writer: self.store_id,
             segment_bytes: self.segment_bytes,
-            first_bytes: self.first_bytes,
             inflight_bytes_max: self.inflight_bytes_max,
             entry_bytes_max: self.record_bytes_max,
         }

@@ -106,11 +106,9 @@ pub(crate) struct Ahead {
     /// The log is zeroed up to here, and being zeroed from there.
     pub(crate) zeroed: Cell<u64>,
     pub(crate) zeroing: Cell<Option<u64>>,
-    /// Room had been taken up to about here before this life, or when this was another segment.
-    pub(crate) taken_before: Cell<u64>,
     pub(crate) zeroing_done: Signal,
     /// There may be something to do.
-    pub(crate) wanted: Rc<Signal>,
+    pub(crate) wanted: Signal,
 }
 
 /// Index files, and what is to be done about them.
@@ -161,7 +159,6 @@ impl<D: Disk> Store<D> {
         let zeroed = state.log.appended();
         let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);
-        let wanted = state.log.room_wanted();
         let rule = CommitRule {
             stored: match settings.flush {
                 FlushPolicy::Sync => Stored::Flushed,
@@ -183,9 +180,8 @@ impl<D: Disk> Store<D> {
             ahead: Ahead {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
-                taken_before: Cell::new(0),
                 zeroing_done: Signal::default(),
-                wanted,
+                wanted: Signal::default(),
             },
             retiring_waits: Cell::new(false),
             space: Cell::default(),

@@ -151,7 +151,6 @@ impl StoreState {
             log_id: 1,
             writer: 2,
             segment_bytes: 1 << 20,
-            first_bytes: 1 << 20,
             inflight_bytes_max: 1 << 16,
             entry_bytes_max: 4_096,
         };

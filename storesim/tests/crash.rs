@@ -28,7 +28,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
     assert!(sum.groups > 200, "{sum:?}");
-    assert!(sum.refused > 500 && sum.offsets_while_full > 10, "{sum:?}");
+    assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
 /// Seeds that failed once, and what they found. Each extension of the schedule makes other histories of them.
@@ -98,10 +98,6 @@ fn seeds_that_failed_hold_now() {
     for seed in [3_514, 4_710] {
         play(seed);
     }
-    // What was damaged in front of the log's end was made durable where the file has no room.
-    for seed in [489, 934] {
-        play(seed);
-    }
     // The index files of a segment's parts were given up for one over all of it, which was damaged.
     play(317_441);
     // A deletion rotted, and the index files over it and behind it were made again: what came to the queue that was made
@@ -122,19 +118,19 @@ fn a_seed_is_a_history() {
 
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
-    (Mutation::SkipSync, 1),
-    (Mutation::SkipDirectorySync, 5),
+    (Mutation::SkipSync, 0),
+    (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 9),
-    (Mutation::SkipIndexDirectorySync, 58),
-    (Mutation::IndexBeforeLog, 7),
-    (Mutation::IndexBeforeInfluence, 6),
-    (Mutation::SkipRetirementSync, 29),
-    (Mutation::HideIndexRot, 255),
-    (Mutation::DropEmptyRows, 557),
-    (Mutation::SplitGroups, 46),
-    (Mutation::UnreadableIsFailure, 0),
-    (Mutation::UnreadableNeighbours, 0),
+    (Mutation::SkipHeaderPosition, 7),
+    (Mutation::SkipIndexDirectorySync, 98),
+    (Mutation::IndexBeforeLog, 21),
+    (Mutation::IndexBeforeInfluence, 150),
+    (Mutation::SkipRetirementSync, 32),
+    (Mutation::HideIndexRot, 588),
+    (Mutation::DropEmptyRows, 2_402),
+    (Mutation::SplitGroups, 13),
+    (Mutation::UnreadableIsFailure, 4),
+    (Mutation::UnreadableNeighbours, 4),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
     (Mutation::OneClock, 204),
 ];

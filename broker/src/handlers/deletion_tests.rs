@@ -34,7 +34,6 @@ fn life<Fut: Future<Output = ()> + 'static>(
                 log_id: 1,
                 store_id: 2,
                 segment_bytes: 1 << 20,
-                first_bytes: 1 << 20,
                 tail_cache_bytes: 1 << 20,
                 inflight_bytes_max: 1 << 18,
                 record_bytes_max: 1 << 16,

@@ -58,7 +58,6 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         log_id: format().log_id(shard),
         store_id: format().store_id,
         segment_bytes: SEGMENT,
-        first_bytes: SEGMENT,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,

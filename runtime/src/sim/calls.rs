@@ -27,10 +27,8 @@ const YIELDS_MAX: u32 = 256;
 pub enum CallKind {
     /// `open` of an existing file.
     Open,
-    /// `open` with [`crate::Open::Create`] or [`crate::Open::CreateSparse`].
+    /// `open` with [`crate::Open::Create`].
     Create,
-    /// `allocate`.
-    Allocate,
     /// `list`.
     List,
     /// `create_dir_all`.
@@ -62,9 +60,7 @@ impl CallKind {
             Self::Read | Self::ReadFile => Some(FaultClass::Read),
             Self::Write | Self::WriteFile => Some(FaultClass::Write),
             Self::Sync | Self::SyncDir => Some(FaultClass::Sync),
-            Self::Create | Self::Allocate | Self::CreateDir | Self::Remove | Self::Rename => {
-                Some(FaultClass::Name)
-            }
+            Self::Create | Self::CreateDir | Self::Remove | Self::Rename => Some(FaultClass::Name),
             Self::Open | Self::List | Self::Close => None,
         }
     }
@@ -76,9 +72,7 @@ impl CallKind {
             Self::Read | Self::ReadFile => (30, 200),
             Self::Write => (30, 300),
             Self::Sync | Self::SyncDir | Self::WriteFile => (80, 1_000),
-            Self::Create | Self::Allocate | Self::CreateDir | Self::Remove | Self::Rename => {
-                (50, 2_000)
-            }
+            Self::Create | Self::CreateDir | Self::Remove | Self::Rename => (50, 2_000),
         }
     }
 }

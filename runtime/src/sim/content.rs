@@ -196,11 +196,6 @@ impl Patch {
         numbered.filter_map(|(index, block)| Some((self.first + index, block.as_ref()?)))
     }
 
-    /// Behind the last byte that it writes.
-    pub(super) fn end(&self) -> u64 {
-        (self.first + self.blocks.len()) as u64 * BLOCK_BYTES_U64
-    }
-
     /// Numbers of the blocks that it touches.
     pub(super) fn block_indexes(&self) -> impl Iterator<Item = u64> {
         self.touched().map(|(index, _)| index as u64)

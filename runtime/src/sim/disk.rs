@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     fmt, io,
-    ops::Range,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -150,11 +149,11 @@ impl SimDisk {
         begin(&self.state, Shape::on(kind, path)).await
     }
 
-    async fn create(&self, path: &Path, bytes: u64, file: FileState) -> io::Result<SimFile> {
+    async fn create(&self, path: &Path, bytes: u64) -> io::Result<SimFile> {
         assert!(bytes.is_multiple_of(BLOCK_BYTES as u64), "length {bytes} is not aligned");
         let shape = Shape { bytes, ..Shape::on(CallKind::Create, path) };
         let ticket = begin(&self.state, shape).await;
-        let begun = self.state.borrow_mut().start_create(&ticket, path, file);
+        let begun = self.state.borrow_mut().start_create(&ticket, path, bytes);
         wait(&self.state, &ticket).await;
         let id = self.state.borrow_mut().complete_create(ticket, path, begun?)?;
         Ok(SimFile::open(&self.state, id, path, true))
@@ -170,34 +169,14 @@ impl Disk for SimDisk {
     }
 
     async fn open(&self, path: &Path, mode: Open) -> io::Result<SimFile> {
-        match mode {
-            Open::Create { bytes } => {
-                return self.create(path, bytes, FileState::zeros(bytes)).await;
-            }
-            Open::CreateSparse { bytes } => {
-                return self.create(path, bytes, FileState::sparse(bytes)).await;
-            }
-            Open::Read | Open::ReadWrite => {}
+        if let Open::Create { bytes } = mode {
+            return self.create(path, bytes).await;
         }
         let ticket = self.begin(CallKind::Open, path).await;
         wait(&self.state, &ticket).await;
         let found = self.state.borrow().names.find(path);
         let id = found.ok_or(io::ErrorKind::NotFound)?;
         Ok(SimFile::open(&self.state, id, path, mode == Open::ReadWrite))
-    }
-
-    async fn allocate(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        let (position, bytes) = (range.start, range.end - range.start);
-        let shape = Shape { position, bytes, ..Shape::on(CallKind::Allocate, path) };
-        let ticket = begin(&self.state, shape).await;
-        wait(&self.state, &ticket).await;
-        self.state.borrow_mut().allocate(ticket, path, range.end)
-    }
-
-    async fn allocated(&self, path: &Path) -> io::Result<u64> {
-        let state = self.state.borrow();
-        let file = state.names.find(path).and_then(|id| state.files.get(&id));
-        file.map(FileState::allocated).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

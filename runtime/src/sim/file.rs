@@ -29,10 +29,6 @@ use crate::{BLOCK_BYTES, DiskFile};
 pub(super) struct FileState {
     live: Content,
     durable: Content,
-    /// Everything before has room on the disk.
-    allocated: u64,
-    /// The same after any crash: what was written there is durable.
-    allocated_durably: u64,
     /// The length was never synced: after a crash any shorter one is possible.
     length_unsynced: bool,
     /// Completed, not synced; in order of completion.
@@ -52,29 +48,7 @@ impl FileState {
     /// A new file of zeros.
     pub(super) fn zeros(bytes: u64) -> Self {
         let live = Content::zeros(bytes);
-        Self {
-            durable: live.clone(),
-            live,
-            allocated: bytes,
-            allocated_durably: bytes,
-            length_unsynced: true,
-            ..Self::default()
-        }
-    }
-
-    /// The same without room on the disk.
-    pub(super) fn sparse(bytes: u64) -> Self {
-        Self { allocated: 0, allocated_durably: 0, ..Self::zeros(bytes) }
-    }
-
-    /// Bytes that have room on the disk.
-    pub(super) fn allocated(&self) -> u64 {
-        self.allocated
-    }
-
-    /// Gives room to everything before `end`.
-    pub(super) fn allocate(&mut self, end: u64) {
-        self.allocated = self.allocated.max(end);
+        Self { durable: live.clone(), live, length_unsynced: true, ..Self::default() }
     }
 
     /// What readers see.
@@ -116,10 +90,6 @@ impl FileState {
         }
         self.unreadable.insert(byte / BLOCK_BYTES_U64);
         self.unreadable_durably.insert(byte / BLOCK_BYTES_U64);
-        // There is a block.
-        let end = (byte / BLOCK_BYTES_U64 + 1) * BLOCK_BYTES_U64;
-        self.allocated = self.allocated.max(end);
-        self.allocated_durably = self.allocated_durably.max(end);
         true
     }
 
@@ -166,7 +136,6 @@ impl FileState {
                 continue;
             }
             self.durable.apply(&patch);
-            self.allocated_durably = self.allocated_durably.max(patch.end());
             let still = &self.unreadable;
             self.unreadable_durably.retain(|block| {
                 still.contains(block) || !patch.block_indexes().any(|own| own == *block)
@@ -201,8 +170,6 @@ impl FileState {
         let found = self.rewrites.iter().position(|(number, ..)| *number == call);
         let Some(index) = found else { return };
         self.live = self.rewrites[index].2.clone();
-        self.allocated = self.live.bytes();
-        self.allocated_durably = self.allocated;
         self.unsynced.clear();
         self.unreadable.clear();
         self.unreadable_durably.clear();
@@ -231,7 +198,6 @@ impl FileState {
     pub(super) fn after_crash(&self, mood: Mood, rng: &mut Rng) -> Self {
         let mut content = self.durable.clone();
         let mut unreadable = self.unreadable_durably.clone();
-        let mut allocated = self.allocated_durably;
         let mut patches: Vec<&Patch> = self.unsynced.iter().chain(&self.in_flight).collect();
         if mood == Mood::Scattered {
             rng.shuffle(&mut patches);
@@ -241,15 +207,7 @@ impl FileState {
             if fate == Survival::Whole {
                 unreadable.retain(|block| !patch.block_indexes().any(|own| own == *block));
             }
-            if fate != Survival::Lost {
-                allocated = allocated.max(patch.end());
-            }
             content.apply_surviving(patch, fate, rng);
-        }
-        // Room that nothing was written to may not be in the file system's journal.
-        if allocated < self.allocated {
-            let kept = rng.u64(allocated..=self.allocated);
-            allocated = kept.next_multiple_of(BLOCK_BYTES_U64);
         }
         if self.length_unsynced {
             content.truncate(surviving_length(content.bytes(), mood, rng));
@@ -266,12 +224,7 @@ impl FileState {
             }
         }
         let unreadable_durably = unreadable.clone();
-        // A table that was written as a whole is none of those.
-        let allocated =
-            if self.rewrites.is_empty() { allocated.min(content.bytes()) } else { content.bytes() };
         Self {
-            allocated,
-            allocated_durably: allocated,
             live: content.clone(),
             durable: content,
             unreadable,
@@ -325,14 +278,9 @@ impl SimFile {
             return Some(Errno::BADF.into());
         }
         let end = position.saturating_add(bytes as u64);
-        let state = self.state.borrow();
-        let bytes = state.files.get(&self.id).map(|file| (file.live.bytes(), file.allocated));
-        let (live_bytes, allocated) = bytes.unwrap_or_default();
-        if end > live_bytes.min(allocated) {
-            let path = &self.path;
-            let what = format!(
-                "write to {end} behind the end {live_bytes} or the room {allocated} of {path:?}"
-            );
+        let live_bytes = self.state.borrow().files.get(&self.id).map_or(0, |f| f.live.bytes());
+        if end > live_bytes {
+            let what = format!("write to {end} behind the end {live_bytes} of {:?}", self.path);
             return Some(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         None

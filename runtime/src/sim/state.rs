@@ -64,9 +64,9 @@ impl State {
 
     pub(super) fn used_bytes(&self) -> u64 {
         let named = self.names.live().values().filter_map(|id| self.files.get(id));
-        let named: u64 = named.filter(|file| !file.is_open()).map(FileState::allocated).sum();
+        let named: u64 = named.filter(|file| !file.is_open()).map(|f| f.live().bytes()).sum();
         let open = self.files.values().filter(|file| file.is_open());
-        named + open.map(FileState::allocated).sum::<u64>()
+        named + open.map(|file| file.live().bytes()).sum::<u64>()
     }
 
     /// Forgets a file that neither a name, durable or not, nor a handle leads to.
@@ -143,13 +143,13 @@ impl State {
         &mut self,
         ticket: &Ticket,
         path: &Path,
-        file: FileState,
+        bytes: u64,
     ) -> io::Result<FileId> {
         self.check_new(path)?;
-        if !self.has_room(file.allocated()) {
+        if !self.has_room(bytes) {
             return Err(Errno::NOSPC.into());
         }
-        let id = self.add_file(file);
+        let id = self.add_file(FileState::zeros(bytes));
         self.start(ticket, Change::Insert { name: path.into(), file: id });
         Ok(id)
     }
@@ -162,27 +162,12 @@ impl State {
         id: FileId,
     ) -> io::Result<FileId> {
         let mut result = self.check_new(path);
-        let wanted = self.files.get(&id).map_or(0, FileState::allocated);
-        if result.is_ok() && !self.has_room(wanted) {
+        if result.is_ok() && !self.has_room(self.bytes_of(id)) {
             result = Err(Errno::NOSPC.into());
         }
         let result = self.settle(ticket, result);
         self.collect(id);
         result.map(|()| id)
-    }
-
-    /// Gives room to everything before `end` of a file.
-    pub(super) fn allocate(&mut self, ticket: Ticket, path: &Path, end: u64) -> io::Result<()> {
-        if let Some(fault) = ticket.fault {
-            return Err(fault);
-        }
-        let id = self.names.find(path).ok_or(io::ErrorKind::NotFound)?;
-        let allocated = self.files.get(&id).map_or(0, FileState::allocated);
-        if end > allocated && !self.has_room(end - allocated) {
-            return Err(Errno::NOSPC.into());
-        }
-        self.file(id).allocate(end);
-        Ok(())
     }
 
     /// The file that `write_file` fills: the one of this name, or a new one with its name in flight.

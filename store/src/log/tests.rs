@@ -10,7 +10,6 @@ fn log(position: u64) -> CommitLog {
         log_id: 7,
         writer: 70,
         segment_bytes: SEGMENT,
-        first_bytes: SEGMENT,
         inflight_bytes_max: 100_000,
         entry_bytes_max: 16_384,
     };

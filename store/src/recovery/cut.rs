@@ -199,11 +199,8 @@ async fn clear<D: Disk>(disk: &D, file: &D::File, from: u64, to: u64) -> std::io
         let bytes = (to - at).min(SCAN_READ_BYTES as u64);
         let read = read_around(file, at, bytes as usize).await?;
         let kept = from.saturating_sub(at) as usize;
-        let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
-        let last = read.last_unreadable().map(|at| at.saturating_sub(kept)).max(last);
-        if let Some(last) = last {
-            // Behind that there may be no room on the disk, and nothing to clear.
-            let mut blocks = disk.alloc((kept + last + 1).next_multiple_of(BLOCK_BYTES));
+        if read.unreadable() > 0 || read.as_ref()[kept..].iter().any(|byte| *byte != 0) {
+            let mut blocks = disk.alloc(bytes as usize);
             blocks.as_mut().fill(0);
             blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);
             file.write_at(blocks, at).await?;

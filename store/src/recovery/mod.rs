@@ -166,7 +166,6 @@ impl<D: Disk> Store<D> {
         let committed = committed.min(position);
         let from = Resume { position, tail: &tail, committed, epoch, leads: !follows };
         state.log = CommitLog::resume(settings.shape(), ring, from);
-        state.log.begin_room();
         if follows {
             let durable = known.durable.max(position + report.lacking_bytes);
             let bounds = Bounds { committed, durable, cut_to: None };
@@ -185,7 +184,6 @@ impl<D: Disk> Store<D> {
         let lacking = report.lacking_bytes;
         let store = Store::assemble(settings, disk, state, segments, indexes, replica, lacking);
         store.find_spares().await?;
-        store.note_taken().await?;
         store.provide_wanted().await;
         store.settings.progress.finish();
         report.took_ms = started.elapsed().as_millis() as u64;

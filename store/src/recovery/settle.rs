@@ -67,11 +67,6 @@ pub(super) async fn make_durable<D: Disk>(
         let to = range.end.min(segment + settings.segment_bytes);
         let error = |source| StoreError::io("secure", settings.segment_path(*segment), source);
         let mut at = from - from % BLOCK_BYTES as u64;
-        if at < to {
-            // A part that was never written may have no room: a batch there was lost, and a later one is there.
-            let place = at - segment..(to - segment).next_multiple_of(BLOCK_BYTES as u64);
-            disk.allocate(&settings.segment_path(*segment), place).await.map_err(error)?;
-        }
         while at < to {
             let bytes = (to - at).next_multiple_of(BLOCK_BYTES as u64).min(SCAN_READ_BYTES as u64);
             let place = at - segment..at - segment + bytes;
@@ -128,12 +123,10 @@ pub(super) async fn write_start<D: Disk>(
         log.copy_blocks(&write, blocks.as_mut());
         let used = (write.to - write.block_start()) as usize;
         blocks.as_mut()[used..].copy_from_slice(&behind.as_ref()[used..]);
-        let place = write.file_position()..write.file_position() + write.bytes() as u64;
-        disk.allocate(&path, place).await.map_err(error)?;
         file.write_at(blocks, write.file_position()).await.map_err(error)?;
         file.sync().await.map_err(error)?;
         log.written(&write, true);
-        log.extend_room(write.to.next_multiple_of(BLOCK_BYTES as u64));
+        log.extend_room(write.segment + settings.segment_bytes);
     }
     log.advance(CommitRule { stored: Stored::Flushed, limit: CommitRule::ALONE });
     Ok(())
@@ -163,7 +156,7 @@ pub(super) async fn clear_behind<D: Disk>(
         let kept = position.saturating_sub(at) as usize;
         let last = read.as_ref()[kept..].iter().rposition(|byte| *byte != 0);
         // Writing is what makes a place readable again.
-        let last = read.last_unreadable().map(|at| at.saturating_sub(kept)).max(last);
+        let last = if read.unreadable() > 0 { Some(read.as_ref().len() - kept - 1) } else { last };
         if let Some(last) = last {
             // In a segment that was used before, what is not zero is mostly old.
             recycled |= has_older_batch(&read.as_ref()[kept..], segment, settings.log_id);
@@ -171,9 +164,7 @@ pub(super) async fn clear_behind<D: Disk>(
                 torn_bytes = at + (kept + last + 1) as u64 - position;
             }
             written = true;
-            // Behind that there may be no room on the disk, and nothing to clear.
-            let used = (kept + last + 1).next_multiple_of(BLOCK_BYTES);
-            let mut blocks = disk.alloc(used);
+            let mut blocks = disk.alloc(bytes as usize);
             blocks.as_mut().fill(0);
             blocks.as_mut()[..kept].copy_from_slice(&read.as_ref()[..kept]);
             file.write_at(blocks, at - segment).await.map_err(error)?;

@@ -14,7 +14,6 @@ pub(super) fn settings() -> Settings {
         log_id: 5,
         store_id: 50,
         segment_bytes: 1 << 16,
-        first_bytes: 1 << 16,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,
@@ -137,5 +136,5 @@ fn a_segment_of_another_size_is_refused_unless_nothing_is_in_it() {
     let mode = Open::Create { bytes: 8_192 };
     block_on(disk.open(&settings().segment_path(7 << 16), mode)).expect("power").expect("room");
     let (store, report) = open(&disk);
-    assert_eq!((report.segments, offset(&store)), (1, Some(1)));
+    assert_eq!((report.segments, offset(&store)), (2, Some(1)));
 }

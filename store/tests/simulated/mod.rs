@@ -12,7 +12,6 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
         log_id: 99,
         store_id: 98,
         segment_bytes,
-        first_bytes: segment_bytes,
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,

@@ -386,7 +386,6 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         log_id: rng.u64(..),
         store_id: 17,
         segment_bytes,
-        first_bytes: rng.u64(2..=segment_bytes / 4_096) * 4_096,
         index_entries_max,
         unindexed_entries_max: match rng.bool() {
             true => u64::MAX,

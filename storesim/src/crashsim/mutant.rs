@@ -12,7 +12,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    ops::Range,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -144,14 +143,6 @@ impl Disk for MutantDisk {
         let sim = self.sim.open(path, mode).await?;
         let start = segment_start(path).unwrap_or(0);
         Ok(MutantFile { sim, path: path.to_owned(), start, disk: self.clone() })
-    }
-
-    async fn allocate(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        self.sim.allocate(path, range).await
-    }
-
-    async fn allocated(&self, path: &Path) -> io::Result<u64> {
-        self.sim.allocated(path).await
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

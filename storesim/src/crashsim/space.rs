@@ -77,8 +77,7 @@ impl Life<'_> {
             self.scarce = true;
             let now = self.now() + 10_000;
             self.stepper.spawn("retain", async move {
-                let went =
-                    store.retain(&policy, store.provided_bytes(), now, hour, &yield_now).await?;
+                let went = store.retain(&policy, now, hour, &yield_now).await?;
                 Ok(if went { Went::Something } else { Went::Nothing })
             })
         };
@@ -218,9 +217,8 @@ impl Life<'_> {
     pub(super) fn recover_room(&mut self) -> Result<(), String> {
         self.history.disk.heal();
         let (store, now) = (self.store.clone(), self.now());
-        self.stepper.spawn("reopen", async move {
-            store.retain(&GENEROUS, store.provided_bytes(), now, false, &yield_now).await
-        });
+        self.stepper
+            .spawn("reopen", async move { store.retain(&GENEROUS, now, false, &yield_now).await });
         // What failed is tried again each second; a damaged index file is found while others wait for it.
         for _ in 0..4 {
             self.store.each_second();

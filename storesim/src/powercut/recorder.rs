@@ -14,7 +14,6 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     io,
-    ops::Range,
     path::Path,
     pin::Pin,
     rc::Rc,
@@ -182,7 +181,7 @@ impl<D: Disk> Disk for Recorder<D> {
 
     async fn open(&self, path: &Path, mode: Open) -> io::Result<RecordedFile<D>> {
         let (id, call) = match mode {
-            Open::Create { bytes } | Open::CreateSparse { bytes } => {
+            Open::Create { bytes } => {
                 let file = self.next_file();
                 (file, Some(Call::Create { file, path: path.to_owned(), bytes }))
             }
@@ -198,16 +197,6 @@ impl<D: Disk> Disk for Recorder<D> {
             return Err(unknown(path));
         }
         Ok(RecordedFile { file: Rc::new(file), id, disk: self.clone() })
-    }
-
-    async fn allocate(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        // What has room and was not written reads as zeros, as what has none.
-        let (disk, path) = (self.disk.clone(), path.to_owned());
-        self.call(None, async move { disk.allocate(&path, range).await }).await
-    }
-
-    async fn allocated(&self, path: &Path) -> io::Result<u64> {
-        self.disk.allocated(path).await
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

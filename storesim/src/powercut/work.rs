@@ -170,7 +170,6 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
         log_id: rng.u64(..),
         store_id: 17,
         segment_bytes,
-        first_bytes: segment_bytes,
         tail_cache_bytes,
         inflight_bytes_max: tail_cache_bytes as u64 / 2,
         record_bytes_max,

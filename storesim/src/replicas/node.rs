@@ -47,7 +47,6 @@ impl Node {
             log_id,
             store_id,
             segment_bytes: 1 << 15,
-            first_bytes: 1 << 15,
             tail_cache_bytes: 1 << [15, 16][rng.usize(0..2)],
             inflight_bytes_max: 1 << 14,
             record_bytes_max: largest,
