@@ -3,7 +3,7 @@
 use proto::code::request;
 use serde_json::{Value, json};
 
-use crate::{Answer, ClientError, Connection, Received, pull};
+use crate::{Answer, ClientError, Connection, Received, Ticket, pull};
 
 /// A topic to create.
 #[derive(Clone, Debug)]
@@ -91,6 +91,12 @@ impl Connection {
 
     /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) with Java's defaults.
     pub fn create_group(&mut self, group: &str) -> Result<(), ClientError> {
+        let ticket = self.start_create_group(group)?;
+        self.finish(ticket)?.success().map(drop)
+    }
+
+    /// The same, to be finished later: many may be under way.
+    pub fn start_create_group(&mut self, group: &str) -> Result<Ticket, ClientError> {
         let body = json!({
             "brokerId": 0,
             "consumeBroadcastEnable": true,
@@ -103,9 +109,7 @@ impl Connection {
             "whichBrokerWhenConsumeSlowly": 1,
         });
         let body = body.to_string();
-        self.call(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], body.as_bytes())?
-            .success()
-            .map(drop)
+        self.start(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], body.as_bytes())
     }
 
     /// DELETE_SUBSCRIPTIONGROUP (207), with the group's offsets or without.

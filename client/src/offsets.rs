@@ -3,7 +3,7 @@
 use proto::code::request;
 use proto::command::ExtValue;
 
-use crate::{ClientError, Connection};
+use crate::{ClientError, Connection, Ticket};
 
 impl Connection {
     /// QUERY_CONSUMER_OFFSET (14). A group without an offset may be refused with code 22.
@@ -29,8 +29,20 @@ impl Connection {
         queue_id: i32,
         offset: i64,
     ) -> Result<(), ClientError> {
+        let ticket = self.start_commit(group, topic, queue_id, offset)?;
+        self.finish(ticket)?.success().map(drop)
+    }
+
+    /// The same, to be finished later: many may be under way.
+    pub fn start_commit(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+    ) -> Result<Ticket, ClientError> {
         let ext = commit_fields(group, topic, queue_id, offset);
-        self.call(request::UPDATE_CONSUMER_OFFSET, &ext, &[])?.success().map(drop)
+        self.start(request::UPDATE_CONSUMER_OFFSET, &ext, &[])
     }
 
     /// UPDATE_CONSUMER_OFFSET (15) with the one-way flag, as Java push consumers send it.

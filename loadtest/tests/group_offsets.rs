@@ -3,11 +3,14 @@
 //! are served, and what cannot be indexed is refused before memory is full. Method: real brokers, some with the smallest
 //! limits that the configuration allows, and requests as long as a frame's header.
 
-use std::{collections::VecDeque, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use client::{ClientError, Connection, KeyLookup, Message, NewTopic, PullRequest, PullStatus};
-use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
-use proto::code::{request, response};
+use loadtest::{
+    harness::{ledger::runtime_info, our_broker::OurBroker, wait_until},
+    load::limits::pipeline,
+};
+use proto::code::response;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const TOPIC: &str = "consumed";
@@ -138,25 +141,12 @@ fn memory_of_offsets_is_bounded_and_known() {
     let mut refused = Vec::new();
     let groups: Vec<String> = (0..GROUPS).map(|number| format!("group-{number}")).collect();
     for some in groups.chunks(500) {
-        let create = |group: &String, connection: &mut Connection| {
-            let body = format!(r#"{{"groupName":"{group}"}}"#);
-            let code = request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
-            connection.start(code, &[], body.as_bytes()).unwrap()
+        let create = |connection: &mut Connection, number: u64| {
+            connection.start_create_group(&some[number as usize])
         };
-        let tickets: Vec<_> = some.iter().map(|group| create(group, &mut connection)).collect();
-        tickets.into_iter().for_each(|ticket| {
-            connection.finish(ticket).unwrap().success().unwrap();
-        });
-        let commit = |group: &String, connection: &mut Connection| {
-            let ext = [
-                ("consumerGroup", group.as_str().into()),
-                ("topic", TOPIC.into()),
-                ("queueId", 0.into()),
-                ("commitOffset", 7.into()),
-            ];
-            connection.start(request::UPDATE_CONSUMER_OFFSET, &ext, &[]).unwrap()
-        };
-        let tickets: Vec<_> = some.iter().map(|group| commit(group, &mut connection)).collect();
+        pipeline::run(&mut connection, some.len() as u64, create).unwrap();
+        let commit = |group: &String| connection.start_commit(group, TOPIC, 0, 7).unwrap();
+        let tickets: Vec<_> = some.iter().map(commit).collect();
         for ticket in tickets {
             if let Err(ClientError::Refused { code, remark }) =
                 connection.finish(ticket).unwrap().success()
@@ -248,24 +238,10 @@ fn the_widest_topic_keeps_offsets_of_all_its_queues() {
     const QUEUES: i32 = 65_535;
     let (mut broker, mut connection) = start(&[("shards", "2")], QUEUES);
     for round in 1..=2 {
-        let mut tickets = VecDeque::new();
-        for queue in 0..QUEUES {
-            let ext = [
-                ("consumerGroup", GROUP.into()),
-                ("topic", TOPIC.into()),
-                ("queueId", queue.into()),
-                ("commitOffset", (i64::from(queue) + round).into()),
-            ];
-            tickets
-                .push_back(connection.start(request::UPDATE_CONSUMER_OFFSET, &ext, &[]).unwrap());
-            if tickets.len() == 512 {
-                let first = tickets.pop_front().expect("there are");
-                connection.finish(first).unwrap().success().unwrap();
-            }
-        }
-        tickets.into_iter().for_each(|ticket| {
-            connection.finish(ticket).unwrap().success().unwrap();
-        });
+        let commit = |connection: &mut Connection, queue: u64| {
+            connection.start_commit(GROUP, TOPIC, queue as i32, queue as i64 + round)
+        };
+        pipeline::run(&mut connection, QUEUES as u64, commit).unwrap();
     }
     let all =
         wait_until(PATIENCE, || figure(&mut connection, "ringmq.groupOffsets") == QUEUES as u64);

@@ -433,11 +433,6 @@ impl StoreState {
         self.queues.queues_of(topic)
     }
 
-    /// Whether a group has offsets here, be they only in flight.
-    pub fn has_offsets_of(&self, group: &str) -> bool {
-        self.derived.group_offsets.has_group(group)
-    }
-
     /// Deletes the offsets of a group, durably, if there are any.
     pub fn remove_group(&mut self, group: &str, now: i64) -> Result<Option<u64>, Refused> {
         if !self.derived.group_offsets.has_group(group) {

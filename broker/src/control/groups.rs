@@ -148,16 +148,8 @@ impl Groups {
         if json.len() > GROUP_BYTES_MAX {
             return Err(MetadataError::TooLarge { bytes: json.len(), limit: GROUP_BYTES_MAX });
         }
-        if self.stored.entries.len() >= GROUPS_MAX
-            && self.stored.entries.get(&config.group_name).is_none()
-        {
-            return Err(MetadataError::Full { what: "groups", count: self.stored.entries.len() });
-        }
         let name = config.group_name.clone();
-        let config = Arc::new(config);
-        self.stored.entries.insert(&name, Arc::clone(&config));
-        self.stored.changed(now, |version| change::group_put(version, &config));
-        Ok(config)
+        self.stored.put(&name, config, ("groups", GROUPS_MAX), now, change::group_put)
     }
 
     /// `DELETE_SUBSCRIPTIONGROUP`. False: there was no such group, which is a success too. Its offsets go if `with_offsets`,

@@ -2,7 +2,7 @@
 //! for the journal, and names that were deleted and of which shards have yet to drop what they hold.
 
 use super::change::What;
-use super::metadata::next_version;
+use super::metadata::{MetadataError, next_version};
 use super::shared_table::SharedTable;
 use super::whole_file::WholeFile;
 use proto::body::DataVersion;
@@ -68,6 +68,25 @@ impl<V> StoredTable<V> {
             What::Version => {}
         }
         true
+    }
+
+    /// Puts an entry, unless it is a new one beyond `count_max` entries; `what` they are is said then.
+    pub(super) fn put(
+        &mut self,
+        name: &str,
+        value: V,
+        (what, count_max): (&'static str, usize),
+        now: i64,
+        record: fn(DataVersion, &V) -> Vec<u8>,
+    ) -> Result<Arc<V>, MetadataError> {
+        let count = self.entries.len();
+        if count >= count_max && self.entries.get(name).is_none() {
+            return Err(MetadataError::Full { what, count });
+        }
+        let value = Arc::new(value);
+        self.entries.insert(name, Arc::clone(&value));
+        self.changed(now, |version| record(version, &value));
+        Ok(value)
     }
 
     /// Moves the version, and has the journal note what `record` makes of the new one.

@@ -341,15 +341,9 @@ impl Topics {
     }
 
     fn put(&mut self, config: TopicConfig, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
-        if self.stored.entries.len() >= TOPICS_MAX
-            && self.stored.entries.get(&config.topic_name).is_none()
-        {
-            return Err(MetadataError::Full { what: "topics", count: self.stored.entries.len() });
-        }
         let name = config.topic_name.clone();
-        let config = Arc::new(config);
-        self.stored.entries.insert(&name, Arc::clone(&config));
-        self.stored.changed(now, |version| change::topic_put(version, &config));
+        let config =
+            self.stored.put(&name, config, ("topics", TOPICS_MAX), now, change::topic_put)?;
         self.announce(name);
         Ok(config)
     }

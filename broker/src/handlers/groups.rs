@@ -11,6 +11,7 @@ use crate::{
     error::Refusal,
     request::Request,
     response::{Answering, Response},
+    shard::Shard,
     worker::Worker,
 };
 use proto::{
@@ -92,7 +93,6 @@ fn queues_of(stats: &ConsumeStats) -> Vec<(Box<str>, u32)> {
 }
 
 /// How far and how fast a group has pulled lately, as one shard knows it.
-#[derive(Default)]
 struct Pulls {
     /// Offsets that its next pulls ask for.
     next: Vec<(Box<str>, u32, i64)>,
@@ -102,17 +102,16 @@ struct Pulls {
 
 async fn pulls_of(worker: &Rc<Worker>, group: String, queues: Vec<(Box<str>, u32)>) -> Vec<Pulls> {
     let now = worker.executor.uptime();
-    let seen = worker.gather(move |shard| {
+    let look = move |shard: &Shard| {
         let mut pulls = shard.group_pulls.borrow_mut();
         let next = queues.iter().filter_map(|(topic, queue_id)| {
             let next = pulls.next_offset(&group, topic, *queue_id)?;
             Some((topic.clone(), *queue_id, next))
         });
         let next = next.collect();
-        let rates = pulls.rates(&group, now);
-        Pulls { next, rates }
-    });
-    seen.await
+        Pulls { next, rates: pulls.rates(&group, now) }
+    };
+    worker.gather(look).await
 }
 
 /// Adds how far and how fast the group has pulled.
@@ -120,13 +119,11 @@ fn add_pulls(stats: &mut ConsumeStats, pulls: Vec<Pulls>) {
     let topics: BTreeSet<&str> =
         stats.offset_table.keys().map(|queue| queue.topic.as_str()).collect();
     let mut ahead: BTreeMap<(Box<str>, u32), i64> = BTreeMap::new();
-    let mut tps = 0.0;
     for Pulls { next, rates } in pulls {
         let rates = rates.iter().filter(|(topic, _)| topics.contains(&**topic));
-        tps += rates.map(|(_, rate)| rate).sum::<f64>();
+        stats.consume_tps += rates.map(|(_, rate)| rate).sum::<f64>();
         ahead.extend(next.into_iter().map(|(topic, queue_id, next)| ((topic, queue_id), next)));
     }
-    stats.consume_tps += tps;
     for (queue, progress) in &mut stats.offset_table {
         let queue_id = u32::try_from(queue.queue_id).unwrap_or(0);
         let next = ahead.get(&(queue.topic.as_str().into(), queue_id)).copied();

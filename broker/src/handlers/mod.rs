@@ -40,7 +40,7 @@ use proto::{
 };
 use remoting::Peer;
 use runtime::Moment;
-use std::{future::Future, rc::Rc, sync::Arc};
+use std::{future::Future, rc::Rc};
 use table::{Line, Right, Run, ServedBy};
 
 /// What a request with a large response counts for in its connection's limit besides its own bytes.
@@ -186,8 +186,7 @@ fn run_on_queue(
 ) -> Result<Response, Refusal> {
     let place = request.queue()?;
     let shard = worker.hosted_shard(worker.owner_of(place.topic, place.queue_id));
-    let metadata = Arc::clone(&worker.metadata.borrow());
-    run(&mut shard.store.state_mut(), &metadata, place, request)
+    run(&mut shard.store.state_mut(), &worker.metadata.borrow(), place, request)
 }
 
 /// Answers once everything that was decided so far is durable: mostly at once.

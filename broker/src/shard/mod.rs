@@ -165,9 +165,7 @@ impl Shard {
 
     /// Drops the offsets of a group that was deleted. What is not here is no error.
     pub fn remove_group(&self, group: &str, now: i64) -> Result<(), Refused> {
-        let mut state = self.store.state_mut();
-        if state.derived.group_offsets.has_group(group) {
-            state.remove_group(group, now)?;
+        if self.store.state_mut().remove_group(group, now)?.is_some() {
             self.store.appended();
         }
         Ok(())

@@ -140,19 +140,11 @@ fn serve(run: &GroupRun, broker: &OurBroker, group: &ControlGroup) -> Result<Ser
 
 /// Each connection asks something and is answered. Errors: one of them is closed, or silence.
 fn ask_all(crowd: &mut Crowd) -> Result<(), LoadError> {
-    let count = crowd.sockets.len();
-    if count == 0 {
-        return Ok(());
-    }
     for socket in &mut crowd.sockets {
         frames::append_min_offset(socket.unsent(), "TBW102", 0, OPAQUE_MIN);
     }
     crowd.flush()?;
-    let mut answers = 0;
-    crowd.receive_until(ANSWERS_MAX, |_, _, _| {
-        answers += 1;
-        answers == count
-    })
+    crowd.receive_from_each(ANSWERS_MAX, |_| true)
 }
 
 impl GroupReport {

@@ -252,9 +252,7 @@ impl<'h> Life<'h> {
             63..66 => self.retire(),
             67..71 => self.append_group(),
             66 => self.rot_index(),
-            59 => {
-                self.set_clock();
-            }
+            59 => self.set_clock(),
             _ => self.tick(),
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Messages of a batch: 32,768 in one request, a few times, then one more.
 
-use client::{ClientError, Connection, Message, NewTopic};
+use client::{Connection, Message, NewTopic};
 
-use super::{Limit, Outcome, Trial};
+use super::{Limit, Outcome, Trial, said};
 use crate::load::LoadError;
 
 const TOPIC: &str = "limits-batch";
@@ -22,10 +22,6 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
         client.send_batch(&batch)?;
     }
     let more = vec![message; LIMIT.full as usize + 1];
-    let one_more = match client.send_batch(&more) {
-        Ok(_) => "taken".to_owned(),
-        Err(ClientError::Refused { code, remark }) => format!("code {code}, {remark}"),
-        Err(other) => return Err(other.into()),
-    };
+    let one_more = said(client.send_batch(&more))?;
     Ok(Outcome { reached: count, one_more })
 }

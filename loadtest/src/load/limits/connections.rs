@@ -30,11 +30,7 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
         let herd = HERD.min(wanted - opened);
         let ask = |out: &mut Vec<u8>, _| frames::append_min_offset(out, "TBW102", 0, OPAQUE_MIN);
         let mut crowd = Crowd::connect_from(trial.addr, opened, herd, ask)?;
-        let mut answers = 0;
-        crowd.receive_until(PATIENCE, |_, _, _| {
-            answers += 1;
-            answers == herd
-        })?;
+        crowd.receive_from_each(PATIENCE, |_| true)?;
         opened += herd;
         crowds.push(crowd);
     }

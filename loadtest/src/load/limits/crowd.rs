@@ -92,6 +92,22 @@ impl Crowd {
         }
     }
 
+    /// Takes one answer of each connection; `is_answer` knows it from requests of the broker.
+    pub fn receive_from_each(
+        &mut self,
+        patience: Duration,
+        is_answer: impl Fn(Mark) -> bool,
+    ) -> Result<(), LoadError> {
+        let mut left = self.sockets.len();
+        if left == 0 {
+            return Ok(());
+        }
+        self.receive_until(patience, |_, mark, _| {
+            left -= usize::from(is_answer(mark));
+            left == 0
+        })
+    }
+
     /// Takes what comes until `done` says so; it gets the connection's number, the answer's code and opaque, its header.
     /// Requests of the broker have other opaques than ours. Errors: silence for `patience`, or a lost connection.
     pub fn receive_until(

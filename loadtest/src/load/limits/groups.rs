@@ -1,10 +1,10 @@
 //! Groups: 200,000 of them, each with an offset on one of eight queues of the same topic, and what tools ask about it.
 
-use client::{ClientError, Connection, Message, NewTopic};
+use client::{Connection, Message, NewTopic};
 use proto::code::request;
 use serde_json::Value;
 
-use super::{Limit, Outcome, Trial, pipeline};
+use super::{Limit, Outcome, Trial, pipeline, said};
 use crate::load::LoadError;
 
 const TOPIC: &str = "limits-groups";
@@ -31,11 +31,9 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let there =
         table.get("subscriptionGroupTable").and_then(Value::as_object).map_or(0, |t| t.len());
     let new = count.saturating_sub(there as u64);
-    pipeline::run(&mut client, new, create)?;
+    pipeline::run(&mut client, new, |client, number| client.start_create_group(&name(number)))?;
     pipeline::run(&mut client, new, |client, number| {
-        let group = name(number);
-        let ext = pipeline::commit_fields(&group, TOPIC, (number % QUEUES) as i32, 7);
-        client.start(request::UPDATE_CONSUMER_OFFSET, &ext, &[])
+        client.start_commit(&name(number), TOPIC, (number % QUEUES) as i32, 7)
     })?;
     pipeline::wait_for_figure(&mut client, "ringmq.groupOffsets", new)?;
     trial.hold();
@@ -46,12 +44,7 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
         let ext = [("consumerGroup", group.as_str().into())];
         client.call(request::GET_CONSUME_STATS, &ext, &[])?.success()?;
     }
-    let ticket = create(&mut client, new)?;
-    let one_more = match client.finish(ticket)?.success() {
-        Ok(_) => "taken".to_owned(),
-        Err(ClientError::Refused { code, remark }) => format!("code {code}, {remark}"),
-        Err(other) => return Err(other.into()),
-    };
+    let one_more = said(client.create_group(&name(new)))?;
     client.delete_topic(TOPIC)?;
     trial.hold();
     Ok(Outcome { reached: new + there as u64, one_more })
@@ -59,9 +52,4 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
 
 fn name(number: u64) -> String {
     format!("limits-group-{number:06}")
-}
-
-fn create(client: &mut Connection, number: u64) -> Result<client::Ticket, ClientError> {
-    let body = format!(r#"{{"groupName":"{}"}}"#, name(number));
-    client.start(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], body.as_bytes())
 }

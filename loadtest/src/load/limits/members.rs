@@ -33,12 +33,8 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     for first in (0..possible).step_by(HERD) {
         let herd = HERD.min(possible - first);
         let mut crowd = Crowd::connect_from(trial.addr, first, herd, append_heartbeat)?;
-        let mut answers = 0;
         // Hints of the broker come in between; their opaques are its own.
-        crowd.receive_until(PATIENCE, |_, mark, _| {
-            answers += usize::from(mark.opaque == OPAQUE_MIN && mark.code == 0);
-            answers == herd
-        })?;
+        crowd.receive_from_each(PATIENCE, |mark| mark.opaque == OPAQUE_MIN && mark.code == 0)?;
         crowds.push(crowd);
     }
     client.set_timeout(PATIENCE);

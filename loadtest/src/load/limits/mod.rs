@@ -21,6 +21,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use client::ClientError;
 use serde_json::{Value, json};
 
 use super::LoadError;
@@ -79,6 +80,15 @@ pub struct Outcome {
     pub reached: u64,
     /// What the broker said to one more.
     pub one_more: String,
+}
+
+/// What the broker said to one more, in words. Errors: it said nothing.
+fn said<T>(answer: Result<T, ClientError>) -> Result<String, LoadError> {
+    match answer {
+        Ok(_) => Ok("taken".to_owned()),
+        Err(ClientError::Refused { code, remark }) => Ok(format!("code {code}, {remark}")),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// What a run is asked for.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use client::{ClientError, Connection, ExtValue, Ticket};
+use client::{ClientError, Connection, Ticket};
 
 use crate::load::LoadError;
 
@@ -35,21 +35,6 @@ fn finish(client: &mut Connection, under_way: &mut VecDeque<Ticket>) -> Result<(
     let Some(first) = under_way.pop_front() else { return Ok(()) };
     client.finish(first)?.success()?;
     Ok(())
-}
-
-/// Fields of UPDATE_CONSUMER_OFFSET.
-pub fn commit_fields<'a>(
-    group: &'a str,
-    topic: &'a str,
-    queue: i32,
-    offset: i64,
-) -> [(&'a str, ExtValue<'a>); 4] {
-    [
-        ("consumerGroup", group.into()),
-        ("topic", topic.into()),
-        ("queueId", queue.into()),
-        ("commitOffset", offset.into()),
-    ]
 }
 
 /// Asks the broker until a figure of its runtime information is at least `wanted`.

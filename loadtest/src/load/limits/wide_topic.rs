@@ -1,10 +1,10 @@
 //! Queues of a topic: 65,535 of them, a message in each, and offsets of a group on all of them, committed twice; then what
 //! tools ask about such a topic, and its end.
 
-use client::{ClientError, Connection, Message, NewTopic};
+use client::{Connection, Message, NewTopic};
 use proto::code::request;
 
-use super::{Limit, Outcome, Trial, pipeline};
+use super::{Limit, Outcome, Trial, pipeline, said};
 use crate::load::LoadError;
 
 const TOPIC: &str = "limits-wide";
@@ -29,8 +29,7 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     })?;
     for offset in [0, 1] {
         pipeline::run(&mut client, count, |client, queue| {
-            let ext = pipeline::commit_fields(GROUP, TOPIC, queue as i32, offset);
-            client.start(request::UPDATE_CONSUMER_OFFSET, &ext, &[])
+            client.start_commit(GROUP, TOPIC, queue as i32, offset)
         })?;
         pipeline::wait_for_figure(&mut client, "ringmq.groupOffsets", count)?;
         trial.hold();
@@ -44,12 +43,8 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     for queue in 0..count as i32 {
         reached += u64::from(client.consumer_offset(GROUP, TOPIC, queue)? == 1);
     }
-    let one_more = match client.create_topic(&NewTopic::new("limits-wider", LIMIT.full as i32 + 1))
-    {
-        Ok(()) => "taken".to_owned(),
-        Err(ClientError::Refused { code, remark }) => format!("code {code}, {remark}"),
-        Err(other) => return Err(other.into()),
-    };
+    let one_more =
+        said(client.create_topic(&NewTopic::new("limits-wider", LIMIT.full as i32 + 1)))?;
     client.delete_topic(TOPIC)?;
     trial.hold();
     Ok(Outcome { reached, one_more })
