@@ -181,6 +181,7 @@ fn groups() {
             "{output}"
         );
 
+        scenario::keep_offsets(admin.peer, &topic, &group);
         scenario::produce(&admin.program, admin.peer, &topic, 20, None);
         scenario::consume_exactly(&admin.program, admin.peer, "consume", (&topic, &group), 20);
         let behind = scenario::produce(&admin.program, admin.peer, &topic, 12, None);
