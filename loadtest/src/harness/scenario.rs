@@ -308,6 +308,7 @@ fn await_all(consumer: &Running, count: usize, peer: &Peer) {
 pub fn keep_offsets(peer: &Peer, topic: &str, group: &str) {
     if peer.side != Side::Ours {
         let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
+        connection.create_group(group).expect("a group");
         connection.commit_offset(group, topic, 0, 0).expect("a commit");
     }
 }
