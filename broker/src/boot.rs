@@ -34,7 +34,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -88,6 +88,8 @@ pub struct BootContext {
     pub open_connections: Arc<AtomicUsize>,
     /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
+    /// Somebody may have stored something.
+    pub served: Arc<AtomicBool>,
 }
 
 /// Runs one worker until the process is asked to stop.
@@ -126,6 +128,7 @@ pub async fn run(
         plane.drops.raise();
     }
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
+    context.served.store(true, Ordering::SeqCst);
     listen(&worker, &context.listen)?;
     if worker.control.is_some() {
         register_and_report(&worker, &context).await?;
@@ -219,7 +222,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         dir: log_root(config).join(format!("shard-{shard:03}")),
         log_id: context.format.log_id(shard),
         store_id: context.format.store_id,
-        segment_bytes: context.format.segment_bytes,
+        layout: context.format.layout,
         tail_cache_bytes,
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),
         record_bytes_max,
@@ -233,7 +236,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
             .unwrap_or(usize::MAX),
         index_keys: config.message_index_enable,
         cold_cache_bytes: (config.shard_cold_cache_mib as usize) << 20,
-        zero_ahead_bytes: ZERO_AHEAD_BYTES.min(context.format.segment_bytes),
+        zero_ahead_bytes: ZERO_AHEAD_BYTES.min(context.format.layout.segment_bytes()),
         progress: Arc::clone(&context.progress[usize::from(shard)]),
     }
 }

@@ -48,7 +48,7 @@ async fn round(worker: &Rc<Worker>, deleted: Deleted) -> Result<(), Refusal> {
             Err(not_taken) => not_taken,
         };
         tries += 1;
-        let hopeless = !matches!(refused, Refused::Busy { .. });
+        let hopeless = !matches!(refused, Refused::Busy { .. } | Refused::RoomAwaited { .. });
         if hopeless || tries >= TRIES {
             tracing::warn!(
                 shard, %refused, topics = deleted.topics.len(), groups = deleted.groups.len(),

@@ -93,7 +93,7 @@ impl From<HeaderError> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let code = match &refused {
-            Refused::Busy { .. } => response::SYSTEM_BUSY,
+            Refused::Busy { .. } | Refused::RoomAwaited { .. } => response::SYSTEM_BUSY,
             Refused::Poisoned { .. }
             | Refused::DiskFull { .. }
             | Refused::PositionsUsedUp { .. }
@@ -104,7 +104,9 @@ impl From<Refused> for Refusal {
             Refused::TooLarge { .. } => response::MESSAGE_ILLEGAL,
         };
         let remark = match &refused {
-            Refused::Busy { .. } | Refused::IndexBehind { cause: None, .. } => {
+            Refused::Busy { .. }
+            | Refused::RoomAwaited { .. }
+            | Refused::IndexBehind { cause: None, .. } => {
                 format!("[OVERLOAD] {refused}")
             }
             _ => refused.to_string(),

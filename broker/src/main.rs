@@ -4,6 +4,7 @@ use broker::{
     advertised,
     boot::{self, BootContext, Listen},
     config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
+    first_start::{self, FirstStart, Room},
     health::{self, Condition},
     open_files::{self, Files},
     panel::StartupReport,
@@ -21,11 +22,14 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use store::{
-    directory,
+    Layout, directory,
     error::StoreError,
     format::{self, Format},
 };
@@ -91,19 +95,54 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
 }
 
 fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
+    let root = PathBuf::from(&loaded.config.store_path_root_dir);
+    let log_root = boot::log_root(&loaded.config);
+    // Before the lock, which Java's broker has a file for, too.
+    directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
+    let first_start = FirstStart::of(&root, &log_root);
+    // Before anything is written.
+    if first_start.is_some() {
+        let shards = shards_of(&Sizing::of(&loaded.config, machine))?;
+        Room::of(&log_root, shards, true)?;
+    }
+    // Before the ports: who holds the directory is named with it. Held until the process is gone: executors may still be
+    // at work on the directory, and nobody else's store is there when what a first start made goes.
+    let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
+    std::mem::forget(lock);
+    // Looked at again: another process may have formatted a store meanwhile.
+    let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
+    let served = Arc::new(AtomicBool::new(false));
+    let ended = run_locked(first_start.is_some(), loaded, machine, &served);
+    if let Some(first_start) = first_start
+        && ended.is_err()
+        && !served.load(Ordering::SeqCst)
+    {
+        first_start.undo();
+    }
+    ended
+}
+
+/// `first`: there was no store in the directory, which is locked. `served` becomes true when somebody may have stored
+/// something.
+fn run_locked(
+    first: bool,
+    loaded: Loaded,
+    machine: &Machine,
+    served: &Arc<AtomicBool>,
+) -> Result<(), Fatal> {
     let Loaded { mut config, standalone, .. } = loaded;
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
-    // Before the lock, which Java's broker has a file for, too.
-    directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
-    // Before the ports: who holds the directory is named with it.
-    let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
     // Held until the end; the executors listen on the same addresses when they serve.
     let ports = Ports::hold(&config, standalone)?;
     let store_ip = advertised::store_ip(&config.broker_ip1, ports.client.addrs(), machine.address)?;
     let mut sizing = Sizing::of(&config, machine);
-    let format = format_of(&root, &config, &sizing)?;
+    let room = Room::of(&log_root, shards_of(&sizing)?, first)?;
+    let format = format_of(&root, &config, &sizing, room.layout(&config))?;
+    if first {
+        tracing::info!("{}", room.sentence(&config, format.layout, &log_root));
+    }
     if usize::from(format.shards) != sizing.shards {
         sizing = Sizing::with_shards(&config, machine, format.shards.into());
     }
@@ -168,6 +207,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
         ready: Arc::default(),
+        served: Arc::clone(served),
     };
     let stop = Stop::new();
     // Until every store is open nothing is promised to anybody.
@@ -179,19 +219,11 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
     match run_executors(settings, stop, context) {
         Ok(()) => {}
         Err(Unended::Interrupted) => {
-            // Executors are still at work on the directory: it stays locked until the process is gone.
-            std::mem::forget(lock);
             tracing::info!("stopped before anything was served; the next start begins anew");
             return Ok(());
         }
-        Err(Unended::StopTimeout) => {
-            std::mem::forget(lock);
-            return Err(stop_timeout(stop_seconds_max));
-        }
-        Err(Unended::Failed(fatal)) => {
-            std::mem::forget(lock);
-            return Err(fatal);
-        }
+        Err(Unended::StopTimeout) => return Err(stop_timeout(stop_seconds_max)),
+        Err(Unended::Failed(fatal)) => return Err(fatal),
     }
     match health::summary(logs.iter().map(|totals| &totals.log)) {
         (Condition::LogPoisoned, sentence) if exit_on_log_failure => {
@@ -199,6 +231,10 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
         }
         _ => Ok(()),
     }
+}
+
+fn shards_of(sizing: &Sizing) -> Result<u16, Fatal> {
+    u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))
 }
 
 fn stop_timeout(seconds_max: u32) -> Fatal {
@@ -267,13 +303,19 @@ impl Ports {
     }
 }
 
-/// The format of the store, made now if the directory is new. What is fixed there goes before the configuration.
-fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Format, Fatal> {
-    let shards = u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))?;
+/// The format of the store, made now if the directory is new, with segments of this layout. What is fixed there goes
+/// before the configuration.
+fn format_of(
+    root: &Path,
+    config: &BrokerConfig,
+    sizing: &Sizing,
+    layout: Layout,
+) -> Result<Format, Fatal> {
+    let shards = shards_of(sizing)?;
     let wanted = Format {
         version: format::VERSION,
         shards,
-        segment_bytes: config.mapped_file_size_commit_log,
+        layout,
         store_id: fastrand::u64(..) >> 8,
         log_id: fastrand::u64(..) >> 8,
     };
@@ -286,10 +328,13 @@ fn format_of(root: &Path, config: &BrokerConfig, sizing: &Sizing) -> Result<Form
             "shards is fixed when the store is formatted; the configured number is ignored"
         );
     }
-    if format.segment_bytes != wanted.segment_bytes {
+    let configured = config.mapped_file_size_commit_log;
+    // What is not configured is chosen by the disk.
+    let formatted = format.layout.segment_bytes();
+    if formatted != configured && configured != first_start::SEGMENT_BYTES {
         tracing::warn!(
-            configured = wanted.segment_bytes,
-            formatted = format.segment_bytes,
+            configured,
+            formatted,
             "mappedFileSizeCommitLog is fixed when the store is formatted; the configured size is ignored"
         );
     }

@@ -136,6 +136,8 @@ counters! {
         = store.state().log.appended();
     /// Segments, those ahead of the log included.
     segments: Gauge("ringmq_segments") shard["segments"] = store.extent().segments;
+    /// Bytes of the disk that the log has taken and not filled.
+    room_bytes: Gauge("ringmq_room_bytes") shard["roomBytes"] = store.room_bytes();
     /// Index files.
     index_files: Gauge("ringmq_index_files") shard["indexFiles"] = store.extent().index_files;
     /// Index files that were made again from their segments, at start or since.

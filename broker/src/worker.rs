@@ -162,7 +162,7 @@ impl Worker {
         let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
         let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
         for shard in &hosted {
-            shard.start_followers(&executor, &config);
+            shard.start_followers(&executor, &config, &totals);
         }
         cold_reads.start(&executor, &hosted);
         let outdated = vec![false; executor.count()];

@@ -18,6 +18,7 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header},
     format::{self, Format, VERSION, text},
+    layout::Layout,
     offset::{POSITION_MAX, SHARDS_MAX},
     replica_file::{REPLICA_FILE, Slot},
     segments::segment_start,
@@ -26,6 +27,9 @@ use store::{
 
 /// Largest record that the witness rule reckons with, bytes: the broker's default.
 const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
+
+/// Bytes of a usual segment: what is looked at first where segments fit more than one layout.
+const USUAL_SEGMENT_BYTES: u64 = 1 << 30;
 
 /// Open segments by the position that they start at.
 pub(crate) type Segments = BTreeMap<u64, Rc<PlainFile>>;
@@ -105,7 +109,7 @@ impl DataDir {
             dir: shard_dir(&self.log_root, shard),
             log_id: self.format.log_id(shard),
             store_id: self.format.store_id,
-            segment_bytes: self.format.segment_bytes,
+            layout: self.format.layout,
             tail_cache_bytes: 1 << 15,
             inflight_bytes_max: 0,
             record_bytes_max: RECORD_BYTES_MAX,
@@ -166,12 +170,12 @@ fn read_format(
     };
     let (format, what) = match (parsed, from_log) {
         (Ok(format), None) => return Ok(format),
-        (Ok(format), Some(log)) if agree(&format, &log) => return Ok(format),
+        (Ok(format), Some(log)) if log.agrees(&format) => return Ok(format),
         (Ok(format), Some(log)) => {
             let what = format!("says {}, but the log was written with other facts", text(&format));
-            (log, what)
+            (log.format, what)
         }
-        (Err(what), Some(log)) => (log, what),
+        (Err(what), Some(log)) => (log.format, what),
         (Err(what), None) if bytes.is_some() => {
             return Err(store::StoreError::Malformed { path, what }.into());
         }
@@ -190,41 +194,51 @@ fn parse_format(bytes: &[u8]) -> Result<Format, String> {
     format::parse(bytes)
 }
 
-/// Whether the log was written under these facts. The store's own id is not among them: the segments of a replica name
-/// other writers.
-fn agree(file: &Format, log: &Format) -> bool {
-    file.log_id == log.log_id
-        && file.segment_bytes == log.segment_bytes
-        && file.shards == log.shards
+/// What the segments say about how the store was formatted.
+struct LogFacts {
+    format: Format,
+    /// Start and bytes of the segments of this log.
+    segments: Vec<(u64, u64)>,
 }
 
-/// What the segments say about how the store was formatted. `None`: there is no batch in any.
-fn format_of_log(log_root: &Path) -> Result<Option<Format>, InspectError> {
+impl LogFacts {
+    /// Whether the log was written under these facts. The store's own id is not among them: the segments of a replica name
+    /// other writers. Segments fit more than one layout.
+    fn agrees(&self, file: &Format) -> bool {
+        let fitting = |format: &Format| format.layout.fitting(&self.segments);
+        file.log_id == self.format.log_id
+            && file.shards == self.format.shards
+            && fitting(file) >= fitting(&self.format)
+    }
+}
+
+/// `None`: there is no batch in any segment.
+fn format_of_log(log_root: &Path) -> Result<Option<LogFacts>, InspectError> {
     let dirs = shard_dirs(log_root)?;
     let Some(last) = dirs.last() else { return Ok(None) };
-    let mut votes: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    let mut votes: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
     let mut own: Option<u64> = None;
     let mut writer = 0;
     for shard in &dirs {
         let dir = shard_dir(log_root, *shard);
         let names = now(FileDisk::read_only().list(&dir)).map_err(io_at(&dir))?;
-        for entry in names.iter().filter(|entry| segment_start(Path::new(&entry.name)).is_some()) {
+        for entry in &names {
+            let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
             if let Some(header) = first_header(&dir.join(&entry.name)) {
                 let log_id = Format::common_log_id(header.log_id, *shard);
-                *votes.entry((log_id, entry.bytes)).or_default() += 1;
+                votes.entry(log_id).or_default().push((start, entry.bytes));
                 writer = header.writer;
             }
         }
         own = own.or(own_id(&dir.join(REPLICA_FILE)));
     }
-    let best = votes.into_iter().max_by_key(|(_, count)| *count);
-    Ok(best.map(|((log_id, segment_bytes), _)| Format {
-        version: VERSION,
-        shards: last + 1,
-        segment_bytes,
+    let best = votes.into_iter().max_by_key(|(_, segments)| segments.len());
+    Ok(best.and_then(|(log_id, segments)| {
+        let layout = Layout::of_segments(&segments, USUAL_SEGMENT_BYTES)?;
         // A store that never followed another one wrote all of its batches itself.
-        store_id: own.unwrap_or(writer),
-        log_id,
+        let store_id = own.unwrap_or(writer);
+        let format = Format { version: VERSION, shards: last + 1, layout, store_id, log_id };
+        Some(LogFacts { format, segments })
     }))
 }
 
@@ -258,9 +272,9 @@ pub(crate) async fn open_segments(
     for entry in names.iter().filter(|entry| !entry.is_dir) {
         let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
         let path = dir.join(&entry.name);
-        let possible = start <= POSITION_MAX - settings.segment_bytes;
-        let fits = possible && start.is_multiple_of(settings.segment_bytes);
-        if !fits || entry.bytes != settings.segment_bytes {
+        let possible = start <= POSITION_MAX - settings.layout.segment_bytes();
+        let fits = possible && settings.layout.is_start(start);
+        if !fits || entry.bytes != settings.layout.bytes_of(start) {
             findings.about_existing(wrong_length(settings, &path, start, entry.bytes));
             continue;
         }
@@ -281,12 +295,13 @@ fn wrong_length(
     bytes: u64,
 ) -> crate::finding::Finding {
     let blank = first_header(path).is_none();
-    let expected = settings.segment_bytes;
-    if blank && bytes < expected && start.is_multiple_of(expected) {
+    let layout = settings.layout;
+    let expected = layout.bytes_of(start);
+    if blank && bytes < expected && layout.is_start(start) {
         let what = format!("{bytes} bytes of a segment that was being created; nothing is in it");
         return note(path, None, what).then("removed at the next start");
     }
-    damage(path, None, format!("{bytes} bytes at {start}; segments have {expected}"))
+    damage(path, None, format!("{bytes} bytes at {start}; the segment there has {expected}"))
         .costing("all messages in it, until its length is right")
         .then("the broker refuses to start; put the file back from a copy, or move it away")
 }

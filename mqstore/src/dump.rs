@@ -104,7 +104,7 @@ impl Dump<'_> {
         for link in &chain.links {
             let head = link.index.head();
             let whole =
-                head.from == head.segment && head.to == head.segment + settings.segment_bytes;
+                head.from == head.segment && head.to == settings.layout.end_of(head.segment);
             let too_old = self.filter.since_ms.is_some_and(|since| head.last_store_ms < since);
             if whole && too_old && !self.filter.control && segments.contains_key(&head.to) {
                 from = head.to;

@@ -86,8 +86,8 @@ impl Chain {
                 position = longest.head().to;
                 chain.links.push(Link { index: longest, damaged: false });
             } else if let Some((next, _)) = found.range(position..).next() {
-                let segment = position - position % settings.segment_bytes;
-                let end = (*next).min(segment + settings.segment_bytes);
+                let segment = settings.layout.start_of(position);
+                let end = (*next).min(settings.layout.end_of(segment));
                 chain.gaps.push(position..end);
                 position = end;
             } else {
@@ -158,7 +158,7 @@ impl Chain {
 
     fn report_gaps(&self, settings: &Settings, findings: &mut Findings) {
         for gap in &self.gaps {
-            let segment = gap.start - gap.start % settings.segment_bytes;
+            let segment = settings.layout.start_of(gap.start);
             let prefix = format!("{segment:020}.");
             let explained = self.bad.iter().any(|path| {
                 let name = path.file_name().and_then(|name| name.to_str());

@@ -54,10 +54,10 @@ pub(crate) async fn walk(
     let mut scan = Scan::new(settings);
     scan.begin_at(from);
     loop {
-        let segment = scan.position - scan.position % settings.segment_bytes;
-        let segment_end = segment + settings.segment_bytes;
+        let segment = settings.layout.start_of(scan.position);
+        let segment_end = settings.layout.end_of(segment);
         if let Some(file) = segments.get(&segment) {
-            let mut window = Window::new(&**file, segment, settings.segment_bytes);
+            let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
             let taken = batches(&mut scan, &mut window, settings, &mut visit).await;
             if !taken.map_err(io_at(&settings.segment_path(segment)))? {
                 return Ok(End { position: scan.position, remains_bytes: 0, torn: false });
@@ -75,7 +75,7 @@ pub(crate) async fn walk(
             }
             None => return end(&scan, segments, settings).await,
         };
-        let segment = place - place % settings.segment_bytes;
+        let segment = settings.layout.start_of(place);
         if whole_now(&scan, segments, settings).await? {
             continue;
         }
@@ -105,8 +105,8 @@ async fn batches(
     settings: &Settings,
     visit: &mut impl FnMut(Step<'_>) -> bool,
 ) -> std::io::Result<bool> {
-    let segment = scan.position - scan.position % settings.segment_bytes;
-    let segment_end = segment + settings.segment_bytes;
+    let segment = settings.layout.start_of(scan.position);
+    let segment_end = settings.layout.end_of(segment);
     while scan.position + HEADER_BYTES as u64 <= segment_end {
         let position = scan.position;
         let Some(header) = scan.whole_batch(window, position, settings).await? else {
@@ -133,9 +133,9 @@ async fn first_behind(
     segments: &Segments,
     settings: &Settings,
 ) -> Result<Option<u64>, InspectError> {
-    let segment = scan.position - scan.position % settings.segment_bytes;
+    let segment = settings.layout.start_of(scan.position);
     let Some(file) = segments.get(&segment) else { return Ok(None) };
-    let mut window = Window::new(&**file, segment, settings.segment_bytes);
+    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
     let seen = scan.walk(&mut window, scan.position + 1, settings).await;
     Ok(seen.map_err(io_at(&settings.segment_path(segment)))?.first)
 }
@@ -146,12 +146,12 @@ async fn whole_now(
     settings: &Settings,
 ) -> Result<bool, InspectError> {
     let position = scan.position;
-    let segment = position - position % settings.segment_bytes;
+    let segment = settings.layout.start_of(position);
     let Some(file) = segments.get(&segment) else { return Ok(false) };
-    if position + HEADER_BYTES as u64 > segment + settings.segment_bytes {
+    if position + HEADER_BYTES as u64 > settings.layout.end_of(segment) {
         return Ok(false);
     }
-    let mut window = Window::new(&**file, segment, settings.segment_bytes);
+    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
     let whole = scan.whole_batch(&mut window, position, settings).await;
     Ok(whole.map_err(io_at(&settings.segment_path(segment)))?.is_some())
 }
@@ -159,10 +159,10 @@ async fn whole_now(
 /// Looks at what stands behind the end, as far as a torn write may reach.
 async fn end(scan: &Scan, segments: &Segments, settings: &Settings) -> Result<End, InspectError> {
     let position = scan.position;
-    let segment = position - position % settings.segment_bytes;
+    let segment = settings.layout.start_of(position);
     let mut end = End { position, remains_bytes: 0, torn: false };
     let Some(file) = segments.get(&segment) else { return Ok(end) };
-    let mut window = Window::new(&**file, segment, settings.segment_bytes);
+    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
     let reach = (store::log::WRITE_BYTES_MAX as usize) + settings.record_bytes_max;
     let bytes = window.at(position, reach).await;
     let bytes = bytes.map_err(io_at(&settings.segment_path(segment)))?;

@@ -52,7 +52,9 @@ pub(crate) async fn verify_shard(
         return Ok(Seen::default());
     };
     let mut chain = Chain::open(settings, &segments, findings).await?;
-    progress.expect(chain.bytes + segments.len() as u64 * settings.segment_bytes);
+    progress.expect(
+        chain.bytes + segments.keys().map(|start| settings.layout.bytes_of(*start)).sum::<u64>(),
+    );
     chain.verify(findings, progress).await?;
     let mut check = ShardCheck::new(settings, (&chain, &segments), first, findings, progress);
     let known_durable = chain.end(first);
@@ -215,7 +217,7 @@ impl<'a> ShardCheck<'a> {
 
     /// The batch is whole, so it was written like this: a bug, or memory that forgets.
     fn wrong(&mut self, position: u64, what: String) {
-        let segment = position - position % self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(position);
         let path = self.settings.segment_path(segment);
         let finding = damage(&path, position - segment, what).costing("this entry");
         self.findings.about_existing(finding.then("the broker ignores it or refuses to serve it"));
@@ -247,7 +249,7 @@ impl<'a> ShardCheck<'a> {
             .with_check(consume_queue::record_check(bytes));
         let store_ms = view.store_timestamp();
         self.sums.record(view.topic(), queue_id, view.queue_offset(), store_ms, &entry);
-        let at = (position % self.settings.segment_bytes) as u32;
+        let at = (position - self.settings.layout.start_of(position)) as u32;
         for key in keys_of(properties) {
             self.sums.key(Key { hash: key_hash(view.topic(), key), at });
         }
@@ -358,7 +360,7 @@ impl<'a> ShardCheck<'a> {
 
     fn report_damages(&mut self) {
         for Damage { range, file, mut lost, counted } in std::mem::take(&mut self.damages) {
-            let segment = range.start - range.start % self.settings.segment_bytes;
+            let segment = self.settings.layout.start_of(range.start);
             let path = self.settings.segment_path(segment);
             let deleted = |topic: &str| self.removed.get(topic).is_some_and(|at| *at >= range.end);
             lost.forget_topics(deleted);
@@ -395,7 +397,7 @@ impl<'a> ShardCheck<'a> {
         if held || end.remains_bytes == 0 {
             return;
         }
-        let segment = end.position - end.position % self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(end.position);
         let path = self.settings.segment_path(segment);
         let (bytes, at) = (end.remains_bytes, end.position - segment);
         let finding = if end.torn {

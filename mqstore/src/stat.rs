@@ -197,7 +197,7 @@ async fn stat_shard(
         tables.queues.values().map(|queue| (queue.next - queue.min).max(0) as u64).sum();
     counted.damaged_bytes = tables.damaged_bytes;
     for (start, segment) in &mut tables.segments {
-        segment.used_bytes = end.saturating_sub(*start).min(settings.segment_bytes);
+        segment.used_bytes = end.saturating_sub(*start).min(settings.layout.bytes_of(*start));
     }
     counted.segments = std::mem::take(&mut tables.segments).into_values().collect();
     Ok((counted, tables))
@@ -248,7 +248,7 @@ impl Tables {
         let Some(segment) = self.segments.get_mut(&head.segment) else { return };
         segment.index_bytes += bytes;
         segment.sealed =
-            head.from == head.segment && head.to == head.segment + settings.segment_bytes;
+            head.from == head.segment && head.to == settings.layout.end_of(head.segment);
         if head.messages > 0 {
             segment.count(head.messages, head.first_store_ms, head.last_store_ms);
         }
@@ -264,7 +264,7 @@ impl Tables {
         let end = walk(settings, segments, from, known_durable, |step| {
             match step {
                 Step::Batch { header, payload } => {
-                    let segment = header.position - header.position % settings.segment_bytes;
+                    let segment = settings.layout.start_of(header.position);
                     self.batch(segment, header.position, payload);
                 }
                 Step::Damage { range, .. } => self.damaged_bytes += range.end - range.start,

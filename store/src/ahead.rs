@@ -4,7 +4,9 @@
 //! when there is no room for the next one, which is how a full disk looks from inside. The task tries again with each
 //! call of [`Store::look_ahead`], so that room which is made is found.
 
-use crate::{error::StoreError, offset::POSITION_MAX, segments::create_segment, store::Store};
+use crate::{
+    error::StoreError, log::Shape, offset::POSITION_MAX, segments::create_segment, store::Store,
+};
 use runtime::{BLOCK_BYTES, Disk, DiskFile, Open};
 use std::path::PathBuf;
 
@@ -49,17 +51,20 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// The segment to provide next: while less than half a segment and what may be in flight is left.
+    /// The segment to provide next: while less than half a segment and what may be in flight is left. A log that nobody
+    /// has used waits with it.
     fn wanted_segment(&self) -> Option<u64> {
         let state = self.state.borrow();
-        let left = state.log.room_end() - state.log.appended();
-        let shape = state.log.shape();
-        let half = shape.segment_bytes / 2;
-        let wanted = left < half + shape.inflight_bytes_max.min(half);
-        let end = state.log.room_end();
+        let log = &state.log;
+        let Shape { layout, inflight_bytes_max, .. } = *log.shape();
+        let (appended, end) = (log.appended(), log.room_end());
+        let used = appended >= BLOCK_BYTES as u64 || log.room_asked() > 0;
+        let half = layout.bytes_of(layout.start_of(appended)) / 2;
+        let least = (half + inflight_bytes_max.min(half)).max(log.shape().burst_bytes());
+        let wanted = used && end - appended < least.max(log.room_asked());
         // Nothing is admitted long before there.
-        let possible = end + shape.segment_bytes <= POSITION_MAX;
-        (wanted && possible && state.log.poisoned().is_none()).then_some(end)
+        let possible = end + layout.segment_bytes() <= POSITION_MAX;
+        (wanted && possible && log.poisoned().is_none()).then_some(end)
     }
 
     /// Provides segments as far as they are wanted and there is room for them.
@@ -97,13 +102,14 @@ impl<D: Disk> Store<D> {
             // An attempt that failed half-way may have left the name behind; if not, there is nothing to remove.
             let _ = self.disk.remove(&self.settings.segment_path(start)).await;
         }
-        let spare = self.segments.spares.borrow_mut().pop();
+        let large = self.settings.layout.bytes_of(start) == self.settings.layout.segment_bytes();
+        let spare = large.then(|| self.segments.spares.borrow_mut().pop()).flatten();
         let file = match spare {
             Some(spare) => self.recycle(spare, start).await?,
             None => create_segment(&self.disk, &self.settings, start).await?,
         };
         self.segments.insert(start, file);
-        self.state.borrow_mut().log.extend_room(start + self.settings.segment_bytes);
+        self.state.borrow_mut().log.extend_room(self.settings.layout.end_of(start));
         Ok(())
     }
 
@@ -130,27 +136,28 @@ impl<D: Disk> Store<D> {
             return None;
         }
         // Appends go on while zeros are being written; what is in flight at most, and a write, stay free of them.
-        let piece = self.zero_write_bytes();
-        let margin = 2 * piece;
         let appended = state.log.appended();
+        let piece = self.zero_write_bytes(state.log.segment_of(appended));
+        let margin = 2 * piece;
         let mut from =
             self.ahead.zeroed.get().max((appended + margin).next_multiple_of(BLOCK_BYTES as u64));
         let mut segment = state.log.segment_of(from);
         if self.segments.recycled.get() == Some(segment) {
-            segment += self.settings.segment_bytes;
+            segment = self.settings.layout.end_of(segment);
             from = segment;
             self.ahead.zeroed.set(from);
         }
         if from >= appended + self.settings.zero_ahead_bytes || !self.segments.contains(segment) {
             return None;
         }
-        let to = (from + piece).min(segment + self.settings.segment_bytes);
+        let to = (from + piece).min(self.settings.layout.end_of(segment));
         (to > from).then_some((segment, from, to))
     }
 
     /// Small segments are zeroed in small pieces, or the margin would leave nothing of them to zero.
-    fn zero_write_bytes(&self) -> u64 {
-        let share = (self.settings.segment_bytes / 16).next_multiple_of(BLOCK_BYTES as u64);
+    fn zero_write_bytes(&self, segment: u64) -> u64 {
+        let share =
+            (self.settings.layout.bytes_of(segment) / 16).next_multiple_of(BLOCK_BYTES as u64);
         ZERO_WRITE_BYTES.min(share)
     }
 

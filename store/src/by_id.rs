@@ -47,8 +47,10 @@ impl<D: Disk> Store<D> {
 
     /// What looks like a record of this place: its size and its body are right, everything else is yet to be checked.
     pub(crate) async fn record_at(&self, position: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let within = position % self.settings.segment_bytes;
-        if within < HEADER_BYTES as u64 || within + 64 > self.settings.segment_bytes {
+        let segment = self.settings.layout.start_of(position);
+        let segment_bytes = self.settings.layout.bytes_of(segment);
+        let within = position - segment;
+        if within < HEADER_BYTES as u64 || within + 64 > segment_bytes {
             return Ok(None);
         }
         let Some(prefix) = self.read_log(position, 8).await? else { return Ok(None) };
@@ -56,7 +58,7 @@ impl<D: Disk> Store<D> {
         let bytes = u32::from_be_bytes(*size) as usize;
         let possible = magic == proto::record::MAGIC_V1.to_be_bytes()
             && bytes <= self.settings.record_bytes_max
-            && within + bytes as u64 <= self.settings.segment_bytes;
+            && within + bytes as u64 <= segment_bytes;
         if !possible {
             return Ok(None);
         }
@@ -112,7 +114,7 @@ impl<D: Disk> Store<D> {
         position: u64,
         bytes: usize,
     ) -> Result<Option<Header>, StoreError> {
-        let segment = position - position % self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(position);
         let reach = (HEADER_BYTES + PAYLOAD_BYTES_MAX) as u64;
         let from = position.saturating_sub(reach).max(segment);
         let Some(before) = self.read_log(from, (position - from) as usize).await? else {

@@ -40,7 +40,7 @@ impl StoreState {
     /// Up to where the next index file goes, if it is time for one: to the end of a segment that the log has left, or
     /// to `committed` when more than `entries_max` entries, or the keys of as many usual messages, are in memory only.
     pub(crate) fn wants_index(&self, entries_max: u64) -> Option<u64> {
-        let segment_end = self.log.segment_of(self.indexed_to) + self.log.shape().segment_bytes;
+        let segment_end = self.log.shape().layout.end_behind(self.indexed_to);
         let committed = self.log.committed();
         if committed >= segment_end {
             return Some(segment_end);

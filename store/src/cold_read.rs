@@ -69,7 +69,7 @@ impl<D: Disk> Store<D> {
 
     /// Whether the segment of a position is still there.
     pub(crate) fn is_in_segment(&self, position: u64) -> bool {
-        self.segments.contains(position - position % self.settings.segment_bytes)
+        self.segments.contains(self.settings.layout.start_of(position))
     }
 
     async fn read_alone(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
@@ -111,7 +111,7 @@ impl<D: Disk> Store<D> {
 
     /// Chunks are counted from the start of their segment.
     fn chunk_start(&self, position: u64) -> u64 {
-        let within = position % self.settings.segment_bytes;
+        let within = position - self.settings.layout.start_of(position);
         position - within % CHUNK_BYTES
     }
 
@@ -119,7 +119,7 @@ impl<D: Disk> Store<D> {
         if let Some(chunk) = self.cold.get(start) {
             return Ok(chunk);
         }
-        let segment_end = start - start % self.settings.segment_bytes + self.settings.segment_bytes;
+        let segment_end = self.settings.layout.end_behind(start);
         let bytes = CHUNK_BYTES.min(segment_end - start);
         let (blocks, _) = self.read_blocks(start, bytes as usize).await?;
         let blocks = Rc::new(blocks);
@@ -147,7 +147,7 @@ impl<D: Disk> Store<D> {
                 return Ok(Some(out));
             }
         }
-        let segment = position - position % self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(position);
         if !self.segments.contains(segment) {
             return Ok(None);
         }
@@ -193,7 +193,7 @@ impl<D: Disk> Store<D> {
         for position in positions {
             let start = self.chunk_start(*position);
             let settled = start + CHUNK_BYTES <= self.state.borrow().log.ring().start();
-            let segment = position - position % self.settings.segment_bytes;
+            let segment = self.settings.layout.start_of(*position);
             if settled && self.segments.contains(segment) {
                 self.chunk(start).await?;
             }
@@ -203,7 +203,7 @@ impl<D: Disk> Store<D> {
     }
 
     async fn time_at(&self, position: u64) -> Result<Option<i64>, StoreError> {
-        let left = self.settings.segment_bytes - position % self.settings.segment_bytes;
+        let left = self.settings.layout.end_behind(position) - position;
         let bytes = (proto::record::TIMESTAMP_PREFIX_BYTES as u64).min(left);
         let prefix = self.read_log(position, bytes as usize).await?;
         // Its segment may have been retired meanwhile, and its file be another one by now.
@@ -246,7 +246,7 @@ impl<D: Disk> Store<D> {
         position: u64,
         bytes: usize,
     ) -> Result<(Blocks<D::Buf>, usize), StoreError> {
-        let segment = position - position % self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(position);
         let file = self.segments.file(segment).ok_or(StoreError::Corrupt {
             shard: self.settings.shard,
             position,

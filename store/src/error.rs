@@ -105,6 +105,16 @@ pub enum Refused {
         /// Most bytes that may be so.
         limit: u64,
     },
+    /// The next segment of the log is on its way.
+    #[error("shard={shard} reason=log-room room_left={left} wanted={wanted}")]
+    RoomAwaited {
+        /// Shard whose log it is.
+        shard: u16,
+        /// Bytes that are left.
+        left: u64,
+        /// Bytes that are wanted, with the reserve for control entries.
+        wanted: u64,
+    },
     /// The log is poisoned.
     #[error("shard={shard} reason=log-poisoned cause={reason}")]
     Poisoned {

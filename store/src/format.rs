@@ -3,7 +3,7 @@
 //! `format.json` says how many shards the store has, who it is and which logs it holds; it is written once. A replica
 //! holds the logs of its master and has a store id of its own. `lock` is held by the running broker and names it.
 
-use crate::{error::StoreError, offset::SHARDS_MAX};
+use crate::{error::StoreError, layout::Layout, offset::SHARDS_MAX};
 use runtime::BLOCK_BYTES;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,8 @@ pub struct Format {
     pub version: u32,
     /// Number of shards; each queue lives on one of them by a hash.
     pub shards: u16,
-    /// Bytes of a segment of the log.
-    pub segment_bytes: u64,
+    /// Where segments of the log begin and end.
+    pub layout: Layout,
     /// Drawn when this directory was formatted: no other store has it. Batches name it as their writer.
     pub store_id: u64,
     /// Drawn once for all replicas of the same logs. The ids of the logs follow from it.
@@ -75,16 +75,23 @@ struct Stored {
     #[serde(flatten)]
     common: Common,
     log_id: u64,
-    /// CRC-32C of the common facts' checksum and the log id, 4 and 8 bytes, big-endian.
+    /// A store of before has segments of one size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_segment_bytes: Option<u64>,
+    /// CRC-32C of the common facts' checksum, the log id and, if it is there, the first segment's bytes, 4, 8 and 8 bytes,
+    /// big-endian.
     log_id_crc32c: u32,
 }
 
 impl Stored {
     fn of(format: &Format) -> Stored {
-        let Format { version, shards, segment_bytes, store_id, log_id } = *format;
+        let Format { version, shards, layout, store_id, log_id } = *format;
+        let segment_bytes = layout.segment_bytes();
         let facts = CommonFacts { version, shards, segment_bytes, store_id };
         let common = Common { crc32c: check(&facts), facts };
-        Stored { log_id_crc32c: check_log_id(common.crc32c, log_id), common, log_id }
+        let first_segment_bytes = Some(layout.first_bytes());
+        let log_id_crc32c = check_log(common.crc32c, log_id, first_segment_bytes);
+        Stored { common, log_id, first_segment_bytes, log_id_crc32c }
     }
 }
 
@@ -92,8 +99,9 @@ fn check(facts: &CommonFacts) -> u32 {
     crc32c::crc32c(&serde_json::to_vec(facts).expect("a struct of numbers is JSON"))
 }
 
-fn check_log_id(common: u32, log_id: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&common.to_be_bytes()), &log_id.to_be_bytes())
+fn check_log(common: u32, log_id: u64, first_segment_bytes: Option<u64>) -> u32 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&common.to_be_bytes()), &log_id.to_be_bytes());
+    first_segment_bytes.map_or(crc, |bytes| crc32c::crc32c_append(crc, &bytes.to_be_bytes()))
 }
 
 /// The content of `format.json`.
@@ -112,18 +120,20 @@ pub fn parse(bytes: &[u8]) -> Result<Format, String> {
     }
     check_version(facts.version)?;
     let stored: Stored = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if check_log_id(crc32c, stored.log_id) != stored.log_id_crc32c {
+    let Stored { log_id, first_segment_bytes, log_id_crc32c, .. } = stored;
+    if check_log(crc32c, log_id, first_segment_bytes) != log_id_crc32c {
         return Err(damaged());
     }
     let CommonFacts { version, shards, segment_bytes, store_id } = facts;
-    let whole_blocks = segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
-    if !(1..=SHARDS_MAX).contains(&shards) || !whole_blocks {
-        return Err(format!(
-            "says {shards} shards and segments of {segment_bytes} bytes, which is impossible: a store has 1 to \
-             {SHARDS_MAX} shards, and segments of whole blocks of {BLOCK_BYTES} bytes"
-        ));
+    let first_segment_bytes = first_segment_bytes.unwrap_or(segment_bytes);
+    let layout = Layout::new(first_segment_bytes, segment_bytes);
+    match layout.filter(|_| (1..=SHARDS_MAX).contains(&shards)) {
+        Some(layout) => Ok(Format { version, shards, layout, store_id, log_id }),
+        None => Err(format!(
+            "says {shards} shards and segments of {first_segment_bytes} to {segment_bytes} bytes, which is impossible: a \
+             store has 1 to {SHARDS_MAX} shards, and segments of whole blocks of {BLOCK_BYTES} bytes that double"
+        )),
     }
-    Ok(Format { version, shards, segment_bytes, store_id, log_id: stored.log_id })
 }
 
 fn check_version(version: u32) -> Result<(), String> {
@@ -212,7 +222,8 @@ mod tests {
     }
 
     fn format() -> Format {
-        Format { version: VERSION, shards: 2, segment_bytes: 1 << 20, store_id: 7, log_id: 8 }
+        let layout = Layout::new(1 << 18, 1 << 20).expect("doubled twice");
+        Format { version: VERSION, shards: 2, layout, store_id: 7, log_id: 8 }
     }
 
     #[test]
@@ -237,6 +248,16 @@ mod tests {
                 assert!(parse(&bytes).is_err(), "byte {byte}, bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_store_of_before_has_segments_of_one_size() {
+        let layout = Layout::even(1 << 20);
+        let mut stored = Stored::of(&Format { layout, ..format() });
+        stored.first_segment_bytes = None;
+        stored.log_id_crc32c = check_log(stored.common.crc32c, stored.log_id, None);
+        let old = serde_json::to_vec(&stored).expect("JSON");
+        assert_eq!(parse(&old).map(|format| format.layout), Ok(layout));
     }
 
     /// As version 1 wrote and read the file.

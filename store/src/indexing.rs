@@ -91,7 +91,7 @@ impl<D: Disk> Store<D> {
         }
         let indexes = self.indexes.files.borrow();
         let mut heads = indexes.iter().map(|index| index.head());
-        let ends = |head: &Head| head.to.is_multiple_of(self.settings.segment_bytes);
+        let ends = |head: &Head| self.settings.layout.is_start(head.to);
         heads.find(|head| ends(head) && head.from != head.segment).map(|head| head.segment)
     }
 
@@ -174,7 +174,7 @@ impl<D: Disk> Store<D> {
         let state = self.state.borrow();
         // The space between the mark that ends a segment and the next segment holds nothing.
         let safe = state.log.flushed().min(state.log.committed());
-        let ended = position.is_multiple_of(self.settings.segment_bytes) && safe > position;
+        let ended = self.settings.layout.is_start(position) && safe > position;
         Ok(ended || safe >= position)
     }
 
@@ -291,8 +291,8 @@ impl<D: Disk> IndexJob<'_, D> {
         F: Future<Output = ()>,
     {
         let capture = self.capture;
-        let segment = capture.from - capture.from % self.settings.segment_bytes;
-        let whole = capture.from == segment && capture.to == segment + self.settings.segment_bytes;
+        let segment = self.settings.layout.start_of(capture.from);
+        let whole = capture.from == segment && capture.to == self.settings.layout.end_of(segment);
         let path = if whole {
             sealed_path(&self.settings.dir, segment)
         } else {

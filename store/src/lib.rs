@@ -24,6 +24,7 @@ pub mod index;
 #[doc(hidden)]
 pub mod indexing;
 mod join_bounded;
+pub mod layout;
 pub mod lineage;
 pub mod log;
 pub mod lookup;
@@ -50,6 +51,7 @@ pub mod store_state;
 pub use crate::{
     accept::NotAccepted,
     error::{Refused, StoreError},
+    layout::Layout,
     offset::PhysicalOffset,
     read::{PullPlan, PullStatus},
     settings::{FlushPolicy, Settings},

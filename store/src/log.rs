@@ -9,13 +9,14 @@
 use crate::{
     batch::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX},
     error::Refused,
+    layout::Layout,
     lineage::{EPOCH_ENTRY_BYTES, EpochEntry, EpochStart},
     offset::{CONTROL_END, MESSAGES_END, POSITION_MAX, STARTS_END},
     ring::TailRing,
     state::ControlEntry,
 };
-use runtime::BLOCK_BYTES;
-use std::collections::VecDeque;
+use runtime::{BLOCK_BYTES, Signal};
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,8 @@ pub struct Shape {
     pub log_id: u64,
     /// Store id of this store: batches closed here name it as their writer.
     pub writer: u64,
-    /// Bytes of a segment, a multiple of the block.
-    pub segment_bytes: u64,
+    /// Where segments begin and end.
+    pub layout: Layout,
     /// Most bytes appended and not committed.
     pub inflight_bytes_max: u64,
     /// Largest entry.
@@ -47,12 +48,18 @@ impl Shape {
     /// Most payload bytes of a batch with more than one entry. A small share of a segment at most, because a damaged
     /// batch is lost as a whole.
     pub fn payload_bytes_max(&self) -> usize {
-        PAYLOAD_BYTES_MAX.min((self.segment_bytes / 16) as usize)
+        PAYLOAD_BYTES_MAX.min((self.layout.segment_bytes() / 16) as usize)
     }
 
-    /// Room that messages leave to control entries when there is no next segment.
-    pub fn reserve_bytes(&self) -> u64 {
-        RESERVE_BYTES_MAX.min(self.segment_bytes / 8)
+    /// Room that may be asked for at once; no more than a large segment, which a small disk may have no more room for.
+    pub(crate) fn burst_bytes(&self) -> u64 {
+        let burst = self.inflight_bytes_max + 2 * self.entry_bytes_max as u64;
+        burst.min(self.layout.segment_bytes())
+    }
+
+    /// What an entry of `bytes` takes of a segment that holds nothing else.
+    fn alone_bytes(bytes: u64) -> u64 {
+        bytes + 2 * HEADER_BYTES as u64
     }
 }
 
@@ -111,11 +118,22 @@ pub struct CommitLog {
     leads: bool,
     /// End of the segments that are there. Nothing is appended behind it.
     room_end: u64,
+    /// Room behind the last entry that somebody would have liked to find, bytes.
+    room_asked: Cell<u64>,
+    /// Raised when somebody does.
+    room_wanted: Rc<Signal>,
     /// The next segment was wanted and could not be had.
     starved: bool,
     /// Why no messages are taken although the log itself is well: the disk is nearly full.
     closed_to_messages: Option<String>,
     poisoned: Option<String>,
+}
+
+/// Where entries can end at most.
+struct Fit {
+    end: u64,
+    /// Whether a whole segment may stay empty because an entry does not fit into it.
+    skips: bool,
 }
 
 struct OpenBatch {
@@ -166,13 +184,16 @@ impl CommitLog {
     pub fn resume(mut shape: Shape, mut ring: TailRing, from: Resume<'_>) -> CommitLog {
         let Resume { position, tail, committed, epoch, leads } = from;
         assert!(committed <= position);
-        assert!(shape.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
-        assert!(shape.segment_bytes >= shape.entry_bytes_max as u64 + 2 * HEADER_BYTES as u64);
+        let largest = Shape::alone_bytes(shape.entry_bytes_max as u64);
+        assert!(shape.layout.segment_bytes() >= largest);
         assert!(tail.len() as u64 == position % BLOCK_BYTES as u64);
         // What is not on disk yet must stay in the ring, with the block before it and, at the end of a segment, the
         // space that the next entry did not fit into.
         let spare = shape.entry_bytes_max + 2 * BLOCK_BYTES;
         assert!(ring.capacity() / 2 > spare, "the tail cache is too small for the largest record");
+        // The marks of segments that the largest entry does not fit into stay in it, too.
+        let small = shape.layout.end_of_smaller(largest) as usize;
+        assert!(ring.capacity() >= small + spare, "the tail cache is smaller than small segments");
         shape.inflight_bytes_max =
             shape.inflight_bytes_max.min((ring.capacity() / 2 - spare) as u64);
         ring.reset(position - tail.len() as u64);
@@ -190,7 +211,9 @@ impl CommitLog {
             committed,
             epoch,
             leads,
-            room_end: position - position % shape.segment_bytes + shape.segment_bytes,
+            room_end: shape.layout.end_behind(position),
+            room_asked: Cell::new(0),
+            room_wanted: Rc::default(),
             starved: false,
             closed_to_messages: None,
             poisoned: None,
@@ -259,9 +282,22 @@ impl CommitLog {
 
     /// Segments are there up to `position`.
     pub fn extend_room(&mut self, position: u64) {
-        assert!(position.is_multiple_of(self.shape.segment_bytes));
+        assert!(self.shape.layout.is_start(position));
         self.room_end = self.room_end.max(position);
+        if self.room_end - self.appended >= self.room_asked.get() {
+            self.room_asked.set(0);
+        }
         self.starved = false;
+    }
+
+    /// Room behind the last entry that somebody would have liked to find, until it is there, bytes.
+    pub fn room_asked(&self) -> u64 {
+        self.room_asked.get()
+    }
+
+    /// Raised when room is asked for.
+    pub(crate) fn room_wanted(&self) -> Rc<Signal> {
+        Rc::clone(&self.room_wanted)
     }
 
     /// The next segment could not be had.
@@ -293,7 +329,7 @@ impl CommitLog {
             return Err(Refused::DiskFull { shard, reason: reason.clone() });
         }
         self.check_positions(bytes, MESSAGES_END)?;
-        self.check_room(bytes, entry_bytes, self.shape.reserve_bytes())
+        self.check_room(bytes, entry_bytes, self.reserve_bytes())
     }
 
     /// Whether a group of entries of `bytes` in all may be appended now, see [`CommitLog::begin_group`]. It leaves the
@@ -319,36 +355,56 @@ impl CommitLog {
         Err(Refused::PositionsUsedUp { shard: self.shape.shard, position, limit })
     }
 
+    /// Room that messages leave to control entries when there is no next segment.
+    pub fn reserve_bytes(&self) -> u64 {
+        RESERVE_BYTES_MAX.min(self.shape.layout.segment_bytes().min(self.room_end) / 8)
+    }
+
     fn check_room(&self, bytes: usize, entry_bytes: usize, reserve: u64) -> Result<(), Refused> {
-        let end = self.appended + self.space_for(bytes as u64, entry_bytes as u64);
-        if end + reserve <= self.room_end {
-            return Ok(());
-        }
-        if !self.starved {
-            // The next segment is on its way.
+        let Fit { end, skips } = self.fit(bytes as u64, entry_bytes as u64);
+        if skips && self.inflight_bytes() > 0 {
             let (inflight, limit) = (self.inflight_bytes(), self.shape.inflight_bytes_max);
             return Err(Refused::Busy { shard: self.shape.shard, inflight, limit });
         }
+        if end + reserve <= self.room_end {
+            return Ok(());
+        }
         let left = self.room_end.saturating_sub(self.appended);
+        if !self.starved {
+            let (shard, wanted) = (self.shape.shard, end + reserve - self.appended);
+            self.ask_for_room(wanted);
+            return Err(Refused::RoomAwaited { shard, left, wanted });
+        }
         let reason = format!(
             "no room for the next segment; room_left={left} reserve={reserve} wanted={bytes} bytes"
         );
         Err(Refused::DiskFull { shard: self.shape.shard, reason })
     }
 
-    /// Most bytes that entries of `bytes` in all can take up: with the headers of their batches, and with what stays
-    /// empty at the end of a segment because the next entry does not fit.
-    fn space_for(&self, bytes: u64, entry_bytes: u64) -> u64 {
+    fn ask_for_room(&self, bytes: u64) {
+        if self.room_asked.replace(self.room_asked.get().max(bytes)) < bytes {
+            self.room_wanted.raise();
+        }
+    }
+
+    /// Where entries of `bytes` in all can end at most: with the headers of their batches, and with what stays empty at the
+    /// end of a segment because the next entry does not fit.
+    fn fit(&self, bytes: u64, entry_bytes: u64) -> Fit {
         let header = HEADER_BYTES as u64;
         let batches = 2 * (bytes / self.shape.payload_bytes_max() as u64) + 2;
-        let space = bytes + batches * header;
-        let segment_left =
-            self.segment_of(self.appended) + self.shape.segment_bytes - self.appended;
-        if space + header <= segment_left {
-            return space + header;
+        let mut space = bytes + batches * header;
+        let mut at = self.appended;
+        let mut skips = false;
+        loop {
+            let end = self.shape.layout.end_behind(at);
+            if space + header <= end - at {
+                return Fit { end: at + space + header, skips };
+            }
+            let used = (end - at).saturating_sub(Shape::alone_bytes(entry_bytes));
+            skips |= used == 0 && at > self.appended;
+            space -= used;
+            at = end;
         }
-        let ends = (space + header - segment_left) / self.shape.segment_bytes + 2;
-        space + ends * (entry_bytes + 2 * header)
     }
 
     fn admit_entries(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
@@ -385,6 +441,9 @@ impl CommitLog {
         if let Some(open) = &mut self.open {
             open.entry_count += 1;
             open.last_store_ms = now;
+        }
+        if self.appended + self.shape.burst_bytes() > self.room_end {
+            self.ask_for_room(self.shape.burst_bytes());
         }
         position
     }
@@ -444,7 +503,7 @@ impl CommitLog {
     /// or the next segment is awaited.
     #[doc(hidden)]
     pub fn fits_batch(&self, header: &Header) -> Result<bool, &'static str> {
-        let segment_end = self.segment_of(self.appended) + self.shape.segment_bytes;
+        let segment_end = self.shape.layout.end_behind(self.appended);
         let mark = match header.kind {
             Kind::Entries => HEADER_BYTES as u64,
             Kind::SegmentEnd => 0,
@@ -480,7 +539,7 @@ impl CommitLog {
         self.epoch = header.epoch;
         self.appended = match header.kind {
             Kind::Entries => at,
-            Kind::SegmentEnd => self.segment_of(header.position) + self.shape.segment_bytes,
+            Kind::SegmentEnd => self.shape.layout.end_behind(header.position),
         };
     }
 
@@ -542,7 +601,7 @@ impl CommitLog {
 
     /// Start of the segment that `position` lies in.
     pub fn segment_of(&self, position: u64) -> u64 {
-        position - position % self.shape.segment_bytes
+        self.shape.layout.start_of(position)
     }
 
     /// Makes sure that a batch is open and has room for an entry of `bytes` within its segment.
@@ -558,7 +617,7 @@ impl CommitLog {
             }
         }
         if self.open.is_none() {
-            if !self.fits(HEADER_BYTES + bytes) {
+            while !self.fits(HEADER_BYTES + bytes) {
                 self.end_segment(now);
             }
             self.open_batch(now);
@@ -567,7 +626,7 @@ impl CommitLog {
 
     /// Whether `bytes` and the mark that ends the segment still fit.
     fn fits(&self, bytes: usize) -> bool {
-        let segment_end = self.segment_of(self.appended) + self.shape.segment_bytes;
+        let segment_end = self.shape.layout.end_behind(self.appended);
         self.appended + (bytes + HEADER_BYTES) as u64 <= segment_end
     }
 
@@ -624,6 +683,6 @@ impl CommitLog {
         let encoded = header.encode((b"", b""));
         self.ring.fill(position, batch::HEADER_BYTES, |slot| slot.copy_from_slice(&encoded));
         self.closed.push_back(ClosedBatch { position, end: position + HEADER_BYTES as u64 });
-        self.appended = self.segment_of(position) + self.shape.segment_bytes;
+        self.appended = self.shape.layout.end_behind(position);
     }
 }

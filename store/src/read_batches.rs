@@ -6,6 +6,7 @@
 use crate::{
     batch::{HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_LIMIT},
     error::StoreError,
+    layout::Layout,
     log::CommitLog,
     readable::read_around,
     store::Store,
@@ -36,15 +37,14 @@ impl Run {
     }
 
     /// Whether a batch with this header is taken, too.
-    fn take(&mut self, header: &Header, end: u64, bytes_max: usize, segment_bytes: u64) -> bool {
+    fn take(&mut self, header: &Header, end: u64, bytes_max: usize, layout: Layout) -> bool {
         let fits = header.end() - self.from <= bytes_max as u64 || self.to == self.from;
         if self.ended || !fits || header.end() > end {
             return false;
         }
         self.to = header.end();
         self.ended = header.kind == Kind::SegmentEnd;
-        let segment = self.from - self.from % segment_bytes;
-        self.next = if self.ended { segment + segment_bytes } else { self.to };
+        self.next = if self.ended { layout.end_behind(self.from) } else { self.to };
         true
     }
 
@@ -57,7 +57,7 @@ impl CommitLog {
     /// Whole batches from `from` on, where a batch begins, of `bytes_max` in all or one larger one, up to what is durable.
     /// No bytes: nothing more is durable. `None`: they have left the tail cache, see [`Store::read_batches`].
     pub fn cached_batches(&self, from: u64, bytes_max: usize) -> Option<Batches<(&[u8], &[u8])>> {
-        let (end, segment_bytes) = (self.flushed(), self.shape().segment_bytes);
+        let (end, layout) = (self.flushed(), self.shape().layout);
         let mut run = Run::new(from);
         while run.to + HEADER_BYTES as u64 <= end && !run.ended {
             if !self.ring().holds(run.to, HEADER_BYTES) {
@@ -66,7 +66,7 @@ impl CommitLog {
             let mut head = [0; HEADER_BYTES];
             self.ring().copy_to(run.to, &mut head);
             let header = Header::decode(&head, run.to, self.shape().log_id).ok()?;
-            if !run.take(&header, end, bytes_max, segment_bytes) {
+            if !run.take(&header, end, bytes_max, layout) {
                 break;
             }
         }
@@ -84,9 +84,9 @@ impl<D: Disk> Store<D> {
         from: u64,
         bytes_max: usize,
     ) -> Result<Option<Batches<Vec<u8>>>, StoreError> {
-        let segment_bytes = self.settings.segment_bytes;
-        let segment = from - from % segment_bytes;
-        let end = self.state().log.flushed().min(segment + segment_bytes);
+        let segment = self.settings.layout.start_of(from);
+        let segment_end = self.settings.layout.end_of(segment);
+        let end = self.state().log.flushed().min(segment_end);
         if from + HEADER_BYTES as u64 > end {
             return Ok(Some(Batches { bytes: Vec::new(), next: from }));
         }
@@ -102,7 +102,7 @@ impl<D: Disk> Store<D> {
         loop {
             let start = from - from % BLOCK_BYTES as u64;
             let to = (from + wanted).min(end).next_multiple_of(BLOCK_BYTES as u64);
-            let to = to.min(segment + segment_bytes);
+            let to = to.min(segment_end);
             let read = read_around(&*file, start - segment, (to - start) as usize).await;
             let blocks = read.map_err(|source| {
                 StoreError::io("read", self.settings.segment_path(segment), source)
@@ -136,7 +136,7 @@ impl<D: Disk> Store<D> {
             };
             let (head, payload) = batch.split_at(HEADER_BYTES);
             let is_whole = Header::check_payload(head, payload).is_ok();
-            if !is_whole || !run.take(&header, end, bytes_max, self.settings.segment_bytes) {
+            if !is_whole || !run.take(&header, end, bytes_max, self.settings.layout) {
                 break;
             }
         }

@@ -79,7 +79,7 @@ impl<D: Disk> Missing<'_, D> {
         scan.known_range::<D, P, F>(segments, range.end, settings, pause).await?;
         adopt_numbers(&mut scan.state, after, known);
         let damaged_bytes = scan.report.damaged_bytes;
-        let (shard, segment) = (settings.shard, range.start - range.start % settings.segment_bytes);
+        let (shard, segment) = (settings.shard, settings.layout.start_of(range.start));
         if let Some(from) = scan.report.damaged_from.filter(|_| (self.is_there)(segment)) {
             tracing::error!(
                 shard,

@@ -123,11 +123,14 @@ pub struct Retired {
 }
 
 impl<D: Disk> Store<D> {
-    /// Looks at the disk once and does what the policy says. As long as there is something to let go, messages are taken:
+    /// Looks at the disk once and does what the policy says. `room_bytes`: of the same disk, what logs have taken and not
+    /// filled ([`Store::room_bytes`]), which does not count as used. A disk that has no room for the next segment is full,
+    /// whatever is used of it. As long as there is something to let go, messages are taken:
     /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
     pub async fn retain<P, F>(
         &self,
         policy: &Policy,
+        room_bytes: u64,
         now: i64,
         hour: bool,
         pause: &P,
@@ -139,10 +142,13 @@ impl<D: Disk> Store<D> {
         let dir = &self.settings.dir;
         let usage = self.disk.usage(dir).await;
         let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
+        let free = usage.free.saturating_add(room_bytes).min(usage.total);
+        let usage = Usage { free, ..usage };
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
-        let used_percent = usage.used_percent();
+        let starved = self.state.borrow().log.is_starved();
+        let used_percent = if starved { 100 } else { usage.used_percent() };
         let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
         let verdict = policy.verdict(&situation);
         if verdict == Verdict::Remove {
@@ -296,7 +302,7 @@ impl<D: Disk> Store<D> {
         let oldest = indexes.first()?;
         let head = oldest.head();
         let whole =
-            head.from == head.segment && head.to == head.segment + self.settings.segment_bytes;
+            head.from == head.segment && head.to == self.settings.layout.end_of(head.segment);
         let first = self.segments.first();
         let held = self.state.borrow().derived.holds_back();
         let whole = whole && first == Some(head.segment) && held.is_none_or(|held| held >= head.to);
@@ -343,7 +349,7 @@ impl<D: Disk> Store<D> {
         self.indexes.files.borrow_mut().retain(|other| other.head().segment != head.segment);
         self.segments.remove(head.segment);
         self.cold.forget(head.from, head.to);
-        let behind = head.segment + self.settings.segment_bytes;
+        let behind = self.settings.layout.end_of(head.segment);
         self.state.borrow_mut().derived.lineage.retire_before(behind);
         self.note_earliest();
         let tally = &self.tally;
@@ -382,6 +388,8 @@ impl<D: Disk> Store<D> {
     /// Takes a segment's name away. Who reads it keeps its file.
     async fn put_away(&self, segment: u64, recycle: bool) -> Result<(), StoreError> {
         let path = self.settings.segment_path(segment);
+        let layout = self.settings.layout;
+        let recycle = recycle && layout.bytes_of(segment) == layout.segment_bytes();
         if !recycle || self.segments.spares.borrow().len() >= SPARES_MAX {
             let removed = self.disk.remove(&path).await;
             return removed.map_err(|source| StoreError::io("remove", path, source));
@@ -500,6 +508,14 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
+    /// Bytes of the disk that the log has taken and not filled: what is left in its segments, and segments to be used again.
+    pub fn room_bytes(&self) -> u64 {
+        let state = self.state.borrow();
+        let spares = self.segments.spares.borrow().len() as u64;
+        let left = state.log.room_end() - state.log.appended().min(state.log.room_end());
+        left + spares * self.settings.layout.segment_bytes()
+    }
+
     /// Files of retired segments that wait to be used again.
     pub fn spares(&self) -> Vec<PathBuf> {
         self.segments.spares.borrow().clone()
@@ -515,7 +531,7 @@ impl<D: Disk> Store<D> {
             if !is_spare(&path) {
                 continue;
             }
-            let fits = entry.bytes == self.settings.segment_bytes;
+            let fits = entry.bytes == self.settings.layout.segment_bytes();
             if fits && self.segments.spares.borrow().len() < SPARES_MAX {
                 self.segments.spares.borrow_mut().push(path);
             } else {

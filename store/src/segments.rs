@@ -98,7 +98,7 @@ pub(crate) async fn create_segment<D: Disk>(
 ) -> Result<D::File, StoreError> {
     let path = settings.segment_path(start);
     let error = |source| StoreError::io("create", path.clone(), source);
-    let bytes = settings.segment_bytes;
+    let bytes = settings.layout.bytes_of(start);
     let file = disk.open(&path, Open::Create { bytes }).await.map_err(error)?;
     file.sync().await.map_err(error)?;
     disk.sync_dir(&settings.dir).await.map_err(error)?;

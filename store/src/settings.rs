@@ -1,6 +1,6 @@
 //! How the store of a shard is opened: what its user chooses, once.
 
-use crate::{log::Shape, recovery::progress::Progress};
+use crate::{layout::Layout, log::Shape, recovery::progress::Progress};
 use std::{path::PathBuf, sync::Arc};
 
 /// When a message counts as safe.
@@ -26,8 +26,8 @@ pub struct Settings {
     pub log_id: u64,
     /// Drawn when this store was formatted: batches name it as their writer.
     pub store_id: u64,
-    /// Bytes of a segment, a multiple of [`runtime::BLOCK_BYTES`].
-    pub segment_bytes: u64,
+    /// Where segments begin and end.
+    pub layout: Layout,
     /// Bytes of log kept in memory, a power of two.
     pub tail_cache_bytes: usize,
     /// Most bytes appended and not committed; at most half of the tail cache.
@@ -59,7 +59,7 @@ impl Settings {
             shard: self.shard,
             log_id: self.log_id,
             writer: self.store_id,
-            segment_bytes: self.segment_bytes,
+            layout: self.layout,
             inflight_bytes_max: self.inflight_bytes_max,
             entry_bytes_max: self.record_bytes_max,
         }

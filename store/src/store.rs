@@ -108,7 +108,7 @@ pub(crate) struct Ahead {
     pub(crate) zeroing: Cell<Option<u64>>,
     pub(crate) zeroing_done: Signal,
     /// There may be something to do.
-    pub(crate) wanted: Signal,
+    pub(crate) wanted: Rc<Signal>,
 }
 
 /// Index files, and what is to be done about them.
@@ -159,6 +159,7 @@ impl<D: Disk> Store<D> {
         let zeroed = state.log.appended();
         let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);
+        let wanted = state.log.room_wanted();
         let rule = CommitRule {
             stored: match settings.flush {
                 FlushPolicy::Sync => Stored::Flushed,
@@ -181,7 +182,7 @@ impl<D: Disk> Store<D> {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
                 zeroing_done: Signal::default(),
-                wanted: Signal::default(),
+                wanted,
             },
             retiring_waits: Cell::new(false),
             space: Cell::default(),

@@ -13,6 +13,7 @@ use crate::{
     consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
     index::Row,
+    layout::Layout,
     lineage::Lineage,
     log::{CommitLog, CommitRule, Resume, Shape},
     offset::PhysicalOffset,
@@ -150,7 +151,7 @@ impl StoreState {
             shard,
             log_id: 1,
             writer: 2,
-            segment_bytes: 1 << 20,
+            layout: Layout::even(1 << 20),
             inflight_bytes_max: 1 << 16,
             entry_bytes_max: 4_096,
         };

@@ -73,7 +73,7 @@ impl Fixture {
     fn retain(&self) -> u64 {
         let pause = || ready(());
         let wall = self.disk.clock().now();
-        while now(block_on(self.store.retain(&BY_AGE, wall, true, &pause))).expect("healthy") {}
+        while now(block_on(self.store.retain(&BY_AGE, 0, wall, true, &pause))).expect("healthy") {}
         self.store.extent().begin
     }
 

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use store::{
-    Settings, Store, StoreError,
+    Layout, Settings, Store, StoreError,
     index::key_hash,
     lookup::KeyQuery,
     read::{PullLimits, PullStatus},
@@ -69,7 +69,8 @@ fn find(store: &Store<SimDisk>, query: &KeyQuery) -> Vec<i64> {
 #[test]
 fn a_key_of_any_number_of_messages_is_searched_to_its_end() {
     for index_entries_max in [u64::MAX, 7_000] {
-        let settings = Settings { segment_bytes: 1 << 23, index_entries_max, ..settings(SEGMENT) };
+        let settings =
+            Settings { layout: Layout::even(1 << 23), index_entries_max, ..settings(SEGMENT) };
         let disk = SimDisk::new(1);
         let store = open(&disk, settings);
         for time in 1..=20_000 {
@@ -207,7 +208,7 @@ fn spoil(disk: &SimDisk, path: &Path) {
 
 /// Small segments, so that there are many index files.
 fn many_files() -> Settings {
-    Settings { segment_bytes: 1 << 16, ..settings(SEGMENT) }
+    Settings { layout: Layout::even(1 << 16), ..settings(SEGMENT) }
 }
 
 /// First offset and end of a queue, and the positions of its messages.

@@ -8,6 +8,7 @@ use runtime::{
 };
 use std::{collections::BTreeMap, path::Path};
 use store::{
+    Layout,
     batch::{self, CONTROL_HEADER_BYTES, HEADER_BYTES, Header, Kind},
     consume_queue::Entry,
     format::{self, Format},
@@ -366,7 +367,8 @@ fn items_of_an_index_file() {
 #[test]
 fn format_json_and_versions() {
     let (version, log_id) = (format::VERSION, 8u64);
-    let format = Format { version, shards: 3, segment_bytes: 4_096, store_id: 7, log_id };
+    let layout = Layout::new(4_096, 16_384).expect("doubled twice");
+    let format = Format { version, shards: 3, layout, store_id: 7, log_id };
     let text = format::text(&format);
     let members: Vec<&str> = table("format.json").iter().map(|row| row[0]).collect();
     let written: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
@@ -376,8 +378,9 @@ fn format_json_and_versions() {
     let crc: u32 = crc.parse().expect("a number");
     assert_eq!(crc32c::crc32c(format!("{facts}}}").as_bytes()), crc);
     let (_, own) = rest.split_once(",\"logIdCrc32c\":").expect("a checksum");
-    let both = [&crc.to_be_bytes()[..], &log_id.to_be_bytes()].concat();
-    assert_eq!(crc32c::crc32c(&both).to_string(), own.trim_end_matches('}'));
+    let own_facts =
+        [&crc.to_be_bytes()[..], &log_id.to_be_bytes(), &4_096u64.to_be_bytes()].concat();
+    assert_eq!(crc32c::crc32c(&own_facts).to_string(), own.trim_end_matches('}'));
 
     let versions: BTreeMap<&str, &str> =
         table("versions").into_iter().map(|row| (row[0], row[1])).collect();

@@ -6,7 +6,7 @@ use crate::{commit, drops, mailbox::CoreMessage, shard::Shard};
 use proto::code::{request, response};
 use runtime::{Mesh, Settings as RuntimeSettings, Stop};
 use std::{future::Future, path::Path, rc::Rc, sync::Arc};
-use store::{FlushPolicy, Settings, Store};
+use store::{FlushPolicy, Layout, Settings, Store};
 
 const TOPIC: [(&str, &str); 5] = [
     ("topic", "t"),
@@ -33,7 +33,7 @@ fn life<Fut: Future<Output = ()> + 'static>(
                 dir: dir.join("shard-000"),
                 log_id: 1,
                 store_id: 2,
-                segment_bytes: 1 << 20,
+                layout: Layout::even(1 << 20),
                 tail_cache_bytes: 1 << 20,
                 inflight_bytes_max: 1 << 18,
                 record_bytes_max: 1 << 16,

@@ -2,6 +2,7 @@
 //! there, since each generation of mqadmin reads only its own; queues of thread pools do not exist here and are 0.
 
 use crate::{
+    boot,
     control::plane::ControlPlane,
     error::Refusal,
     health,
@@ -13,7 +14,7 @@ use crate::{
 };
 use proto::{body::KvTable, command::OUR_VERSION};
 use runtime::Moment;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// GET_BROKER_CONFIG.
 pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response, Refusal> {
@@ -96,7 +97,7 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
         "startAcceptSendRequestTimeStamp",
         worker.config.start_accept_send_request_time_stamp.to_string(),
     );
-    let disk = disk_use(&worker.config.store_path_root_dir);
+    let disk = disk_use(&boot::log_root(&worker.config), sum.room_bytes);
     put("commitLogDiskRatio", format!("{:.4}", disk.used_ratio));
     put("consumeQueueDiskRatio", format!("{:.4}", disk.used_ratio));
     put(
@@ -158,15 +159,17 @@ struct DiskUse {
     used_ratio: f64,
 }
 
-fn disk_use(dir: &str) -> DiskUse {
+/// Room that logs have taken and not filled does not count as used.
+fn disk_use(dir: &Path, room_bytes: u64) -> DiskUse {
     // One statvfs of a mounted local disk; asked for by people, not per message.
     let Ok(stat) = rustix::fs::statvfs(dir) else {
         return DiskUse { total_bytes: 0, free_bytes: 0, used_ratio: 0.0 };
     };
     let total_bytes = stat.f_blocks * stat.f_frsize;
     let free_bytes = stat.f_bavail * stat.f_frsize;
-    let used = total_bytes.saturating_sub(stat.f_bfree * stat.f_frsize);
-    let usable = used + free_bytes;
+    let taken = total_bytes.saturating_sub(stat.f_bfree * stat.f_frsize);
+    let usable = taken + free_bytes;
+    let used = taken.saturating_sub(room_bytes);
     DiskUse { total_bytes, free_bytes, used_ratio: used as f64 / usable.max(1) as f64 }
 }
 

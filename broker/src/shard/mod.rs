@@ -9,7 +9,10 @@ pub mod on_commit;
 pub mod parked;
 mod retention;
 
-use crate::{config::BrokerConfig, stats::Tally};
+use crate::{
+    config::BrokerConfig,
+    stats::{Tally, Totals},
+};
 use admission_cache::AdmissionCache;
 use group_pulls::GroupPulls;
 use on_commit::CommitQueue;
@@ -20,6 +23,7 @@ use runtime::{DirectDisk, Executor, Moment, Signal};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
 };
 use store::{Refused, Store};
 
@@ -68,14 +72,20 @@ impl Shard {
     }
 
     /// Starts what goes on beside the commit loop: space ahead of the log, index files and retention behind it.
-    pub fn start_followers(self: &Rc<Self>, executor: &Executor, config: &BrokerConfig) {
+    pub fn start_followers(
+        self: &Rc<Self>,
+        executor: &Executor,
+        config: &BrokerConfig,
+        totals: &Arc<[Totals]>,
+    ) {
         self.store.watch_clock(executor.now());
         let store = Rc::clone(&self.store);
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
         executor.spawn(async move { store.index_loop(|| indexing.yield_now()).await });
         let (policy, hours) = (retention::policy(config), Hours::of(&config.delete_when));
-        executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours));
+        let totals = Arc::clone(totals);
+        executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours, totals));
     }
 
     /// Leaves what happens once the log, which was appended to, is committed up to `until`.

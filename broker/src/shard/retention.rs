@@ -1,21 +1,32 @@
 //! Retention of one shard: looks at the disk once a second and lets the oldest segments go as the configuration says.
 
 use super::Shard;
-use crate::config::BrokerConfig;
+use crate::{
+    config::BrokerConfig,
+    stats::{Sum, Totals},
+};
 use runtime::Executor;
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 use store::retention::Policy;
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// Runs for ever.
-pub(super) async fn run(shard: Rc<Shard>, executor: Executor, policy: Policy, hours: Hours) {
+pub(super) async fn run(
+    shard: Rc<Shard>,
+    executor: Executor,
+    policy: Policy,
+    hours: Hours,
+    totals: Arc<[Totals]>,
+) {
     let mut failing = false;
     loop {
         shard.retention_wanted.wait().await;
         let now = executor.now();
         let pause = || executor.yield_now();
-        let retained = shard.store.retain(&policy, now, hours.allow(now), &pause).await;
+        // All logs are on one file system; the others' were counted within the last second.
+        let room = Sum::of(&totals).room_bytes;
+        let retained = shard.store.retain(&policy, room, now, hours.allow(now), &pause).await;
         match &retained {
             // There may be more to let go.
             Ok(true) => shard.retention_wanted.raise(),

@@ -111,6 +111,12 @@ impl Ledger {
             loop {
                 let pull = PullRequest::new(group, &self.topic, queue, offset);
                 let pulled = connection.pull(&pull).unwrap_or_else(|e| panic!("{pull:?}: {e}"));
+                if pulled.status == PullStatus::OffsetMoved && pulled.min_offset > offset {
+                    let gone = (queue, offset)..(queue, pulled.min_offset);
+                    retired += self.acked.range(gone).count() as u64;
+                    offset = pulled.min_offset;
+                    continue;
+                }
                 if pulled.status != PullStatus::Found {
                     assert_eq!(offset, pulled.max_offset, "queue {queue}: {pulled:?}");
                     break;

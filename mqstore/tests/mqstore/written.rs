@@ -14,7 +14,7 @@ use std::{
     process::{Command, Output},
 };
 use store::{
-    FlushPolicy, Settings, Store, StoreError,
+    FlushPolicy, Layout, Settings, Store, StoreError,
     consume_queue::ConsumeQueue,
     format::{self, Format},
     index::key_hash,
@@ -37,11 +37,16 @@ pub(crate) type Place = (String, u32, i64);
 /// Records by place.
 pub(crate) type Messages = BTreeMap<Place, Vec<u8>>;
 
+/// Two segments of half the size, then whole ones.
+fn layout() -> Layout {
+    Layout::new(SEGMENT / 2, SEGMENT).expect("doubled once")
+}
+
 pub(crate) fn format() -> Format {
     Format {
         version: format::VERSION,
         shards: SHARDS,
-        segment_bytes: SEGMENT,
+        layout: layout(),
         store_id: STORE_ID,
         log_id: LOG_ID,
     }
@@ -57,7 +62,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         dir: shard_dir(root, shard),
         log_id: format().log_id(shard),
         store_id: format().store_id,
-        segment_bytes: SEGMENT,
+        layout: layout(),
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,

@@ -5,18 +5,23 @@ use super::*;
 const SEGMENT: u64 = 1 << 16;
 
 fn log(position: u64) -> CommitLog {
+    let mut log = log_without_room(position, Layout::even(SEGMENT));
+    log.extend_room(16 * SEGMENT);
+    log
+}
+
+/// A log with the segment that it goes on in, and no other.
+fn log_without_room(position: u64, layout: Layout) -> CommitLog {
     let shape = Shape {
         shard: 1,
         log_id: 7,
         writer: 70,
-        segment_bytes: SEGMENT,
+        layout,
         inflight_bytes_max: 100_000,
         entry_bytes_max: 16_384,
     };
     let from = Resume { position, tail: &[], committed: position, epoch: 2, leads: true };
-    let mut log = CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), from);
-    log.extend_room(16 * SEGMENT);
-    log
+    CommitLog::resume(shape, TailRing::new(1 << 18, 16_384), from)
 }
 
 fn append(log: &mut CommitLog, bytes: usize) -> u64 {
@@ -240,4 +245,52 @@ fn a_log_that_follows_takes_batches_as_they_are_and_nothing_else() {
         assert_eq!(follower.committed(), 0);
     }
     assert!(busy > 0, "it waits for the disk and for its next segment");
+}
+
+#[test]
+fn an_entry_steps_over_segments_that_are_too_small_for_it() {
+    let layout = Layout::new(SEGMENT / 8, SEGMENT).expect("doubled three times");
+    let mut log = log_without_room(0, layout);
+    log.extend_room(SEGMENT);
+    append(&mut log, 100);
+    let busy = log.admit(16_384, 16_384);
+    assert!(matches!(busy, Err(Refused::Busy { inflight: 164, .. })), "what waits stays in memory");
+    drain(&mut log);
+    assert_eq!(log.admit(16_384, 16_384), Ok(()));
+    assert_eq!(append(&mut log, 16_384), 32_768 + 64);
+    let writes = drain(&mut log);
+    let places: Vec<(u64, u64)> = writes.iter().map(|write| (write.segment, write.from)).collect();
+    assert_eq!(places, [(0, 164), (8_192, 8_192), (16_384, 16_384), (32_768, 32_768)]);
+    for write in &writes[..3] {
+        let mut blocks = vec![9; write.bytes()];
+        log.copy_blocks(write, &mut blocks);
+        let mark = &blocks[(write.from - write.block_start()) as usize..];
+        assert_eq!(Header::decode(mark, write.from, 7).expect("a mark").kind, Kind::SegmentEnd);
+    }
+}
+
+#[test]
+fn who_finds_no_room_yet_asks_for_it() {
+    let layout = Layout::new(SEGMENT / 4, SEGMENT).expect("doubled twice");
+    let mut log = log_without_room(0, layout);
+    let refused = log.admit(15_000, 15_000).expect_err("the reserve is left");
+    let Refused::RoomAwaited { shard: 1, left: 16_384, wanted } = refused else {
+        panic!("{refused}")
+    };
+    assert!((15_000..SEGMENT).contains(&wanted) && log.room_asked() == wanted, "{refused}");
+    log.extend_room(SEGMENT / 2);
+    assert_eq!((log.room_asked(), log.admit(15_000, 15_000)), (0, Ok(())));
+    append(&mut log, 15_000);
+    assert_eq!(log.room_asked(), SEGMENT, "as much as may come at once");
+    drain(&mut log);
+    log.extend_room(SEGMENT);
+    assert_eq!(log.room_asked(), SEGMENT, "it is not all there yet");
+    log.extend_room(2 * SEGMENT);
+    assert_eq!(log.room_asked(), 0);
+    while log.admit(16_384, 16_384).is_ok() {
+        append(&mut log, 16_384);
+        drain(&mut log);
+    }
+    log.starve();
+    assert!(matches!(log.admit(16_384, 16_384), Err(Refused::DiskFull { shard: 1, .. })));
 }

@@ -92,11 +92,11 @@ async fn is_end_of_batch<D: Disk>(
         return Ok(true);
     }
     // The end of a segment is the beginning of the next one.
-    let segment = (end - 1) - (end - 1) % settings.segment_bytes;
+    let segment = settings.layout.start_of(end - 1);
     let Some(file) = segments.get(&segment) else { return Ok(false) };
     let mut scan = Scan::new(settings);
     scan.begin_at(segment);
-    let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
+    let mut window = Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
     let found = walk_to(&mut scan, &mut window, settings, end).await;
     window.finish().await;
     found.map_err(|source| read_error(settings, segment, source))
@@ -113,7 +113,7 @@ where
     F: DiskFile<Buf = B>,
     B: AsRef<[u8]> + 'static,
 {
-    let segment_end = window.segment + settings.segment_bytes;
+    let segment_end = settings.layout.end_of(window.segment);
     while scan.position < end && scan.position + HEADER_BYTES as u64 <= segment_end {
         match scan.whole_batch(window, scan.position, settings).await? {
             Some(header) if header.kind == Kind::SegmentEnd => return Ok(end == segment_end),
@@ -177,7 +177,7 @@ async fn take_steps<D: Disk>(
             remove(file.path).await?;
         }
     }
-    let last = end - end % settings.segment_bytes;
+    let last = settings.layout.start_of(end);
     let behind: Vec<u64> = segments.range(last + 1..).map(|(start, _)| *start).collect();
     for start in behind {
         segments.remove(&start);
@@ -187,7 +187,7 @@ async fn take_steps<D: Disk>(
     disk.sync_dir(&settings.dir).await.map_err(error)?;
     if let Some(file) = segments.get(&last) {
         let error = |source| StoreError::io("cut", settings.segment_path(last), source);
-        clear(disk, &**file, end - last, settings.segment_bytes).await.map_err(error)?;
+        clear(disk, &**file, end - last, settings.layout.bytes_of(last)).await.map_err(error)?;
     }
     Ok(())
 }

@@ -226,11 +226,11 @@ fn gap<D: Disk>(
     let Some((next, _)) = found.range(position..).next() else { return ranges };
     let mut from = position;
     while from < *next {
-        let segment = from - from % settings.segment_bytes;
+        let segment = settings.layout.start_of(from);
         if !segments.contains_key(&segment) {
             break;
         }
-        let to = (*next).min(segment + settings.segment_bytes);
+        let to = (*next).min(settings.layout.end_of(segment));
         ranges.push(from..to);
         from = to;
     }
@@ -257,7 +257,7 @@ async fn open_files<D: Disk>(
             Some(Named::Run { segment, from }) => (run_path(dir, segment, from), Some(segment)),
         };
         let remove = |source| StoreError::io("remove", path.clone(), source);
-        let before_first = segment == first.checked_sub(settings.segment_bytes);
+        let before_first = segment.is_some_and(|segment| settings.layout.end_of(segment) == first);
         let whole = matches!(named(&name.name), Some(Named::Sealed { .. }));
         let is_base = segment.is_some() && before_first && whole;
         if !is_base && segment.is_none_or(|segment| !segments.contains_key(&segment)) {

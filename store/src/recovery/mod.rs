@@ -136,7 +136,7 @@ impl<D: Disk> Store<D> {
         }
         let (first, last) = (segments.keys().next(), segments.keys().next_back());
         if let (Some(first), Some(last)) = (first, last) {
-            settings.progress.begin(*first, last + settings.segment_bytes);
+            settings.progress.begin(*first, settings.layout.end_of(*last));
         }
         refuse_dead_device(&segments, &settings).await?;
         let mut replica = ReplicaFile::open(&disk, &settings).await?;

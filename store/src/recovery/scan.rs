@@ -145,12 +145,12 @@ impl Scan {
         P: Fn() -> W,
         W: Future<Output = ()>,
     {
-        let segment = self.position - self.position % settings.segment_bytes;
+        let segment = settings.layout.start_of(self.position);
         let Some(file) = segments.get(&segment) else {
             self.skip_damage(end, settings.shard);
             return Ok(());
         };
-        let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
+        let mut window = Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
         let scanned = self.known(&mut window, end, settings, pause).await;
         window.finish().await;
         scanned.map_err(|source| read_error(settings, segment, source))?;
@@ -173,7 +173,7 @@ impl Scan {
         let mut paused = self.position;
         while self.position < end {
             if self.batch(window, settings).await? == Some(Kind::SegmentEnd) {
-                self.position = window.segment + settings.segment_bytes;
+                self.position = settings.layout.end_of(window.segment);
             } else if self.position < end && !self.at_whole_batch(window, settings).await? {
                 let seen = self.walk(window, self.position + 1, settings).await?;
                 self.skip_damage(seen.first.unwrap_or(end).min(end), settings.shard);
@@ -201,9 +201,10 @@ impl Scan {
         settings: &Settings,
     ) -> Result<(), StoreError> {
         loop {
-            let segment = self.position - self.position % settings.segment_bytes;
+            let segment = settings.layout.start_of(self.position);
             if let Some(file) = segments.get(&segment) {
-                let mut window = Window::reading_ahead(&**file, segment, settings.segment_bytes);
+                let mut window =
+                    Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
                 let taken = self.batches(&mut window, settings).await;
                 window.finish().await;
                 let whole = taken.map_err(|source| read_error(settings, segment, source))?;
@@ -229,9 +230,9 @@ impl Scan {
         settings: &Settings,
     ) -> Result<bool, StoreError> {
         let Some(last) = self.state.lineage().last() else { return Ok(false) };
-        let segment = damage.next - damage.next % settings.segment_bytes;
+        let segment = settings.layout.start_of(damage.next);
         let Some(file) = segments.get(&segment) else { return Ok(false) };
-        let mut window = Window::new(&**file, segment, settings.segment_bytes);
+        let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
         let next = self.whole_batch(&mut window, damage.next, settings).await;
         let next = next.map_err(|source| read_error(settings, segment, source))?;
         Ok(last.writer == self.store_id
@@ -256,7 +257,7 @@ impl Scan {
         window: &mut Window<'_, F>,
         settings: &Settings,
     ) -> std::io::Result<bool> {
-        let end = window.segment + settings.segment_bytes;
+        let end = settings.layout.end_of(window.segment);
         while self.position + HEADER_BYTES as u64 <= end {
             match self.batch(window, settings).await? {
                 Some(Kind::Entries) => {}
@@ -315,7 +316,7 @@ impl Scan {
     fn check_known(&self, settings: &Settings) -> Result<(), StoreError> {
         let Some((position, kind)) = self.unknown else { return Ok(()) };
         Err(StoreError::Newer {
-            path: settings.segment_path(position - position % settings.segment_bytes),
+            path: settings.segment_path(settings.layout.start_of(position)),
             what: format!("control entry of kind {kind} at position {position} of the log"),
         })
     }
@@ -335,10 +336,11 @@ impl Scan {
         settings: &Settings,
     ) -> Result<Option<Damage>, StoreError> {
         let damaged = self.position;
-        let damaged_segment = damaged - damaged % settings.segment_bytes;
+        let damaged_segment = settings.layout.start_of(damaged);
         let mut first: Option<u64> = None;
         for (segment, file) in segments.range(damaged_segment..) {
-            let mut window = Window::reading_ahead(&**file, *segment, settings.segment_bytes);
+            let mut window =
+                Window::reading_ahead(&**file, *segment, settings.layout.bytes_of(*segment));
             let from = (damaged + 1).max(*segment);
             let seen = self.walk(&mut window, from, settings).await;
             window.finish().await;

@@ -19,12 +19,12 @@ pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 's
     settings: &Settings,
 ) -> Result<(), StoreError> {
     let Some((start, file)) = segments.first_key_value() else { return Ok(()) };
-    let mut window = Window::new(&**file, *start, settings.segment_bytes);
+    let mut window = Window::new(&**file, *start, settings.layout.bytes_of(*start));
     let error = |source| read_error(settings, *start, source);
     let header = window.at(*start, HEADER_BYTES).await.map_err(error)?;
     let Some(place) = Header::place_of(header) else { return Ok(()) };
     let whole = HEADER_BYTES + place.payload_bytes as usize;
-    let possible = place.position == *start && whole as u64 <= settings.segment_bytes;
+    let possible = place.position == *start && whole as u64 <= settings.layout.bytes_of(*start);
     // The checksum does not cover the version: a bit of it that rotted is no other version, but an older one is known.
     let older = (1..batch::VERSION).contains(&place.version);
     let other = place.version == batch::VERSION && place.log_id != settings.log_id;
@@ -82,11 +82,11 @@ pub(super) async fn open_segments<D: Disk>(
         let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
         let path = settings.segment_path(start);
         let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
-        if start > POSITION_MAX - settings.segment_bytes {
+        if start > POSITION_MAX - settings.layout.segment_bytes() {
             let what = format!("no segment begins there; positions end at {POSITION_MAX}");
             return Err(malformed(what));
         }
-        if !start.is_multiple_of(settings.segment_bytes) || entry.bytes != settings.segment_bytes {
+        if !settings.layout.is_start(start) || entry.bytes != settings.layout.bytes_of(start) {
             let unborn = is_unborn(disk, settings, start, entry.bytes).await;
             if unborn.map_err(|source| StoreError::io("read", path.clone(), source))? {
                 disk.remove(&path)
@@ -95,9 +95,11 @@ pub(super) async fn open_segments<D: Disk>(
                 continue;
             }
             return Err(malformed(format!(
-                "segment of {} bytes; the store was formatted with segments of {} bytes, and \
-                 mappedFileSizeCommitLog must stay what it was",
-                entry.bytes, settings.segment_bytes
+                "segment of {} bytes; the store was formatted with segments of {} bytes, of which this one has {}, and \
+                 format.json must stay what it was",
+                entry.bytes,
+                settings.layout.segment_bytes(),
+                settings.layout.bytes_of(start)
             )));
         }
         let file = disk
@@ -117,7 +119,7 @@ async fn is_unborn<D: Disk>(
     start: u64,
     bytes: u64,
 ) -> std::io::Result<bool> {
-    if bytes >= settings.segment_bytes || !start.is_multiple_of(settings.segment_bytes) {
+    if bytes >= settings.layout.bytes_of(start) || !settings.layout.is_start(start) {
         return Ok(false);
     }
     if bytes < BLOCK_BYTES as u64 {

@@ -28,7 +28,7 @@ pub(super) async fn settle_segments<D: Disk>(
     segments: &mut Segments<D>,
     position: u64,
 ) -> Result<(), StoreError> {
-    let last = position - position % settings.segment_bytes;
+    let last = settings.layout.start_of(position);
     segment_or_new(disk, settings, segments, last).await?;
     remove_segments_behind(disk, settings, segments, last).await?;
     // A segment that the last start created and did not live to make durable may be among them.
@@ -61,10 +61,10 @@ pub(super) async fn make_durable<D: Disk>(
     if range.is_empty() {
         return Ok(());
     }
-    let first = range.start - range.start % settings.segment_bytes;
+    let first = settings.layout.start_of(range.start);
     for (segment, file) in segments.range(first..) {
         let from = range.start.max(*segment);
-        let to = range.end.min(segment + settings.segment_bytes);
+        let to = range.end.min(settings.layout.end_of(*segment));
         let error = |source| StoreError::io("secure", settings.segment_path(*segment), source);
         let mut at = from - from % BLOCK_BYTES as u64;
         while at < to {
@@ -126,7 +126,7 @@ pub(super) async fn write_start<D: Disk>(
         file.write_at(blocks, write.file_position()).await.map_err(error)?;
         file.sync().await.map_err(error)?;
         log.written(&write, true);
-        log.extend_room(write.segment + settings.segment_bytes);
+        log.extend_room(settings.layout.end_of(write.segment));
     }
     log.advance(CommitRule { stored: Stored::Flushed, limit: CommitRule::ALONE });
     Ok(())
@@ -141,11 +141,11 @@ pub(super) async fn clear_behind<D: Disk>(
     position: u64,
 ) -> Result<u64, StoreError> {
     let block = BLOCK_BYTES as u64;
-    let segment = position - position % settings.segment_bytes;
+    let segment = settings.layout.start_of(position);
     let Some(file) = segments.get(&segment) else { return Ok(0) };
     let error = |source| StoreError::io("clear", settings.segment_path(segment), source);
     let reach = WRITE_BYTES_MAX + settings.record_bytes_max as u64;
-    let to = (position + reach).next_multiple_of(block).min(segment + settings.segment_bytes);
+    let to = (position + reach).next_multiple_of(block).min(settings.layout.end_of(segment));
     let mut at = position - position % block;
     let mut torn_bytes = 0;
     let mut recycled = false;
@@ -198,9 +198,10 @@ async fn last_behind<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static>(
     file: &F,
     from: u64,
 ) -> std::io::Result<Option<u64>> {
-    let stretch = STRETCH_BYTES.min((settings.segment_bytes / 64).max(BLOCK_BYTES as u64));
+    let stretch =
+        STRETCH_BYTES.min((settings.layout.bytes_of(segment) / 64).max(BLOCK_BYTES as u64));
     let stretch = stretch.next_multiple_of(BLOCK_BYTES as u64);
-    let places = (from..segment + settings.segment_bytes).step_by(stretch as usize);
+    let places = (from..settings.layout.end_of(segment)).step_by(stretch as usize);
     let looks = places.map(async |place| {
         let block = read_around(file, place - segment, BLOCK_BYTES).await?;
         let old = has_older_batch(block.as_ref(), segment, settings.log_id);
@@ -251,7 +252,7 @@ pub(super) async fn read_tail<F: DiskFile<Buf = B>, B: AsRef<[u8]>>(
     position: u64,
 ) -> Result<Vec<u8>, StoreError> {
     let within = (position % BLOCK_BYTES as u64) as usize;
-    let segment = position - position % settings.segment_bytes;
+    let segment = settings.layout.start_of(position);
     if within == 0 {
         return Ok(Vec::new());
     }

@@ -1,7 +1,9 @@
 //! Starts after orderly ends, damage and in foreign directories.
 
 use super::*;
-use crate::{batch::HEADER_BYTES, lineage::EPOCH_ENTRY_BYTES, settings::FlushPolicy};
+use crate::{
+    batch::HEADER_BYTES, layout::Layout, lineage::EPOCH_ENTRY_BYTES, settings::FlushPolicy,
+};
 use runtime::{
     Open,
     sim::{SimDisk, block_on},
@@ -13,7 +15,7 @@ pub(super) fn settings() -> Settings {
         dir: "/log".into(),
         log_id: 5,
         store_id: 50,
-        segment_bytes: 1 << 16,
+        layout: Layout::even(1 << 16),
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,
@@ -127,14 +129,14 @@ fn a_segment_of_another_size_is_refused_unless_nothing_is_in_it() {
     let (store, _) = open(&disk);
     commit(&store, 1);
     drop(store);
-    let wide = Settings { segment_bytes: 1 << 17, ..settings() };
+    let wide = Settings { layout: Layout::even(1 << 17), ..settings() };
     let error = block_on(Store::open(disk.clone(), wide)).expect("power").err();
     assert!(matches!(error, Some(StoreError::Malformed { .. })), "{error:?}");
-    let narrow = Settings { segment_bytes: 1 << 15, ..settings() };
+    let narrow = Settings { layout: Layout::even(1 << 15), ..settings() };
     let error = block_on(Store::open(disk.clone(), narrow)).expect("power").err();
     assert!(matches!(error, Some(StoreError::Malformed { .. })), "{error:?}");
     let mode = Open::Create { bytes: 8_192 };
     block_on(disk.open(&settings().segment_path(7 << 16), mode)).expect("power").expect("room");
     let (store, report) = open(&disk);
-    assert_eq!((report.segments, offset(&store)), (2, Some(1)));
+    assert_eq!((report.segments, offset(&store)), (1, Some(1)));
 }

@@ -2,7 +2,7 @@
 
 use proto::record::RecordFields;
 use std::net::SocketAddr;
-use store::{FlushPolicy, Settings};
+use store::{FlushPolicy, Layout, Settings};
 
 /// Settings of a small store with segments of this size.
 pub(crate) fn settings(segment_bytes: u64) -> Settings {
@@ -11,7 +11,7 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
         dir: "/log".into(),
         log_id: 99,
         store_id: 98,
-        segment_bytes,
+        layout: Layout::even(segment_bytes),
         tail_cache_bytes: 1 << 17,
         inflight_bytes_max: 1 << 15,
         record_bytes_max: 8_192,

@@ -12,6 +12,7 @@ use fastrand::Rng;
 use runtime::sim::{FaultClass, SimDisk, block_on};
 use std::{collections::BTreeMap, io::ErrorKind, rc::Rc};
 use store::{
+    Layout,
     recovery::Report,
     settings::{FlushPolicy, Settings},
     store::Store,
@@ -166,7 +167,7 @@ impl History {
 
     fn rot_log(&mut self) {
         // What lies in the newest segment is in runs that are still to be merged.
-        let newest = self.durable - self.durable % self.settings.segment_bytes;
+        let newest = self.settings.layout.start_of(self.durable);
         let from = if self.bent == Bent::Rot { newest } else { 0 };
         let range = from..self.durable;
         let rotten = if self.rng.u8(0..3) == 0 {
@@ -191,7 +192,7 @@ impl History {
     fn rot_index(&mut self) {
         for segment in rot::spoil_indexes(&self.disk, &self.settings, &mut self.rng) {
             self.tell(|| format!("an index file of segment {segment} rots"));
-            self.book.unsettle(segment, segment + self.settings.segment_bytes);
+            self.book.unsettle(segment, self.settings.layout.end_of(segment));
             self.summary.rotten_indexes += 1;
         }
     }
@@ -376,6 +377,9 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         Bent::Retirement | Bent::Rot => 1 << 16,
         Bent::Nothing => [1u64 << 16, 1 << 17, 1 << 18][rng.usize(0..3)],
     };
+    // Half of all logs begin with small segments, some of them too small for the largest record.
+    let first_bytes = if rng.bool() { segment_bytes } else { segment_bytes >> rng.u32(1..=3) };
+    let layout = Layout::new(first_bytes, segment_bytes).expect("doubled some times");
     let record_bytes_max = rng.usize(2_048..=segment_bytes as usize / 4);
     let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
     let tail_cache_bytes = least << rng.u32(0..3);
@@ -385,7 +389,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         dir: "/data/log".into(),
         log_id: rng.u64(..),
         store_id: 17,
-        segment_bytes,
+        layout,
         index_entries_max,
         unindexed_entries_max: match rng.bool() {
             true => u64::MAX,

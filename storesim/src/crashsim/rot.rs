@@ -50,7 +50,7 @@ pub(super) fn batches(disk: &MutantDisk, settings: &Settings, segment: u64) -> V
         let from = at;
         at += HEADER_BYTES + header.payload_bytes as usize;
         let last = header.kind == Kind::SegmentEnd;
-        let end = if last { segment + settings.segment_bytes } else { segment + at as u64 };
+        let end = if last { settings.layout.end_of(segment) } else { segment + at as u64 };
         found.push(Found { header, end, bytes: bytes[from..at].to_vec() });
         if last {
             break;
@@ -221,7 +221,7 @@ pub(super) fn flip(
     let Some(batch) = rng.choice(among.iter()).map(|at| &all[*at]) else { return Vec::new() };
     let start = batch.header.position;
     let byte = start + rng.u64(0..batch.bytes.len() as u64);
-    let segment = start - start % settings.segment_bytes;
+    let segment = settings.layout.start_of(start);
     assert!(disk.sim.flip_bit(&settings.segment_path(segment), byte - segment, rng.u8(0..8)));
     let bytes = byte..byte + 1;
     vec![Rotten { from: start, to: batch.end, bytes, reads_as_zeros: false }]
@@ -259,7 +259,7 @@ pub(super) fn spoil(
     if whole != block.end {
         return Vec::new();
     }
-    let segment = byte - byte % settings.segment_bytes;
+    let segment = settings.layout.start_of(byte);
     assert!(disk.sim.spoil_block(&settings.segment_path(segment), byte - segment));
     taken
 }

@@ -49,7 +49,7 @@ impl Life<'_> {
             return;
         }
         let first = Self::first_segment(&self.store);
-        let behind = first + self.store.settings().segment_bytes;
+        let behind = self.store.settings().layout.end_of(first);
         self.retiring.set(behind.max(self.retiring.get()));
         self.history.retiring = self.retiring.get();
         let (expected, changes) = (self.goes_with(first, behind), self.changes);
@@ -77,7 +77,7 @@ impl Life<'_> {
             self.scarce = true;
             let now = self.now() + 10_000;
             self.stepper.spawn("retain", async move {
-                let went = store.retain(&policy, now, hour, &yield_now).await?;
+                let went = store.retain(&policy, store.room_bytes(), now, hour, &yield_now).await?;
                 Ok(if went { Went::Something } else { Went::Nothing })
             })
         };
@@ -142,7 +142,7 @@ impl Life<'_> {
     /// The disk fills up, or has room again.
     pub(super) fn change_room(&mut self) {
         let rng = &mut self.history.rng;
-        let segment = self.store.settings().segment_bytes;
+        let segment = self.store.settings().layout.segment_bytes();
         let bytes = match rng.u8(0..3) {
             0 => u64::MAX,
             1 => rng.u64(0..2 * segment),
@@ -156,12 +156,12 @@ impl Life<'_> {
     pub(super) fn check_refused(&mut self, refused: &Refused) {
         let state = self.store.state();
         match refused {
-            Refused::Busy { .. } => {}
+            Refused::Busy { .. } | Refused::RoomAwaited { .. } => {}
             Refused::DiskFull { .. } => {
                 assert!(self.scarce || self.faults, "{refused}");
                 let (inflight, left) =
                     (state.log.inflight_bytes(), state.log.room_end() - state.log.appended());
-                let room = left >= state.log.shape().reserve_bytes();
+                let room = left >= state.log.reserve_bytes();
                 assert!(
                     inflight > 0 || !room || state.log.admit_control(256).is_ok(),
                     "no reserve"
@@ -206,7 +206,7 @@ impl Life<'_> {
                 disk.note_rot(path, byte, bit);
             }
             self.history.tell(|| format!("{} rots under the store", path.display()));
-            let behind = segment + self.store.settings().segment_bytes;
+            let behind = self.store.settings().layout.end_of(*segment);
             self.blind |= self.history.book.unsettle(*segment, behind);
             self.history.summary.rotten_indexes += 1;
         }
@@ -217,8 +217,9 @@ impl Life<'_> {
     pub(super) fn recover_room(&mut self) -> Result<(), String> {
         self.history.disk.heal();
         let (store, now) = (self.store.clone(), self.now());
-        self.stepper
-            .spawn("reopen", async move { store.retain(&GENEROUS, now, false, &yield_now).await });
+        self.stepper.spawn("reopen", async move {
+            store.retain(&GENEROUS, store.room_bytes(), now, false, &yield_now).await
+        });
         // What failed is tried again each second; a damaged index file is found while others wait for it.
         for _ in 0..4 {
             self.store.each_second();

@@ -11,6 +11,7 @@ use fastrand::Rng;
 use runtime::Disk;
 use std::{cell::Cell, collections::BTreeMap, path::Path, rc::Rc};
 use store::{
+    Layout,
     settings::{FlushPolicy, Settings},
     store_state::Append,
 };
@@ -156,6 +157,8 @@ fn body(record_bytes_max: usize, rng: &mut Rng) -> Vec<u8> {
 /// The settings of a seed: even seeds under SYNC_FLUSH, odd ones under ASYNC_FLUSH.
 pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
     let segment_bytes = [1u64 << 16, 1 << 17, 1 << 18, 1 << 18][rng.usize(0..4)];
+    let first_bytes = segment_bytes >> rng.u32(0..=3);
+    let layout = Layout::new(first_bytes, segment_bytes).expect("doubled some times");
     let record_bytes_max = rng.usize(4_096..=segment_bytes as usize / 8);
     let least = (2 * (record_bytes_max + 3 * 4096)).next_power_of_two();
     let tail_cache_bytes = least << rng.u32(0..3);
@@ -169,7 +172,7 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
         dir: dir.to_owned(),
         log_id: rng.u64(..),
         store_id: 17,
-        segment_bytes,
+        layout,
         tail_cache_bytes,
         inflight_bytes_max: tail_cache_bytes as u64 / 2,
         record_bytes_max,

@@ -78,9 +78,11 @@ impl Tables {
 
 /// The log as it lies on the disk, up to a position.
 pub(super) fn log_bytes(node: &Node, end: u64) -> Vec<u8> {
-    let bytes = node.settings.segment_bytes;
+    let layout = node.settings.layout;
     let mut log = Vec::new();
-    for start in (0..end).step_by(bytes as usize) {
+    while (log.len() as u64) < end {
+        let start = log.len() as u64;
+        let bytes = layout.bytes_of(start);
         let path = node.settings.dir.join(format!("{start:020}"));
         let mut segment = node.disk.live_bytes(&path).unwrap_or_default();
         segment.resize(bytes as usize, 0);

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use runtime::sim::{Lies, Outcome, block_on};
 use std::collections::VecDeque;
 use store::{
-    NotAccepted, StoreError,
+    Layout, NotAccepted, StoreError,
     log::CommitRule,
     read_batches::Batches,
     recovery::{Opening, Report, Role},
@@ -53,7 +53,11 @@ impl History {
         let mut rng = Rng::with_seed(seed);
         let log_id = rng.u64(..);
         let other = if mutation == Some(Mutation::WitnessOfOthers) { 70 } else { 71 };
-        let nodes = [Node::new(&mut rng, log_id, 70), Node::new(&mut rng, log_id, other)];
+        let segment_bytes: u64 = 1 << 15;
+        let layout = Layout::new(segment_bytes >> rng.u32(0..=2), segment_bytes);
+        let layout = layout.expect("doubled some times");
+        let node = |rng: &mut Rng, store_id| Node::new(rng, layout, log_id, store_id);
+        let nodes = [node(&mut rng, 70), node(&mut rng, other)];
         History {
             rng,
             nodes,
@@ -359,7 +363,7 @@ impl History {
         let end = self.nodes[follower].end();
         // The mark that ends a segment is followed by nothing up to the segment's end.
         let flushed = leader.up.as_ref().map_or(end, |up| up.store.state().log.flushed());
-        let ended = end.is_multiple_of(leader.settings.segment_bytes);
+        let ended = leader.settings.layout.is_start(end);
         if end > flushed && !ended {
             return Err(format!("the follower has {end}, its leader {flushed} for sure"));
         }
@@ -467,7 +471,7 @@ impl History {
     /// A bit flips in what was noted to be durable and no index file covers: the last segment.
     fn rot(&mut self, node: usize, flushed: u64) {
         let own = &mut self.nodes[node];
-        let segment = flushed - flushed % own.settings.segment_bytes;
+        let segment = own.settings.layout.start_of(flushed);
         let to = own.noted.get().min(flushed);
         if to <= segment {
             return;

@@ -5,7 +5,7 @@ use futures_lite::future::yield_now;
 use runtime::sim::{SimDisk, Stepper, block_on};
 use std::{cell::Cell, rc::Rc};
 use store::{
-    FlushPolicy, Settings, Store, StoreError,
+    FlushPolicy, Layout, Settings, Store, StoreError,
     recovery::{Opening, Report},
 };
 
@@ -39,14 +39,14 @@ pub(super) struct Up {
 }
 
 impl Node {
-    pub(super) fn new(rng: &mut Rng, log_id: u64, store_id: u64) -> Node {
+    pub(super) fn new(rng: &mut Rng, layout: Layout, log_id: u64, store_id: u64) -> Node {
         let largest = [1_024, 4_096][rng.usize(0..2)];
         let settings = Settings {
             shard: 0,
             dir: "/log".into(),
             log_id,
             store_id,
-            segment_bytes: 1 << 15,
+            layout,
             tail_cache_bytes: 1 << [15, 16][rng.usize(0..2)],
             inflight_bytes_max: 1 << 14,
             record_bytes_max: largest,
