@@ -9,14 +9,35 @@ use super::BodyError;
 use super::member::Member;
 use crate::fastjson;
 
-/// Limit of bodies that clients send every few seconds, in bytes. A tree of values takes up to 16 times as much.
+/// Limit of bodies that clients send every few seconds, in bytes.
 pub(super) const CLIENT_BODY_BYTES_MAX: usize = 4 << 20;
 /// Limit of bodies that brokers and configuration files hold, in bytes.
 pub(super) const TABLE_BODY_BYTES_MAX: usize = 64 << 20;
+/// What a tree of values may take up, in times the limit of its body: bodies with a meaning take some 6 times their
+/// length, `{"":0},` again and again would take 85 times as much.
+const TREE_TIMES_MAX: usize = 8;
+/// What it may take up whatever the limit of its body.
+const TREE_BYTES_FREE: usize = 64 << 10;
+/// Of an object that is not empty: a node of a map.
+const OBJECT_BYTES: usize = 640;
+/// Of a value: in a list that has just grown, with a short text.
+const VALUE_BYTES: usize = 64;
 
 /// Parses a body of at most `bytes_max` bytes.
 pub(super) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, BodyError> {
-    Ok(serde_json::from_slice(&strict(bytes, bytes_max)?)?)
+    let strict = strict(bytes, bytes_max)?;
+    let tree_bytes = tree_bytes(&strict);
+    let tree_bytes_max = (TREE_TIMES_MAX * bytes_max).max(TREE_BYTES_FREE);
+    if tree_bytes > tree_bytes_max {
+        return Err(BodyError::TooManyValues { tree_bytes, tree_bytes_max });
+    }
+    Ok(serde_json::from_slice(&strict)?)
+}
+
+/// About what the values of a text take up. Braces and commas within texts count, too.
+fn tree_bytes(text: &[u8]) -> usize {
+    let count = |wanted: u8| text.iter().filter(|byte| **byte == wanted).count();
+    OBJECT_BYTES * count(b'{') + VALUE_BYTES * (count(b',') + count(b'['))
 }
 
 /// A body of at most `bytes_max` bytes as strict JSON.

@@ -63,6 +63,14 @@ pub enum BodyError {
         /// Limit applied.
         bytes_max: usize,
     },
+    /// The values of the body would take up too much memory, estimated before it is spent.
+    #[error("body holds values of {tree_bytes} bytes in memory, the limit is {tree_bytes_max}")]
+    TooManyValues {
+        /// Estimated bytes.
+        tree_bytes: usize,
+        /// Limit applied.
+        tree_bytes_max: usize,
+    },
     /// Not JSON, not even fastjson's.
     #[error("body is not JSON: {0}")]
     Json(#[from] JsonError),

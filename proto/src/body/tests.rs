@@ -55,6 +55,29 @@ fn inflating_is_bounded() {
 }
 
 #[test]
+fn bodies_that_grow_much_in_memory_are_refused_before_that() {
+    for value in [r#"{"":0}"#, "[0]", "0"] {
+        let values = vec![value; (4 << 20) / (value.len() + 1) - 100].join(",");
+        let text = format!(r#"{{"clientID":"c","news":[{values}]}}"#);
+        let refused = HeartbeatData::read(text.as_bytes()).expect_err("too many");
+        assert!(matches!(refused, BodyError::TooManyValues { .. }), "{refused}");
+    }
+    // The largest heartbeat that means something: all topics that a group may have, with tags.
+    let subscription = SubscriptionData {
+        code_set: vec![1_234_567_890; 20],
+        tags_set: vec!["a-tag-of-20-letters-".to_owned(); 20],
+        topic: "a-topic".to_owned(),
+        ..SubscriptionData::default()
+    };
+    let subscription_data_set = vec![subscription; 4_096];
+    let consumer = ConsumerData { subscription_data_set, ..ConsumerData::default() };
+    let heartbeat = HeartbeatData { consumer_data_set: vec![consumer], ..Default::default() };
+    let mut text = Vec::new();
+    heartbeat.write(&mut text);
+    assert_eq!(HeartbeatData::read(&text).expect("it is no more than allowed"), heartbeat);
+}
+
+#[test]
 fn wrong_kinds_are_named() {
     for (text, says) in [
         ("[]", "body in the body is not an object"),
