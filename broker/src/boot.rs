@@ -3,7 +3,8 @@
 use crate::{
     commit,
     config::{
-        BrokerConfig, FlushDiskType, MemoryPlan, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least,
+        BrokerConfig, FlushDiskType, MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES,
+        tail_cache_bytes_least,
     },
     connection,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
@@ -15,7 +16,7 @@ use crate::{
     registration::{self, Identity, Options, Registrar},
     response::allow_unanswered,
     response_encoder::SendStamp,
-    shard::Shard,
+    shard::{Shard, group_pulls::GroupPulls, parked::ParkedPulls},
     stats::Totals,
     worker::{CONTROL_WORKER, Parts, Worker},
 };
@@ -161,7 +162,7 @@ async fn build_worker(
     let config = &context.config;
     // Before the stores: what reading large files leaves free in the heap is then filled by the queues.
     let control = if executor.index() == CONTROL_WORKER {
-        Some(open_control(executor, config).await.map_err(Fatal::because(Cause::Data))?)
+        Some(open_control(executor, context).await.map_err(Fatal::because(Cause::Data))?)
     } else {
         None
     };
@@ -170,8 +171,11 @@ async fn build_worker(
         if usize::from(shard) % executor.count() == executor.index() {
             let store =
                 open_store(executor, context, shard).await.map_err(Fatal::because(Cause::Data))?;
-            let parked_max = config.shard_parked_pulls_max as usize;
-            hosted.push(Rc::new(Shard::new(Rc::new(store), parked_max)));
+            let pulls_max = config.shard_parked_pulls_max as usize;
+            let parked = ParkedPulls::new(pulls_max, pulls_max * PARKED_FILTER_BYTES as usize);
+            let bytes_max = context.memory.group_pulls_bytes;
+            let group_pulls = GroupPulls::new(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+            hosted.push(Rc::new(Shard::new(Rc::new(store), parked, group_pulls)));
         }
     }
     let store_host = SocketAddr::new(context.store_ip, config.listen_port);
@@ -264,11 +268,13 @@ async fn open_store(
     Ok(store)
 }
 
-async fn open_control(executor: &Executor, config: &BrokerConfig) -> Result<ControlPlane, String> {
+async fn open_control(executor: &Executor, context: &BootContext) -> Result<ControlPlane, String> {
+    let config = &context.config;
     let disk = executor.disk();
     let dir = Path::new(&config.store_path_root_dir).join("config");
     let now = executor.moment();
     let mut control = Control::new(config, now.wall);
+    control.limit_members(usize::try_from(context.memory.members_bytes).unwrap_or(usize::MAX));
     runtime::Disk::create_dir_all(&disk, &dir)
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;

@@ -166,6 +166,7 @@ fn run_locked(
         incomplete_frames_mib = memory.incomplete_frames_bytes >> 20,
         unsent_mib = memory.unsent_bytes >> 20,
         connections = memory.connections_max,
+        members_mib = memory.members_bytes >> 20,
         parked_pulls_of_shard = memory.parked_pulls_max,
         index_entries_of_shard = memory.index_entries_max,
         cold_cache_mib_of_shard = memory.cold_cache_mib,

@@ -1,10 +1,7 @@
 //! Sends and pulls that passed the checks where their socket is, as they travel to the shard that owns their queue.
 //! Made and run by [`crate::handlers`], carried by [`crate::mailbox`], kept by parked pulls.
 
-use crate::{
-    control::{Subscription, TagFilter},
-    response::Responder,
-};
+use crate::{control::TagFilter, response::Responder};
 use compact_str::CompactString;
 use proto::body::{SubscriptionGroupConfig, TopicConfig};
 use remoting::TransferBudget;
@@ -61,49 +58,11 @@ pub struct Pull {
     /// Bytes of their records, at most; one message always fits.
     pub bytes_max: u32,
     /// Which messages.
-    pub filter: Filter,
+    pub filter: TagFilter,
     /// How long to wait for messages, ms; 0: not at all.
     pub suspend_ms: i64,
     /// Whose it is.
     pub group: Arc<SubscriptionGroupConfig>,
     /// The offset that the group has consumed up to, which travels along.
     pub commit: Option<i64>,
-}
-
-/// Which messages a pull wants.
-#[derive(Clone)]
-pub enum Filter {
-    /// All.
-    All,
-    /// Those with certain tags.
-    Tags(Arc<Subscription>),
-}
-
-impl Filter {
-    /// The filter of a subscription by tags.
-    pub fn of(subscription: Arc<Subscription>) -> Filter {
-        match subscription.filter {
-            TagFilter::All => Filter::All,
-            TagFilter::Hashes(_) => Filter::Tags(subscription),
-        }
-    }
-
-    /// Whether the same messages match.
-    pub fn is_same(&self, other: &Filter) -> bool {
-        match (self, other) {
-            (Filter::All, Filter::All) => true,
-            (Filter::Tags(one), Filter::Tags(other)) => {
-                Arc::ptr_eq(one, other) || one.filter == other.filter
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether a message with this tags code may match: codes are hashes, the client compares the tags themselves.
-    pub fn matches(&self, tags_code: i64) -> bool {
-        match self {
-            Filter::All => true,
-            Filter::Tags(subscription) => subscription.filter.matches(tags_code),
-        }
-    }
 }

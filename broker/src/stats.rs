@@ -4,7 +4,7 @@
 //! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and
 //! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
-use crate::{health::LogState, wait_times::WaitTimes};
+use crate::{health::LogState, shard::parked::ParkedPulls, wait_times::WaitTimes};
 use runtime::{Disk, Uptime};
 use std::{
     cell::Cell,
@@ -92,7 +92,7 @@ macro_rules! counters {
 }
 
 counters! {
-    from(store: &Store<impl Disk>, parked_pulls: usize, connections: usize);
+    from(store: &Store<impl Disk>, parked: &ParkedPulls, connections: usize);
 
     /// Messages stored.
     put_messages: Counter("ringmq_put_messages_total") info["putMessageTimesTotal"]
@@ -123,7 +123,10 @@ counters! {
     inflight_bytes: Gauge("ringmq_inflight_bytes") info["ringmq.inflightBytes"]
         = store.state().log.inflight_bytes();
     /// Pulls that wait.
-    parked_pulls: Gauge("ringmq_parked_pulls") info["ringmq.parkedPulls"] = parked_pulls as u64;
+    parked_pulls: Gauge("ringmq_parked_pulls") info["ringmq.parkedPulls"] = parked.count() as u64;
+    /// Bytes of their filters.
+    parked_filter_bytes: Gauge("ringmq_parked_filter_bytes") info["ringmq.parkedFilterBytes"]
+        = parked.filter_bytes() as u64;
     /// Open connections of the worker; counted by the first shard on it.
     connections: Gauge("ringmq_connections") info["ringmq.connections"] = connections as u64;
     /// Position of the first byte of the log that is still there.
@@ -210,7 +213,7 @@ impl Totals {
         &self,
         tally: &Tally,
         store: &Store<D>,
-        parked: usize,
+        parked: &ParkedPulls,
         connections: usize,
     ) {
         tally.0.look_up(store, parked, connections);

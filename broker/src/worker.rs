@@ -431,9 +431,9 @@ impl Worker {
         let connections = self.connections.borrow().open_count();
         for (index, shard) in self.hosted.iter().enumerate() {
             let Some(totals) = self.totals.get(usize::from(shard.number)) else { continue };
-            let parked = shard.parked.borrow().count();
+            let parked = shard.parked.borrow();
             let connections = if index == 0 { connections } else { 0 };
-            totals.publish(&shard.tally, &shard.store, parked, connections);
+            totals.publish(&shard.tally, &shard.store, &parked, connections);
         }
     }
 

@@ -16,7 +16,7 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// Code, heap, threads and what the tables hold when they are empty.
-const PROGRAM_BYTES: u64 = 16 * MIB;
+const PROGRAM_BYTES: u64 = 15 * MIB;
 /// Of an executor: registered memory for the disk, io_uring's rings, the memory that sockets are read into.
 const EXECUTOR_BYTES: u64 = 3 * MIB;
 /// The largest frame; one that has not arrived whole may be held by each executor beyond their budget.
@@ -31,8 +31,13 @@ const INDEX_ENTRY_BYTES: u64 = 64;
 const SMALL_RECORD_BYTES: u64 = 256;
 /// Of a connection: tasks, buffers, and the kernel's socket.
 const CONNECTION_BYTES: u64 = 5 * 1024;
-/// Of a pull that waits.
+/// Of a pull that waits, its filter aside.
 const PARKED_PULL_BYTES: u64 = 512;
+/// What the filters of a shard's waiting pulls may take up together, for each pull that may wait: some 16 tags when all
+/// differ. Equal ones count once.
+pub const PARKED_FILTER_BYTES: u64 = 128;
+/// Of a connection that is a member of one group with others, for the least that members may take up.
+const MEMBER_BYTES: u64 = 640;
 /// The tables of topics and groups, for each byte of their files.
 const TABLE_BYTES_PER_FILE_BYTE: u64 = 4;
 
@@ -41,6 +46,10 @@ const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
+/// Clients in groups and what they subscribe.
+const MEMBERS_BYTES: Share = Share { least: MIB / 2, most: 256 * MIB };
+/// What groups have pulled from a shard lately.
+const GROUP_PULLS_BYTES: Share = Share { least: MIB / 4, most: 16 * MIB };
 /// Frames that have not arrived whole, and answers that peers do not read, of one executor.
 const BUFFERS_BYTES_LEAST: u64 = MIB;
 /// Answers that are not read, of one executor: more brings nobody more.
@@ -101,6 +110,10 @@ pub struct MemoryPlan {
     pub group_offsets_mib: u64,
     /// `connectionsMax` in force.
     pub connections_max: u32,
+    /// Clients in groups and what they subscribe.
+    pub members_bytes: u64,
+    /// What groups have pulled from a shard lately, of each shard.
+    pub group_pulls_bytes: u64,
     /// `shardParkedPullsMax` in force.
     pub parked_pulls_max: u32,
 }
@@ -127,7 +140,8 @@ impl MemoryPlan {
         let offsets = left / 16 / shards;
         let connections = left / 8;
         let parked = left / 16 / shards;
-        let incomplete = executors * BUFFERS_BYTES_LEAST + left / 8;
+        let incomplete = executors * BUFFERS_BYTES_LEAST + left / 64 * 5;
+        let members_least = members_bytes_least(config);
         let unsent =
             (executors * BUFFERS_BYTES_LEAST + left / 16).min(executors * UNSENT_BYTES_MOST);
         let connections_max =
@@ -151,10 +165,12 @@ impl MemoryPlan {
             cold_cache_mib: whole(COLD_CACHE_MIB.of(config.shard_cold_cache_mib.into(), cold, MIB)),
             group_offsets_mib: GROUP_OFFSETS_MIB.of(config.shard_group_offsets_mib, offsets, MIB),
             connections_max: whole(connections_max),
+            members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
+            group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
             parked_pulls_max: whole(PARKED_PULLS.of(
                 config.shard_parked_pulls_max.into(),
                 parked,
-                PARKED_PULL_BYTES,
+                PARKED_PULL_BYTES + PARKED_FILTER_BYTES,
             )),
         }
     }
@@ -236,9 +252,10 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
             shards * offsets.saturating_mul(MIB),
             "shardGroupOffsetsMiB",
         ),
+        part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
         part(
             format!("{parked} waiting pulls of each shard"),
-            shards * parked.saturating_mul(PARKED_PULL_BYTES),
+            shards * parked.saturating_mul(PARKED_PULL_BYTES + PARKED_FILTER_BYTES),
             "shardParkedPullsMax",
         ),
         part(
@@ -246,6 +263,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
             connections.saturating_mul(CONNECTION_BYTES + 2 * BYTES_WHEN_SHORT.least),
             "connectionsMax",
         ),
+        part("clients in groups".to_owned(), members_bytes_least(config), "connectionsMax"),
         part("topics and groups that are there".to_owned(), tables_bytes(config), ""),
     ]
 }
@@ -255,6 +273,12 @@ pub fn tail_cache_bytes_least(config: &BrokerConfig) -> u64 {
     let record = u64::from(config.max_message_size) + RECORD_OVERHEAD_BYTES;
     // Half of it may be in flight, less the room of a record that did not fit the end of a segment.
     (3 * record).next_power_of_two()
+}
+
+/// Each connection may be a member of a group.
+fn members_bytes_least(config: &BrokerConfig) -> u64 {
+    let connections = CONNECTIONS.least_of(config.connections_max.into());
+    MEMBERS_BYTES.least.max(connections.saturating_mul(MEMBER_BYTES))
 }
 
 /// Memory of the tables that a start will read.

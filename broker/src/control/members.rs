@@ -21,6 +21,7 @@ use proto::command::Language;
 use remoting::ConnectionId;
 use runtime::Uptime;
 
+use super::members_memory::{MembersMemory, group_bytes, member_bytes};
 use super::names;
 use super::shared_table::SharedTable;
 use super::subscription::{GroupSubscriptions, Subscription};
@@ -100,9 +101,20 @@ pub struct Members {
     producers: BTreeMap<Arc<str>, BTreeMap<ConnectionId, Member>>,
     by_connection: BTreeMap<ConnectionId, Memberships>,
     subscriptions: SharedTable<GroupSubscriptions>,
+    memory: MembersMemory,
 }
 
 impl Members {
+    /// What would take up more than this is left out of heartbeats from now on.
+    pub fn limit_memory(&mut self, bytes_max: usize) {
+        self.memory.limit(bytes_max);
+    }
+
+    /// Bytes that members and subscriptions take up, and the most that they may.
+    pub fn memory(&self) -> (usize, usize) {
+        self.memory.level()
+    }
+
     /// A heartbeat of `peer`. Refreshes what it names; what it does not name stays until it is silent for too long.
     pub fn heartbeat(
         &mut self,
@@ -305,6 +317,17 @@ impl Members {
         assert!(self.consumers.values().all(|group| !group.members.is_empty()));
         assert!(self.producers.values().all(|group| !group.is_empty()));
         assert_eq!(self.subscriptions.len(), self.consumers.len());
+        assert_eq!(self.memory.level().0, self.counted_bytes());
+    }
+
+    fn counted_bytes(&self) -> usize {
+        let consuming = self.consumers.iter().map(|(name, group)| (name, &group.members));
+        let groups = consuming.chain(&self.producers).map(|(name, members)| {
+            let members = members.values().map(|member| member_bytes(&member.client_id));
+            group_bytes(name) + members.sum::<usize>()
+        });
+        let wishes = self.subscriptions.iter().map(|(_, wishes)| wishes.bytes());
+        groups.chain(wishes).sum()
     }
 
     /// Some(true): a member or a topic came or went. None: refused by a limit.
@@ -315,7 +338,7 @@ impl Members {
         data: &ConsumerData,
         left_out: &mut usize,
     ) -> Option<bool> {
-        let group = self.join(connection, &data.group_name, true)?;
+        let group = self.join(connection, &member.client_id, &data.group_name, true)?;
         let held = self.consumers.entry(Arc::clone(&group)).or_insert_with(|| ConsumerGroup {
             consume_type: data.consume_type,
             message_model: data.message_model,
@@ -332,39 +355,41 @@ impl Members {
     }
 
     fn producer(&mut self, connection: ConnectionId, member: &Member, group: &str) -> bool {
-        let Some(group) = self.join(connection, group, false) else { return false };
+        let Some(group) = self.join(connection, &member.client_id, group, false) else {
+            return false;
+        };
         self.producers.entry(group).or_default().insert(connection, member.clone());
         true
     }
 
     /// Notes the membership in the index and gives the group's shared name, or refuses it.
-    fn join(&mut self, connection: ConnectionId, group: &str, consumes: bool) -> Option<Arc<str>> {
+    fn join(
+        &mut self,
+        connection: ConnectionId,
+        client_id: &str,
+        group: &str,
+        consumes: bool,
+    ) -> Option<Arc<str>> {
         if names::check_group(group).is_err() {
             return None;
         }
-        let (known, size, is_member) = if consumes {
-            let known = self.consumers.get_key_value(group);
-            let held = known.map(|(_, held)| &held.members);
-            (
-                known.map(|(name, _)| name),
-                held.map_or(0, BTreeMap::len),
-                held.is_some_and(|m| m.contains_key(&connection)),
-            )
+        let known = if consumes {
+            self.consumers.get_key_value(group).map(|(name, held)| (name, &held.members))
         } else {
-            let known = self.producers.get_key_value(group);
-            let held = known.map(|(_, held)| held);
-            (
-                known.map(|(name, _)| name),
-                held.map_or(0, BTreeMap::len),
-                held.is_some_and(|m| m.contains_key(&connection)),
-            )
+            self.producers.get_key_value(group)
         };
-        let name = known.cloned().unwrap_or_else(|| Arc::from(group));
-        if is_member {
-            return Some(name);
+        let name = known.map_or_else(|| Arc::from(group), |(name, _)| Arc::clone(name));
+        if let Some(member) = known.and_then(|(_, members)| members.get(&connection)) {
+            let before = member_bytes(&member.client_id);
+            return self.memory.replace(before, member_bytes(client_id)).then_some(name);
         }
+        let size = known.map_or(0, |(_, members)| members.len());
         let count = self.by_connection.get(&connection).map_or(0, Memberships::count);
         if size >= GROUP_MEMBERS_MAX || count >= CONNECTION_GROUPS_MAX {
+            return None;
+        }
+        let of_group = if known.is_some() { 0 } else { group_bytes(group) };
+        if !self.memory.replace(0, of_group + member_bytes(client_id)) {
             return None;
         }
         let memberships = self.by_connection.entry(connection).or_default();
@@ -381,6 +406,7 @@ impl Members {
     /// went.
     fn subscribe(&mut self, group: &str, data: &ConsumerData, left_out: &mut usize) -> bool {
         let published = self.subscriptions.get(group).cloned().unwrap_or_default();
+        let mut room = self.memory.room();
         let mut next = GroupSubscriptions {
             broadcast: data.message_model == MessageModel::Broadcasting,
             topics: BTreeMap::new(),
@@ -402,12 +428,17 @@ impl Members {
                     (Arc::from(wish.topic.as_str()), Arc::new(Subscription::from_heartbeat(wish)))
                 }
             };
-            if next.topics.len() >= GROUP_TOPICS_MAX {
+            let before = held.map_or(0, |(_, old)| old.bytes);
+            let more = subscription.bytes.saturating_sub(before);
+            if next.topics.len() >= GROUP_TOPICS_MAX || more > room {
                 *left_out += 1;
                 continue;
             }
+            room -= more;
             next.topics.insert(topic, subscription);
         }
+        // What went makes room only now: this never refuses what was taken above.
+        assert!(self.memory.replace(published.bytes(), next.bytes()), "it was counted");
         let topics_changed = !next.topics.keys().eq(published.topics.keys());
         if next != *published || self.subscriptions.get(group).is_none() {
             self.subscriptions.insert(group, Arc::new(next));
@@ -419,20 +450,24 @@ impl Members {
     fn leave_consumers(&mut self, connection: ConnectionId, group: &str) -> bool {
         self.forget(connection, |memberships| memberships.consumer_groups.remove(group));
         let Some(held) = self.consumers.get_mut(group) else { return false };
-        let was_member = held.members.remove(&connection).is_some();
+        let gone = held.members.remove(&connection);
+        self.memory.release(gone.as_ref().map_or(0, |member| member_bytes(&member.client_id)));
         if held.members.is_empty() {
             self.consumers.remove(group);
-            self.subscriptions.remove(group);
+            let wishes = self.subscriptions.remove(group);
+            self.memory.release(group_bytes(group) + wishes.map_or(0, |wishes| wishes.bytes()));
         }
-        was_member
+        gone.is_some()
     }
 
     fn leave_producers(&mut self, connection: ConnectionId, group: &str) {
         self.forget(connection, |memberships| memberships.producer_groups.remove(group));
         let Some(held) = self.producers.get_mut(group) else { return };
-        held.remove(&connection);
+        let gone = held.remove(&connection);
+        self.memory.release(gone.map_or(0, |member| member_bytes(&member.client_id)));
         if held.is_empty() {
             self.producers.remove(group);
+            self.memory.release(group_bytes(group));
         }
     }
 

@@ -212,3 +212,41 @@ fn limits_leave_out_and_count() {
     assert_eq!(members.consumer_ids("cg"), Some(vec!["b"]));
     members.check();
 }
+
+/// However much clients say of themselves, it takes up no more than was allowed; what is there is not lost for what comes.
+#[test]
+fn what_members_take_up_is_bounded_and_given_back() {
+    let mut members = Members::default();
+    let topic = |number: usize| wish(&format!("topic-{number}"), &"tag || ".repeat(100), 1);
+    members.limit_memory(20_000);
+    let first = beat("c1", &[consumer("g", &[topic(0)])], &["p"]);
+    assert_eq!(members.heartbeat(NOW, &peer(1), &first).left_out, 0);
+    let (before, limit) = members.memory();
+    assert!(before > 700 && limit == 20_000, "{before}");
+    // A subscription with very many topics: some fit, and the one that was there stays.
+    let wishes: Vec<SubscriptionData> = (0..50).rev().map(topic).collect();
+    let changes = members.heartbeat(NOW, &peer(1), &beat("c1", &[consumer("g", &wishes)], &["p"]));
+    let topics = members.subscriptions().get("g").unwrap().topics.len();
+    assert!((2..50).contains(&topics), "{topics}");
+    assert_eq!(changes.left_out, 50 - topics);
+    assert!(members.subscription("g", "topic-0").is_some());
+    members.check();
+    // Nor do more groups fit, of either kind, nor a longer id; who is there stays a member.
+    let more = beat("c2", &[consumer("h", &[])], &["q"]);
+    assert_eq!(members.heartbeat(NOW, &peer(2), &more).left_out, 2);
+    assert!(!members.is_online("h"));
+    let long = "c".repeat(CLIENT_ID_BYTES_MAX);
+    assert_eq!(members.heartbeat(NOW, &peer(1), &beat(&long, &[], &["p"])).left_out, 1);
+    assert_eq!(members.producer_connections("p"), [connection(1)]);
+    members.check();
+    assert!(members.memory().0 <= 20_000);
+    // Fewer topics: there is room again, and at the end nothing is left.
+    members.heartbeat(NOW, &peer(1), &first);
+    assert_eq!(members.memory().0, before);
+    assert_eq!(members.heartbeat(NOW, &peer(2), &more).left_out, 0);
+    members.check();
+    members.connection_closed(connection(1));
+    members.connection_closed(connection(2));
+    members.check();
+    assert_eq!(members.memory().0, 0);
+}

@@ -11,6 +11,7 @@ mod change;
 pub mod drop_rounds;
 mod groups;
 mod members;
+mod members_memory;
 mod metadata;
 pub mod metadata_store;
 pub mod names;
@@ -239,6 +240,11 @@ impl Control {
             register: before.register || after.register,
             ..before
         }
+    }
+
+    /// Members and what they subscribe take up no more than this from now on.
+    pub fn limit_members(&mut self, bytes_max: usize) {
+        self.members.limit_memory(bytes_max);
     }
 
     /// The last published snapshot.

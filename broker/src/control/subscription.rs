@@ -4,7 +4,7 @@
 //! Hashes are computed here from the tags, never taken from the client. The client checks the tag text itself again,
 //! so equal hashes of different tags do no harm. Source: Apache RocketMQ 4.9.8, `FilterAPI`, `ExpressionType`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto::body::SubscriptionData;
@@ -12,6 +12,10 @@ use proto::record::string_hash;
 
 /// Tags of one subscription that are taken in; more make a pull fail and are cut from a heartbeat. Java has no limit.
 pub const TAGS_MAX: usize = 1_024;
+/// Of a subscription, its texts and tags aside. Measured, allocator included.
+const SUBSCRIPTION_BYTES: usize = 400;
+/// Of a tag, its text aside: its string, and its hash.
+const TAG_BYTES: usize = 60;
 /// The expression that matches everything.
 const ALL: &str = "*";
 /// The expression type of tag filters.
@@ -29,12 +33,10 @@ pub enum SubscriptionError {
         text: String,
     },
     /// More tags than we take.
-    #[error("the subscription of topic {topic} has {count} tags, the limit is {TAGS_MAX}")]
+    #[error("the subscription of topic {topic} has more tags than the limit of {TAGS_MAX}")]
     TooManyTags {
         /// Topic of the pull.
         topic: String,
-        /// How many it has.
-        count: usize,
     },
 }
 
@@ -44,16 +46,61 @@ pub enum TagFilter {
     /// All of them, or the filter is not a matter of tags.
     All,
     /// Those whose tag has one of these hashes; ascending. Empty: none.
-    Hashes(Box<[i32]>),
+    Hashes(Arc<[i32]>),
 }
 
 impl TagFilter {
     /// The filter for these tags.
     pub fn of<'a>(tags: impl IntoIterator<Item = &'a str>) -> TagFilter {
         let mut hashes: Vec<i32> = tags.into_iter().map(string_hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        TagFilter::Hashes(hashes.into_boxed_slice())
+        sort_and_dedup(&mut hashes);
+        TagFilter::Hashes(hashes.into())
+    }
+
+    /// The filter that a pull carries itself (sysFlag bit 4); `None` when it is not about tags. Nothing of its text is
+    /// kept: a pull that waits holds four bytes for each tag.
+    pub fn of_pull(
+        topic: &str,
+        text: Option<&str>,
+        expression_type: Option<&str>,
+    ) -> Result<Option<TagFilter>, SubscriptionError> {
+        if !expression_type.is_none_or(is_tag_type) {
+            return Ok(None);
+        }
+        let text = text.filter(|text| !text.is_empty()).unwrap_or(ALL);
+        if text == ALL {
+            return Ok(Some(TagFilter::All));
+        }
+        if text.split("||").all(str::is_empty) {
+            let (topic, text) = (topic.to_owned(), text.to_owned());
+            return Err(SubscriptionError::SeparatorsOnly { topic, text });
+        }
+        let mut hashes = Vec::new();
+        for tag in pieces_of(text) {
+            if hashes.len() >= 2 * TAGS_MAX {
+                sort_and_dedup(&mut hashes);
+                if hashes.len() > TAGS_MAX {
+                    break;
+                }
+            }
+            hashes.push(string_hash(tag));
+        }
+        sort_and_dedup(&mut hashes);
+        if hashes.len() > TAGS_MAX {
+            return Err(SubscriptionError::TooManyTags { topic: topic.to_owned() });
+        }
+        Ok(Some(TagFilter::Hashes(hashes.into())))
+    }
+
+    /// Whether the same messages match.
+    pub fn is_same(&self, other: &TagFilter) -> bool {
+        match (self, other) {
+            (TagFilter::All, TagFilter::All) => true,
+            (TagFilter::Hashes(one), TagFilter::Hashes(other)) => {
+                Arc::ptr_eq(one, other) || one == other
+            }
+            _ => false,
+        }
     }
 
     /// Whether a consume-queue entry with this tags code can match. Only the low 32 bits count: they are the hash.
@@ -83,51 +130,14 @@ pub struct Subscription {
     pub tags: Vec<String>,
     /// The tags as a filter.
     pub filter: TagFilter,
+    /// Bytes that all this takes up, with its place among the topics of its group.
+    pub bytes: usize,
 }
 
 impl Subscription {
     /// Whether the expression is about tags. SQL is not: its `filter` lets everything pass.
     pub fn is_tag(&self) -> bool {
         is_tag_type(&self.expression_type)
-    }
-
-    /// The subscription that a pull carries itself (sysFlag bit 4).
-    pub fn from_pull(
-        topic: &str,
-        text: Option<&str>,
-        expression_type: Option<&str>,
-        sub_version: i64,
-    ) -> Result<Subscription, SubscriptionError> {
-        let expression_type = expression_type.filter(|kind| !is_tag_type(kind)).unwrap_or(TAG);
-        let text = text.filter(|text| !text.is_empty()).unwrap_or(ALL);
-        let (tags, filter) = if expression_type == TAG && text != ALL {
-            let tags = tags_of(text);
-            if text.split("||").all(str::is_empty) {
-                return Err(SubscriptionError::SeparatorsOnly {
-                    topic: topic.to_owned(),
-                    text: text.to_owned(),
-                });
-            }
-            if tags.len() > TAGS_MAX {
-                return Err(SubscriptionError::TooManyTags {
-                    topic: topic.to_owned(),
-                    count: tags.len(),
-                });
-            }
-            let filter = TagFilter::of(tags.iter().map(String::as_str));
-            (tags, filter)
-        } else {
-            (Vec::new(), TagFilter::All)
-        };
-        Ok(Subscription {
-            topic: topic.to_owned(),
-            sub_string: text.to_owned(),
-            expression_type: expression_type.to_owned(),
-            sub_version,
-            class_filter_mode: false,
-            tags,
-            filter,
-        })
     }
 
     /// The subscription of a heartbeat. C++ clients leave the tags out and mean the text.
@@ -146,14 +156,19 @@ impl Subscription {
         } else {
             TagFilter::of(tags.iter().map(String::as_str))
         };
+        let sub_string = if everything { ALL.to_owned() } else { data.sub_string.clone() };
+        let expression_type = if is_tag { TAG.to_owned() } else { data.expression_type.clone() };
+        let texts = 2 * data.topic.len() + sub_string.len() + expression_type.len();
+        let of_tags = tags.iter().map(|tag| TAG_BYTES + tag.len()).sum::<usize>();
         Subscription {
             topic: data.topic.clone(),
-            sub_string: if everything { ALL.to_owned() } else { data.sub_string.clone() },
-            expression_type: if is_tag { TAG.to_owned() } else { data.expression_type.clone() },
+            sub_string,
+            expression_type,
             sub_version: data.sub_version,
             class_filter_mode: data.class_filter_mode,
             tags,
             filter,
+            bytes: SUBSCRIPTION_BYTES + texts + of_tags,
         }
     }
 
@@ -175,15 +190,21 @@ fn is_tag_type(expression_type: &str) -> bool {
     expression_type.is_empty() || expression_type == TAG
 }
 
-/// The tags of `a || b`, without blanks, empty pieces and repetitions.
+fn sort_and_dedup(hashes: &mut Vec<i32>) {
+    hashes.sort_unstable();
+    hashes.dedup();
+}
+
+/// The pieces of `a || b`, without blanks and empty ones.
+fn pieces_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split("||").map(str::trim).filter(|tag| !tag.is_empty())
+}
+
+/// The first [`TAGS_MAX`] tags of `a || b`, without repetitions, in their order.
 fn tags_of(text: &str) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
-    for tag in text.split("||").map(str::trim).filter(|tag| !tag.is_empty()) {
-        if tags.len() > TAGS_MAX || !tags.iter().any(|known| known == tag) {
-            tags.push(tag.to_owned());
-        }
-    }
-    tags
+    let mut known = BTreeSet::new();
+    let new = pieces_of(text).filter(|tag| known.insert(*tag));
+    new.take(TAGS_MAX).map(str::to_owned).collect()
 }
 
 /// What the members of one group agreed on last, for the shards to read.
@@ -195,12 +216,19 @@ pub struct GroupSubscriptions {
     pub topics: BTreeMap<Arc<str>, Arc<Subscription>>,
 }
 
+impl GroupSubscriptions {
+    /// Bytes that they take up.
+    pub fn bytes(&self) -> usize {
+        self.topics.values().map(|subscription| subscription.bytes).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pull(text: &str) -> Result<Subscription, SubscriptionError> {
-        Subscription::from_pull("orders", Some(text), None, 1)
+    fn pull(text: &str) -> Result<TagFilter, SubscriptionError> {
+        TagFilter::of_pull("orders", Some(text), None).map(|filter| filter.expect("tags"))
     }
 
     fn hash(tag: &str) -> i64 {
@@ -210,34 +238,52 @@ mod tests {
     #[test]
     fn everything_has_three_spellings() {
         for text in [None, Some(""), Some("*")] {
-            let all = Subscription::from_pull("orders", text, Some(""), 1).unwrap();
-            assert_eq!((all.filter, all.sub_string.as_str()), (TagFilter::All, "*"));
+            let all = TagFilter::of_pull("orders", text, Some("")).unwrap();
+            assert_eq!(all, Some(TagFilter::All));
         }
     }
 
     #[test]
     fn tags_are_split_trimmed_and_hashed() {
         let tags = pull(" a ||b||  || a").unwrap();
-        assert_eq!(tags.tags, ["a", "b"]);
-        assert!(tags.filter.matches(hash("a")) && tags.filter.matches(hash("b")));
-        assert!(!tags.filter.matches(hash("c")) && !tags.filter.matches(0));
-        assert!(tags.filter.matches(hash("a") | 1 << 40), "only the low half counts");
-        assert_eq!(pull("a|b").unwrap().tags, ["a|b"], "one bar is part of a tag");
+        assert_eq!(tags, TagFilter::of(["b", "a"]));
+        assert_eq!(tags_of(" a ||b||  || a"), ["a", "b"]);
+        assert!(tags.matches(hash("a")) && tags.matches(hash("b")));
+        assert!(!tags.matches(hash("c")) && !tags.matches(0));
+        assert!(tags.matches(hash("a") | 1 << 40), "only the low half counts");
+        assert_eq!(pull("a|b").unwrap(), TagFilter::of(["a|b"]), "one bar is part of a tag");
     }
 
     #[test]
     fn separators_alone_are_an_error_and_blanks_match_nothing() {
         assert!(matches!(pull("||"), Err(SubscriptionError::SeparatorsOnly { .. })));
         assert!(matches!(pull("||||"), Err(SubscriptionError::SeparatorsOnly { .. })));
-        assert_eq!(pull(" ").unwrap().filter, TagFilter::Hashes(Box::new([])));
-        assert!(!pull("|| ").unwrap().filter.matches(hash("a")));
-        let many: Vec<String> = (0..=TAGS_MAX).map(|n| format!("t{n}")).collect();
-        assert!(matches!(pull(&many.join("||")), Err(SubscriptionError::TooManyTags { .. })));
+        assert_eq!(pull(" ").unwrap(), TagFilter::of([]));
+        assert!(!pull("|| ").unwrap().matches(hash("a")));
+    }
+
+    #[test]
+    fn repetitions_do_not_count_and_what_is_too_much_is_refused() {
+        let tags = |count| (0..count).map(|n| format!("t{n}")).collect::<Vec<_>>().join("||");
+        let most = tags(TAGS_MAX);
+        let repeated = [most.as_str(); 5].join("||");
+        assert_eq!(pull(&repeated), pull(&most));
+        assert!(pull(&most).unwrap().matches(hash("t1023")));
+        for count in [TAGS_MAX + 1, 100_000] {
+            let refused = pull(&tags(count));
+            assert!(matches!(refused, Err(SubscriptionError::TooManyTags { .. })), "{count}");
+        }
     }
 
     #[test]
     fn sql_passes_the_tag_filter() {
-        let sql = Subscription::from_pull("orders", Some("a > 1"), Some("SQL92"), 1).unwrap();
+        assert_eq!(TagFilter::of_pull("orders", Some("a > 1"), Some("SQL92")), Ok(None));
+        let sql = SubscriptionData {
+            expression_type: "SQL92".to_owned(),
+            sub_string: "a > 1".to_owned(),
+            ..SubscriptionData::default()
+        };
+        let sql = Subscription::from_heartbeat(&sql);
         assert!(!sql.is_tag());
         assert_eq!(sql.filter, TagFilter::All);
         assert_eq!(sql.sub_string, "a > 1");

@@ -24,7 +24,14 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
     };
     let left_out = control.heartbeat(request.moment(), &client, &data);
     if left_out > 0 {
-        tracing::warn!(peer = %client.address, left_out, "parts of a heartbeat are over a limit or badly named");
+        let (member_bytes, member_bytes_max) = control.members().memory();
+        tracing::warn!(
+            peer = %client.address,
+            left_out,
+            member_bytes,
+            member_bytes_max,
+            "parts of a heartbeat are over a limit or badly named"
+        );
     }
     Ok(Response::Done)
 }

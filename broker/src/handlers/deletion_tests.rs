@@ -2,7 +2,11 @@
 //! holds, and what only the store knows is not dropped.
 
 use super::tests::Served;
-use crate::{commit, drops, mailbox::CoreMessage, shard::Shard};
+use crate::{
+    commit, drops,
+    mailbox::CoreMessage,
+    shard::{Shard, group_pulls::GroupPulls, parked::ParkedPulls},
+};
 use proto::code::{request, response};
 use runtime::{Mesh, Settings as RuntimeSettings, Stop};
 use std::{future::Future, path::Path, rc::Rc, sync::Arc};
@@ -46,7 +50,8 @@ fn life<Fut: Future<Output = ()> + 'static>(
             };
             let opened = Store::open(executor.disk(), settings).await;
             let (store, _) = opened.expect("a store");
-            let shard = Rc::new(Shard::new(Rc::new(store), 100));
+            let shard =
+                Rc::new(Shard::new(Rc::new(store), ParkedPulls::new(100, 0), GroupPulls::new(0)));
             let hosted = vec![Rc::clone(&shard)];
             let served = Served::start(&dir.join("config"), hosted, executor.clone(), mesh).await;
             let worker = Rc::clone(&served.worker);

@@ -4,8 +4,10 @@
 use ahash::AHashMap;
 use runtime::Uptime;
 
-/// Queues that are remembered, over all groups; what is pulled beyond is not counted.
-const QUEUES_MAX: usize = 200_000;
+/// Of a group, of one of its topics, of one of their queues; names aside. Measured, allocator included.
+const GROUP_BYTES: usize = 640;
+const TOPIC_BYTES: usize = 400;
+const QUEUE_BYTES: usize = 40;
 /// Length of a span that messages are counted in, ms.
 const SPAN_MS: i64 = 10_000;
 /// Spans that a rate is taken from: the last minute.
@@ -19,10 +21,11 @@ fn span_of(now: Uptime) -> i64 {
 }
 
 /// All pairs of group and topic.
-#[derive(Default)]
 pub struct GroupPulls {
     groups: AHashMap<Box<str>, AHashMap<Box<str>, TopicPulls>>,
-    queues: usize,
+    bytes: usize,
+    /// What is pulled beyond is not counted.
+    bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -53,6 +56,18 @@ impl TopicPulls {
 }
 
 impl GroupPulls {
+    /// Nothing was pulled so far. It takes up no more than `bytes_max`.
+    pub fn new(bytes_max: usize) -> GroupPulls {
+        GroupPulls { groups: AHashMap::new(), bytes: 0, bytes_max }
+    }
+
+    /// Whether there is room for so many bytes more; they are counted then.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= self.bytes_max;
+        self.bytes += if fits { bytes } else { 0 };
+        fits
+    }
+
     /// A group has pulled messages from a queue; its next pull there begins at `next`.
     pub fn note(
         &mut self,
@@ -61,26 +76,37 @@ impl GroupPulls {
         messages: u64,
         now: Uptime,
     ) {
-        let is_full = self.queues >= QUEUES_MAX;
         let known = self.groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
-        let pulls = match known {
-            Some(pulls) => pulls,
-            None if is_full => return,
-            None => {
-                let topics = self.groups.entry(group.into()).or_default();
-                topics.entry(topic.into()).or_default()
-            }
+        let Some(pulls) = known else {
+            return self.note_first((group, topic, queue_id), next, messages, now);
         };
         pulls.turn_to(now);
         *pulls.count_of(pulls.span) += messages;
-        match pulls.next.get_mut(&queue_id) {
-            Some(known) => *known = next,
-            None if is_full => {}
-            None => {
-                pulls.next.insert(queue_id, next);
-                self.queues += 1;
-            }
+        if let Some(known) = pulls.next.get_mut(&queue_id) {
+            *known = next;
+        } else if self.bytes + QUEUE_BYTES <= self.bytes_max {
+            self.bytes += QUEUE_BYTES;
+            pulls.next.insert(queue_id, next);
         }
+    }
+
+    /// The first pull of a group from a topic.
+    fn note_first(
+        &mut self,
+        (group, topic, queue_id): (&str, &str, u32),
+        next: i64,
+        messages: u64,
+        now: Uptime,
+    ) {
+        let of_group = if self.groups.contains_key(group) { 0 } else { GROUP_BYTES + group.len() };
+        if !self.grow(of_group + TOPIC_BYTES + topic.len() + QUEUE_BYTES) {
+            return;
+        }
+        let topics = self.groups.entry(group.into()).or_default();
+        let pulls = topics.entry(topic.into()).or_default();
+        pulls.turn_to(now);
+        *pulls.count_of(pulls.span) += messages;
+        pulls.next.insert(queue_id, next);
     }
 
     /// Where the group's next pull from this queue begins, if it has pulled lately.
@@ -107,15 +133,25 @@ impl GroupPulls {
             topics.retain(|_, pulls| pulls.span >= oldest);
             !topics.is_empty()
         });
-        let topics = self.groups.values().flat_map(|topics| topics.values());
-        self.queues = topics.map(|pulls| pulls.next.len()).sum();
+        self.bytes = self.counted_bytes();
+    }
+
+    fn counted_bytes(&self) -> usize {
+        let mut bytes = 0;
+        for (group, topics) in &self.groups {
+            bytes += GROUP_BYTES + group.len();
+            for (topic, pulls) in topics {
+                bytes += TOPIC_BYTES + topic.len() + QUEUE_BYTES * pulls.next.len();
+            }
+        }
+        bytes
     }
 
     /// A topic was deleted: what comes under its name is another one.
     pub fn forget_topic(&mut self, topic: &str) {
         for topics in self.groups.values_mut() {
             if let Some(pulls) = topics.remove(topic) {
-                self.queues -= pulls.next.len();
+                self.bytes -= TOPIC_BYTES + topic.len() + QUEUE_BYTES * pulls.next.len();
             }
         }
     }
@@ -129,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_that_of_the_last_minute() {
-        let mut pulls = GroupPulls::default();
+        let mut pulls = GroupPulls::new(10_000);
         for second in 0..120 {
             pulls.note(("g", "t", 0), second * 30, 30, NOW + second * 1_000);
         }
@@ -147,20 +183,27 @@ mod tests {
 
     #[test]
     fn who_is_idle_and_what_is_deleted_is_forgotten_and_the_rest_is_bounded() {
-        let mut pulls = GroupPulls::default();
+        let mut pulls = GroupPulls::new(10_000);
         pulls.note(("g", "t", 0), 1, 1, NOW);
         pulls.note(("g", "u", 0), 1, 1, NOW + 500_000);
         pulls.note(("h", "u", 0), 1, 1, NOW + 500_000);
         pulls.forget_idle(NOW + 700_000);
-        assert_eq!((pulls.next_offset("g", "t", 0), pulls.queues), (None, 2));
+        assert_eq!((pulls.next_offset("g", "t", 0), pulls.groups.len()), (None, 2));
+        assert_eq!(pulls.bytes, pulls.counted_bytes());
         pulls.forget_topic("u");
-        assert_eq!((pulls.next_offset("h", "u", 0), pulls.queues), (None, 0));
-        for queue_id in 0..QUEUES_MAX as u32 + 9 {
+        assert_eq!((pulls.next_offset("h", "u", 0), pulls.bytes), (None, pulls.counted_bytes()));
+        pulls.forget_idle(NOW + 700_000);
+        assert_eq!(pulls.bytes, 0);
+        for queue_id in 0..1_000 {
             pulls.note(("g", "t", queue_id), 1, 1, NOW);
         }
-        pulls.note(("h", "t", 0), 1, 1, NOW);
-        assert_eq!(pulls.queues, QUEUES_MAX);
-        assert_eq!(pulls.next_offset("h", "t", 0), None);
+        for group in 0..100 {
+            pulls.note((&format!("h{group}"), "t", 0), 1, 1, NOW);
+        }
+        assert_eq!(pulls.bytes, pulls.counted_bytes());
+        assert!((9_000..=10_000).contains(&pulls.bytes), "{}", pulls.bytes);
+        assert_eq!(pulls.next_offset("g", "t", 999), None);
+        assert_eq!(pulls.next_offset("h0", "t", 0), None);
         pulls.note(("g", "t", 0), 5, 1, NOW);
         assert_eq!(pulls.next_offset("g", "t", 0), Some(5), "what is known is kept up to date");
     }

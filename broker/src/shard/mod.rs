@@ -7,6 +7,7 @@ pub mod admission_cache;
 pub mod group_pulls;
 pub mod on_commit;
 pub mod parked;
+mod parked_filters;
 mod retention;
 
 use crate::{
@@ -54,13 +55,17 @@ pub struct Shard {
 
 impl Shard {
     /// The shard of a store that was opened.
-    pub fn new(store: Rc<Store<DirectDisk>>, parked_max: usize) -> Shard {
+    pub fn new(
+        store: Rc<Store<DirectDisk>>,
+        parked: ParkedPulls,
+        group_pulls: GroupPulls,
+    ) -> Shard {
         Shard {
             number: store.settings().shard,
             store,
-            parked: RefCell::new(ParkedPulls::new(parked_max)),
+            parked: RefCell::new(parked),
             admission_cache: RefCell::default(),
-            group_pulls: RefCell::default(),
+            group_pulls: RefCell::new(group_pulls),
             tally: Tally::default(),
             commit_queue: RefCell::default(),
             many_woken: Signal::default(),

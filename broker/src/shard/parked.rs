@@ -7,6 +7,7 @@
 //! A hundred thousand may wait for one message, or end at the same moment: they are taken out a few at a time
 //! ([`ParkedPulls::take_woken`], [`ParkedPulls::take_expired`]), so that others have their turn in between.
 
+use super::parked_filters::ParkedFilters;
 use crate::ops::PullOp;
 use ahash::AHashMap;
 use remoting::ConnectionId;
@@ -42,6 +43,7 @@ pub struct ParkedPulls {
     woken: VecDeque<QueueSlot>,
     woken_before: AHashMap<QueueSlot, u64>,
     count_max: usize,
+    filters: ParkedFilters,
 }
 
 struct Node {
@@ -52,8 +54,8 @@ struct Node {
 }
 
 impl ParkedPulls {
-    /// Room for `count_max` pulls.
-    pub fn new(count_max: usize) -> ParkedPulls {
+    /// Room for `count_max` pulls with filters of `filter_bytes_max` bytes together.
+    pub fn new(count_max: usize, filter_bytes_max: usize) -> ParkedPulls {
         ParkedPulls {
             nodes: Slab::new(),
             by_slot: Lists::default(),
@@ -63,12 +65,14 @@ impl ParkedPulls {
             woken: VecDeque::new(),
             woken_before: AHashMap::new(),
             count_max: count_max.min(NIL as usize),
+            filters: ParkedFilters::new(filter_bytes_max),
         }
     }
 
     /// Parks a pull, or gives it back when there is no room.
-    pub fn park(&mut self, slot: QueueSlot, parked: Parked) -> Result<(), Parked> {
-        if self.count() >= self.count_max {
+    #[expect(clippy::result_large_err, reason = "what came by value goes back by value")]
+    pub fn park(&mut self, slot: QueueSlot, mut parked: Parked) -> Result<(), Parked> {
+        if self.count() >= self.count_max || !self.filters.share(&mut parked.op.pull.filter) {
             return Err(parked);
         }
         let number = self.next;
@@ -149,12 +153,18 @@ impl ParkedPulls {
         self.nodes.len()
     }
 
+    /// Bytes of their filters.
+    pub fn filter_bytes(&self) -> usize {
+        self.filters.bytes()
+    }
+
     fn number_at(&self, place: u32) -> Option<u64> {
         self.nodes.get(place as usize).map(|node| node.number)
     }
 
     fn remove(&mut self, place: u32) -> Option<Parked> {
         let Node { parked, slot, .. } = self.nodes.try_remove(place as usize)?;
+        self.filters.release(&parked.op.pull.filter);
         self.by_slot.unlink(slot, place);
         self.by_connection.unlink(parked.op.responder.connection, place);
         Some(parked)
@@ -229,6 +239,7 @@ impl<K: Copy + Eq + Hash> Lists<K> {
 mod tests {
     use super::*;
     use crate::{
+        control::TagFilter,
         handlers::fixtures::pull_op,
         response::{Responder, allow_unanswered},
     };
@@ -275,7 +286,7 @@ mod tests {
     #[test]
     fn many_are_woken_a_few_at_a_time_and_who_parks_again_waits_again() {
         let slots = slots(2);
-        let mut pulls = ParkedPulls::new(100);
+        let mut pulls = ParkedPulls::new(100, 0);
         let park = |pulls: &mut ParkedPulls, slot, opaque| {
             pulls.park(slot, parked(connection(1), opaque, 10)).ok().expect("room");
         };
@@ -299,9 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn a_pull_whose_filter_has_no_room_is_given_back() {
+        let slots = slots(1);
+        let mut pulls = ParkedPulls::new(100, 100);
+        let with_tag = |tag: &str, opaque| {
+            let mut parked = parked(connection(1), opaque, 10);
+            parked.op.pull.filter = TagFilter::of([tag]);
+            parked
+        };
+        assert!(pulls.park(slots[0], with_tag("a", 1)).is_ok());
+        assert!(pulls.park(slots[0], with_tag("b", 2)).is_err());
+        assert!(pulls.park(slots[0], with_tag("a", 3)).is_ok(), "it has the filter of 1");
+        assert!(pulls.park(slots[0], parked(connection(1), 4, 10)).is_ok(), "it has none");
+        assert_eq!(opaques(&pulls.take_connection(connection(1))), [1, 3, 4]);
+        assert_eq!(pulls.filter_bytes(), 0);
+        assert!(pulls.park(slots[0], with_tag("b", 5)).is_ok());
+    }
+
+    #[test]
     fn many_end_a_few_at_a_time() {
         let slots = slots(1);
-        let mut pulls = ParkedPulls::new(100);
+        let mut pulls = ParkedPulls::new(100, 0);
         for opaque in 0..7 {
             pulls.park(slots[0], parked(connection(1), opaque, 10)).ok().expect("room");
         }
@@ -311,7 +340,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_queues_and_connections_that_nobody_waits_for() {
         let slots = slots(1_000);
-        let mut pulls = ParkedPulls::new(4);
+        let mut pulls = ParkedPulls::new(4, 0);
         for (number, slot) in slots.iter().enumerate() {
             pulls.park(*slot, parked(connection(number), 1, 10)).ok().expect("room");
             assert_eq!(opaques(&woken(&mut pulls, *slot)), [1]);
@@ -325,7 +354,7 @@ mod tests {
     #[test]
     fn a_place_that_is_used_again_does_not_take_over_a_deadline() {
         let slots = slots(1);
-        let mut pulls = ParkedPulls::new(1);
+        let mut pulls = ParkedPulls::new(1, 0);
         pulls.park(slots[0], parked(connection(1), 1, 10)).ok().expect("room");
         assert!(pulls.park(slots[0], parked(connection(1), 2, 10)).is_err(), "it is full");
         assert_eq!(opaques(&pulls.take_connection(connection(1))), [1]);
@@ -345,7 +374,7 @@ mod tests {
     #[test]
     fn whoever_is_taken_out_is_who_a_plain_list_would_name() {
         let (slots, mut rng) = (slots(5), fastrand::Rng::with_seed(7));
-        let (mut pulls, mut model) = (ParkedPulls::new(60), Vec::<Model>::new());
+        let (mut pulls, mut model) = (ParkedPulls::new(60, 0), Vec::<Model>::new());
         for opaque in 0..20_000 {
             let (queue, peer, time) = (rng.usize(0..5), rng.usize(0..7), rng.i64(0..1_000));
             let sorted = |mut opaques: Vec<i32>| {

@@ -3,10 +3,10 @@
 
 use crate::{
     config::BrokerConfig,
-    control::{MetadataSnapshot, Subscription, is_readable},
+    control::{MetadataSnapshot, TagFilter, is_readable},
     error::Refusal,
     not_yet,
-    ops::{Filter, Pull},
+    ops::Pull,
     request::owner_of,
 };
 use proto::{
@@ -89,21 +89,14 @@ fn filter_of(
     metadata: &MetadataSnapshot,
     group: &SubscriptionGroupConfig,
     header: &PullHeader<'_>,
-) -> Result<Filter, Refusal> {
+) -> Result<TagFilter, Refusal> {
     let sql = || Refusal::sql_unsupported();
     if header.sys_flag & PULL_SUBSCRIPTION != 0 {
-        let subscription = Subscription::from_pull(
-            header.topic,
-            header.subscription,
-            header.expression_type,
-            header.sub_version,
-        )
-        .map_err(|error| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string()))?;
-        return if subscription.is_tag() {
-            Ok(Filter::of(Arc::new(subscription)))
-        } else {
-            Err(sql())
-        };
+        let filter = TagFilter::of_pull(header.topic, header.subscription, header.expression_type)
+            .map_err(|error| {
+                Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
+            })?;
+        return filter.ok_or_else(sql);
     }
     let not_exist = |what: &str| {
         Refusal::new(
@@ -132,5 +125,5 @@ fn filter_of(
     if subscription.class_filter_mode {
         return Err(not_yet::class_filter());
     }
-    Ok(Filter::of(Arc::clone(subscription)))
+    Ok(subscription.filter.clone())
 }

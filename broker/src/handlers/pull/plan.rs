@@ -1,10 +1,6 @@
 //! What becomes of a pull where its queue is: plain functions on the shard's state.
 
-use crate::{
-    ops::{Filter, Pull},
-    response::Pulled,
-    shard::parked::Parked,
-};
+use crate::{control::TagFilter, ops::Pull, response::Pulled, shard::parked::Parked};
 use proto::{body::TopicConfig, code::response};
 use runtime::Uptime;
 use std::sync::Arc;
@@ -62,7 +58,7 @@ fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
 pub struct Passed {
     topic: Arc<TopicConfig>,
     queue_id: u32,
-    filter: Filter,
+    filter: TagFilter,
     /// From this offset on.
     from: i64,
     /// Up to this one.

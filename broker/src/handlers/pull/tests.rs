@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     config::BrokerConfig,
-    control::{MetadataSnapshot, Subscription},
+    control::{MetadataSnapshot, TagFilter},
     error::Refusal,
     handlers::fixtures::{
         NOW, UPTIME, append_tagged, commit, control, pull, responder, state_with_messages,
         with_request,
     },
-    ops::{Filter, Pull, PullOp},
+    ops::{Pull, PullOp},
     shard::parked::Parked,
 };
 use proto::{
@@ -158,10 +158,7 @@ fn the_offset_that_a_pull_brings_is_committed_before_it_looks() {
 }
 
 fn parked(offset: i64, deadline: Uptime, tags: Option<&str>) -> Parked {
-    let filter = tags.map_or(Filter::All, |tags| {
-        let subscription = Subscription::from_pull("t", Some(tags), None, 0).expect("tags");
-        Filter::of(Arc::new(subscription))
-    });
+    let filter = tags.map_or(TagFilter::All, |tags| TagFilter::of([tags]));
     let op = PullOp {
         responder: responder(1),
         pull: Pull { filter, ..pull("t", offset) },
