@@ -56,6 +56,8 @@ fn is_young(state: &StoreState, place: QueuePlace<'_>) -> bool {
 
 /// UPDATE_CONSUMER_OFFSET. Offsets of what does not exist are refused as 5.x does; 4.9 keeps them, and has a topic that
 /// is deleted and made again begin with the offsets of the one before. Who sent it one-way learns nothing, so it is counted.
+/// An offset beyond the end of its queue is kept, as by 4.9 and 5.x: a group may well have consumed more than is here,
+/// before a crash under ASYNC_FLUSH or from another broker, and says so rightly.
 pub fn update(
     state: &mut StoreState,
     metadata: &MetadataSnapshot,

@@ -113,7 +113,11 @@ fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<(KeyQuery, bool
     let wanted = if header.unique_key_query {
         config.default_query_max_num
     } else {
-        u32::try_from(header.max_num).unwrap_or(0)
+        // Java answers a negative number with the failure of an allocation (code 1), 0 with "not found".
+        let max_num = header.max_num;
+        u32::try_from(max_num).map_err(|_| {
+            Refusal::system_error(format!("maxNum={max_num}: expected a number of messages"))
+        })?
     };
     let query = KeyQuery {
         topic: header.topic.into(),
@@ -154,6 +158,7 @@ async fn find(worker: &Worker, query: &KeyQuery) -> Result<FoundMessages, StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handlers::fixtures::with_request;
 
     fn query(count_max: usize, bytes_max: usize) -> KeyQuery {
         KeyQuery {
@@ -179,6 +184,27 @@ mod tests {
         all.merge(part(&[(10, 1, 1), (30, 2, 1), (50, 3, 1)], (50, 4)), query);
         all.merge(part(&[(20, 101, 1), (40, 102, 1)], (40, 103)), query);
         all
+    }
+
+    #[test]
+    fn a_number_of_messages_that_is_none_is_refused() {
+        let admitted = |max_num: &str, unique: &str| {
+            let fields = [
+                ("topic", "t"),
+                ("key", "k"),
+                ("maxNum", max_num),
+                ("beginTimestamp", "0"),
+                ("endTimestamp", "9"),
+                ("_UNIQUE_KEY_QUERY", unique),
+            ];
+            with_request(12, &fields, b"", |request| admit(&BrokerConfig::default(), request))
+        };
+        let refused = admitted("-1", "false").map(drop).expect_err("less than none");
+        assert_eq!(refused.code, response::SYSTEM_ERROR);
+        assert_eq!(refused.remark, "maxNum=-1: expected a number of messages");
+        let count = |max_num, unique| admitted(max_num, unique).map(|(query, _)| query.count_max);
+        assert_eq!([count("0", "false"), count("5", "false")], [Ok(0), Ok(5)]);
+        assert_eq!([count("1000", "false"), count("-1", "true")], [Ok(64), Ok(32)]);
     }
 
     #[test]
