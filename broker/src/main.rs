@@ -3,10 +3,12 @@
 use broker::{
     advertised,
     boot::{self, BootContext, Listen},
-    config::{self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Print, Sizing},
+    config::{
+        self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing,
+    },
     first_start::{self, FirstStart, Room},
     health::{self, Condition},
-    open_files::{self, Files},
+    open_files::Files,
     panel::StartupReport,
     recovery_report,
     stats::Totals,
@@ -14,7 +16,7 @@ use broker::{
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal},
-    logging,
+    logging, open_files,
     port::{self, HeldPort},
 };
 use runtime::{Preempt, RunError, Settings, Stop};
@@ -40,27 +42,41 @@ const PROGRAM: &str = "mqbroker";
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    // First of all, so that a start ends orderly whenever it is told to. Until every store is open nothing is promised
+    // to anybody.
+    let stop = match Stop::of_process() {
+        Ok(stop) => stop,
+        Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
+    };
     let machine = Machine::read();
     let loaded = match load(&machine) {
         Ok(loaded) => loaded,
-        Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
+        Err(problem) => {
+            // What else is odd may well belong to it.
+            print_notices(problem.notices());
+            return Fatal::new(Cause::Configuration, problem).tell(PROGRAM);
+        }
     };
     let text = match loaded.print {
         Some(Print::All) => loaded.config.to_properties(),
         Some(Print::Important) => loaded.config.important_properties(),
-        None => return start(loaded, &machine),
+        None => return start(loaded, &machine, stop),
     };
     // What a start would say of this configuration belongs to what it means.
-    for notice in &loaded.notices {
+    print_notices(&loaded.notices);
+    // A reader that wants no more, such as `head`, is content.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn print_notices(notices: &[Notice]) {
+    for notice in notices {
         let level = match notice.level {
             Level::Info => "note",
             Level::Warn => "warning",
         };
         eprintln!("{PROGRAM}: {level}: {}", notice.text);
     }
-    // A reader that wants no more, such as `head`, is content.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
 }
 
 fn load(machine: &Machine) -> Result<Loaded, config::ConfigError> {
@@ -75,7 +91,7 @@ fn load(machine: &Machine) -> Result<Loaded, config::ConfigError> {
     config::load(&given, machine)
 }
 
-fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
+fn start(loaded: Loaded, machine: &Machine, stop: Stop) -> ExitCode {
     let log = match logging::start(&loaded.config.log_filter) {
         Ok(log) => log,
         Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
@@ -86,7 +102,7 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
             Level::Warn => tracing::warn!("{}", notice.text),
         }
     }
-    let ended = run(loaded, machine);
+    let ended = run(loaded, machine, stop);
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,7 +110,7 @@ fn start(loaded: Loaded, machine: &Machine) -> ExitCode {
     }
 }
 
-fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
+fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     let root = PathBuf::from(&loaded.config.store_path_root_dir);
     let log_root = boot::log_root(&loaded.config);
     // Before the lock, which Java's broker has a file for, too.
@@ -112,7 +128,7 @@ fn run(loaded: Loaded, machine: &Machine) -> Result<(), Fatal> {
     // Looked at again: another process may have formatted a store meanwhile.
     let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
     let served = Arc::new(AtomicBool::new(false));
-    let ended = run_locked(first_start.is_some(), loaded, machine, &served);
+    let ended = run_locked(first_start.is_some(), loaded, machine, stop, &served);
     if let Some(first_start) = first_start
         && ended.is_err()
         && !served.load(Ordering::SeqCst)
@@ -128,6 +144,7 @@ fn run_locked(
     first: bool,
     loaded: Loaded,
     machine: &Machine,
+    stop: Stop,
     served: &Arc<AtomicBool>,
 ) -> Result<(), Fatal> {
     let Loaded { mut config, standalone, .. } = loaded;
@@ -154,10 +171,11 @@ fn run_locked(
     }
     let connections_asked = config.connections_max != 0;
     memory.fill_in(&mut config);
-    let files = Files::of(&log_root, sizing.cores.len(), format.shards);
+    let files = Files::of(&log_root, sizing.cores.len(), format.shards).count();
     let limit = runtime::limits::open_files_max();
-    config.connections_max =
-        open_files::connections(config.connections_max, connections_asked, files, limit)?;
+    let connections =
+        open_files::connections(config.connections_max.into(), connections_asked, files, limit)?;
+    config.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
     let probe = runtime::probe(&root).map_err(Fatal::because(Cause::Machine))?;
     tracing::info!(
         budget_mib = memory.budget_bytes >> 20,
@@ -210,13 +228,8 @@ fn run_locked(
         ready: Arc::default(),
         served: Arc::clone(served),
     };
-    let stop = Stop::new();
-    // Until every store is open nothing is promised to anybody.
-    stop.set_interruptible(true);
-    let on_machine =
-        |what: &'static str| move |error| Fatal::new(Cause::Machine, format!("{what}: {error}"));
-    stop.on_signals().map_err(on_machine("signals"))?;
-    recovery_report::start(progress, stop.clone()).map_err(on_machine("threads"))?;
+    recovery_report::start(progress, stop.clone())
+        .map_err(|error| Fatal::new(Cause::Machine, format!("threads: {error}")))?;
     match run_executors(settings, stop, context) {
         Ok(()) => {}
         Err(Unended::Interrupted) => {

@@ -127,11 +127,23 @@ impl StartupReport {
             out.push_str(&format!("\u{2502} {line:width$} \u{2502}\n"));
         }
         out.push_str(&format!("\u{2570}{}\u{256f}\n", "\u{2500}".repeat(width + 2)));
-        out.push_str(
-            "\nSend the first message with RocketMQ's tools, or with pip install rocketmq:\n\n",
-        );
+        out.push_str(&format!(
+            "\n{}Send the first message with RocketMQ's tools, or with pip install rocketmq:\n\n",
+            self.first_step()
+        ));
         out.push_str(&self.first_message());
         out
+    }
+
+    /// What must be so before the lines below work.
+    fn first_step(&self) -> &'static str {
+        if self.name_servers.iter().any(|server| server.registered) {
+            ""
+        } else if self.name_servers.is_empty() {
+            "What follows works once the broker has a name server (namesrvAddr, -n).\n"
+        } else {
+            "No name server answers: what follows works once the one named in it does.\n"
+        }
     }
 
     /// Lines that send one message, to be pasted into a shell. Two ways, for those who have Java and those who have
@@ -359,6 +371,17 @@ mod tests {
         assert!(plain.starts_with("name server: ns-1:9876: DOES NOT ANSWER"), "{plain}");
         assert!(plain.contains("name server: 10.1.2.3:9876 (inside this process)\n"), "{plain}");
         assert!(report.boot_line().contains(" and name server is 10.1.2.3:9876 "));
+    }
+
+    #[test]
+    fn a_step_that_cannot_work_yet_is_said_to_be_one() {
+        assert!(!report().framed().contains("what follows works once"));
+        let away = NameServer { addr: "ns-1:9876".to_owned(), registered: false, inside: false };
+        let panel = StartupReport { name_servers: vec![away], ..report() }.framed();
+        assert!(panel.contains("\nNo name server answers: what follows works once"), "{panel}");
+        assert!(panel.contains("hi -n ns-1:9876\n"), "{panel}");
+        let panel = StartupReport { name_servers: Vec::new(), ..report() }.framed();
+        assert!(panel.contains("\nWhat follows works once the broker has a name"), "{panel}");
     }
 
     #[test]

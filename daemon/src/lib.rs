@@ -10,5 +10,6 @@ pub mod config;
 pub mod exit;
 pub mod logging;
 pub mod notify;
+pub mod open_files;
 pub mod port;
 pub mod properties_file;

@@ -5,7 +5,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    os::unix::net::UnixDatagram,
+    os::unix::{net::UnixDatagram, process::ExitStatusExt},
     path::Path,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -342,4 +342,35 @@ fn each_cause_has_one_sentence_and_one_code() {
     let file = fresh("file");
     std::fs::write(file.join("data"), "not a directory").unwrap();
     fails(standalone(&file, &[], &[]), 6, "data", "storePathRootDir");
+}
+
+/// As with `mqbroker -p | head`: nothing is said, and nothing failed. The loader is a tool, and ends by SIGPIPE as such.
+#[test]
+fn a_reader_that_wants_no_more_is_no_failure() {
+    let unread = |program: &Path, word: &str| {
+        let mut command = Command::new(program);
+        command.arg(word).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("panicked"), "{word}: {said}");
+        (output.status.code(), output.status.signal())
+    };
+    let broker = our_broker::binary();
+    assert_eq!(unread(&broker, "--help"), (Some(0), None));
+    assert_eq!(unread(&broker, "-p"), (Some(0), None));
+    assert_eq!(unread(Path::new(env!("CARGO_BIN_EXE_mqbench")), "--help"), (None, Some(13)));
+}
+
+/// An unknown key may well be why a value is wrong: it is told although nothing starts.
+#[test]
+fn warnings_are_told_beside_problems() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [("flushDiskTyp", "ASYNC_FLUSH"), ("maxMessageSize", "-1")];
+    let output = standalone(dir.path(), &keys, &[]).output().unwrap();
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("maxMessageSize=-1"), "{text}");
+    assert!(text.contains("mqbroker: warning: ") && text.contains("flushDiskType?"), "{text}");
 }

@@ -172,3 +172,28 @@ fn a_stop_ends_although_the_disk_does_not_answer() {
     let last = log.lines().last().unwrap_or_default();
     assert!(last.starts_with("mqbroker: ") && last.contains("shutdownSecondsMax"), "{log}");
 }
+
+/// A start that waits for its configuration catches signals already, and has nothing to clean up.
+#[test]
+fn a_start_ends_orderly_from_its_first_moment_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("nobody-writes.conf");
+    make_pipe(&pipe);
+    for wanted in signals_that_end() {
+        let mut command = Command::new(our_broker::binary());
+        command.arg("-c").arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let catches = || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            mask.is_some_and(|mask| mask & (1 << (wanted.as_raw() - 1)) != 0)
+        };
+        let caught = wait_until(Duration::from_secs(20), catches);
+        signal(child.id(), wanted);
+        let code = child.wait().unwrap().code();
+        assert!(caught, "it does not catch {wanted:?}");
+        assert_eq!(code, Some(0), "{wanted:?}");
+    }
+}

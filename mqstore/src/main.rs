@@ -96,6 +96,7 @@ struct Wanted {
 }
 
 fn main() -> ExitCode {
+    runtime::end_on_broken_pipe();
     // A start logs what it repairs; here the findings say it.
     let done = match Cli::parse().command {
         Command::Verify { place, repair: false } => run_verify(&place),

@@ -42,6 +42,8 @@ pub struct Namesrv {
     config: Config,
     config_generation: u64,
     topic_lists: TopicLists,
+    /// Connections that open files leave room for.
+    connections_room: usize,
 }
 
 /// A file that has to be written before an answer may leave.
@@ -186,7 +188,18 @@ impl Namesrv {
     /// An empty name server with these settings and this KV table.
     pub fn new(config: Config, kv: KvConfig) -> Namesrv {
         let (routes, topic_lists) = (Routes::new(), TopicLists::default());
-        Namesrv { routes, kv, config, config_generation: 0, topic_lists }
+        let connections_room = usize::MAX;
+        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room }
+    }
+
+    /// Whatever `connectionsMax` says, no more connections than this are taken.
+    pub fn limit_connections(&mut self, connections_max: usize) {
+        self.connections_room = connections_max;
+    }
+
+    /// Connections that may be open at once.
+    pub fn connections_max(&self) -> usize {
+        self.config.connections_max.min(self.connections_room)
     }
 
     /// The settings.

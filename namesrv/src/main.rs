@@ -11,7 +11,7 @@ use std::{
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal},
-    logging, notify, port, properties_file,
+    logging, notify, open_files, port, properties_file,
 };
 use namesrv::{config::Config, server};
 use remoting::Listener;
@@ -23,6 +23,8 @@ const PROGRAM: &str = "mqnamesrv";
 const LOG_FILTER: &str = "info";
 /// How long a stop may take; answers leave within half a second of it.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written.
+const FILES_BESIDES: u64 = 64;
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ struct CommandLine {
     /// Properties file with settings such as listenPort
     #[arg(short = 'c', long = "configFile", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Accepted for compatibility; a name server needs no other
+    /// Accepted for compatibility, without a meaning
     #[arg(short = 'n', long = "namesrvAddr", value_name = "ADDRS")]
     namesrv_addr: Option<String>,
     /// Print all settings and exit
@@ -42,6 +44,11 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    // First of all, so that a start ends orderly whenever it is told to.
+    let stop = match Stop::of_process() {
+        Ok(stop) => stop,
+        Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
+    };
     let line = CommandLine::parse();
     let config = match read_config(&line) {
         Ok(config) => config,
@@ -56,7 +63,7 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
-    let ended = run(config);
+    let ended = run(config, stop);
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,18 +96,26 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
     }
 }
 
-fn run(config: Config) -> Result<(), Fatal> {
+fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     runtime::limits::raise();
+    let wanted = config.connections_max as u64;
+    let asked = config.connections_max != Config::default().connections_max;
+    let limit = runtime::limits::open_files_max();
+    let connections = open_files::connections(wanted, asked, FILES_BESIDES, limit)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
-    let stop = Stop::new();
-    stop.on_signals().map_err(|error| Fatal::new(Cause::Machine, format!("signals: {error}")))?;
+    stop.set_interruptible(false);
+    if stop.requested() {
+        return Ok(());
+    }
     let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
     let failure = FirstFatal::default();
     let (first, addrs) = (failure.clone(), held.addrs().to_vec());
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
-        async move { serve(executor, config, addrs).await.map_err(|fatal| first.keep(fatal)) }
+        async move {
+            serve(executor, config, addrs, connections).await.map_err(|fatal| first.keep(fatal))
+        }
     });
     ended.map_err(|error| match error {
         RunError::Main { error, .. } => failure.or_other(error),
@@ -109,9 +124,16 @@ fn run(config: Config) -> Result<(), Fatal> {
     })
 }
 
-async fn serve(executor: Executor, config: Config, addrs: Vec<SocketAddr>) -> Result<(), Fatal> {
-    let state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
+async fn serve(
+    executor: Executor,
+    config: Config,
+    addrs: Vec<SocketAddr>,
+    connections: u64,
+) -> Result<(), Fatal> {
+    let mut state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
     let stopping = executor.clone();
+    // `connectionsMax` may be changed while the process runs; this may not.
+    state.limit_connections(usize::try_from(connections).unwrap_or(usize::MAX));
     drop(executor.spawn(async move {
         stopping.stop_requested().await;
         notify::stopping();
@@ -138,4 +160,16 @@ fn announce(addrs: &[SocketAddr]) -> Result<(), String> {
         .map_err(|error| format!("standard output: {error}"))?;
     notify::ready(&format!("serves on {addrs}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let help = CommandLine::command().render_help().to_string();
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
 }

@@ -89,7 +89,7 @@ pub async fn serve(
 
 async fn accept(server: &Rc<Server>, listener: &Listener) -> io::Error {
     let admits = || {
-        let limit = server.state.borrow().config().connections_max;
+        let limit = server.state.borrow().connections_max();
         let full = server.connections.borrow().open_count() >= limit;
         if server.stopping.get() || full { Err(limit) } else { Ok(()) }
     };

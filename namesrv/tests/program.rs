@@ -1,11 +1,17 @@
-//! `mqnamesrv` as an operator runs it: options, settings with mistakes, the boot line, the end by signal.
+//! `mqnamesrv` as an operator runs it: options, settings with mistakes, the boot line, the end by signal at any moment,
+//! few open files, output that nobody reads.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn mqnamesrv(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mqnamesrv"));
@@ -73,4 +79,105 @@ fn a_port_in_use_is_refused() {
     let err = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success());
     assert!(err.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{err}");
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if condition() {
+            return true;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+/// Whether the process has a handler for SIGTERM.
+fn catches_term(child: &Child) -> bool {
+    let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << 14) != 0)
+}
+
+#[test]
+fn a_start_that_waits_for_its_configuration_ends_orderly() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("nobody-writes.properties");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_mqnamesrv")).arg("-c").arg(&pipe).spawn().unwrap();
+    let caught = wait_until(|| catches_term(&child));
+    signal(&child, "TERM");
+    let code = child.wait().unwrap().code();
+    assert!(caught, "it does not catch SIGTERM");
+    assert_eq!(code, Some(0));
+}
+
+/// Starts on a free port of this machine alone, with files below `dir`, in a shell that has set limits.
+fn limited(limits: &str, dir: &Path) -> Command {
+    let file = dir.join("namesrv.properties");
+    let kv = dir.join("kv.json");
+    let keys = "listenPort=0\nbindAddress=127.0.0.1\nkvConfigPath=";
+    fs::write(&file, format!("{keys}{}\n", kv.display())).unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            &format!("{limits} && exec \"$@\""),
+            "sh",
+            env!("CARGO_BIN_EXE_mqnamesrv"),
+            "-c",
+        ])
+        .arg(file);
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn too_few_open_files_are_said_to_be_too_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = limited("ulimit -n 40", dir.path()).output().unwrap();
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(text.contains("only 40 files may be open, this program needs at least 80"), "{text}");
+    assert!(text.contains("LimitNOFILE="), "{text}");
+}
+
+#[test]
+fn few_open_files_mean_few_connections_out_of_the_hard_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let out = fs::File::create(&log).unwrap();
+    let mut command = limited("ulimit -Sn 30 && ulimit -Hn 200", dir.path());
+    let mut child = command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    let serves = wait_until(|| said().contains("boot success"));
+    signal(&child, "TERM");
+    let code = child.wait().unwrap().code();
+    assert!(serves, "{}", said());
+    assert_eq!(code, Some(0), "{}", said());
+    assert!(said().contains("accepted_max=136"), "{}", said());
+}
+
+#[test]
+fn a_reader_that_wants_no_more_is_no_failure() {
+    for word in ["--help", "-p"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqnamesrv"));
+        let mut child =
+            command.arg(word).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{word}");
+        assert_eq!(text_of(&output), "", "{word}");
+    }
 }

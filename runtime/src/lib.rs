@@ -30,6 +30,6 @@ pub use probe::{ProbeError, ProbeReport, probe};
 pub use rate_limit::RateLimit;
 pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Preempt, Settings, SettingsError};
 pub use signal::Signal;
-pub use stop::{EXIT_INTERRUPTED, Stop};
+pub use stop::{EXIT_INTERRUPTED, Stop, end_on_broken_pipe};
 pub use task_budget::{SLEEPS_MAX, TASK_BUDGET};
 pub use watchdog::watchdog_wakes;

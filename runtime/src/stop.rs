@@ -2,7 +2,8 @@
 //!
 //! A request is a flag and a ring of each executor's bell; what an executor still has to do is its own business. The
 //! thread that runs them ([`crate::run`]) hears of it, too: it bounds how long they may take, and returns at once while
-//! the process is interruptible, as a start is: nothing has been promised then that would have to be kept.
+//! the process is interruptible, as a start is: nothing has been promised then that would have to be kept. Before it
+//! runs them, a signal ends such a process by itself.
 
 use std::{
     fs, io, process,
@@ -15,7 +16,8 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM},
+    flag,
     iterator::Signals,
 };
 
@@ -42,6 +44,14 @@ impl Stop {
         Stop::default()
     }
 
+    /// A stop that signals request, of a process that is interruptible: the first thing that a program makes.
+    pub fn of_process() -> io::Result<Stop> {
+        let stop = Stop::new();
+        stop.set_interruptible(true);
+        stop.on_signals()?;
+        Ok(stop)
+    }
+
     /// Lets SIGTERM, SIGINT and SIGHUP request it; SIGHUP only where it is not ignored, as below `nohup`. A second
     /// SIGTERM or SIGINT ends the process at once with [`EXIT_INTERRUPTED`]; SIGHUP counts for neither, because
     /// terminals and service managers send it beside another one. To be called once per process.
@@ -62,6 +72,9 @@ impl Stop {
                 if !stop.requested() {
                     tracing::info!(signal, "stopping");
                     stop.request();
+                    if stop.is_before_run() {
+                        process::exit(0);
+                    }
                 }
             }
         })?;
@@ -104,6 +117,12 @@ impl Stop {
         }
     }
 
+    /// Whether nobody runs yet who would see a request: a start that reads its configuration, or waits for a disk.
+    fn is_before_run(&self) -> bool {
+        let runner = self.0.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        runner.is_none() && self.0.interruptible.load(Ordering::SeqCst)
+    }
+
     fn tell_runner(&self) {
         let interrupts = self.0.interruptible.load(Ordering::SeqCst);
         let event = if interrupts { Event::Interrupted } else { Event::Stopping };
@@ -113,6 +132,13 @@ impl Stop {
             let _ = runner.send(event);
         }
     }
+}
+
+/// Lets a write to a pipe that nobody reads any more end the process, as it does with other tools of the command line;
+/// otherwise the standard library makes it an error, and `println!` a panic. Not for servers.
+pub fn end_on_broken_pipe() {
+    // It fails for no signal that there is.
+    let _ = flag::register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)));
 }
 
 /// Whether this process was started to ignore a signal.

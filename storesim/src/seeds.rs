@@ -59,6 +59,7 @@ struct Board<S> {
 
 /// The program: reads the command line, plays, reports.
 pub fn main<S: Played>() -> ExitCode {
+    runtime::end_on_broken_pipe();
     let cli = Cli::<S::Mutation>::parse();
     // A panic is a finding like any other; it is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));

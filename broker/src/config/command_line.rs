@@ -6,11 +6,16 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Parser)]
 #[command(name = "mqbroker", version, about, long_about = None)]
 pub struct CommandLine {
-    /// Configuration file, in the syntax of Java's broker.conf
+    /// Configuration file, as Java's broker.conf
     #[arg(short = 'c', long = "configFile", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// Name servers, host:port separated by ';'; goes before namesrvAddr of the file
-    #[arg(short = 'n', long = "namesrvAddr", value_name = "ADDRS")]
+    /// Name servers, host:port separated by ';'; goes before namesrvAddr of the file.
+    #[arg(
+        short = 'n',
+        long = "namesrvAddr",
+        value_name = "ADDRS",
+        help = "Name servers, host:port separated by ';';\ngoes before namesrvAddr of the file"
+    )]
     pub namesrv_addr: Option<String>,
     /// Print all configuration items and exit
     #[arg(short = 'p', long = "printConfigItem")]
@@ -18,8 +23,11 @@ pub struct CommandLine {
     /// Print the important configuration items and exit
     #[arg(short = 'm', long = "printImportantConfig")]
     pub print_important: bool,
-    /// Run a name server inside this process; also when neither -c nor a name server is given
-    #[arg(long)]
+    /// Run a name server inside this process; also when neither -c nor a name server is given.
+    #[arg(
+        long,
+        help = "Run a name server inside this process; also\nwhen neither -c nor a name server is given"
+    )]
     pub standalone: bool,
 }
 
@@ -47,6 +55,12 @@ impl CommandLine {
 mod tests {
     use super::*;
     use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let help = CommandLine::command().render_help().to_string();
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
 
     #[test]
     fn javas_letters_are_understood() {

@@ -62,8 +62,23 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// At least one value cannot be used. All of them are listed, one per line.
-    #[error("{} problem(s) in the configuration:{}", .0.len(), bullets(.0))]
-    Problems(Vec<Problem>),
+    #[error("{} problem(s) in the configuration:{}", .problems.len(), bullets(.problems))]
+    Problems {
+        /// All of them.
+        problems: Vec<Problem>,
+        /// What else there is to remark.
+        notices: Vec<Notice>,
+    },
+}
+
+impl ConfigError {
+    /// Remarks on the rest of the configuration.
+    pub fn notices(&self) -> &[Notice] {
+        match self {
+            ConfigError::Unreadable { .. } => &[],
+            ConfigError::Problems { notices, .. } => notices,
+        }
+    }
 }
 
 fn bullets(problems: &[Problem]) -> String {
@@ -164,7 +179,7 @@ pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
     problems.extend(config.validate_for(machine));
     config.remark(standalone, &mut notices);
     if !problems.is_empty() {
-        return Err(ConfigError::Problems(problems));
+        return Err(ConfigError::Problems { problems, notices });
     }
     Ok(Loaded { config, notices, standalone, print: given.command_line.print() })
 }
@@ -187,7 +202,7 @@ impl BrokerConfig {
         if problems.is_empty() {
             Ok((changed, notices))
         } else {
-            Err(ConfigError::Problems(problems))
+            Err(ConfigError::Problems { problems, notices })
         }
     }
 }

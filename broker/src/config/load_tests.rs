@@ -31,7 +31,9 @@ fn loaded(arguments: &[&str], file: Option<&str>) -> Loaded {
 
 fn problems(file: &str) -> Vec<String> {
     match load(&given(&["-c", "broker.conf"], Some(file)), &machine()) {
-        Err(ConfigError::Problems(problems)) => problems.iter().map(Problem::to_string).collect(),
+        Err(ConfigError::Problems { problems, .. }) => {
+            problems.iter().map(Problem::to_string).collect()
+        }
         other => panic!("{file:?} should have been refused: {other:?}"),
     }
 }
@@ -115,7 +117,7 @@ fn all_problems_are_listed_at_once() {
         "brokerId=1: expected 0: every broker here is a master",
         "mappedFileSizeCommitLog=4194305: expected a multiple of 4096, because of direct I/O",
         "mappedFileSizeCommitLog=4194305: expected at least maxMessageSize and 1114112 bytes more",
-        "shardCores=0,9: expected only processors that this process may use (9 is not one of them)",
+        "shardCores=0,9: expected processors out of the 4 that this process may use here, 0-3: 9 is none of them",
     ];
     assert_eq!(all, expected);
 }
@@ -134,7 +136,9 @@ fn limits_must_fit_each_other() {
         )
     );
     let clash = given(&["--standalone"], Some("standaloneNamesrvPort=10909"));
-    assert!(matches!(load(&clash, &machine()), Err(ConfigError::Problems(all)) if all.len() == 1));
+    assert!(
+        matches!(load(&clash, &machine()), Err(ConfigError::Problems { problems, .. }) if problems.len() == 1)
+    );
 }
 
 #[test]
@@ -229,7 +233,9 @@ fn addresses_that_cannot_work_start_nothing() {
         assert!(all.len() == 1 && all[0].contains(value) && all[0].contains(form), "{all:?}");
     }
     let empty = given(&["-n", ""], None);
-    assert!(matches!(load(&empty, &machine()), Err(ConfigError::Problems(all)) if all.len() == 1));
+    assert!(
+        matches!(load(&empty, &machine()), Err(ConfigError::Problems { problems, .. }) if problems.len() == 1)
+    );
 }
 
 #[test]
@@ -279,4 +285,15 @@ fn a_running_broker_takes_live_keys_only() {
         refused.contains("listenPort=1000: expected 10911, because this key is read at start only")
     );
     assert!(refused.contains("traceOn=perhaps: expected true or false"));
+}
+
+#[test]
+fn what_else_is_odd_is_told_beside_the_problems() {
+    let file = "listenPort=0\nbrokerNam=b\nuseEpollNativeSelector=true\n";
+    let refused = load(&given(&["-c", "broker.conf", "-n", "ns:9876"], Some(file)), &machine());
+    let refused = refused.expect_err("there is no such port");
+    let texts: Vec<&str> = refused.notices().iter().map(|notice| notice.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("did you mean brokerName?")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.starts_with("useEpollNativeSelector")), "{texts:?}");
+    assert!(!refused.to_string().contains("brokerNam="), "{refused}");
 }

@@ -2,7 +2,7 @@
 
 use super::load::{Notice, Problem, Source};
 use super::{
-    BrokerConfig, BrokerRole, ConfigValue, FlushDiskType, Machine, MemoryPlan,
+    BrokerConfig, BrokerRole, ConfigValue, CoreList, FlushDiskType, Machine, MemoryPlan,
     RECORD_OVERHEAD_BYTES, Sizing, addresses,
 };
 use daemon::config::ip_of;
@@ -121,8 +121,11 @@ impl BrokerConfig {
         if let Some(absent) =
             self.shard_cores.0.iter().find(|core| !machine.processors.contains(core))
         {
-            let expected =
-                format!("only processors that this process may use ({absent} is not one of them)");
+            let (there, list) = (machine.processors.len(), CoreList(machine.processors.clone()));
+            let expected = format!(
+                "processors out of the {there} that this process may use here, {}: {absent} is none of them",
+                list.text()
+            );
             problem("shardCores", self.shard_cores.text(), expected);
         }
         let memory = Sizing::of(self, machine).memory;

@@ -9,6 +9,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -282,6 +283,11 @@ struct GroupArgs {
 }
 
 fn main() -> ExitCode {
+    // A pipe that nobody reads any more ends the process, as it does with other tools of the command line.
+    let _ = signal_hook::flag::register_conditional_default(
+        signal_hook::consts::SIGPIPE,
+        Arc::new(AtomicBool::new(true)),
+    );
     let outcome = match CommandLine::parse().work {
         Work::Send(args) => send(&args),
         Work::Fill(args) => fill(&args),

@@ -1,6 +1,8 @@
 //! Whole stores: clean, counted, dumped record by record, and not changed by any of it.
 
-use crate::written::{Messages, SHARDS, files, mqstore, now, open, settle, shard_dir, written};
+use crate::written::{
+    Messages, SHARDS, files, mqstore, mqstore_unread, now, open, settle, shard_dir, written,
+};
 use mqstore::{Progress, repair, verify};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
@@ -147,4 +149,18 @@ fn a_repair_needs_the_lock_and_makes_index_files_again() {
         now(store.sync_now()).expect("a healthy disk");
     }
     assert_eq!(mqstore(&["verify"], root.path()).0, 0);
+}
+
+/// As with `mqstore ... | head`: it ends like other tools, by SIGPIPE, and says nothing.
+#[test]
+fn who_wants_no_more_is_left_in_peace() {
+    let (root, _) = written();
+    let root = root.path().to_str().expect("a plain path");
+    let verify = ["verify", root];
+    let (json, repair) = (["stat", root, "--json"], ["verify", root, "--repair"]);
+    let (dump, stat) = (["dump", root], ["stat", root]);
+    for words in [&verify[..], &dump, &stat, &json, &repair, &["--help"]] {
+        let (signal, errors) = mqstore_unread(words);
+        assert_eq!((signal, errors.as_str()), (Some(13), ""), "{words:?}");
+    }
 }

@@ -10,8 +10,9 @@ use std::{
     fs,
     future::ready,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use store::{
     FlushPolicy, Layout, Settings, Store, StoreError,
@@ -291,4 +292,17 @@ pub(crate) fn mqstore(words: &[&str], root: &Path) -> (i32, String) {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!errors.contains("panicked"), "{errors}");
     (output.status.code().expect("not killed"), text + &errors)
+}
+
+/// Runs the program with a standard output that nobody reads: the signal that ends it, and what it says of errors.
+pub(crate) fn mqstore_unread(words: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mqstore"))
+        .args(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.signal(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -58,6 +58,7 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
+    runtime::end_on_broken_pipe();
     let order = Cli::parse().order();
     // A panic of the store is a finding like any other; it is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
