@@ -81,6 +81,7 @@ impl<D: Disk> Store<D> {
         let shard = self.settings.shard;
         let before = self.state.borrow().log.is_starved();
         let provided = self.provide_segment(start).await;
+        self.ahead.tries_again.set(false);
         if provided.is_err() {
             self.state.borrow_mut().log.starve();
         }

@@ -147,7 +147,7 @@ impl<D: Disk> Store<D> {
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
-        let starved = self.state.borrow().log.is_starved();
+        let starved = self.state.borrow().log.is_starved() && !self.ahead.tries_again.get();
         let used_percent = if starved { 100 } else { usage.used_percent() };
         let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
         let verdict = policy.verdict(&situation);
@@ -352,6 +352,7 @@ impl<D: Disk> Store<D> {
         let behind = self.settings.layout.end_of(head.segment);
         self.state.borrow_mut().derived.lineage.retire_before(behind);
         self.note_earliest();
+        self.ahead.tries_again.set(self.state.borrow().log.is_starved());
         let tally = &self.tally;
         tally.retired_segments.set(tally.retired_segments.get() + 1);
         tally.retired_messages.set(tally.retired_messages.get() + retired.messages);

@@ -107,6 +107,8 @@ pub(crate) struct Ahead {
     pub(crate) zeroed: Cell<u64>,
     pub(crate) zeroing: Cell<Option<u64>>,
     pub(crate) zeroing_done: Signal,
+    /// A segment has gone since the next one could not be had: it is tried again before another goes.
+    pub(crate) tries_again: Cell<bool>,
     /// There may be something to do.
     pub(crate) wanted: Rc<Signal>,
 }
@@ -182,6 +184,7 @@ impl<D: Disk> Store<D> {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
                 zeroing_done: Signal::default(),
+                tries_again: Cell::new(false),
                 wanted,
             },
             retiring_waits: Cell::new(false),
