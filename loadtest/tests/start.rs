@@ -349,10 +349,9 @@ fn each_cause_has_one_sentence_and_one_code() {
 fn a_reader_that_wants_no_more_is_no_failure() {
     let unread = |program: &Path, word: &str| {
         let mut command = Command::new(program);
-        command.arg(word).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.arg(word).stdout(writer).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!said.contains("panicked"), "{word}: {said}");
         (output.status.code(), output.status.signal())

@@ -81,7 +81,8 @@ impl<D: Disk> Store<D> {
         let shard = self.settings.shard;
         let before = self.state.borrow().log.is_starved();
         let provided = self.provide_segment(start).await;
-        self.ahead.tries_again.set(false);
+        // Any other error is no reason to let go of messages.
+        self.ahead.disk_full.set(provided.as_ref().is_err_and(StoreError::is_lack_of_room));
         if provided.is_err() {
             self.state.borrow_mut().log.starve();
         }

@@ -1,7 +1,10 @@
 //! What can go wrong at the border of the store, with what an operator needs to know.
 
 use runtime::durable_file::DurableFileError;
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+};
 
 /// A failure of the store itself.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,12 @@ impl StoreError {
     /// Wraps what the system said.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> StoreError {
         StoreError::Io { action, path: path.into(), source }
+    }
+
+    /// Whether the disk had no room, or this user's share of it.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        let StoreError::Io { source, .. } = self else { return false };
+        matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
     }
 }
 

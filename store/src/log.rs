@@ -284,7 +284,7 @@ impl CommitLog {
     pub fn extend_room(&mut self, position: u64) {
         assert!(self.shape.layout.is_start(position));
         self.room_end = self.room_end.max(position);
-        if self.room_end - self.appended >= self.room_asked.get() {
+        if self.room_end.saturating_sub(self.appended) >= self.room_asked.get() {
             self.room_asked.set(0);
         }
         self.starved = false;

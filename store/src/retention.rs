@@ -124,7 +124,7 @@ pub struct Retired {
 
 impl<D: Disk> Store<D> {
     /// Looks at the disk once and does what the policy says. `room_bytes`: of the same disk, what logs have taken and not
-    /// filled ([`Store::room_bytes`]), which does not count as used. A disk that has no room for the next segment is full,
+    /// filled ([`Store::room_bytes`]), which does not count as used. A disk that had no room for the next segment is full,
     /// whatever is used of it. As long as there is something to let go, messages are taken:
     /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
     pub async fn retain<P, F>(
@@ -147,8 +147,8 @@ impl<D: Disk> Store<D> {
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
-        let starved = self.state.borrow().log.is_starved() && !self.ahead.tries_again.get();
-        let used_percent = if starved { 100 } else { usage.used_percent() };
+        let full = self.ahead.disk_full.get();
+        let used_percent = if full { 100 } else { usage.used_percent() };
         let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
         let verdict = policy.verdict(&situation);
         if verdict == Verdict::Remove {
@@ -352,7 +352,7 @@ impl<D: Disk> Store<D> {
         let behind = self.settings.layout.end_of(head.segment);
         self.state.borrow_mut().derived.lineage.retire_before(behind);
         self.note_earliest();
-        self.ahead.tries_again.set(self.state.borrow().log.is_starved());
+        self.ahead.disk_full.set(false);
         let tally = &self.tally;
         tally.retired_segments.set(tally.retired_segments.get() + 1);
         tally.retired_messages.set(tally.retired_messages.get() + retired.messages);

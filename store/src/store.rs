@@ -107,8 +107,8 @@ pub(crate) struct Ahead {
     pub(crate) zeroed: Cell<u64>,
     pub(crate) zeroing: Cell<Option<u64>>,
     pub(crate) zeroing_done: Signal,
-    /// A segment has gone since the next one could not be had: it is tried again before another goes.
-    pub(crate) tries_again: Cell<bool>,
+    /// The next segment found no room on the disk, and no other has gone since: it is tried again before another goes.
+    pub(crate) disk_full: Cell<bool>,
     /// There may be something to do.
     pub(crate) wanted: Rc<Signal>,
 }
@@ -184,7 +184,7 @@ impl<D: Disk> Store<D> {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
                 zeroing_done: Signal::default(),
-                tries_again: Cell::new(false),
+                disk_full: Cell::new(false),
                 wanted,
             },
             retiring_waits: Cell::new(false),

@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 use store::{
     FlushPolicy, Layout, Settings, Store, StoreError,
@@ -296,13 +296,9 @@ pub(crate) fn mqstore(words: &[&str], root: &Path) -> (i32, String) {
 
 /// Runs the program with a standard output that nobody reads: the signal that ends it, and what it says of errors.
 pub(crate) fn mqstore_unread(words: &[&str]) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mqstore"))
-        .args(words)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqstore"));
+    let output = command.args(words).stdout(writer).output().expect("the program runs");
     (output.status.signal(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
