@@ -118,6 +118,7 @@ pub async fn run(
     let commit = |shard: &Rc<Shard>| commit::commit_loop(Rc::clone(&worker), Rc::clone(shard));
     for shard in &worker.hosted {
         executor.spawn(commit::woken_loop(Rc::clone(&worker), Rc::clone(shard)));
+        executor.spawn(commit::room_loop(Rc::clone(&worker), Rc::clone(shard)));
     }
     let commits: Vec<Task<()>> =
         worker.hosted.iter().map(|shard| executor.spawn(commit(shard))).collect();
@@ -128,6 +129,8 @@ pub async fn run(
         // The last life may have left some.
         plane.drops.raise();
     }
+    // What logs have taken and not filled is known before anybody looks at the disk.
+    worker.publish_totals();
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
     context.served.store(true, Ordering::SeqCst);
     listen(&worker, &context.listen)?;
@@ -443,7 +446,9 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
 
 /// Nobody waits for an answer or for bytes that are on their way; but for a peer that takes nothing nobody waits.
 fn is_quiet(worker: &Worker) -> bool {
-    let nobody_waits = worker.hosted.iter().all(|shard| shard.commit_queue.borrow().is_empty());
+    let nobody_waits = worker.hosted.iter().all(|shard| {
+        shard.commit_queue.borrow().is_empty() && shard.room_waits.borrow().is_empty()
+    });
     let stuck_since = worker.executor.uptime() - STUCK_MS;
     let all_sent = worker.connections.borrow().iter().all(|write_buffer| {
         write_buffer.owes_nothing()

@@ -4,7 +4,7 @@
 
 use crate::{
     error::Refusal,
-    handlers::pull,
+    handlers::{pull, send},
     health,
     shard::{
         OnCommit, Shard,
@@ -112,6 +112,15 @@ fn run_woken(worker: &Rc<Worker>, shard: &Shard) -> bool {
     more
 }
 
+/// Runs the sends that wait for the next segment of the log. One per shard.
+pub async fn room_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
+    loop {
+        shard.store.room_change().await;
+        worker.totals[usize::from(shard.number)].publish_room(&shard.store);
+        send::run_waiting(&worker, &shard, worker.executor.now());
+    }
+}
+
 /// Runs the pulls that were too many for one step of the commit loop. One per shard.
 pub async fn woken_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     loop {
@@ -161,6 +170,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
             give_up_expired(&worker, shard, now.uptime).await;
             if is_new_second {
                 shard.each_second(now);
+                send::run_waiting(&worker, shard, now.wall);
             }
             shard.tick_group_offsets(now.wall);
             if shard.store.is_sync_due() {

@@ -24,6 +24,9 @@ const TAKEN_SHARE: u64 = 4;
 const FIRST_BYTES_MIN: u64 = 256 * 1024;
 /// Length of a segment when nothing else is configured and the disk is not small.
 pub const SEGMENT_BYTES: u64 = 1 << 30;
+/// A disk that does not hold so many of the smallest segments for each log is too small for them: of a log that has no more
+/// than that, a large part is always ahead of it or about to go.
+const SEGMENTS_NEEDED: u64 = 4;
 /// So many segments of each log fit the disk: one is ahead of the log, and the oldest can go before the disk is full.
 const SEGMENTS_MIN: u64 = 16;
 /// What a start needs besides its logs: the probe, tables of topics and groups.
@@ -40,7 +43,12 @@ pub struct Room {
 impl Room {
     /// Looks at the file system that `log_root` is or will be on. `needed`: nothing is there yet, and it is an error when
     /// the logs do not find what they need.
-    pub fn of(log_root: &Path, shards: u16, needed: bool) -> Result<Room, Fatal> {
+    pub fn of(
+        log_root: &Path,
+        config: &BrokerConfig,
+        shards: u16,
+        needed: bool,
+    ) -> Result<Room, Fatal> {
         let error = |error: io::Error| {
             Fatal::new(Cause::Data, format!("measure {}: {error}", log_root.display()))
         };
@@ -49,7 +57,7 @@ impl Room {
         let stat = rustix::fs::statvfs(dir).map_err(|errno| error(errno.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let room = Room { shards: u64::from(shards.max(1)), free };
-        let least = room.shards * FIRST_BYTES_MIN + BESIDE_BYTES;
+        let least = room.shards * log_bytes_needed(config) + BESIDE_BYTES;
         if needed && free < least {
             let sentence = format!(
                 "{}: {} are free, a new store with {shards} shards needs at least {}; make room, or give it another \
@@ -77,6 +85,12 @@ impl Room {
             .unwrap_or(Layout::even(segment_bytes))
     }
 
+    /// Most logs that find what they need, at least one.
+    pub fn shards_max(&self, config: &BrokerConfig) -> usize {
+        let fitting = self.free.saturating_sub(BESIDE_BYTES) / log_bytes_needed(config);
+        usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
+    }
+
     fn segment_bytes(&self, config: &BrokerConfig) -> u64 {
         let configured = config.mapped_file_size_commit_log;
         if configured != SEGMENT_BYTES {
@@ -84,9 +98,7 @@ impl Room {
         }
         let share = (self.free / self.shards / SEGMENTS_MIN).max(1);
         let fitting = 1 << share.ilog2();
-        // The largest message must fit, and be a small part.
-        let least = (2 * u64::from(config.max_message_size)).next_power_of_two().max(8 * MIB);
-        fitting.max(least).min(SEGMENT_BYTES)
+        fitting.max(smallest_segment(config)).min(SEGMENT_BYTES)
     }
 
     /// What a first start takes and will take.
@@ -94,8 +106,8 @@ impl Room {
         let Room { shards, free } = *self;
         format!(
             "first start: {} of the {} that are free in {} are taken now (shards: {shards}, each {}); a shard that is used \
-             takes as much again, then as much as it has each time, up to segments of {} (mappedFileSizeCommitLog), of which \
-             one is ahead of what it holds; a segment goes after {} h (fileReservedTime) or when the disk is nearly full",
+             takes as much again, then as much as it has each time, up to segments of {} (mappedFileSizeCommitLog), and keeps \
+             room for what may come at once ahead of what it holds; a segment goes after {} h (fileReservedTime) or when the disk is nearly full",
             size(layout.first_bytes() * shards),
             size(free),
             log_root.display(),
@@ -103,6 +115,20 @@ impl Room {
             size(layout.segment_bytes()),
             config.file_reserved_time_hours
         )
+    }
+}
+
+/// The largest message fits, and is a part of it.
+fn smallest_segment(config: &BrokerConfig) -> u64 {
+    (2 * u64::from(config.max_message_size)).next_power_of_two().max(8 * MIB)
+}
+
+/// What each log needs of the disk. Who configures the size of segments knows what they hold.
+fn log_bytes_needed(config: &BrokerConfig) -> u64 {
+    if config.mapped_file_size_commit_log == SEGMENT_BYTES {
+        SEGMENTS_NEEDED * smallest_segment(config)
+    } else {
+        FIRST_BYTES_MIN
     }
 }
 
@@ -200,6 +226,13 @@ mod tests {
             assert_eq!(layout, expected, "{free} bytes, {shards} shards");
             assert!(layout.first_bytes() * shards <= 256 * MIB);
         }
+    }
+
+    #[test]
+    fn a_small_disk_has_fewer_logs() {
+        let config = BrokerConfig::default();
+        let most = |free| Room { shards: 1, free }.shards_max(&config);
+        assert_eq!([0, 48 * MIB, 79 * MIB, 80 * MIB, 3 << 30].map(most), [1, 1, 1, 2, 95]);
     }
 
     #[test]

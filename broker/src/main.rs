@@ -118,8 +118,8 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     let first_start = FirstStart::of(&root, &log_root);
     // Before anything is written.
     if first_start.is_some() {
-        let shards = shards_of(&Sizing::of(&loaded.config, machine))?;
-        Room::of(&log_root, shards, true)?;
+        let sizing = sizing_of(&loaded.config, machine, &log_root, true)?;
+        Room::of(&log_root, &loaded.config, shards_of(&sizing)?, true)?;
     }
     // Before the ports: who holds the directory is named with it. Held until the process is gone: executors may still be
     // at work on the directory, and nobody else's store is there when what a first start made goes.
@@ -154,8 +154,8 @@ fn run_locked(
     // Held until the end; the executors listen on the same addresses when they serve.
     let ports = Ports::hold(&config, standalone)?;
     let store_ip = advertised::store_ip(&config.broker_ip1, ports.client.addrs(), machine.address)?;
-    let mut sizing = Sizing::of(&config, machine);
-    let room = Room::of(&log_root, shards_of(&sizing)?, first)?;
+    let mut sizing = sizing_of(&config, machine, &log_root, first)?;
+    let room = Room::of(&log_root, &config, shards_of(&sizing)?, first)?;
     let format = format_of(&root, &config, &sizing, room.layout(&config))?;
     if first {
         tracing::info!("{}", room.sentence(&config, format.layout, &log_root));
@@ -245,6 +245,22 @@ fn run_locked(
         }
         _ => Ok(()),
     }
+}
+
+/// A first start makes no more shards than find room on the disk, unless their number is configured.
+fn sizing_of(
+    config: &BrokerConfig,
+    machine: &Machine,
+    log_root: &Path,
+    first: bool,
+) -> Result<Sizing, Fatal> {
+    let sizing = Sizing::of(config, machine);
+    if !first || config.shards != 0 {
+        return Ok(sizing);
+    }
+    let shards_max = Room::of(log_root, config, 1, false)?.shards_max(config);
+    let fits = sizing.shards <= shards_max;
+    Ok(if fits { sizing } else { Sizing::with_shards(config, machine, shards_max) })
 }
 
 fn shards_of(sizing: &Sizing) -> Result<u16, Fatal> {

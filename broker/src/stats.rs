@@ -207,6 +207,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The room of a log has changed: it is not taken for used space until the next second.
+    pub fn publish_room<D: Disk>(&self, store: &Store<D>) {
+        self.counters.room_bytes.store(store.room_bytes(), Relaxed);
+    }
+
     /// Takes over what a shard has counted, and asks how its log is. `connections` are those of the worker, for the
     /// first shard on it.
     pub fn publish<D: Disk>(

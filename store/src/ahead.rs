@@ -76,6 +76,11 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// Waits until there is a new segment, or a reason why there is none.
+    pub async fn room_change(&self) {
+        self.ahead.tried.wait().await;
+    }
+
     /// A disk that is full says so once, and once when it has room again.
     async fn try_provide(&self, start: u64) -> bool {
         let shard = self.settings.shard;
@@ -96,6 +101,7 @@ impl<D: Disk> Store<D> {
             }
             _ => {}
         }
+        self.ahead.tried.raise();
         provided.is_ok()
     }
 

@@ -124,6 +124,8 @@ pub struct CommitLog {
     room_wanted: Rc<Signal>,
     /// The next segment was wanted and could not be had.
     starved: bool,
+    /// Something was refused since, because there is no room left.
+    refused_for_room: Cell<bool>,
     /// Why no messages are taken although the log itself is well: the disk is nearly full.
     closed_to_messages: Option<String>,
     poisoned: Option<String>,
@@ -215,6 +217,7 @@ impl CommitLog {
             room_asked: Cell::new(0),
             room_wanted: Rc::default(),
             starved: false,
+            refused_for_room: Cell::new(false),
             closed_to_messages: None,
             poisoned: None,
         }
@@ -288,6 +291,7 @@ impl CommitLog {
             self.room_asked.set(0);
         }
         self.starved = false;
+        self.refused_for_room.set(false);
     }
 
     /// Room behind the last entry that somebody would have liked to find, until it is there, bytes.
@@ -308,6 +312,11 @@ impl CommitLog {
     /// Whether the next segment was wanted and could not be had.
     pub fn is_starved(&self) -> bool {
         self.starved
+    }
+
+    /// Whether something was refused because there is no room left, and none since.
+    pub(crate) fn lacks_room(&self) -> bool {
+        self.refused_for_room.get()
     }
 
     /// Takes no messages, for `reason`, or takes them again. Control entries go on.
@@ -375,6 +384,7 @@ impl CommitLog {
             self.ask_for_room(wanted);
             return Err(Refused::RoomAwaited { shard, left, wanted });
         }
+        self.refused_for_room.set(true);
         let reason = format!(
             "no room for the next segment; room_left={left} reserve={reserve} wanted={bytes} bytes"
         );

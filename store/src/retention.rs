@@ -123,13 +123,21 @@ pub struct Retired {
 }
 
 impl<D: Disk> Store<D> {
-    /// Looks at the disk once and does what the policy says. `room_bytes`: of the same disk, what logs have taken and not
-    /// filled ([`Store::room_bytes`]), which does not count as used. A disk that had no room for the next segment is full,
-    /// whatever is used of it. As long as there is something to let go, messages are taken:
+    /// How full the disk of the log is.
+    pub async fn usage(&self) -> Result<Usage, StoreError> {
+        let dir = &self.settings.dir;
+        let usage = self.disk.usage(dir).await;
+        usage.map_err(|source| StoreError::io("measure", dir, source))
+    }
+
+    /// Does once what the policy says of a disk that is so full. `room_bytes`: of the same disk, what logs have taken and not
+    /// filled ([`Store::room_bytes`]), which does not count as used. A log that refuses for
+    /// lack of room, because the disk had none for its next segment, has a full disk, whatever is used of it. As long as there is something to let go, messages are taken:
     /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
     pub async fn retain<P, F>(
         &self,
         policy: &Policy,
+        usage: Usage,
         room_bytes: u64,
         now: i64,
         hour: bool,
@@ -139,15 +147,13 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let dir = &self.settings.dir;
-        let usage = self.disk.usage(dir).await;
-        let usage = usage.map_err(|source| StoreError::io("measure", dir, source))?;
         let free = usage.free.saturating_add(room_bytes).min(usage.total);
         let usage = Usage { free, ..usage };
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
-        let full = self.ahead.disk_full.get();
+        // A segment that is merely wanted ahead is no reason to let go of messages.
+        let full = self.ahead.disk_full.get() && self.state.borrow().log.lacks_room();
         let used_percent = if full { 100 } else { usage.used_percent() };
         let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
         let verdict = policy.verdict(&situation);

@@ -107,6 +107,8 @@ pub(crate) struct Ahead {
     pub(crate) zeroed: Cell<u64>,
     pub(crate) zeroing: Cell<Option<u64>>,
     pub(crate) zeroing_done: Signal,
+    /// The next segment is there, or could not be had.
+    pub(crate) tried: Signal,
     /// The next segment found no room on the disk, and no other has gone since: it is tried again before another goes.
     pub(crate) disk_full: Cell<bool>,
     /// There may be something to do.
@@ -184,6 +186,7 @@ impl<D: Disk> Store<D> {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
                 zeroing_done: Signal::default(),
+                tried: Signal::default(),
                 disk_full: Cell::new(false),
                 wanted,
             },

@@ -73,7 +73,10 @@ impl Fixture {
     fn retain(&self) -> u64 {
         let pause = || ready(());
         let wall = self.disk.clock().now();
-        while now(block_on(self.store.retain(&BY_AGE, 0, wall, true, &pause))).expect("healthy") {}
+        let usage = now(block_on(self.store.usage())).expect("healthy");
+        while now(block_on(self.store.retain(&BY_AGE, usage, 0, wall, true, &pause)))
+            .expect("healthy")
+        {}
         self.store.extent().begin
     }
 

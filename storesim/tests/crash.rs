@@ -119,18 +119,18 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 0),
+    (Mutation::SkipDirectorySync, 5),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 7),
-    (Mutation::SkipIndexDirectorySync, 98),
-    (Mutation::IndexBeforeLog, 21),
-    (Mutation::IndexBeforeInfluence, 150),
-    (Mutation::SkipRetirementSync, 32),
-    (Mutation::HideIndexRot, 588),
-    (Mutation::DropEmptyRows, 2_402),
+    (Mutation::SkipHeaderPosition, 4),
+    (Mutation::SkipIndexDirectorySync, 13),
+    (Mutation::IndexBeforeLog, 0),
+    (Mutation::IndexBeforeInfluence, 23),
+    (Mutation::SkipRetirementSync, 6),
+    (Mutation::HideIndexRot, 1_203),
+    (Mutation::DropEmptyRows, 11),
     (Mutation::SplitGroups, 13),
-    (Mutation::UnreadableIsFailure, 4),
-    (Mutation::UnreadableNeighbours, 4),
+    (Mutation::UnreadableIsFailure, 3),
+    (Mutation::UnreadableNeighbours, 3),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
     (Mutation::OneClock, 204),
 ];

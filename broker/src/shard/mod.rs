@@ -9,6 +9,7 @@ pub mod on_commit;
 pub mod parked;
 mod parked_filters;
 mod retention;
+pub mod room_waits;
 
 use crate::{
     config::BrokerConfig,
@@ -20,6 +21,7 @@ use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
 use parked::ParkedPulls;
 use retention::Hours;
+use room_waits::RoomWaits;
 use runtime::{DirectDisk, Executor, Moment, Signal};
 use std::{
     cell::{Cell, RefCell},
@@ -38,6 +40,8 @@ pub struct Shard {
     pub parked: RefCell<ParkedPulls>,
     /// What sends need to know of their topics.
     pub admission_cache: RefCell<AdmissionCache>,
+    /// Sends that wait for the next segment.
+    pub room_waits: RefCell<RoomWaits>,
     /// What groups have pulled lately.
     pub group_pulls: RefCell<GroupPulls>,
     /// Counters.
@@ -60,8 +64,10 @@ impl Shard {
         parked: ParkedPulls,
         group_pulls: GroupPulls,
     ) -> Shard {
+        let settings = store.settings();
         Shard {
-            number: store.settings().shard,
+            number: settings.shard,
+            room_waits: RefCell::new(RoomWaits::new(settings.record_bytes_max)),
             store,
             parked: RefCell::new(parked),
             admission_cache: RefCell::default(),
@@ -91,6 +97,13 @@ impl Shard {
         let (policy, hours) = (retention::policy(config), Hours::of(&config.delete_when));
         let totals = Arc::clone(totals);
         executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours, totals));
+    }
+
+    /// Why a send of `bytes` cannot wait for the next segment.
+    pub fn room_awaited(&self, bytes: usize) -> Refused {
+        let state = self.store.state();
+        let left = state.log.room_end().saturating_sub(state.log.appended());
+        Refused::RoomAwaited { shard: self.number, left, wanted: bytes as u64 }
     }
 
     /// Leaves what happens once the log, which was appended to, is committed up to `until`.

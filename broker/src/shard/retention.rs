@@ -6,10 +6,12 @@ use crate::{
     stats::{Sum, Totals},
 };
 use runtime::Executor;
-use std::{rc::Rc, sync::Arc};
-use store::retention::Policy;
+use std::{rc::Rc, sync::Arc, time::Duration};
+use store::{StoreError, retention::Policy};
 
 const HOUR_MS: i64 = 3_600_000;
+/// A new segment is counted as empty room within this time.
+const SAID_BY_THEN: Duration = Duration::from_millis(50);
 
 /// Runs for ever.
 pub(super) async fn run(
@@ -22,11 +24,7 @@ pub(super) async fn run(
     let mut failing = false;
     loop {
         shard.retention_wanted.wait().await;
-        let now = executor.now();
-        let pause = || executor.yield_now();
-        // All logs are on one file system; the others' were counted within the last second.
-        let room = Sum::of(&totals).room_bytes;
-        let retained = shard.store.retain(&policy, room, now, hours.allow(now), &pause).await;
+        let retained = look(&shard, &executor, &policy, &hours, &totals).await;
         match &retained {
             // There may be more to let go.
             Ok(true) => shard.retention_wanted.raise(),
@@ -38,6 +36,23 @@ pub(super) async fn run(
         }
         failing = retained.is_err();
     }
+}
+
+async fn look(
+    shard: &Shard,
+    executor: &Executor,
+    policy: &Policy,
+    hours: &Hours,
+    totals: &[Totals],
+) -> Result<bool, StoreError> {
+    let usage = shard.store.usage().await?;
+    // All logs are on one file system. Who has taken room since has said so by the time that it is summed up: what is
+    // empty is not taken for used.
+    executor.sleep(SAID_BY_THEN).await;
+    let room = Sum::of(totals).room_bytes;
+    let now = executor.now();
+    let pause = || executor.yield_now();
+    shard.store.retain(policy, usage, room, now, hours.allow(now), &pause).await
 }
 
 /// What the configuration says about old segments.

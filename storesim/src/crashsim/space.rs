@@ -77,7 +77,9 @@ impl Life<'_> {
             self.scarce = true;
             let now = self.now() + 10_000;
             self.stepper.spawn("retain", async move {
-                let went = store.retain(&policy, store.room_bytes(), now, hour, &yield_now).await?;
+                let usage = store.usage().await?;
+                let went =
+                    store.retain(&policy, usage, store.room_bytes(), now, hour, &yield_now).await?;
                 Ok(if went { Went::Something } else { Went::Nothing })
             })
         };
@@ -218,7 +220,8 @@ impl Life<'_> {
         self.history.disk.heal();
         let (store, now) = (self.store.clone(), self.now());
         self.stepper.spawn("reopen", async move {
-            store.retain(&GENEROUS, store.room_bytes(), now, false, &yield_now).await
+            let usage = store.usage().await?;
+            store.retain(&GENEROUS, usage, store.room_bytes(), now, false, &yield_now).await
         });
         // What failed is tried again each second; a damaged index file is found while others wait for it.
         for _ in 0..4 {

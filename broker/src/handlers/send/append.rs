@@ -1,8 +1,10 @@
 //! Appending where the queue is: plain functions on the shard's state.
 
-use crate::{error::Refusal, ops::RecordParts, response::Sent};
+use crate::{ops::RecordParts, response::Sent};
 use proto::record::{self, RecordFields};
-use store::{PhysicalOffset, StoreState, index::key_hash, lookup::keys_of, store_state::Append};
+use store::{
+    PhysicalOffset, Refused, StoreState, index::key_hash, lookup::keys_of, store_state::Append,
+};
 
 /// Something that was appended and is acknowledged by `sent` once the log is committed up to `until`.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(super) fn append_fields(
     fields: &RecordFields<'_>,
     queue_id: u32,
     now: i64,
-) -> Result<Appended, Refusal> {
+) -> Result<Appended, Refused> {
     state.admit(message.bytes, message.bytes)?;
     let placed = state.append(message, now, |placed, out| {
         fields.encode_into(out);
@@ -38,7 +40,7 @@ pub(super) fn append_records(
     records: &[u8],
     parts: &RecordParts,
     now: i64,
-) -> Result<Appended, Refusal> {
+) -> Result<Appended, Refused> {
     let one;
     let parts = match parts {
         RecordParts::One(tags_code) => {

@@ -28,7 +28,7 @@ use append::Appended;
 use encode::Origin;
 use proto::{record, request::SendHeader};
 use std::rc::Rc;
-use store::{QueueSlot, store_state::Append};
+use store::{QueueSlot, Refused, store_state::Append};
 
 /// A send that passed the checks.
 struct Admitted<'a> {
@@ -182,11 +182,24 @@ fn append_one(
         scanned.key_hashes(admitted.header.topic, &mut keys);
     }
     let message = Append { slot, bytes: fields.encoded_len(), tags_code, keys: &keys };
-    let appended = {
+    let appended = if shard.room_waits.borrow().is_empty() {
         let state = &mut shard.store.state_mut();
         append::append_fields(state, message, &fields, admitted.queue_id, request.now)
+    } else {
+        Err(shard.room_awaited(message.bytes))
     };
-    finish(worker, shard, responder, appended);
+    match appended {
+        Err(Refused::RoomAwaited { .. }) => {
+            let mut records = vec![0; fields.encoded_len()];
+            fields.encode_into(&mut records);
+            wait_for_room(
+                worker,
+                shard,
+                op(worker, admitted, records, RecordParts::One(tags_code), responder),
+            );
+        }
+        appended => finish(worker, shard, responder, appended),
+    }
 }
 
 /// The sender is answered when the log is committed, or refused now.
@@ -194,15 +207,15 @@ fn finish(
     worker: &Worker,
     shard: &Shard,
     responder: Responder,
-    appended: Result<Appended, Refusal>,
+    appended: Result<Appended, Refused>,
 ) {
     match appended {
         Ok(Appended { until, sent }) => {
             shard.on_commit(until, OnCommit::Respond(responder, Response::Sent(sent)));
         }
-        Err(refusal) => {
+        Err(refused) => {
             shard.tally.refused(1);
-            refuse(worker, responder, refusal);
+            refuse(worker, responder, refused.into());
         }
     }
 }
@@ -230,40 +243,79 @@ fn forward(
     parts: RecordParts,
     responder: Responder,
 ) {
-    let Admitted { queue_id, owner, .. } = *admitted;
-    let topic = admitted.header.topic.into();
-    let admitted_at = worker.metadata.borrow().topics_version;
-    let op = Box::new(AppendOp {
-        responder,
-        shard: owner,
-        topic,
-        queue_id,
-        admitted_at,
-        records,
-        parts,
-    });
-    if let Some(shard) = worker.shard(owner) {
-        return run(worker, shard, *op, worker.executor.now());
+    let op = op(worker, admitted, records, parts, responder);
+    if let Some(shard) = worker.shard(op.shard) {
+        return run(worker, shard, op, worker.executor.now());
     }
-    let to = worker.host_of(owner);
-    if let Err(CoreMessage::Append(op)) = worker.try_send_request(to, CoreMessage::Append(op)) {
+    let to = worker.host_of(op.shard);
+    let message = CoreMessage::Append(Box::new(op));
+    if let Err(CoreMessage::Append(op)) = worker.try_send_request(to, message) {
         refuse(worker, op.responder, Refusal::lane_full(to));
     }
 }
 
+fn op(
+    worker: &Worker,
+    admitted: &Admitted<'_>,
+    records: Vec<u8>,
+    parts: RecordParts,
+    responder: Responder,
+) -> AppendOp {
+    let Admitted { queue_id, owner, .. } = *admitted;
+    let topic = admitted.header.topic.into();
+    let admitted_at = worker.metadata.borrow().topics_version;
+    AppendOp { responder, shard: owner, topic, queue_id, admitted_at, records, parts }
+}
+
 /// Appends records that were encoded elsewhere, on the shard that owns their queue.
 pub fn run(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) {
+    let waits = if shard.room_waits.borrow().is_empty() {
+        run_now(worker, shard, op, now)
+    } else {
+        Some(op)
+    };
+    if let Some(op) = waits {
+        wait_for_room(worker, shard, op);
+    }
+}
+
+/// Runs what waited for room, as far as there is some now, or a reason to refuse it.
+pub fn run_waiting(worker: &Worker, shard: &Shard, now: i64) {
+    loop {
+        let next = shard.room_waits.borrow_mut().pop();
+        let Some(op) = next else { return };
+        if let Some(op) = run_now(worker, shard, op, now) {
+            return shard.room_waits.borrow_mut().put_back(op);
+        }
+    }
+}
+
+/// Gives back what must wait for the next segment.
+fn run_now(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) -> Option<AppendOp> {
     if is_deleted(&worker.metadata.borrow(), &op) {
         shard.tally.refused(1);
-        return refuse(worker, op.responder, Refusal::topic_not_exist(&op.topic));
+        refuse(worker, op.responder, Refusal::topic_not_exist(&op.topic));
+        return None;
     }
-    let AppendOp { responder, topic, queue_id, records, parts, .. } = op;
     let index_keys = shard.store.settings().index_keys;
     let appended = {
         let state = &mut shard.store.state_mut();
-        append::append_records(state, index_keys, (&topic, queue_id), &records, &parts, now)
+        let queue = (op.topic.as_str(), op.queue_id);
+        append::append_records(state, index_keys, queue, &op.records, &op.parts, now)
     };
-    finish(worker, shard, responder, appended);
+    if let Err(Refused::RoomAwaited { .. }) = appended {
+        return Some(op);
+    }
+    finish(worker, shard, op.responder, appended);
+    None
+}
+
+/// The next segment is on its way: a send waits for it, unless too many do.
+fn wait_for_room(worker: &Worker, shard: &Shard, op: AppendOp) {
+    let waits = shard.room_waits.borrow_mut().push(op);
+    if let Err(op) = waits {
+        finish(worker, shard, op.responder, Err(shard.room_awaited(op.records.len())));
+    }
 }
 
 /// Whether the topic was deleted while its records were on their way: they must not bring its queue back. Who sent them may

@@ -215,7 +215,7 @@ fn a_log_without_room_refuses_with_its_limit() {
     let parts = RecordParts::Many((0..15).map(|_| (4_000, 0)).collect());
     let mut append = || append::append_records(&mut state, false, ("t", 0), &records, &parts, NOW);
     assert!(append().is_ok());
-    let refusal = append().expect_err("in flight is bounded");
+    let refusal = Refusal::from(append().expect_err("in flight is bounded"));
     assert_eq!(refusal.code, response::SYSTEM_BUSY);
     assert!(refusal.remark.starts_with("[OVERLOAD]"), "{}", refusal.remark);
 }
