@@ -216,7 +216,9 @@ fn the_largest_messages_find_room_from_the_first_on() {
             let message = Message::new(TOPIC, number % QUEUES, &body);
             // With 64 shards a log begins with less than that takes: it waits for what comes.
             let sent = connection.send(&message);
-            sent.unwrap_or_else(|error| panic!("{shards} shards, message {number}: {error}"));
+            sent.unwrap_or_else(|error| {
+                panic!("{shards} shards, message {number}: {error}\n{}", broker.log_tail())
+            });
         }
     }
 }

@@ -76,7 +76,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Waits until there is a new segment, or a reason why there is none.
+    /// Waits until there is a new segment, a reason why there is none, or one is being created.
     pub async fn room_change(&self) {
         self.ahead.tried.wait().await;
     }
@@ -114,7 +114,14 @@ impl<D: Disk> Store<D> {
         let spare = large.then(|| self.segments.spares.borrow_mut().pop()).flatten();
         let file = match spare {
             Some(spare) => self.recycle(spare, start).await?,
-            None => create_segment(&self.disk, &self.settings, start).await?,
+            None => {
+                // Known before the disk shows it, so that nobody takes it for used.
+                self.ahead.creating.set(self.settings.layout.bytes_of(start));
+                self.ahead.tried.raise();
+                let created = create_segment(&self.disk, &self.settings, start).await;
+                self.ahead.creating.set(0);
+                created?
+            }
         };
         self.segments.insert(start, file);
         self.state.borrow_mut().log.extend_room(self.settings.layout.end_of(start));

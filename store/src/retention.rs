@@ -520,7 +520,7 @@ impl<D: Disk> Store<D> {
         let state = self.state.borrow();
         let spares = self.segments.spares.borrow().len() as u64;
         let left = state.log.room_end() - state.log.appended().min(state.log.room_end());
-        left + spares * self.settings.layout.segment_bytes()
+        left + self.ahead.creating.get() + spares * self.settings.layout.segment_bytes()
     }
 
     /// Files of retired segments that wait to be used again.

@@ -107,7 +107,9 @@ pub(crate) struct Ahead {
     pub(crate) zeroed: Cell<u64>,
     pub(crate) zeroing: Cell<Option<u64>>,
     pub(crate) zeroing_done: Signal,
-    /// The next segment is there, or could not be had.
+    /// Bytes of a segment that is being created.
+    pub(crate) creating: Cell<u64>,
+    /// The next segment is being created, is there, or could not be had.
     pub(crate) tried: Signal,
     /// The next segment found no room on the disk, and no other has gone since: it is tried again before another goes.
     pub(crate) disk_full: Cell<bool>,
@@ -186,6 +188,7 @@ impl<D: Disk> Store<D> {
                 zeroed: Cell::new(zeroed),
                 zeroing: Cell::new(None),
                 zeroing_done: Signal::default(),
+                creating: Cell::new(0),
                 tried: Signal::default(),
                 disk_full: Cell::new(false),
                 wanted,

@@ -6,12 +6,10 @@ use crate::{
     stats::{Sum, Totals},
 };
 use runtime::Executor;
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 use store::{StoreError, retention::Policy};
 
 const HOUR_MS: i64 = 3_600_000;
-/// A new segment is counted as empty room within this time.
-const SAID_BY_THEN: Duration = Duration::from_millis(50);
 
 /// Runs for ever.
 pub(super) async fn run(
@@ -46,9 +44,7 @@ async fn look(
     totals: &[Totals],
 ) -> Result<bool, StoreError> {
     let usage = shard.store.usage().await?;
-    // All logs are on one file system. Who has taken room since has said so by the time that it is summed up: what is
-    // empty is not taken for used.
-    executor.sleep(SAID_BY_THEN).await;
+    // All logs are on one file system, and each says what it takes before it does.
     let room = Sum::of(totals).room_bytes;
     let now = executor.now();
     let pause = || executor.yield_now();
