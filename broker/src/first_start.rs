@@ -1,8 +1,8 @@
 //! The first start on a directory: what it takes of the disk, checked before anything is written, said in one line, and
 //! taken back when the start fails. Called by `main`.
 //!
-//! A log begins with a small segment ([`store::Layout`]): all of them together take at most [`TAKEN_BYTES_MAX`], and less
-//! on a small disk.
+//! A log begins with a small segment ([`store::Layout`]): all of them together take at most 192 MiB, and less on
+//! a small disk.
 
 use crate::config::BrokerConfig;
 use daemon::exit::{Cause, Fatal};

@@ -23,7 +23,6 @@ impl RoomWaits {
     }
 
     /// A send waits behind the others, or comes back when there are too many.
-    #[expect(clippy::result_large_err, reason = "what came by value goes back by value")]
     pub fn push(&mut self, op: AppendOp) -> Result<(), AppendOp> {
         if op.records.len() > self.bytes_max - self.bytes {
             return Err(op);
