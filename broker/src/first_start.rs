@@ -10,7 +10,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use store::Layout;
+use store::{
+    format::Format,
+    layout::{Layout, USUAL_SEGMENT_BYTES},
+};
 
 const MIB: u64 = 1 << 20;
 /// What all logs of a store that was never used take together; with journals and what the start itself needs it stays
@@ -22,8 +25,6 @@ const FIRST_BYTES_MAX: u64 = 64 * MIB;
 const TAKEN_SHARE: u64 = 4;
 /// What a log needs to be of use.
 const FIRST_BYTES_MIN: u64 = 256 * 1024;
-/// Length of a segment when nothing else is configured and the disk is not small.
-pub const SEGMENT_BYTES: u64 = 1 << 30;
 /// A disk that does not hold so many of the smallest segments for each log is too small for them: of a log that has no more
 /// than that, a large part is always ahead of it or about to go.
 const SEGMENTS_NEEDED: u64 = 4;
@@ -31,58 +32,53 @@ const SEGMENTS_NEEDED: u64 = 4;
 const SEGMENTS_MIN: u64 = 16;
 /// What a start needs besides its logs: the probe, tables of topics and groups.
 const BESIDE_BYTES: u64 = 16 * MIB;
-const BLOCK_BYTES: u64 = 4096;
 
 /// The room that logs find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    shards: u64,
+    /// What of the way to the logs is there already.
+    dir: PathBuf,
     free: u64,
 }
 
 impl Room {
-    /// Looks at the file system that `log_root` is or will be on. `needed`: nothing is there yet, and it is an error when
-    /// the logs do not find what they need.
-    pub fn of(
-        log_root: &Path,
-        config: &BrokerConfig,
-        shards: u16,
-        needed: bool,
-    ) -> Result<Room, Fatal> {
+    /// Looks at the file system that `log_root` is or will be on.
+    pub fn of(log_root: &Path) -> Result<Room, Fatal> {
         let error = |error: io::Error| {
             Fatal::new(Cause::Data, format!("measure {}: {error}", log_root.display()))
         };
         let existing = log_root.ancestors().find(|dir| dir.is_dir());
         let dir = existing.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let stat = rustix::fs::statvfs(dir).map_err(|errno| error(errno.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let room = Room { shards: u64::from(shards.max(1)), free };
-        let least = room.shards * log_bytes_needed(config) + BESIDE_BYTES;
-        if needed && free < least {
-            let sentence = format!(
-                "{}: {} are free, a new store with {shards} shards needs at least {}; make room, or give it another \
-                 directory (storePathRootDir, storePathCommitLog) or fewer shards",
-                dir.display(),
-                size(free),
-                size(least)
-            );
-            return Err(Fatal::new(Cause::Machine, sentence));
+        Ok(Room { dir: dir.to_owned(), free: stat.f_bavail.saturating_mul(stat.f_frsize) })
+    }
+
+    /// It is an error when the logs of so many shards do not find what they need.
+    pub fn check(&self, config: &BrokerConfig, shards: u16) -> Result<(), Fatal> {
+        let least = u64::from(shards) * log_bytes_needed(config) + BESIDE_BYTES;
+        if self.free >= least {
+            return Ok(());
         }
-        Ok(room)
+        let sentence = format!(
+            "{}: {} are free, a new store with {shards} shards needs at least {}; make room, or give it another \
+             directory (storePathRootDir, storePathCommitLog) or fewer shards",
+            self.dir.display(),
+            size(self.free),
+            size(least)
+        );
+        Err(Fatal::new(Cause::Machine, sentence))
     }
 
     /// Segments of a new store: as long as configured, shorter than usual where nothing is configured and the disk is
     /// small, and the first ones small.
-    pub fn layout(&self, config: &BrokerConfig) -> Layout {
-        let segment_bytes = self.segment_bytes(config);
-        let share = TAKEN_BYTES_MAX.min(self.free / TAKEN_SHARE) / self.shards;
+    pub fn layout(&self, config: &BrokerConfig, shards: u16) -> Layout {
+        let segment_bytes = self.segment_bytes(config, shards);
+        let share = TAKEN_BYTES_MAX.min(self.free / TAKEN_SHARE) / u64::from(shards);
         let first_max = share.clamp(FIRST_BYTES_MIN, FIRST_BYTES_MAX);
-        let sizes = std::iter::successors(Some(segment_bytes), |bytes| Some(bytes / 2));
-        let mut whole = sizes.take_while(|bytes| bytes.is_multiple_of(BLOCK_BYTES) && *bytes > 0);
-        let first = whole.find(|bytes| *bytes <= first_max);
-        first
-            .and_then(|first| Layout::new(first, segment_bytes))
-            .unwrap_or(Layout::even(segment_bytes))
+        let mut halves = std::iter::successors(Some(segment_bytes), |bytes| Some(bytes / 2));
+        let first = halves.find(|bytes| *bytes <= first_max);
+        let layout = first.and_then(|first| Layout::new(first, segment_bytes));
+        layout.unwrap_or(Layout::even(segment_bytes))
     }
 
     /// Most logs that find what they need, at least one.
@@ -91,25 +87,25 @@ impl Room {
         usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
     }
 
-    fn segment_bytes(&self, config: &BrokerConfig) -> u64 {
+    fn segment_bytes(&self, config: &BrokerConfig, shards: u16) -> u64 {
         let configured = config.mapped_file_size_commit_log;
-        if configured != SEGMENT_BYTES {
+        if configured != USUAL_SEGMENT_BYTES {
             return configured;
         }
-        let share = (self.free / self.shards / SEGMENTS_MIN).max(1);
+        let share = (self.free / u64::from(shards) / SEGMENTS_MIN).max(1);
         let fitting = 1 << share.ilog2();
-        fitting.max(smallest_segment(config)).min(SEGMENT_BYTES)
+        fitting.max(smallest_segment(config)).min(USUAL_SEGMENT_BYTES)
     }
 
     /// What a first start takes and will take.
-    pub fn sentence(&self, config: &BrokerConfig, layout: Layout, log_root: &Path) -> String {
-        let Room { shards, free } = *self;
+    pub fn sentence(&self, config: &BrokerConfig, format: &Format, log_root: &Path) -> String {
+        let Format { shards, layout, .. } = format;
         format!(
             "first start: {} of the {} that are free in {} are taken now (shards: {shards}, each {}); a shard that is used \
              takes as much again, then as much as it has each time, up to segments of {} (mappedFileSizeCommitLog), and keeps \
              room for what may come at once ahead of what it holds; a segment goes after {} h (fileReservedTime) or when the disk is nearly full",
-            size(layout.first_bytes() * shards),
-            size(free),
+            size(layout.first_bytes() * u64::from(*shards)),
+            size(self.free),
             log_root.display(),
             size(layout.first_bytes()),
             size(layout.segment_bytes()),
@@ -125,7 +121,7 @@ fn smallest_segment(config: &BrokerConfig) -> u64 {
 
 /// What each log needs of the disk. Who configures the size of segments knows what they hold.
 fn log_bytes_needed(config: &BrokerConfig) -> u64 {
-    if config.mapped_file_size_commit_log == SEGMENT_BYTES {
+    if config.mapped_file_size_commit_log == USUAL_SEGMENT_BYTES {
         SEGMENTS_NEEDED * smallest_segment(config)
     } else {
         FIRST_BYTES_MIN
@@ -204,6 +200,10 @@ fn gone(path: &Path, removed: io::Result<()>) -> Result<(), (PathBuf, io::Error)
 mod tests {
     use super::*;
 
+    fn room(free: u64) -> Room {
+        Room { dir: PathBuf::new(), free }
+    }
+
     #[test]
     fn a_first_start_takes_at_most_256_mib_and_less_of_a_small_disk() {
         const GIB: u64 = 1 << 30;
@@ -221,17 +221,17 @@ mod tests {
             (180 * MIB, 64, 512 * 1024, 8 * MIB),
             (0, 1, 256 * 1024, 8 * MIB),
         ] {
-            let layout = Room { shards, free }.layout(&config);
+            let layout = room(free).layout(&config, shards);
             let expected = Layout::new(first, segment).expect("doubled some times");
             assert_eq!(layout, expected, "{free} bytes, {shards} shards");
-            assert!(layout.first_bytes() * shards <= 256 * MIB);
+            assert!(layout.first_bytes() * u64::from(shards) <= 256 * MIB);
         }
     }
 
     #[test]
     fn a_small_disk_has_fewer_logs() {
         let config = BrokerConfig::default();
-        let most = |free| Room { shards: 1, free }.shards_max(&config);
+        let most = |free| room(free).shards_max(&config);
         assert_eq!([0, 48 * MIB, 79 * MIB, 80 * MIB, 3 << 30].map(most), [1, 1, 1, 2, 95]);
     }
 
@@ -240,7 +240,7 @@ mod tests {
         for (configured, first) in [(512 * MIB, 32 * MIB), (24 * MIB, 24 * MIB), (12_288, 12_288)] {
             let config =
                 BrokerConfig { mapped_file_size_commit_log: configured, ..BrokerConfig::default() };
-            let layout = Room { shards: 1, free: 180 * MIB }.layout(&config);
+            let layout = room(180 * MIB).layout(&config, 1);
             assert_eq!(layout, Layout::new(first, configured).expect("doubled some times"));
         }
     }

@@ -6,7 +6,7 @@ use broker::{
     config::{
         self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing,
     },
-    first_start::{self, FirstStart, Room},
+    first_start::{FirstStart, Room},
     health::{self, Condition},
     open_files::Files,
     panel::StartupReport,
@@ -31,9 +31,10 @@ use std::{
     time::Duration,
 };
 use store::{
-    Layout, directory,
+    directory,
     error::StoreError,
     format::{self, Format},
+    layout::{Layout, USUAL_SEGMENT_BYTES},
 };
 
 /// Name in messages.
@@ -116,11 +117,12 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     // Before the lock, which Java's broker has a file for, too.
     directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
     let first_start = FirstStart::of(&root, &log_root);
+    let mut sizing = Sizing::of(&loaded.config, machine);
     // Before anything is written.
-    if first_start.is_some() {
-        let sizing = sizing_of(&loaded.config, machine, &log_root, true)?;
-        Room::of(&log_root, &loaded.config, shards_of(&sizing)?, true)?;
-    }
+    let room = match first_start {
+        Some(_) => Some(room_for(&loaded.config, machine, &log_root, &mut sizing)?),
+        None => None,
+    };
     // Before the ports: who holds the directory is named with it. Held until the process is gone: executors may still be
     // at work on the directory, and nobody else's store is there when what a first start made goes.
     let lock = format::lock(&root).map_err(|error| fatal_of_directory(&error))?;
@@ -128,7 +130,8 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     // Looked at again: another process may have formatted a store meanwhile.
     let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
     let served = Arc::new(AtomicBool::new(false));
-    let ended = run_locked(first_start.is_some(), loaded, machine, stop, &served);
+    let room = room.filter(|_| first_start.is_some());
+    let ended = run_locked(room, sizing, loaded, machine, stop, &served);
     if let Some(first_start) = first_start
         && ended.is_err()
         && !served.load(Ordering::SeqCst)
@@ -138,10 +141,11 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     ended
 }
 
-/// `first`: there was no store in the directory, which is locked. `served` becomes true when somebody may have stored
+/// `room`: of a first start, there was no store in the directory, which is locked. `served` becomes true when somebody may have stored
 /// something.
 fn run_locked(
-    first: bool,
+    room: Option<Room>,
+    mut sizing: Sizing,
     loaded: Loaded,
     machine: &Machine,
     stop: Stop,
@@ -154,11 +158,9 @@ fn run_locked(
     // Held until the end; the executors listen on the same addresses when they serve.
     let ports = Ports::hold(&config, standalone)?;
     let store_ip = advertised::store_ip(&config.broker_ip1, ports.client.addrs(), machine.address)?;
-    let mut sizing = sizing_of(&config, machine, &log_root, first)?;
-    let room = Room::of(&log_root, &config, shards_of(&sizing)?, first)?;
-    let format = format_of(&root, &config, &sizing, room.layout(&config))?;
-    if first {
-        tracing::info!("{}", room.sentence(&config, format.layout, &log_root));
+    let format = format_of(&root, &config, shards_of(&sizing)?, room.as_ref())?;
+    if let Some(room) = room {
+        tracing::info!("{}", room.sentence(&config, &format, &log_root));
     }
     if usize::from(format.shards) != sizing.shards {
         sizing = Sizing::with_shards(&config, machine, format.shards.into());
@@ -247,20 +249,20 @@ fn run_locked(
     }
 }
 
-/// A first start makes no more shards than find room on the disk, unless their number is configured.
-fn sizing_of(
+/// The room of a first start, which makes no more shards than find some on the disk, unless their number is configured.
+fn room_for(
     config: &BrokerConfig,
     machine: &Machine,
     log_root: &Path,
-    first: bool,
-) -> Result<Sizing, Fatal> {
-    let sizing = Sizing::of(config, machine);
-    if !first || config.shards != 0 {
-        return Ok(sizing);
+    sizing: &mut Sizing,
+) -> Result<Room, Fatal> {
+    let room = Room::of(log_root)?;
+    let shards_max = room.shards_max(config);
+    if config.shards == 0 && sizing.shards > shards_max {
+        *sizing = Sizing::with_shards(config, machine, shards_max);
     }
-    let shards_max = Room::of(log_root, config, 1, false)?.shards_max(config);
-    let fits = sizing.shards <= shards_max;
-    Ok(if fits { sizing } else { Sizing::with_shards(config, machine, shards_max) })
+    room.check(config, shards_of(sizing)?)?;
+    Ok(room)
 }
 
 fn shards_of(sizing: &Sizing) -> Result<u16, Fatal> {
@@ -333,15 +335,16 @@ impl Ports {
     }
 }
 
-/// The format of the store, made now if the directory is new, with segments of this layout. What is fixed there goes
+/// The format of the store, made now if the directory is new, with segments that fit its room. What is fixed there goes
 /// before the configuration.
 fn format_of(
     root: &Path,
     config: &BrokerConfig,
-    sizing: &Sizing,
-    layout: Layout,
+    shards: u16,
+    room: Option<&Room>,
 ) -> Result<Format, Fatal> {
-    let shards = shards_of(sizing)?;
+    let configured = config.mapped_file_size_commit_log;
+    let layout = room.map_or(Layout::even(configured), |room| room.layout(config, shards));
     let wanted = Format {
         version: format::VERSION,
         shards,
@@ -358,10 +361,9 @@ fn format_of(
             "shards is fixed when the store is formatted; the configured number is ignored"
         );
     }
-    let configured = config.mapped_file_size_commit_log;
     // What is not configured is chosen by the disk.
     let formatted = format.layout.segment_bytes();
-    if formatted != configured && configured != first_start::SEGMENT_BYTES {
+    if formatted != configured && configured != USUAL_SEGMENT_BYTES {
         tracing::warn!(
             configured,
             formatted,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{
     Connection, ExtValue, Heartbeat, Message, NewTopic, PullRequest, PullStatus, Subscription,
 };
-use loadtest::harness::{our_broker::OurBroker, wait_until};
+use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
 use loadtest::load::process;
 use proto::code::request;
 
@@ -50,9 +50,7 @@ fn assert_grown_little(broker: &OurBroker, before: u64) {
 }
 
 fn gauge(connection: &mut Connection, name: &str) -> usize {
-    let info = connection.runtime_info().unwrap();
-    let found = info.iter().find(|(key, _)| key == name);
-    found.and_then(|(_, value)| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {info:?}"))
+    runtime_info(connection, name).parse().unwrap()
 }
 
 /// Tags of 195 bytes, others for each `number`.

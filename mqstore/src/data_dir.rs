@@ -18,7 +18,7 @@ use std::{
 use store::{
     batch::{HEADER_BYTES, Header},
     format::{self, Format, VERSION, text},
-    layout::Layout,
+    layout::{Layout, USUAL_SEGMENT_BYTES},
     offset::{POSITION_MAX, SHARDS_MAX},
     replica_file::{REPLICA_FILE, Slot},
     segments::segment_start,
@@ -27,9 +27,6 @@ use store::{
 
 /// Largest record that the witness rule reckons with, bytes: the broker's default.
 const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
-
-/// Bytes of a usual segment: what is looked at first where segments fit more than one layout.
-const USUAL_SEGMENT_BYTES: u64 = 1 << 30;
 
 /// Open segments by the position that they start at.
 pub(crate) type Segments = BTreeMap<u64, Rc<PlainFile>>;
@@ -273,8 +270,7 @@ pub(crate) async fn open_segments(
         let Some(start) = segment_start(Path::new(&entry.name)) else { continue };
         let path = dir.join(&entry.name);
         let possible = start <= POSITION_MAX - settings.layout.segment_bytes();
-        let fits = possible && settings.layout.is_start(start);
-        if !fits || entry.bytes != settings.layout.bytes_of(start) {
+        if !possible || !settings.layout.fits(start, entry.bytes) {
             findings.about_existing(wrong_length(settings, &path, start, entry.bytes));
             continue;
         }

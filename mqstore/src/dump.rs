@@ -103,8 +103,7 @@ impl Dump<'_> {
         let mut from = first;
         for link in &chain.links {
             let head = link.index.head();
-            let whole =
-                head.from == head.segment && head.to == settings.layout.end_of(head.segment);
+            let whole = head.covers_segment(&settings.layout);
             let too_old = self.filter.since_ms.is_some_and(|since| head.last_store_ms < since);
             if whole && too_old && !self.filter.control && segments.contains_key(&head.to) {
                 from = head.to;

@@ -57,7 +57,7 @@ pub(crate) async fn walk(
         let segment = settings.layout.start_of(scan.position);
         let segment_end = settings.layout.end_of(segment);
         if let Some(file) = segments.get(&segment) {
-            let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
+            let mut window = Window::new(&**file, segment, settings.layout);
             let taken = batches(&mut scan, &mut window, settings, &mut visit).await;
             if !taken.map_err(io_at(&settings.segment_path(segment)))? {
                 return Ok(End { position: scan.position, remains_bytes: 0, torn: false });
@@ -135,7 +135,7 @@ async fn first_behind(
 ) -> Result<Option<u64>, InspectError> {
     let segment = settings.layout.start_of(scan.position);
     let Some(file) = segments.get(&segment) else { return Ok(None) };
-    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
+    let mut window = Window::new(&**file, segment, settings.layout);
     let seen = scan.walk(&mut window, scan.position + 1, settings).await;
     Ok(seen.map_err(io_at(&settings.segment_path(segment)))?.first)
 }
@@ -151,7 +151,7 @@ async fn whole_now(
     if position + HEADER_BYTES as u64 > settings.layout.end_of(segment) {
         return Ok(false);
     }
-    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
+    let mut window = Window::new(&**file, segment, settings.layout);
     let whole = scan.whole_batch(&mut window, position, settings).await;
     Ok(whole.map_err(io_at(&settings.segment_path(segment)))?.is_some())
 }
@@ -162,7 +162,7 @@ async fn end(scan: &Scan, segments: &Segments, settings: &Settings) -> Result<En
     let segment = settings.layout.start_of(position);
     let mut end = End { position, remains_bytes: 0, torn: false };
     let Some(file) = segments.get(&segment) else { return Ok(end) };
-    let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
+    let mut window = Window::new(&**file, segment, settings.layout);
     let reach = (store::log::WRITE_BYTES_MAX as usize) + settings.record_bytes_max;
     let bytes = window.at(position, reach).await;
     let bytes = bytes.map_err(io_at(&settings.segment_path(segment)))?;

@@ -247,8 +247,7 @@ impl Tables {
     fn count_file(&mut self, head: &store::index::Head, bytes: u64, settings: &Settings) {
         let Some(segment) = self.segments.get_mut(&head.segment) else { return };
         segment.index_bytes += bytes;
-        segment.sealed =
-            head.from == head.segment && head.to == settings.layout.end_of(head.segment);
+        segment.sealed = head.covers_segment(&settings.layout);
         if head.messages > 0 {
             segment.count(head.messages, head.first_store_ms, head.last_store_ms);
         }

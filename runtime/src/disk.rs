@@ -80,6 +80,11 @@ pub fn is_unreadable(error: &io::Error) -> bool {
     false
 }
 
+/// Whether a call failed because the disk had no room, or this user's share of it.
+pub fn is_lack_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// A disk: files by path, and buffers fit for direct I/O. Cloning shares the disk.
 pub trait Disk: Clone + 'static {
     /// An open file.

@@ -21,7 +21,7 @@ mod watchdog;
 
 pub use clock::{Millis, Moment, Uptime};
 pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
-pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_unreadable};
+pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_lack_of_room, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
 pub use limits::file_system_that_forgets;
 pub use mesh::{Lane, Mesh, lanes_bytes};

@@ -16,7 +16,11 @@ use std::{
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::fs::OFlags;
 
-use crate::{disk::BLOCK_BYTES, limits::memlock_bytes, settings::MEMLOCK_BYTES_MIN};
+use crate::{
+    disk::{BLOCK_BYTES, is_lack_of_room},
+    limits::memlock_bytes,
+    settings::MEMLOCK_BYTES_MIN,
+};
 
 /// Blocks of the file that the probe writes and measures in.
 const BLOCKS: usize = 64;
@@ -109,7 +113,7 @@ pub fn probe(dir: &Path) -> Result<ProbeReport, ProbeError> {
     }
     uring_works()?;
     let scratch = match Scratch::create(dir) {
-        Err(ProbeError::Write { source, .. }) if is_full(&source) => {
+        Err(ProbeError::Write { source, .. }) if is_lack_of_room(&source) => {
             return Ok(ProbeReport { memlock_bytes, sync_latency: None, dsync_latency: None });
         }
         created => created?,
@@ -118,10 +122,6 @@ pub fn probe(dir: &Path) -> Result<ProbeReport, ProbeError> {
     let sync_latency = Some(scratch.latency(OFlags::empty())?);
     let dsync_latency = Some(scratch.latency(OFlags::DSYNC)?);
     Ok(ProbeReport { memlock_bytes, sync_latency, dsync_latency })
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Builds the smallest executor there is, without running it.

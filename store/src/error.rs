@@ -1,10 +1,7 @@
 //! What can go wrong at the border of the store, with what an operator needs to know.
 
 use runtime::durable_file::DurableFileError;
-use std::{
-    io::{self, ErrorKind},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 /// A failure of the store itself.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +93,7 @@ impl StoreError {
 
     /// Whether the disk had no room, or this user's share of it.
     pub(crate) fn is_lack_of_room(&self) -> bool {
-        let StoreError::Io { source, .. } = self else { return false };
-        matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        matches!(self, StoreError::Io { source, .. } if runtime::is_lack_of_room(source))
     }
 }
 

@@ -12,6 +12,9 @@
 
 use runtime::BLOCK_BYTES;
 
+/// Bytes of a segment where nobody chooses otherwise.
+pub const USUAL_SEGMENT_BYTES: u64 = 1 << 30;
+
 /// Where the segments of a log begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -75,6 +78,11 @@ impl Layout {
         self.start_of(position) == position
     }
 
+    /// Whether a segment of so many bytes begins there.
+    pub fn fits(&self, start: u64, bytes: u64) -> bool {
+        self.is_start(start) && self.bytes_of(start) == bytes
+    }
+
     /// End of the segments, from the beginning of the log on, that hold less than `bytes`; 0: there are none.
     pub fn end_of_smaller(&self, bytes: u64) -> u64 {
         let mut start = 0;
@@ -103,9 +111,7 @@ impl Layout {
 
     /// How many of these segments, given as start and bytes, are of this layout.
     pub fn fitting(&self, segments: &[(u64, u64)]) -> usize {
-        let fits =
-            |(start, bytes): &&(u64, u64)| self.is_start(*start) && self.bytes_of(*start) == *bytes;
-        segments.iter().filter(fits).count()
+        segments.iter().filter(|(start, bytes)| self.fits(*start, *bytes)).count()
     }
 }
 

@@ -452,8 +452,9 @@ impl CommitLog {
             open.entry_count += 1;
             open.last_store_ms = now;
         }
-        if self.appended + self.shape.burst_bytes() > self.room_end {
-            self.ask_for_room(self.shape.burst_bytes());
+        let burst = self.shape.burst_bytes();
+        if self.appended + burst > self.room_end {
+            self.ask_for_room(burst);
         }
         position
     }

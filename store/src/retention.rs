@@ -131,9 +131,10 @@ impl<D: Disk> Store<D> {
     }
 
     /// Does once what the policy says of a disk that is so full. `room_bytes`: of the same disk, what logs have taken and not
-    /// filled ([`Store::room_bytes`]), which does not count as used. A log that refuses for
-    /// lack of room, because the disk had none for its next segment, has a full disk, whatever is used of it. As long as there is something to let go, messages are taken:
-    /// the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking again soon.
+    /// filled ([`Store::room_bytes`]), which does not count as used. A log that refuses for lack of room, because the disk had
+    /// none for its next segment, has a full disk, whatever is used of it. As long as there is something to let go, messages
+    /// are taken: the log ends where its room ends in any case. Returns whether a segment went; then it is worth looking
+    /// again soon.
     pub async fn retain<P, F>(
         &self,
         policy: &Policy,
@@ -307,8 +308,7 @@ impl<D: Disk> Store<D> {
         let indexes = self.indexes.files.borrow();
         let oldest = indexes.first()?;
         let head = oldest.head();
-        let whole =
-            head.from == head.segment && head.to == self.settings.layout.end_of(head.segment);
+        let whole = head.covers_segment(&self.settings.layout);
         let first = self.segments.first();
         let held = self.state.borrow().derived.holds_back();
         let whole = whole && first == Some(head.segment) && held.is_none_or(|held| held >= head.to);

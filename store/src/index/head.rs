@@ -189,6 +189,11 @@ impl Head {
         Ok((head, layout.ok_or_else(misfit)?))
     }
 
+    /// Whether all of its segment is covered.
+    pub fn covers_segment(&self, segments: &crate::layout::Layout) -> bool {
+        self.from == self.segment && self.to == segments.end_of(self.segment)
+    }
+
     /// Whether these positions can be.
     pub(super) fn is_possible(&self) -> bool {
         self.segment <= self.from

@@ -96,7 +96,7 @@ async fn is_end_of_batch<D: Disk>(
     let Some(file) = segments.get(&segment) else { return Ok(false) };
     let mut scan = Scan::new(settings);
     scan.begin_at(segment);
-    let mut window = Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
+    let mut window = Window::reading_ahead(&**file, segment, settings.layout);
     let found = walk_to(&mut scan, &mut window, settings, end).await;
     window.finish().await;
     found.map_err(|source| read_error(settings, segment, source))

@@ -150,7 +150,7 @@ impl Scan {
             self.skip_damage(end, settings.shard);
             return Ok(());
         };
-        let mut window = Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
+        let mut window = Window::reading_ahead(&**file, segment, settings.layout);
         let scanned = self.known(&mut window, end, settings, pause).await;
         window.finish().await;
         scanned.map_err(|source| read_error(settings, segment, source))?;
@@ -203,8 +203,7 @@ impl Scan {
         loop {
             let segment = settings.layout.start_of(self.position);
             if let Some(file) = segments.get(&segment) {
-                let mut window =
-                    Window::reading_ahead(&**file, segment, settings.layout.bytes_of(segment));
+                let mut window = Window::reading_ahead(&**file, segment, settings.layout);
                 let taken = self.batches(&mut window, settings).await;
                 window.finish().await;
                 let whole = taken.map_err(|source| read_error(settings, segment, source))?;
@@ -232,7 +231,7 @@ impl Scan {
         let Some(last) = self.state.lineage().last() else { return Ok(false) };
         let segment = settings.layout.start_of(damage.next);
         let Some(file) = segments.get(&segment) else { return Ok(false) };
-        let mut window = Window::new(&**file, segment, settings.layout.bytes_of(segment));
+        let mut window = Window::new(&**file, segment, settings.layout);
         let next = self.whole_batch(&mut window, damage.next, settings).await;
         let next = next.map_err(|source| read_error(settings, segment, source))?;
         Ok(last.writer == self.store_id
@@ -339,8 +338,7 @@ impl Scan {
         let damaged_segment = settings.layout.start_of(damaged);
         let mut first: Option<u64> = None;
         for (segment, file) in segments.range(damaged_segment..) {
-            let mut window =
-                Window::reading_ahead(&**file, *segment, settings.layout.bytes_of(*segment));
+            let mut window = Window::reading_ahead(&**file, *segment, settings.layout);
             let from = (damaged + 1).max(*segment);
             let seen = self.walk(&mut window, from, settings).await;
             window.finish().await;

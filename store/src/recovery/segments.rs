@@ -19,7 +19,7 @@ pub(super) async fn refuse_foreign_log<F: DiskFile<Buf = B>, B: AsRef<[u8]> + 's
     settings: &Settings,
 ) -> Result<(), StoreError> {
     let Some((start, file)) = segments.first_key_value() else { return Ok(()) };
-    let mut window = Window::new(&**file, *start, settings.layout.bytes_of(*start));
+    let mut window = Window::new(&**file, *start, settings.layout);
     let error = |source| read_error(settings, *start, source);
     let header = window.at(*start, HEADER_BYTES).await.map_err(error)?;
     let Some(place) = Header::place_of(header) else { return Ok(()) };
@@ -86,7 +86,7 @@ pub(super) async fn open_segments<D: Disk>(
             let what = format!("no segment begins there; positions end at {POSITION_MAX}");
             return Err(malformed(what));
         }
-        if !settings.layout.is_start(start) || entry.bytes != settings.layout.bytes_of(start) {
+        if !settings.layout.fits(start, entry.bytes) {
             let unborn = is_unborn(disk, settings, start, entry.bytes).await;
             if unborn.map_err(|source| StoreError::io("read", path.clone(), source))? {
                 disk.remove(&path)

@@ -6,7 +6,10 @@
 //! cannot read is zeros (`readable`).
 
 use super::SCAN_READ_BYTES;
-use crate::readable::{Blocks, read_around};
+use crate::{
+    layout::Layout,
+    readable::{Blocks, read_around},
+};
 use runtime::{BLOCK_BYTES, DiskFile};
 use std::{
     collections::VecDeque,
@@ -44,7 +47,8 @@ enum Piece<'f, B> {
 
 impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     /// A window that reads what it is asked for.
-    pub fn new(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
+    pub fn new(file: &'f F, segment: u64, layout: Layout) -> Window<'f, F> {
+        let segment_bytes = layout.bytes_of(segment);
         Window {
             file,
             segment,
@@ -62,8 +66,8 @@ impl<'f, F: DiskFile<Buf = B>, B: AsRef<[u8]> + 'static> Window<'f, F> {
     }
 
     /// A window that reads ahead: [`Window::finish`] follows.
-    pub fn reading_ahead(file: &'f F, segment: u64, segment_bytes: u64) -> Window<'f, F> {
-        Window { ahead_max: PIECES_AHEAD, ..Window::new(file, segment, segment_bytes) }
+    pub fn reading_ahead(file: &'f F, segment: u64, layout: Layout) -> Window<'f, F> {
+        Window { ahead_max: PIECES_AHEAD, ..Window::new(file, segment, layout) }
     }
 
     /// The `bytes` at `position`, read as needed; fewer at the segment's end. What lies before `position` is never
@@ -215,7 +219,7 @@ mod tests {
     fn pieces_are_on_their_way_while_one_is_looked_at() {
         let file = Slow::default();
         let scanned = block_on(async {
-            let mut window = Window::reading_ahead(&file, SEGMENT, BYTES);
+            let mut window = Window::reading_ahead(&file, SEGMENT, Layout::even(BYTES));
             let mut rng = fastrand::Rng::with_seed(3);
             let mut at = SEGMENT;
             while at < SEGMENT + BYTES {
@@ -237,7 +241,7 @@ mod tests {
         let file = Slow::default();
         let place = SEGMENT + 5 * PIECE + 3 * BLOCK_BYTES as u64 + 17;
         let looked = block_on(async {
-            let mut window = Window::reading_ahead(&file, SEGMENT, BYTES);
+            let mut window = Window::reading_ahead(&file, SEGMENT, Layout::even(BYTES));
             check(window.at(place, 64).await.expect("it is whole"), place, 64);
             check(window.at(place + 9, 3_000).await.expect("it is whole"), place + 9, 3_000);
         });
@@ -250,7 +254,7 @@ mod tests {
     fn a_piece_that_fails_is_told_when_it_is_wanted_and_nothing_stays_under_way() {
         let file = Slow { broken: Some(3 * PIECE), ..Slow::default() };
         let looked = block_on(async {
-            let mut window = Window::reading_ahead(&file, SEGMENT, BYTES);
+            let mut window = Window::reading_ahead(&file, SEGMENT, Layout::even(BYTES));
             for piece in 0..3 {
                 let at = SEGMENT + piece * PIECE;
                 check(window.at(at, SCAN_READ_BYTES).await.expect("it is whole"), at, PIECE);
