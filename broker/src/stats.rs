@@ -158,6 +158,9 @@ counters! {
     /// Segments retired.
     retired_segments: Counter("ringmq_retired_segments_total") shard["retiredSegments"]
         = store.tally().retired_segments.get();
+    /// Of those, segments that went before their time, because the disk had no room.
+    retired_early: Counter("ringmq_retired_early_total") shard["retiredEarly"]
+        = store.tally().retired_early.get();
     /// Messages retired.
     retired_messages: Counter("ringmq_retired_messages_total") shard["retiredMessages"]
         = store.tally().retired_messages.get();

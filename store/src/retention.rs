@@ -148,19 +148,21 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
+        // A segment that is merely wanted ahead is no reason to let go of messages.
+        let full = self.ahead.disk_full.get() && self.state.borrow().log.lacks_room();
+        // Another log of this disk may need the room before this one needs its spares.
+        let keeps_spares = !full && usage.used_percent() <= policy.used_max_percent;
+        if !keeps_spares {
+            self.remove_spares().await?;
+        }
         let free = usage.free.saturating_add(room_bytes).min(usage.total);
         let usage = Usage { free, ..usage };
         let oldest = self.oldest_sealed();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
-        // A segment that is merely wanted ahead is no reason to let go of messages.
-        let full = self.ahead.disk_full.get() && self.state.borrow().log.lacks_room();
         let used_percent = if full { 100 } else { usage.used_percent() };
         let situation = Situation { now, hour, used_percent, oldest_ms, clock_believed };
         let verdict = policy.verdict(&situation);
-        if verdict == Verdict::Remove {
-            self.remove_spares().await?;
-        }
         let Some(index) = oldest.filter(|_| verdict != Verdict::Keep) else {
             self.note_space(policy, &usage);
             return Ok(false);
@@ -168,11 +170,15 @@ impl<D: Disk> Store<D> {
         let young = |oldest: i64| now.saturating_sub(oldest) <= policy.reserved_ms;
         let early = !clock_believed || oldest_ms.is_some_and(young);
         let segment = index.head().segment;
-        let retired = self.retire(index, verdict == Verdict::Recycle, pause).await;
+        let recycle = verdict == Verdict::Recycle && keeps_spares;
+        let retired = self.retire(index, recycle, pause).await;
         if retired.is_err() {
             self.note_space(policy, &usage);
         }
         let Retired { messages, unconsumed } = retired?;
+        if early {
+            self.tally.retired_early.set(self.tally.retired_early.get() + 1);
+        }
         let shard = self.settings.shard;
         if early || unconsumed > 0 {
             tracing::warn!(
@@ -375,11 +381,16 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let newest = self.indexes.files.borrow().last().cloned();
-        let Some(newest) = newest else { return Ok(()) };
         let Settings { shard, log_id, .. } = self.settings;
-        let opened = Index::open(&self.disk, newest.path(), shard, log_id).await;
-        let opened = self.note_if_damaged(&newest, opened)?;
+        let newest_now = || self.indexes.files.borrow().last().cloned();
+        let (opened, newest) = loop {
+            let Some(newest) = newest_now() else { return Ok(()) };
+            let opened = Index::open(&self.disk, newest.path(), shard, log_id).await;
+            // A run may be merged away before it is opened.
+            if opened.is_ok() || newest_now().is_some_and(|now| Rc::ptr_eq(&now, &newest)) {
+                break (self.note_if_damaged(&newest, opened)?, newest);
+            }
+        };
         let outline = opened.outline_paced(pause).await;
         opened.close().await?;
         self.note_if_damaged(&newest, outline).map(drop)
@@ -507,12 +518,14 @@ impl<D: Disk> Store<D> {
     }
 
     async fn remove_spares(&self) -> Result<(), StoreError> {
-        let spares = std::mem::take(&mut *self.segments.spares.borrow_mut());
-        for path in spares {
-            let removed = self.disk.remove(&path).await;
-            removed.map_err(|source| StoreError::io("remove", path, source))?;
+        loop {
+            let spare = self.segments.spares.borrow_mut().pop();
+            let Some(path) = spare else { return Ok(()) };
+            if let Err(source) = self.disk.remove(&path).await {
+                self.segments.spares.borrow_mut().push(path.clone());
+                return Err(StoreError::io("remove", path, source));
+            }
         }
-        Ok(())
     }
 
     /// Bytes of the disk that the log has taken and not filled: what is left in its segments, and segments to be used again.

@@ -43,6 +43,8 @@ pub struct Tally {
     pub rebuilt_indexes: Cell<u64>,
     /// Segments retired.
     pub retired_segments: Cell<u64>,
+    /// Of those, what went before its time, because the disk had no room.
+    pub retired_early: Cell<u64>,
     /// Messages retired.
     pub retired_messages: Cell<u64>,
     /// Of those, messages that no group had consumed.

@@ -53,6 +53,8 @@ pub(super) struct History {
     pub(super) clock_set: bool,
     /// It was set back, or in an earlier life: then store times say nothing about ages.
     pub(super) clock_set_back: bool,
+    /// In this life, a policy that keeps messages for a shorter time was there, which believes a clock that was set sooner.
+    pub(super) impatient: bool,
     mutation: Option<Mutation>,
     /// A place that rotted and that no index file covered.
     rotten: Option<u64>,
@@ -85,6 +87,7 @@ impl History {
             bent,
             clock_set: false,
             clock_set_back: false,
+            impatient: false,
             mutation,
             rotten: None,
             mended: false,
@@ -222,6 +225,7 @@ impl History {
                     self.disk.sim.crash_after(NEVER);
                     let store = Rc::new(store);
                     self.clock_set_back |= std::mem::take(&mut self.clock_set);
+                    self.impatient = false;
                     store.watch_clock(self.disk.sim.clock().now());
                     let state = self.compare(&store, report)?;
                     self.summary.boots += 1;
