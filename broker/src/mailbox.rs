@@ -39,6 +39,13 @@ pub enum CoreMessage {
 pub enum Notice {
     /// A new snapshot of topics, groups and subscriptions.
     Metadata(Arc<MetadataSnapshot>),
+    /// A worker has the snapshot of a version, for the control worker.
+    MetadataKnown {
+        /// Its number.
+        worker: usize,
+        /// The version.
+        version: u64,
+    },
     /// A connection has ended.
     ConnectionClosed(ConnectionId),
     /// Ends a connection that is silent or was replaced.

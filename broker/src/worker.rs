@@ -358,7 +358,14 @@ impl Worker {
     /// Does what a notice asks for.
     pub fn on_notice(self: &Rc<Self>, notice: Notice) {
         match notice {
-            Notice::Metadata(metadata) => self.replace_metadata(metadata),
+            Notice::Metadata(metadata) => {
+                let (worker, version) = (self.executor.index(), metadata.version);
+                self.replace_metadata(metadata);
+                self.notify(CONTROL_WORKER, Notice::MetadataKnown { worker, version });
+            }
+            Notice::MetadataKnown { worker, version } => {
+                self.control_plane().known(worker, version);
+            }
             Notice::ConnectionClosed(connection) => self.forget_connection(connection),
             Notice::CloseConnection(connection) => self.close_soon(connection),
         }

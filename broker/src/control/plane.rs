@@ -11,6 +11,7 @@ use crate::{
         notifications::Notifications,
         table_answer::{TableAnswer, all_groups, all_topics},
         tables::Tables,
+        visibility::Visibility,
     },
     error::Refusal,
     mailbox::Notice,
@@ -65,6 +66,7 @@ pub struct ControlPlane {
     unsaved: RefCell<Vec<Vec<u8>>>,
     /// Members that are to hear of changes of their groups.
     notifications: RefCell<Notifications>,
+    visibility: RefCell<Visibility>,
     writer_wanted: Signal,
     push_opaque: Cell<i32>,
     last_expire_ms: Cell<Uptime>,
@@ -87,6 +89,7 @@ impl ControlPlane {
             waiting: RefCell::default(),
             unsaved: RefCell::default(),
             notifications: RefCell::default(),
+            visibility: RefCell::default(),
             writer_wanted: Signal::default(),
             push_opaque: Cell::new(0),
             last_expire_ms: Cell::new(now.uptime),
@@ -111,6 +114,7 @@ impl ControlPlane {
         let effects = self.control.borrow_mut().effects();
         let Effects { topic_changes, group_changes, publish, register, notify, close } = effects;
         if let Some(metadata) = publish {
+            self.visibility.borrow_mut().published(metadata.version, worker.executor.count());
             worker.broadcast(&Notice::Metadata(metadata));
         }
         if !topic_changes.is_empty() || !group_changes.is_empty() {
@@ -134,6 +138,7 @@ impl ControlPlane {
 
     /// To be called with each tick of the worker: members that are still to be told go on being told.
     pub fn tick_often(&self, worker: &Rc<Worker>) {
+        self.visibility.borrow_mut().tick(worker.executor.moment().uptime);
         self.notifications.borrow_mut().refill();
         self.notify_members(worker);
     }
@@ -168,7 +173,12 @@ impl ControlPlane {
 
     /// Waits until what was decided so far is on the disk, and may be seen: also a topic that was made again while shards
     /// still dropped what is left of its predecessor.
-    pub async fn shown(&self, topic: Option<&str>, group: Option<&str>) -> Result<(), Refusal> {
+    pub async fn shown(
+        &self,
+        worker: &Worker,
+        topic: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), Refusal> {
         loop {
             self.durable().await?;
             let dropping = {
@@ -177,10 +187,27 @@ impl ControlPlane {
                     || group.is_some_and(|group| control.is_dropping_group(group))
             };
             if !dropping {
+                self.seen(worker).await;
                 return Ok(());
             }
             self.drops.next_round().await?;
         }
+    }
+
+    /// Waits until all workers know what is published.
+    pub async fn seen(&self, worker: &Worker) {
+        let seen = self.visibility.borrow_mut().wait(worker.executor.moment().uptime);
+        seen.wait().await;
+    }
+
+    /// Whether all workers know what is published.
+    pub fn is_seen(&self) -> bool {
+        self.visibility.borrow().is_current()
+    }
+
+    /// A worker has a snapshot of this version.
+    pub fn known(&self, worker: usize, version: u64) {
+        self.visibility.borrow_mut().known(worker, version);
     }
 
     /// Waits until everything that was decided so far is on the disk.
