@@ -111,9 +111,9 @@ pub fn text(format: &Format) -> String {
 
 /// Reads the content of `format.json`; says what is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<Format, String> {
-    let unreadable = |error| format!("cannot be read: {error}");
-    let damaged =
-        || "fails its checksum; `mqstore verify` tells its content from the segments".to_owned();
+    let remedy = "`mqstore verify` tells its content from the segments";
+    let unreadable = |error| format!("cannot be read ({error}); {remedy}");
+    let damaged = || format!("fails its checksum; {remedy}");
     let Common { facts, crc32c } = serde_json::from_slice(bytes).map_err(unreadable)?;
     if check(&facts) != crc32c {
         return Err(damaged());

@@ -30,6 +30,7 @@ mod whole_file;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 
@@ -53,7 +54,10 @@ use tables::{Deleted, Tables};
 
 use crate::config::BrokerConfig;
 use remoting::ConnectionId;
-use runtime::{Moment, Uptime};
+use runtime::{Moment, RateLimit, Uptime};
+
+/// Pause between two lines that say that parts of heartbeats were left out.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close. What is recorded
 /// is published and registered by the effects that follow its [`Control::made_durable`].
@@ -89,6 +93,8 @@ pub struct Control {
     registered: DataVersion,
     notify: Vec<Arc<str>>,
     close: Vec<ConnectionId>,
+    /// Heartbeats of which something was left out.
+    left_out: RateLimit,
 }
 
 impl Control {
@@ -116,6 +122,7 @@ impl Control {
             registered: DataVersion::default(),
             notify: Vec::new(),
             close: Vec::new(),
+            left_out: RateLimit::new(TELL_AGAIN),
         };
         // Every start begins with these, so they need no disk.
         control.durable = control.tables();
@@ -385,6 +392,11 @@ impl Control {
         let left_out = changes.left_out.max(refused);
         self.notify_if_wanted(changes);
         left_out
+    }
+
+    /// A heartbeat of which something was left out. `Some`: it is to be told, with how many were not since the last.
+    pub fn note_left_out(&self) -> Option<u64> {
+        self.left_out.note()
     }
 
     /// `UNREGISTER_CLIENT`. Always a success.

@@ -2,7 +2,7 @@
 //!
 //! A snapshot goes to each worker over a lane of its own, so a request that another worker sends there can overtake it. Each
 //! worker says which version it has, and answers wait for the last one. A worker that is stuck delays them by
-//! [`PATIENCE_MS`] at most.
+//! a second at most.
 
 use crate::one_shot::OneShot;
 use runtime::Uptime;

@@ -23,11 +23,14 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
         version: request.header.version,
     };
     let left_out = control.heartbeat(request.moment(), &client, &data);
-    if left_out > 0 {
+    if left_out > 0
+        && let Some(held_back) = control.note_left_out()
+    {
         let (member_bytes, member_bytes_max) = control.members().memory();
         tracing::warn!(
             peer = %client.address,
             left_out,
+            held_back,
             member_bytes,
             member_bytes_max,
             "parts of a heartbeat are over a limit or badly named"

@@ -128,8 +128,8 @@ impl Life<'_> {
         let messages = retirement.expected.is_some_and(|expected| expected.messages > 0);
         let by_age = retirement.young == Some(self.store.tally().retired_early.get());
         let history = &self.history;
-        let ages_known = !history.clock_set_back && !(history.clock_set && history.impatient);
-        if by_age && messages && ages_known {
+        let ages_unknown = history.clock_set_back || (history.clock_set && history.impatient);
+        if by_age && messages && !ages_unknown {
             return Err("a segment went for an age that only a clock which was set gave it".into());
         }
         if first != self.retiring.get() {
