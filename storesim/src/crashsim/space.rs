@@ -27,8 +27,8 @@ pub(super) struct Retirement {
     /// What goes with the segment, and [`Life::changes`] when that was so.
     expected: Option<Retired>,
     changes: u64,
-    /// Only age could make it go, and nothing is old enough; how many had gone for lack of room before, whatever their age.
-    young: Option<u64>,
+    /// Only age could make it go, and nothing is old enough.
+    young: bool,
 }
 
 /// What is known of it afterwards.
@@ -54,7 +54,7 @@ impl Life<'_> {
         self.history.retiring = self.retiring.get();
         let (expected, changes) = (self.goes_with(first, behind), self.changes);
         let store = self.store.clone();
-        let mut young = None;
+        let mut young = false;
         let rng = &mut self.history.rng;
         let outcome = if rng.bool() {
             let recycle = rng.bool();
@@ -70,9 +70,9 @@ impl Life<'_> {
                 closed_percent: rng.u32(30..100),
                 forcibly: rng.bool(),
             };
-            young = (rng.u8(0..4) == 0).then(|| store.tally().retired_early.get());
+            young = rng.u8(0..4) == 0;
             let by_age = Policy { reserved_ms: LIFE_MS_MAX, ..GENEROUS };
-            let policy = if young.is_some() { by_age } else { policy };
+            let policy = if young { by_age } else { policy };
             let hour = rng.bool();
             self.history.impatient |= policy.reserved_ms < LIFE_MS_MAX;
             self.scarce = true;
@@ -126,10 +126,9 @@ impl Life<'_> {
         self.history.summary.retired += 1;
         self.history.retired = first;
         let messages = retirement.expected.is_some_and(|expected| expected.messages > 0);
-        let by_age = retirement.young == Some(self.store.tally().retired_early.get());
         let history = &self.history;
         let ages_unknown = history.clock_set_back || (history.clock_set && history.impatient);
-        if by_age && messages && !ages_unknown {
+        if retirement.young && messages && !ages_unknown {
             return Err("a segment went for an age that only a clock which was set gave it".into());
         }
         if first != self.retiring.get() {
