@@ -2,10 +2,7 @@
 
 use crate::transport::Transport;
 use runtime::{Executor, RateLimit};
-use std::{io, net::SocketAddr, time::Duration};
-
-/// Pause between two reports of connections that are refused.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
+use std::{io, net::SocketAddr};
 
 /// A listening socket of one executor. Accept in a task of its own.
 pub struct Listener {
@@ -17,7 +14,7 @@ impl Listener {
     /// Listens on `addr`, which other executors of this process may share.
     pub fn bind(executor: &Executor, addr: SocketAddr) -> io::Result<Listener> {
         let listener = executor.listen(addr)?;
-        Ok(Listener { listener, refused: RateLimit::new(TELL_AGAIN) })
+        Ok(Listener { listener, refused: RateLimit::default() })
     }
 
     /// Listens on addresses that this process has held so far, to be sure of them. Errors: a sentence with the address.

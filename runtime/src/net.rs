@@ -31,9 +31,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause of a listener while the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause between two reports of a shortage that lasts.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
-
 /// Connections that a listener takes within [`ACCEPT_PERIOD`]. Each costs its executor about 100 us until its first
 /// request is answered: when thousands come back at once, two fifths of the time go to them, and those that are there
 /// are served in the rest. The kernel holds what waits.
@@ -58,7 +55,7 @@ impl Listener {
     pub(crate) fn bind(addr: SocketAddr, budget: Rc<TaskBudget>) -> io::Result<Listener> {
         let listener = listening_socket(addr)?;
         let local_addr = listener.local_addr()?;
-        let shortage = RateLimit::new(TELL_AGAIN);
+        let shortage = RateLimit::default();
         Ok(Listener { listener, local_addr, budget, shortage, pace: Pace::default() })
     }
 

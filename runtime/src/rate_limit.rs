@@ -5,12 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Pause between two reports of the same kind, unless another is asked for.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
 /// For one kind of report, on one executor.
 #[derive(Debug)]
 pub struct RateLimit {
     pause: Duration,
     told: Cell<Option<Instant>>,
     held_back: Cell<u64>,
+}
+
+/// One report in ten seconds.
+impl Default for RateLimit {
+    fn default() -> RateLimit {
+        RateLimit::new(TELL_AGAIN)
+    }
 }
 
 impl RateLimit {

@@ -30,7 +30,6 @@ mod whole_file;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 
@@ -55,9 +54,6 @@ use tables::{Deleted, Tables};
 use crate::config::BrokerConfig;
 use remoting::ConnectionId;
 use runtime::{Moment, RateLimit, Uptime};
-
-/// Pause between two lines that say that parts of heartbeats were left out.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the shell has to do after a call, in this order: record, publish, answer, register, notify, close. What is recorded
 /// is published and registered by the effects that follow its [`Control::made_durable`].
@@ -122,7 +118,7 @@ impl Control {
             registered: DataVersion::default(),
             notify: Vec::new(),
             close: Vec::new(),
-            left_out: RateLimit::new(TELL_AGAIN),
+            left_out: RateLimit::default(),
         };
         // Every start begins with these, so they need no disk.
         control.durable = control.tables();
