@@ -162,7 +162,7 @@ pub async fn tick_loop(worker: Rc<Worker>) {
         worker.catch_up();
         worker.close_some();
         if let Some(plane) = &worker.control {
-            plane.tick_often(&worker);
+            plane.tick_often(&worker, now.uptime);
         }
         worker.client_calls.borrow_mut().expire(now.uptime);
         worker.cold_reads.refill();

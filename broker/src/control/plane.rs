@@ -137,8 +137,8 @@ impl ControlPlane {
     }
 
     /// To be called with each tick of the worker: members that are still to be told go on being told.
-    pub fn tick_often(&self, worker: &Rc<Worker>) {
-        self.visibility.borrow_mut().tick(worker.executor.moment().uptime);
+    pub fn tick_often(&self, worker: &Rc<Worker>, now: Uptime) {
+        self.visibility.borrow_mut().tick(now);
         self.notifications.borrow_mut().refill();
         self.notify_members(worker);
     }
@@ -171,14 +171,9 @@ impl ControlPlane {
         frame.into()
     }
 
-    /// Waits until what was decided so far is on the disk, and may be seen: also a topic that was made again while shards
+    /// Waits until what was decided so far is on the disk and known to all workers, and may be seen: also a topic that was made again while shards
     /// still dropped what is left of its predecessor.
-    pub async fn shown(
-        &self,
-        worker: &Worker,
-        topic: Option<&str>,
-        group: Option<&str>,
-    ) -> Result<(), Refusal> {
+    pub async fn shown(&self, topic: Option<&str>, group: Option<&str>) -> Result<(), Refusal> {
         loop {
             self.durable().await?;
             let dropping = {
@@ -187,22 +182,18 @@ impl ControlPlane {
                     || group.is_some_and(|group| control.is_dropping_group(group))
             };
             if !dropping {
-                self.seen(worker).await;
+                // Bound first: nothing stays borrowed while it is awaited.
+                let seen = self.visibility.borrow_mut().wait(Uptime::now());
+                seen.wait().await;
                 return Ok(());
             }
             self.drops.next_round().await?;
         }
     }
 
-    /// Waits until all workers know what is published.
-    pub async fn seen(&self, worker: &Worker) {
-        let seen = self.visibility.borrow_mut().wait(worker.executor.moment().uptime);
-        seen.wait().await;
-    }
-
-    /// Whether all workers know what is published.
-    pub fn is_seen(&self) -> bool {
-        self.visibility.borrow().is_current()
+    /// Whether everything that was decided so far is on the disk, and all workers know what is published.
+    pub fn is_shown(&self) -> bool {
+        self.is_current() && self.visibility.borrow().is_current()
     }
 
     /// A worker has a snapshot of this version.

@@ -50,7 +50,7 @@ pub fn delete(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     });
     Box::pin(async move {
         let group = deleted?;
-        worker.control_plane().shown(&worker, None, Some(&group)).await?;
+        worker.control_plane().shown(None, Some(&group)).await?;
         Ok(Response::Done)
     })
 }

@@ -202,14 +202,13 @@ fn run_on_control(
 ) {
     let plane = worker.control_plane();
     let ran = plane.change(worker, |control| run(control, request));
-    if plane.is_current() && plane.is_seen() {
+    if plane.is_shown() {
         return worker.respond(responder, ran.unwrap_or_else(Response::from));
     }
     worker.acquire(&mut responder, DURABILITY_BYTES);
-    let durable = Rc::clone(worker);
+    let shown = Rc::clone(worker);
     spawn(worker, responder, async move {
-        durable.control_plane().durable().await?;
-        durable.control_plane().seen(&durable).await;
+        shown.control_plane().shown(None, None).await?;
         ran
     });
 }
@@ -260,8 +259,7 @@ fn create_and_serve_again(
         Needed::Group(group) => (None, Some(group.to_owned())),
     };
     worker.executor.spawn(async move {
-        let shown =
-            created.control_plane().shown(&created, topic.as_deref(), group.as_deref()).await;
+        let shown = created.control_plane().shown(topic.as_deref(), group.as_deref()).await;
         drop(open);
         match shown {
             Ok(()) => serve_forwarded(&created, forwarded),

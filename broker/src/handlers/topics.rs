@@ -23,7 +23,7 @@ pub fn update(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let updated = worker.control_plane().change(&worker, |control| change(control, request));
     Box::pin(async move {
         let topic = updated?;
-        worker.control_plane().shown(&worker, Some(&topic), None).await?;
+        worker.control_plane().shown(Some(&topic), None).await?;
         worker.control_plane().registered().await;
         Ok(Response::Done)
     })
@@ -61,7 +61,7 @@ pub fn delete(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     });
     Box::pin(async move {
         let topic = deleted?;
-        worker.control_plane().shown(&worker, Some(&topic), None).await?;
+        worker.control_plane().shown(Some(&topic), None).await?;
         worker.control_plane().no_stale_registration().await;
         Ok(Response::Done)
     })
