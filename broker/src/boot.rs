@@ -282,6 +282,8 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
     let files = MetadataStore::load(disk, dir, &mut control).await?;
+    // What is on the disk is there; nothing comes beside it that does not fit.
+    control.limit_tables(context.memory.tables);
     Ok(ControlPlane::new(control, files, now))
 }
 

@@ -80,7 +80,11 @@ impl From<BodyError> for Refusal {
 
 impl From<MetadataError> for Refusal {
     fn from(error: MetadataError) -> Refusal {
-        Refusal::system_error(error.to_string())
+        let code = match &error {
+            MetadataError::Unsaved { .. } => response::SYSTEM_BUSY,
+            _ => response::SYSTEM_ERROR,
+        };
+        Refusal::new(code, error.to_string())
     }
 }
 

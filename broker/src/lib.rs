@@ -35,5 +35,6 @@ pub mod response;
 pub mod response_encoder;
 pub mod shard;
 pub mod stats;
+pub mod table_memory;
 pub mod wait_times;
 pub mod worker;

@@ -187,6 +187,7 @@ fn run_locked(
         unsent_mib = memory.unsent_bytes >> 20,
         connections = memory.connections_max,
         members_mib = memory.members_bytes >> 20,
+        tables_mib = memory.tables.bytes >> 20,
         parked_pulls_of_shard = memory.parked_pulls_max,
         index_entries_of_shard = memory.index_entries_max,
         cold_cache_mib_of_shard = memory.cold_cache_mib,

@@ -65,6 +65,12 @@ pub struct BrokerIdentity<'a> {
 impl Connection {
     /// UPDATE_AND_CREATE_TOPIC (17).
     pub fn create_topic(&mut self, topic: &NewTopic<'_>) -> Result<(), ClientError> {
+        let ticket = self.start_create_topic(topic)?;
+        self.finish(ticket)?.success().map(drop)
+    }
+
+    /// The same, to be finished later: many may be under way.
+    pub fn start_create_topic(&mut self, topic: &NewTopic<'_>) -> Result<Ticket, ClientError> {
         let ext = [
             ("topic", topic.name.into()),
             ("defaultTopic", "TBW102".into()),
@@ -75,7 +81,7 @@ impl Connection {
             ("topicSysFlag", 0.into()),
             ("order", false.into()),
         ];
-        self.call(request::UPDATE_AND_CREATE_TOPIC, &ext, &[])?.success().map(drop)
+        self.start(request::UPDATE_AND_CREATE_TOPIC, &ext, &[])
     }
 
     /// DELETE_TOPIC_IN_BROKER (215).

@@ -24,6 +24,6 @@ pub use connection_table::ConnectionTable;
 pub use frame_budget::{BYTES_WHEN_SHORT, FrameAccount, FrameBudget, STALLED_MS_MAX};
 pub use frame_reader::FrameReader;
 pub use listener::Listener;
-pub use shared_body::{BodyCursor, BodyPiece, BodyWatch, SharedBody};
+pub use shared_body::{BodyCursor, BodyPiece, SharedBody};
 pub use transport::{ReadHalf, Transport, WriteHalf};
 pub use write_buffer::{TransferBudget, TransferPermit, UnsentBudget, WriteBuffer, write_loop};

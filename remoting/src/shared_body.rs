@@ -3,7 +3,7 @@
 //! It lies in pieces, so that two bodies that differ a little share most of their memory. A [`crate::WriteBuffer`] copies it
 //! into what it sends bit by bit, and holds the pieces until then.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// A part of a body: memory that other bodies may hold, too, from a byte on.
 #[derive(Clone, Debug)]
@@ -36,13 +36,6 @@ pub struct SharedBody {
 pub struct BodyCursor {
     piece: usize,
     byte: usize,
-}
-
-/// Whether somebody still holds a body, and how large it is.
-#[derive(Debug)]
-pub struct BodyWatch {
-    pieces: Weak<[BodyPiece]>,
-    len: usize,
 }
 
 impl SharedBody {
@@ -80,11 +73,6 @@ impl SharedBody {
         bytes_max - left
     }
 
-    /// Tells later whether anybody still holds it.
-    pub fn watch(&self) -> BodyWatch {
-        BodyWatch { pieces: Arc::downgrade(&self.pieces), len: self.len }
-    }
-
     /// How many hold it.
     pub fn holders(&self) -> usize {
         Arc::strong_count(&self.pieces)
@@ -93,13 +81,6 @@ impl SharedBody {
     /// All bytes in a row.
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces.iter().flat_map(|piece| piece.bytes()).copied().collect()
-    }
-}
-
-impl BodyWatch {
-    /// Bytes of the body if anybody holds it, else 0.
-    pub fn held_bytes(&self) -> usize {
-        if self.pieces.strong_count() > 0 { self.len } else { 0 }
     }
 }
 
@@ -133,12 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_sees_the_last_holder_go() {
+    fn holders_are_counted() {
         let body = body(&[(b"abc", 0)]);
-        let (watch, other) = (body.watch(), body.clone());
-        drop(body);
-        assert_eq!(watch.held_bytes(), 3);
+        let other = body.clone();
+        assert_eq!(body.holders(), 2);
         drop(other);
-        assert_eq!(watch.held_bytes(), 0);
+        assert_eq!(body.holders(), 1);
     }
 }

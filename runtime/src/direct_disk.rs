@@ -30,6 +30,8 @@ use crate::{
 
 /// Zeros written at once where a file system cannot allocate.
 const ZERO_FILL_BYTES: usize = 1024 * 1024;
+/// Of a small file, written at once.
+const WRITE_PIECE_BYTES: usize = 1024 * 1024;
 
 /// The disk of the machine, as seen by one executor.
 #[derive(Clone)]
@@ -155,13 +157,13 @@ impl Disk for DirectDisk {
     }
 
     async fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let bytes = bytes.to_owned();
-        self.on_pool(path, move |path| {
-            let mut file = File::create(path)?;
-            file.write_all(&bytes)?;
-            file.sync_all()
-        })
-        .await
+        let mut file = self.on_pool(path, |path| File::create(path)).await?;
+        // Piece by piece: what goes to another thread is a copy.
+        for piece in bytes.chunks(WRITE_PIECE_BYTES) {
+            let piece = piece.to_owned();
+            file = self.on_pool(path, move |_| file.write_all(&piece).map(|()| file)).await?;
+        }
+        self.on_pool(path, move |_| file.sync_all()).await
     }
 }
 

@@ -10,13 +10,14 @@ use std::fmt;
 use std::path::Path;
 
 use super::keys::BrokerConfig;
+use crate::table_memory::TableLimits;
 
 /// What a record needs beyond its body: properties, topic, fields. Java allows the same.
 pub const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// Code, heap, threads and what the tables hold when they are empty.
-const PROGRAM_BYTES: u64 = 15 * MIB;
+const PROGRAM_BYTES: u64 = 12 * MIB;
 /// Of an executor: registered memory for the disk, io_uring's rings, the memory that sockets are read into.
 const EXECUTOR_BYTES: u64 = 3 * MIB;
 /// The largest frame; one that has not arrived whole may be held by each executor beyond their budget.
@@ -38,8 +39,22 @@ const PARKED_PULL_BYTES: u64 = 512;
 pub const PARKED_FILTER_BYTES: u64 = 128;
 /// Of a connection that is a member of one group with others, for the least that members may take up.
 const MEMBER_BYTES: u64 = 640;
-/// The tables of topics and groups, for each byte of their files.
-const TABLE_BYTES_PER_FILE_BYTE: u64 = 4;
+/// Entries of the tables of topics and groups take up at least so much for each byte of their files
+/// ([`crate::table_memory`]).
+const TABLE_BYTES_PER_FILE_BYTE: u64 = 2;
+/// The tables of topics and groups besides their entries: changes that registrations remember.
+const TABLES_FIXED_BYTES: u64 = MIB / 2;
+/// Changes of theirs that wait for the disk, for the smallest tables, and a part of larger ones.
+const UNSAVED_BYTES_LEAST: u64 = MIB / 4;
+const UNSAVED_PART: u64 = 16;
+/// A change that is being written is in memory three times.
+const UNSAVED_COPIES: u64 = 3;
+/// Former answers that name all topics or all groups and that are still being read, for the smallest tables, and a part
+/// of larger ones.
+const FORMER_ANSWERS_BYTES_LEAST: u64 = MIB / 16;
+const FORMER_ANSWERS_PART: u64 = 8;
+/// What entries of topics and groups may take up at least: some 200 topics of eight queues.
+const TABLE_BYTES_LEAST: u64 = MIB + MIB / 2;
 
 const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
@@ -75,6 +90,13 @@ impl Share {
     fn of(&self, configured: u64, bytes: u64, bytes_each: u64) -> u64 {
         if configured == 0 { (self.least + bytes / bytes_each).min(self.most) } else { configured }
     }
+
+    /// The same, and what of `bytes` it does not use.
+    fn deal(&self, configured: u64, bytes: u64, bytes_each: u64) -> (u64, u64) {
+        let dealt = self.of(configured, bytes, bytes_each);
+        let more = if configured == 0 { (dealt - self.least) * bytes_each } else { 0 };
+        (dealt, bytes.saturating_sub(more))
+    }
 }
 
 /// A part of the least budget.
@@ -94,6 +116,8 @@ pub struct MemoryPlan {
     /// The least that this configuration can be run with; the parts make it up.
     pub least_bytes: u64,
     parts: Vec<Part>,
+    /// Entries of topics and groups.
+    pub tables: TableLimits,
     /// Tail caches of all shards together.
     pub tail_cache_bytes: u64,
     /// Frames of all connections that have not arrived whole.
@@ -120,37 +144,67 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     /// Divides `budget_bytes` among so many executors and shards.
+    ///
+    /// What topics and groups may take up depends on the configuration alone, not on what is there, so that what was
+    /// accepted fits at the next start. More is there only under a budget that has become smaller: then it counts, and
+    /// nothing comes beside it.
     pub fn of(config: &BrokerConfig, budget_bytes: u64, executors: u64, shards: u64) -> MemoryPlan {
-        let parts = least(config, executors, shards);
+        let plan = MemoryPlan::with(config, budget_bytes, (executors, shards), None);
+        let there = tables_bytes(config);
+        if there <= plan.tables.bytes as u64 {
+            return plan;
+        }
+        MemoryPlan::with(config, budget_bytes, (executors, shards), Some(there))
+    }
+
+    /// `tables_there`: what topics and groups take up, when that is more than they may.
+    fn with(
+        config: &BrokerConfig,
+        budget_bytes: u64,
+        (executors, shards): (u64, u64),
+        tables_there: Option<u64>,
+    ) -> MemoryPlan {
+        let tables_least = tables_there.unwrap_or(TABLE_BYTES_LEAST);
+        let parts = least(config, executors, shards, tables_least);
         let least_bytes = parts.iter().map(|part| part.bytes).sum();
         // An eighth stays with the allocator.
         let left = budget_bytes.saturating_sub(least_bytes) / 8 * 7;
-        let tail = match config.tail_cache_mib {
-            // Live consumers are milliseconds behind; more than this only makes the process large.
-            0 => {
-                let entries = SMALL_RECORD_BYTES + INDEX_ENTRY_BYTES;
-                let more = left / 8 * 3 / entries * SMALL_RECORD_BYTES / shards;
-                let least = tail_cache_bytes_least(config);
-                shards * (least + more).min(SHARD_TAIL_CACHE_BYTES_MAX.max(least))
-            }
-            mib => mib.saturating_mul(MIB),
-        };
         let index = left / 8 / shards;
-        let cold = left / 16 / shards;
-        let offsets = left / 16 / shards;
-        let connections = left / 8;
-        let parked = left / 16 / shards;
+        let (connections_max, connections_unused) =
+            CONNECTIONS.deal(config.connections_max.into(), left / 8, CONNECTION_BYTES);
+        let part = left / 16 / shards;
+        let (cold, cold_unused) =
+            COLD_CACHE_MIB.deal(config.shard_cold_cache_mib.into(), part, MIB);
+        let (offsets, offsets_unused) =
+            GROUP_OFFSETS_MIB.deal(config.shard_group_offsets_mib, part, MIB);
+        let parked_each = PARKED_PULL_BYTES + PARKED_FILTER_BYTES;
+        let (parked, parked_unused) =
+            PARKED_PULLS.deal(config.shard_parked_pulls_max.into(), part, parked_each);
+        let unused = connections_unused + shards * (cold_unused + offsets_unused + parked_unused);
+        // Tail caches and tables get what others do not use of their shares, too; tables the rest of it: they grow one
+        // by one, tail caches are doubled.
+        let (tail, tail_taken) = tail_caches(config, left / 32 * 9 + unused, shards);
+        let tables = (left / 8 * 3 + unused).saturating_sub(tail_taken);
+        let tables = match tables_there {
+            Some(there) => there,
+            None => tables_least + entries_within(tables),
+        };
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let tables = TableLimits {
+            bytes: size(tables),
+            unsaved_bytes: size(unsaved_bytes(tables)),
+            former_answers_bytes: size(former_answers_bytes(tables)),
+        };
         let incomplete = executors * BUFFERS_BYTES_LEAST + left / 64 * 5;
         let members_least = members_bytes_least(config);
         let unsent =
             (executors * BUFFERS_BYTES_LEAST + left / 16).min(executors * UNSENT_BYTES_MOST);
-        let connections_max =
-            CONNECTIONS.of(config.connections_max.into(), connections, CONNECTION_BYTES);
         let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         MemoryPlan {
             budget_bytes,
             least_bytes,
             parts,
+            tables,
             tail_cache_bytes: tail,
             incomplete_frames_bytes: incomplete
                 .min(budget_bytes / 8)
@@ -162,16 +216,12 @@ impl MemoryPlan {
                 index,
                 INDEX_ENTRY_BYTES,
             ),
-            cold_cache_mib: whole(COLD_CACHE_MIB.of(config.shard_cold_cache_mib.into(), cold, MIB)),
-            group_offsets_mib: GROUP_OFFSETS_MIB.of(config.shard_group_offsets_mib, offsets, MIB),
+            cold_cache_mib: whole(cold),
+            group_offsets_mib: offsets,
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
             group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
-            parked_pulls_max: whole(PARKED_PULLS.of(
-                config.shard_parked_pulls_max.into(),
-                parked,
-                PARKED_PULL_BYTES + PARKED_FILTER_BYTES,
-            )),
+            parked_pulls_max: whole(parked),
         }
     }
 
@@ -204,7 +254,7 @@ impl MemoryPlan {
 }
 
 /// What each part needs at least.
-fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
+fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec<Part> {
     let part = |what: String, bytes: u64, keys| Part { what, bytes, keys };
     let lanes = runtime::lanes_bytes(
         usize::try_from(executors).unwrap_or(usize::MAX),
@@ -264,7 +314,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64) -> Vec<Part> {
             "connectionsMax",
         ),
         part("clients in groups".to_owned(), members_bytes_least(config), "connectionsMax"),
-        part("topics and groups that are there".to_owned(), tables_bytes(config), ""),
+        part("topics and groups".to_owned(), with_changes(tables), ""),
     ]
 }
 
@@ -281,9 +331,118 @@ fn members_bytes_least(config: &BrokerConfig) -> u64 {
     MEMBERS_BYTES.least.max(connections.saturating_mul(MEMBER_BYTES))
 }
 
-/// Memory of the tables that a start will read.
+/// Tail caches of all shards together, and what they take of `share` besides their least.
+fn tail_caches(config: &BrokerConfig, share: u64, shards: u64) -> (u64, u64) {
+    if config.tail_cache_mib != 0 {
+        return (config.tail_cache_mib.saturating_mul(MIB), 0);
+    }
+    let entries = SMALL_RECORD_BYTES + INDEX_ENTRY_BYTES;
+    let more = share / entries * SMALL_RECORD_BYTES / shards;
+    let least = tail_cache_bytes_least(config);
+    // Live consumers are milliseconds behind; more than this only makes the process large.
+    let each = (least + more).min(SHARD_TAIL_CACHE_BYTES_MAX.max(least));
+    // As a shard rounds it.
+    let each = (1_u64 << each.ilog2()).max(least);
+    (shards * each, shards * (each - least) / SMALL_RECORD_BYTES * entries)
+}
+
+fn unsaved_bytes(tables: u64) -> u64 {
+    UNSAVED_BYTES_LEAST + tables / UNSAVED_PART
+}
+
+fn former_answers_bytes(tables: u64) -> u64 {
+    FORMER_ANSWERS_BYTES_LEAST + tables / FORMER_ANSWERS_PART
+}
+
+/// Entries of topics and groups, and what comes with them.
+fn with_changes(tables: u64) -> u64 {
+    let changes = UNSAVED_COPIES * unsaved_bytes(tables);
+    TABLES_FIXED_BYTES + tables + changes + former_answers_bytes(tables)
+}
+
+/// The most that entries take up which fit in so many bytes together with what comes with them.
+fn entries_within(bytes: u64) -> u64 {
+    bytes / (UNSAVED_PART + UNSAVED_COPIES + UNSAVED_PART / FORMER_ANSWERS_PART) * UNSAVED_PART
+}
+
+/// Memory of the tables that a start will read, at least.
 fn tables_bytes(config: &BrokerConfig) -> u64 {
     let root = Path::new(&config.store_path_root_dir).join("config");
     let bytes = |name: &str| std::fs::metadata(root.join(name)).map_or(0, |found| found.len());
     TABLE_BYTES_PER_FILE_BYTE * (bytes("topics.json") + bytes("subscriptionGroup.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table_memory;
+    use proto::body::{SubscriptionGroupConfig, TopicConfig};
+
+    /// Goal: what was accepted fits at the next start, which divides the budget by the same function: topics and groups
+    /// that are there change nothing as long as they keep within what they may take up, and all shares fit together.
+    #[test]
+    fn topics_and_groups_that_were_accepted_change_no_plan() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("config");
+        std::fs::create_dir(&dir).unwrap();
+        let config = BrokerConfig {
+            store_path_root_dir: root.path().display().to_string(),
+            ..BrokerConfig::default()
+        };
+        for mib in [112, 128, 224, 512, 4_096, 16_384] {
+            let plan = |bytes: u64| {
+                let file = std::fs::File::create(dir.join("topics.json")).unwrap();
+                file.set_len(bytes).unwrap();
+                MemoryPlan::of(&config, mib * MIB, 1, 1)
+            };
+            let empty = plan(0);
+            assert!(empty.fits(), "{mib}: {}", empty.least());
+            let entries = empty.tables.bytes as u64;
+            assert_eq!(plan(entries / TABLE_BYTES_PER_FILE_BYTE), empty, "{mib}");
+            // A budget that became smaller: what is there counts, and nothing comes beside it.
+            let more = plan(entries);
+            assert_eq!(more.tables.bytes as u64, 2 * entries);
+            assert!(more.least_bytes > empty.least_bytes);
+            let rest = with_changes(entries) - with_changes(TABLE_BYTES_LEAST);
+            assert!(empty.least_bytes + rest <= mib * MIB, "{mib}");
+        }
+    }
+
+    /// Goal: what README and tuning.md say fits, fits. `--nocapture` prints what a budget holds.
+    #[test]
+    fn as_many_topics_fit_as_the_documents_say() {
+        let root = tempfile::tempdir().unwrap();
+        let config = BrokerConfig {
+            store_path_root_dir: root.path().display().to_string(),
+            ..BrokerConfig::default()
+        };
+        let topic = |name: &str, queues| {
+            let topic = TopicConfig {
+                topic_name: name.to_owned(),
+                read_queue_nums: queues,
+                write_queue_nums: queues,
+                ..TopicConfig::default()
+            };
+            table_memory::of_topic(&topic).sum()
+        };
+        let group = SubscriptionGroupConfig {
+            group_name: "a-group-of-20-letters".to_owned(),
+            ..SubscriptionGroupConfig::default()
+        };
+        let of_topic = topic("a-topic-of-20-letters", 8);
+        let of_group =
+            table_memory::of_group(&group).sum() + topic("%RETRY%a-group-of-20-letters", 1);
+        println!("a topic of 8 queues {of_topic} bytes, a group with its retry topic {of_group}");
+        let fit = |mib: u64| {
+            let tables = MemoryPlan::of(&config, mib * MIB, 1, 1).tables.bytes;
+            let (topics, groups) = (tables / of_topic, tables / of_group);
+            println!("{mib} MiB: tables {} KiB, {topics} topics, {groups} groups", tables >> 10);
+            (topics, groups)
+        };
+        let all = [112, 128, 256, 512, 1_024, 2_048, 4_096, 4_608, 16_384].map(fit);
+        assert!(all.is_sorted(), "{all:?}");
+        assert!(fit(128) >= (2_300, 5_200), "{all:?}");
+        assert!(fit(1_024) >= (23_000, 52_000), "{all:?}");
+        assert!(fit(4_608) >= (200_000, 200_000), "{all:?}");
+    }
 }

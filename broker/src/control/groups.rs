@@ -4,6 +4,7 @@
 //! `members.rs`. Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
@@ -16,6 +17,7 @@ use super::names;
 use super::shared_table::SharedTable;
 use super::stored_table::StoredTable;
 use super::whole_file::WholeFile;
+use crate::table_memory::{self, TableMemory};
 
 /// Groups that exist as soon as a broker starts.
 const PREDEFINED: &[&str] = &[
@@ -38,12 +40,10 @@ pub struct Groups {
 
 impl Groups {
     /// The predefined groups, before `subscriptionGroup.json` is merged over them.
-    pub fn at_boot(auto_create: bool, now: i64) -> Groups {
-        let mut table = SharedTable::default();
-        for name in PREDEFINED {
-            table.insert(name, Arc::new(group(name)));
-        }
-        Groups { auto_create, stored: StoredTable::new(table, now) }
+    pub fn at_boot(auto_create: bool, memory: Rc<TableMemory>, now: i64) -> Groups {
+        let predefined = PREDEFINED.iter().map(|name| ((*name).to_owned(), group(name))).collect();
+        let stored = StoredTable::new(predefined, now, table_memory::of_group, memory);
+        Groups { auto_create, stored }
     }
 
     /// `autoCreateSubscriptionGroup` has changed.
@@ -136,6 +136,17 @@ impl Groups {
         self.update(group(name), now).map(Some)
     }
 
+    /// A group that a client is about to create comes with its retry topic, which takes `with` bytes: both fit, or neither
+    /// is made.
+    pub(super) fn admit_new(&self, name: &str, with: usize) -> Result<(), MetadataError> {
+        let creatable = self.auto_create || name.starts_with(names::SYSTEM_GROUP_PREFIX);
+        if !creatable || self.stored.entries.get(name).is_some() {
+            return Ok(());
+        }
+        names::check_group(name)?;
+        self.stored.admit(name, table_memory::of_group(&group(name)).sum() + with, "groups")
+    }
+
     /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`: stored as it is, once its name is one.
     pub fn update(
         &mut self,
@@ -163,6 +174,9 @@ impl Groups {
         let known = self.stored.entries.get(name).is_some();
         if with_offsets && !self.stored.deleted.contains(name) {
             names::check_group(name)?;
+            if !known {
+                self.stored.admit(name, table_memory::of_deleted(name), "groups")?;
+            }
             check_deleted("groups", self.stored.deleted.len())?;
         } else if !known {
             return Ok(false);
@@ -171,7 +185,7 @@ impl Groups {
             self.stored.hide(name.to_owned());
             self.stored.changed(now, |version| change::group_deleted(version, name));
         } else {
-            self.stored.entries.remove(name);
+            self.stored.remove(name);
             self.stored.changed(now, |version| change::group_removed(version, name));
         }
         Ok(known)
@@ -191,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_group_comes_into_being_with_javas_defaults() {
-        let mut groups = Groups::at_boot(true, NOW);
+        let mut groups = Groups::at_boot(true, Default::default(), NOW);
         assert!(groups.get("TOOLS_CONSUMER").is_some());
         assert!(groups.get("cg").is_none());
         assert!(groups.take_changes().is_empty());
@@ -207,7 +221,7 @@ mod tests {
 
     #[test]
     fn without_automatic_creation_only_system_groups_appear() {
-        let mut groups = Groups::at_boot(false, NOW);
+        let mut groups = Groups::at_boot(false, Default::default(), NOW);
         assert_eq!(groups.find_or_create("cg", NOW), Ok(None));
         assert!(groups.find_or_create("CID_RMQ_SYS_x", NOW).unwrap().is_some());
         groups.set_auto_create(true);
@@ -217,19 +231,19 @@ mod tests {
 
     #[test]
     fn groups_survive_their_file() {
-        let mut groups = Groups::at_boot(true, NOW);
+        let mut groups = Groups::at_boot(true, Default::default(), NOW);
         let config =
             SubscriptionGroupConfig { retry_max_times: 3, consume_enable: false, ..group("cg") };
         groups.update(config, NOW).unwrap();
         let mut json = Vec::new();
         groups.to_table().write(&mut json);
-        let mut again = Groups::at_boot(true, NOW + 5);
+        let mut again = Groups::at_boot(true, Default::default(), NOW + 5);
         again.load(&json).unwrap();
         assert_eq!(again.get("cg").unwrap().retry_max_times, 3);
         assert_eq!(again.version(), groups.version());
         assert_eq!(again.delete("cg", false, NOW + 6), Ok(true));
         assert_eq!(again.delete("cg", false, NOW + 6), Ok(false));
         assert_eq!(again.version().counter, 2);
-        assert!(Groups::at_boot(true, NOW).load(b"{").is_err());
+        assert!(Groups::at_boot(true, Default::default(), NOW).load(b"{").is_err());
     }
 }

@@ -74,6 +74,33 @@ pub enum MetadataError {
         /// How many there are.
         count: usize,
     },
+    /// Memory has no room for it.
+    #[error(
+        "no room in the table of {what} for {name}, which takes {more} bytes: topics, their queues and groups take up \
+         {bytes} bytes, the limit is {limit} (memoryBudgetMiB)"
+    )]
+    NoRoom {
+        /// "topics" or "groups".
+        what: &'static str,
+        /// What does not fit.
+        name: String,
+        /// What it would take up, or more than before.
+        more: usize,
+        /// What there is takes up.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Changes come faster than the disk takes them.
+    #[error(
+        "[OVERLOAD] reason=metadata-unsaved bytes={bytes} limit={limit}: changes of topics and groups wait for the disk"
+    )]
+    Unsaved {
+        /// Bytes of changes that wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The table is full.
     #[error("this broker holds {count} {what}, its limit")]
     Full {

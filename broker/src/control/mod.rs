@@ -29,6 +29,7 @@ pub mod visibility;
 mod whole_file;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
@@ -52,6 +53,7 @@ use change::Change;
 use tables::{Deleted, Tables};
 
 use crate::config::BrokerConfig;
+use crate::table_memory::{TableLimits, TableMemory};
 use remoting::ConnectionId;
 use runtime::{Moment, RateLimit, Uptime};
 
@@ -79,6 +81,8 @@ pub struct Control {
     topics: Topics,
     groups: Groups,
     members: Members,
+    /// What topics and groups take up.
+    table_memory: Rc<TableMemory>,
     broker_permission: i32,
     auto_create_groups: bool,
     notify_enabled: bool,
@@ -106,9 +110,12 @@ impl Control {
             broker_topic: config.broker_topic_enable,
             trace_topic,
         };
+        let memory = Rc::new(TableMemory::default());
+        let auto_create_groups = config.auto_create_subscription_group;
         let mut control = Control {
-            topics: Topics::at_boot(rules, now),
-            groups: Groups::at_boot(config.auto_create_subscription_group, now),
+            topics: Topics::at_boot(rules, Rc::clone(&memory), now),
+            groups: Groups::at_boot(auto_create_groups, Rc::clone(&memory), now),
+            table_memory: memory,
             durable: Tables::default(),
             members: Members::default(),
             broker_permission: config.broker_permission,
@@ -246,6 +253,16 @@ impl Control {
         }
     }
 
+    /// No topic, queue or group is accepted from now on that does not fit.
+    pub fn limit_tables(&mut self, limits: TableLimits) {
+        self.table_memory.limit(limits);
+    }
+
+    /// What topics and groups take up.
+    pub fn table_memory(&self) -> &Rc<TableMemory> {
+        &self.table_memory
+    }
+
     /// Members and what they subscribe take up no more than this from now on.
     pub fn limit_members(&mut self, bytes_max: usize) {
         self.members.limit_memory(bytes_max);
@@ -301,6 +318,7 @@ impl Control {
         group: &str,
         unit_mode: bool,
     ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
+        self.groups.admit_new(group, self.topics.bytes_of_retry(group))?;
         let Some(config) = self.groups.find_or_create(group, now)? else { return Ok(None) };
         self.topics.ensure_retry(group, config.retry_queue_nums, unit_mode, now).map(Some)
     }

@@ -76,14 +76,17 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// A plane with the metadata that was loaded.
     pub fn new(control: Control, files: MetadataStore<DirectDisk>, now: Moment) -> ControlPlane {
+        let memory = control.table_memory();
+        let (all_topics, all_groups) =
+            (all_topics(Rc::clone(memory)), all_groups(Rc::clone(memory)));
         ControlPlane {
             control: Rc::new(RefCell::new(control)),
             registrar: RefCell::default(),
             rates: RefCell::default(),
             days: Cell::default(),
             boot: now,
-            all_topics: all_topics(),
-            all_groups: all_groups(),
+            all_topics,
+            all_groups,
             drops: Drops::default(),
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),
@@ -255,7 +258,10 @@ impl ControlPlane {
             let written = files.save(&self.control, &changes, yield_at_times).await;
             self.files.replace(Some(files));
             match &written {
-                Ok(()) => self.show(worker, tables),
+                Ok(()) => {
+                    self.control.borrow().table_memory().saved(&changes);
+                    self.show(worker, tables);
+                }
                 Err(error) => {
                     tracing::error!(%error, "metadata could not be written");
                     // Before what has been decided meanwhile: the journal is in order.
@@ -321,8 +327,10 @@ impl ControlPlane {
             self.control.borrow_mut().tick(now);
         }
         self.apply_effects(worker);
-        self.all_topics.tick(now);
-        self.all_groups.tick(now);
+        let control = self.control.borrow();
+        self.all_topics.tick(&control, now);
+        self.all_groups.tick(&control, now);
+        drop(control);
         let sum = Sum::of(&worker.totals);
         self.rates.borrow_mut().sample(now, sum);
         let mut days = self.days.get();

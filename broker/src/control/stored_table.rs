@@ -5,8 +5,10 @@ use super::change::What;
 use super::metadata::{MetadataError, next_version};
 use super::shared_table::SharedTable;
 use super::whole_file::WholeFile;
+use crate::table_memory::{EntryBytes, TableMemory, of_deleted};
 use proto::body::DataVersion;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A table of metadata.
@@ -20,13 +22,92 @@ pub(super) struct StoredTable<V> {
     changes: Vec<Vec<u8>>,
     /// Deleted, and shards have yet to drop what they hold of it.
     pub deleted: BTreeSet<String>,
+    /// What each of those takes up.
+    deleted_bytes: BTreeMap<String, usize>,
+    /// Names whose entries need less than what stays with the name.
+    lasting: BTreeMap<String, usize>,
+    bytes_of: fn(&V) -> EntryBytes,
+    memory: Rc<TableMemory>,
 }
 
 impl<V> StoredTable<V> {
     /// What is there before any file is read.
-    pub(super) fn new(entries: SharedTable<V>, now: i64) -> StoredTable<V> {
-        let version = DataVersion { timestamp: now, counter: 0 };
-        StoredTable { entries, version, changes: Vec::new(), deleted: BTreeSet::new() }
+    pub(super) fn new(
+        entries: Vec<(String, V)>,
+        now: i64,
+        bytes_of: fn(&V) -> EntryBytes,
+        memory: Rc<TableMemory>,
+    ) -> StoredTable<V> {
+        let mut table = StoredTable {
+            entries: SharedTable::default(),
+            version: DataVersion { timestamp: now, counter: 0 },
+            changes: Vec::new(),
+            deleted: BTreeSet::new(),
+            deleted_bytes: BTreeMap::new(),
+            lasting: BTreeMap::new(),
+            bytes_of,
+            memory,
+        };
+        entries.into_iter().for_each(|(name, value)| table.insert(&name, Arc::new(value)));
+        table
+    }
+
+    /// What of a name stays until shards have dropped what they hold of it.
+    fn lasting(&self, name: &str) -> usize {
+        let of_entry = || self.entries.get(name).map(|value| (self.bytes_of)(value).lasting);
+        self.lasting.get(name).copied().or_else(of_entry).unwrap_or(0)
+    }
+
+    /// What an entry takes up now.
+    fn taken(&self, name: &str) -> usize {
+        let entry = self.entries.get(name);
+        entry.map_or(0, |value| (self.bytes_of)(value).own + self.lasting(name))
+    }
+
+    /// What `value` would take up under its name.
+    fn taken_by(&self, name: &str, value: &V) -> usize {
+        let bytes = (self.bytes_of)(value);
+        bytes.own + bytes.lasting.max(self.lasting(name))
+    }
+
+    /// Puts an entry, whatever the limits: it is on the disk, or was admitted.
+    pub(super) fn insert(&mut self, name: &str, value: Arc<V>) {
+        let lasting = self.lasting(name);
+        self.memory.replace(self.taken(name), self.taken_by(name, &value));
+        if lasting > (self.bytes_of)(&value).lasting {
+            self.lasting.insert(name.to_owned(), lasting);
+        } else {
+            self.lasting.remove(name);
+        }
+        self.entries.insert(name, value);
+    }
+
+    /// Takes an entry out. Returns what of it stays with its name.
+    pub(super) fn remove(&mut self, name: &str) -> usize {
+        let lasting = self.lasting(name);
+        self.memory.replace(self.taken(name), 0);
+        self.lasting.remove(name);
+        self.entries.remove(name);
+        lasting
+    }
+
+    /// Refuses an entry that does not fit beside all others, `more` bytes with what comes along with it.
+    pub(super) fn admit(
+        &self,
+        name: &str,
+        more: usize,
+        what: &'static str,
+    ) -> Result<(), MetadataError> {
+        let (unsaved, unsaved_max) = self.memory.unsaved();
+        if unsaved >= unsaved_max {
+            return Err(MetadataError::Unsaved { bytes: unsaved, limit: unsaved_max });
+        }
+        if !self.memory.has_room(more) {
+            let (bytes, limit) = self.memory.level();
+            let name = name.to_owned();
+            return Err(MetadataError::NoRoom { what, name, more, bytes, limit });
+        }
+        Ok(())
     }
 
     /// Merges the content of a file over what is there and takes its version. `rename` gives a value the name under which
@@ -40,9 +121,11 @@ impl<V> StoredTable<V> {
     ) {
         for (name, mut value) in entries {
             rename(&mut value, &name);
-            self.entries.insert(&name, Arc::new(value));
+            self.insert(&name, Arc::new(value));
         }
-        self.deleted.extend(deleted);
+        for name in deleted {
+            self.note_deleted(name, 0);
+        }
         self.version = version;
     }
 
@@ -60,11 +143,11 @@ impl<V> StoredTable<V> {
         match what {
             What::Put(value) => {
                 let value = Arc::new(value);
-                self.entries.insert(name_of(&value), Arc::clone(&value));
+                self.insert(name_of(&value), Arc::clone(&value));
             }
-            What::Removed(name) => drop(self.entries.remove(&name)),
+            What::Removed(name) => drop(self.remove(&name)),
             What::Deleted(name) => self.hide(name),
-            What::Dropped(name) => drop(self.deleted.remove(&name)),
+            What::Dropped(name) => drop(self.forget_deleted(&name)),
             What::Version => {}
         }
         true
@@ -83,8 +166,10 @@ impl<V> StoredTable<V> {
         if count >= count_max && self.entries.get(name).is_none() {
             return Err(MetadataError::Full { what, count });
         }
+        let more = self.taken_by(name, &value).saturating_sub(self.taken(name));
+        self.admit(name, more, what)?;
         let value = Arc::new(value);
-        self.entries.insert(name, Arc::clone(&value));
+        self.insert(name, Arc::clone(&value));
         self.changed(now, |version| record(version, &value));
         Ok(value)
     }
@@ -92,13 +177,29 @@ impl<V> StoredTable<V> {
     /// Moves the version, and has the journal note what `record` makes of the new one.
     pub(super) fn changed(&mut self, now: i64, record: impl FnOnce(DataVersion) -> Vec<u8>) {
         self.version = next_version(self.version, now);
-        self.changes.push(record(self.version));
+        let record = record(self.version);
+        self.memory.changed(&record);
+        self.changes.push(record);
     }
 
     /// Takes an entry out, of which shards have yet to drop what they hold.
     pub(super) fn hide(&mut self, name: String) {
-        self.entries.remove(&name);
+        let lasting = self.remove(&name);
+        self.note_deleted(name, lasting);
+    }
+
+    fn note_deleted(&mut self, name: String, lasting: usize) {
+        let known = self.deleted_bytes.get(&name).copied();
+        let bytes = known.unwrap_or_else(|| of_deleted(&name)) + lasting;
+        self.memory.replace(known.unwrap_or(0), bytes);
+        self.deleted_bytes.insert(name.clone(), bytes);
         self.deleted.insert(name);
+    }
+
+    /// False: it was not deleted.
+    fn forget_deleted(&mut self, name: &str) -> bool {
+        self.memory.replace(self.deleted_bytes.remove(name).unwrap_or(0), 0);
+        self.deleted.remove(name)
     }
 
     /// No shard holds anything any more that was there when `name` was deleted. False: that was known.
@@ -108,7 +209,7 @@ impl<V> StoredTable<V> {
         now: i64,
         record: fn(DataVersion, &str) -> Vec<u8>,
     ) -> bool {
-        let news = self.deleted.remove(name);
+        let news = self.forget_deleted(name);
         if news {
             self.changed(now, |version| record(version, name));
         }

@@ -1,11 +1,14 @@
 //! Who waits for the body of a whole table, beside that body (`TableBody`). `handlers::whole_table` answers from it.
 
 use super::{Control, SharedTable, table_body::TableBody};
-use crate::{error::Refusal, one_shot::OneShot};
+use crate::{error::Refusal, one_shot::OneShot, table_memory::TableMemory};
 use proto::body::{DataVersion, SubscriptionGroupConfig, TopicConfig};
 use remoting::SharedBody;
 use runtime::Uptime;
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// A body that nobody has asked for lately is given back, ms.
 const KEPT_MS: i64 = 60_000;
@@ -45,21 +48,27 @@ impl<V> TableAnswer<V> {
     }
 
     /// Housekeeping.
-    pub fn tick(&self, now: Uptime) {
-        if !self.building.get() && now - self.asked_ms.get() > KEPT_MS {
-            self.body.borrow_mut().forget();
+    pub fn tick(&self, control: &Control, now: Uptime) {
+        let mut body = self.body.borrow_mut();
+        if !self.building.get() {
+            if now - self.asked_ms.get() > KEPT_MS {
+                body.forget();
+            } else {
+                body.forget_stale((self.view)(control).0);
+            }
         }
+        body.release_former();
     }
 }
 
 /// Answers with all topics.
-pub fn all_topics() -> TableAnswer<TopicConfig> {
-    let body = TableBody::new("topicConfigTable", TopicConfig::write);
+pub fn all_topics(memory: Rc<TableMemory>) -> TableAnswer<TopicConfig> {
+    let body = TableBody::new("topicConfigTable", TopicConfig::write, memory);
     TableAnswer::new(body, |control| (control.topics().table(), control.topics().version()))
 }
 
 /// Answers with all groups.
-pub fn all_groups() -> TableAnswer<SubscriptionGroupConfig> {
-    let body = TableBody::new("subscriptionGroupTable", SubscriptionGroupConfig::write);
+pub fn all_groups(memory: Rc<TableMemory>) -> TableAnswer<SubscriptionGroupConfig> {
+    let body = TableBody::new("subscriptionGroupTable", SubscriptionGroupConfig::write, memory);
     TableAnswer::new(body, |control| (control.groups().table(), control.groups().version()))
 }

@@ -260,3 +260,78 @@ fn what_is_being_dropped_is_hidden_although_it_was_made_again() {
     assert!(!after.is_dropping_topic("orders") && !after.is_dropping_group("cg"));
     assert_eq!(after.adopt_topic(NOW, "orders", 1), Ok(false), "it is known");
 }
+
+/// Goal: what does not fit is refused with name, value, limit and key, whichever way it comes; deletions make room, what
+/// their shards have not dropped yet excepted; and a start counts what is on the disk as it was counted before.
+#[test]
+fn tables_keep_within_their_limit_whichever_way_things_come() {
+    let mut control = control();
+    let (there, _) = control.table_memory().level();
+    let bytes = there + 100_000;
+    control.limit_tables(TableLimits { bytes, ..TableLimits::NONE });
+    let send = |control: &mut Control, name: &str| {
+        let wanted = WantedTopic {
+            topic: name,
+            default_topic: "TBW102",
+            default_topic_queue_nums: 8,
+            unit_mode: false,
+        };
+        control.topic_for_send(NOW, &wanted).map(drop)
+    };
+    let sent = (0..).find_map(|number| send(&mut control, &format!("sent-{number}")).err());
+    let text = sent.expect("refused some day").to_string();
+    for part in
+        ["no room in the table of topics for sent-", "take up", "the limit is", "(memoryBudgetMiB)"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(text.contains(&bytes.to_string()), "{text}");
+    let topic = |name: &str, queues| TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        ..TopicConfig::default()
+    };
+    let no_room = |refused: Result<(), MetadataError>| {
+        assert!(matches!(refused, Err(MetadataError::NoRoom { .. })), "{refused:?}");
+    };
+    no_room(control.update_topic(NOW, topic("made", 8)));
+    no_room(control.update_topic(NOW, topic("sent-0", 64)));
+    control.update_topic(NOW, topic("sent-0", 1)).expect("what shrinks fits");
+    no_room(control.update_topic(NOW, topic("made", 8)));
+    control.update_topic(NOW, topic("sent-0", 8)).expect("its queues were kept for it");
+    // Less than a group with its retry topic: neither is made.
+    let fill = (0..).find(|number| control.group(NOW, &format!("g-{number}")).is_err());
+    assert!(fill.is_some());
+    control.delete_group(NOW, "TOOLS_CONSUMER", false).expect("deleting needs no room");
+    let groups = control.groups().table().len();
+    no_room(control.retry_topic(NOW, "fresh", false).map(drop));
+    assert_eq!(control.groups().table().len(), groups, "no group without its retry topic");
+    // Deleting makes room once shards have dropped it.
+    control.delete_topic(NOW, "sent-0").expect("deleting needs no room");
+    no_room(send(&mut control, "late"));
+    let deleted = control.tables().deleted;
+    control.dropped(NOW, &deleted);
+    send(&mut control, "late").expect("there is room again");
+    // The next start counts the same.
+    let level = control.table_memory().level().0;
+    let mut again = Control::new(&config(), NOW);
+    again.load_topics(&control.topics_json()).expect("our own file");
+    again.load_groups(&control.groups_json()).expect("our own file");
+    again.delete_group(NOW, "TOOLS_CONSUMER", false).expect("it comes with every start");
+    assert_eq!(again.table_memory().level().0, level);
+}
+
+#[test]
+fn changes_that_the_disk_does_not_take_are_bounded() {
+    let mut control = control();
+    control.limit_tables(TableLimits { unsaved_bytes: 10_000, ..TableLimits::NONE });
+    let refused = (0..1_000).find_map(|number| control.group(NOW, &format!("g-{number}")).err());
+    assert!(matches!(refused, Some(MetadataError::Unsaved { limit: 10_000, .. })), "{refused:?}");
+    control.delete_group(NOW, "g-0", false).expect("what makes room is taken");
+    let effects = control.effects();
+    control.table_memory().saved(&effects.group_changes);
+    control.table_memory().saved(&effects.topic_changes);
+    assert_eq!(control.table_memory().unsaved().0, 0);
+    control.group(NOW, "more").expect("room again");
+}

@@ -7,6 +7,7 @@
 //! deleted topic are the store's matter. Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use proto::body::{DataVersion, TopicConfig, TopicConfigTable};
@@ -20,6 +21,7 @@ use super::names::{self, SystemTopics};
 use super::shared_table::SharedTable;
 use super::stored_table::StoredTable;
 use super::whole_file::WholeFile;
+use crate::table_memory::{self, TableMemory};
 
 const RW: i32 = PERM_READ | PERM_WRITE;
 /// Queues of the topics that Java creates for itself at start.
@@ -77,14 +79,11 @@ pub struct Topics {
 
 impl Topics {
     /// The boot topics, before `topics.json` is merged over them.
-    pub fn at_boot(rules: TopicRules, now: i64) -> Topics {
+    pub fn at_boot(rules: TopicRules, memory: Rc<TableMemory>, now: i64) -> Topics {
         let boot = boot_topics(&rules);
         let system = SystemTopics::with(boot.iter().map(|config| config.topic_name.clone()));
-        let mut table = SharedTable::default();
-        for config in boot {
-            table.insert(&config.topic_name.clone(), Arc::new(config));
-        }
-        let stored = StoredTable::new(table, now);
+        let boot = boot.into_iter().map(|config| (config.topic_name.clone(), config)).collect();
+        let stored = StoredTable::new(boot, now, table_memory::of_topic, memory);
         let version = stored.version;
         Topics {
             rules,
@@ -253,6 +252,15 @@ impl Topics {
         self.ensure(topic(&names::retry_topic(group), queues.max(0), RW, sys_flag), now)
     }
 
+    /// What the retry topic of a group of Java's defaults would take up.
+    pub(super) fn bytes_of_retry(&self, group: &str) -> usize {
+        let name = names::retry_topic(group);
+        if self.stored.entries.get(&name).is_some() {
+            return 0;
+        }
+        table_memory::of_topic(&topic(&name, 1, RW, 0)).sum()
+    }
+
     /// The group's topic of messages that are given up, created when missing.
     pub fn ensure_dlq(&mut self, group: &str, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         self.ensure(topic(&names::dlq_topic(group), 1, RW, 0), now)
@@ -302,7 +310,7 @@ impl Topics {
             .collect();
         for config in changed {
             self.stored.changed(now, |version| change::topic_put(version, &config));
-            self.stored.entries.insert(&config.topic_name.clone(), Arc::new(config));
+            self.stored.insert(&config.topic_name.clone(), Arc::new(config));
         }
     }
 

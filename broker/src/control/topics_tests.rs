@@ -17,7 +17,7 @@ fn rules() -> TopicRules {
 }
 
 fn topics() -> Topics {
-    Topics::at_boot(rules(), NOW)
+    Topics::at_boot(rules(), Default::default(), NOW)
 }
 
 fn wanted<'a>(topic: &'a str, default_topic: &'a str, queues: i32) -> WantedTopic<'a> {
@@ -64,7 +64,7 @@ fn the_boot_topics_are_javas() {
         trace_topic: Some("RMQ_SYS_TRACE_TOPIC".to_owned()),
         ..rules()
     };
-    let closed = Topics::at_boot(closed, NOW);
+    let closed = Topics::at_boot(closed, Default::default(), NOW);
     assert_eq!(shape(&closed, "TBW102"), None);
     assert_eq!(shape(&closed, "c1"), Some((16, 16, 1)));
     assert_eq!(shape(&closed, "broker-a"), Some((1, 1, 1)));
@@ -132,7 +132,8 @@ fn retry_topics_need_no_default() {
 fn a_loaded_default_topic_loses_its_power_when_creation_is_off() {
     let mut json = Vec::new();
     topics().to_table().write(&mut json);
-    let mut topics = Topics::at_boot(TopicRules { auto_create: false, ..rules() }, NOW);
+    let mut topics =
+        Topics::at_boot(TopicRules { auto_create: false, ..rules() }, Default::default(), NOW);
     topics.load(&json).unwrap();
     assert_eq!(shape(&topics, "TBW102"), Some((8, 8, 7)));
     assert_eq!(topics.find_or_create(&wanted("orders", "TBW102", 4), NOW), Ok(None));
@@ -218,7 +219,7 @@ fn a_replayed_journal_gives_the_table_that_was() {
         files.push(json);
     }
     for file in &files {
-        let mut again = Topics::at_boot(rules(), NOW + 99);
+        let mut again = Topics::at_boot(rules(), Default::default(), NOW + 99);
         again.load(file).unwrap();
         for record in &journal {
             match change::read(record).unwrap() {
@@ -262,7 +263,7 @@ fn topics_survive_their_file() {
     assert!(text.contains(entry), "{text}");
     let changed =
         text.replace(r#""perm":6,"readQueueNums":1024"#, r#""perm":4,"readQueueNums":12"#);
-    let mut after = Topics::at_boot(rules(), NOW + 100);
+    let mut after = Topics::at_boot(rules(), Default::default(), NOW + 100);
     after.load(changed.as_bytes()).unwrap();
     assert_eq!(shape(&after, "BenchmarkTest"), Some((12, 1024, 4)));
     assert_eq!(after.version(), before.version());

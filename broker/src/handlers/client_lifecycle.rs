@@ -27,12 +27,15 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
         && let Some(held_back) = control.note_left_out()
     {
         let (member_bytes, member_bytes_max) = control.members().memory();
+        let (table_bytes, table_bytes_max) = control.table_memory().level();
         tracing::warn!(
             peer = %client.address,
             left_out,
             held_back,
             member_bytes,
             member_bytes_max,
+            table_bytes,
+            table_bytes_max,
             "parts of a heartbeat are over a limit or badly named"
         );
     }

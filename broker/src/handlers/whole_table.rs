@@ -5,7 +5,7 @@
 //! asks while it is encoded waits for the next one.
 
 use crate::{
-    control::{plane::ControlPlane, table_answer::TableAnswer},
+    control::{SharedTable, plane::ControlPlane, table_answer::TableAnswer},
     error::Refusal,
     one_shot::OneShot,
     request::Request,
@@ -57,21 +57,30 @@ async fn build<V: 'static>(worker: Rc<Worker>, answer_of: Of<V>) {
             return answer.building.set(false);
         }
         let (table, version) = answer.table(&plane.control.borrow());
-        loop {
-            let stale = answer.body.borrow().stale_buckets(&table);
-            if stale.is_empty() {
-                break;
-            }
-            for bucket in stale {
-                answer.body.borrow_mut().encode_bucket(&table, bucket);
-                if worker.executor.budget_spent() {
-                    worker.executor.yield_now().await;
-                }
-            }
-        }
-        let built = answer.body.borrow_mut().assemble(&table, version);
+        let encoded = encode(&worker, answer, &table).await;
+        let built = encoded.and_then(|()| answer.body.borrow_mut().assemble(&table, version));
         for waiter in waiting {
             waiter.set(built.clone());
+        }
+    }
+}
+
+/// Encodes what has changed, and lets others run in between.
+async fn encode<V>(
+    worker: &Worker,
+    answer: &TableAnswer<V>,
+    table: &SharedTable<V>,
+) -> Result<(), Refusal> {
+    loop {
+        let stale = answer.body.borrow().stale_buckets(table);
+        if stale.is_empty() {
+            return Ok(());
+        }
+        for bucket in stale {
+            answer.body.borrow_mut().encode_bucket(table, bucket)?;
+            if worker.executor.budget_spent() {
+                worker.executor.yield_now().await;
+            }
         }
     }
 }

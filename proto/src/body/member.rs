@@ -132,6 +132,34 @@ impl Key for String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(pub Value);
 
+impl Json {
+    /// Memory that it takes up, allocator included: many times the bytes of its text. Its depth is bounded where it is read.
+    pub fn memory_bytes(&self) -> usize {
+        value_bytes(&self.0)
+    }
+}
+
+/// Of a value or a text, with what the allocator adds.
+const VALUE_BYTES: usize = 64;
+/// A node of a map, which has room for eleven members and holds five or more when there are several.
+const MAP_NODE_BYTES: usize = 704;
+const MAP_NODE_MEMBERS: usize = 5;
+
+fn value_bytes(value: &Value) -> usize {
+    let inside = match value {
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(members) => {
+            let nodes = 1 + members.len() / MAP_NODE_MEMBERS;
+            let each = members.iter();
+            let each = each.map(|(name, value)| VALUE_BYTES + name.len() + value_bytes(value));
+            nodes * MAP_NODE_BYTES + each.sum::<usize>()
+        }
+        Value::String(text) => text.len(),
+        _ => 0,
+    };
+    VALUE_BYTES + inside
+}
+
 impl Member for Json {
     fn from_value(value: &Value, _: &'static str) -> Result<Option<Self>, BodyError> {
         Ok(Some(Json(value.clone())))
