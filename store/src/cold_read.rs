@@ -29,28 +29,33 @@ fn is_sparse(pieces: &[Entry]) -> bool {
 
 impl<D: Disk> Store<D> {
     /// Reads records from the disk, one behind the other into `out`, each checked against its own place and CRC. A
-    /// damaged one is left out and reported, so that it costs nobody the others. Returns how many were left out.
+    /// damaged one is left out and reported, so that it costs nobody the others; one that was retired meanwhile is only
+    /// left out. Returns how many were left out.
     pub async fn read_cold(
         &self,
         pieces: &[Entry],
         out: &mut Vec<u8>,
     ) -> Result<usize, StoreError> {
-        let mut damaged = 0;
+        let mut left_out = 0;
         if is_sparse(pieces) {
             let reads = pieces.iter().map(|entry| self.read_alone(entry));
             for (entry, record) in pieces.iter().zip(join_bounded(reads, READS_AT_ONCE).await) {
                 let start = out.len();
-                out.extend_from_slice(&record?);
-                damaged += usize::from(!self.keep_if_whole(entry, out, start));
+                let whole = record?.is_some_and(|record| {
+                    out.extend_from_slice(&record);
+                    self.keep_if_whole(entry, out, start)
+                });
+                left_out += usize::from(!whole);
             }
-            return Ok(damaged);
+            return Ok(left_out);
         }
         for entry in pieces {
             let start = out.len();
-            self.read_chunked(entry.position(), entry.bytes() as usize, out).await?;
-            damaged += usize::from(!self.keep_if_whole(entry, out, start));
+            let there = self.read_chunked(entry.position(), entry.bytes() as usize, out).await?;
+            let whole = there && self.keep_if_whole(entry, out, start);
+            left_out += usize::from(!whole);
         }
-        Ok(damaged)
+        Ok(left_out)
     }
 
     /// Leaves the record at the end of `out` there, or takes it away and reports it.
@@ -72,26 +77,26 @@ impl<D: Disk> Store<D> {
         self.segments.contains(self.settings.layout.start_of(position))
     }
 
-    async fn read_alone(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
-        let (position, bytes) = (entry.position(), entry.bytes() as usize);
-        let record = self.read_log(position, bytes).await?;
-        record.ok_or(StoreError::Corrupt {
-            shard: self.settings.shard,
-            position,
-            what: "its segment is gone",
-        })
+    async fn read_alone(&self, entry: &Entry) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_log(entry.position(), entry.bytes() as usize).await
     }
 
-    /// Appends `bytes` of the log to `out`, through chunks.
+    /// Appends `bytes` of the log to `out`, through chunks. False, and nothing is appended: their segment was retired.
     async fn read_chunked(
         &self,
         position: u64,
         bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let before = out.len();
         let end = position + bytes as u64;
         let mut at = position;
         while at < end {
+            // Others had their turn since this was planned.
+            if !self.is_in_segment(at) {
+                out.truncate(before);
+                return Ok(false);
+            }
             let start = self.chunk_start(at);
             let to = end.min(start + CHUNK_BYTES);
             let settled = start + CHUNK_BYTES <= self.state.borrow().log.ring().start();
@@ -106,7 +111,7 @@ impl<D: Disk> Store<D> {
             }
             at = to;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Chunks are counted from the start of their segment.

@@ -435,3 +435,40 @@ fn a_queue_that_was_made_again_is_served_when_damage_took_the_deletion() {
         }
     }
 }
+
+/// Goal: a segment that goes between the plan of a read and the read costs its messages, not an error: who asks goes on
+/// behind them. Messages that lie close together are read in chunks, others one by one.
+#[test]
+fn what_was_retired_before_it_is_read_is_left_out() {
+    for (between, count, segments) in [(0, 20, 1), (25, 3, 2)] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, many_files());
+        for _ in 0..count {
+            append(&store, "t", b"some", 1);
+            (0..between).for_each(|_| drop(append(&store, "steady", &[1; 2_000], 1)));
+            commit(&store);
+        }
+        (0..4).for_each(|_| fill_segment(&store));
+        append(&store, "t", b"last", 1);
+        commit(&store);
+        let limits = PullLimits { offset: 0, count_max: 64, bytes_max: 1 << 20, scan_max: 64 };
+        let plan = || {
+            now(block_on(store.plan_pull_on_disk("t", 1, limits, |_| true))).expect("it is there")
+        };
+        let read = |pieces: &[_]| {
+            let mut out = Vec::new();
+            let left_out = now(block_on(store.read_cold(pieces, &mut out)));
+            (left_out.expect("no error"), out.len())
+        };
+        let pieces = plan().pieces;
+        let (left_out, bytes) = read(&pieces);
+        assert!(left_out == 0 && bytes > 0 && pieces.len() >= count, "{}", pieces.len());
+        for _ in 0..segments {
+            let retired = now(block_on(store.retire_oldest(false, &|| ready(()))));
+            assert!(retired.expect("a healthy disk").is_some());
+        }
+        assert_eq!(read(&pieces).0, count);
+        assert_eq!(store.tally().damaged_records.get(), 0, "nothing is damaged");
+        assert_eq!(plan().status, PullStatus::OffsetTooSmall);
+    }
+}
