@@ -47,9 +47,19 @@ fn fail(test: &str, keys: &[(&str, &str)]) -> Option<Failing> {
     let mut connection = connect(&broker);
     connection.create_topic(&NewTopic::new(TOPIC, QUEUES)).unwrap();
     let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
-    ledger.send(&mut connection, 5_000).expect("the device is well");
+    // So much that the segment in use is nearly full.
+    ledger.send(&mut connection, 6_800).expect("the device is well");
     // The group that reads comes into being now: it could not be made durable later.
     assert_eq!(ledger.read_back(&mut connection, GROUP).lost, 0);
+    // The segment behind the one in use is there, and not zeroed to its end: a write will fail, not the making of a file.
+    let end: u64 = runtime_info(&mut connection, "commitLogMaxOffset").parse().unwrap();
+    let dir = std::path::Path::new(&root).join("commitlog/shard-000");
+    let has_next = || {
+        let names = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        let starts = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+        starts.max().is_some_and(|start| start >= end)
+    };
+    assert!(wait_until(PATIENCE, has_next), "no segment behind {end}");
     volume.fill_device();
     let (code, remark) = ledger.send(&mut connection, 100_000).expect_err("the device is full");
     assert_eq!(code, response::SERVICE_NOT_AVAILABLE, "{remark}");
