@@ -25,6 +25,10 @@ const PARKED_AT_ONCE: usize = 256;
 /// Silent connections of a worker that are closed in one step; a second later it is the next ones' turn.
 const SILENT_CLOSED_PER_SECOND: usize = 1_024;
 
+/// Seconds for which a peer may take nothing of its answers while those of all connections are above their share of the
+/// memory; then it is closed, so that others get theirs.
+const UNREAD_SECONDS_MAX: u32 = 5;
+
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
 /// All waiting for the disk that a commit needs is done here; the tick wakes this loop when a sync is due.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
@@ -208,9 +212,21 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
     }
     let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
     let mut closed = 0;
+    let short = worker.connections.borrow().unsent().is_short();
     for write_buffer in worker.connections.borrow().iter() {
         let silent = now.uptime - write_buffer.alive_ms.get();
-        if silent > idle_ms && closed < SILENT_CLOSED_PER_SECOND {
+        let stalled_s = write_buffer.stalled_for();
+        if short && stalled_s >= UNREAD_SECONDS_MAX {
+            if let Some(held_back) = worker.unread_closed.note() {
+                let unread_bytes = write_buffer.unsent_bytes();
+                tracing::warn!(
+                    peer = %write_buffer.addr, unread_bytes, stalled_s, held_back,
+                    "closing a connection that does not read its answers: those of all connections take up their share of \
+                     the memory (memoryBudgetMiB)"
+                );
+            }
+            write_buffer.close();
+        } else if silent > idle_ms && closed < SILENT_CLOSED_PER_SECOND {
             closed += 1;
             tracing::info!(peer = %write_buffer.addr, silent_ms = silent, "closing a silent connection");
             write_buffer.close();

@@ -29,7 +29,7 @@ use crate::{
 };
 use proto::command::HeaderArena;
 use remoting::{ConnectionId, ConnectionTable, FrameBudget, UnsentBudget, WriteBuffer};
-use runtime::{Executor, Lane, Mesh};
+use runtime::{Executor, Lane, Mesh, RateLimit};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -82,6 +82,8 @@ pub struct Worker {
     pub open_connections: Arc<AtomicUsize>,
     /// Connections whose end is being seen to.
     pub endings: Rc<Semaphore>,
+    /// Connections that were closed because they do not read their answers.
+    pub unread_closed: RateLimit,
     /// Connections that are to be closed with the next ticks.
     to_close: RefCell<VecDeque<ConnectionId>>,
     /// Memory of frames that have not arrived whole.
@@ -171,6 +173,7 @@ impl Worker {
             mesh,
             open_connections,
             endings: Semaphore::new(ENDINGS_AT_ONCE, usize::MAX),
+            unread_closed: RateLimit::default(),
             to_close: RefCell::default(),
             frame_budget,
             config,

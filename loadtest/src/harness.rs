@@ -5,6 +5,7 @@
 //! the stories of [`scenario`]. Peers are shared by all tests of one process and ended with it. Functions here panic
 //! with a sentence when something fails, as the assertions of a test do.
 
+pub mod bystander;
 pub mod control_group;
 mod java_server;
 pub mod ledger;

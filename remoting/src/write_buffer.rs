@@ -23,6 +23,7 @@ use std::{
 /// Memory that an idle connection may keep for its answers, bytes.
 const KEPT_BYTES: usize = 16 * 1024;
 /// Largest buffer that is used again after it was sent, bytes. Larger ones go back at once: each connection has two.
+/// Those above [`KEPT_BYTES`] are kept only while all connections together are within their budget.
 const REUSED_BYTES_MAX: usize = 256 * 1024;
 /// Unsent bytes above which a connection gets no more messages: two of the largest answers to a pull. The kernel holds
 /// more.
@@ -33,12 +34,16 @@ const SHARED_BYTES: usize = 64 * 1024 * 1024;
 const BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// Bytes of a shared body that are copied for one write.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of one write: a peer that takes long for a large answer shows that it does.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of pulled messages that may be on their way to a connection from other workers.
 const TRANSFER_BYTES_MAX: usize = 512 * 1024;
 
 /// Unsent bytes of all connections of a worker that lie in memory of their own, and what they may be.
 pub struct UnsentBudget {
     bytes: Cell<usize>,
+    /// Memory of sent answers that connections keep for their next ones.
+    kept: Cell<usize>,
     /// From here on each connection gets less; at twice as much nobody gets messages.
     bytes_max: usize,
     bytes_when_short: usize,
@@ -47,7 +52,8 @@ pub struct UnsentBudget {
 impl UnsentBudget {
     /// A connection may have `bytes_when_short` unsent, and no more than that, once all have more than `bytes_max`.
     pub fn new(bytes_max: usize, bytes_when_short: usize) -> Rc<UnsentBudget> {
-        Rc::new(UnsentBudget { bytes: Cell::new(0), bytes_max, bytes_when_short })
+        let (bytes, kept) = (Cell::new(0), Cell::new(0));
+        Rc::new(UnsentBudget { bytes, kept, bytes_max, bytes_when_short })
     }
 
     fn add(&self, bytes: usize) {
@@ -58,13 +64,28 @@ impl UnsentBudget {
         self.bytes.set(self.bytes.get().saturating_sub(bytes));
     }
 
+    /// A connection that kept `before` keeps `after`.
+    fn keep(&self, before: usize, after: usize) {
+        self.kept.set(self.kept.get() - before + after);
+    }
+
+    /// Whether so many bytes more may be kept for later.
+    fn may_keep(&self, more: usize) -> bool {
+        self.bytes.get() + self.kept.get() + more <= self.bytes_max
+    }
+
     /// What one connection may have unsent before it gets no more.
     fn watermark(&self) -> usize {
-        if self.bytes.get() > self.bytes_max {
+        if self.is_short() {
             self.bytes_when_short.min(WRITE_HIGH_WATERMARK_BYTES)
         } else {
             WRITE_HIGH_WATERMARK_BYTES
         }
+    }
+
+    /// Whether each connection gets less than usual.
+    pub fn is_short(&self) -> bool {
+        self.bytes.get() > self.bytes_max
     }
 
     fn is_spent(&self) -> bool {
@@ -76,6 +97,7 @@ impl Default for UnsentBudget {
     fn default() -> Self {
         UnsentBudget {
             bytes: Cell::new(0),
+            kept: Cell::new(0),
             bytes_max: SHARED_BYTES,
             bytes_when_short: BYTES_WHEN_SHORT,
         }
@@ -134,6 +156,8 @@ pub struct WriteBuffer {
     closer: Closer,
     bytes: RefCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
+    /// What `bytes` and `spare` hold for later, as it was counted last.
+    kept_bytes: Cell<usize>,
     /// Bodies that others hold, too, with what goes out before each. All of `bytes` comes behind them. Usually empty.
     bodies: RefCell<VecDeque<QueuedBody>>,
     /// Bytes in `bodies`.
@@ -154,6 +178,10 @@ pub struct WriteBuffer {
     finished: Cell<bool>,
     /// The peer takes no more bytes; what it has sent already still counts.
     write_stopped: Cell<bool>,
+    /// Bytes that were sent, and how many these were when [`WriteBuffer::stalled_for`] was last asked.
+    sent_total: Cell<u64>,
+    sent_before: Cell<u64>,
+    stalled_for: Cell<u32>,
     /// When bytes last came, or enough of them went (see [`write_loop`]), ms.
     pub alive_ms: Cell<Uptime>,
 }
@@ -174,6 +202,7 @@ impl WriteBuffer {
             closer,
             bytes: RefCell::default(),
             spare: RefCell::default(),
+            kept_bytes: Cell::new(0),
             bodies: RefCell::default(),
             queued_bytes: Cell::new(0),
             ready: Signal::default(),
@@ -186,6 +215,9 @@ impl WriteBuffer {
             closed: Cell::new(false),
             finished: Cell::new(false),
             write_stopped: Cell::new(false),
+            sent_total: Cell::new(0),
+            sent_before: Cell::new(0),
+            stalled_for: Cell::new(0),
             alive_ms: Cell::new(now),
         }
     }
@@ -258,10 +290,21 @@ impl WriteBuffer {
         self.alive_ms.set(now);
         let sent = self.sending_bytes.replace(0);
         self.unsent.give_back(sent);
-        if bytes.capacity() <= REUSED_BYTES_MAX {
+        let capacity = bytes.capacity();
+        if capacity <= KEPT_BYTES
+            || (capacity <= REUSED_BYTES_MAX && self.unsent.may_keep(capacity))
+        {
             *self.spare.borrow_mut() = bytes;
         }
+        self.count_kept();
         self.drained.raise();
+    }
+
+    /// Counts what is kept for later: room behind what `bytes` holds, and the spare buffer.
+    fn count_kept(&self) {
+        let bytes = self.bytes.borrow();
+        let kept = bytes.capacity() - bytes.len() + self.spare.borrow().capacity();
+        self.unsent.keep(self.kept_bytes.replace(kept), kept);
     }
 
     /// Writing has failed: the peer has gone or reads no more. Answers are dropped from now on, but not the connection:
@@ -271,6 +314,8 @@ impl WriteBuffer {
         self.give_back();
         self.sending_bytes.set(0);
         *self.bytes.borrow_mut() = Vec::new();
+        *self.spare.borrow_mut() = Vec::new();
+        self.count_kept();
         self.bodies.borrow_mut().clear();
         self.queued_bytes.set(0);
         self.drained.raise();
@@ -307,6 +352,7 @@ impl WriteBuffer {
         let before: usize = self.bodies.borrow().iter().map(|queued| queued.before.len()).sum();
         let own = self.bytes.borrow().len() + self.sending_bytes.get() + before;
         self.unsent.give_back(own);
+        self.unsent.keep(self.kept_bytes.replace(0), 0);
     }
 
     /// Whether the peer must wait before more is read from it.
@@ -317,6 +363,14 @@ impl WriteBuffer {
     /// Whether the peer takes too long to read for another large answer.
     pub fn above_high_watermark(&self) -> bool {
         self.unsent_bytes() > self.unsent.watermark()
+    }
+
+    /// To be asked at regular intervals: for how many of them the peer has taken nothing although something waits for it.
+    pub fn stalled_for(&self) -> u32 {
+        let sent = self.sent_total.get();
+        let stalled = self.unsent_bytes() > 0 && self.sent_before.replace(sent) == sent;
+        self.stalled_for.set(if stalled { self.stalled_for.get() + 1 } else { 0 });
+        self.stalled_for.get()
     }
 
     /// Whether the connection gets no messages now: it does not read what it got, or all together do not.
@@ -351,6 +405,8 @@ impl WriteBuffer {
         if bytes.is_empty() {
             bytes.shrink_to(KEPT_BYTES);
         }
+        drop(bytes);
+        self.count_kept();
     }
 }
 
@@ -375,11 +431,14 @@ pub async fn write_loop(
             buffer.ready.wait().await;
             continue;
         }
-        for part in bytes.chunks(alive_bytes) {
-            if let Err(error) = writer.write_all(part).await {
-                tracing::debug!(peer = %buffer.addr, %error, "writing ended");
-                buffer.stop_writing();
-                return;
+        for enough in bytes.chunks(alive_bytes) {
+            for part in enough.chunks(WRITE_BYTES_MAX) {
+                if let Err(error) = writer.write_all(part).await {
+                    tracing::debug!(peer = %buffer.addr, %error, "writing ended");
+                    buffer.stop_writing();
+                    return;
+                }
+                buffer.sent_total.set(buffer.sent_total.get() + part.len() as u64);
             }
             buffer.alive_ms.set(executor.uptime());
         }
@@ -520,6 +579,46 @@ mod tests {
         let (before, after) = alive_with_a_slow_peer(64 * 1024);
         assert!(before > Uptime::MIN);
         assert!(after >= before);
+    }
+
+    #[test]
+    fn who_takes_nothing_of_what_waits_is_stalled() {
+        let unsent = UnsentBudget::new(1_000, 100);
+        let buffer = buffer(&unsent);
+        assert_eq!((buffer.stalled_for(), buffer.stalled_for()), (0, 0), "nothing waits");
+        buffer.write(|out| out.resize(2_000, 7));
+        assert!(unsent.is_short());
+        assert_eq!((buffer.stalled_for(), buffer.stalled_for()), (1, 2));
+        buffer.sent_total.set(1);
+        assert_eq!((buffer.stalled_for(), buffer.stalled_for()), (0, 1));
+        send_all(&buffer);
+        assert_eq!(buffer.stalled_for(), 0);
+        assert!(!unsent.is_short());
+    }
+
+    /// Goal: thousands of connections that once got a large answer do not hold memory for the next one each.
+    #[test]
+    fn what_is_kept_for_later_has_the_budget_of_what_is_unsent() {
+        let unsent = UnsentBudget::new(1 << 20, 32 * 1024);
+        let buffers: Vec<WriteBuffer> = (0..100).map(|_| buffer(&unsent)).collect();
+        for _ in 0..3 {
+            for buffer in &buffers {
+                buffer.write(|out| out.resize(200_000, 7));
+                send_all(buffer);
+            }
+        }
+        let held = |buffer: &WriteBuffer| {
+            buffer.bytes.borrow().capacity() + buffer.spare.borrow().capacity()
+        };
+        let large: usize = buffers.iter().map(held).filter(|bytes| *bytes > 2 * KEPT_BYTES).sum();
+        assert!(large <= (1 << 20) + 2 * 100 * KEPT_BYTES, "{large}");
+        assert!(large > 500_000, "{large}: kept while there is room");
+        let kept: usize = buffers.iter().map(held).sum();
+        assert_eq!(unsent.kept.get(), kept);
+        buffers.iter().for_each(WriteBuffer::shrink);
+        assert!(unsent.kept.get() <= 2 * 100 * KEPT_BYTES);
+        drop(buffers);
+        assert_eq!((unsent.bytes.get(), unsent.kept.get()), (0, 0));
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Members {
             version: peer.version,
             last_seen: now,
         };
+        self.memory.begin(self.held_by(peer.connection));
         for consumer in &data.consumer_data_set {
             match self.consumer(peer.connection, &member, consumer, &mut changes.left_out) {
                 Some(true) => changes.groups.extend(self.changed(&consumer.group_name)),
@@ -277,6 +278,11 @@ impl Members {
         self.consumers.contains_key(group)
     }
 
+    /// Whether a connection consumes in a group.
+    pub fn is_member(&self, connection: ConnectionId, group: &str) -> bool {
+        self.consumers.get(group).is_some_and(|held| held.members.contains_key(&connection))
+    }
+
     /// What a group wants from a topic.
     pub fn subscription(&self, group: &str, topic: &str) -> Option<&Arc<Subscription>> {
         self.subscriptions.get(group)?.topics.get(topic)
@@ -328,6 +334,24 @@ impl Members {
         });
         let wishes = self.subscriptions.iter().map(|(_, wishes)| wishes.bytes());
         groups.chain(wishes).sum()
+    }
+
+    /// Bytes that are there because of a connection: its memberships, and its part of each group.
+    fn held_by(&self, connection: ConnectionId) -> usize {
+        let Some(memberships) = self.by_connection.get(&connection) else { return 0 };
+        let held = |members: &BTreeMap<ConnectionId, Member>, shared: usize| {
+            let own = members.get(&connection).map_or(0, |member| member_bytes(&member.client_id));
+            own + shared / members.len()
+        };
+        let consuming = memberships.consumer_groups.iter().map(|name| {
+            let wishes = self.subscriptions.get(name).map_or(0, |wishes| wishes.bytes());
+            held(&self.consumers[name].members, group_bytes(name) + wishes)
+        });
+        let producing = memberships
+            .producer_groups
+            .iter()
+            .map(|name| held(&self.producers[name], group_bytes(name)));
+        consuming.chain(producing).sum()
     }
 
     /// Some(true): a member or a topic came or went. None: refused by a limit.

@@ -217,12 +217,12 @@ fn limits_leave_out_and_count() {
 #[test]
 fn what_members_take_up_is_bounded_and_given_back() {
     let mut members = Members::default();
-    let topic = |number: usize| wish(&format!("topic-{number}"), &"tag || ".repeat(100), 1);
-    members.limit_memory(20_000);
+    let topic = |number: usize| wish(&format!("topic-{number}"), &"tag || ".repeat(10), 1);
+    members.limit_memory(60_000);
     let first = beat("c1", &[consumer("g", &[topic(0)])], &["p"]);
     assert_eq!(members.heartbeat(NOW, &peer(1), &first).left_out, 0);
     let (before, limit) = members.memory();
-    assert!(before > 700 && limit == 20_000, "{before}");
+    assert!(before > 700 && limit == 60_000, "{before}");
     // A subscription with very many topics: some fit, and the one that was there stays.
     let wishes: Vec<SubscriptionData> = (0..50).rev().map(topic).collect();
     let changes = members.heartbeat(NOW, &peer(1), &beat("c1", &[consumer("g", &wishes)], &["p"]));
@@ -231,22 +231,61 @@ fn what_members_take_up_is_bounded_and_given_back() {
     assert_eq!(changes.left_out, 50 - topics);
     assert!(members.subscription("g", "topic-0").is_some());
     members.check();
-    // Nor do more groups fit, of either kind, nor a longer id; who is there stays a member.
+    // What it left is for others, until they have taken it: more groups of either kind, and a longer id.
     let more = beat("c2", &[consumer("h", &[])], &["q"]);
-    assert_eq!(members.heartbeat(NOW, &peer(2), &more).left_out, 2);
-    assert!(!members.is_online("h"));
+    assert_eq!(members.heartbeat(NOW, &peer(2), &more).left_out, 0);
+    let one = beat("c", &[consumer("z", &[])], &[]);
+    (20..200).for_each(|other| drop(members.heartbeat(NOW, &peer(other), &one)));
+    let late = beat("c9", &[consumer("late", &[])], &[]);
+    assert_eq!(members.heartbeat(NOW, &peer(9), &late).left_out, 1);
+    assert!(!members.is_online("late"));
     let long = "c".repeat(CLIENT_ID_BYTES_MAX);
     assert_eq!(members.heartbeat(NOW, &peer(1), &beat(&long, &[], &["p"])).left_out, 1);
     assert_eq!(members.producer_connections("p"), [connection(1)]);
     members.check();
-    assert!(members.memory().0 <= 20_000);
+    assert!(members.memory().0 <= 60_000);
     // Fewer topics: there is room again, and at the end nothing is left.
+    let full = members.memory().0;
     members.heartbeat(NOW, &peer(1), &first);
-    assert_eq!(members.memory().0, before);
-    assert_eq!(members.heartbeat(NOW, &peer(2), &more).left_out, 0);
+    assert!(members.memory().0 < full);
+    assert_eq!(members.heartbeat(NOW, &peer(9), &late).left_out, 0);
     members.check();
-    members.connection_closed(connection(1));
-    members.connection_closed(connection(2));
+    (1..200).for_each(|other| drop(members.connection_closed(connection(other))));
     members.check();
     assert_eq!(members.memory().0, 0);
+}
+
+/// Connections that name groups without end leave room for one that names few, each of them and all together.
+#[test]
+fn who_names_groups_without_end_leaves_room_for_others() {
+    const LIMIT: usize = 1_000_000;
+    for floods in [1, 4, 16] {
+        let mut members = Members::default();
+        members.limit_memory(LIMIT);
+        for round in 0..8 {
+            for flood in 0..floods {
+                let groups = (0..200).map(|at| consumer(&format!("f-{flood}-{round}-{at}"), &[]));
+                let groups: Vec<ConsumerData> = groups.collect();
+                members.heartbeat(NOW, &peer(flood), &beat("flood", &groups, &[]));
+            }
+        }
+        // Eight ninths are left by each.
+        let left = (0..floods).fold(LIMIT, |left, _| left * 8 / 9);
+        let free = LIMIT - members.memory().0;
+        assert!(free >= left && free < left + LIMIT / 10, "{floods}: {free} of {left}");
+        let topics: Vec<SubscriptionData> =
+            (0..5).map(|at| wish(&format!("t{at}"), "*", 1)).collect();
+        let few = beat("few", &[consumer("few", &topics)], &["few"]);
+        assert_eq!(members.heartbeat(NOW, &peer(99), &few).left_out, 0, "{floods}");
+        members.check();
+    }
+    // Many small holdings fill all of it.
+    let mut members = Members::default();
+    members.limit_memory(LIMIT);
+    let all = (0..10_000).map(|other| {
+        members.heartbeat(NOW, &peer(other), &beat("c", &[consumer("g", &[])], &[])).left_out
+    });
+    let taken = all.take_while(|left_out| *left_out == 0).count();
+    assert!(taken > LIMIT / 520, "{taken}");
+    assert!(members.memory().0 > LIMIT - 1_000);
 }

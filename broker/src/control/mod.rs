@@ -32,7 +32,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
+use proto::{
+    body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig},
+    code::response,
+};
 
 pub use change::ChangeError;
 pub use groups::Groups;
@@ -52,8 +55,11 @@ pub use topics::{TopicRules, Topics, WantedTopic};
 use change::Change;
 use tables::{Deleted, Tables};
 
-use crate::config::BrokerConfig;
-use crate::table_memory::{TableLimits, TableMemory};
+use crate::{
+    config::BrokerConfig,
+    error::Refusal,
+    table_memory::{TableLimits, TableMemory},
+};
 use remoting::ConnectionId;
 use runtime::{Moment, RateLimit, Uptime};
 
@@ -394,18 +400,35 @@ impl Control {
         client: &ClientConnection,
         data: &HeartbeatData,
     ) -> usize {
-        let groups = data.consumer_data_set.iter().take(CONNECTION_GROUPS_MAX);
-        let mut refused = 0;
-        for consumer in groups {
-            // A group that may not be created still has members, as in 4.9: its pulls are refused with code 26.
-            refused += usize::from(
-                self.retry_topic(now.wall, &consumer.group_name, consumer.unit_mode).is_err(),
-            );
-        }
         let changes = self.members.heartbeat(now.uptime, client, data);
-        let left_out = changes.left_out.max(refused);
+        let mut refused = 0;
+        // A group of which nobody is a member is not made: it would stay. One that may not be created still has members,
+        // as in 4.9: its pulls are refused with code 26.
+        for consumer in data.consumer_data_set.iter().take(CONNECTION_GROUPS_MAX) {
+            if self.members.is_member(client.connection, &consumer.group_name) {
+                let made = self.retry_topic(now.wall, &consumer.group_name, consumer.unit_mode);
+                refused += usize::from(made.is_err());
+            }
+        }
+        let left_out = changes.left_out + refused;
         self.notify_if_wanted(changes);
         left_out
+    }
+
+    /// Refuses a heartbeat that brings new groups, hundreds perhaps, while those of before wait for the disk.
+    pub fn admit_heartbeat(&self, data: &HeartbeatData) -> Result<(), Refusal> {
+        let (bytes, bytes_max) = self.table_memory().unsaved();
+        let is_new = |group: &str| self.groups.get(group).is_none();
+        if bytes < bytes_max
+            || !data.consumer_data_set.iter().any(|consumer| is_new(&consumer.group_name))
+        {
+            return Ok(());
+        }
+        let remark = format!(
+            "new groups are not taken now: metadata changes that wait for the disk take {bytes} bytes, the limit is \
+             {bytes_max}"
+        );
+        Err(Refusal::new(response::SYSTEM_BUSY, remark))
     }
 
     /// A heartbeat of which something was left out. `Some`: it is to be told, with how many were not since the last.

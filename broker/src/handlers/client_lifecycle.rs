@@ -16,6 +16,7 @@ use proto::{
 /// HEART_BEAT.
 pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
     let data = HeartbeatData::read(request.body)?;
+    control.admit_heartbeat(&data)?;
     let client = ClientConnection {
         connection: request.peer.connection,
         address: request.peer.addr,

@@ -43,6 +43,9 @@ use runtime::Moment;
 use std::{future::Future, rc::Rc};
 use table::{Line, Right, Run, ServedBy};
 
+/// What a request counts for at least that the control worker or a task serves: by default sixteen are in flight.
+const LONG_REQUEST_BYTES: usize = 512 * 1024;
+
 /// What a request with a large response counts for in its connection's limit besides its own bytes.
 const LARGE_RESPONSE_BYTES: u32 = 256 * 1024;
 
@@ -71,7 +74,7 @@ pub fn serve_frame(
         worker.client_calls.borrow_mut().on_response(peer.connection, &header, frame.body);
         return Ok(());
     }
-    let weight = u32::try_from(frame.wire_bytes).unwrap_or(u32::MAX);
+    let weight = weight_of(header.code, frame.wire_bytes);
     acquire(weight);
     let responder =
         Responder::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
@@ -79,6 +82,16 @@ pub fn serve_frame(
     let request = Request { header, body: frame.body, frame: bytes, peer, now, uptime };
     serve(worker, &request, responder);
     Ok(())
+}
+
+/// Bytes that a request counts for until it is answered. What the control worker does, or a task, takes longer than its
+/// size says: with some in flight the connection is not read, so that a client that sends them back to back makes others
+/// wait for some of them, not for all.
+fn weight_of(code: i32, wire_bytes: usize) -> u32 {
+    let run = table::line_of(code).map(|line| &line.run);
+    let is_long = matches!(run, Some(Run::OnControl(_) | Run::Task(_) | Run::LargeTask(_)));
+    let weight = if is_long { (16 * wire_bytes).max(LONG_REQUEST_BYTES) } else { wire_bytes };
+    u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
 /// Serves a request whose whole frame was kept: another worker sent it on, or it waited for something.

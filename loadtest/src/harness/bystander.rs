@@ -1,0 +1,68 @@
+//! A client that does nothing wrong while others do: how long it waits for each answer.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use client::{ClientError, Connection, Message, NewTopic, PullRequest};
+
+/// Its topic and its group.
+const NAME: &str = "bystander";
+/// It is no load of its own.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest waits of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waits {
+    /// Of a message sent and pulled back, together.
+    pub messages: Duration,
+    /// Of a heartbeat and the list of its group's members, which the control worker answers, together.
+    pub control: Duration,
+    /// How often it has done all that.
+    pub rounds: u64,
+}
+
+/// Sends, pulls and shows that it lives until `stop`. Panics when an answer is wrong or does not come for `patience`.
+pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits {
+    let mut connection = Connection::connect_patiently(addr, patience).expect("it may connect");
+    connection.set_timeout(patience);
+    connection.create_topic(&NewTopic::new(NAME, 1)).expect("its topic is new or known");
+    let subscriptions = [client::Subscription { topic: NAME, expression: "*", version: 1 }];
+    let heartbeat = client::Heartbeat {
+        client_id: NAME,
+        consumer_group: Some(NAME),
+        subscriptions: &subscriptions,
+        producer_group: None,
+    };
+    let mut waits = Waits::default();
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let sent = loop {
+            match connection.send(&Message::new(NAME, 0, b"as always")) {
+                Ok(sent) => break sent,
+                // Refused for overload: a client tries again, and its clock runs.
+                Err(ClientError::Refused { code: 2, .. }) => std::thread::sleep(PAUSE),
+                Err(error) => panic!("a send: {error}"),
+            }
+        };
+        let pull = PullRequest::new(NAME, NAME, 0, sent.queue_offset);
+        while connection.pull(&pull).expect("a pull").messages.is_empty() {}
+        waits.messages = waits.messages.max(began.elapsed());
+        let began = Instant::now();
+        loop {
+            match connection.heartbeat(&heartbeat) {
+                Ok(_) => break,
+                // Its group is new, and there is much of that.
+                Err(ClientError::Refused { code: 2, .. }) => std::thread::sleep(PAUSE),
+                Err(error) => panic!("a heartbeat: {error}"),
+            }
+        }
+        connection.consumer_ids(NAME).expect("the members of a group");
+        waits.control = waits.control.max(began.elapsed());
+        waits.rounds += 1;
+        std::thread::sleep(PAUSE);
+    }
+    waits
+}
