@@ -70,7 +70,9 @@ pub fn run(run: &GroupRun) -> Result<GroupReport, LoadError> {
     super::process::raise_open_files()?;
     // Else its memory decides how many it takes.
     let connections_max = (run.connections + OTHER_CONNECTIONS).to_string();
-    let own = [("connectionsMax", connections_max.as_str())];
+    // On a busy machine reading everything back takes longer than an idle connection is kept.
+    let idle = ("serverChannelMaxIdleTimeSeconds", "3600");
+    let own = [("connectionsMax", connections_max.as_str()), idle];
     let asked = run.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let keys: Vec<(&str, &str)> = own.into_iter().chain(asked).collect();
     let outcome = match OurBroker::in_group(&group.procs(), &keys) {
@@ -129,7 +131,6 @@ fn serve(run: &GroupRun, broker: &OurBroker, group: &ControlGroup) -> Result<Ser
                 broker_pid: None,
             };
             served.received += drain::run(&drain)?.messages;
-            // Who is silent for two minutes is closed.
             ask_all(&mut crowd)?;
         }
     }
