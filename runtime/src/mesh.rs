@@ -172,19 +172,22 @@ impl<M> Outgoing<M> {
 
 impl<M> Incoming<M> {
     /// Takes at most [`BATCH_MESSAGES`] and returns how many. True: the sender waits for the room that this made.
+    ///
+    /// Its request is taken back before the messages are taken, and not after: the sender fills the room of a batch while
+    /// the batch is taken, and then asks for more. That request must last until the next batch; nobody else would answer it.
     fn take_batch(&mut self, mut on_message: impl FnMut(M)) -> (u64, bool) {
+        let starved =
+            self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::SeqCst);
         let mut taken = 0;
         while taken < BATCH_MESSAGES as u64 {
             let Ok(message) = self.ring.pop() else { break };
             on_message(message);
             taken += 1;
         }
-        if taken == 0 {
-            return (0, false);
+        if taken > 0 {
+            // Before the next look at `starved`: a sender that does not see this room is seen there.
+            fence(Ordering::SeqCst);
         }
-        fence(Ordering::SeqCst);
-        let starved =
-            self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::SeqCst);
         (taken, starved)
     }
 }
@@ -456,7 +459,11 @@ mod tests {
     const RESPONSE: u64 = u64::MAX;
 
     fn pair() -> [Mesh<u64>; 2] {
-        let ends = connect_all(2, LANE_MESSAGES).unwrap();
+        pair_of(LANE_MESSAGES)
+    }
+
+    fn pair_of(lane_messages: usize) -> [Mesh<u64>; 2] {
+        let ends = connect_all(2, lane_messages).unwrap();
         ends.into_iter().map(Mesh::new).collect::<Vec<_>>().try_into().ok().unwrap()
     }
 
@@ -487,6 +494,38 @@ mod tests {
         let response = received.iter().position(|number| *number == RESPONSE).unwrap();
         received.remove(response);
         assert!(received.into_iter().eq(0..LANE_MESSAGES as u64));
+    }
+
+    /// The sender fills the room of a batch at each point of that batch, and then waits for its bell.
+    #[test]
+    fn a_request_for_more_room_outlasts_the_batch_whose_room_was_filled() {
+        for (lane_messages, filled_after) in
+            (1..=BATCH_MESSAGES).map(|at| (LANE_MESSAGES, at)).chain((1..=8).map(|at| (8, at)))
+        {
+            let [a, b] = pair_of(lane_messages);
+            let (sender, mut taken) = (a.clone(), 0);
+            b.receive(move |_, _| {
+                taken += 1;
+                if taken == filled_after {
+                    sender.flush();
+                }
+            });
+            let ring = ring_messages(2, lane_messages);
+            for number in 0..(ring + lane_messages.max(BATCH_MESSAGES)) as u64 {
+                a.send(1, Lane::Response, number);
+            }
+            b.drain(|_| true);
+            a.bell().announce_wait();
+            while a.has_messages() {
+                a.drain(|_| false);
+                a.bell().announce_wait();
+            }
+            if a.core.waiting.get() > 0 {
+                b.drain(|_| false);
+                let rung = !a.bell().waiting.load(Ordering::SeqCst);
+                assert!(rung, "{lane_messages}, {filled_after}: waits for ever");
+            }
+        }
     }
 
     #[test]
