@@ -32,6 +32,8 @@ const FLOOD: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the client beside it may wait: a machine that is busy with other tests may take this long by itself.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Until it has its topic: one request among the first of a hundred connections, which go on until they are full.
+const CREATION_WAIT_MAX: Duration = Duration::from_secs(40);
 /// The same while others read none of their answers: those are closed after 5 s.
 const WAIT_MAX_BESIDE_UNREAD: Duration = Duration::from_secs(20);
 /// New groups of each heartbeat.
@@ -153,6 +155,7 @@ fn bystander_beside(
     });
     let (waits, peak) = waits.unwrap_or_else(|_| panic!("{}", broker.log_tail()));
     assert!(sent > 0 && waits.rounds > 0);
+    assert!(waits.creation < CREATION_WAIT_MAX, "{waits:?}");
     assert!(waits.messages < wait_max && waits.control < wait_max, "{waits:?}");
     assert!(peak >> 20 < budget_mib, "{} MiB resident", peak >> 20);
     assert!(status.is_some_and(|status| status.success()), "{status:?} {}", broker.log_tail());

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The longest waits of a client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waits {
+    /// Until it is connected and has its topic, which waits for the disk and for all workers.
+    pub creation: Duration,
     /// Of a message sent and pulled back, together.
     pub messages: Duration,
     /// Of a heartbeat and the list of its group's members, which the control worker answers, together.
@@ -24,8 +26,9 @@ pub struct Waits {
     pub rounds: u64,
 }
 
-/// Sends, pulls and shows that it lives until `stop`. Panics when an answer is wrong or does not come for `patience`.
+/// Sends, pulls and shows that it lives until `stop`, at least once. Panics when an answer is wrong or does not come for `patience`.
 pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits {
+    let began = Instant::now();
     let mut connection = Connection::connect_patiently(addr, patience).expect("it may connect");
     connection.set_timeout(patience);
     connection.create_topic(&NewTopic::new(NAME, 1)).expect("its topic is new or known");
@@ -36,8 +39,8 @@ pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits 
         subscriptions: &subscriptions,
         producer_group: None,
     };
-    let mut waits = Waits::default();
-    while !stop.load(Ordering::Relaxed) {
+    let mut waits = Waits { creation: began.elapsed(), ..Waits::default() };
+    while waits.rounds == 0 || !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let sent = loop {
             match connection.send(&Message::new(NAME, 0, b"as always")) {
