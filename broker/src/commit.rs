@@ -22,8 +22,8 @@ const METADATA_RETRY: Duration = Duration::from_secs(1);
 /// Parked pulls that are answered in one step; each takes one or two microseconds.
 const PARKED_AT_ONCE: usize = 256;
 
-/// Silent connections of a worker that are closed in one step; a second later it is the next ones' turn.
-const SILENT_CLOSED_PER_SECOND: usize = 1_024;
+/// Connections of a worker that are closed in one step, silent or not reading; a second later it is the next ones' turn.
+const CLOSED_PER_SECOND: usize = 1_024;
 
 /// Seconds for which a peer may take nothing of its answers while those of all connections are above their share of the
 /// memory; then it is closed, so that others get theirs.
@@ -216,7 +216,8 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
     for write_buffer in worker.connections.borrow().iter() {
         let silent = now.uptime - write_buffer.alive_ms.get();
         let stalled_s = write_buffer.stalled_for();
-        if short && stalled_s >= UNREAD_SECONDS_MAX {
+        if short && stalled_s >= UNREAD_SECONDS_MAX && closed < CLOSED_PER_SECOND {
+            closed += 1;
             if let Some(held_back) = worker.unread_closed.note() {
                 let unread_bytes = write_buffer.unsent_bytes();
                 tracing::warn!(
@@ -226,7 +227,7 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
                 );
             }
             write_buffer.close();
-        } else if silent > idle_ms && closed < SILENT_CLOSED_PER_SECOND {
+        } else if silent > idle_ms && closed < CLOSED_PER_SECOND {
             closed += 1;
             tracing::info!(peer = %write_buffer.addr, silent_ms = silent, "closing a silent connection");
             write_buffer.close();

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod mqadmin;
 pub mod our_broker;
 pub mod program;
+pub mod raw;
 pub mod reaper;
 pub mod scenario;
 pub mod volume;

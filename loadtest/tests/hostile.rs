@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use client::{ClientError, Connection, Message, NewTopic, PullRequest, PullStatus};
 use fastrand::Rng;
-use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker};
+use loadtest::harness::{bystander, ledger::runtime_info, our_broker::OurBroker, raw};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::process;
 use loadtest::load::report::Latency;
-use proto::command::{self, ExtValue, Language, RequestHead};
+use proto::command::ExtValue;
 use proto::frame::HeaderKind;
 
 const ATTACKERS: usize = 50;
@@ -184,7 +184,7 @@ fn a_flood_without_reading_is_throttled() {
     behave(&broker, &until_elapsed(Duration::from_millis(300)));
     let before = process::memory(broker.pid()).unwrap();
     let body = vec![b'x'; 256];
-    let request = frame_of(310, &send_fields(TOPIC), &body);
+    let request = raw::frame(310, &send_fields(TOPIC), &body);
     let stop = until_elapsed(Duration::from_secs(3));
     let (taken, rounds) = std::thread::scope(|scope| {
         let flood = scope.spawn(|| pour(addr, &request, Duration::from_millis(1500), 1 << 30));
@@ -262,8 +262,7 @@ fn consumers_that_never_read_hold_no_memory() {
         connection.send_batch(&messages).unwrap();
     }
     let before = process::memory(broker.pid()).unwrap();
-    let pulls: Vec<u8> =
-        (0..QUEUES).flat_map(|queue| frame_of(11, &pull_fields(TOPIC, queue), &[])).collect();
+    let pulls: Vec<u8> = (0..QUEUES).flat_map(|queue| raw::pull(TOPIC, queue, 32)).collect();
     let stop = until_elapsed(Duration::from_secs(3));
     let rounds = std::thread::scope(|scope| {
         for _ in 0..STUCK {
@@ -355,16 +354,8 @@ fn behave(broker: &OurBroker, stop: &dyn Fn() -> bool) -> Rounds {
         let queue = (number % QUEUES as u64) as i32;
         let body = format!("calm {number} {}", "~".repeat((number % 300) as usize));
         let (started, worked_before) = (Instant::now(), worked());
-        let sent = loop {
-            match connection.send(&Message::new(TOPIC, queue, body.as_bytes())) {
-                Ok(sent) => break sent,
-                // Refused for overload: a client waits and tries again, and its clock runs.
-                Err(ClientError::Refused { code: 2, .. }) => {
-                    std::thread::sleep(Duration::from_millis(1))
-                }
-                Err(error) => panic!("message {number}: {error}"),
-            }
-        };
+        let message = Message::new(TOPIC, queue, body.as_bytes());
+        let sent = bystander::until_taken(Duration::from_millis(1), || connection.send(&message));
         let pull = PullRequest::new("calm-group", TOPIC, queue, sent.queue_offset);
         let pulled = connection.pull(&pull).unwrap();
         rounds.latency.record(started.elapsed().as_nanos() as u64);
@@ -441,7 +432,7 @@ fn lying_lengths(mut stream: TcpStream, random: &mut Rng) -> std::io::Result<()>
 
 /// A valid frame, byte by byte; often we leave in the middle.
 fn drip(mut stream: TcpStream, random: &mut Rng, stop: &dyn Fn() -> bool) -> std::io::Result<()> {
-    let request = frame_of(31, &[("topic", TOPIC.into()), ("queueId", 0.into())], &[]);
+    let request = raw::frame(31, &[("topic", TOPIC.into()), ("queueId", 0.into())], &[]);
     let pause = Duration::from_millis(random.u64(1..20));
     for byte in request {
         if stop() || random.u32(0..300) == 0 {
@@ -470,7 +461,7 @@ fn never_read(
     asked_for_tables: &AtomicU64,
 ) -> std::io::Result<()> {
     let tables = random.bool();
-    let request = if tables { frame_of(21, &[], &[]) } else { any_request(random, codes) };
+    let request = if tables { raw::frame(21, &[], &[]) } else { any_request(random, codes) };
     for _ in 0..2000 {
         stream.write_all(&request)?;
         asked_for_tables.fetch_add(u64::from(tables), Ordering::Relaxed);
@@ -574,7 +565,7 @@ fn any_request(random: &mut Rng, codes: &[i32]) -> Vec<u8> {
         _ => [b"[".repeat(random.usize(1..5000)), b"{\"a\":".repeat(random.usize(0..3000))].concat(),
     };
     let kind = if random.bool() { HeaderKind::Json } else { HeaderKind::Rocketmq };
-    encode(kind, code, random.u32(0..10) == 0, &ext, &body)
+    raw::frame_as(kind, code, random.u32(0..10) == 0, &ext, &body)
 }
 
 /// Writes `request` until nothing is taken for `patience`, or `bytes_max` were; reads nothing. Returns bytes taken.
@@ -601,31 +592,6 @@ fn drain(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn frame_of(code: i32, ext: &[(&str, ExtValue<'_>)], body: &[u8]) -> Vec<u8> {
-    encode(HeaderKind::Json, code, false, ext, body)
-}
-
-fn encode(
-    kind: HeaderKind,
-    code: i32,
-    oneway: bool,
-    ext: &[(&str, ExtValue<'_>)],
-    body: &[u8],
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    let head = RequestHead {
-        code,
-        language: Language::Java,
-        version: 409,
-        opaque: 7,
-        oneway,
-        remark: None,
-        ext,
-    };
-    command::write_request(&mut out, kind, &head, body);
-    out
-}
-
 fn send_fields(topic: &str) -> [(&'static str, ExtValue<'_>); 11] {
     [
         ("a", "flood".into()),
@@ -639,21 +605,5 @@ fn send_fields(topic: &str) -> [(&'static str, ExtValue<'_>); 11] {
         ("i", "WAIT\u{1}true".into()),
         ("k", false.into()),
         ("m", false.into()),
-    ]
-}
-
-fn pull_fields(topic: &str, queue: i32) -> [(&'static str, ExtValue<'_>); 11] {
-    [
-        ("consumerGroup", "stuck".into()),
-        ("topic", topic.into()),
-        ("queueId", queue.into()),
-        ("queueOffset", 0.into()),
-        ("maxMsgNums", 32.into()),
-        ("sysFlag", 4.into()),
-        ("commitOffset", 0.into()),
-        ("suspendTimeoutMillis", 0.into()),
-        ("subscription", "*".into()),
-        ("expressionType", "TAG".into()),
-        ("subVersion", 0.into()),
     ]
 }

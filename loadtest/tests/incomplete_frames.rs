@@ -7,11 +7,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Connection, ExtValue, Message, NewTopic};
-use loadtest::harness::our_broker::OurBroker;
+use client::{Connection, Message, NewTopic};
+use loadtest::harness::{our_broker::OurBroker, raw};
 use loadtest::load::process;
-use proto::command::{self, Language, RequestHead};
-use proto::frame::HeaderKind;
 
 const TOPIC: &str = "halves";
 const ATTACKERS: usize = 40;
@@ -64,19 +62,7 @@ fn frames_that_never_end_hold_a_bounded_amount_of_memory() {
 
 /// A request of nearly 16 MiB.
 fn large_frame() -> Vec<u8> {
-    let ext: [(&str, ExtValue<'_>); 0] = [];
-    let head = RequestHead {
-        code: 310,
-        language: Language::Java,
-        version: 409,
-        opaque: 1,
-        oneway: false,
-        remark: None,
-        ext: &ext,
-    };
-    let mut frame = Vec::new();
-    command::write_request(&mut frame, HeaderKind::Json, &head, &vec![b'x'; 16 * MIB - 1024]);
-    frame
+    raw::frame(310, &[], &vec![b'x'; 16 * MIB - 1024])
 }
 
 /// Sends as much as the broker takes, up to [`SENT_BYTES`], and holds the connection.

@@ -16,13 +16,10 @@ use client::{Connection, Message, NewTopic};
 use loadtest::harness::{
     bystander::{self, Waits},
     our_broker::OurBroker,
+    raw,
 };
 use loadtest::load::process;
-use proto::{
-    code::request,
-    command::{self, ExtValue, Language, RequestHead},
-    frame::HeaderKind,
-};
+use proto::code::request;
 
 /// Of each broker; two shards need more.
 const BUDGETS_MIB: [u64; 2] = [128, 192];
@@ -58,26 +55,11 @@ fn connect(addr: SocketAddr) -> Connection {
     connection
 }
 
-fn frame(code: i32, ext: &[(&str, ExtValue<'_>)], body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let (language, version, opaque) = (Language::Java, 409, 7);
-    let head = RequestHead { code, language, version, opaque, oneway: false, remark: None, ext };
-    command::write_request(&mut out, HeaderKind::Json, &head, body);
-    out
-}
-
 /// A heartbeat that names groups nobody has named before.
 fn heartbeat_of_new_groups(number: usize) -> Vec<u8> {
-    let groups = (0..GROUPS).map(|group| {
-        format!(
-            r#"{{"groupName":"flood-{number}-{group}","consumeType":"CONSUME_PASSIVELY",
-            "messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET",
-            "subscriptionDataSet":[{{"topic":"bystander","subString":"*","subVersion":1}}]}}"#
-        )
-    });
-    let groups = groups.collect::<Vec<_>>().join(",");
-    let body = format!(r#"{{"clientID":"flood","consumerDataSet":[{groups}]}}"#);
-    frame(request::HEART_BEAT, &[], body.as_bytes())
+    let groups = (0..GROUPS).map(|group| format!("flood-{number}-{group}"));
+    let subscriptions = r#"[{"topic":"bystander","subString":"*","subVersion":1}]"#;
+    raw::frame(request::HEART_BEAT, &[], &raw::heartbeat("flood", groups, subscriptions))
 }
 
 /// Whether who sends reads the answers.
@@ -87,8 +69,7 @@ enum Answers {
     Unread,
 }
 
-/// Sends `frames` back to back on one connection, from the first again after the last if there is an end, until `stop`.
-/// Returns how many went out.
+/// Sends what `next` makes back to back on one connection until `stop`. Returns how many went out.
 fn flood(
     addr: SocketAddr,
     answers: Answers,
@@ -193,7 +174,7 @@ fn figures_of_the_broker_that_nobody_reads_stop_nobody() {
     let mut broker = start(2);
     let addr = broker.broker_addr();
     let floods = (0..100).map(|_| {
-        let figures = frame(request::GET_BROKER_RUNTIME_INFO, &[], &[]);
+        let figures = raw::frame(request::GET_BROKER_RUNTIME_INFO, &[], &[]);
         Box::new(move |stop: &AtomicBool| flood(addr, Answers::Unread, stop, |_| figures.clone()))
             as Box<_>
     });
@@ -212,23 +193,7 @@ fn messages_that_nobody_reads_keep_within_the_budget() {
     for _ in 0..4 {
         connection.send(&Message::new("large", 0, &body)).unwrap();
     }
-    let pull = frame(
-        request::PULL_MESSAGE,
-        &[
-            ("consumerGroup", "stuck".into()),
-            ("topic", "large".into()),
-            ("queueId", 0.into()),
-            ("queueOffset", 0.into()),
-            ("maxMsgNums", 1.into()),
-            ("sysFlag", 4.into()),
-            ("commitOffset", 0.into()),
-            ("suspendTimeoutMillis", 0.into()),
-            ("subscription", "*".into()),
-            ("expressionType", "TAG".into()),
-            ("subVersion", 0.into()),
-        ],
-        &[],
-    );
+    let pull = raw::pull("large", 0, 1);
     // One thread for all of them: each asks for some megabytes, more than the kernel takes for it.
     let all = move |stop: &AtomicBool| {
         let streams: Vec<_> = (0..STUCK).map_while(|_| TcpStream::connect(addr).ok()).collect();

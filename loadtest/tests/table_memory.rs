@@ -13,7 +13,7 @@ use std::{
 };
 
 use client::{ClientError, Connection, Message, NewTopic};
-use loadtest::harness::{our_broker::OurBroker, wait_until};
+use loadtest::harness::{our_broker::OurBroker, raw, wait_until};
 use loadtest::load::process;
 use proto::code::request;
 
@@ -166,17 +166,9 @@ fn refused(answer: Result<(), ClientError>, what: &str) {
 
 /// A client of its own, gone at once, whose groups stay.
 fn heartbeat(addr: SocketAddr, number: usize) {
-    let group = |group: usize| {
-        format!(
-            r#"{{"groupName":"table-memory-{number:03}-{group:03}","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","subscriptionDataSet":[],"unitMode":false}}"#
-        )
-    };
-    let all: Vec<String> = (0..GROUPS).map(group).collect();
-    let body = format!(
-        r#"{{"clientID":"client-{number}","consumerDataSet":[{}],"producerDataSet":[]}}"#,
-        all.join(",")
-    );
-    let answer = connect(addr).call(request::HEART_BEAT, &[], body.as_bytes()).unwrap();
+    let groups = (0..GROUPS).map(|group| format!("table-memory-{number:03}-{group:03}"));
+    let body = raw::heartbeat(&format!("client-{number}"), groups, "[]");
+    let answer = connect(addr).call(request::HEART_BEAT, &[], &body).unwrap();
     assert_eq!(answer.code, 0);
 }
 

@@ -3,7 +3,7 @@
 //! Owned by `Control` on the control worker. A group's configuration outlives its members; who is online is in
 //! `members.rs`. Source: Apache RocketMQ 4.9.8, `SubscriptionGroupManager`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,9 +72,14 @@ impl Groups {
         self.stored.shown()
     }
 
-    /// Groups that were deleted with their offsets, which shards have yet to drop.
-    pub fn deleted(&self) -> &BTreeSet<String> {
+    /// Groups that were deleted with their offsets, which shards have yet to drop, with what each takes up.
+    pub fn deleted(&self) -> &BTreeMap<String, usize> {
         &self.stored.deleted
+    }
+
+    /// Their names.
+    pub(super) fn deleted_names(&self) -> BTreeSet<String> {
+        self.stored.deleted_names()
     }
 
     /// No shard holds offsets of this group any more that were there when it was deleted.
@@ -87,7 +92,7 @@ impl Groups {
         let groups = self.stored.entries.sorted().into_iter();
         SubscriptionGroupTable {
             data_version: self.stored.version,
-            deleted_groups: self.stored.deleted.iter().cloned().collect(),
+            deleted_groups: self.stored.deleted.keys().cloned().collect(),
             subscription_group_table: groups
                 .map(|(name, config)| (name.to_string(), SubscriptionGroupConfig::clone(config)))
                 .collect(),
@@ -130,21 +135,34 @@ impl Groups {
         if let Some(known) = self.stored.entries.get(name) {
             return Ok(Some(Arc::clone(known)));
         }
-        if !self.auto_create && !name.starts_with(names::SYSTEM_GROUP_PREFIX) {
+        if !self.may_create(name) {
             return Ok(None);
         }
         self.update(group(name), now).map(Some)
     }
 
-    /// A group that a client is about to create comes with its retry topic, which takes `with` bytes: both fit, or neither
-    /// is made.
-    pub(super) fn admit_new(&self, name: &str, with: usize) -> Result<(), MetadataError> {
-        let creatable = self.auto_create || name.starts_with(names::SYSTEM_GROUP_PREFIX);
-        if !creatable || self.stored.entries.get(name).is_some() {
+    /// Whether a client brings a group of this name into being.
+    fn may_create(&self, name: &str) -> bool {
+        self.auto_create || name.starts_with(names::SYSTEM_GROUP_PREFIX)
+    }
+
+    /// A group that a client is about to create comes with its retry topic, which takes up `with`: both fit, or neither is
+    /// made.
+    pub(super) fn admit_new(
+        &self,
+        name: &str,
+        with: impl FnOnce() -> usize,
+    ) -> Result<(), MetadataError> {
+        if self.stored.entries.get(name).is_some() || !self.may_create(name) {
             return Ok(());
         }
         names::check_group(name)?;
-        self.stored.admit(name, table_memory::of_group(&group(name)).sum() + with, "groups")
+        self.stored.admit(name, table_memory::of_group(&group(name)).sum() + with(), "groups")
+    }
+
+    /// Refuses new groups while changes of before wait for the disk, too many of them.
+    pub(super) fn check_unsaved(&self) -> Result<(), MetadataError> {
+        self.stored.check_unsaved()
     }
 
     /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`: stored as it is, once its name is one.
@@ -172,7 +190,7 @@ impl Groups {
         now: i64,
     ) -> Result<bool, MetadataError> {
         let known = self.stored.entries.get(name).is_some();
-        if with_offsets && !self.stored.deleted.contains(name) {
+        if with_offsets && !self.stored.deleted.contains_key(name) {
             names::check_group(name)?;
             if !known {
                 self.stored.admit(name, table_memory::of_deleted(name), "groups")?;

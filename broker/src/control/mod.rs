@@ -32,10 +32,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use proto::{
-    body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig},
-    code::response,
-};
+use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 
 pub use change::ChangeError;
 pub use groups::Groups;
@@ -57,7 +54,6 @@ use tables::{Deleted, Tables};
 
 use crate::{
     config::BrokerConfig,
-    error::Refusal,
     table_memory::{TableLimits, TableMemory},
 };
 use remoting::ConnectionId;
@@ -174,8 +170,8 @@ impl Control {
             version: self.topics.version(),
             announced: self.topics.announced(),
             deleted: Deleted {
-                topics: self.topics.deleted().clone(),
-                groups: self.groups.deleted().clone(),
+                topics: self.topics.deleted_names(),
+                groups: self.groups.deleted_names(),
             },
         }
     }
@@ -192,12 +188,12 @@ impl Control {
 
     /// Whether a shard may still hold something of a topic of this name that was deleted.
     pub fn is_dropping_topic(&self, topic: &str) -> bool {
-        self.topics.deleted().contains(topic) || self.durable.deleted.topics.contains(topic)
+        self.topics.deleted().contains_key(topic) || self.durable.deleted.topics.contains(topic)
     }
 
     /// The same of a group.
     pub fn is_dropping_group(&self, group: &str) -> bool {
-        self.groups.deleted().contains(group) || self.durable.deleted.groups.contains(group)
+        self.groups.deleted().contains_key(group) || self.durable.deleted.groups.contains(group)
     }
 
     /// No shard holds anything any more that was there when these were deleted.
@@ -213,7 +209,7 @@ impl Control {
         name: &str,
         queues: i32,
     ) -> Result<bool, MetadataError> {
-        if self.topics.get(name).is_some() || self.topics.deleted().contains(name) {
+        if self.topics.get(name).is_some() || self.topics.deleted().contains_key(name) {
             return Ok(false);
         }
         self.topics.adopt(name, queues, now).map(|()| true)
@@ -324,7 +320,7 @@ impl Control {
         group: &str,
         unit_mode: bool,
     ) -> Result<Option<Arc<TopicConfig>>, MetadataError> {
-        self.groups.admit_new(group, self.topics.bytes_of_retry(group))?;
+        self.groups.admit_new(group, || self.topics.bytes_of_retry(group))?;
         let Some(config) = self.groups.find_or_create(group, now)? else { return Ok(None) };
         self.topics.ensure_retry(group, config.retry_queue_nums, unit_mode, now).map(Some)
     }
@@ -416,19 +412,14 @@ impl Control {
     }
 
     /// Refuses a heartbeat that brings new groups, hundreds perhaps, while those of before wait for the disk.
-    pub fn admit_heartbeat(&self, data: &HeartbeatData) -> Result<(), Refusal> {
-        let (bytes, bytes_max) = self.table_memory().unsaved();
+    pub fn admit_heartbeat(&self, data: &HeartbeatData) -> Result<(), MetadataError> {
         let is_new = |group: &str| self.groups.get(group).is_none();
-        if bytes < bytes_max
-            || !data.consumer_data_set.iter().any(|consumer| is_new(&consumer.group_name))
-        {
-            return Ok(());
+        match self.groups.check_unsaved() {
+            Err(unsaved) if data.consumer_data_set.iter().any(|it| is_new(&it.group_name)) => {
+                Err(unsaved)
+            }
+            _ => Ok(()),
         }
-        let remark = format!(
-            "new groups are not taken now: metadata changes that wait for the disk take {bytes} bytes, the limit is \
-             {bytes_max}"
-        );
-        Err(Refusal::new(response::SYSTEM_BUSY, remark))
     }
 
     /// A heartbeat of which something was left out. `Some`: it is to be told, with how many were not since the last.

@@ -174,8 +174,8 @@ impl ControlPlane {
         frame.into()
     }
 
-    /// Waits until what was decided so far is on the disk and known to all workers, and may be seen: also a topic that was made again while shards
-    /// still dropped what is left of its predecessor.
+    /// Waits until what was decided so far is on the disk and known to all workers, and may be seen: also a topic that was
+    /// made again while shards still dropped what is left of its predecessor.
     pub async fn shown(&self, topic: Option<&str>, group: Option<&str>) -> Result<(), Refusal> {
         loop {
             self.durable().await?;

@@ -20,10 +20,8 @@ pub(super) struct StoredTable<V> {
     pub version: DataVersion,
     /// For the journal, in order.
     changes: Vec<Vec<u8>>,
-    /// Deleted, and shards have yet to drop what they hold of it.
-    pub deleted: BTreeSet<String>,
-    /// What each of those takes up.
-    deleted_bytes: BTreeMap<String, usize>,
+    /// Deleted, and shards have yet to drop what they hold of it; with what each takes up.
+    pub deleted: BTreeMap<String, usize>,
     /// Names whose entries need less than what stays with the name.
     lasting: BTreeMap<String, usize>,
     bytes_of: fn(&V) -> EntryBytes,
@@ -42,8 +40,7 @@ impl<V> StoredTable<V> {
             entries: SharedTable::default(),
             version: DataVersion { timestamp: now, counter: 0 },
             changes: Vec::new(),
-            deleted: BTreeSet::new(),
-            deleted_bytes: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             lasting: BTreeMap::new(),
             bytes_of,
             memory,
@@ -91,6 +88,12 @@ impl<V> StoredTable<V> {
         lasting
     }
 
+    /// Refuses while changes of before wait for the disk, too many of them.
+    pub(super) fn check_unsaved(&self) -> Result<(), MetadataError> {
+        let (bytes, limit) = self.memory.unsaved();
+        if bytes < limit { Ok(()) } else { Err(MetadataError::Unsaved { bytes, limit }) }
+    }
+
     /// Refuses an entry that does not fit beside all others, `more` bytes with what comes along with it.
     pub(super) fn admit(
         &self,
@@ -98,10 +101,7 @@ impl<V> StoredTable<V> {
         more: usize,
         what: &'static str,
     ) -> Result<(), MetadataError> {
-        let (unsaved, unsaved_max) = self.memory.unsaved();
-        if unsaved >= unsaved_max {
-            return Err(MetadataError::Unsaved { bytes: unsaved, limit: unsaved_max });
-        }
+        self.check_unsaved()?;
         if !self.memory.has_room(more) {
             let (bytes, limit) = self.memory.level();
             let name = name.to_owned();
@@ -189,17 +189,17 @@ impl<V> StoredTable<V> {
     }
 
     fn note_deleted(&mut self, name: String, lasting: usize) {
-        let known = self.deleted_bytes.get(&name).copied();
+        let known = self.deleted.get(&name).copied();
         let bytes = known.unwrap_or_else(|| of_deleted(&name)) + lasting;
         self.memory.replace(known.unwrap_or(0), bytes);
-        self.deleted_bytes.insert(name.clone(), bytes);
-        self.deleted.insert(name);
+        self.deleted.insert(name, bytes);
     }
 
     /// False: it was not deleted.
     fn forget_deleted(&mut self, name: &str) -> bool {
-        self.memory.replace(self.deleted_bytes.remove(name).unwrap_or(0), 0);
-        self.deleted.remove(name)
+        let known = self.deleted.remove(name);
+        self.memory.replace(known.unwrap_or(0), 0);
+        known.is_some()
     }
 
     /// No shard holds anything any more that was there when `name` was deleted. False: that was known.
@@ -219,8 +219,13 @@ impl<V> StoredTable<V> {
     /// The entries without those that are being dropped.
     pub(super) fn shown(&self) -> SharedTable<V> {
         let mut shown = self.entries.clone();
-        self.deleted.iter().for_each(|name| drop(shown.remove(name)));
+        self.deleted.keys().for_each(|name| drop(shown.remove(name)));
         shown
+    }
+
+    /// Names that are being dropped.
+    pub(super) fn deleted_names(&self) -> BTreeSet<String> {
+        self.deleted.keys().cloned().collect()
     }
 
     /// Changes since the last call, as the journal keeps them.
@@ -234,7 +239,7 @@ impl<V> StoredTable<V> {
         members: [&'static str; 2],
         write: fn(&V, &mut Vec<u8>),
     ) -> WholeFile<V> {
-        let (table, deleted) = (self.entries.clone(), self.deleted.clone());
+        let (table, deleted) = (self.entries.clone(), self.deleted_names());
         WholeFile { table, version: self.version, deleted, members, write }
     }
 }

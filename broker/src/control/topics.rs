@@ -6,7 +6,7 @@
 //! they have missed since a version is [`Topics::since`]. None of it looks at more than what changed. Messages of a
 //! deleted topic are the store's matter. Source: Apache RocketMQ 4.9.8, `TopicConfigManager`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -119,9 +119,14 @@ impl Topics {
         self.stored.shown()
     }
 
-    /// Topics that were deleted and whose queues shards have yet to drop.
-    pub fn deleted(&self) -> &BTreeSet<String> {
+    /// Topics that were deleted and whose queues shards have yet to drop, with what each takes up.
+    pub fn deleted(&self) -> &BTreeMap<String, usize> {
         &self.stored.deleted
+    }
+
+    /// Their names.
+    pub(super) fn deleted_names(&self) -> BTreeSet<String> {
+        self.stored.deleted_names()
     }
 
     /// No shard holds queues of this topic any more that were there when it was deleted. One that was made again
@@ -144,7 +149,7 @@ impl Topics {
         let topics = self.stored.entries.sorted().into_iter();
         TopicConfigTable {
             data_version: self.stored.version,
-            deleted_topics: self.stored.deleted.iter().cloned().collect(),
+            deleted_topics: self.stored.deleted.keys().cloned().collect(),
             topic_config_table: topics
                 .map(|(name, config)| (name.to_string(), TopicConfig::clone(config)))
                 .collect(),
@@ -290,7 +295,7 @@ impl Topics {
         if self.stored.entries.get(topic).is_none() {
             return Ok(false);
         }
-        if !self.stored.deleted.contains(topic) {
+        if !self.stored.deleted.contains_key(topic) {
             check_deleted("topics", self.stored.deleted.len())?;
         }
         self.stored.hide(topic.to_owned());

@@ -47,11 +47,11 @@ use table::{Line, Right, Run, ServedBy};
 const LONG_REQUEST_BYTES: usize = 512 * 1024;
 
 /// What a request with a large response counts for in its connection's limit besides its own bytes.
-const LARGE_RESPONSE_BYTES: u32 = 256 * 1024;
+const LARGE_RESPONSE_BYTES: usize = 256 * 1024;
 
 /// What a request that waits until metadata is durable counts for in its connection's limit besides its own bytes: no
 /// less than one that another worker sent on.
-const DURABILITY_BYTES: u32 = 16 * 1024;
+const DURABILITY_BYTES: usize = 16 * 1024;
 
 /// The frame's header cannot be read; the connection is out of step and must end.
 #[derive(Debug)]
@@ -88,9 +88,13 @@ pub fn serve_frame(
 /// size says: with some in flight the connection is not read, so that a client that sends them back to back makes others
 /// wait for some of them, not for all.
 fn weight_of(code: i32, wire_bytes: usize) -> u32 {
-    let run = table::line_of(code).map(|line| &line.run);
-    let is_long = matches!(run, Some(Run::OnControl(_) | Run::Task(_) | Run::LargeTask(_)));
-    let weight = if is_long { (16 * wire_bytes).max(LONG_REQUEST_BYTES) } else { wire_bytes };
+    let long = (16 * wire_bytes).max(LONG_REQUEST_BYTES);
+    let weight = match table::line_of(code).map(|line| &line.run) {
+        Some(Run::OnControl(_)) => long + DURABILITY_BYTES,
+        Some(Run::LargeTask(_)) => long + LARGE_RESPONSE_BYTES,
+        Some(Run::Task(_)) => long,
+        _ => wire_bytes,
+    };
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
@@ -152,7 +156,7 @@ fn host_of(worker: &Worker, line: &Line, request: &Request<'_>) -> Result<usize,
     })
 }
 
-fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, mut responder: Responder) {
+fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, responder: Responder) {
     match line.run {
         Run::OnQueue(run) => {
             let ran = run_on_queue(worker, request, run);
@@ -163,11 +167,7 @@ fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, mut responder: R
             let ran = run(worker, request);
             worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
-        Run::Task(begin) => begin_task(worker, request, responder, begin),
-        Run::LargeTask(begin) => {
-            worker.acquire(&mut responder, LARGE_RESPONSE_BYTES);
-            begin_task(worker, request, responder, begin);
-        }
+        Run::Task(begin) | Run::LargeTask(begin) => begin_task(worker, request, responder, begin),
         Run::Message(_) | Run::NotYet(_) => unreachable!("served already"),
     }
 }
@@ -210,7 +210,7 @@ fn run_on_queue(
 fn run_on_control(
     worker: &Rc<Worker>,
     request: &Request<'_>,
-    mut responder: Responder,
+    responder: Responder,
     run: table::ControlFunction,
 ) {
     let plane = worker.control_plane();
@@ -218,7 +218,6 @@ fn run_on_control(
     if plane.is_shown() {
         return worker.respond(responder, ran.unwrap_or_else(Response::from));
     }
-    worker.acquire(&mut responder, DURABILITY_BYTES);
     let shown = Rc::clone(worker);
     spawn(worker, responder, async move {
         shown.control_plane().shown(None, None).await?;

@@ -26,7 +26,8 @@ pub struct Waits {
     pub rounds: u64,
 }
 
-/// Sends, pulls and shows that it lives until `stop`, at least once. Panics when an answer is wrong or does not come for `patience`.
+/// Sends, pulls and shows that it lives until `stop`, at least once. Panics when an answer is wrong or does not come for
+/// `patience`.
 pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits {
     let began = Instant::now();
     let mut connection = Connection::connect_patiently(addr, patience).expect("it may connect");
@@ -42,30 +43,27 @@ pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits 
     let mut waits = Waits { creation: began.elapsed(), ..Waits::default() };
     while waits.rounds == 0 || !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let sent = loop {
-            match connection.send(&Message::new(NAME, 0, b"as always")) {
-                Ok(sent) => break sent,
-                // Refused for overload: a client tries again, and its clock runs.
-                Err(ClientError::Refused { code: 2, .. }) => std::thread::sleep(PAUSE),
-                Err(error) => panic!("a send: {error}"),
-            }
-        };
+        let sent = until_taken(PAUSE, || connection.send(&Message::new(NAME, 0, b"as always")));
         let pull = PullRequest::new(NAME, NAME, 0, sent.queue_offset);
         while connection.pull(&pull).expect("a pull").messages.is_empty() {}
         waits.messages = waits.messages.max(began.elapsed());
         let began = Instant::now();
-        loop {
-            match connection.heartbeat(&heartbeat) {
-                Ok(_) => break,
-                // Its group is new, and there is much of that.
-                Err(ClientError::Refused { code: 2, .. }) => std::thread::sleep(PAUSE),
-                Err(error) => panic!("a heartbeat: {error}"),
-            }
-        }
+        until_taken(PAUSE, || connection.heartbeat(&heartbeat));
         connection.consumer_ids(NAME).expect("the members of a group");
         waits.control = waits.control.max(began.elapsed());
         waits.rounds += 1;
         std::thread::sleep(PAUSE);
     }
     waits
+}
+
+/// Asks until it is not refused for overload: a client tries again, and its clock runs. Panics with any other error.
+pub fn until_taken<T>(pause: Duration, mut ask: impl FnMut() -> Result<T, ClientError>) -> T {
+    loop {
+        match ask() {
+            Ok(taken) => return taken,
+            Err(ClientError::Refused { code: 2, .. }) => std::thread::sleep(pause),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

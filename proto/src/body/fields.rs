@@ -21,7 +21,7 @@ const TREE_BYTES_FREE: usize = 64 << 10;
 /// Of an object that is not empty: a node of a map.
 const OBJECT_BYTES: usize = 640;
 /// Of a value: in a list that has just grown, with a short text.
-const VALUE_BYTES: usize = 64;
+pub(super) const VALUE_BYTES: usize = 64;
 
 /// Parses a body of at most `bytes_max` bytes.
 pub(super) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, BodyError> {

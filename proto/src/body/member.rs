@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::BodyError;
-use super::fields::{Fields, text};
+use super::fields::{Fields, VALUE_BYTES, text};
 use super::writer::{self, Dialect, object};
 
 /// A type that a member can have.
@@ -139,8 +139,6 @@ impl Json {
     }
 }
 
-/// Of a value or a text, with what the allocator adds.
-const VALUE_BYTES: usize = 64;
 /// A node of a map, which has room for eleven members and holds five or more when there are several.
 const MAP_NODE_BYTES: usize = 704;
 const MAP_NODE_MEMBERS: usize = 5;
