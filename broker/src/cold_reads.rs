@@ -2,15 +2,21 @@
 //! time and by key.
 //!
 //! A few reader tasks per worker take them from one bounded queue, so that however many consumers start from offset
-//! 0, the disk sees a handful of reads at a time and live traffic keeps the reactor. A budget of bytes per second,
-//! refilled with each tick, keeps the readers from living at the cost of everybody else.
+//! 0, the disk sees a handful of reads at a time and live traffic keeps the reactor. Connections take turns: who asks for
+//! much at once waits for it longer, and nobody else does. A budget of bytes per second, refilled with each tick, keeps
+//! the readers from living at the cost of everybody else.
 
-use crate::{error::Refusal, one_shot::OneShot, shard::Shard};
+use crate::{
+    error::Refusal,
+    fair_queue::{FairQueue, NoRoom},
+    one_shot::OneShot,
+    shard::Shard,
+};
 use proto::code::response;
+use remoting::ConnectionId;
 use runtime::{Executor, Signal};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -18,7 +24,7 @@ use std::{
 
 /// Reader tasks of a worker.
 const READERS: usize = 4;
-/// Reads that may wait; more are refused.
+/// Reads of all connections that may wait; more are refused, and no connection may have more than there is room for.
 const WAITING_MAX: usize = 4096;
 /// What a read costs besides its bytes: its share of everything that is done once per read.
 const READ_COST_BYTES: i64 = 4096;
@@ -27,7 +33,7 @@ type Job = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The queue of reads and those who take from it.
 pub struct ColdReadPool {
-    jobs: RefCell<VecDeque<Job>>,
+    jobs: RefCell<FairQueue<ConnectionId, Job>>,
     /// One per reader: a signal wakes one task.
     wake: Vec<Signal>,
     idle: RefCell<Vec<usize>>,
@@ -41,7 +47,7 @@ impl ColdReadPool {
     /// A pool whose readers take `bytes_per_tick`.
     pub fn new(bytes_per_tick: Option<i64>) -> Rc<ColdReadPool> {
         Rc::new(ColdReadPool {
-            jobs: RefCell::default(),
+            jobs: RefCell::new(FairQueue::new(WAITING_MAX)),
             wake: (0..READERS).map(|_| Signal::default()).collect(),
             idle: RefCell::default(),
             budget: Cell::new(0),
@@ -80,7 +86,7 @@ impl ColdReadPool {
         if self.allowance.is_some() && self.budget.get() < 0 {
             return None;
         }
-        self.jobs.borrow_mut().pop_front()
+        self.jobs.borrow_mut().pop()
     }
 
     fn spend(&self, bytes: i64) {
@@ -106,27 +112,33 @@ impl ColdReadPool {
         }
     }
 
-    /// Runs a read when its turn comes. Gives what it is about back when the queue is full.
-    pub fn submit<T>(&self, cargo: T, job: impl FnOnce(T) -> Job) -> Result<(), (T, Refusal)> {
-        if self.jobs.borrow().len() >= WAITING_MAX {
-            let remark =
-                format!("[OVERLOAD] reason=cold-reads waiting={WAITING_MAX} limit={WAITING_MAX}");
+    /// Runs a read for a connection when its turn comes. Gives what it is about back when there is no room for it.
+    pub fn submit<T>(
+        &self,
+        asker: ConnectionId,
+        cargo: T,
+        job: impl FnOnce(T) -> Job,
+    ) -> Result<(), (T, Refusal)> {
+        let room = self.jobs.borrow().has_room(asker);
+        if let Err(NoRoom { waiting, limit }) = room {
+            let remark = format!("[OVERLOAD] reason=cold-reads waiting={waiting} limit={limit}");
             return Err((cargo, Refusal::new(response::SYSTEM_BUSY, remark)));
         }
-        self.jobs.borrow_mut().push_back(job(cargo));
+        self.jobs.borrow_mut().push(asker, job(cargo));
         self.wake_one();
         Ok(())
     }
 
-    /// Reads when a reader is free, and returns what was read. The error is the queue's limit.
+    /// Reads for a connection when a reader is free, and returns what was read. The error is the queue's limit.
     pub async fn read<T: 'static>(
         &self,
+        asker: ConnectionId,
         read: impl Future<Output = T> + 'static,
     ) -> Result<T, Refusal> {
         let done = OneShot::default();
         let ended = done.clone();
         let job = |()| -> Job { Box::pin(async move { ended.set(read.await) }) };
-        self.submit((), job).map_err(|((), refusal)| refusal)?;
+        self.submit(asker, (), job).map_err(|((), refusal)| refusal)?;
         Ok(done.wait().await)
     }
 }

@@ -42,7 +42,7 @@ fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
     let (reader, writer, closer) = transport.split();
     let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
     let now = worker.executor.uptime();
-    let unsent = worker.connections.borrow().unsent();
+    let unsent = Rc::clone(worker.connections.borrow().unsent());
     let incomplete = worker.frame_budget.open(addr, closer.clone());
     let write_buffer =
         Rc::new(WriteBuffer::new(addr, vip, closer, inflight_bytes_max, unsent, now));

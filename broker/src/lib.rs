@@ -15,6 +15,7 @@ pub mod connection;
 pub mod control;
 pub mod drops;
 pub mod error;
+pub mod fair_queue;
 pub mod first_start;
 pub mod handlers;
 pub mod health;

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use proto::frame::HeaderKind;
 use remoting::{ConnectionId, SharedBody, TransferPermit};
-use std::{cell::Cell, future::Future, pin::Pin};
+use std::{borrow::Cow, cell::Cell, fmt, future::Future, pin::Pin};
 use store::PhysicalOffset;
 
 /// The right and duty to answer one request. Spent exactly once: by an answer, or by waiting in a place that answers
@@ -80,7 +80,7 @@ pub struct Pulled {
     /// 0, 19, 20 or 21.
     pub code: i32,
     /// Name of the status.
-    pub status: &'static str,
+    pub status: Cow<'static, str>,
     /// Where to go on.
     pub next_offset: i64,
     /// First offset of the queue.
@@ -96,12 +96,11 @@ pub struct Pulled {
 }
 
 impl Pulled {
-    /// The same without messages, for a connection above its high watermark. Nothing is lost: it asks for
-    /// `offset` again.
-    pub fn without_messages(&self, offset: i64) -> Pulled {
+    /// The same without messages, for a connection that takes none now. Nothing is lost: it asks for `offset` again.
+    pub fn without_messages(&self, offset: i64, why: impl fmt::Display) -> Pulled {
         Pulled {
             code: proto::code::response::PULL_NOT_FOUND,
-            status: "CONNECTION_CLOGGED",
+            status: format!("CONNECTION_CLOGGED {why}").into(),
             next_offset: offset,
             min_offset: self.min_offset,
             max_offset: self.max_offset,

@@ -168,8 +168,10 @@ pub fn encode_pulled(
     if responder.oneway {
         return;
     }
-    if bytes > 0 && write_buffer.takes_no_messages() {
-        let empty = pulled.without_messages(pulled.next_offset - pulled.span);
+    if bytes > 0 && !write_buffer.takes(bytes) {
+        write_buffer.note_clogged();
+        let empty =
+            pulled.without_messages(pulled.next_offset - pulled.span, write_buffer.clogged());
         return write_pulled(write_buffer, &responder, &empty, |_| ());
     }
     write_pulled(write_buffer, &responder, pulled, fill);
@@ -190,7 +192,7 @@ fn write_pulled(
     let head = ResponseHead {
         code: pulled.code,
         opaque: responder.opaque,
-        remark: Some(pulled.status),
+        remark: Some(&pulled.status),
         ext: &ext,
     };
     write_buffer.write(|out| {

@@ -104,7 +104,7 @@ async fn accept(server: &Rc<Server>, listener: &Listener) -> io::Error {
 fn start(server: &Rc<Server>, transport: Transport) {
     let addr = transport.peer_addr();
     let (reader, writer, closer) = transport.split();
-    let unsent = server.connections.borrow().unsent();
+    let unsent = Rc::clone(server.connections.borrow().unsent());
     let now = server.executor.uptime();
     // Requests are answered at once, so none is in flight beside the responses that wait.
     let buffer = WriteBuffer::new(addr, false, closer.clone(), 0, unsent, now);

@@ -88,7 +88,7 @@ pub const SYS_FLAG_INNER_BATCH: i32 = 0x80;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RecordError {
     /// The body is longer than the caller's limit (or than the format's 2^31-1), in bytes.
-    #[error("body of {bytes} bytes is over the limit of {bytes_max}")]
+    #[error("body of {bytes} bytes is over the limit of {bytes_max} (maxMessageSize)")]
     BodyTooLarge {
         /// Length found.
         bytes: usize,

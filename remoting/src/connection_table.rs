@@ -57,8 +57,8 @@ impl<T> ConnectionTable<T> {
     }
 
     /// The budget of unsent bytes that all write buffers share.
-    pub fn unsent(&self) -> Rc<UnsentBudget> {
-        Rc::clone(&self.unsent)
+    pub fn unsent(&self) -> &Rc<UnsentBudget> {
+        &self.unsent
     }
 
     /// Number of open connections.

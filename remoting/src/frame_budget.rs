@@ -109,7 +109,7 @@ impl FrameBudget {
     pub fn close_stalled(&self, now: Uptime) {
         let Overdue { waiters, stalled } = self.overdue(now);
         for (peer, closer, held) in stalled {
-            tracing::warn!(%peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may, and others wait");
+            tracing::warn!(%peer, held, limit = self.bytes_max, "closing a connection that stopped in the middle of a frame: incomplete frames hold all the memory they may (of a broker: memoryBudgetMiB), and others wait");
             closer.close();
         }
         waiters.into_iter().for_each(Waker::wake);

@@ -15,6 +15,7 @@ mod listener;
 mod shared_body;
 #[cfg(test)]
 mod test_executor;
+mod transfer_budget;
 mod transport;
 mod write_buffer;
 
@@ -25,5 +26,6 @@ pub use frame_budget::{BYTES_WHEN_SHORT, FrameAccount, FrameBudget, STALLED_MS_M
 pub use frame_reader::FrameReader;
 pub use listener::Listener;
 pub use shared_body::{BodyCursor, BodyPiece, SharedBody};
+pub use transfer_budget::{NoTransfer, TransferBudget, TransferPermit};
 pub use transport::{ReadHalf, Transport, WriteHalf};
-pub use write_buffer::{TransferBudget, TransferPermit, UnsentBudget, WriteBuffer, write_loop};
+pub use write_buffer::{Clogged, UnsentBudget, WriteBuffer, write_loop};

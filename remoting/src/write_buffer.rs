@@ -2,22 +2,21 @@
 //!
 //! The reader stops serving while too much is in flight or waits to be sent; so a peer that sends without reading holds
 //! a bounded amount of memory and is slowed down by TCP. When all peers of a worker together hold much, each may hold
-//! less. A body that others hold, too, counts against its connection, but takes memory only a chunk at a time.
+//! less: smaller answers, and who still has some to read none at all. A body that others hold, too, counts against its
+//! connection, but takes memory only a chunk at a time.
 
 use crate::{
     shared_body::{BodyCursor, SharedBody},
+    transfer_budget::TransferBudget,
     transport::WriteHalf,
 };
 use runtime::{Closer, Executor, Signal, Uptime};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    fmt,
     net::SocketAddr,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
 };
 
 /// Memory that an idle connection may keep for its answers, bytes.
@@ -32,19 +31,19 @@ const WRITE_HIGH_WATERMARK_BYTES: usize = 512 * 1024;
 const SHARED_BYTES: usize = 64 * 1024 * 1024;
 /// What is left to each then, unless set otherwise.
 const BYTES_WHEN_SHORT: usize = 32 * 1024;
+/// Messages of one answer while all connections together have more than their share, bytes.
+const ANSWER_BYTES_WHEN_SHORT: usize = 32 * 1024;
 /// Bytes of a shared body that are copied for one write.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of one write: a peer that takes long for a large answer shows that it does.
 const WRITE_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of pulled messages that may be on their way to a connection from other workers.
-const TRANSFER_BYTES_MAX: usize = 512 * 1024;
 
 /// Unsent bytes of all connections of a worker that lie in memory of their own, and what they may be.
 pub struct UnsentBudget {
     bytes: Cell<usize>,
     /// Memory of sent answers that connections keep for their next ones.
     kept: Cell<usize>,
-    /// From here on each connection gets less; at twice as much nobody gets messages.
+    /// From here on each connection gets less; at twice as much only who has read all it got, and a little.
     bytes_max: usize,
     bytes_when_short: usize,
 }
@@ -88,6 +87,12 @@ impl UnsentBudget {
         self.bytes.get() > self.bytes_max
     }
 
+    /// What an answer with messages should not exceed now: when all together hold much, each gets its messages in smaller
+    /// parts.
+    pub fn answer_bytes_max(&self) -> Option<usize> {
+        self.is_short().then_some(ANSWER_BYTES_WHEN_SHORT)
+    }
+
     fn is_spent(&self) -> bool {
         self.bytes.get() > 2 * self.bytes_max
     }
@@ -104,36 +109,22 @@ impl Default for UnsentBudget {
     }
 }
 
-/// Counts the bytes that other workers have sent towards a connection and that have not arrived there.
-#[derive(Clone, Default)]
-pub struct TransferBudget(Arc<AtomicUsize>);
-
-impl TransferBudget {
-    /// A permit for so many bytes, until the permit is dropped. `None`: too much is on its way already.
-    pub fn try_acquire(&self, bytes: usize) -> Option<TransferPermit> {
-        if self.0.load(Relaxed) > TRANSFER_BYTES_MAX {
-            return None;
-        }
-        self.0.fetch_add(bytes, Relaxed);
-        Some(TransferPermit { budget: self.clone(), bytes })
-    }
+/// Why a connection gets no messages now, in bytes; what the answer says.
+#[derive(Clone, Copy, Debug)]
+pub struct Clogged {
+    unread: usize,
+    unread_max: usize,
+    all_unread: usize,
+    all_unread_max: usize,
 }
 
-/// Bytes on their way to a connection.
-pub struct TransferPermit {
-    budget: TransferBudget,
-    bytes: usize,
-}
-
-impl std::fmt::Debug for TransferPermit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TransferPermit").field(&self.bytes).finish()
-    }
-}
-
-impl Drop for TransferPermit {
-    fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.bytes, Relaxed);
+impl fmt::Display for Clogged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Clogged { unread, unread_max, all_unread, all_unread_max } = self;
+        write!(
+            f,
+            "unread={unread} limit={unread_max} all={all_unread} limit={all_unread_max} key=memoryBudgetMiB"
+        )
     }
 }
 
@@ -172,7 +163,7 @@ pub struct WriteBuffer {
     /// Of all connections of the worker.
     unsent: Rc<UnsentBudget>,
     /// Answers from other workers.
-    pub transfer_budget: TransferBudget,
+    transfer_budget: TransferBudget,
     closed: Cell<bool>,
     /// No more responses will come: what is there is sent, and then writing ends.
     finished: Cell<bool>,
@@ -373,9 +364,37 @@ impl WriteBuffer {
         self.stalled_for.get()
     }
 
-    /// Whether the connection gets no messages now: it does not read what it got, or all together do not.
-    pub fn takes_no_messages(&self) -> bool {
-        self.above_high_watermark() || self.unsent.is_spent()
+    /// Whether the connection may get an answer of so many bytes: it reads what it got, and so do all together. While they
+    /// do not, who has read everything still gets a small one: none waits for another to read.
+    pub fn takes(&self, bytes: usize) -> bool {
+        if self.closed.get() || self.write_stopped.get() {
+            return false;
+        }
+        if self.unsent.is_spent() {
+            return self.unsent_bytes() == 0 && bytes <= self.unsent.bytes_when_short;
+        }
+        !self.above_high_watermark()
+    }
+
+    /// What an answer of so many bytes was kept from the connection for.
+    pub fn clogged(&self) -> Clogged {
+        Clogged {
+            unread: self.unsent_bytes(),
+            unread_max: self.unsent.watermark(),
+            all_unread: self.unsent.bytes.get(),
+            all_unread_max: 2 * self.unsent.bytes_max,
+        }
+    }
+
+    /// The budget of answers from other workers, for a request that goes there. It says whether the connection takes any.
+    pub fn transfer_budget(&self) -> TransferBudget {
+        self.transfer_budget.set_clogged(!self.takes(1));
+        self.transfer_budget.clone()
+    }
+
+    /// An answer from another worker was kept from the connection: no more of them need be made until it asks again.
+    pub fn note_clogged(&self) {
+        self.transfer_budget.set_clogged(true);
     }
 
     /// Ends the connection: its reader and writer see it. Nothing more is written.
@@ -448,6 +467,7 @@ pub async fn write_loop(
 
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
+        self.transfer_budget.end();
         self.give_back();
     }
 }
@@ -458,6 +478,7 @@ mod tests {
     use crate::{
         shared_body::BodyPiece,
         test_executor::{connected, on_executor},
+        transfer_budget::NoTransfer,
     };
     use std::{io::Read, time::Duration};
 
@@ -594,6 +615,43 @@ mod tests {
         send_all(&buffer);
         assert_eq!(buffer.stalled_for(), 0);
         assert!(!unsent.is_short());
+    }
+
+    /// Goal: whoever does not read keeps nothing from those who do.
+    #[test]
+    fn who_has_read_all_gets_a_small_answer_whatever_others_leave() {
+        let unsent = UnsentBudget::new(1_000, 100);
+        let (reads, does_not) = (buffer(&unsent), buffer(&unsent));
+        assert_eq!((unsent.answer_bytes_max(), reads.takes(200_000)), (None, true));
+        does_not.write(|out| out.resize(1_500, 7));
+        assert_eq!(unsent.answer_bytes_max(), Some(ANSWER_BYTES_WHEN_SHORT));
+        assert!(reads.takes(200_000), "one message may be larger");
+        assert!(!does_not.takes(1));
+        does_not.write(|out| out.resize(2_001, 7));
+        assert_eq!([100, 101].map(|bytes| reads.takes(bytes)), [true, false]);
+        assert_eq!(
+            does_not.clogged().to_string(),
+            "unread=2001 limit=100 all=2001 limit=2000 key=memoryBudgetMiB"
+        );
+        reads.write(|out| out.push(7));
+        assert!(!reads.takes(1), "it has not read that");
+        send_all(&does_not);
+        assert!(does_not.takes(200_000) && reads.takes(200_000));
+    }
+
+    #[test]
+    fn other_workers_learn_whether_a_connection_takes_answers() {
+        let unsent = UnsentBudget::new(1_000, 100);
+        let buffer = buffer(&unsent);
+        let budget = buffer.transfer_budget();
+        assert!(budget.try_acquire(7).is_ok());
+        buffer.note_clogged();
+        assert_eq!(budget.try_acquire(7).unwrap_err(), NoTransfer::Clogged);
+        assert!(buffer.transfer_budget().try_acquire(7).is_ok(), "it asks again");
+        buffer.write(|out| out.resize(3_000, 7));
+        assert_eq!(buffer.transfer_budget().try_acquire(7).unwrap_err(), NoTransfer::Clogged);
+        drop(buffer);
+        assert_eq!(budget.try_acquire(7).unwrap_err(), NoTransfer::Ended);
     }
 
     /// Goal: thousands of connections that once got a large answer do not hold memory for the next one each.

@@ -445,4 +445,26 @@ mod tests {
         assert!(fit(1_024) >= (23_000, 52_000), "{all:?}");
         assert!(fit(4_608) >= (200_000, 200_000), "{all:?}");
     }
+
+    /// Goal: what README says of unread answers. `--nocapture` prints what a budget allows.
+    #[test]
+    fn unread_answers_have_the_limits_that_the_documents_say() {
+        let root = tempfile::tempdir().unwrap();
+        let config = BrokerConfig {
+            store_path_root_dir: root.path().display().to_string(),
+            ..BrokerConfig::default()
+        };
+        let limits = [128, 256, 1_024, 4_096].map(|mib| {
+            let plan = MemoryPlan::of(&config, mib * MIB, 1, 1);
+            println!(
+                "{mib} MiB: unread {} KiB, {} bytes when short",
+                plan.unsent_bytes >> 10,
+                plan.bytes_when_short
+            );
+            (plan.unsent_bytes >> 10, plan.bytes_when_short)
+        });
+        let documented = [(4_000, 3_000), (11_000, 3_000), (53_000, 3_000), (65_536, 5_000)];
+        let are_met = limits.iter().zip(documented).all(|(limit, least)| *limit >= least);
+        assert!(are_met, "{limits:?}");
+    }
 }

@@ -26,7 +26,7 @@ use proto::{
     command::{Language, OUR_VERSION, RequestHead, write_request},
     frame::HeaderKind,
 };
-use remoting::ConnectionId;
+use remoting::{ConnectionId, SharedBody};
 use runtime::{DirectDisk, Moment, Signal, Uptime};
 use std::{
     cell::{Cell, RefCell},
@@ -52,6 +52,8 @@ pub struct ControlPlane {
     pub days: Cell<Days>,
     /// When the broker started.
     pub boot: Moment,
+    /// The answer to GET_BROKER_RUNTIME_INFO that was made last, and when.
+    pub figures: RefCell<Option<(Uptime, SharedBody)>>,
     /// Answers to GET_ALL_TOPIC_CONFIG.
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
@@ -85,6 +87,7 @@ impl ControlPlane {
             rates: RefCell::default(),
             days: Cell::default(),
             boot: now,
+            figures: RefCell::default(),
             all_topics,
             all_groups,
             drops: Drops::default(),
@@ -117,7 +120,8 @@ impl ControlPlane {
         let effects = self.control.borrow_mut().effects();
         let Effects { topic_changes, group_changes, publish, register, notify, close } = effects;
         if let Some(metadata) = publish {
-            self.visibility.borrow_mut().published(metadata.version, worker.executor.count());
+            let (version, workers) = (metadata.version, worker.executor.count());
+            self.visibility.borrow_mut().published(version, workers, Uptime::now());
             worker.broadcast(&Notice::Metadata(metadata));
         }
         if !topic_changes.is_empty() || !group_changes.is_empty() {
@@ -201,7 +205,7 @@ impl ControlPlane {
 
     /// A worker has a snapshot of this version.
     pub fn known(&self, worker: usize, version: u64) {
-        self.visibility.borrow_mut().known(worker, version);
+        self.visibility.borrow_mut().known(worker, version, Uptime::now());
     }
 
     /// Waits until everything that was decided so far is on the disk.

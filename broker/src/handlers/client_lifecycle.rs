@@ -24,11 +24,12 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
         version: request.header.version,
     };
     let left_out = control.heartbeat(request.moment(), &client, &data);
-    if left_out > 0
-        && let Some(held_back) = control.note_left_out()
-    {
-        let (member_bytes, member_bytes_max) = control.members().memory();
-        let (table_bytes, table_bytes_max) = control.table_memory().level();
+    if left_out == 0 {
+        return Ok(Response::Done);
+    }
+    let (member_bytes, member_bytes_max) = control.members().memory();
+    let (table_bytes, table_bytes_max) = control.table_memory().level();
+    if let Some(held_back) = control.note_left_out() {
         tracing::warn!(
             peer = %client.address,
             left_out,
@@ -37,10 +38,16 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
             member_bytes_max,
             table_bytes,
             table_bytes_max,
+            key = "memoryBudgetMiB",
             "parts of a heartbeat are over a limit or badly named"
         );
     }
-    Ok(Response::Done)
+    // All else is taken in. Clients write the refusal into their log and go on.
+    Err(Refusal::system_error(format!(
+        "{left_out} parts of the heartbeat are left out, because they are over a limit or badly named: clients hold \
+         {member_bytes} of {member_bytes_max} bytes, topics and groups {table_bytes} of {table_bytes_max}, \
+         key=memoryBudgetMiB"
+    )))
 }
 
 /// UNREGISTER_CLIENT.

@@ -3,6 +3,7 @@
 
 use super::shard_report::QueueReport;
 use crate::worker::Worker;
+use remoting::ConnectionId;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// Messages of one answer that are looked up, on each worker; of more no time is said, which tools show as N/A.
@@ -12,7 +13,11 @@ const LOOK_UPS_MAX: usize = 1_000;
 type LookUp = (usize, Box<str>, u32, i64);
 
 /// By queue: when the last message that was consumed there was stored, ms; 0 when nobody knows.
-pub async fn consumed_ms(worker: &Rc<Worker>, queues: &[QueueReport]) -> Vec<i64> {
+pub async fn consumed_ms(
+    worker: &Rc<Worker>,
+    asker: ConnectionId,
+    queues: &[QueueReport],
+) -> Vec<i64> {
     let mut times = vec![0; queues.len()];
     let mut by_worker: BTreeMap<usize, Vec<LookUp>> = BTreeMap::new();
     for (index, queue) in queues.iter().enumerate() {
@@ -28,14 +33,14 @@ pub async fn consumed_ms(worker: &Rc<Worker>, queues: &[QueueReport]) -> Vec<i64
         }
     }
     for (host, wanted) in by_worker {
-        let found = worker.on_task(host, move |there| look_up(there, wanted)).await;
+        let found = worker.on_task(host, move |there| look_up(there, asker, wanted)).await;
         found.into_iter().for_each(|(index, time)| times[index] = time);
     }
     times
 }
 
 /// As one cold read: consumers wait for a few of them, not for a thousand.
-async fn look_up(there: Rc<Worker>, wanted: Vec<LookUp>) -> Vec<(usize, i64)> {
+async fn look_up(there: Rc<Worker>, asker: ConnectionId, wanted: Vec<LookUp>) -> Vec<(usize, i64)> {
     let reading = Rc::clone(&there);
     let found = Rc::new(RefCell::new(Vec::new()));
     let out = Rc::clone(&found);
@@ -51,6 +56,6 @@ async fn look_up(there: Rc<Worker>, wanted: Vec<LookUp>) -> Vec<(usize, i64)> {
         }
     };
     // When too many reads wait already, no times are said.
-    let _ = there.cold_reads.read(read).await;
+    let _ = there.cold_reads.read(asker, read).await;
     found.take()
 }

@@ -127,22 +127,24 @@ pub fn search(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
         Ok((place.topic.to_owned(), place.queue_id, header.timestamp, upper))
     });
+    let asker = request.peer.connection;
     Box::pin(async move {
         let (topic, queue_id, timestamp, upper) = wanted?;
         let store = store_of(&worker, &topic, queue_id);
         let offset = async move { offset_at(&store, &topic, queue_id, timestamp, upper).await };
-        Ok(Response::Number("offset", worker.cold_reads.read(offset).await??))
+        Ok(Response::Number("offset", worker.cold_reads.read(asker, offset).await??))
     })
 }
 
 /// GET_EARLIEST_MSG_STORETIME. It may be on the disk.
 pub fn earliest(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let place = request.queue().map(|place| (place.topic.to_owned(), place.queue_id));
+    let asker = request.peer.connection;
     Box::pin(async move {
         let (topic, queue_id) = place?;
         let store = store_of(&worker, &topic, queue_id);
         let time = async move { earliest_store_ms(&store, &topic, queue_id).await };
-        Ok(Response::Number("timestamp", worker.cold_reads.read(time).await??))
+        Ok(Response::Number("timestamp", worker.cold_reads.read(asker, time).await??))
     })
 }
 

@@ -62,10 +62,11 @@ pub fn consume_stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         (header.consumer_group.to_owned(), only)
     });
     let metadata = Arc::clone(worker.control_plane().control.borrow().snapshot());
+    let asker = request.peer.connection;
     Box::pin(async move {
         let (group, only) = asked?;
         let queues = queues_of_group(&worker, group.clone(), only).await;
-        let times = consume_times::consumed_ms(&worker, &queues).await;
+        let times = consume_times::consumed_ms(&worker, asker, &queues).await;
         let entries = queues.len();
         let (settings, of) = (Arc::clone(&worker.config), group.clone());
         let make = move || {

@@ -92,7 +92,7 @@ fn weight_of(code: i32, wire_bytes: usize) -> u32 {
     let weight = match table::line_of(code).map(|line| &line.run) {
         Some(Run::OnControl(_)) => long + DURABILITY_BYTES,
         Some(Run::LargeTask(_)) => long + LARGE_RESPONSE_BYTES,
-        Some(Run::Task(_)) => long,
+        Some(Run::Task(_) | Run::OnWorker(_)) => long,
         _ => wire_bytes,
     };
     u32::try_from(weight).unwrap_or(u32::MAX)

@@ -13,6 +13,7 @@ use crate::{
     worker::Worker,
 };
 use proto::{code::response, record::RecordView, request::QueryMessageHeader};
+use remoting::{Clogged, ConnectionId};
 use std::{cmp::Reverse, rc::Rc};
 use store::{PhysicalOffset, StoreError, lookup::KeyQuery};
 
@@ -49,14 +50,18 @@ impl FoundMessages {
         });
     }
 
-    /// `clogged`: the connection takes too long to read for a large response. That nothing was found is small.
-    fn into_response(mut self, clogged: bool) -> Result<Response, Refusal> {
+    /// The response, unless it is too large for what the connection takes now. That nothing was found is small.
+    fn into_response(
+        mut self,
+        clogged: impl Fn(usize) -> Option<Clogged>,
+    ) -> Result<Response, Refusal> {
         if self.hits.is_empty() {
             let remark = "no message has this key in this range of time";
             return Err(Refusal::new(response::QUERY_NOT_FOUND, remark));
         }
-        if clogged {
-            let remark = "[OVERLOAD] reason=connection-clogged: its answers are not read";
+        let bytes = self.hits.iter().map(|hit| hit.record.len()).sum();
+        if let Some(clogged) = clogged(bytes) {
+            let remark = format!("[OVERLOAD] reason=connection-clogged {clogged}");
             return Err(Refusal::new(response::SYSTEM_BUSY, remark));
         }
         self.hits.sort_unstable_by_key(|hit| hit.physical);
@@ -80,24 +85,31 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
             let remark = format!("[OVERLOAD] reason=key-queries waiting={limit} limit={limit}");
             Refusal::new(response::SYSTEM_BUSY, remark)
         })?;
-        let mut all = look_everywhere(&worker, &query).await?;
+        let mut all = look_everywhere(&worker, connection, &query).await?;
         if all.hits.is_empty() && by_unique_key {
             // Clients ask for times from that of the producer's clock on, which the key holds; it may have been ahead.
             let (begin, end) = query.store_ms;
             let earlier = (i64::MIN, end.min(begin.saturating_sub(1)));
             let earlier = KeyQuery { store_ms: earlier, ..query };
-            all = look_everywhere(&worker, &earlier).await?;
+            all = look_everywhere(&worker, connection, &earlier).await?;
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
-        all.into_response(write_buffer.is_some_and(|buffer| buffer.takes_no_messages()))
+        all.into_response(|bytes| {
+            let buffer = write_buffer.as_ref()?;
+            (!buffer.takes(bytes)).then(|| buffer.clogged())
+        })
     })
 }
 
 /// What all workers know.
-async fn look_everywhere(worker: &Rc<Worker>, query: &KeyQuery) -> Result<FoundMessages, Refusal> {
+async fn look_everywhere(
+    worker: &Rc<Worker>,
+    asker: ConnectionId,
+    query: &KeyQuery,
+) -> Result<FoundMessages, Refusal> {
     let asked = query.clone();
     let mut all = FoundMessages::default();
-    for found in worker.gather_from_workers(|there| look(there, asked)).await {
+    for found in worker.gather_from_workers(move |there| look(there, asker, asked)).await {
         all.merge(found?, query);
     }
     Ok(all)
@@ -130,9 +142,13 @@ fn admit(config: &BrokerConfig, request: &Request<'_>) -> Result<(KeyQuery, bool
 }
 
 /// What the shards here know.
-async fn look(worker: Rc<Worker>, query: KeyQuery) -> Result<FoundMessages, Refusal> {
+async fn look(
+    worker: Rc<Worker>,
+    asker: ConnectionId,
+    query: KeyQuery,
+) -> Result<FoundMessages, Refusal> {
     let reading = Rc::clone(&worker);
-    let found = worker.cold_reads.read(async move { find(&reading, &query).await }).await?;
+    let found = worker.cold_reads.read(asker, async move { find(&reading, &query).await }).await?;
     found.map_err(|error| {
         tracing::error!(%error, "a query by key failed");
         Refusal::from(error)
@@ -158,7 +174,7 @@ async fn find(worker: &Worker, query: &KeyQuery) -> Result<FoundMessages, StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handlers::fixtures::with_request;
+    use crate::handlers::fixtures::{with_request, write_buffer};
 
     fn query(count_max: usize, bytes_max: usize) -> KeyQuery {
         KeyQuery {
@@ -168,6 +184,10 @@ mod tests {
             count_max,
             bytes_max,
         }
+    }
+
+    fn clogged() -> Clogged {
+        write_buffer().clogged()
     }
 
     fn part(hits: &[(i64, i64, u8)], indexed: (i64, i64)) -> FoundMessages {
@@ -209,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_newest_of_all_shards_are_answered_in_order_of_place() {
-        let Ok(Response::Body(body, ext)) = merged(&query(3, 100)).into_response(false) else {
+        let Ok(Response::Body(body, ext)) = merged(&query(3, 100)).into_response(|_| None) else {
             panic!("there are messages")
         };
         assert_eq!(body, [2, 3, 102], "times 30, 50 and 40");
@@ -222,30 +242,33 @@ mod tests {
 
     #[test]
     fn an_answer_has_a_bound_in_bytes_but_one_message_always_fits() {
-        let Ok(Response::Body(body, _)) = merged(&query(5, 2)).into_response(false) else {
+        let Ok(Response::Body(body, _)) = merged(&query(5, 2)).into_response(|_| None) else {
             panic!("there are messages")
         };
         assert_eq!(body, [3, 102]);
         let mut large = FoundMessages::default();
         large.merge(part(&[(1, 1, 9), (2, 2, 9)], (2, 3)), &query(5, 2));
         assert!(
-            matches!(large.into_response(false), Ok(Response::Body(body, _)) if body == [2; 9])
+            matches!(large.into_response(|_| None), Ok(Response::Body(body, _)) if body == [2; 9])
         );
     }
 
     #[test]
     fn nothing_found_is_java_s_code() {
-        for clogged in [false, true] {
-            let Err(refusal) = FoundMessages::default().into_response(clogged) else {
-                panic!("there is no message")
-            };
-            assert_eq!(refusal.code, response::QUERY_NOT_FOUND, "clogged: {clogged}");
-        }
+        let Err(refusal) = FoundMessages::default().into_response(|_| Some(clogged())) else {
+            panic!("there is no message")
+        };
+        assert_eq!(refusal.code, response::QUERY_NOT_FOUND, "however clogged");
     }
 
     #[test]
     fn messages_are_kept_from_a_connection_that_does_not_read() {
-        let found = merged(&query(3, 100)).into_response(true);
-        assert_eq!(found.expect_err("refused").code, response::SYSTEM_BUSY);
+        let found = merged(&query(3, 100)).into_response(|bytes| {
+            assert_eq!(bytes, 3);
+            Some(clogged())
+        });
+        let refused = found.expect_err("refused");
+        assert_eq!(refused.code, response::SYSTEM_BUSY);
+        assert!(refused.remark.contains("memoryBudgetMiB"), "{}", refused.remark);
     }
 }

@@ -24,11 +24,12 @@ fn not_found(offset: i64) -> Refusal {
 /// Serves the request where the log is.
 pub fn view(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let place = place(worker.shard_count, request);
+    let asker = request.peer.connection;
     Box::pin(async move {
         let place = place?;
         let store = Rc::clone(&worker.hosted_shard(place.shard()).store);
         let record = async move { store.read_record(place.position()).await };
-        let record = worker.cold_reads.read(record).await??;
+        let record = worker.cold_reads.read(asker, record).await??;
         record.map(Response::body).ok_or_else(|| not_found(place.to_wire()))
     })
 }

@@ -1,10 +1,12 @@
 //! PULL_MESSAGE and LITE_PULL_MESSAGE.
 //!
 //! A pull is checked where its socket is (`admit`, which attaches the filter); where its queue is, `plan` says what
-//! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data.
+//! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data. Messages are only
+//! given to a connection that has `room` for them.
 
 mod admit;
 mod plan;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +19,13 @@ use crate::{
     request::Request,
     response::{Pulled, Responder, Response},
     shard::{Shard, parked::Parked},
-    worker::Worker,
+    worker::{Worker, discard},
 };
 use plan::Outcome;
 pub use plan::Passed;
 use proto::request::PullHeader;
+use remoting::TransferPermit;
+use room::Room;
 use runtime::Uptime;
 use std::{rc::Rc, sync::Arc};
 use store::{PullPlan, PullStatus, StoreError};
@@ -46,6 +50,9 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         Err(refusal) => return worker.respond(responder, refusal.into()),
     };
     let mut op = PullOp { responder, pull, transfer_budget: None };
+    if let Some(bytes_max) = worker.connections.borrow().unsent().answer_bytes_max() {
+        op.pull.bytes_max = op.pull.bytes_max.min(u32::try_from(bytes_max).unwrap_or(u32::MAX));
+    }
     match worker.shard(op.pull.shard) {
         Some(shard) => run(worker, shard, op, request.uptime),
         None => {
@@ -53,7 +60,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
             let connections = worker.connections.borrow();
             op.transfer_budget = connections
                 .get(op.responder.connection)
-                .map(|write_buffer| write_buffer.transfer_budget.clone());
+                .map(|write_buffer| write_buffer.transfer_budget());
             drop(connections);
             let message = CoreMessage::Pull(Box::new(op));
             if let Err(CoreMessage::Pull(op)) = worker.try_send_request(to, message) {
@@ -149,25 +156,47 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
         drop(state);
         return read_cold(worker, Box::new(parked), Some(plan));
     }
+    let permit = match room::for_messages(worker, &parked.op, room::From::Memory, plan.bytes) {
+        Room::Free(permit) => permit,
+        Room::Kept { wait, why } => {
+            drop(state);
+            return keep_back(worker, shard, parked, &plan, wait, &why);
+        }
+        Room::Gone => return discard(parked.op.responder),
+    };
     let op = parked.op;
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
     note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.uptime());
-    let mut pulled = plan::with_messages(&plan, op.pull.offset);
-    if let Some(budget) = &op.transfer_budget {
-        pulled.permit = budget.try_acquire(plan.bytes);
-        if pulled.permit.is_none() {
-            let empty = pulled.without_messages(op.pull.offset);
-            return worker.respond(op.responder, Response::Pulled(Box::new(empty)));
-        }
-    }
+    let pulled = Pulled { permit, ..plan::with_messages(&plan, op.pull.offset) };
     worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
+}
+
+/// Messages are there, and the connection takes none: the pull waits a little, or is answered without them.
+fn keep_back(
+    worker: &Rc<Worker>,
+    shard: &Shard,
+    mut parked: Parked,
+    plan: &PullPlan,
+    wait: bool,
+    why: &str,
+) {
+    let offset = parked.op.pull.offset;
+    let empty = plan::with_messages(plan, offset).without_messages(offset, why);
+    match room::wait_until(&parked, worker.executor.uptime()).filter(|_| wait) {
+        Some(until) => {
+            parked.deadline = until;
+            park(worker, shard, parked, empty);
+        }
+        None => nothing(worker, shard, parked.op.responder, empty),
+    }
 }
 
 /// Answers a pull from the disk: with the records of a plan, or, without one, from index files. Its deadline and first
 /// offset travel along: it may have been parked before.
 fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
     let (reading, now) = (Rc::clone(worker), worker.executor.uptime());
-    let submitted = worker.cold_reads.submit(parked, move |parked| {
+    let asker = parked.op.responder.connection;
+    let submitted = worker.cold_reads.submit(asker, parked, move |parked| {
         Box::pin(async move { run_cold(&reading, parked, plan, now).await })
     });
     if let Err((parked, refusal)) = submitted {
@@ -189,15 +218,22 @@ async fn run_cold(
     plan: Option<PullPlan>,
     submitted: Uptime,
 ) {
-    let op = &parked.op;
-    let shard = worker.hosted_shard(op.pull.shard);
+    let shard = worker.hosted_shard(parked.op.pull.shard);
     let planned = match plan {
         Some(plan) => Ok(plan),
-        None => plan_on_disk(shard, op).await,
+        // It may have waited long: nothing is looked up for a connection that is gone.
+        None if is_gone(worker, &parked.op) => return discard(parked.op.responder),
+        None => plan_on_disk(shard, &parked.op).await,
     };
     let read = match planned {
         Ok(plan) if plan.status == PullStatus::Found => {
-            read(shard, op, plan, worker.executor.uptime()).await
+            match room::for_messages(worker, &parked.op, room::From::Disk, plan.bytes) {
+                Room::Free(permit) => read(worker, shard, &parked.op, plan, permit).await,
+                Room::Kept { wait, why } => {
+                    return keep_back(worker, shard, *parked, &plan, wait, &why);
+                }
+                Room::Gone => return discard(parked.op.responder),
+            }
         }
         Ok(plan) => {
             let outcome = plan::from_disk(&parked, plan, worker.executor.uptime());
@@ -217,6 +253,10 @@ async fn run_cold(
     }
 }
 
+fn is_gone(worker: &Worker, op: &PullOp) -> bool {
+    matches!(room::for_messages(worker, op, room::From::Disk, 1), Room::Gone)
+}
+
 /// Plans a pull whose entries have left memory.
 async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError> {
     let pull = &op.pull;
@@ -225,11 +265,13 @@ async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError
     shard.store.plan_pull_on_disk(&pull.topic.topic_name, pull.queue_id, limits, matches).await
 }
 
+/// Reads what was planned, and counts it.
 async fn read(
+    worker: &Worker,
     shard: &Shard,
     op: &PullOp,
     mut plan: PullPlan,
-    now: Uptime,
+    permit: Option<TransferPermit>,
 ) -> Result<Pulled, StoreError> {
     let mut body = Vec::with_capacity(plan.bytes);
     let damaged = shard.store.read_cold(&plan.pieces, &mut body).await?;
@@ -239,6 +281,6 @@ async fn read(
     }
     let messages = plan.pieces.len() - damaged;
     shard.tally.pulled(messages as u64, plan.bytes as u64);
-    note_pulled(shard, op, &plan, messages, now);
-    Ok(Pulled { body, ..plan::with_messages(&plan, op.pull.offset) })
+    note_pulled(shard, op, &plan, messages, worker.executor.uptime());
+    Ok(Pulled { body, permit, ..plan::with_messages(&plan, op.pull.offset) })
 }

@@ -188,7 +188,7 @@ fn code_of(plan: &PullPlan, offset: i64) -> i32 {
 fn head(plan: &PullPlan, code: i32) -> Pulled {
     Pulled {
         code,
-        status: plan.status.name(),
+        status: plan.status.name().into(),
         next_offset: plan.next_offset,
         min_offset: plan.min_offset,
         max_offset: plan.max_offset,

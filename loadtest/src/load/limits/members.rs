@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use client::{Connection, Heartbeat, Subscription};
+use client::{ClientError, Connection, Heartbeat, Subscription};
 use proto::code::request;
 use proto::command::{self, Language, RequestHead};
 use proto::frame::HeaderKind;
@@ -59,10 +59,11 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
 fn one_more(trial: &Trial) -> Result<String, LoadError> {
     let mut client = Connection::connect(trial.addr)?;
     let wishes = [Subscription { topic: TOPIC, expression: "*", version: 1 }];
-    client.heartbeat(&heartbeat("one-more", &wishes))?;
-    let ids = client.consumer_ids(GROUP)?;
-    let is_in = ids.iter().any(|id| id == "one-more");
-    Ok(if is_in { "taken" } else { "left out, with a line in the log" }.to_owned())
+    match client.heartbeat(&heartbeat("one-more", &wishes)) {
+        Ok(_) => Ok("taken".to_owned()),
+        Err(ClientError::Refused { code, remark }) => Ok(format!("code {code}: {remark}")),
+        Err(other) => Err(other.into()),
+    }
 }
 
 fn heartbeat<'a>(client_id: &'a str, wishes: &'a [Subscription<'a>]) -> Heartbeat<'a> {

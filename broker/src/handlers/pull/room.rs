@@ -1,0 +1,59 @@
+//! Whether an answer with messages may go to its connection now. Asked before they are counted, copied or read from the
+//! disk: for a peer that does not read, or is gone, nothing of that is done.
+
+use crate::{ops::PullOp, shard::parked::Parked, worker::Worker};
+use remoting::{NoTransfer, TransferPermit};
+use runtime::Uptime;
+
+/// How long a pull waits whose messages are kept from its connection, ms. A client that got its answer at once would ask
+/// again at once.
+const WAIT_MS: i64 = 200;
+
+/// What becomes of the messages of an answer.
+pub(super) enum Room {
+    /// They may go, with a permit if that is to another worker.
+    Free(Option<TransferPermit>),
+    /// They are kept back, for this reason, until the peer asks again. It is let wait when its answers are not read.
+    Kept { wait: bool, why: String },
+    /// Nobody is there for them.
+    Gone,
+}
+
+/// Where the messages are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    Memory,
+    Disk,
+}
+
+/// Room for `bytes` of messages.
+pub(super) fn for_messages(worker: &Worker, op: &PullOp, from: From, bytes: usize) -> Room {
+    let Some(budget) = &op.transfer_budget else {
+        return match worker.connections.borrow().get(op.responder.connection) {
+            Some(buffer) if buffer.takes(bytes) => Room::Free(None),
+            Some(buffer) => Room::Kept { wait: true, why: buffer.clogged().to_string() },
+            None => Room::Gone,
+        };
+    };
+    let acquired = match from {
+        From::Memory => budget.try_acquire(bytes),
+        From::Disk => budget.try_acquire_read(bytes),
+    };
+    match acquired {
+        Ok(permit) => Room::Free(Some(permit)),
+        Err(NoTransfer::Full) => {
+            Room::Kept { wait: false, why: "other answers are on their way".to_owned() }
+        }
+        Err(NoTransfer::Clogged) => {
+            let why = "answers are not read, key=memoryBudgetMiB";
+            Room::Kept { wait: true, why: why.to_owned() }
+        }
+        Err(NoTransfer::Ended) => Room::Gone,
+    }
+}
+
+/// Until when a pull waits for room, if it may still wait.
+pub(super) fn wait_until(parked: &Parked, now: Uptime) -> Option<Uptime> {
+    let until = now + WAIT_MS;
+    (!parked.op.responder.oneway && parked.deadline > until).then_some(until)
+}
