@@ -1,10 +1,13 @@
 //! Work of many askers that is done one piece at a time: each asker has its turn, however much the others want.
 //!
-//! Places are few, so who has many waits for them: nobody may hold more of them than are free. One alone gets half of
-//! all, and however many want all they can get, there is room for who comes next.
+//! Places are few, so nobody may hold more of them than are free: one alone gets half of all, the next half of the rest.
+//! When they have taken all, whoever comes next still gets a few.
 
 use ahash::AHashMap;
 use std::{collections::VecDeque, hash::Hash};
+
+/// Pieces that each asker may have, whatever the others hold.
+const PIECES_LEAST: usize = 4;
 
 /// What waits, by asker.
 pub struct FairQueue<K, T> {
@@ -25,7 +28,7 @@ pub struct NoRoom {
 }
 
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
-    /// Room for so many pieces of all askers together.
+    /// Room for so many pieces of all askers together, and a few more for those that come when they have taken all.
     pub fn new(count_max: usize) -> FairQueue<K, T> {
         FairQueue { waiting: AHashMap::new(), turns: VecDeque::new(), count: 0, count_max }
     }
@@ -38,7 +41,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     /// Whether this asker may have one more.
     pub fn has_room(&self, asker: K) -> Result<(), NoRoom> {
         let waiting = self.waiting.get(&asker).map_or(0, VecDeque::len);
-        let limit = self.count_max - self.count;
+        let limit = self.count_max.saturating_sub(self.count).max(PIECES_LEAST);
         if waiting < limit { Ok(()) } else { Err(NoRoom { waiting, limit }) }
     }
 
@@ -98,9 +101,10 @@ mod tests {
         let counts = ['a', 'b', 'c', 'd'].map(|asker| push_while_room(&mut queue, asker));
         assert_eq!(counts, [500, 250, 125, 63]);
         assert_eq!(queue.has_room('a'), Err(NoRoom { waiting: 500, limit: 62 }));
-        assert!(queue.has_room('e').is_ok(), "there is room for who comes next");
-        let rest: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(rest.len(), 938);
+        let late: Vec<u32> = ('e'..='z').map(|asker| push_while_room(&mut queue, asker)).collect();
+        assert_eq!(late.last(), Some(&4), "{late:?}: there is room for who comes next");
+        assert_eq!(queue.has_room('a'), Err(NoRoom { waiting: 500, limit: 4 }));
+        while queue.pop().is_some() {}
         assert_eq!(push_while_room(&mut queue, 'a'), 500);
     }
 }

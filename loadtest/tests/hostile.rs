@@ -357,7 +357,7 @@ fn behave(broker: &OurBroker, stop: &dyn Fn() -> bool) -> Rounds {
         let message = Message::new(TOPIC, queue, body.as_bytes());
         let sent = bystander::until_taken(Duration::from_millis(1), || connection.send(&message));
         let pull = PullRequest::new("calm-group", TOPIC, queue, sent.queue_offset);
-        let pulled = connection.pull(&pull).unwrap();
+        let pulled = bystander::until_taken(Duration::from_millis(1), || connection.pull(&pull));
         rounds.latency.record(started.elapsed().as_nanos() as u64);
         rounds.work.record(worked() - worked_before);
         assert_eq!(

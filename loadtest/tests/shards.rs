@@ -110,6 +110,22 @@ fn a_send_anywhere_wakes_a_long_poll_anywhere() {
     }
 }
 
+/// The first pull of a group has the control worker create it, and goes on from there, wherever its connection is.
+#[test]
+fn the_first_pull_of_a_group_is_answered_on_every_connection() {
+    let (_broker, mut connections) = start();
+    for queue in 0..QUEUES {
+        connections[0].send(&Message::new(TOPIC, queue, b"first")).unwrap();
+    }
+    for (number, connection) in connections.iter_mut().enumerate() {
+        for queue in 0..QUEUES {
+            let group = format!("new-{number}-{queue}");
+            let pulled = connection.pull(&PullRequest::new(&group, TOPIC, queue, 0)).unwrap();
+            assert_eq!(pulled.status, PullStatus::Found, "{group}");
+        }
+    }
+}
+
 /// Pulls sent without reading an answer: far more bytes than the broker and both kernels hold for one connection.
 const UNREAD_PULLS: i64 = 400;
 /// Answers that must have been held back; each way of asking is tried again until they were.

@@ -169,7 +169,7 @@ fn heartbeat(addr: SocketAddr, number: usize) {
     let groups = (0..GROUPS).map(|group| format!("table-memory-{number:03}-{group:03}"));
     let body = raw::heartbeat(&format!("client-{number}"), groups, "[]");
     let answer = connect(addr).call(request::HEART_BEAT, &[], &body).unwrap();
-    assert_eq!(answer.code, 0);
+    assert!(raw::is_taken_in(&answer) || raw::is_taken_in_part(&answer), "{answer:?}");
 }
 
 fn use_every_queue(client: &mut Connection) {

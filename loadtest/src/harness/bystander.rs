@@ -45,7 +45,7 @@ pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits 
         let began = Instant::now();
         let sent = until_taken(PAUSE, || connection.send(&Message::new(NAME, 0, b"as always")));
         let pull = PullRequest::new(NAME, NAME, 0, sent.queue_offset);
-        while connection.pull(&pull).expect("a pull").messages.is_empty() {}
+        while until_taken(PAUSE, || connection.pull(&pull)).messages.is_empty() {}
         waits.messages = waits.messages.max(began.elapsed());
         let began = Instant::now();
         until_taken(PAUSE, || connection.heartbeat(&heartbeat));

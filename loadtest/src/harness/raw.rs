@@ -1,7 +1,8 @@
 //! Requests as bytes, for tests that send what no client of ours would: without waiting, in parts, or wrong.
 
+use client::Answer;
 use proto::{
-    code::request,
+    code::{request, response},
     command::{self, ExtValue, Language, RequestHead},
     frame::HeaderKind,
 };
@@ -42,6 +43,18 @@ pub fn pull(topic: &str, queue: i32, count_max: i32) -> Vec<u8> {
         ("subVersion", 0.into()),
     ];
     frame(request::PULL_MESSAGE, &fields, &[])
+}
+
+/// Whether a heartbeat was taken in as a whole.
+pub fn is_taken_in(answer: &Answer) -> bool {
+    answer.code == response::SUCCESS
+}
+
+/// Whether a heartbeat was taken in but for parts that are over a limit, and its sender is told so.
+pub fn is_taken_in_part(answer: &Answer) -> bool {
+    let remark = answer.remark.as_deref().unwrap_or_default();
+    let says = ["parts of the heartbeat are left out", "key=memoryBudgetMiB"];
+    answer.code == response::SYSTEM_ERROR && says.iter().all(|part| remark.contains(part))
 }
 
 /// The body of a heartbeat of a client that consumes in many groups, each with these subscriptions, which are JSON.

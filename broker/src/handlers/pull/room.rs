@@ -29,9 +29,12 @@ pub(super) enum From {
 /// Room for `bytes` of messages.
 pub(super) fn for_messages(worker: &Worker, op: &PullOp, from: From, bytes: usize) -> Room {
     let Some(budget) = &op.transfer_budget else {
-        return match worker.connections.borrow().get(op.responder.connection) {
+        let connection = op.responder.connection;
+        return match worker.connections.borrow().get(connection) {
             Some(buffer) if buffer.takes(bytes) => Room::Free(None),
             Some(buffer) => Room::Kept { wait: true, why: buffer.clogged().to_string() },
+            // A pull that came here to have its group created, and was served here then.
+            None if connection.worker() != worker.executor.index() => Room::Free(None),
             None => Room::Gone,
         };
     };
