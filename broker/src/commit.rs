@@ -29,6 +29,9 @@ const CLOSED_PER_SECOND: usize = 1_024;
 /// memory; then it is closed, so that others get theirs.
 const UNREAD_SECONDS_MAX: u32 = 5;
 
+/// The same while they are above twice their share, when nobody gets large messages.
+const UNREAD_SECONDS_MAX_WHEN_SPENT: u32 = 2;
+
 /// Writes, syncs and releases until, after a stop was requested, everything is durable or can never be. One per shard.
 /// All waiting for the disk that a commit needs is done here; the tick wakes this loop when a sync is due.
 pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
@@ -212,11 +215,18 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
     }
     let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
     let mut closed = 0;
-    let short = worker.connections.borrow().unsent().is_short();
+    let unread_seconds_max = {
+        let connections = worker.connections.borrow();
+        match connections.unsent() {
+            unsent if unsent.is_spent() => UNREAD_SECONDS_MAX_WHEN_SPENT,
+            unsent if unsent.is_short() => UNREAD_SECONDS_MAX,
+            _ => u32::MAX,
+        }
+    };
     for write_buffer in worker.connections.borrow().iter() {
         let silent = now.uptime - write_buffer.alive_ms.get();
         let stalled_s = write_buffer.stalled_for();
-        if short && stalled_s >= UNREAD_SECONDS_MAX && closed < CLOSED_PER_SECOND {
+        if stalled_s >= unread_seconds_max && closed < CLOSED_PER_SECOND {
             closed += 1;
             if let Some(held_back) = worker.unread_closed.note() {
                 let unread_bytes = write_buffer.unsent_bytes();

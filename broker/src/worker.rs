@@ -270,9 +270,13 @@ impl Worker {
         }
     }
 
-    /// Sends a request to another worker. Gives it back when the lane is full: the caller refuses, now.
+    /// Sends a request to another worker. Gives it back when the lane is full: the caller refuses, now. Pulls are refused
+    /// a little sooner: a client has thousands of them in flight, and those of some must not keep all else out.
     pub fn try_send_request(&self, to: usize, message: CoreMessage) -> Result<(), CoreMessage> {
-        self.mesh.try_send(to, Lane::Request, message)
+        match message {
+            CoreMessage::Pull(_) => self.mesh.try_send_bulk(to, Lane::Request, message),
+            _ => self.mesh.try_send(to, Lane::Request, message),
+        }
     }
 
     /// Sends a message that must arrive: responses, and notices, which are idempotent.

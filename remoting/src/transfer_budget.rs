@@ -34,7 +34,12 @@ struct Transfers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTransfer {
     /// Too much is on its way. It arrives soon.
-    Full,
+    Full {
+        /// What is on its way.
+        bytes: usize,
+        /// Above it nothing more is sent.
+        bytes_max: usize,
+    },
     /// The peer does not read what it got.
     Clogged,
     /// The connection is gone.
@@ -56,8 +61,11 @@ impl TransferBudget {
         match self.0.state.load(Relaxed) {
             ENDED => return Err(NoTransfer::Ended),
             CLOGGED => return Err(NoTransfer::Clogged),
-            _ if self.0.bytes.load(Relaxed) > bytes_max => return Err(NoTransfer::Full),
             _ => {}
+        }
+        let on_the_way = self.0.bytes.load(Relaxed);
+        if on_the_way > bytes_max {
+            return Err(NoTransfer::Full { bytes: on_the_way, bytes_max });
         }
         self.0.bytes.fetch_add(bytes, Relaxed);
         Ok(TransferPermit { budget: self.clone(), bytes })
@@ -103,9 +111,12 @@ mod tests {
     fn what_has_arrived_makes_room() {
         let budget = TransferBudget::default();
         let first = budget.try_acquire(TRANSFER_BYTES_MAX + 1).unwrap();
-        assert_eq!(budget.try_acquire(1).unwrap_err(), NoTransfer::Full);
+        let full =
+            NoTransfer::Full { bytes: TRANSFER_BYTES_MAX + 1, bytes_max: TRANSFER_BYTES_MAX };
+        assert_eq!(budget.try_acquire(1).unwrap_err(), full);
         let read = budget.try_acquire_read(TRANSFER_BYTES_MAX).unwrap();
-        assert_eq!(budget.try_acquire_read(1).unwrap_err(), NoTransfer::Full);
+        let full = NoTransfer::Full { bytes: READ_BYTES_MAX + 1, bytes_max: READ_BYTES_MAX };
+        assert_eq!(budget.try_acquire_read(1).unwrap_err(), full);
         drop((first, read));
         assert!(budget.try_acquire(1).is_ok());
     }

@@ -93,7 +93,8 @@ impl UnsentBudget {
         self.is_short().then_some(ANSWER_BYTES_WHEN_SHORT)
     }
 
-    fn is_spent(&self) -> bool {
+    /// Whether only who has read everything gets messages, and small ones.
+    pub fn is_spent(&self) -> bool {
         self.bytes.get() > 2 * self.bytes_max
     }
 }
@@ -388,18 +389,23 @@ impl WriteBuffer {
 
     /// The budget of answers from other workers, for a request that goes there. It says whether the connection takes any.
     pub fn transfer_budget(&self) -> TransferBudget {
-        self.transfer_budget.set_clogged(!self.takes(1));
+        if !self.closed.get() {
+            self.transfer_budget.set_clogged(!self.takes(1));
+        }
         self.transfer_budget.clone()
     }
 
     /// An answer from another worker was kept from the connection: no more of them need be made until it asks again.
     pub fn note_clogged(&self) {
-        self.transfer_budget.set_clogged(true);
+        if !self.closed.get() {
+            self.transfer_budget.set_clogged(true);
+        }
     }
 
     /// Ends the connection: its reader and writer see it. Nothing more is written.
     pub fn close(&self) {
         if !self.closed.replace(true) {
+            self.transfer_budget.end();
             self.closer.close();
             self.ready.raise();
             self.drained.raise();
@@ -650,6 +656,9 @@ mod tests {
         assert!(buffer.transfer_budget().try_acquire(7).is_ok(), "it asks again");
         buffer.write(|out| out.resize(3_000, 7));
         assert_eq!(buffer.transfer_budget().try_acquire(7).unwrap_err(), NoTransfer::Clogged);
+        buffer.close();
+        buffer.note_clogged();
+        assert_eq!(buffer.transfer_budget().try_acquire(7).unwrap_err(), NoTransfer::Ended);
         drop(buffer);
         assert_eq!(budget.try_acquire(7).unwrap_err(), NoTransfer::Ended);
     }

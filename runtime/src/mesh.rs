@@ -291,7 +291,12 @@ impl<M> Mesh<M> {
     /// Sends a message to another executor. Gives it back when that lane is full, when too much waits
     /// here for others, or when the executor has ended. To send to oneself is a bug and panics.
     pub fn try_send(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
-        self.push(to, lane, message, Some(self.core.lane_messages))
+        self.push(to, lane, message, Some(4))
+    }
+
+    /// The same for messages of which a client may send very many at once: a quarter of the lane stays free for others.
+    pub fn try_send_bulk(&self, to: usize, lane: Lane, message: M) -> Result<(), M> {
+        self.push(to, lane, message, Some(3))
     }
 
     /// Sends a message that must arrive: what does not fit waits here, in order. Who sends without being asked by that
@@ -301,21 +306,15 @@ impl<M> Mesh<M> {
         assert!(sent.is_ok(), "there is always room to wait");
     }
 
-    /// `messages_max`: what the lane, the ring included, may hold.
-    fn push(
-        &self,
-        to: usize,
-        lane: Lane,
-        message: M,
-        messages_max: Option<usize>,
-    ) -> Result<(), M> {
+    /// `quarters`: how much of what a lane may hold, the ring included, and of what may wait here, this message may fill.
+    fn push(&self, to: usize, lane: Lane, message: M, quarters: Option<usize>) -> Result<(), M> {
         let core = &self.core;
         assert!(to != core.index, "executor {to} sends to itself");
         assert!(to < core.bells.len(), "executor {to} does not exist");
         let mut outgoing = core.outgoing.borrow_mut();
         let Some(lanes) = &mut outgoing[to] else { unreachable!("all others are connected") };
         let lane = &mut lanes[lane.slot()];
-        if messages_max.is_some() && lane.ring.is_abandoned() {
+        if quarters.is_some() && lane.ring.is_abandoned() {
             return Err(message);
         }
         let message = if lane.waiting.is_empty() {
@@ -329,9 +328,11 @@ impl<M> Mesh<M> {
         } else {
             message
         };
-        if let Some(messages_max) = messages_max {
+        if let Some(quarters) = quarters {
+            let messages_max = core.lane_messages * quarters / 4;
             let room = messages_max.saturating_sub(lane.ring.buffer().capacity());
-            if lane.waiting.len() >= room || core.waiting.get() >= WAITING_MESSAGES_MAX {
+            let waiting_max = WAITING_MESSAGES_MAX * quarters / 4;
+            if lane.waiting.len() >= room || core.waiting.get() >= waiting_max {
                 return Err(message);
             }
         }
@@ -473,6 +474,15 @@ mod tests {
         let taken = Rc::clone(&received);
         mesh.receive(move |_, number| taken.borrow_mut().push(number));
         received
+    }
+
+    #[test]
+    fn what_clients_send_in_bulk_leaves_room_for_others() {
+        let lane_messages = 4 * RING_MESSAGES_MAX;
+        let [a, _b] = pair_of(lane_messages);
+        let bulk = (0..).take_while(|_| a.try_send_bulk(1, Lane::Request, 0).is_ok()).count();
+        let others = (0..).take_while(|_| a.try_send(1, Lane::Request, 0).is_ok()).count();
+        assert_eq!((bulk, others), (lane_messages / 4 * 3, lane_messages / 4));
     }
 
     #[test]

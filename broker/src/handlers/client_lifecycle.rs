@@ -45,8 +45,8 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
     // All else is taken in. Clients write the refusal into their log and go on.
     Err(Refusal::system_error(format!(
         "{left_out} parts of the heartbeat are left out, because they are over a limit or badly named: clients hold \
-         {member_bytes} of {member_bytes_max} bytes, topics and groups {table_bytes} of {table_bytes_max}, \
-         key=memoryBudgetMiB"
+         {member_bytes} of {member_bytes_max} bytes, topics and groups {table_bytes} of {table_bytes_max}, one connection at \
+         most an eighth of what is free, key=memoryBudgetMiB"
     )))
 }
 

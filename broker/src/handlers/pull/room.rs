@@ -44,8 +44,8 @@ pub(super) fn for_messages(worker: &Worker, op: &PullOp, from: From, bytes: usiz
     };
     match acquired {
         Ok(permit) => Room::Free(Some(permit)),
-        Err(NoTransfer::Full) => {
-            Room::Kept { wait: false, why: "other answers are on their way".to_owned() }
+        Err(NoTransfer::Full { bytes, bytes_max }) => {
+            Room::Kept { wait: false, why: format!("between workers={bytes} limit={bytes_max}") }
         }
         Err(NoTransfer::Clogged) => {
             let why = "answers are not read, key=memoryBudgetMiB";
