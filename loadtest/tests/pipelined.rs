@@ -28,7 +28,7 @@ const FLOOD: Duration = Duration::from_secs(8);
 /// Of the client beside it; nobody waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the client beside it may wait: a machine that is busy with other tests may take this long by itself.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Until it has its topic: one request among the first of a hundred connections, which go on until they are full.
 const CREATION_WAIT_MAX: Duration = Duration::from_secs(40);
 /// The same while others read none of their answers: those are closed after 5 s.
