@@ -7,15 +7,32 @@ consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <
 import os
 import sys
 import threading
+import time
 
 from rocketmq.client import Message, Producer, PushConsumer, SendStatus
+from rocketmq.exceptions import ProducerSendSyncFailed
 
 printing = threading.Lock()
+
+# The library asks a name server for a route once, for three seconds; a busy machine may need longer.
+ROUTE_WAIT_MAX = 60
 
 
 def line(*words):
     with printing:
         print(*words, flush=True)
+
+
+def send(producer, message):
+    deadline = time.monotonic() + ROUTE_WAIT_MAX
+    while True:
+        try:
+            return producer.send_sync(message)
+        except ProducerSendSyncFailed as failed:
+            # Nothing was sent.
+            if "No route info" not in str(failed) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def produce(namesrv, topic, group, count, tag=None):
@@ -29,7 +46,7 @@ def produce(namesrv, topic, group, count, tag=None):
         if tag:
             message.set_tags(tag)
         message.set_body(body)
-        result = producer.send_sync(message)
+        result = send(producer, message)
         if result.status != SendStatus.OK:
             sys.exit(f"send {n}: {result}")
         line("SENT", result.msg_id, -1, result.offset, body)
