@@ -213,18 +213,31 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
         tracing::error!(shard, "stopping, because a log failed (exitOnLogFailure)");
         worker.executor.stop().request();
     }
+    close_silent_and_unread(worker, now.uptime);
+    worker.frame_budget.close_stalled(now.uptime);
+    if let Some(plane) = &worker.control {
+        let logs = worker.totals.iter().map(|totals| &totals.log);
+        let health =
+            health::with_name_servers(health::summary(logs), &plane.failing_name_servers());
+        worker.health.borrow_mut().note(health);
+        plane.tick(worker, now);
+    }
+}
+
+/// Closes connections that send nothing for long, or do not read while memory is short, and takes back what idle ones keep.
+fn close_silent_and_unread(worker: &Worker, now: Uptime) {
     let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
-    let mut closed = 0;
-    let unread_seconds_max = {
-        let connections = worker.connections.borrow();
-        match connections.unsent() {
-            unsent if unsent.is_spent() => UNREAD_SECONDS_MAX_WHEN_SPENT,
-            unsent if unsent.is_short() => UNREAD_SECONDS_MAX,
-            _ => u32::MAX,
-        }
+    let connections = worker.connections.borrow();
+    let unread_seconds_max = if connections.unsent().is_spent() {
+        UNREAD_SECONDS_MAX_WHEN_SPENT
+    } else if connections.unsent().is_short() {
+        UNREAD_SECONDS_MAX
+    } else {
+        u32::MAX
     };
-    for write_buffer in worker.connections.borrow().iter() {
-        let silent = now.uptime - write_buffer.alive_ms.get();
+    let mut closed = 0;
+    for write_buffer in connections.iter() {
+        let silent = now - write_buffer.alive_ms.get();
         let stalled_s = write_buffer.stalled_for();
         if stalled_s >= unread_seconds_max && closed < CLOSED_PER_SECOND {
             closed += 1;
@@ -244,13 +257,5 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
         } else if silent > 2_000 {
             write_buffer.shrink();
         }
-    }
-    worker.frame_budget.close_stalled(now.uptime);
-    if let Some(plane) = &worker.control {
-        let logs = worker.totals.iter().map(|totals| &totals.log);
-        let health =
-            health::with_name_servers(health::summary(logs), &plane.failing_name_servers());
-        worker.health.borrow_mut().note(health);
-        plane.tick(worker, now);
     }
 }

@@ -37,9 +37,7 @@ pub fn encode(
     response: &Response,
 ) {
     if let Response::Pulled(pulled) = response {
-        let body = &pulled.body;
-        let fill = |out: &mut Vec<u8>| out.extend_from_slice(body);
-        return encode_pulled(write_buffer, responder, pulled, body.len(), fill);
+        return encode_late(write_buffer, responder, pulled);
     }
     responder.spend();
     write_buffer.release(responder.charge as usize);
@@ -154,27 +152,32 @@ fn write_send_refused(
     write_head(write_buffer, responder, refusal.code, Some(&refusal.remark), &ext, b"");
 }
 
-/// Answers a pull with `bytes` of messages, which `fill` appends; without them when the connection holds too much that
-/// its peer has not read. Nothing is lost then: it asks for the same offset again.
+/// Answers a pull with messages, which `fill` appends. There is room for them.
 pub fn encode_pulled(
     write_buffer: &WriteBuffer,
     mut responder: Responder,
     pulled: &Pulled,
-    bytes: usize,
     fill: impl FnOnce(&mut Vec<u8>),
 ) {
     responder.spend();
     write_buffer.release(responder.charge as usize);
-    if responder.oneway {
-        return;
+    if !responder.oneway {
+        write_pulled(write_buffer, &responder, pulled, fill);
     }
-    if bytes > 0 && !write_buffer.takes(bytes) {
-        write_buffer.note_clogged();
-        let empty =
-            pulled.without_messages(pulled.next_offset - pulled.span, write_buffer.clogged());
-        return write_pulled(write_buffer, &responder, &empty, |_| ());
+}
+
+/// The same for messages that were made while the connection took them, here or on another worker. It may hold too much by
+/// now that its peer has not read: then they are left out, and nothing is lost, for it asks for the same offset again.
+fn encode_late(write_buffer: &WriteBuffer, responder: Responder, pulled: &Pulled) {
+    let body = &pulled.body;
+    match write_buffer.takes(body.len()) {
+        Err(clogged) if !body.is_empty() && !responder.oneway => {
+            write_buffer.note_clogged();
+            let empty = pulled.without_messages(pulled.next_offset - pulled.span, clogged);
+            encode_pulled(write_buffer, responder, &empty, |_| ());
+        }
+        _ => encode_pulled(write_buffer, responder, pulled, |out| out.extend_from_slice(body)),
     }
-    write_pulled(write_buffer, &responder, pulled, fill);
 }
 
 fn write_pulled(

@@ -248,7 +248,8 @@ impl Worker {
         }
     }
 
-    /// Answers a pull with `bytes` of messages, which `fill` appends: into the write buffer if the connection is here.
+    /// Answers a pull with `bytes` of messages, which `fill` appends: into the write buffer if the connection is here, which
+    /// the caller has asked for room.
     pub fn respond_pulled(
         &self,
         responder: Responder,
@@ -264,7 +265,7 @@ impl Worker {
         let write_buffer = self.connections.borrow().get(responder.connection).cloned();
         match write_buffer {
             Some(write_buffer) => {
-                response_encoder::encode_pulled(&write_buffer, responder, &pulled, bytes, fill);
+                response_encoder::encode_pulled(&write_buffer, responder, &pulled, fill);
             }
             None => discard(responder),
         }

@@ -40,6 +40,13 @@ const PATIENT: [(&str, &str); 2] =
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// A connection that waits so long for its answers, and as long to be made.
+pub fn connect(addr: SocketAddr, patience: Duration) -> Connection {
+    let mut connection = Connection::connect_patiently(addr, patience).expect("it may connect");
+    connection.set_timeout(patience);
+    connection
+}
+
 /// Whose broker a test runs against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
-use loadtest::harness::{our_broker::OurBroker, wait_until};
+use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC: &str = "popular";
@@ -19,9 +19,7 @@ fn connect(broker: &OurBroker) -> Connection {
 }
 
 fn parked_pulls(connection: &mut Connection) -> String {
-    let info = connection.runtime_info().unwrap();
-    let parked = info.into_iter().find(|(key, _)| key == "ringmq.parkedPulls");
-    parked.map(|(_, value)| value).unwrap_or_default()
+    runtime_info(connection, "ringmq.parkedPulls")
 }
 
 #[test]

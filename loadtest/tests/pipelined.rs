@@ -12,9 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{Connection, Message, NewTopic};
+use client::{Message, NewTopic};
 use loadtest::harness::{
     bystander::{self, Waits},
+    connect,
     our_broker::OurBroker,
     raw,
 };
@@ -47,12 +48,6 @@ fn start(shards: usize) -> OurBroker {
     process::raise_open_files().unwrap();
     let budget = budget_mib(shards).to_string();
     OurBroker::standalone(&[("shards", &shards.to_string()), ("memoryBudgetMiB", &budget)])
-}
-
-fn connect(addr: SocketAddr) -> Connection {
-    let mut connection = Connection::connect_patiently(addr, PATIENCE).unwrap();
-    connection.set_timeout(PATIENCE);
-    connection
 }
 
 /// A heartbeat that names groups nobody has named before.
@@ -186,7 +181,7 @@ fn messages_that_nobody_reads_keep_within_the_budget() {
     const STUCK: usize = 1_000;
     let mut broker = start(1);
     let addr = broker.broker_addr();
-    let mut connection = connect(addr);
+    let mut connection = connect(addr, PATIENCE);
     connection.create_topic(&NewTopic::new("large", 1)).unwrap();
     connection.create_group("stuck").unwrap();
     let body = vec![b'y'; 200_000];

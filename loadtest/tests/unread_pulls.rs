@@ -9,7 +9,7 @@ use std::{
 
 use client::{Connection, Message, NewTopic, PullRequest};
 use loadtest::{
-    harness::{our_broker::OurBroker, raw},
+    harness::{connect, ledger::runtime_info, our_broker::OurBroker, raw},
     load::process,
 };
 use proto::code::response;
@@ -22,12 +22,6 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(4);
 /// Whose pulls [`raw::pull`] makes.
 const GROUP: &str = "stuck";
-
-fn connect(addr: SocketAddr) -> Connection {
-    let mut connection = Connection::connect_patiently(addr, PATIENCE).unwrap();
-    connection.set_timeout(PATIENCE);
-    connection
-}
 
 /// Connections that send so many pulls each and read nothing.
 fn ask_unread(addr: SocketAddr, connections: usize, pulls: usize, topic: &str) -> Vec<TcpStream> {
@@ -42,12 +36,6 @@ fn ask_unread(addr: SocketAddr, connections: usize, pulls: usize, topic: &str) -
     streams
 }
 
-fn figure(connection: &mut Connection, name: &str) -> u64 {
-    let figures = connection.runtime_info().unwrap();
-    let found = figures.iter().find(|(key, _)| key == name);
-    found.unwrap_or_else(|| panic!("no {name}")).1.parse().unwrap()
-}
-
 fn old_messages_beside(shards: usize) {
     const CONNECTIONS: usize = 100;
     const PULLS: usize = 100;
@@ -60,7 +48,7 @@ fn old_messages_beside(shards: usize) {
         ("tailCacheMiB", "1"),
     ]);
     let addr = broker.broker_addr();
-    let mut connection = connect(addr);
+    let mut connection = connect(addr, PATIENCE);
     connection.create_topic(&NewTopic::new("old", 2)).unwrap();
     connection.create_group(GROUP).unwrap();
     let body = vec![b'x'; 60_000];
@@ -81,7 +69,8 @@ fn old_messages_beside(shards: usize) {
     drop(streams);
     let keys = (0..shards).map(|shard| format!("ringmq.shard{shard}.coldBytesRead"));
     std::thread::sleep(Duration::from_millis(1_100));
-    let read: u64 = keys.map(|key| figure(&mut connection, &key)).sum();
+    let read: u64 =
+        keys.map(|key| runtime_info(&mut connection, &key).parse::<u64>().unwrap()).sum();
     let asked = (CONNECTIONS * PULLS * 4 * body.len()) as u64;
     println!(
         "{shards} shards: {pulls} pulls, at most {longest:?}; {} of {} MiB read",
@@ -111,7 +100,7 @@ fn who_reads_gets_messages_while_others_hold_the_memory() {
     process::raise_open_files().unwrap();
     let broker = OurBroker::standalone(&[("shards", "1"), ("memoryBudgetMiB", "128")]);
     let addr = broker.broker_addr();
-    let mut connection = connect(addr);
+    let mut connection = connect(addr, PATIENCE);
     for topic in ["large", "small"] {
         connection.create_topic(&NewTopic::new(topic, 2)).unwrap();
     }

@@ -71,10 +71,11 @@ impl TransferBudget {
         Ok(TransferPermit { budget: self.clone(), bytes })
     }
 
-    /// Says whether the connection takes answers. Called by its worker alone, as [`TransferBudget::end`] is.
+    /// Says whether the connection takes answers, until it is gone. Called by its worker alone, as [`TransferBudget::end`]
+    /// is.
     pub(crate) fn set_clogged(&self, clogged: bool) {
-        let state = if clogged { CLOGGED } else { OPEN };
-        if self.0.state.load(Relaxed) != state {
+        let (before, state) = (self.0.state.load(Relaxed), if clogged { CLOGGED } else { OPEN });
+        if before != ENDED && before != state {
             self.0.state.store(state, Relaxed);
         }
     }

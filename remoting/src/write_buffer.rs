@@ -367,39 +367,33 @@ impl WriteBuffer {
 
     /// Whether the connection may get an answer of so many bytes: it reads what it got, and so do all together. While they
     /// do not, who has read everything still gets a small one: none waits for another to read.
-    pub fn takes(&self, bytes: usize) -> bool {
-        if self.closed.get() || self.write_stopped.get() {
-            return false;
+    pub fn takes(&self, bytes: usize) -> Result<(), Clogged> {
+        let gone = self.closed.get() || self.write_stopped.get();
+        let takes = if self.unsent.is_spent() {
+            self.unsent_bytes() == 0 && bytes <= self.unsent.bytes_when_short
+        } else {
+            !self.above_high_watermark()
+        };
+        if takes && !gone {
+            return Ok(());
         }
-        if self.unsent.is_spent() {
-            return self.unsent_bytes() == 0 && bytes <= self.unsent.bytes_when_short;
-        }
-        !self.above_high_watermark()
-    }
-
-    /// What an answer of so many bytes was kept from the connection for.
-    pub fn clogged(&self) -> Clogged {
-        Clogged {
+        Err(Clogged {
             unread: self.unsent_bytes(),
             unread_max: self.unsent.watermark(),
             all_unread: self.unsent.bytes.get(),
             all_unread_max: 2 * self.unsent.bytes_max,
-        }
+        })
     }
 
     /// The budget of answers from other workers, for a request that goes there. It says whether the connection takes any.
     pub fn transfer_budget(&self) -> TransferBudget {
-        if !self.closed.get() {
-            self.transfer_budget.set_clogged(!self.takes(1));
-        }
+        self.transfer_budget.set_clogged(self.takes(1).is_err());
         self.transfer_budget.clone()
     }
 
     /// An answer from another worker was kept from the connection: no more of them need be made until it asks again.
     pub fn note_clogged(&self) {
-        if !self.closed.get() {
-            self.transfer_budget.set_clogged(true);
-        }
+        self.transfer_budget.set_clogged(true);
     }
 
     /// Ends the connection: its reader and writer see it. Nothing more is written.
@@ -628,21 +622,21 @@ mod tests {
     fn who_has_read_all_gets_a_small_answer_whatever_others_leave() {
         let unsent = UnsentBudget::new(1_000, 100);
         let (reads, does_not) = (buffer(&unsent), buffer(&unsent));
-        assert_eq!((unsent.answer_bytes_max(), reads.takes(200_000)), (None, true));
+        assert_eq!((unsent.answer_bytes_max(), reads.takes(200_000).is_ok()), (None, true));
         does_not.write(|out| out.resize(1_500, 7));
         assert_eq!(unsent.answer_bytes_max(), Some(ANSWER_BYTES_WHEN_SHORT));
-        assert!(reads.takes(200_000), "one message may be larger");
-        assert!(!does_not.takes(1));
+        assert!(reads.takes(200_000).is_ok(), "one message may be larger");
+        assert!(does_not.takes(1).is_err());
         does_not.write(|out| out.resize(2_001, 7));
-        assert_eq!([100, 101].map(|bytes| reads.takes(bytes)), [true, false]);
+        assert_eq!([100, 101].map(|bytes| reads.takes(bytes).is_ok()), [true, false]);
         assert_eq!(
-            does_not.clogged().to_string(),
+            does_not.takes(1).unwrap_err().to_string(),
             "unread=2001 limit=100 all=2001 limit=2000 key=memoryBudgetMiB"
         );
         reads.write(|out| out.push(7));
-        assert!(!reads.takes(1), "it has not read that");
+        assert!(reads.takes(1).is_err(), "it has not read that");
         send_all(&does_not);
-        assert!(does_not.takes(200_000) && reads.takes(200_000));
+        assert!(does_not.takes(200_000).is_ok() && reads.takes(200_000).is_ok());
     }
 
     #[test]

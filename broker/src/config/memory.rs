@@ -378,6 +378,11 @@ mod tests {
     use crate::table_memory;
     use proto::body::{SubscriptionGroupConfig, TopicConfig};
 
+    /// A broker without any settings but where its data lie.
+    fn stored_in(root: &Path) -> BrokerConfig {
+        BrokerConfig { store_path_root_dir: root.display().to_string(), ..BrokerConfig::default() }
+    }
+
     /// Goal: what was accepted fits at the next start, which divides the budget by the same function: topics and groups
     /// that are there change nothing as long as they keep within what they may take up, and all shares fit together.
     #[test]
@@ -385,10 +390,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("config");
         std::fs::create_dir(&dir).unwrap();
-        let config = BrokerConfig {
-            store_path_root_dir: root.path().display().to_string(),
-            ..BrokerConfig::default()
-        };
+        let config = stored_in(root.path());
         for mib in [112, 128, 224, 512, 4_096, 16_384] {
             let plan = |bytes: u64| {
                 let file = std::fs::File::create(dir.join("topics.json")).unwrap();
@@ -412,10 +414,7 @@ mod tests {
     #[test]
     fn as_many_topics_fit_as_the_documents_say() {
         let root = tempfile::tempdir().unwrap();
-        let config = BrokerConfig {
-            store_path_root_dir: root.path().display().to_string(),
-            ..BrokerConfig::default()
-        };
+        let config = stored_in(root.path());
         let topic = |name: &str, queues| {
             let topic = TopicConfig {
                 topic_name: name.to_owned(),
@@ -450,10 +449,7 @@ mod tests {
     #[test]
     fn unread_answers_have_the_limits_that_the_documents_say() {
         let root = tempfile::tempdir().unwrap();
-        let config = BrokerConfig {
-            store_path_root_dir: root.path().display().to_string(),
-            ..BrokerConfig::default()
-        };
+        let config = stored_in(root.path());
         let limits = [128, 256, 1_024, 4_096].map(|mib| {
             let plan = MemoryPlan::of(&config, mib * MIB, 1, 1);
             println!(

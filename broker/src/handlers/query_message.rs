@@ -94,10 +94,7 @@ pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
             all = look_everywhere(&worker, connection, &earlier).await?;
         }
         let write_buffer = worker.connections.borrow().get(connection).cloned();
-        all.into_response(|bytes| {
-            let buffer = write_buffer.as_ref()?;
-            (!buffer.takes(bytes)).then(|| buffer.clogged())
-        })
+        all.into_response(|bytes| write_buffer.as_ref()?.takes(bytes).err())
     })
 }
 
@@ -187,7 +184,9 @@ mod tests {
     }
 
     fn clogged() -> Clogged {
-        write_buffer().clogged()
+        let unread = write_buffer();
+        unread.write(|out| out.resize(1 << 20, 0));
+        unread.takes(1).expect_err("it reads nothing")
     }
 
     fn part(hits: &[(i64, i64, u8)], indexed: (i64, i64)) -> FoundMessages {

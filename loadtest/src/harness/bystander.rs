@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{ClientError, Connection, Message, NewTopic, PullRequest};
+use client::{ClientError, Message, NewTopic, PullRequest};
 
 /// Its topic and its group.
 const NAME: &str = "bystander";
@@ -30,8 +30,7 @@ pub struct Waits {
 /// `patience`.
 pub fn behave(addr: SocketAddr, patience: Duration, stop: &AtomicBool) -> Waits {
     let began = Instant::now();
-    let mut connection = Connection::connect_patiently(addr, patience).expect("it may connect");
-    connection.set_timeout(patience);
+    let mut connection = super::connect(addr, patience);
     connection.create_topic(&NewTopic::new(NAME, 1)).expect("its topic is new or known");
     let subscriptions = [client::Subscription { topic: NAME, expression: "*", version: 1 }];
     let heartbeat = client::Heartbeat {

@@ -20,7 +20,7 @@ pub(super) enum Room {
 }
 
 /// Where the messages are.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum From {
     Memory,
     Disk,
@@ -31,8 +31,10 @@ pub(super) fn for_messages(worker: &Worker, op: &PullOp, from: From, bytes: usiz
     let Some(budget) = &op.transfer_budget else {
         let connection = op.responder.connection;
         return match worker.connections.borrow().get(connection) {
-            Some(buffer) if buffer.takes(bytes) => Room::Free(None),
-            Some(buffer) => Room::Kept { wait: true, why: buffer.clogged().to_string() },
+            Some(buffer) => match buffer.takes(bytes) {
+                Ok(()) => Room::Free(None),
+                Err(clogged) => Room::Kept { wait: true, why: clogged.to_string() },
+            },
             // A pull that came here to have its group created, and was served here then.
             None if connection.worker() != worker.executor.index() => Room::Free(None),
             None => Room::Gone,
