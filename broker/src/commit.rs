@@ -98,7 +98,6 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
             }
         }
     });
-    worker.executor.progress(acknowledged);
     shard.look_at_room();
     shard.wake_parked();
     if run_woken(worker, shard) {
@@ -111,7 +110,6 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
 fn run_woken(worker: &Rc<Worker>, shard: &Shard) -> bool {
     let (mut woken, now) = (Vec::new(), worker.executor.uptime());
     let more = shard.parked.borrow_mut().take_woken(PARKED_AT_ONCE, &mut woken);
-    worker.executor.progress(woken.len() as u64);
     let mut passed = None;
     for parked in woken {
         pull::run_again(worker, shard, parked, now, &mut passed);

@@ -19,7 +19,7 @@ use daemon::{
     logging, open_files,
     port::{self, HeldPort},
 };
-use runtime::{Preempt, RunError, Settings, Stop};
+use runtime::{RunError, Settings, Stop};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -179,6 +179,7 @@ fn run_locked(
         open_files::connections(config.connections_max.into(), connections_asked, files, limit)?;
     config.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
     let probe = runtime::probe(&root).map_err(Fatal::because(Cause::Machine))?;
+    tracing::info!(io_uring = %probe.kernel, durable_write = %probe.durable_write, "the machine was looked at");
     tracing::info!(
         budget_mib = memory.budget_bytes >> 20,
         least_mib = memory.least_bytes >> 20,
@@ -202,12 +203,10 @@ fn run_locked(
              restart of the machine or the container (storePathRootDir)"
         );
     }
-    let report = StartupReport::of(&config, &sizing, format.shards, standalone, probe.sync_latency);
+    let report = StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
-    // No task here runs long without yielding, and arming the timer each time the reactor runs costs a sixth of the
-    // throughput; the watchdog watches either way.
-    settings.preempt = Preempt::Never;
+    settings.durable_write = probe.durable_write;
     settings.spin_before_park = Duration::from_micros(u64::from(config.spin_before_park_micros));
     let stop_seconds_max = config.shutdown_seconds_max;
     settings.stop_within = Duration::from_secs(u64::from(stop_seconds_max));

@@ -1,31 +1,32 @@
-//! The real disk: O_DIRECT files through the executor's io_uring, everything that blocks on its thread pool.
+//! The real disk: O_DIRECT files through the executor's io_uring, everything that blocks on its threads.
 //!
-//! Reads are the aligned kind only (the library's other read returns foreign bytes past the end of a file), every
-//! returned length is checked, and the length of a file is kept here. A file that would be polled instead of waited for
-//! is refused: such a ring fails in ways that were never tested. std::fs appears inside pool closures only.
+//! Positions and lengths are whole blocks, every returned length is checked, and the length of a file is kept here.
+//! std::fs appears inside closures for those threads only.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     future::Future,
     io::{self, Write},
-    os::fd::AsFd,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
     rc::Rc,
 };
 
-use glommio::{
-    GlommioError,
-    io::{DmaBuffer, DmaFile, ReadResult},
-};
 use rustix::{
-    fs::{FallocateFlags, fallocate},
+    fs::{FallocateFlags, OFlags, fallocate},
     io::Errno,
     time::{ClockId, clock_gettime},
 };
 
 use crate::{
+    direct_buf::AlignedBuf,
     disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage},
-    task_budget::TaskBudget,
+    reactor::Reactor,
+    ring::{self, Memory},
 };
 
 /// Zeros written at once where a file system cannot allocate.
@@ -33,26 +34,46 @@ const ZERO_FILL_BYTES: usize = 1024 * 1024;
 /// Of a small file, written at once.
 const WRITE_PIECE_BYTES: usize = 1024 * 1024;
 
+/// How a write is made durable. Which is faster is a matter of the device; [`crate::probe`] finds it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DurableWrite {
+    /// A write and then an fdatasync, handed over together: everywhere right.
+    #[default]
+    ThenSync,
+    /// One write that is durable when it is done (RWF_DSYNC): for devices that need no flush of a cache for it.
+    Through,
+}
+
+impl fmt::Display for DurableWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DurableWrite::ThenSync => "write and fdatasync",
+            DurableWrite::Through => "RWF_DSYNC",
+        })
+    }
+}
+
 /// The disk of the machine, as seen by one executor.
 #[derive(Clone)]
 pub struct DirectDisk {
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
+    durable_write: DurableWrite,
 }
 
 impl DirectDisk {
-    pub(crate) fn new(budget: Rc<TaskBudget>) -> DirectDisk {
-        DirectDisk { budget }
+    pub(crate) fn new(reactor: Rc<Reactor>, durable_write: DurableWrite) -> DirectDisk {
+        DirectDisk { reactor, durable_write }
     }
 
-    /// Runs `work` with an owned copy of `path` on the thread pool.
+    /// Runs `work` with an owned copy of `path` on a thread for what blocks.
     fn on_pool<T, F>(&self, path: &Path, work: F) -> impl Future<Output = io::Result<T>>
     where
         F: FnOnce(&Path) -> io::Result<T> + Send + 'static,
         T: Send + 'static,
     {
         let path = path.to_owned();
-        let budget = Rc::clone(&self.budget);
-        async move { budget.blocking(move || work(&path).map_err(|error| at(error, &path))).await }
+        let reactor = Rc::clone(&self.reactor);
+        async move { reactor.blocking(move || work(&path).map_err(|error| at(error, &path))).await }
     }
 }
 
@@ -69,45 +90,34 @@ struct PathError {
     source: io::Error,
 }
 
-/// The kernel's error inside one of the library's.
-fn plain(error: GlommioError<()>) -> io::Error {
-    match error {
-        GlommioError::IoError(source) => source,
-        GlommioError::EnhancedIoError { source, path: Some(path), .. } => at(source, &path),
-        GlommioError::EnhancedIoError { source, path: None, .. } => source,
-        other => other.into(),
-    }
-}
-
 impl Disk for DirectDisk {
     type File = DirectFile;
     type Buf = DirectBuf;
 
     fn alloc(&self, bytes: usize) -> DirectBuf {
-        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES), "{bytes} bytes are no blocks");
-        let mut buffer = glommio::allocate_dma_buffer(bytes);
-        assert!(buffer.as_ptr().addr().is_multiple_of(BLOCK_BYTES), "a buffer out of line");
-        // Memory from the allocator is uninitialised, and old messages must not leak into padding.
-        buffer.as_bytes_mut().fill(0);
-        DirectBuf(Memory::Own(buffer))
+        let mut blocks = self.reactor.buffers.take(bytes);
+        // Its memory was used before, and old messages must not leak into padding.
+        blocks.as_mut().fill(0);
+        DirectBuf(blocks)
     }
 
     async fn open(&self, path: &Path, mode: Open) -> io::Result<DirectFile> {
-        if let Open::Create { bytes } = mode {
-            assert!(bytes.is_multiple_of(BLOCK_BYTES as u64), "{bytes} bytes are no blocks");
-            self.on_pool(path, move |path| create_zeroed(path, bytes)).await?;
-        }
-        let mut options = glommio::io::OpenOptions::new();
-        options.read(true).write(mode != Open::Read);
-        let file = options.dma_open(path).await.map_err(plain)?;
-        let polled = format!("{file:?}").contains("pollable: Pollable");
-        if polled {
-            let reason = "its device has poll queues; set nvme.poll_queues=0 (untested otherwise)";
-            return Err(at(io::Error::new(io::ErrorKind::Unsupported, reason), path));
-        }
-        let len = file.file_size().await.map_err(plain)?;
-        self.budget.progress(1);
-        Ok(DirectFile { file, len, budget: Rc::clone(&self.budget) })
+        let opened = self.on_pool(path, move |path| {
+            if let Open::Create { bytes } = mode {
+                assert!(bytes.is_multiple_of(BLOCK_BYTES as u64), "{bytes} bytes are no blocks");
+                create_zeroed(path, bytes)?;
+            }
+            let file = OpenOptions::new()
+                .read(true)
+                .write(mode != Open::Read)
+                .custom_flags(OFlags::DIRECT.bits().cast_signed())
+                .open(path)?;
+            let len = file.metadata()?.len();
+            Ok((OwnedFd::from(file), len))
+        });
+        let (file, len) = opened.await?;
+        let (file, reactor) = (Rc::new(file), Rc::clone(&self.reactor));
+        Ok(DirectFile { file, len, reactor, durable_write: self.durable_write })
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -234,41 +244,63 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
 
 /// An open O_DIRECT file.
 pub struct DirectFile {
-    file: DmaFile,
+    file: Rc<OwnedFd>,
     len: u64,
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
+    durable_write: DurableWrite,
 }
 
 impl DiskFile for DirectFile {
     type Buf = DirectBuf;
 
     async fn write_at(&self, buf: DirectBuf, position: u64) -> io::Result<()> {
-        let bytes = buf.as_ref().len();
+        let bytes = buf.0.len();
         check_aligned(position, bytes);
-        let written = self.file.write_at(buf.into_own(), position).await.map_err(plain)?;
-        self.budget.progress(1);
-        if written != bytes {
-            let text = format!("{written} of {bytes} bytes written at {position}");
-            return Err(io::Error::new(io::ErrorKind::WriteZero, text));
+        let (written, _) = self.reactor.ring.write(&self.file, buf.0, position).await;
+        check_written(written?, bytes, position)
+    }
+
+    async fn write_durably(&self, buf: DirectBuf, position: u64) -> io::Result<()> {
+        let bytes = buf.0.len();
+        check_aligned(position, bytes);
+        match self.durable_write {
+            DurableWrite::Through => {
+                let write = self.reactor.ring.write_through(&self.file, buf.0, position);
+                check_written(write.await.0?, bytes, position)
+            }
+            DurableWrite::ThenSync => {
+                let (write, sync) = self.reactor.ring.write_and_sync(&self.file, buf.0, position);
+                // The sync first: when that is done the write is, too, and one wake was enough.
+                let (synced, _) = sync.await;
+                let (written, _) = write.await;
+                check_written(written?, bytes, position)?;
+                match synced {
+                    Ok(_) => Ok(()),
+                    // A kernel that breaks the chain although all was written: the sync is still to be made.
+                    Err(error) if ring::is_cancelled(&error) => self.sync().await,
+                    Err(error) => Err(error),
+                }
+            }
         }
-        Ok(())
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.file.fdatasync().await.map_err(plain)?;
-        self.budget.progress(1);
-        Ok(())
+        self.reactor.ring.sync(&self.file).await.0.map(drop)
     }
 
     async fn read_at(&self, position: u64, bytes: usize) -> io::Result<DirectBuf> {
         check_aligned(position, bytes);
-        let read = self.file.read_at_aligned(position, bytes).await.map_err(plain)?;
-        self.budget.progress(1);
-        if read.len() != bytes {
-            let text = format!("{} of {bytes} bytes read at {position}", read.len());
+        let into = self.reactor.buffers.take(bytes);
+        let (read, memory) = self.reactor.ring.read(&self.file, into, position).await;
+        let read = read?;
+        if read != bytes {
+            let text = format!("{read} of {bytes} bytes read at {position}");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
-        Ok(DirectBuf(Memory::Read(read)))
+        match memory {
+            Memory::Blocks(blocks) => Ok(DirectBuf(blocks)),
+            Memory::None | Memory::Word(_) => unreachable!("a read holds its blocks"),
+        }
     }
 
     fn len(&self) -> u64 {
@@ -276,10 +308,24 @@ impl DiskFile for DirectFile {
     }
 
     async fn close(self) -> io::Result<()> {
-        let closed = self.file.close().await.map_err(plain);
-        self.budget.progress(1);
-        closed
+        // The last handle of a file without a name frees its blocks, which takes its time.
+        match Rc::try_unwrap(self.file) {
+            Ok(file) => {
+                self.reactor.blocking(move || drop(file)).await;
+                Ok(())
+            }
+            // An operation that nobody waits for is under way: it closes the file.
+            Err(_) => Ok(()),
+        }
     }
+}
+
+fn check_written(written: usize, bytes: usize, position: u64) -> io::Result<()> {
+    if written != bytes {
+        let text = format!("{written} of {bytes} bytes written at {position}");
+        return Err(io::Error::new(io::ErrorKind::WriteZero, text));
+    }
+    Ok(())
 }
 
 /// O_DIRECT takes whole blocks at whole positions; anything else is our own mistake.
@@ -288,48 +334,18 @@ fn check_aligned(position: u64, bytes: usize) {
     assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES), "{bytes} bytes are no blocks");
 }
 
-/// Memory that direct I/O accepts: aligned, and from the ring's registered memory while that lasts.
-pub struct DirectBuf(Memory);
-
-enum Memory {
-    Own(DmaBuffer),
-    /// What a read returned; shared and constant, so the first change copies it.
-    Read(ReadResult),
-}
-
-impl DirectBuf {
-    fn into_own(self) -> DmaBuffer {
-        match self.0 {
-            Memory::Own(buffer) => buffer,
-            Memory::Read(read) => copy(&read),
-        }
-    }
-}
-
-fn copy(bytes: &[u8]) -> DmaBuffer {
-    let mut own = glommio::allocate_dma_buffer(bytes.len());
-    own.as_bytes_mut().copy_from_slice(bytes);
-    own
-}
+/// Memory that direct I/O accepts.
+pub struct DirectBuf(AlignedBuf);
 
 impl AsRef<[u8]> for DirectBuf {
     fn as_ref(&self) -> &[u8] {
-        match &self.0 {
-            Memory::Own(buffer) => buffer.as_bytes(),
-            Memory::Read(read) => read,
-        }
+        self.0.as_ref()
     }
 }
 
 impl AsMut<[u8]> for DirectBuf {
     fn as_mut(&mut self) -> &mut [u8] {
-        if let Memory::Read(read) = &self.0 {
-            self.0 = Memory::Own(copy(read));
-        }
-        match &mut self.0 {
-            Memory::Own(buffer) => buffer.as_bytes_mut(),
-            Memory::Read(_) => unreachable!("replaced above"),
-        }
+        self.0.as_mut()
     }
 }
 

@@ -7,8 +7,7 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
-    collections::HashMap,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -16,38 +15,36 @@ use std::{
     pin::Pin,
     process,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::mpsc,
     task::{Context, Poll, Waker},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, io::PollableFd};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rustix::io::Errno;
 
 use crate::{
     clock::{self, Millis, Moment, Uptime},
-    direct_disk::DirectDisk,
+    direct_disk::{DirectDisk, DurableWrite},
     limits::memlock_bytes,
     mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
+    reactor::Reactor,
+    ring::Driver,
     settings::{MEMLOCK_BYTES_MIN, MEMLOCK_BYTES_PER_EXECUTOR, Settings, SettingsError},
     stop::Stop,
-    task_budget::TaskBudget,
-    watchdog::{self, Watch},
 };
+
+/// What the library cannot do without for rings that nobody uses.
+const LIBRARY_MEMORY_BYTES: usize = 64 * 1024;
+const LIBRARY_RING_DEPTH: usize = 16;
+
+/// "Never" for the library's timer: a year. `Duration::MAX` overflows the kernel's clock.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Exit code when an executor failed: `EX_SOFTWARE` of sysexits.h.
 pub const EXIT_SOFTWARE: i32 = 70;
-
-/// How long an executor may take from its rings to its first task, and how often that is looked at.
-const BEGIN_PATIENCE: Duration = Duration::from_millis(500);
-const BEGIN_LOOK: Duration = Duration::from_millis(1);
-/// Attempts before that is a failure.
-const BEGIN_ATTEMPTS: u32 = 8;
-
-/// Threads per executor for file operations that io_uring does not take (rename, directories) and for `blocking`.
-const POOL_THREADS: usize = 2;
 
 /// Why the executors did not start, or did not end well. Except for [`RunError::Main`] nothing has run then.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +105,7 @@ pub enum RunError {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// An executor has ended.
-    Ended(Attempt),
+    Ended(usize),
     /// `main` failed on an executor.
     Failed(usize, String),
     /// A stop was requested.
@@ -130,22 +127,18 @@ where
     Fut: Future<Output = Result<(), String>> + 'static,
 {
     settings.check()?;
-    if settings.watchdog {
-        watchdog::start();
-    }
     let endpoints = mesh::connect_all::<M>(settings.cores.len(), settings.lane_messages)
         .map_err(RunError::Doorbells)?;
     let (ended_in, ended_out) = mpsc::channel();
     let (ready_in, ready_out) = mpsc::channel();
     let mut gates = Vec::new();
-    let mut starts = Vec::new();
-    let mut threads = HashMap::new();
+    let mut threads = Vec::new();
     for (index, endpoint) in endpoints.into_iter().enumerate() {
         stop.attach(endpoint.bell());
         let start = Start {
             index,
             settings: settings.clone(),
-            endpoint: Arc::new(Mutex::new(Some(endpoint))),
+            endpoint,
             stop: stop.clone(),
             main: main.clone(),
             ended: ended_in.clone(),
@@ -154,9 +147,8 @@ where
         let ready = ready_in.clone();
         // The gate opens when all executors have their rings, and is dropped when one has not.
         let open = move |failed| ready.send((index, failed)).is_ok() && gate_out.recv().is_ok();
-        threads.insert((index, 0), start.begin(0, open)?);
+        threads.push(Some(start.begin(open)?));
         gates.push(gate_in);
-        starts.push(start);
     }
     drop(ready_in);
     for (index, failed) in ready_out.iter().take(threads.len()) {
@@ -167,11 +159,8 @@ where
     for gate in gates {
         let _ = gate.send(());
     }
-    for start in &starts {
-        start.see_it_begin(&mut threads)?;
-    }
     stop.report_to(ended_in);
-    await_ends(&ended_out, starts.len(), threads, settings.stop_within)
+    await_ends(&ended_out, threads, settings.stop_within)
 }
 
 /// Why an executor could not be made. Rings are locked memory on some kernels and not on others, so only a try tells.
@@ -186,14 +175,13 @@ fn start_failure(index: usize, reason: String, executors: usize) -> RunError {
     }
 }
 
-/// Waits for this many executors to end; for so long at most once a stop was requested.
+/// Waits for the threads of all executors to end; for so long at most once a stop was requested.
 fn await_ends(
     events: &mpsc::Receiver<Event>,
-    executors: usize,
-    mut threads: HashMap<Attempt, JoinHandle<()>>,
+    mut threads: Vec<Option<JoinHandle<()>>>,
     stop_within: Duration,
 ) -> Result<(), RunError> {
-    let mut running = executors;
+    let mut running = threads.len();
     let mut deadline: Option<Instant> = None;
     while running > 0 {
         let event = match deadline {
@@ -203,11 +191,11 @@ fn await_ends(
             }
         };
         match event {
-            Some(Event::Ended(key)) => {
+            Some(Event::Ended(index)) => {
                 running -= 1;
-                let Some(thread) = threads.remove(&key) else { continue };
+                let Some(thread) = threads.get_mut(index).and_then(Option::take) else { continue };
                 if let Err(panic) = thread.join() {
-                    end_process(key.0, &panic_text(&*panic));
+                    end_process(index, &panic_text(&*panic));
                 }
             }
             Some(Event::Failed(index, error)) => return Err(RunError::Main { index, error }),
@@ -221,18 +209,11 @@ fn await_ends(
     Ok(())
 }
 
-/// Index of an executor and number of the attempt to start it.
-type Attempt = (usize, u32);
-
-/// All that one executor starts from. Its endpoint is taken by the first poll of its first task.
-///
-/// The library can lose its very first wake: when its preemption timer fires before the first task has run, it goes to
-/// sleep, and no watchdog can know it yet. Such a thread is given up, which costs a ring and an idle thread, and another
-/// one is started. Should the first wake up after all, it finds the endpoint taken and ends.
+/// All that one executor starts from.
 struct Start<M, F> {
     index: usize,
     settings: Settings,
-    endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
+    endpoint: Endpoint<M>,
     stop: Stop,
     main: F,
     ended: mpsc::Sender<Event>,
@@ -246,165 +227,99 @@ where
 {
     /// Starts a thread that makes an executor, hands what kept it from that to `open`, and runs it if `open` says so.
     fn begin(
-        &self,
-        attempt: u32,
+        self,
         open: impl FnOnce(Option<String>) -> bool + Send + 'static,
     ) -> Result<JoinHandle<()>, RunError> {
-        let (index, settings) = (self.index, self.settings.clone());
-        let endpoint = Arc::clone(&self.endpoint);
-        let (stop, main, ended) = (self.stop.clone(), self.main.clone(), self.ended.clone());
+        let index = self.index;
+        let name = format!("{}-{index}", self.settings.name);
         let life = move || {
-            let executor = make(&settings, index);
-            if !open(executor.as_ref().err().cloned()) {
+            let made = make(&self.settings, index);
+            if !open(made.as_ref().err().cloned()) {
                 return;
             }
-            let Ok(executor) = executor else { return };
-            match live(&executor, &settings, index, endpoint, stop, main) {
-                None => {}
-                Some(Ok(())) => {
+            let Ok((executor, reactor)) = made else { return };
+            let ended = self.ended.clone();
+            match self.live(&executor, reactor) {
+                Ok(()) => {
                     drop(executor);
-                    let _ = ended.send(Event::Ended((index, attempt)));
+                    let _ = ended.send(Event::Ended(index));
                 }
                 // Told first: the tasks that it leaves behind may not go.
-                Some(Err(error)) => {
+                Err(error) => {
                     let _ = ended.send(Event::Failed(index, error));
                 }
             }
         };
-        thread::Builder::new()
-            .name(format!("{}-{index}", self.settings.name))
-            .spawn(life)
-            .map_err(|source| RunError::Thread { index, source })
+        let builder = thread::Builder::new().name(name);
+        builder.spawn(life).map_err(|source| RunError::Thread { index, source })
     }
 
-    fn has_begun(&self) -> bool {
-        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    /// Waits until the executor runs its first task, starting it again as often as it takes.
-    fn see_it_begin(&self, threads: &mut HashMap<Attempt, JoinHandle<()>>) -> Result<(), RunError> {
-        let index = self.index;
-        for attempt in 1..=BEGIN_ATTEMPTS {
-            let patience = Instant::now() + BEGIN_PATIENCE;
-            while !self.has_begun() {
-                if Instant::now() > patience {
-                    break;
-                }
-                thread::sleep(BEGIN_LOOK);
+    /// Runs `main` on this thread until it returns; does not return when a task panics.
+    fn live(self, executor: &LocalExecutor, reactor: Rc<Reactor>) -> Result<(), String> {
+        let (index, count) = (self.index, self.settings.cores.len());
+        let spin = match self.settings.cores[index] {
+            Some(_) => self.settings.spin_before_park,
+            None => Duration::ZERO,
+        };
+        let (over, outcome) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
+        let driver = Driver::new(Rc::clone(&reactor.ring), Rc::clone(&over), spin);
+        let durable_write = self.settings.durable_write;
+        let here = Executor::new(reactor, index, count, self.stop, durable_write);
+        let main_task = {
+            let (mesh, main, here) = (Mesh::new(self.endpoint), self.main, here.clone());
+            let outcome = Rc::clone(&outcome);
+            async move {
+                let reactor = &here.core.reactor;
+                here.spawn(Rc::clone(&reactor.pool).answer_bell(Rc::clone(&reactor.ring)));
+                here.spawn(answer_doorbell(here.clone(), mesh.clone()));
+                let ended = main(here.clone(), mesh.clone()).await;
+                mesh.forget_handler();
+                outcome.replace(Some(ended));
+                over.set(true);
             }
-            if self.has_begun() {
-                return Ok(());
-            }
-            tracing::warn!(executor = index, attempt, "an executor slept over its start, again");
-            let open = move |failed: Option<String>| match failed {
-                Some(reason) => end_process(index, &reason),
-                None => true,
-            };
-            threads.insert((index, attempt), self.begin(attempt, open)?);
+        };
+        let root = async move {
+            here.spawn(main_task);
+            driver.await;
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| executor.run(root))) {
+            end_process(index, &panic_text(&*panic));
         }
-        end_process(index, "it does not begin");
+        outcome.take().unwrap_or_else(|| unreachable!("the driver ends after main"))
     }
 }
 
-/// Builds the library's executor on the thread that will run it.
-fn make(settings: &Settings, index: usize) -> Result<LocalExecutor, String> {
+/// Builds the library's executor and our own ring on the thread that will run them.
+///
+/// Of the library only the tasks are used. Its own rings stay as small as it takes them, and its timer is never due, so
+/// that nothing ever completes there.
+pub(crate) fn make(
+    settings: &Settings,
+    index: usize,
+) -> Result<(LocalExecutor, Rc<Reactor>), String> {
     let placement = match settings.cores[index] {
         Some(cpu) => Placement::Fixed(cpu),
         None => Placement::Unbound,
     };
-    let mut builder = LocalExecutorBuilder::new(placement)
+    let builder = LocalExecutorBuilder::new(placement)
         .name(&settings.name)
-        .io_memory(settings.io_memory_bytes)
-        .ring_depth(settings.ring_depth)
-        .preempt_timer(settings.preempt.interval())
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(POOL_THREADS));
-    if !settings.spin_before_park.is_zero() {
-        builder = builder.spin_before_park(settings.spin_before_park);
-    }
+        .io_memory(LIBRARY_MEMORY_BYTES)
+        .ring_depth(LIBRARY_RING_DEPTH)
+        .preempt_timer(NEVER)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     // The library panics instead of failing on some kernels; the reason is worth a sentence, too.
-    match catch_unwind(AssertUnwindSafe(|| builder.make())) {
-        Ok(made) => made.map_err(|error| error.to_string()),
-        Err(panic) => Err(panic_text(&*panic)),
-    }
-}
-
-/// Takes the endpoint and runs `main` on this thread until it returns; does not return when it panics. `None`: the
-/// endpoint was taken.
-fn live<M, F, Fut>(
-    executor: &LocalExecutor,
-    settings: &Settings,
-    index: usize,
-    endpoint: Arc<Mutex<Option<Endpoint<M>>>>,
-    stop: Stop,
-    main: F,
-) -> Option<Result<(), String>>
-where
-    M: Send + 'static,
-    F: Fn(Executor, Mesh<M>) -> Fut,
-    Fut: Future<Output = Result<(), String>> + 'static,
-{
-    let watched = settings.watchdog;
-    let count = settings.cores.len();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        executor.run(async move {
-            let endpoint = endpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let endpoint = endpoint?;
-            let budget = match TaskBudget::new() {
-                Ok(budget) => Rc::new(budget),
-                Err(error) => return Some(Err(format!("no eventfd: {error}"))),
-            };
-            let watch = Rc::new(RefCell::new(None));
-            if watched {
-                keep_watched(&budget, Rc::clone(&watch)).await;
-            }
-            let here = Executor::new(Rc::clone(&budget), index, count, stop);
-            let mesh = Mesh::new(endpoint);
-            here.spawn(answer_doorbell(here.clone(), mesh.clone()));
-            let ended = budget.timed(main(here.clone(), mesh.clone())).await;
-            mesh.forget_handler();
-            // The waker goes while its executor still lives.
-            watch.borrow_mut().take();
-            Some(ended)
-        })
-    }));
-    match outcome {
-        Ok(outcome) => outcome,
-        Err(panic) => end_process(index, &panic_text(&*panic)),
-    }
-}
-
-/// Lets the watchdog watch this executor before anything can be lost. It wakes a task that never has anything to do;
-/// being scheduled is the point. Until that task has run once, the caller is woken in its place: an executor whose very
-/// first wake is lost would otherwise sleep for ever (one start in a hundred, on a busy machine).
-async fn keep_watched(budget: &TaskBudget, watch: Rc<RefCell<Option<Watch>>>) {
-    let progress = budget.counter();
-    poll_fn(|context| {
-        let first = Watch::new(Arc::clone(progress), context.waker().clone());
-        *watch.borrow_mut() = Some(first);
-        Poll::Ready(())
-    })
-    .await;
-    let mut known = false;
-    let idle = poll_fn(move |context| {
-        if !known {
-            known = true;
-            if let Some(watch) = &*watch.borrow() {
-                watch.wake_instead(context.waker().clone());
-            }
-        }
-        Poll::<()>::Pending
-    });
-    glommio::spawn_local(idle).detach();
+    let executor = match catch_unwind(AssertUnwindSafe(|| builder.make())) {
+        Ok(made) => made.map_err(|error| error.to_string())?,
+        Err(panic) => return Err(panic_text(&*panic)),
+    };
+    let reactor = Reactor::new(settings, index).map_err(|error| error.to_string())?;
+    Ok((executor, Rc::new(reactor)))
 }
 
 /// The one task that waits for the bell: takes messages, passes on the request to stop.
 async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
     let core = &here.core;
     let bell = mesh.bell();
-    let pollable = match PollableFd::new(Arc::clone(bell)) {
-        Ok(pollable) => pollable,
-        Err(error) => panic!("the doorbell cannot be polled: {error}"),
-    };
     let mut stop_seen = false;
     loop {
         if !stop_seen && core.stop.requested() {
@@ -412,19 +327,15 @@ async fn answer_doorbell<M: Send + 'static>(here: Executor, mesh: Mesh<M>) {
             let waiting = core.awaiting_stop.take();
             waiting.into_iter().for_each(Waker::wake);
         }
-        let drained = mesh.drain(|taken| {
-            core.budget.progress(taken);
-            core.budget.is_spent()
-        });
-        if !drained {
-            core.budget.yield_now().await;
+        if !mesh.drain(|| core.reactor.is_spent()) {
+            core.reactor.yield_now().await;
             continue;
         }
         bell.announce_wait();
         let passed_on = stop_seen || !core.stop.requested();
         if passed_on && !mesh.has_messages() {
-            let rung = pollable.readable().await;
-            assert!(rung.is_ok(), "polling the doorbell failed: {rung:?}");
+            let (rung, _) = core.reactor.ring.read_bell(bell.counter()).await;
+            assert!(rung.is_ok(), "reading the doorbell failed: {rung:?}");
         }
         bell.end_wait();
     }
@@ -454,7 +365,8 @@ pub struct Executor {
 }
 
 struct Core {
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
+    durable_write: DurableWrite,
     index: usize,
     count: usize,
     stop: Stop,
@@ -462,9 +374,16 @@ struct Core {
 }
 
 impl Executor {
-    fn new(budget: Rc<TaskBudget>, index: usize, count: usize, stop: Stop) -> Executor {
+    fn new(
+        reactor: Rc<Reactor>,
+        index: usize,
+        count: usize,
+        stop: Stop,
+        durable_write: DurableWrite,
+    ) -> Executor {
         let awaiting_stop = RefCell::new(Vec::new());
-        Executor { core: Rc::new(Core { budget, index, count, stop, awaiting_stop }) }
+        let core = Core { reactor, durable_write, index, count, stop, awaiting_stop };
+        Executor { core: Rc::new(core) }
     }
 
     /// Which executor this is, from 0.
@@ -498,36 +417,30 @@ impl Executor {
     where
         F: Future + 'static,
     {
-        let budget = Rc::clone(&self.core.budget);
+        let reactor = Rc::clone(&self.core.reactor);
         let queue = glommio::executor().current_task_queue();
-        let spawned = glommio::spawn_local_into(async move { budget.timed(future).await }, queue);
+        let spawned =
+            glommio::spawn_local_into(async move { reactor.counted(future).await }, queue);
         match spawned {
             Ok(task) => Task(task.detach()),
             Err(error) => unreachable!("the running task queue exists: {error}"),
         }
     }
 
-    /// Sleeps. Only for the handful of loops that tick: at most [`crate::SLEEPS_MAX`] at once per executor, each
-    /// awaited alone to its end, never in a select.
-    pub async fn sleep(&self, duration: Duration) {
-        self.core.budget.sleep(duration).await;
+    /// Sleeps.
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        self.core.reactor.sleep(duration)
     }
 
-    /// Lets the reactor run once: whatever is ready meanwhile runs before the caller goes on.
+    /// Lets everything that is ready run before the caller goes on, what the kernel has done by now included.
     pub async fn yield_now(&self) {
-        self.core.budget.yield_now().await;
+        self.core.reactor.yield_now().await;
     }
 
     /// Whether the running task has not waited for anything for [`crate::TASK_BUDGET`] and should yield.
     /// [`crate::Reader::read`] and the draining of lanes look themselves.
     pub fn budget_spent(&self) -> bool {
-        self.core.budget.is_spent()
-    }
-
-    /// Counts finished work, so that the watchdog knows this executor to be awake. Reads, writes, messages, sleeps and
-    /// disk operations count themselves.
-    pub fn progress(&self, n: u64) {
-        self.core.budget.progress(n);
+        self.core.reactor.is_spent()
     }
 
     /// Resolves on every executor soon after [`Stop::request`].
@@ -553,17 +466,17 @@ impl Executor {
     /// Listens on `addr` with SO_REUSEPORT: each executor may listen on the same address and gets its share of
     /// connections. Two processes may, too, without noticing: take the lock of the data directory first.
     pub fn listen(&self, addr: SocketAddr) -> io::Result<Listener> {
-        Listener::bind(addr, Rc::clone(&self.core.budget))
+        Listener::bind(addr, Rc::clone(&self.core.reactor))
     }
 
     /// Connects to `addr`, giving up after [`crate::CONNECT_TIMEOUT`].
     pub async fn connect(&self, addr: SocketAddr) -> io::Result<Connection> {
-        Connection::connect(addr, Rc::clone(&self.core.budget)).await
+        Connection::connect(addr, Rc::clone(&self.core.reactor)).await
     }
 
     /// The real disk, through this executor's ring.
     pub fn disk(&self) -> DirectDisk {
-        DirectDisk::new(Rc::clone(&self.core.budget))
+        DirectDisk::new(Rc::clone(&self.core.reactor), self.core.durable_write)
     }
 
     /// Runs a closure that may block on this executor's small thread pool. A panic in it continues here.
@@ -572,7 +485,7 @@ impl Executor {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.core.budget.blocking(work).await
+        self.core.reactor.blocking(work).await
     }
 }
 

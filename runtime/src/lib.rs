@@ -3,6 +3,7 @@
 //! This is the only crate that names the executor library. See `ARCHITECTURE.md`, "runtime".
 
 pub mod clock;
+mod direct_buf;
 mod direct_disk;
 pub mod disk;
 pub mod durable_file;
@@ -10,17 +11,18 @@ mod executor;
 pub mod limits;
 mod mesh;
 mod net;
+mod pool;
 mod probe;
 mod rate_limit;
+mod reactor;
+mod ring;
 mod settings;
 mod signal;
 pub mod sim;
 mod stop;
-mod task_budget;
-mod watchdog;
 
 pub use clock::{Millis, Moment, Uptime};
-pub use direct_disk::{DirectBuf, DirectDisk, DirectFile};
+pub use direct_disk::{DirectBuf, DirectDisk, DirectFile, DurableWrite};
 pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_lack_of_room, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
 pub use limits::file_system_that_forgets;
@@ -28,8 +30,8 @@ pub use mesh::{Lane, Mesh, lanes_bytes};
 pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};
 pub use probe::{ProbeError, ProbeReport, probe};
 pub use rate_limit::RateLimit;
-pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Preempt, Settings, SettingsError};
+pub use reactor::TASK_BUDGET;
+pub use ring::KernelFeatures;
+pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Settings, SettingsError};
 pub use signal::Signal;
 pub use stop::{EXIT_INTERRUPTED, Stop, end_on_broken_pipe};
-pub use task_budget::{SLEEPS_MAX, TASK_BUDGET};
-pub use watchdog::watchdog_wakes;

@@ -1,8 +1,6 @@
 //! Lanes between executors: a bounded ring per ordered pair and direction of talk, one doorbell per executor.
 //!
-//! The library's own channels wake a foreign executor through its internal notifier, which is the main cause of lost
-//! wakes (one in 110-220 messages). Here the bell is an eventfd that the receiver polls like a socket. A sender rings
-//! only when the receiver has said that it waits:
+//! The bell is an eventfd that the receiver reads on its ring. A sender rings only when the receiver has said that it waits:
 //!
 //! | sender                         | receiver                                   |
 //! |--------------------------------|--------------------------------------------|
@@ -23,7 +21,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::OwnedFd,
     rc::Rc,
     sync::{
         Arc,
@@ -82,20 +80,21 @@ impl Lane {
 
 /// The doorbell of one executor.
 pub(crate) struct Bell {
-    counter: OwnedFd,
+    counter: Arc<OwnedFd>,
     waiting: AtomicBool,
 }
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Bell> {
-        let counter = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        // Blocking: on a ring this means that a read waits until it is rung.
+        let counter = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         Ok(Bell { counter, waiting: AtomicBool::new(false) })
     }
 
     /// Rings whether or not anybody waits.
     pub(crate) fn ring(&self) {
-        // Fails only when the counter is full, and then the bell rings already.
-        let _ = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
+        // It would wait at a full counter, which takes 2^64 rings that nobody hears.
+        let _ = rustix::io::write(&*self.counter, &1_u64.to_ne_bytes());
     }
 
     /// Rings if the owner waits. To be called after the message was pushed.
@@ -106,6 +105,11 @@ impl Bell {
         }
     }
 
+    /// What the owner reads on its ring to wait.
+    pub(crate) fn counter(&self) -> &Arc<OwnedFd> {
+        &self.counter
+    }
+
     /// Says that the owner is about to wait. It must look at its lanes once more after this.
     pub(crate) fn announce_wait(&self) {
         self.waiting.store(true, Ordering::SeqCst);
@@ -114,15 +118,7 @@ impl Bell {
 
     /// Says that the owner is awake and will look at its lanes.
     pub(crate) fn end_wait(&self) {
-        // Empty when the owner did not sleep at all.
-        let _ = rustix::io::read(&self.counter, &mut [0_u8; 8]);
         self.waiting.store(false, Ordering::SeqCst);
-    }
-}
-
-impl AsRawFd for Bell {
-    fn as_raw_fd(&self) -> RawFd {
-        self.counter.as_raw_fd()
     }
 }
 
@@ -419,9 +415,9 @@ impl<M> Mesh<M> {
         slot == Lane::Response.slot() || !self.is_behind(from)
     }
 
-    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or `is_spent`, which
-    /// hears how many were taken, says so (false: yield and come back).
-    pub(crate) fn drain(&self, mut is_spent: impl FnMut(u64) -> bool) -> bool {
+    /// Hands messages to the handler, a batch from each lane in turn, until all lanes are empty (true) or `is_spent` says
+    /// so (false: yield and come back).
+    pub(crate) fn drain(&self, is_spent: impl Fn() -> bool) -> bool {
         self.flush();
         let mut on_message = self.core.on_message.borrow_mut();
         let Some(on_message) = on_message.as_mut() else { return true };
@@ -441,11 +437,10 @@ impl<M> Mesh<M> {
                     }
                 }
             }
-            let spent = is_spent(taken);
             if taken == 0 {
                 return true;
             }
-            if spent {
+            if is_spent() {
                 return false;
             }
         }
@@ -496,9 +491,9 @@ mod tests {
         assert_eq!(a.try_send(1, Lane::Response, RESPONSE), Ok(()), "the other lane is not");
         assert!(!a.has_messages(), "nothing fits");
         while received.borrow().len() <= LANE_MESSAGES {
-            b.drain(|_| false);
+            b.drain(|| false);
             assert!(a.core.waiting.get() == 0 || a.has_messages(), "room wakes the sender");
-            a.drain(|_| false);
+            a.drain(|| false);
         }
         let mut received = received.borrow().clone();
         let response = received.iter().position(|number| *number == RESPONSE).unwrap();
@@ -524,14 +519,14 @@ mod tests {
             for number in 0..(ring + lane_messages.max(BATCH_MESSAGES)) as u64 {
                 a.send(1, Lane::Response, number);
             }
-            b.drain(|_| true);
+            b.drain(|| true);
             a.bell().announce_wait();
             while a.has_messages() {
-                a.drain(|_| false);
+                a.drain(|| false);
                 a.bell().announce_wait();
             }
             if a.core.waiting.get() > 0 {
-                b.drain(|_| false);
+                b.drain(|| false);
                 let rung = !a.bell().waiting.load(Ordering::SeqCst);
                 assert!(rung, "{lane_messages}, {filled_after}: waits for ever");
             }
@@ -549,14 +544,14 @@ mod tests {
         b.send(0, Lane::Request, 7);
         b.send(0, Lane::Response, 8);
         assert!(a.has_messages());
-        a.drain(|_| false);
+        a.drain(|| false);
         assert_eq!(*at_a.borrow(), [8], "only its responses are taken");
         assert!(!a.has_messages());
         while at_b.borrow().len() < 3 * LANE_MESSAGES {
-            b.drain(|_| false);
-            a.drain(|_| false);
+            b.drain(|| false);
+            a.drain(|| false);
         }
-        a.drain(|_| false);
+        a.drain(|| false);
         assert!(!a.is_behind(1));
         assert_eq!(*at_a.borrow(), [8, 7]);
     }

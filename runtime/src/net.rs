@@ -1,29 +1,28 @@
 //! TCP: listeners that never lose a descriptor, connections in two halves, and a way to end them from outside.
 //!
-//! Reader and writer of one connection live in two tasks of the same executor. Nothing here is ever cancelled by a
-//! select or a timeout: whoever wants an operation to end closes the socket through its [`Closer`], and the operation
-//! returns. The stream is borrowed inside a poll only, never across a wait.
+//! Reader and writer of one connection live in two tasks of the same executor. Bytes go by ordinary system calls that do
+//! not wait; the ring is asked only when a socket is ready. So an idle connection holds no memory, and a wait that is
+//! given up loses nothing. Whoever wants an operation to end closes the socket through its [`Closer`], and it returns.
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
     io,
-    net::{Shutdown, SocketAddr},
-    os::fd::{FromRawFd, IntoRawFd},
-    pin::Pin,
+    net::SocketAddr,
+    os::fd::OwnedFd,
     rc::{Rc, Weak},
-    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
-use futures_lite::{AsyncRead, AsyncWrite};
-use glommio::net::{TcpListener, TcpStream};
+use futures_lite::FutureExt;
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt},
+    net::{
+        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with,
+        getpeername, getsockname, ipproto, recv, send, shutdown, socket_with, sockopt,
+    },
 };
 
-use crate::{rate_limit::RateLimit, task_budget::TaskBudget};
+use crate::{rate_limit::RateLimit, reactor::Reactor, ring::Interest};
 
 /// How long [`crate::Executor::connect`] tries.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,24 +38,27 @@ const ACCEPTED_PER_PERIOD: u32 = 8;
 /// See [`ACCEPTED_PER_PERIOD`].
 const ACCEPT_PERIOD: Duration = Duration::from_millis(2);
 
+/// System calls on sockets never wait; waiting is the ring's.
+const NOT_WAITING: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
 /// Connections that may wait to be accepted; the kernel's own limit (`net.core.somaxconn`) is 4096 by default.
 const BACKLOG: i32 = 4096;
 
 /// A listening socket of one executor. Accept in a task of its own and never in a select.
 pub struct Listener {
-    listener: TcpListener,
+    socket: Rc<OwnedFd>,
     local_addr: SocketAddr,
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
     shortage: RateLimit,
     pace: Pace,
 }
 
 impl Listener {
-    pub(crate) fn bind(addr: SocketAddr, budget: Rc<TaskBudget>) -> io::Result<Listener> {
-        let listener = listening_socket(addr)?;
-        let local_addr = listener.local_addr()?;
+    pub(crate) fn bind(addr: SocketAddr, reactor: Rc<Reactor>) -> io::Result<Listener> {
+        let socket = Rc::new(listening_socket(addr)?);
+        let local_addr = address(getsockname(&socket)?)?;
         let shortage = RateLimit::default();
-        Ok(Listener { listener, local_addr, budget, shortage, pace: Pace::default() })
+        Ok(Listener { socket, local_addr, reactor, shortage, pace: Pace::default() })
     }
 
     /// The address it listens on, with the port that the kernel chose for port 0.
@@ -69,25 +71,27 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Connection> {
         loop {
             // A storm of connections must not keep those that are there waiting.
-            if let Some(pause) = self.pace.pause(Instant::now()) {
-                self.budget.sleep(pause).await;
-            } else if self.budget.is_spent() {
-                self.budget.yield_now().await;
+            match self.pace.pause(Instant::now()) {
+                Some(pause) => self.reactor.sleep(pause).await,
+                None => self.reactor.yield_if_spent().await,
             }
-            let error = match self.listener.accept().await {
+            let error = match accept_with(&self.socket, NOT_WAITING) {
                 // A peer that is gone already costs nothing but this look.
-                Ok(stream) => match Connection::new(stream, &self.budget) {
+                Ok(socket) => match Connection::new(Rc::new(socket), &self.reactor) {
                     Ok(connection) => {
-                        self.budget.progress(1);
                         self.pace.count(Instant::now());
                         return Ok(connection);
                     }
                     Err(_) => continue,
                 },
+                Err(Errno::AGAIN) => {
+                    self.reactor.ring.ready(&self.socket, Interest::Readable).await;
+                    continue;
+                }
                 Err(error) => io::Error::from(error),
             };
             match after_accept_error(&error) {
-                AfterError::Again => self.budget.progress(1),
+                AfterError::Again => {}
                 AfterError::Pause => {
                     if let Some(held_back) = self.shortage.note() {
                         tracing::warn!(
@@ -98,7 +102,7 @@ impl Listener {
                             remedy(&error)
                         );
                     }
-                    self.budget.sleep(ACCEPT_PAUSE).await;
+                    self.reactor.sleep(ACCEPT_PAUSE).await;
                 }
                 AfterError::GiveUp => return Err(error),
             }
@@ -131,13 +135,9 @@ impl Pace {
 
 /// A listening socket that shares its port with those of other executors (SO_REUSEPORT), and whose connections do not
 /// keep the port from the next start of the process (SO_REUSEADDR, which they inherit): after a crash the kernel holds
-/// them for a minute. The library's own `bind` sets only the former, and then nobody can tell a port that is taken
-/// from one that was.
-fn listening_socket(addr: SocketAddr) -> io::Result<TcpListener> {
-    let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    // Nonblocking: the library takes several connections in a row without asking the ring.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+/// them for a minute.
+fn listening_socket(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(addr)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, true)?;
     if addr.is_ipv6() {
@@ -146,9 +146,17 @@ fn listening_socket(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     rustix::net::bind(&socket, &addr)?;
     rustix::net::listen(&socket, BACKLOG)?;
-    // SAFETY: the descriptor is an open, bound and listening TCP socket, and `into_raw_fd` gave up its ownership, so
-    // the listener is its only owner.
-    Ok(unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) })
+    Ok(socket)
+}
+
+fn tcp_socket(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    Ok(socket_with(family, SocketType::STREAM, NOT_WAITING, Some(ipproto::TCP))?)
+}
+
+/// An address of TCP, as all of them are here.
+fn address(any: rustix::net::SocketAddrAny) -> io::Result<SocketAddr> {
+    SocketAddr::try_from(any).map_err(io::Error::from)
 }
 
 /// What a listener does about an error of accept(2).
@@ -187,19 +195,16 @@ pub struct Connection {
     socket: Rc<Socket>,
     peer_addr: SocketAddr,
     local_addr: SocketAddr,
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
 }
 
-/// The stream that both halves share. Ends the connection when the last half goes.
-struct Socket {
-    stream: RefCell<TcpStream>,
-}
+/// The socket that both halves share. Ends the connection when the last half goes.
+struct Socket(Rc<OwnedFd>);
 
 impl Socket {
     fn shutdown(&self) {
-        let mut context = Context::from_waker(Waker::noop());
-        // Immediate; fails only when the peer has closed already.
-        let _ = self.stream.borrow().poll_shutdown(&mut context, Shutdown::Both);
+        // Fails only when the peer has closed already.
+        let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
@@ -211,22 +216,34 @@ impl Drop for Socket {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, budget: &Rc<TaskBudget>) -> io::Result<Connection> {
-        let peer_addr = stream.peer_addr()?;
-        let local_addr = stream.local_addr()?;
-        stream.set_nodelay(true)?;
-        let socket = Rc::new(Socket { stream: RefCell::new(stream) });
-        Ok(Connection { socket, peer_addr, local_addr, budget: Rc::clone(budget) })
+    fn new(socket: Rc<OwnedFd>, reactor: &Rc<Reactor>) -> io::Result<Connection> {
+        let Some(peer_addr) = getpeername(&socket)? else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let (peer_addr, local_addr) = (address(peer_addr)?, address(getsockname(&socket)?)?);
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        let socket = Rc::new(Socket(socket));
+        Ok(Connection { socket, peer_addr, local_addr, reactor: Rc::clone(reactor) })
     }
 
-    pub(crate) async fn connect(
-        addr: SocketAddr,
-        budget: Rc<TaskBudget>,
-    ) -> io::Result<Connection> {
-        // A timeout linked in the kernel, not one of the executor's timers.
-        let stream = TcpStream::connect_timeout(addr, CONNECT_TIMEOUT).await?;
-        budget.progress(1);
-        Connection::new(stream, &budget)
+    pub(crate) async fn connect(addr: SocketAddr, reactor: Rc<Reactor>) -> io::Result<Connection> {
+        let socket = Rc::new(tcp_socket(addr)?);
+        match rustix::net::connect(&socket, &addr) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                let connected = async {
+                    reactor.ring.ready(&socket, Interest::Writable).await;
+                    Ok::<(), io::Error>(sockopt::socket_error(&socket)??)
+                };
+                let late = async {
+                    reactor.sleep(CONNECT_TIMEOUT).await;
+                    Err(io::ErrorKind::TimedOut.into())
+                };
+                connected.or(late).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Connection::new(socket, &reactor)
     }
 
     /// Address of the other end.
@@ -242,35 +259,32 @@ impl Connection {
     /// Two halves for two tasks, and a handle to end both. The descriptor is closed when both halves are gone.
     pub fn split(self) -> (Reader, Writer, Closer) {
         let closer = Closer(Rc::downgrade(&self.socket));
-        let reader = Reader { socket: Rc::clone(&self.socket), budget: Rc::clone(&self.budget) };
-        (reader, Writer { socket: self.socket, budget: self.budget }, closer)
+        let reader = Reader { socket: Rc::clone(&self.socket), reactor: Rc::clone(&self.reactor), drained: true };
+        (reader, Writer { socket: self.socket, reactor: self.reactor }, closer)
     }
 }
 
 /// The receiving half.
 pub struct Reader {
     socket: Rc<Socket>,
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
+    /// The last read took all there was, or there was none yet: more has to be waited for.
+    drained: bool,
 }
 
 impl Reader {
     /// Reads what is there, at least one byte unless `buf` is empty; 0 means that the peer or a [`Closer`] has ended
     /// the connection. Yields first when the task has spent its budget, so one busy connection cannot starve the others.
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.budget.is_spent() {
-            self.budget.yield_now().await;
+        self.reactor.yield_if_spent().await;
+        loop {
+            self.wait_if_drained().await;
+            if let Some(read) = self.take(buf)? {
+                return Ok(read);
+            }
         }
-        let read = poll_fn(|context| {
-            let mut stream = self.socket.stream.borrow_mut();
-            Pin::new(&mut *stream).poll_read(context, buf)
-        })
-        .await?;
-        self.budget.progress(1);
-        Ok(read)
     }
-}
 
-impl Reader {
     /// Like [`Reader::read`], into memory that many readers of an executor share: it is borrowed only while bytes are
     /// copied, so an idle connection holds none. What was read is there until the caller next waits. At most `bytes_max`
     /// bytes are read, at least one; it is asked when bytes are there, because much can change while a reader waits.
@@ -279,41 +293,64 @@ impl Reader {
         scratch: &RefCell<Vec<u8>>,
         bytes_max: impl Fn() -> usize,
     ) -> io::Result<usize> {
-        if self.budget.is_spent() {
-            self.budget.yield_now().await;
-        }
-        let read = poll_fn(|context| {
-            let mut stream = self.socket.stream.borrow_mut();
+        self.reactor.yield_if_spent().await;
+        loop {
+            self.wait_if_drained().await;
             let mut scratch = scratch.borrow_mut();
             // A read into no memory would look like the end of the connection.
             let end = bytes_max().max(1).min(scratch.len());
-            Pin::new(&mut *stream).poll_read(context, scratch.get_mut(..end).unwrap_or_default())
-        })
-        .await?;
-        self.budget.progress(1);
-        Ok(read)
+            if let Some(read) = self.take(scratch.get_mut(..end).unwrap_or_default())? {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// Asks the ring only where a read would most likely find nothing.
+    async fn wait_if_drained(&self) {
+        if self.drained {
+            self.reactor.ring.ready(&self.socket.0, Interest::Readable).await;
+        }
+    }
+
+    /// Takes what is there; `None` if there is nothing.
+    fn take(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match recv(&self.socket.0, &mut *buf, RecvFlags::empty()) {
+                Ok((read, _)) => {
+                    self.drained = read < buf.len();
+                    return Ok(Some(read));
+                }
+                Err(Errno::AGAIN) => {
+                    self.drained = true;
+                    return Ok(None);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
 /// The sending half.
 pub struct Writer {
     socket: Rc<Socket>,
-    budget: Rc<TaskBudget>,
+    reactor: Rc<Reactor>,
 }
 
 impl Writer {
     /// Sends some of the bytes, at least one unless there are none, waiting while the peer takes none.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = poll_fn(|context| {
-            let mut stream = self.socket.stream.borrow_mut();
-            Pin::new(&mut *stream).poll_write(context, bytes)
-        })
-        .await?;
-        self.budget.progress(1);
-        if written == 0 && !bytes.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
+        loop {
+            match send(&self.socket.0, bytes, SendFlags::NOSIGNAL) {
+                Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => return Ok(written),
+                Err(Errno::AGAIN) => {
+                    self.reactor.ring.ready(&self.socket.0, Interest::Writable).await;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(written)
     }
 
     /// Sends all bytes, waiting while the peer does not take them. After an error nobody knows how many were sent.

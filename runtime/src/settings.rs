@@ -1,9 +1,9 @@
-//! How the executors of a process are started: cores, lanes, rings, preemption.
+//! How the executors of a process are started: cores, lanes, rings.
 //!
 //! One struct with defaults that were measured; `check` names every problem that would otherwise surface as a panic of
-//! the executor library. What stays fixed (polling of disks, size of the blocking pool) is not a setting.
+//! the executor library. What stays fixed (sizes of the io_uring, threads for what blocks) is not a setting.
 
-use crate::limits::memlock_bytes;
+use crate::{direct_disk::DurableWrite, limits::memlock_bytes, ring::KernelFeatures};
 use std::time::Duration;
 
 /// Messages that one lane between two executors holds unless set otherwise: those of its ring, and those that wait at
@@ -19,25 +19,6 @@ pub(crate) const MEMLOCK_BYTES_PER_EXECUTOR: u64 = 320 * 1024;
 
 /// "Never" for a timer: a year. `Duration::MAX` overflows the kernel's clock.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// When a running batch of tasks is interrupted (between two polls, never inside one) to look at the kernel's rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preempt {
-    /// After this long. Shorter is fairer and yields more often.
-    After(Duration),
-    /// Only when the tasks have nothing left to do. Cross-executor messages alone prefer this.
-    Never,
-}
-
-impl Preempt {
-    /// The interval to give to the executor.
-    pub(crate) fn interval(self) -> Duration {
-        match self {
-            Preempt::After(interval) => interval,
-            Preempt::Never => NEVER,
-        }
-    }
-}
 
 /// Why the settings cannot run here.
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +51,12 @@ pub struct Settings {
     /// How long an idle executor spins before it sleeps. Zero by default; 50 us halve the round trip between two
     /// executors and burn the core. Only pinned executors spin.
     pub spin_before_park: Duration,
-    /// When running tasks are interrupted to look at the kernel's rings.
-    pub preempt: Preempt,
-    /// Whether the watchdog watches these executors. Off only to show what happens without.
-    pub watchdog: bool,
-    /// Registered memory for disk buffers per executor, in bytes. Beyond it buffers come from the allocator.
+    /// Disk buffers that each executor keeps for reuse, in bytes. Beyond it they come from the allocator.
     pub io_memory_bytes: usize,
-    /// Entries of each io_uring. Small rings make the kernel wake the executor more often.
-    pub ring_depth: usize,
+    /// How writes of disks are made durable; [`crate::probe`] finds the faster way.
+    pub durable_write: DurableWrite,
+    /// The kernel's newer ways that may be used. Less than all only to show what happens without.
+    pub kernel: KernelFeatures,
     /// How long executors may take to end once a stop was requested.
     pub stop_within: Duration,
 }
@@ -89,10 +68,9 @@ impl Default for Settings {
             cores: vec![None],
             lane_messages: LANE_MESSAGES_DEFAULT,
             spin_before_park: Duration::ZERO,
-            preempt: Preempt::After(Duration::from_micros(500)),
-            watchdog: true,
             io_memory_bytes: 2 * 1024 * 1024,
-            ring_depth: 1024,
+            durable_write: DurableWrite::default(),
+            kernel: KernelFeatures::ALL,
             stop_within: NEVER,
         }
     }
@@ -117,9 +95,6 @@ impl Settings {
         }
         if self.lane_messages == 0 {
             return Err(SettingsError::Contradiction("a lane needs room for at least one message"));
-        }
-        if self.ring_depth == 0 || !self.ring_depth.is_power_of_two() {
-            return Err(SettingsError::Contradiction("ring_depth must be a power of two"));
         }
         if let Some(limit_bytes) = memlock_bytes()
             && limit_bytes < MEMLOCK_BYTES_MIN
@@ -146,6 +121,5 @@ mod tests {
         assert!(Settings::default().check().is_ok());
         assert!(Settings { cores: vec![], ..Settings::default() }.check().is_err());
         assert!(Settings { lane_messages: 0, ..Settings::default() }.check().is_err());
-        assert!(Settings { ring_depth: 1000, ..Settings::default() }.check().is_err());
     }
 }

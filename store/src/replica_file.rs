@@ -178,8 +178,7 @@ impl<D: Disk> ReplicaFile<D> {
         let mut block = self.disk.alloc(BLOCK_BYTES);
         slot.encode(block.as_mut());
         let position = slot.sequence % SLOTS * BLOCK_BYTES as u64;
-        self.file.write_at(block, position).await.map_err(error)?;
-        self.file.sync().await.map_err(error)?;
+        self.file.write_durably(block, position).await.map_err(error)?;
         self.newest = slot;
         Ok(())
     }

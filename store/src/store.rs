@@ -333,18 +333,17 @@ impl<D: Disk> Store<D> {
         let (began, beside) = (self.disk.uptime_micros(), self.cold_gate.is_busy());
         let mut blocks = self.disk.alloc(write.bytes());
         self.state.borrow().log.copy_blocks(write, blocks.as_mut());
-        file.write_at(blocks, write.file_position())
-            .await
-            .map_err(|source| StoreError::io("write", path(), source))?;
+        let failed = |source| StoreError::io("write", path(), source);
         match self.settings.flush {
             FlushPolicy::Sync => {
-                file.sync().await.map_err(|source| StoreError::io("sync", path(), source))?;
+                file.write_durably(blocks, write.file_position()).await.map_err(failed)?;
                 self.state.borrow_mut().log.written(write, true);
                 let beside = beside || self.cold_gate.is_busy();
                 self.cold_gate.committed(self.disk.uptime_micros() - began, beside);
                 self.commits.set(self.commits.get() + 1);
             }
             FlushPolicy::Async { interval_ms } => {
+                file.write_at(blocks, write.file_position()).await.map_err(failed)?;
                 self.check_not_poisoned()?;
                 self.state.borrow_mut().log.written(write, false);
                 let now = self.disk.uptime_micros();

@@ -133,9 +133,6 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
         plane.all_groups.body.borrow().encoded_entries(),
     ];
     put("ringmq.tableEntriesEncoded", encoded.iter().sum::<u64>().to_string());
-    let (wakes, useful) = runtime::watchdog_wakes();
-    put("ringmq.guardPokes", wakes.to_string());
-    put("ringmq.guardPokesUseful", useful.to_string());
     table
 }
 

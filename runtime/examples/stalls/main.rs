@@ -1,11 +1,9 @@
-//! Question: how often does an executor sleep although it has work, for how long, and what does the watchdog change?
+//! Question: does an executor ever sleep although it has work, and for how long?
 //!
-//! `stalls tcp [loads] [unwatched]`   one-second loads of 100,000 requests/s, open loop; stuck ones and the worst stall
-//! `stalls mesh [runs] [unwatched]`   60,000 messages of ping-pong between two executors, each run in a child process
-//! `stalls idle`                      what two idle executors and the watchdog cost
-//! `stalls echo`                      answers per CPU second of the executor, closed loop, 4 connections of 64 in flight
-//!
-//! Unwatched executors hang sooner or later; that is what they are here for, and why each hung one is left behind.
+//! `stalls tcp [loads]`   one-second loads of 100,000 requests/s, open loop; stuck ones and the worst stall
+//! `stalls mesh [runs]`   60,000 messages of ping-pong between two executors, each run in a child process
+//! `stalls idle`          what two idle executors cost
+//! `stalls echo`          answers per CPU second of the executor, closed loop, 4 connections of 64 in flight
 
 mod load;
 
@@ -18,31 +16,26 @@ use std::{
 };
 
 use load::{EchoServer, closed_loop, open_loop};
-use runtime::{Executor, Lane, Mesh, Settings, Stop, run, watchdog_wakes};
+use runtime::{Executor, Lane, Mesh, Settings, Stop, run};
 
 const PER_SECOND: u32 = 100_000;
 const MESSAGES: u64 = 60_000;
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
-    let watchdog = !words.iter().any(|word| word == "unwatched");
     let count = words.iter().find_map(|word| word.parse().ok());
     match words.first().map(String::as_str) {
-        Some("tcp") => tcp(count.unwrap_or(10), watchdog),
-        Some("mesh") => mesh(count.unwrap_or(5), watchdog),
-        Some("mesh-child") => mesh_child(watchdog),
+        Some("tcp") => tcp(count.unwrap_or(10)),
+        Some("mesh") => mesh(count.unwrap_or(5)),
+        Some("mesh-child") => mesh_child(),
         Some("idle") => idle(),
         Some("echo") => echo(),
-        _ => println!("stalls tcp|mesh|idle|echo [count] [unwatched]"),
+        _ => println!("stalls tcp|mesh|idle|echo [count]"),
     }
 }
 
-fn settings(name: &str, executors: usize, watchdog: bool) -> Settings {
-    Settings { watchdog, ..Settings::unpinned(name, executors) }
-}
-
-fn tcp(loads: u32, watchdog: bool) {
-    let mut server = EchoServer::start(settings("echo", 1, watchdog));
+fn tcp(loads: u32) {
+    let mut server = EchoServer::start(Settings::unpinned("echo", 1));
     let (mut stuck, mut worst, mut answers) = (0, Vec::new(), 0);
     for _ in 0..loads {
         let seen = open_loop(&server, PER_SECOND, Duration::from_secs(1));
@@ -50,37 +43,32 @@ fn tcp(loads: u32, watchdog: bool) {
         worst.push(seen.latency_max);
         if seen.stuck {
             stuck += 1;
-            let hung =
-                std::mem::replace(&mut server, EchoServer::start(settings("echo", 1, watchdog)));
-            hung.abandon();
+            let next = EchoServer::start(Settings::unpinned("echo", 1));
+            std::mem::replace(&mut server, next).abandon();
         }
     }
     worst.sort();
     let (median, max) = (worst[worst.len() / 2], worst[worst.len() - 1]);
-    let (wakes, answered) = watchdog_wakes();
     println!(
-        "tcp, watchdog {watchdog}: {stuck} of {loads} loads stuck, {answers} answers, longest latency of a load: median \
-         {median:?}, worst {max:?}; {wakes} wakes, {answered} followed by progress"
+        "tcp: {stuck} of {loads} loads stuck, {answers} answers, longest latency of a load: median {median:?}, worst \
+         {max:?}"
     );
 }
 
-fn mesh(runs: u32, watchdog: bool) {
+fn mesh(runs: u32) {
     let program = env::current_exe().expect("this program");
     let mut hung = 0;
     for _ in 0..runs {
         let mut child = Command::new(&program);
         child.arg("mesh-child");
-        if !watchdog {
-            child.arg("unwatched");
-        }
         let status = child.status().expect("a child");
         hung += u32::from(!status.success());
     }
-    println!("mesh, watchdog {watchdog}: {hung} of {runs} runs of {MESSAGES} messages hung");
+    println!("mesh: {hung} of {runs} runs of {MESSAGES} messages hung");
 }
 
 /// One run; exits with 1 when nothing moved for [`load::STUCK_AFTER`].
-fn mesh_child(watchdog: bool) {
+fn mesh_child() {
     static PASSED: AtomicU64 = AtomicU64::new(0);
     static GAP_MICROS_MAX: AtomicU64 = AtomicU64::new(0);
     thread::spawn(|| {
@@ -97,7 +85,7 @@ fn mesh_child(watchdog: bool) {
     });
     let began = Instant::now();
     let ended = run(
-        settings("pingpong", 2, watchdog),
+        Settings::unpinned("pingpong", 2),
         Stop::new(),
         |here: Executor, mesh: Mesh<u64>| async move {
             let mut last = Instant::now();
@@ -133,27 +121,21 @@ fn idle() {
     let asking = stop.clone();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(500));
-        let (cpu, wakes, began) = (cpu_time(None), watchdog_wakes().0, Instant::now());
+        let (cpu, began) = (cpu_time(None), Instant::now());
         thread::sleep(Duration::from_secs(10));
         let share = (cpu_time(None) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-        let watchdog = cpu_time(Some("watchdog")).as_secs_f64();
-        println!(
-            "idle: {:.2} % of a CPU for two executors and the watchdog (watchdog alone {:.1} ms), {} wakes in 10 s",
-            share * 100.0,
-            watchdog * 1e3,
-            watchdog_wakes().0 - wakes
-        );
+        println!("idle: {:.2} % of a CPU for two executors", share * 100.0);
         asking.request();
     });
     let main = |here: Executor, _: Mesh<()>| async move {
         here.stop_requested().await;
         Ok(())
     };
-    run(settings("idle", 2, true), stop, main).expect("two executors");
+    run(Settings::unpinned("idle", 2), stop, main).expect("two executors");
 }
 
 fn echo() {
-    let server = EchoServer::start(settings("echo", 1, true));
+    let server = EchoServer::start(Settings::unpinned("echo", 1));
     closed_loop(&server, 64, Duration::from_millis(500));
     for _ in 0..5 {
         let before = cpu_time(Some("echo-0"));

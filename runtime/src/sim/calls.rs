@@ -47,6 +47,8 @@ pub enum CallKind {
     Read,
     /// `write_at`.
     Write,
+    /// `write_durably`.
+    WriteDurably,
     /// `sync`.
     Sync,
     /// `close`.
@@ -58,7 +60,7 @@ impl CallKind {
     pub(super) fn fault_class(self) -> Option<FaultClass> {
         match self {
             Self::Read | Self::ReadFile => Some(FaultClass::Read),
-            Self::Write | Self::WriteFile => Some(FaultClass::Write),
+            Self::Write | Self::WriteDurably | Self::WriteFile => Some(FaultClass::Write),
             Self::Sync | Self::SyncDir => Some(FaultClass::Sync),
             Self::Create | Self::CreateDir | Self::Remove | Self::Rename => Some(FaultClass::Name),
             Self::Open | Self::List | Self::Close => None,
@@ -71,7 +73,7 @@ impl CallKind {
             Self::Open | Self::Close | Self::List => (5, 50),
             Self::Read | Self::ReadFile => (30, 200),
             Self::Write => (30, 300),
-            Self::Sync | Self::SyncDir | Self::WriteFile => (80, 1_000),
+            Self::WriteDurably | Self::Sync | Self::SyncDir | Self::WriteFile => (80, 1_000),
             Self::Create | Self::CreateDir | Self::Remove | Self::Rename => (50, 2_000),
         }
     }

@@ -1,7 +1,8 @@
 //! One simulated file: what readers see, what is durable, and the writes in between; and its open handle.
 //!
-//! A write is visible when its call returns and durable when a later sync returns. Until its call returns a read may
-//! already see some of its sectors, and a crash may keep some of them.
+//! A write is visible when its call returns and durable when a later sync returns; a durable write is both, and makes
+//! nothing else durable. Until its call returns a read may already see some of its sectors, and a crash may keep some of
+//! them.
 
 use std::{
     cell::RefCell,
@@ -124,6 +125,20 @@ impl FileState {
             self.unreadable.retain(|block| !patch.block_indexes().any(|own| own == *block));
         }
         self.unsynced.push(patch);
+    }
+
+    /// Ends a durable write: these bytes are durable, whatever becomes of others.
+    fn complete_durable_write(&mut self, call: u64) {
+        let found = self.in_flight.iter().position(|patch| patch.call == call);
+        let Some(index) = found else { return };
+        let patch = self.in_flight.remove(index);
+        self.live.apply(&patch);
+        self.durable.apply(&patch);
+        for unreadable in [&mut self.unreadable, &mut self.unreadable_durably] {
+            unreadable.retain(|block| !patch.block_indexes().any(|own| own == *block));
+        }
+        // What is older must not come back over it.
+        self.unsynced.iter_mut().for_each(|old| old.yield_to(&patch));
     }
 
     /// Makes durable what was completed before the moment `called`.
@@ -271,6 +286,20 @@ impl SimFile {
         begin(&self.state, Shape { kind, path: &self.path, position, bytes, content }).await
     }
 
+    /// The first half of a write: until it returns, some of its sectors may be seen or kept.
+    async fn write(&self, kind: CallKind, buf: &SimBuf, position: u64) -> io::Result<Ticket> {
+        let bytes = buf.as_ref();
+        assert_aligned(position, bytes.len());
+        let ticket = self.begin(kind, position, bytes.len() as u64, hash_bytes(bytes)).await;
+        let refusal = self.refusal(position, bytes.len());
+        if refusal.is_none() {
+            let patch = Patch::new(ticket.number, ticket.called, position, bytes);
+            self.state.borrow_mut().file(self.id).in_flight.push(patch);
+        }
+        wait(&self.state, &ticket).await;
+        refusal.map_or(Ok(ticket), Err)
+    }
+
     /// What a write past the end or through a read-only handle ends with. A real disk would grow the file, whose
     /// length would then not be durable by `fdatasync` alone; no caller wants that.
     fn refusal(&self, position: u64, bytes: usize) -> Option<io::Error> {
@@ -291,23 +320,25 @@ impl DiskFile for SimFile {
     type Buf = SimBuf;
 
     async fn write_at(&self, buf: SimBuf, position: u64) -> io::Result<()> {
-        let bytes = buf.as_ref();
-        assert_aligned(position, bytes.len());
-        let ticket =
-            self.begin(CallKind::Write, position, bytes.len() as u64, hash_bytes(bytes)).await;
-        let refusal = self.refusal(position, bytes.len());
-        if refusal.is_none() {
-            let patch = Patch::new(ticket.number, ticket.called, position, bytes);
-            self.state.borrow_mut().file(self.id).in_flight.push(patch);
-        }
-        wait(&self.state, &ticket).await;
-        if let Some(refusal) = refusal {
-            return Err(refusal);
-        }
+        let ticket = self.write(CallKind::Write, &buf, position).await?;
         let mut state = self.state.borrow_mut();
         let stamp = state.ledger.moment();
         let (file, rng) = state.file_and_rng(self.id);
         file.complete_write(&ticket, stamp, rng);
+        ticket.fault.map_or(Ok(()), Err)
+    }
+
+    async fn write_durably(&self, buf: SimBuf, position: u64) -> io::Result<()> {
+        let ticket = self.write(CallKind::WriteDurably, &buf, position).await?;
+        let mut state = self.state.borrow_mut();
+        let honest = !state.faults.lies.about_syncs();
+        let stamp = state.ledger.moment();
+        let (file, rng) = state.file_and_rng(self.id);
+        if honest && ticket.fault.is_none() {
+            file.complete_durable_write(ticket.number);
+        } else {
+            file.complete_write(&ticket, stamp, rng);
+        }
         ticket.fault.map_or(Ok(()), Err)
     }
 

@@ -5,6 +5,6 @@ mod harness;
 mod mesh;
 mod probe;
 mod process;
+mod ring;
 mod tcp;
-mod watchdog;
-mod workarounds;
+mod stalls;

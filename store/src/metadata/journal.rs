@@ -121,9 +121,8 @@ impl<D: Disk> Journal<D> {
         records.copy_from_slice(&current.block);
         padding.fill(0);
         let path = &current.path;
-        let failed = |action| move |source| StoreError::io(action, path, source);
-        current.file.write_at(buf, current.block_at).await.map_err(failed("write"))?;
-        current.file.sync().await.map_err(failed("sync"))?;
+        let written = current.file.write_durably(buf, current.block_at).await;
+        written.map_err(|source| StoreError::io("write", path, source))?;
         let whole = current.block.len() / BLOCK_BYTES * BLOCK_BYTES;
         current.block.drain(..whole);
         current.block_at += whole as u64;

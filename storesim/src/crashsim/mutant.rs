@@ -201,14 +201,13 @@ impl DiskFile for MutantFile {
     type Buf = SimBuf;
 
     async fn write_at(&self, mut buf: SimBuf, position: u64) -> io::Result<()> {
-        let bytes = buf.as_mut();
-        if bytes.iter().all(|byte| *byte == 0) {
-            self.disk.zeroings.set(self.disk.zeroings.get() + 1);
-        }
-        if self.disk.mutation == Some(Mutation::SkipTailRewrite) {
-            self.forget_tail(bytes, position);
-        }
+        self.touch(buf.as_mut(), position);
         self.sim.write_at(buf, position).await
+    }
+
+    async fn write_durably(&self, mut buf: SimBuf, position: u64) -> io::Result<()> {
+        self.touch(buf.as_mut(), position);
+        self.sim.write_durably(buf, position).await
     }
 
     async fn sync(&self) -> io::Result<()> {
@@ -252,6 +251,16 @@ impl DiskFile for MutantFile {
 }
 
 impl MutantFile {
+    /// What every write goes through.
+    fn touch(&self, bytes: &mut [u8], position: u64) {
+        if bytes.iter().all(|byte| *byte == 0) {
+            self.disk.zeroings.set(self.disk.zeroings.get() + 1);
+        }
+        if self.disk.mutation == Some(Mutation::SkipTailRewrite) {
+            self.forget_tail(bytes, position);
+        }
+    }
+
     /// Zeroes what the last write had put into the first block.
     fn forget_tail(&self, bytes: &mut [u8], position: u64) {
         let last = bytes.len() - BLOCK_BYTES;

@@ -1,6 +1,6 @@
 //! The disk's own view of a tape: what is durable after each moment, what is not, and the files that a power cut leaves.
 //!
-//! A sync covers the writes that had ended when it began, and counts from its own end. Names are covered by syncs of
+//! A sync covers the writes that had ended when it began, and counts from its own end; a durable write covers itself. Names are covered by syncs of
 //! their directory alone, the length of a new file by its own sync. Written independently of the simulated disk, so
 //! that a mistake in one model does not hide in the other.
 
@@ -25,6 +25,8 @@ struct Unsynced {
     ended: Option<usize>,
     position: u64,
     content: Rc<[u8]>,
+    /// It needs no sync, but lies over older writes that do.
+    durable: bool,
 }
 
 struct Platter {
@@ -127,9 +129,10 @@ impl Medium {
                 self.files.insert(*file, Platter::empty(vec![0; bytes]));
                 self.change(Naming::Link(path.clone(), *file));
             }
-            Call::Write { file, position, content } => {
-                let content = content.clone();
-                let write = Unsynced { begun, ended: None, position: *position, content };
+            Call::Write { file, position, content }
+            | Call::WriteDurably { file, position, content } => {
+                let (position, content) = (*position, content.clone());
+                let write = Unsynced { begun, ended: None, position, content, durable: false };
                 self.platter(*file).unsynced.push(write);
             }
             Call::Rename { from, to } => {
@@ -162,6 +165,7 @@ impl Medium {
                 let mut writes = self.platter(*file).unsynced.iter_mut();
                 writes.find(|write| write.begun == begun).expect("it began").ended = Some(ended);
             }
+            Call::WriteDurably { file, .. } => self.platter(*file).end_durable(begun, ended, ok),
             Call::Sync { file } if ok => self.platter(*file).sync(begun),
             Call::SyncDir { dir } if ok => self.sync_dir(dir, begun),
             Call::WriteFile { file, content, .. } if ok => {
@@ -225,7 +229,7 @@ impl Medium {
 
     fn undecided(&self) -> Range<usize> {
         let writes = self.files.values().flat_map(|file| file.unsynced.iter());
-        let begun = writes.map(|write| write.begun);
+        let begun = writes.filter(|write| !write.durable).map(|write| write.begun);
         let first = begun.chain(self.changes.iter().map(|change| change.begun)).min();
         first.unwrap_or(self.moment)..self.moment
     }
@@ -244,6 +248,18 @@ impl Platter {
             made: None,
             unsynced: Vec::new(),
             rewriting: None,
+        }
+    }
+
+    /// A durable write that began at `begun` has ended.
+    fn end_durable(&mut self, begun: usize, ended: usize, ok: bool) {
+        let write = self.unsynced.iter_mut().find(|write| write.begun == begun).expect("it began");
+        (write.ended, write.durable) = (Some(ended), ok);
+        // What lies over nothing undecided is decided.
+        let decided = self.unsynced.iter().take_while(|write| write.durable).count();
+        for write in self.unsynced.drain(..decided) {
+            let bytes = Rc::make_mut(&mut self.bytes);
+            put(bytes, write.position, &write.content, 0..write.content.len());
         }
     }
 
@@ -277,6 +293,10 @@ impl Platter {
         let mut bytes = self.bytes.to_vec();
         for write in &self.unsynced {
             let all = write.content.len();
+            if write.durable {
+                put(&mut bytes, write.position, &write.content, 0..all);
+                continue;
+            }
             match mood.write(write.begun, write.ended, rng) {
                 Fate::Lost => {}
                 Fate::Whole => put(&mut bytes, write.position, &write.content, 0..all),

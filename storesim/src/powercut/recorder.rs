@@ -274,6 +274,16 @@ impl<D: Disk> DiskFile for RecordedFile<D> {
         self.disk.call(Some(call), async move { file.write_at(buf, position).await }).await
     }
 
+    async fn write_durably(&self, buf: D::Buf, position: u64) -> io::Result<()> {
+        if self.disk.lacks(Mutation::SkipSync) {
+            return self.write_at(buf, position).await;
+        }
+        let content = buf.as_ref().into();
+        let call = Call::WriteDurably { file: self.id, position, content };
+        let file = self.file.clone();
+        self.disk.call(Some(call), async move { file.write_durably(buf, position).await }).await
+    }
+
     async fn sync(&self) -> io::Result<()> {
         if self.disk.lacks(Mutation::SkipSync) {
             return self.disk.call(None, async { Ok(()) }).await;

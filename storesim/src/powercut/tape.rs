@@ -19,6 +19,8 @@ pub(super) enum Call {
     Create { file: FileId, path: PathBuf, bytes: u64 },
     /// Bytes at a position of a file.
     Write { file: FileId, position: u64, content: Rc<[u8]> },
+    /// Bytes at a position of a file, durable when the call ends.
+    WriteDurably { file: FileId, position: u64, content: Rc<[u8]> },
     /// `fdatasync` of a file.
     Sync { file: FileId },
     /// A new name, over whatever had it.
@@ -37,7 +39,10 @@ impl Call {
         std::mem::discriminant(self).hash(hasher);
         match self {
             Call::Create { file, path, bytes } => (file, path.file_name(), bytes).hash(hasher),
-            Call::Write { file, position, content } => (file, position, content).hash(hasher),
+            Call::Write { file, position, content }
+            | Call::WriteDurably { file, position, content } => {
+                (file, position, content).hash(hasher);
+            }
             Call::Sync { file } => file.hash(hasher),
             Call::Rename { from, to } => (from.file_name(), to.file_name()).hash(hasher),
             Call::Remove { path } => path.file_name().hash(hasher),
@@ -50,7 +55,8 @@ impl Call {
 
     /// Whether its end makes something durable.
     pub(super) fn is_sync(&self) -> bool {
-        matches!(self, Call::Sync { .. } | Call::SyncDir { .. } | Call::WriteFile { .. })
+        let durable_bytes = matches!(self, Call::WriteDurably { .. } | Call::WriteFile { .. });
+        durable_bytes || matches!(self, Call::Sync { .. } | Call::SyncDir { .. })
     }
 }
 
@@ -66,7 +72,7 @@ impl Moment {
     /// Whether a call begins that makes a name, moves it or makes it durable.
     pub(super) fn changes_names(&self) -> bool {
         let Moment::Begun(call) = self else { return false };
-        !matches!(call, Call::Write { .. } | Call::Sync { .. })
+        !matches!(call, Call::Write { .. } | Call::WriteDurably { .. } | Call::Sync { .. })
     }
 }
 
@@ -137,7 +143,10 @@ impl Tape {
             Call::Remove { path } => {
                 self.names.remove(path);
             }
-            Call::Write { .. } | Call::Sync { .. } | Call::SyncDir { .. } => {}
+            Call::Write { .. }
+            | Call::WriteDurably { .. }
+            | Call::Sync { .. }
+            | Call::SyncDir { .. } => {}
         }
     }
 

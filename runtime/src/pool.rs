@@ -1,0 +1,141 @@
+//! The threads of an executor for what blocks: names on disks, name resolution, whatever io_uring does not take.
+//!
+//! A job runs on one of them and rings a bell of the executor when it is done. The threads start with the first job and end
+//! with the executor, which waits for the jobs that run.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    task::{Poll, Waker},
+    thread::{self, JoinHandle},
+};
+
+use rustix::event::{EventfdFlags, eventfd};
+use slab::Slab;
+
+use crate::ring::Ring;
+
+/// Threads per executor.
+const THREADS: usize = 2;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What an executor knows of its jobs and threads.
+pub(crate) struct Pool {
+    /// Name of the threads.
+    name: String,
+    threads: RefCell<Option<Threads>>,
+    /// Who waits for which job.
+    waiting: RefCell<Slab<Option<Waker>>>,
+    done: Arc<Done>,
+}
+
+/// Threads that take their jobs from one queue, and end with it.
+struct Threads {
+    jobs: mpsc::Sender<Job>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// Jobs that are done, and the bell that says so.
+struct Done {
+    jobs: Mutex<Vec<usize>>,
+    bell: Arc<OwnedFd>,
+}
+
+impl Done {
+    fn tell(&self, job: usize) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        // It would wait at a full counter, which takes 2^64 jobs at once.
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(name: String) -> io::Result<Pool> {
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let done = Arc::new(Done { jobs: Mutex::default(), bell });
+        let (threads, waiting) = (RefCell::default(), RefCell::default());
+        Ok(Pool { name, threads, waiting, done })
+    }
+
+    /// Wakes those whose jobs are done; a task of the executor for as long as it lives.
+    pub(crate) async fn answer_bell(self: Rc<Self>, ring: Rc<Ring>) {
+        loop {
+            let (rung, _) = ring.read_bell(&self.done.bell).await;
+            assert!(rung.is_ok(), "reading the bell of blocking jobs failed: {rung:?}");
+            let done =
+                std::mem::take(&mut *self.done.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+            for job in done {
+                let waiter = self.waiting.borrow_mut().try_remove(job).flatten();
+                waiter.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// Runs `work` on a thread and gives its result. A panic in it continues here.
+    pub(crate) async fn run<T, F>(&self, work: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let result = Arc::new(Mutex::new(None));
+        let number = self.waiting.borrow_mut().insert(None);
+        let (place, done) = (Arc::clone(&result), Arc::clone(&self.done));
+        self.give(Box::new(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            done.tell(number);
+        }));
+        let outcome = poll_fn(|context| {
+            let outcome = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(outcome) = outcome {
+                return Poll::Ready(outcome);
+            }
+            // The place goes when the bell was answered; by then the result is there.
+            if let Some(waiter) = self.waiting.borrow_mut().get_mut(number) {
+                *waiter = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Puts a job into the queue. The threads start with the first one.
+    fn give(&self, job: Job) {
+        let mut threads = self.threads.borrow_mut();
+        let threads = threads.get_or_insert_with(|| self.start());
+        let given = threads.jobs.send(job);
+        assert!(given.is_ok(), "the threads for blocking jobs have ended");
+    }
+
+    fn start(&self) -> Threads {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        let handles = (0..THREADS).map(|index| {
+            let queue = Arc::clone(&queue);
+            let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+            let life = move || std::iter::from_fn(&next).for_each(|job| job());
+            let started =
+                thread::Builder::new().name(format!("{}-b{index}", self.name)).spawn(life);
+            started.unwrap_or_else(|error| panic!("no thread for blocking jobs: {error}"))
+        });
+        let handles = handles.collect();
+        Threads { jobs, handles }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let Some(Threads { jobs, handles }) = self.threads.get_mut().take() else { return };
+        drop(jobs);
+        for handle in handles {
+            let _ = handle.join();
+        }
+    }
+}

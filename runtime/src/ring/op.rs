@@ -1,0 +1,211 @@
+//! Operations of a ring as futures. Dropping one never loses what the kernel still works on.
+
+use std::{
+    future::Future,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use io_uring::{opcode, squeue, types};
+use rustix::io::Errno;
+
+use super::{File, Held, Memory, Ring, State};
+use crate::direct_buf::AlignedBuf;
+
+/// Flag of a write: it is durable when it is done (RWF_DSYNC of pwritev2(2)).
+const DURABLY: i32 = 0x2;
+
+/// What a poll waits for. Errors and the end of a connection end it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Bytes, a connection to accept, or the end of what the peer sends.
+    Readable,
+    /// Room for bytes, or that a connection stands.
+    Writable,
+}
+
+impl Interest {
+    /// As poll(2) numbers them; a peer that closed its half makes it readable anyway.
+    fn mask(self) -> u32 {
+        match self {
+            Interest::Readable => 0x001,
+            Interest::Writable => 0x004,
+        }
+    }
+}
+
+/// One operation under way. Its result: what the kernel says, and what was held for it.
+#[must_use = "an operation that nobody waits for is abandoned"]
+pub(crate) struct Op {
+    ring: Rc<Ring>,
+    /// `None`: done and taken, or never started because the ring has ended.
+    number: Option<usize>,
+}
+
+impl Future for Op {
+    type Output = (io::Result<usize>, Memory);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(number) = self.number else { return Poll::Pending };
+        let mut slots = self.ring.slots.borrow_mut();
+        match &mut slots[number].state {
+            State::Done(result) => {
+                let result = *result;
+                let Held { file, memory } = slots.remove(number).held;
+                drop(slots);
+                drop(file);
+                self.number = None;
+                Poll::Ready((to_result(result), memory))
+            }
+            State::Pending(Some(waker)) => {
+                waker.clone_from(context.waker());
+                Poll::Pending
+            }
+            State::Pending(waker @ None) => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            State::Abandoned => unreachable!("operation {number} was given up"),
+        }
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.ring.abandon(number);
+        }
+    }
+}
+
+/// A negative result is an error number.
+fn to_result(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+impl Ring {
+    /// # Safety
+    ///
+    /// What the entry points to is owned by what it holds.
+    unsafe fn one(self: &Rc<Self>, entry: squeue::Entry, held: Held, endless: bool) -> Op {
+        // SAFETY: passed on to the caller.
+        let numbers = unsafe { self.start([(entry, held, endless)]) };
+        Op { ring: Rc::clone(self), number: numbers.map(|[number]| number) }
+    }
+
+    /// Waits until a file is ready for it.
+    pub(crate) async fn ready(self: &Rc<Self>, file: &Rc<OwnedFd>, interest: Interest) {
+        let entry = opcode::PollAdd::new(types::Fd(file.as_raw_fd()), interest.mask()).build();
+        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None };
+        // SAFETY: it points to nothing; the file is held.
+        let poll = unsafe { self.one(entry, held, true) };
+        // Whatever ended it, the next system call on the file tells.
+        let _ = poll.await;
+    }
+
+    /// Reads the counter of a bell (an eventfd), waiting until it is rung.
+    pub(crate) fn read_bell(self: &Rc<Self>, bell: &Arc<OwnedFd>) -> Op {
+        let mut word = Box::new(0_u64);
+        let at: *mut u8 = (&raw mut *word).cast();
+        let entry = opcode::Read::new(types::Fd(bell.as_raw_fd()), at, 8).build();
+        let file = Some(File::Shared(Arc::clone(bell)));
+        let held = Held { file, memory: Memory::Word(word) };
+        // SAFETY: word and bell are held.
+        unsafe { self.one(entry, held, true) }
+    }
+
+    /// Reads blocks at a position of a file that was opened for direct I/O.
+    pub(crate) fn read(self: &Rc<Self>, file: &Rc<OwnedFd>, mut into: AlignedBuf, at: u64) -> Op {
+        let bytes = transfer_bytes(into.len());
+        let start = into.as_mut_ptr();
+        let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, bytes).offset(at).build();
+        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::Blocks(into) };
+        // SAFETY: file and memory are held, and the memory has as many bytes.
+        unsafe { self.one(entry, held, false) }
+    }
+
+    /// Writes blocks at a position.
+    pub(crate) fn write(self: &Rc<Self>, file: &Rc<OwnedFd>, blocks: AlignedBuf, at: u64) -> Op {
+        let (entry, held) = write_entry(file, blocks, at, 0);
+        // SAFETY: file and memory are held, and the memory has as many bytes.
+        unsafe { self.one(entry, held, false) }
+    }
+
+    /// Writes blocks that are durable when it is done, as one operation.
+    pub(crate) fn write_through(
+        self: &Rc<Self>,
+        file: &Rc<OwnedFd>,
+        blocks: AlignedBuf,
+        at: u64,
+    ) -> Op {
+        let (entry, held) = write_entry(file, blocks, at, DURABLY);
+        // SAFETY: file and memory are held, and the memory has as many bytes.
+        unsafe { self.one(entry, held, false) }
+    }
+
+    /// Writes blocks and then makes the file durable, in one call: the second does not begin when the first fails or is
+    /// short, and ends with ECANCELED then.
+    pub(crate) fn write_and_sync(
+        self: &Rc<Self>,
+        file: &Rc<OwnedFd>,
+        blocks: AlignedBuf,
+        at: u64,
+    ) -> (Op, Op) {
+        let (write, held) = write_entry(file, blocks, at, 0);
+        let (sync, sync_held) = sync_entry(file);
+        let operations =
+            [(write.flags(squeue::Flags::IO_LINK), held, false), (sync, sync_held, false)];
+        // SAFETY: file and memory are held, and the memory has as many bytes.
+        let numbers = unsafe { self.start(operations) };
+        let op = |which: usize| {
+            let number = numbers.and_then(|numbers| numbers.get(which).copied());
+            Op { ring: Rc::clone(self), number }
+        };
+        (op(0), op(1))
+    }
+
+    /// Makes durable what was written to a file (fdatasync).
+    pub(crate) fn sync(self: &Rc<Self>, file: &Rc<OwnedFd>) -> Op {
+        let (entry, held) = sync_entry(file);
+        // SAFETY: it points to nothing; the file is held.
+        unsafe { self.one(entry, held, false) }
+    }
+}
+
+fn write_entry(
+    file: &Rc<OwnedFd>,
+    blocks: AlignedBuf,
+    at: u64,
+    flags: i32,
+) -> (squeue::Entry, Held) {
+    let bytes = transfer_bytes(blocks.len());
+    let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), blocks.as_ptr(), bytes)
+        .offset(at)
+        .rw_flags(flags)
+        .build();
+    (entry, Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::Blocks(blocks) })
+}
+
+fn sync_entry(file: &Rc<OwnedFd>) -> (squeue::Entry, Held) {
+    let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd()))
+        .flags(types::FsyncFlags::DATASYNC)
+        .build();
+    (entry, Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None })
+}
+
+/// The kernel transfers less than 2 GiB at once; nobody here has so much memory for it.
+fn transfer_bytes(bytes: usize) -> u32 {
+    match u32::try_from(bytes) {
+        Ok(bytes) if bytes < 1 << 31 => bytes,
+        _ => panic!("{bytes} bytes in one transfer"),
+    }
+}
+
+/// Whether an operation ended because another one, which it was linked to, did not do all its work.
+pub(crate) fn is_cancelled(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::CANCELED)
+}
