@@ -203,7 +203,8 @@ fn run_locked(
              restart of the machine or the container (storePathRootDir)"
         );
     }
-    let report = StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
+    let report =
+        StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     settings.durable_write = probe.durable_write;

@@ -18,7 +18,8 @@ declare -A program=([old]=$1 [new]=$2)
 out=${3:-$target/compare}
 rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warmup=${WARMUP:-2} flush=${FLUSH:-SYNC_FLUSH}
 broker_core=${BROKER_CORE:-0} loader_core=${LOADER_CORE:-1}
-command -v taskset > /dev/null || { echo "two_builds: taskset is missing" >&2; exit 1; }
+. "$here/servers.sh"
+require taskset
 for build in old new; do
   [ -x "${program[$build]}" ] || { echo "two_builds: ${program[$build]} is no program" >&2; exit 1; }
 done
@@ -26,42 +27,8 @@ done
 mkdir -p "$out"
 
 work=$(mktemp -d "$out/run.XXXXXX")
-pids=()
-stop_brokers() {
-  for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
-  pids=()
-  rm -rf "${work:?}"/old "${work:?}"/new
-}
-trap 'stop_brokers; rm -rf "$work"' EXIT
-
-declare -A port=([old]=25911 [new]=26911) namesrv_port=([old]=25876 [new]=26876) pid_of
-
-start() { # BUILD
-  local dir=$work/$1
-  mkdir -p "$dir"
-  cat > "$dir/broker.conf" << CONF
-brokerName=$1
-brokerIP1=127.0.0.1
-listenPort=${port[$1]}
-standaloneNamesrvPort=${namesrv_port[$1]}
-storePathRootDir=$dir/data
-flushDiskType=$flush
-shards=1
-shardCores=$broker_core
-tailCacheMiB=128
-CONF
-  taskset -c "$broker_core" "${program[$1]}" --standalone -c "$dir/broker.conf" > "$dir/out" 2>&1 &
-  pid_of[$1]=$!
-  pids+=($!)
-  for _ in $(seq 150); do
-    grep -q "boot success" "$dir/out" && return
-    sleep 0.2
-  done
-  echo "two_builds: the $1 build did not start; its output ends with:" >&2
-  tail -20 "$dir/out" >&2
-  exit 1
-}
+trap 'stop_servers; rm -rf "$work"' EXIT
+port=([old]=25911 [new]=26911) namesrv_port=([old]=25876 [new]=26876)
 
 bench() { # BUILD WORK VERB ARGS...
   local build=$1 name=$2 verb=$3
@@ -91,13 +58,13 @@ measure() { # BUILD WORK
 round() { # BUILDS...
   local name build
   for build in "$@"; do
-    start "$build"
+    start_ringmq "$build" "${program[$build]}" flushDiskType="$flush" tailCacheMiB=128
     seconds=1 warmup=3 results=/dev/null send "$build" warm-up --connections 4 --window 64
   done
   for name in 1x1 4x64 batch32 pull; do
     for build in "$@"; do measure "$build" "$name"; done
   done
-  stop_brokers
+  stop_servers
 }
 
 results=$out/two-builds-$(date +%Y%m%d-%H%M%S).jsonl

@@ -26,7 +26,7 @@ use crate::{
     direct_buf::AlignedBuf,
     disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage},
     reactor::Reactor,
-    ring::{self, Memory},
+    ring::Memory,
 };
 
 /// Zeros written at once where a file system cannot allocate.
@@ -263,25 +263,18 @@ impl DiskFile for DirectFile {
     async fn write_durably(&self, buf: DirectBuf, position: u64) -> io::Result<()> {
         let bytes = buf.0.len();
         check_aligned(position, bytes);
-        match self.durable_write {
-            DurableWrite::Through => {
-                let write = self.reactor.ring.write_through(&self.file, buf.0, position);
-                check_written(write.await.0?, bytes, position)
+        let ring = &self.reactor.ring;
+        let write = match self.durable_write {
+            DurableWrite::Through => ring.write_through(&self.file, buf.0, position),
+            DurableWrite::ThenSync if ring.features().chained => {
+                ring.write_and_sync(&self.file, buf.0, position)
             }
             DurableWrite::ThenSync => {
-                let (write, sync) = self.reactor.ring.write_and_sync(&self.file, buf.0, position);
-                // The sync first: when that is done the write is, too, and one wake was enough.
-                let (synced, _) = sync.await;
-                let (written, _) = write.await;
-                check_written(written?, bytes, position)?;
-                match synced {
-                    Ok(_) => Ok(()),
-                    // A kernel that breaks the chain although all was written: the sync is still to be made.
-                    Err(error) if ring::is_cancelled(&error) => self.sync().await,
-                    Err(error) => Err(error),
-                }
+                self.write_at(buf, position).await?;
+                return self.sync().await;
             }
-        }
+        };
+        check_written(write.await.0?, bytes, position)
     }
 
     async fn sync(&self) -> io::Result<()> {

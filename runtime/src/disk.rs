@@ -136,11 +136,7 @@ pub trait DiskFile: 'static {
 
     /// Writes the whole buffer at an aligned position; when it returns, these bytes are durable. It says nothing about
     /// other writes, not even about earlier ones. The file's length was synced before.
-    fn write_durably(
-        &self,
-        buf: Self::Buf,
-        position: u64,
-    ) -> impl Future<Output = io::Result<()>> {
+    fn write_durably(&self, buf: Self::Buf, position: u64) -> impl Future<Output = io::Result<()>> {
         async move {
             self.write_at(buf, position).await?;
             self.sync().await

@@ -263,6 +263,7 @@ where
         };
         let (over, outcome) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
         let driver = Driver::new(Rc::clone(&reactor.ring), Rc::clone(&over), spin);
+        let pool = Rc::clone(&reactor.pool);
         let durable_write = self.settings.durable_write;
         let here = Executor::new(reactor, index, count, self.stop, durable_write);
         let main_task = {
@@ -285,6 +286,7 @@ where
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| executor.run(root))) {
             end_process(index, &panic_text(&*panic));
         }
+        pool.end();
         outcome.take().unwrap_or_else(|| unreachable!("the driver ends after main"))
     }
 }

@@ -259,7 +259,11 @@ impl Connection {
     /// Two halves for two tasks, and a handle to end both. The descriptor is closed when both halves are gone.
     pub fn split(self) -> (Reader, Writer, Closer) {
         let closer = Closer(Rc::downgrade(&self.socket));
-        let reader = Reader { socket: Rc::clone(&self.socket), reactor: Rc::clone(&self.reactor), drained: true };
+        let reader = Reader {
+            socket: Rc::clone(&self.socket),
+            reactor: Rc::clone(&self.reactor),
+            drained: true,
+        };
         (reader, Writer { socket: self.socket, reactor: self.reactor }, closer)
     }
 }

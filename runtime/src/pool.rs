@@ -130,9 +130,10 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let Some(Threads { jobs, handles }) = self.threads.get_mut().take() else { return };
+impl Pool {
+    /// Ends the threads, once the jobs that were given to them are done.
+    pub(crate) fn end(&self) {
+        let Some(Threads { jobs, handles }) = self.threads.take() else { return };
         drop(jobs);
         for handle in handles {
             let _ = handle.join();

@@ -6,8 +6,8 @@
 use std::{
     fs::{File, OpenOptions, remove_file},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
     os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process, thread,
     time::{Duration, Instant},

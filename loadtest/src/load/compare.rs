@@ -14,6 +14,9 @@ use super::LoadError;
 const RATES: [&str; 2] = ["acked_per_second", "messages_per_second"];
 const CPU_RATES: [&str; 2] = ["acked_per_broker_cpu_second", "messages_per_broker_cpu_second"];
 
+/// How many system calls the broker made for a message, where somebody counted them (`loadtest/compare/wakes.sh`).
+const CALLS: &str = "calls_per_message";
+
 /// One measured run, as `mqbench send --json` or `mqbench pull --json` printed it.
 struct Run {
     system: String,
@@ -55,7 +58,7 @@ impl Rounds {
 pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
     let rounds = Rounds::read(path, text)?;
     let mut out = format!(
-        "{:<16} {:<22} {:>6} {:>11} {:>13} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n",
+        "{:<16} {:<22} {:>6} {:>11} {:>13} {:>9} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9} {:>8}\n",
         "work",
         "system",
         "rounds",
@@ -65,16 +68,20 @@ pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
         "p99 us",
         "p99.9 us",
         "max us",
+        "core %",
+        "calls/msg",
         "RSS MiB",
         "refused"
     );
     for ((work, system), runs) in &rounds.runs {
         let figure = |name| median_of(runs, &[name]);
-        let refused: f64 = runs.iter().map(refused_count).sum();
+        // The sum of nothing is minus zero and would be printed as such.
+        let refused = runs.iter().map(refused_count).fold(0.0, |sum, count| sum + count);
         let rss = figure("broker_resident_bytes") / f64::from(1 << 20);
         let _ = writeln!(
             out,
-            "{:<16} {:<22} {:>6} {:>11.0} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.0}",
+            "{:<16} {:<22} {:>6} {:>11.0} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>7} {:>9} {:>9.0} \
+             {:>8.0}",
             rounds.works[*work],
             system,
             runs.len(),
@@ -84,6 +91,8 @@ pub fn table(path: &str, text: &str) -> Result<String, LoadError> {
             figure("p99_us"),
             figure("p999_us"),
             figure("max_us"),
+            median_text(runs.iter().filter_map(core_percent), 1),
+            median_text(runs.iter().filter_map(|run| self::figure(run, &[CALLS])), 3),
             rss,
             refused
         );
@@ -148,6 +157,21 @@ fn median_of(runs: &[Value], names: &[&str]) -> f64 {
     median(runs.iter().filter_map(|run| figure(run, names)).collect())
 }
 
+/// How much of one core the broker used: above 100 if it has more of them.
+fn core_percent(run: &Value) -> Option<f64> {
+    let seconds = figure(run, &["seconds"]).filter(|seconds| *seconds > 0.0)?;
+    Some(figure(run, &["broker_cpu_seconds"])? / seconds * 100.0)
+}
+
+/// The median of values that not every run has, `-` when none has it.
+fn median_text(values: impl Iterator<Item = f64>, decimals: usize) -> String {
+    let values: Vec<f64> = values.collect();
+    match values.is_empty() {
+        true => "-".to_string(),
+        false => format!("{:.decimals$}", median(values)),
+    }
+}
+
 /// The middle value; of an even number the lower one, of none 0.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -177,7 +201,28 @@ mod tests {
         assert_eq!(&lines[1][..6], ["1x1", "java", "3", "200", "0", "7"]);
         assert_eq!(&lines[2][..4], ["1x1", "ours", "1", "300"]);
         assert_eq!(lines[2].last(), Some(&"5"));
+        assert_eq!(lines[3].last(), Some(&"0"));
         assert_eq!(&lines[3][..4], ["4x64", "java", "1", "7"]);
+    }
+
+    #[test]
+    fn the_share_of_a_core_and_calls_stand_there_when_somebody_measured_them() {
+        let text = "{\"label\":\"a/1k\",\"seconds\":2.0,\"broker_cpu_seconds\":0.5,\"calls_per_message\":3.25}\n\
+            {\"label\":\"a/1k\",\"seconds\":2.0,\"broker_cpu_seconds\":null,\"calls_per_message\":3.5}\n\
+            {\"label\":\"a/1k\",\"seconds\":4.0,\"broker_cpu_seconds\":0.1}\n\
+            {\"label\":\"a/1k\",\"seconds\":2.0,\"broker_cpu_seconds\":1.0,\"calls_per_message\":9}\n\
+            {\"label\":\"b/1k\",\"seconds\":2.0,\"broker_cpu_seconds\":null}\n\
+            {\"label\":\"c/1k\",\"broker_cpu_seconds\":1.0}\n";
+        let table = table("f", text).unwrap();
+        let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][9..11], ["25.0", "3.500"], "{table}");
+        assert_eq!(lines[2][9..11], ["-", "-"], "{table}");
+        assert_eq!(lines[3][9..11], ["-", "-"], "{table}");
+        let header = table.lines().next().unwrap();
+        let end = |line: &str, word| line.find(word).map(|at| at + str::len(word));
+        let line = table.lines().nth(1).unwrap();
+        assert_eq!(end(header, "core %"), end(line, "25.0"), "{table}");
+        assert_eq!(end(header, "calls/msg"), end(line, "3.500"), "{table}");
     }
 
     #[test]

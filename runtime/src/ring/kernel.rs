@@ -20,15 +20,18 @@ pub struct KernelFeatures {
     pub cooperative: bool,
     /// A wait takes its time limit along (EXT_ARG, 5.11); without, the limit is an operation of its own.
     pub timed_wait: bool,
+    /// A write and the sync that is linked to it complete once (CQE_SKIP, 5.17); without, they are handed over one after
+    /// the other.
+    pub chained: bool,
 }
 
 impl KernelFeatures {
     /// All that the kernel has.
     pub const ALL: KernelFeatures =
-        KernelFeatures { deferred: true, cooperative: true, timed_wait: true };
+        KernelFeatures { deferred: true, cooperative: true, timed_wait: true, chained: true };
     /// What Linux 5.8 has.
     pub const OLDEST: KernelFeatures =
-        KernelFeatures { deferred: false, cooperative: false, timed_wait: false };
+        KernelFeatures { deferred: false, cooperative: false, timed_wait: false, chained: false };
 }
 
 /// In the order of the fields, as one word each.
@@ -38,6 +41,7 @@ impl fmt::Display for KernelFeatures {
             (self.deferred, "DEFER_TASKRUN"),
             (self.cooperative, "COOP_TASKRUN"),
             (self.timed_wait, "EXT_ARG"),
+            (self.chained, "CQE_SKIP"),
         ];
         let mut names = named.iter().filter(|(used, _)| *used).map(|(_, name)| *name);
         let Some(first) = names.next() else { return f.write_str("no newer features") };
@@ -61,7 +65,8 @@ pub(crate) fn build(allowed: KernelFeatures) -> io::Result<(IoUring, KernelFeatu
         match try_build(features) {
             Ok(uring) => {
                 let timed_wait = allowed.timed_wait && uring.params().is_feature_ext_arg();
-                return Ok((uring, KernelFeatures { timed_wait, ..features }));
+                let chained = allowed.chained && uring.params().is_feature_skip_cqe_on_success();
+                return Ok((uring, KernelFeatures { timed_wait, chained, ..features }));
             }
             // EINVAL is how a kernel says that it does not know a flag.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => refused = Some(error),
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn features_are_told_by_the_kernels_names() {
-        assert_eq!(KernelFeatures::ALL.to_string(), "DEFER_TASKRUN COOP_TASKRUN EXT_ARG");
+        assert_eq!(KernelFeatures::ALL.to_string(), "DEFER_TASKRUN COOP_TASKRUN EXT_ARG CQE_SKIP");
         assert_eq!(KernelFeatures::OLDEST.to_string(), "no newer features");
     }
 

@@ -35,7 +35,7 @@ use slab::Slab;
 pub(crate) use driver::Driver;
 pub use kernel::KernelFeatures;
 pub(crate) use kernel::build;
-pub(crate) use op::{Interest, is_cancelled};
+pub(crate) use op::Interest;
 pub(crate) use timers::Sleep;
 use timers::Timers;
 
@@ -47,6 +47,10 @@ const GET_EVENTS: u32 = 1;
 /// Completions of these have no owner.
 const CANCELLATION: u64 = u64::MAX;
 const TIME_LIMIT: u64 = u64::MAX - 1;
+
+/// Set in the name of a write that a sync is linked to. Of the two only one completes: the write if it fails or is short, or
+/// else the sync.
+const CHAINED_WRITE: u64 = 1 << 62;
 
 /// What an operation keeps alive while the kernel works on it.
 #[derive(Default)]
@@ -88,6 +92,8 @@ struct Slot {
     held: Held,
     /// The kernel may wait for ever: it is cancelled when nobody waits any more.
     endless: bool,
+    /// What a sync that ends well says: how much the write before it has written, which is all.
+    chained_bytes: Option<u32>,
 }
 
 /// The io_uring of one executor and everything that waits on it.
@@ -150,33 +156,14 @@ impl Ring {
         Sleep::new(Rc::clone(self), duration)
     }
 
-    /// Hands operations to the kernel, linked ones together, and returns their numbers. `None` after the end.
-    ///
-    /// # Safety
-    ///
-    /// What an entry points to is owned by what it holds.
-    unsafe fn start<const N: usize>(
-        &self,
-        operations: [(squeue::Entry, Held, bool); N],
-    ) -> Option<[usize; N]> {
+    /// A slot for an operation that is about to be handed to the kernel. `None` after the end.
+    fn slot(&self, held: Held, endless: bool, chained_bytes: Option<u32>) -> Option<usize> {
         if self.ending.get() {
             return None;
         }
-        let mut slots = self.slots.borrow_mut();
-        let mut numbers = [0; N];
-        let mut index = 0;
-        let entries = operations.map(|(entry, held, endless)| {
-            let number = slots.insert(Slot { state: State::Pending(None), held, endless });
-            numbers[index] = number;
-            index += 1;
-            entry.user_data(number as u64)
-        });
-        drop(slots);
-        self.in_flight.set(self.in_flight.get() + N);
-        // SAFETY: the slots own what the entries point to until their completions were taken, which is what the caller
-        // vouches for and `reap` keeps.
-        unsafe { self.push(&entries) };
-        Some(numbers)
+        self.in_flight.set(self.in_flight.get() + 1);
+        let slot = Slot { state: State::Pending(None), held, endless, chained_bytes };
+        Some(self.slots.borrow_mut().insert(slot))
     }
 
     /// Puts entries into the queue to the kernel, making room if there is none.
@@ -266,7 +253,11 @@ impl Ring {
             match number {
                 CANCELLATION => {}
                 TIME_LIMIT => self.limit.set(None),
-                number => woken += usize::from(self.complete(number as usize, result)),
+                number => {
+                    let (number, of_write) =
+                        ((number & !CHAINED_WRITE) as usize, number & CHAINED_WRITE != 0);
+                    woken += usize::from(self.complete(number, of_write, result));
+                }
             }
         }
         self.batch.replace(batch);
@@ -274,10 +265,14 @@ impl Ring {
     }
 
     /// Notes a result. Whether somebody was woken for it.
-    fn complete(&self, number: usize, result: i32) -> bool {
+    fn complete(&self, number: usize, of_write: bool, result: i32) -> bool {
         self.in_flight.set(self.in_flight.get() - 1);
         let mut slots = self.slots.borrow_mut();
-        let state = &mut slots[number].state;
+        let Slot { state, chained_bytes, .. } = &mut slots[number];
+        let result = match *chained_bytes {
+            Some(bytes) if result == 0 && !of_write => bytes.cast_signed(),
+            _ => result,
+        };
         match std::mem::replace(state, State::Done(result)) {
             State::Pending(waker) => {
                 drop(slots);

@@ -11,9 +11,8 @@ use std::{
 };
 
 use io_uring::{opcode, squeue, types};
-use rustix::io::Errno;
 
-use super::{File, Held, Memory, Ring, State};
+use super::{CHAINED_WRITE, File, Held, Memory, Ring, State};
 use crate::direct_buf::AlignedBuf;
 
 /// Flag of a write: it is durable when it is done (RWF_DSYNC of pwritev2(2)).
@@ -92,9 +91,13 @@ impl Ring {
     ///
     /// What the entry points to is owned by what it holds.
     unsafe fn one(self: &Rc<Self>, entry: squeue::Entry, held: Held, endless: bool) -> Op {
-        // SAFETY: passed on to the caller.
-        let numbers = unsafe { self.start([(entry, held, endless)]) };
-        Op { ring: Rc::clone(self), number: numbers.map(|[number]| number) }
+        let number = self.slot(held, endless, None);
+        if let Some(number) = number {
+            // SAFETY: the slot owns what the entry points to until its completion was taken: the caller vouches for the
+            // former, `complete` and `abandon` for the latter.
+            unsafe { self.push(&[entry.user_data(number as u64)]) };
+        }
+        Op { ring: Rc::clone(self), number }
     }
 
     /// Waits until a file is ready for it.
@@ -147,32 +150,32 @@ impl Ring {
         unsafe { self.one(entry, held, false) }
     }
 
-    /// Writes blocks and then makes the file durable, in one call: the second does not begin when the first fails or is
-    /// short, and ends with ECANCELED then.
+    /// Writes blocks and then makes the file durable, as one operation for us. The sync does not begin when the write fails
+    /// or is short, and then that is the result. For kernels with [`super::KernelFeatures::chained`].
     pub(crate) fn write_and_sync(
         self: &Rc<Self>,
         file: &Rc<OwnedFd>,
         blocks: AlignedBuf,
         at: u64,
-    ) -> (Op, Op) {
+    ) -> Op {
+        let bytes = transfer_bytes(blocks.len());
         let (write, held) = write_entry(file, blocks, at, 0);
-        let (sync, sync_held) = sync_entry(file);
-        let operations =
-            [(write.flags(squeue::Flags::IO_LINK), held, false), (sync, sync_held, false)];
-        // SAFETY: file and memory are held, and the memory has as many bytes.
-        let numbers = unsafe { self.start(operations) };
-        let op = |which: usize| {
-            let number = numbers.and_then(|numbers| numbers.get(which).copied());
-            Op { ring: Rc::clone(self), number }
-        };
-        (op(0), op(1))
+        let number = self.slot(held, false, Some(bytes));
+        if let Some(number) = number {
+            let name = number as u64;
+            let write = write.flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);
+            let chain = [write.user_data(name | CHAINED_WRITE), sync_entry(file).user_data(name)];
+            // SAFETY: the slot owns file and memory, which has as many bytes, until the only completion was taken.
+            unsafe { self.push(&chain) };
+        }
+        Op { ring: Rc::clone(self), number }
     }
 
     /// Makes durable what was written to a file (fdatasync).
     pub(crate) fn sync(self: &Rc<Self>, file: &Rc<OwnedFd>) -> Op {
-        let (entry, held) = sync_entry(file);
+        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None };
         // SAFETY: it points to nothing; the file is held.
-        unsafe { self.one(entry, held, false) }
+        unsafe { self.one(sync_entry(file), held, false) }
     }
 }
 
@@ -190,11 +193,8 @@ fn write_entry(
     (entry, Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::Blocks(blocks) })
 }
 
-fn sync_entry(file: &Rc<OwnedFd>) -> (squeue::Entry, Held) {
-    let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd()))
-        .flags(types::FsyncFlags::DATASYNC)
-        .build();
-    (entry, Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None })
+fn sync_entry(file: &Rc<OwnedFd>) -> squeue::Entry {
+    opcode::Fsync::new(types::Fd(file.as_raw_fd())).flags(types::FsyncFlags::DATASYNC).build()
 }
 
 /// The kernel transfers less than 2 GiB at once; nobody here has so much memory for it.
@@ -203,9 +203,4 @@ fn transfer_bytes(bytes: usize) -> u32 {
         Ok(bytes) if bytes < 1 << 31 => bytes,
         _ => panic!("{bytes} bytes in one transfer"),
     }
-}
-
-/// Whether an operation ended because another one, which it was linked to, did not do all its work.
-pub(crate) fn is_cancelled(error: &io::Error) -> bool {
-    Errno::from_io_error(error) == Some(Errno::CANCELED)
 }

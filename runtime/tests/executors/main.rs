@@ -6,5 +6,5 @@ mod mesh;
 mod probe;
 mod process;
 mod ring;
-mod tcp;
 mod stalls;
+mod tcp;

@@ -51,7 +51,8 @@ fn open_descriptors() -> usize {
 fn older_kernels_do_everything_too() {
     let without = [
         KernelFeatures { deferred: false, ..KernelFeatures::ALL },
-        KernelFeatures { deferred: false, cooperative: false, timed_wait: true },
+        KernelFeatures { deferred: false, cooperative: false, ..KernelFeatures::ALL },
+        KernelFeatures { chained: false, ..KernelFeatures::ALL },
         KernelFeatures { timed_wait: false, ..KernelFeatures::ALL },
         KernelFeatures::OLDEST,
     ];

@@ -23,6 +23,29 @@ fn what_was_synced_survives_every_crash() {
 }
 
 #[test]
+fn a_durable_write_survives_every_crash_and_takes_no_other_write_along() {
+    let (disk, log) = disk_with_log(1, 4);
+    now(log.write_at(filled(&disk, 1, 2), 0)).unwrap();
+    now(log.write_durably(filled(&disk, 2, 2), BLOCK)).unwrap();
+    now(log.write_at(filled(&disk, 3, 1), 3 * BLOCK)).unwrap();
+    let (mut first_lost, mut first_kept) = (0, 0);
+    for seed in 0..SEEDS {
+        let bytes = log_after_crash(&disk, seed);
+        // Neither lost, nor covered by what is older.
+        let durable = &bytes[BLOCK_BYTES..3 * BLOCK_BYTES];
+        assert!(durable.iter().all(|b| *b == 2), "seed {seed}");
+        first_lost += u64::from(bytes[..BLOCK_BYTES].iter().all(|b| *b == 0));
+        first_kept += u64::from(bytes[..BLOCK_BYTES].iter().all(|b| *b == 1));
+    }
+    assert!(first_lost > SEEDS / 40 && first_kept > SEEDS / 40, "{first_lost}, {first_kept}");
+    assert_eq!(disk.unsynced_writes(&path("/d/log")), 2);
+    now(log.sync()).unwrap();
+    let durable = disk.durable_bytes(&path("/d/log")).unwrap();
+    let expected: Vec<u8> = [1, 2, 2, 3].iter().flat_map(|byte| [*byte; BLOCK_BYTES]).collect();
+    assert_eq!(durable, expected);
+}
+
+#[test]
 fn an_unsynced_write_is_lost_whole_or_torn_at_sectors_and_blocks() {
     let (disk, log) = disk_with_log(1, 2);
     now(log.write_at(filled(&disk, 7, 2), 0)).unwrap();
