@@ -119,20 +119,20 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 5),
+    (Mutation::SkipDirectorySync, 1),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 4),
-    (Mutation::SkipIndexDirectorySync, 13),
+    (Mutation::SkipHeaderPosition, 1),
+    (Mutation::SkipIndexDirectorySync, 12),
     (Mutation::IndexBeforeLog, 0),
     (Mutation::IndexBeforeInfluence, 23),
     (Mutation::SkipRetirementSync, 6),
-    (Mutation::HideIndexRot, 1_203),
+    (Mutation::HideIndexRot, 5_279),
     (Mutation::DropEmptyRows, 11),
-    (Mutation::SplitGroups, 13),
+    (Mutation::SplitGroups, 6),
     (Mutation::UnreadableIsFailure, 3),
     (Mutation::UnreadableNeighbours, 3),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
-    (Mutation::OneClock, 204),
+    (Mutation::OneClock, 340),
 ];
 
 #[test]
