@@ -50,6 +50,11 @@ pub(crate) struct AlignedBuf {
 }
 
 impl AlignedBuf {
+    /// One of its own, which nobody keeps for reuse.
+    pub(crate) fn new(bytes: usize) -> AlignedBuf {
+        AlignedBuf { blocks: Some(Blocks::new(bytes)), home: Weak::new() }
+    }
+
     fn blocks(&self) -> &Blocks {
         match &self.blocks {
             Some(blocks) => blocks,

@@ -57,12 +57,11 @@ impl fmt::Display for DurableWrite {
 #[derive(Clone)]
 pub struct DirectDisk {
     reactor: Rc<Reactor>,
-    durable_write: DurableWrite,
 }
 
 impl DirectDisk {
-    pub(crate) fn new(reactor: Rc<Reactor>, durable_write: DurableWrite) -> DirectDisk {
-        DirectDisk { reactor, durable_write }
+    pub(crate) fn new(reactor: Rc<Reactor>) -> DirectDisk {
+        DirectDisk { reactor }
     }
 
     /// Runs `work` with an owned copy of `path` on a thread for what blocks.
@@ -117,7 +116,7 @@ impl Disk for DirectDisk {
         });
         let (file, len) = opened.await?;
         let (file, reactor) = (Rc::new(file), Rc::clone(&self.reactor));
-        Ok(DirectFile { file, len, reactor, durable_write: self.durable_write })
+        Ok(DirectFile { file, len, reactor })
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -247,7 +246,6 @@ pub struct DirectFile {
     file: Rc<OwnedFd>,
     len: u64,
     reactor: Rc<Reactor>,
-    durable_write: DurableWrite,
 }
 
 impl DiskFile for DirectFile {
@@ -256,7 +254,7 @@ impl DiskFile for DirectFile {
     async fn write_at(&self, buf: DirectBuf, position: u64) -> io::Result<()> {
         let bytes = buf.0.len();
         check_aligned(position, bytes);
-        let (written, _) = self.reactor.ring.write(&self.file, buf.0, position).await;
+        let (written, _) = self.reactor.ring.write(&self.file, buf.0, position, false).await;
         check_written(written?, bytes, position)
     }
 
@@ -264,8 +262,8 @@ impl DiskFile for DirectFile {
         let bytes = buf.0.len();
         check_aligned(position, bytes);
         let ring = &self.reactor.ring;
-        let write = match self.durable_write {
-            DurableWrite::Through => ring.write_through(&self.file, buf.0, position),
+        let write = match self.reactor.durable_write {
+            DurableWrite::Through => ring.write(&self.file, buf.0, position, true),
             DurableWrite::ThenSync if ring.features().chained => {
                 ring.write_and_sync(&self.file, buf.0, position)
             }

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 
 use crate::{
     clock::{self, Millis, Moment, Uptime},
-    direct_disk::{DirectDisk, DurableWrite},
+    direct_disk::DirectDisk,
     limits::memlock_bytes,
     mesh::{self, Endpoint, Mesh},
     net::{Connection, Listener},
@@ -264,8 +264,7 @@ where
         let (over, outcome) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
         let driver = Driver::new(Rc::clone(&reactor.ring), Rc::clone(&over), spin);
         let pool = Rc::clone(&reactor.pool);
-        let durable_write = self.settings.durable_write;
-        let here = Executor::new(reactor, index, count, self.stop, durable_write);
+        let here = Executor::new(reactor, index, count, self.stop);
         let main_task = {
             let (mesh, main, here) = (Mesh::new(self.endpoint), self.main, here.clone());
             let outcome = Rc::clone(&outcome);
@@ -368,7 +367,6 @@ pub struct Executor {
 
 struct Core {
     reactor: Rc<Reactor>,
-    durable_write: DurableWrite,
     index: usize,
     count: usize,
     stop: Stop,
@@ -376,16 +374,9 @@ struct Core {
 }
 
 impl Executor {
-    fn new(
-        reactor: Rc<Reactor>,
-        index: usize,
-        count: usize,
-        stop: Stop,
-        durable_write: DurableWrite,
-    ) -> Executor {
+    fn new(reactor: Rc<Reactor>, index: usize, count: usize, stop: Stop) -> Executor {
         let awaiting_stop = RefCell::new(Vec::new());
-        let core = Core { reactor, durable_write, index, count, stop, awaiting_stop };
-        Executor { core: Rc::new(core) }
+        Executor { core: Rc::new(Core { reactor, index, count, stop, awaiting_stop }) }
     }
 
     /// Which executor this is, from 0.
@@ -478,7 +469,7 @@ impl Executor {
 
     /// The real disk, through this executor's ring.
     pub fn disk(&self) -> DirectDisk {
-        DirectDisk::new(Rc::clone(&self.core.reactor), self.core.durable_write)
+        DirectDisk::new(Rc::clone(&self.core.reactor))
     }
 
     /// Runs a closure that may block on this executor's small thread pool. A panic in it continues here.

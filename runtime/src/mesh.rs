@@ -78,7 +78,7 @@ impl Lane {
     }
 }
 
-/// The doorbell of one executor.
+/// A bell of one executor, which others ring: its doorbell, and the one of its blocking jobs.
 pub(crate) struct Bell {
     counter: Arc<OwnedFd>,
     waiting: AtomicBool,

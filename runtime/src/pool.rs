@@ -7,7 +7,6 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -15,10 +14,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
-use crate::ring::Ring;
+use crate::{mesh::Bell, ring::Ring};
 
 /// Threads per executor.
 const THREADS: usize = 2;
@@ -44,21 +42,19 @@ struct Threads {
 /// Jobs that are done, and the bell that says so.
 struct Done {
     jobs: Mutex<Vec<usize>>,
-    bell: Arc<OwnedFd>,
+    bell: Bell,
 }
 
 impl Done {
     fn tell(&self, job: usize) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
-        // It would wait at a full counter, which takes 2^64 jobs at once.
-        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 }
 
 impl Pool {
     pub(crate) fn new(name: String) -> io::Result<Pool> {
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let done = Arc::new(Done { jobs: Mutex::default(), bell });
+        let done = Arc::new(Done { jobs: Mutex::default(), bell: Bell::new()? });
         let (threads, waiting) = (RefCell::default(), RefCell::default());
         Ok(Pool { name, threads, waiting, done })
     }
@@ -66,7 +62,7 @@ impl Pool {
     /// Wakes those whose jobs are done; a task of the executor for as long as it lives.
     pub(crate) async fn answer_bell(self: Rc<Self>, ring: Rc<Ring>) {
         loop {
-            let (rung, _) = ring.read_bell(&self.done.bell).await;
+            let (rung, _) = ring.read_bell(self.done.bell.counter()).await;
             assert!(rung.is_ok(), "reading the bell of blocking jobs failed: {rung:?}");
             let done =
                 std::mem::take(&mut *self.done.jobs.lock().unwrap_or_else(PoisonError::into_inner));

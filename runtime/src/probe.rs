@@ -6,8 +6,7 @@
 use std::{
     fs::{File, OpenOptions, remove_file},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process, thread,
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use std::{
 use rustix::fs::{OFlags, major, minor};
 
 use crate::{
+    direct_buf::AlignedBuf,
     direct_disk::DurableWrite,
     disk::{BLOCK_BYTES, is_lack_of_room},
     executor,
@@ -178,7 +178,8 @@ fn is_durable_at_once(queue: &Path) -> bool {
 /// Builds an executor, without running it.
 fn uring_works() -> Result<KernelFeatures, ProbeError> {
     // On a thread of its own: the caller's may belong to an executor one day.
-    let build = || executor::make(&Settings::default(), 0).map(|(_, reactor)| reactor.features());
+    let build =
+        || executor::make(&Settings::default(), 0).map(|(_, reactor)| reactor.ring.features());
     let outcome = thread::scope(|scope| scope.spawn(build).join());
     let reason = match outcome {
         Ok(Ok(features)) => return Ok(features),
@@ -231,19 +232,19 @@ impl<'a> Scratch<'a> {
     /// Writes every block with its own pattern, reads it back and compares.
     fn check_blocks(&self) -> Result<(), ProbeError> {
         let file = self.open(OFlags::empty())?;
-        let mut block = AlignedBlock::new();
+        let mut block = AlignedBuf::new(BLOCK_BYTES);
         for index in 0..BLOCKS {
-            fill(block.bytes(), index);
+            fill(block.as_mut(), index);
             let position = (index * BLOCK_BYTES) as u64;
-            file.write_all_at(block.bytes(), position).map_err(|e| self.direct_io(e))?;
+            file.write_all_at(block.as_ref(), position).map_err(|e| self.direct_io(e))?;
         }
         file.sync_data().map_err(|source| self.direct_io(source))?;
-        let mut expected = AlignedBlock::new();
+        let mut expected = AlignedBuf::new(BLOCK_BYTES);
         for index in 0..BLOCKS {
-            fill(expected.bytes(), index);
+            fill(expected.as_mut(), index);
             let position = (index * BLOCK_BYTES) as u64;
-            file.read_exact_at(block.bytes(), position).map_err(|e| self.direct_io(e))?;
-            if block.bytes() != expected.bytes() {
+            file.read_exact_at(block.as_mut(), position).map_err(|e| self.direct_io(e))?;
+            if block.as_ref() != expected.as_ref() {
                 return Err(ProbeError::Changed { dir: self.dir.to_owned(), block: index });
             }
         }
@@ -253,16 +254,16 @@ impl<'a> Scratch<'a> {
     /// Median time until one block is durable, by O_DSYNC or by fdatasync.
     fn latency(&self, way: OFlags) -> Result<Duration, ProbeError> {
         let file = self.open(way)?;
-        let mut block = AlignedBlock::new();
+        let mut block = AlignedBuf::new(BLOCK_BYTES);
         let mut samples = Vec::with_capacity(SAMPLES_MAX);
         let began = Instant::now();
         while samples.len() < SAMPLES_MAX
             && (samples.len() < SAMPLES_MIN || began.elapsed() < SAMPLING_MAX)
         {
             let index = samples.len() % BLOCKS;
-            fill(block.bytes(), index + 1);
+            fill(block.as_mut(), index + 1);
             let writing = Instant::now();
-            let written = file.write_all_at(block.bytes(), (index * BLOCK_BYTES) as u64);
+            let written = file.write_all_at(block.as_ref(), (index * BLOCK_BYTES) as u64);
             written.map_err(|source| self.direct_io(source))?;
             if !way.contains(OFlags::DSYNC) {
                 file.sync_data().map_err(|source| self.direct_io(source))?;
@@ -279,25 +280,6 @@ fn fill(block: &mut [u8], index: usize) {
     for (word, bytes) in block.chunks_exact_mut(8).enumerate() {
         let value = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ word as u64;
         bytes.copy_from_slice(&value.to_le_bytes());
-    }
-}
-
-/// One block of memory at a multiple of its length, cut from twice as much.
-struct AlignedBlock {
-    memory: Vec<u8>,
-    start: usize,
-}
-
-impl AlignedBlock {
-    fn new() -> AlignedBlock {
-        let memory = vec![0; 2 * BLOCK_BYTES];
-        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
-        assert!(start < BLOCK_BYTES);
-        AlignedBlock { memory, start }
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + BLOCK_BYTES]
     }
 }
 

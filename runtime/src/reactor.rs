@@ -17,8 +17,9 @@ use std::{
 
 use crate::{
     direct_buf::Buffers,
+    direct_disk::DurableWrite,
     pool::Pool,
-    ring::{KernelFeatures, Ring, Sleep},
+    ring::{Ring, Sleep},
     settings::Settings,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Reactor {
     pub(crate) ring: Rc<Ring>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) buffers: Buffers,
+    pub(crate) durable_write: DurableWrite,
     /// When the poll that runs now began.
     poll_began: Cell<Instant>,
 }
@@ -41,13 +43,9 @@ impl Reactor {
             ring: Rc::new(Ring::new(settings.kernel)?),
             pool: Rc::new(Pool::new(format!("{}-{index}", settings.name))?),
             buffers: Buffers::new(settings.io_memory_bytes),
+            durable_write: settings.durable_write,
             poll_began: Cell::new(Instant::now()),
         })
-    }
-
-    /// The kernel's newer ways that the ring uses.
-    pub(crate) fn features(&self) -> KernelFeatures {
-        self.ring.features()
     }
 
     /// Whether the running task has not waited for anything for [`TASK_BUDGET`].

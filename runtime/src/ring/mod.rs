@@ -53,10 +53,9 @@ const TIME_LIMIT: u64 = u64::MAX - 1;
 const CHAINED_WRITE: u64 = 1 << 62;
 
 /// What an operation keeps alive while the kernel works on it.
-#[derive(Default)]
 pub(crate) struct Held {
     /// The file of the operation: its number must not be given to another one before.
-    pub(crate) file: Option<File>,
+    pub(crate) file: File,
     /// Memory of the operation.
     pub(crate) memory: Memory,
 }
@@ -68,9 +67,7 @@ pub(crate) enum File {
 }
 
 /// Memory that the kernel reads from or writes to.
-#[derive(Default)]
 pub(crate) enum Memory {
-    #[default]
     None,
     /// Blocks of a disk.
     Blocks(AlignedBuf),

@@ -103,7 +103,7 @@ impl Ring {
     /// Waits until a file is ready for it.
     pub(crate) async fn ready(self: &Rc<Self>, file: &Rc<OwnedFd>, interest: Interest) {
         let entry = opcode::PollAdd::new(types::Fd(file.as_raw_fd()), interest.mask()).build();
-        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None };
+        let held = Held { file: File::Own(Rc::clone(file)), memory: Memory::None };
         // SAFETY: it points to nothing; the file is held.
         let poll = unsafe { self.one(entry, held, true) };
         // Whatever ended it, the next system call on the file tells.
@@ -115,7 +115,7 @@ impl Ring {
         let mut word = Box::new(0_u64);
         let at: *mut u8 = (&raw mut *word).cast();
         let entry = opcode::Read::new(types::Fd(bell.as_raw_fd()), at, 8).build();
-        let file = Some(File::Shared(Arc::clone(bell)));
+        let file = File::Shared(Arc::clone(bell));
         let held = Held { file, memory: Memory::Word(word) };
         // SAFETY: word and bell are held.
         unsafe { self.one(entry, held, true) }
@@ -126,28 +126,23 @@ impl Ring {
         let bytes = transfer_bytes(into.len());
         let start = into.as_mut_ptr();
         let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, bytes).offset(at).build();
-        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::Blocks(into) };
+        let held = Held { file: File::Own(Rc::clone(file)), memory: Memory::Blocks(into) };
         // SAFETY: file and memory are held, and the memory has as many bytes.
         unsafe { self.one(entry, held, false) }
     }
 
-    /// Writes blocks at a position.
-    pub(crate) fn write(self: &Rc<Self>, file: &Rc<OwnedFd>, blocks: AlignedBuf, at: u64) -> Op {
-        let (entry, held) = write_entry(file, blocks, at, 0);
-        // SAFETY: file and memory are held, and the memory has as many bytes.
-        unsafe { self.one(entry, held, false) }
-    }
-
-    /// Writes blocks that are durable when it is done, as one operation.
-    pub(crate) fn write_through(
+    /// Writes blocks at a position; `through`: they are durable when it is done.
+    pub(crate) fn write(
         self: &Rc<Self>,
         file: &Rc<OwnedFd>,
         blocks: AlignedBuf,
         at: u64,
+        through: bool,
     ) -> Op {
-        let (entry, held) = write_entry(file, blocks, at, DURABLY);
+        let (entry, held) = write_entry(file, blocks, at);
+        let flags = if through { DURABLY } else { 0 };
         // SAFETY: file and memory are held, and the memory has as many bytes.
-        unsafe { self.one(entry, held, false) }
+        unsafe { self.one(entry.rw_flags(flags).build(), held, false) }
     }
 
     /// Writes blocks and then makes the file durable, as one operation for us. The sync does not begin when the write fails
@@ -159,11 +154,11 @@ impl Ring {
         at: u64,
     ) -> Op {
         let bytes = transfer_bytes(blocks.len());
-        let (write, held) = write_entry(file, blocks, at, 0);
+        let (write, held) = write_entry(file, blocks, at);
         let number = self.slot(held, false, Some(bytes));
         if let Some(number) = number {
             let name = number as u64;
-            let write = write.flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);
+            let write = write.build().flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);
             let chain = [write.user_data(name | CHAINED_WRITE), sync_entry(file).user_data(name)];
             // SAFETY: the slot owns file and memory, which has as many bytes, until the only completion was taken.
             unsafe { self.push(&chain) };
@@ -173,24 +168,16 @@ impl Ring {
 
     /// Makes durable what was written to a file (fdatasync).
     pub(crate) fn sync(self: &Rc<Self>, file: &Rc<OwnedFd>) -> Op {
-        let held = Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::None };
+        let held = Held { file: File::Own(Rc::clone(file)), memory: Memory::None };
         // SAFETY: it points to nothing; the file is held.
         unsafe { self.one(sync_entry(file), held, false) }
     }
 }
 
-fn write_entry(
-    file: &Rc<OwnedFd>,
-    blocks: AlignedBuf,
-    at: u64,
-    flags: i32,
-) -> (squeue::Entry, Held) {
+fn write_entry(file: &Rc<OwnedFd>, blocks: AlignedBuf, at: u64) -> (opcode::Write, Held) {
     let bytes = transfer_bytes(blocks.len());
-    let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), blocks.as_ptr(), bytes)
-        .offset(at)
-        .rw_flags(flags)
-        .build();
-    (entry, Held { file: Some(File::Own(Rc::clone(file))), memory: Memory::Blocks(blocks) })
+    let write = opcode::Write::new(types::Fd(file.as_raw_fd()), blocks.as_ptr(), bytes).offset(at);
+    (write, Held { file: File::Own(Rc::clone(file)), memory: Memory::Blocks(blocks) })
 }
 
 fn sync_entry(file: &Rc<OwnedFd>) -> squeue::Entry {

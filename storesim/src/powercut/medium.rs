@@ -1,8 +1,8 @@
 //! The disk's own view of a tape: what is durable after each moment, what is not, and the files that a power cut leaves.
 //!
-//! A sync covers the writes that had ended when it began, and counts from its own end; a durable write covers itself. Names are covered by syncs of
-//! their directory alone, the length of a new file by its own sync. Written independently of the simulated disk, so
-//! that a mistake in one model does not hide in the other.
+//! A sync covers the writes that had ended when it began, and counts from its own end; a durable write covers itself.
+//! Names are covered by syncs of their directory alone, the length of a new file by its own sync. Written independently
+//! of the simulated disk, so that a mistake in one model does not hide in the other.
 
 use super::{
     fate::{Fate, Mood, torn},
