@@ -6,6 +6,7 @@ use std::{
     future::Future,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     rc::Rc,
     sync::{
         Arc,
@@ -40,6 +41,17 @@ where
         })
         .unwrap();
     });
+}
+
+/// The same with the name of a file that does not exist yet, on a disk (not in memory).
+fn with_file<F, Fut>(settings: Settings, story: F)
+where
+    F: Fn(Executor, PathBuf) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("file");
+    on_executor(settings, move |here| story(here, path.clone()));
 }
 
 fn open_descriptors() -> usize {
@@ -121,18 +133,13 @@ async fn write_and_read(here: &Executor, path: &std::path::Path) {
 #[test]
 fn both_ways_of_durable_writes_write_and_refuse_alike() {
     for durable_write in [DurableWrite::ThenSync, DurableWrite::Through] {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let path = dir.path().join("file");
         let settings = Settings { durable_write, ..Settings::default() };
-        on_executor(settings, move |here| {
-            let path = path.clone();
-            async move {
-                write_and_read(&here, &path).await;
-                let disk = here.disk();
-                let file = disk.open(&path, Open::Read).await.unwrap();
-                let refused = file.write_durably(disk.alloc(BLOCK_BYTES), 0).await.unwrap_err();
-                assert_eq!(refused.raw_os_error(), Some(9), "{durable_write}: {refused}");
-            }
+        with_file(settings, move |here, path| async move {
+            write_and_read(&here, &path).await;
+            let disk = here.disk();
+            let file = disk.open(&path, Open::Read).await.unwrap();
+            let refused = file.write_durably(disk.alloc(BLOCK_BYTES), 0).await.unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(9), "{durable_write}: {refused}");
         });
     }
 }
@@ -141,22 +148,17 @@ fn both_ways_of_durable_writes_write_and_refuse_alike() {
 #[test]
 fn more_operations_than_the_queues_hold_all_end() {
     const READS: usize = 5_000;
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let path = dir.path().join("file");
-    on_executor(Settings::default(), move |here| {
-        let path = path.clone();
-        async move {
-            let disk = here.disk();
-            let bytes = 16 * BLOCK_BYTES as u64;
-            let file = Rc::new(disk.open(&path, Open::Create { bytes }).await.unwrap());
-            let reads = (0..READS).map(|number| {
-                let file = Rc::clone(&file);
-                let position = (number % 16 * BLOCK_BYTES) as u64;
-                here.spawn(async move { file.read_at(position, BLOCK_BYTES).await.unwrap() })
-            });
-            for read in reads.collect::<Vec<_>>() {
-                assert_eq!(read.await.as_ref().len(), BLOCK_BYTES);
-            }
+    with_file(Settings::default(), |here, path| async move {
+        let disk = here.disk();
+        let bytes = 16 * BLOCK_BYTES as u64;
+        let file = Rc::new(disk.open(&path, Open::Create { bytes }).await.unwrap());
+        let reads = (0..READS).map(|number| {
+            let file = Rc::clone(&file);
+            let position = (number % 16 * BLOCK_BYTES) as u64;
+            here.spawn(async move { file.read_at(position, BLOCK_BYTES).await.unwrap() })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            assert_eq!(read.await.as_ref().len(), BLOCK_BYTES);
         }
     });
 }
@@ -191,25 +193,20 @@ fn waits_that_are_given_up_lose_nothing_and_leak_nothing() {
 /// Reads that nobody waits for any more keep their file and memory until the kernel is done.
 #[test]
 fn reads_that_are_given_up_end_by_themselves() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let path = dir.path().join("file");
-    on_executor(Settings::default(), move |here| {
-        let path = path.clone();
-        async move {
-            let disk = here.disk();
-            let before = open_descriptors();
-            for round in 0..50 {
-                let name = path.with_extension(round.to_string());
-                let file = disk.open(&name, Open::Create { bytes: 1 << 20 }).await.unwrap();
-                for _ in 0..8 {
-                    let read = file.read_at(0, 1 << 20);
-                    assert!(poll_once(read).await.is_none_or(|read| read.is_ok()));
-                }
-                file.close().await.unwrap();
+    with_file(Settings::default(), |here, path| async move {
+        let disk = here.disk();
+        let before = open_descriptors();
+        for round in 0..50 {
+            let name = path.with_extension(round.to_string());
+            let file = disk.open(&name, Open::Create { bytes: 1 << 20 }).await.unwrap();
+            for _ in 0..8 {
+                let read = file.read_at(0, 1 << 20);
+                assert!(poll_once(read).await.is_none_or(|read| read.is_ok()));
             }
-            while open_descriptors() > before {
-                here.yield_now().await;
-            }
+            file.close().await.unwrap();
+        }
+        while open_descriptors() > before {
+            here.yield_now().await;
         }
     });
 }
@@ -217,14 +214,12 @@ fn reads_that_are_given_up_end_by_themselves() {
 /// Everything that can be in the kernel's hands when an executor ends: it is given back before `run` returns.
 #[test]
 fn an_end_takes_everything_back_from_the_kernel() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let path = dir.path().join("file");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let listening = Arc::new(AtomicU64::new(0));
     let port = Arc::clone(&listening);
-    on_executor(Settings::default(), move |here| {
-        let (path, port) = (path.clone(), Arc::clone(&port));
+    with_file(Settings::default(), move |here, path| {
+        let port = Arc::clone(&port);
         async move {
             let listener = here.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             port.store(u64::from(listener.local_addr().port()), Ordering::Relaxed);
