@@ -9,7 +9,7 @@ use crate::{
     connection,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
     drops,
-    handlers::pull,
+    handlers::{self, pull},
     inbox,
     mailbox::CoreMessage,
     panel::StartupReport,
@@ -125,6 +125,7 @@ pub async fn run(
     if let Some(plane) = &worker.control {
         plane.apply_effects(&worker);
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
+        executor.spawn(handlers::serve_turns(Rc::clone(&worker)));
         executor.spawn(drops::run(Rc::clone(&worker)));
         // The last life may have left some.
         plane.drops.raise();

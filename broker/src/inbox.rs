@@ -19,7 +19,7 @@ pub fn open(worker: &Rc<Worker>) {
 
 fn on_message(worker: &Rc<Worker>, message: CoreMessage) {
     match message {
-        CoreMessage::Request(forwarded) => handlers::serve_forwarded(worker, *forwarded),
+        CoreMessage::Request(request) => handlers::serve_kept(worker, *request),
         CoreMessage::Append(op) => {
             let shard = worker.hosted_shard(op.shard);
             send::run(worker, shard, *op, worker.executor.now());

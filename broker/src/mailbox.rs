@@ -5,10 +5,11 @@
 use crate::{
     control::MetadataSnapshot,
     ops::{AppendOp, PullOp},
+    request::KeptRequest,
     response::{Responder, Response},
     worker::Worker,
 };
-use remoting::{ConnectionId, Peer};
+use remoting::ConnectionId;
 use std::{any::Any, rc::Rc, sync::Arc};
 
 /// A function that runs on another worker: see [`crate::calls`].
@@ -16,8 +17,8 @@ pub type Call = Box<dyn FnOnce(&Rc<Worker>, ReturnAddress) + Send>;
 
 /// A message from one worker to another.
 pub enum CoreMessage {
-    /// A request that another worker serves: its whole frame.
-    Request(Box<ForwardedRequest>),
+    /// A request that another worker serves.
+    Request(Box<KeptRequest>),
     /// Records to append, encoded where the socket is.
     Append(Box<AppendOp>),
     /// A pull that was admitted where the socket is.
@@ -59,16 +60,6 @@ pub struct ReturnAddress {
     pub worker: usize,
     /// Number of the call there.
     pub number: u64,
-}
-
-/// A request on its way to the worker that serves it.
-pub struct ForwardedRequest {
-    /// To be answered there.
-    pub responder: Responder,
-    /// Who asked.
-    pub peer: Peer,
-    /// All bytes of the frame.
-    pub frame: Box<[u8]>,
 }
 
 const _: () = assert!(size_of::<CoreMessage>() <= 128);

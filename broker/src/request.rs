@@ -1,6 +1,6 @@
 //! A request as its handlers see it. Made by [`crate::handlers`] from a frame.
 
-use crate::error::Refusal;
+use crate::{error::Refusal, response::Responder};
 use proto::{command::Header, record::string_hash, request::QueueHeader};
 use remoting::Peer;
 use runtime::{Moment, Uptime};
@@ -22,6 +22,16 @@ pub struct Request<'a> {
     pub uptime: Uptime,
 }
 
+/// A request that another worker serves, or that waits for something.
+pub struct KeptRequest {
+    /// To be answered there.
+    pub responder: Responder,
+    /// Who asked.
+    pub peer: Peer,
+    /// All bytes of the frame.
+    pub frame: Box<[u8]>,
+}
+
 /// A queue that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePlace<'a> {
@@ -32,6 +42,11 @@ pub struct QueuePlace<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// Keeps it beyond the memory that it was read into.
+    pub fn keep(&self, responder: Responder) -> KeptRequest {
+        KeptRequest { responder, peer: *self.peer, frame: self.frame.into() }
+    }
+
     /// When it arrived, on both clocks.
     pub fn moment(&self) -> Moment {
         Moment { wall: self.now, uptime: self.uptime }

@@ -19,7 +19,7 @@ use crate::{
     error::Refusal,
     health,
     limits::{OpenRequest, OpenRequests, Semaphore},
-    mailbox::{CoreMessage, ForwardedRequest, Notice},
+    mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
     request::{Request, owner_of},
     response::{Pulled, Responder, Response},
@@ -335,11 +335,10 @@ impl Worker {
         refused: fn(Refusal) -> Response,
     ) {
         self.acquire(&mut responder, FORWARDED_BYTES);
-        let frame = request.frame.into();
-        let forwarded = Box::new(ForwardedRequest { responder, peer: *request.peer, frame });
-        let sent = self.try_send_request(to, CoreMessage::Request(forwarded));
-        if let Err(CoreMessage::Request(forwarded)) = sent {
-            self.respond(forwarded.responder, refused(Refusal::lane_full(to)));
+        let kept = Box::new(request.keep(responder));
+        let sent = self.try_send_request(to, CoreMessage::Request(kept));
+        if let Err(CoreMessage::Request(kept)) = sent {
+            self.respond(kept.responder, refused(Refusal::lane_full(to)));
         }
     }
 
@@ -436,8 +435,12 @@ impl Worker {
                 discard(parked.op.responder);
             }
         }
-        if let Some(plane) = &self.control {
-            plane.connection_closed(self, connection);
+        match &self.control {
+            Some(plane) if plane.turns.must_wait(&self.executor) => {
+                plane.turns.push_end(connection)
+            }
+            Some(plane) => plane.connection_closed(self, connection),
+            None => {}
         }
     }
 

@@ -1,5 +1,5 @@
 //! Goal: frames that never arrive whole hold a bounded amount of the broker's memory, and cost others no more than a wait.
-//! Method: 40 connections send 15 of 16 MiB and keep silent, on a broker with a budget of 256 MiB; meanwhile a client
+//! Method: 12 connections send 15 of 16 MiB and keep silent, on a broker with a budget of 256 MiB; meanwhile a client
 //! sends small messages and then a large one, and the broker's resident memory is watched.
 
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use loadtest::harness::{our_broker::OurBroker, raw};
 use loadtest::load::process;
 
 const TOPIC: &str = "halves";
-const ATTACKERS: usize = 40;
+const ATTACKERS: usize = 12;
 const MIB: usize = 1 << 20;
 const SENT_BYTES: usize = 15 * MIB;
 /// An eighth of the memory budget for incomplete frames, one frame more for each of two workers, and for the rest: the

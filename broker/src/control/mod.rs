@@ -25,6 +25,7 @@ pub mod table_answer;
 mod table_body;
 pub mod tables;
 mod topics;
+pub mod turns;
 pub mod visibility;
 mod whole_file;
 

@@ -11,6 +11,7 @@ use crate::{
         notifications::Notifications,
         table_answer::{TableAnswer, all_groups, all_topics},
         tables::Tables,
+        turns::Turns,
         visibility::Visibility,
     },
     error::Refusal,
@@ -58,6 +59,8 @@ pub struct ControlPlane {
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
     pub all_groups: TableAnswer<SubscriptionGroupConfig>,
+    /// What waits for the time of this worker.
+    pub turns: Turns,
     /// Who waits for shards to drop what was deleted.
     pub drops: Drops,
     /// Not here while [`ControlPlane::write_loop`] writes.
@@ -90,6 +93,7 @@ impl ControlPlane {
             figures: RefCell::default(),
             all_topics,
             all_groups,
+            turns: Turns::default(),
             drops: Drops::default(),
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),

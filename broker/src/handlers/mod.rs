@@ -27,10 +27,9 @@ pub mod view_message;
 pub mod whole_table;
 
 use crate::{
-    control::Control,
+    control::{Control, turns::Turn},
     error::Refusal,
-    mailbox::ForwardedRequest,
-    request::Request,
+    request::{KeptRequest, Request},
     response::{Responder, Response},
     worker::{CONTROL_WORKER, Worker},
 };
@@ -99,8 +98,16 @@ fn weight_of(code: i32, wire_bytes: usize) -> u32 {
 }
 
 /// Serves a request whose whole frame was kept: another worker sent it on, or it waited for something.
-pub fn serve_forwarded(worker: &Rc<Worker>, forwarded: ForwardedRequest) {
-    let ForwardedRequest { responder, peer, frame: bytes } = forwarded;
+pub fn serve_kept(worker: &Rc<Worker>, kept: KeptRequest) {
+    with_request(worker, kept, |request, responder| serve(worker, request, responder));
+}
+
+fn with_request(
+    worker: &Rc<Worker>,
+    kept: KeptRequest,
+    serve: impl FnOnce(&Request<'_>, Responder),
+) {
+    let KeptRequest { responder, peer, frame: bytes } = kept;
     let frame = match next_frame(&bytes) {
         Ok(Some(frame)) => frame,
         _ => unreachable!("only whole frames are sent on"),
@@ -110,8 +117,7 @@ pub fn serve_forwarded(worker: &Rc<Worker>, forwarded: ForwardedRequest) {
         Ok(header) => {
             let Moment { wall: now, uptime } = worker.executor.moment();
             let (body, frame) = (frame.body, &bytes[..]);
-            let request = Request { header, body, frame, peer: &peer, now, uptime };
-            serve(worker, &request, responder);
+            serve(&Request { header, body, frame, peer: &peer, now, uptime }, responder);
         }
         Err(error) => worker.respond(responder, Refusal::from(error).into()),
     }
@@ -162,7 +168,13 @@ fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, responder: Respo
             let ran = run_on_queue(worker, request, run);
             worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
-        Run::OnControl(run) => run_on_control(worker, request, responder, run),
+        Run::OnControl(run) => {
+            let turns = &worker.control_plane().turns;
+            if turns.must_wait(&worker.executor) {
+                return turns.push(request.keep(responder));
+            }
+            run_on_control(worker, request, responder, run);
+        }
         Run::OnWorker(run) => {
             let ran = run(worker, request);
             worker.respond(responder, ran.unwrap_or_else(Response::from));
@@ -190,6 +202,21 @@ fn begin_task(
         drop(open);
         response
     });
+}
+
+/// Serves what waits for its turn at the control worker, until the end.
+pub async fn serve_turns(worker: Rc<Worker>) {
+    let plane = worker.control_plane();
+    let serve = |turn| match turn {
+        Turn::End(connection) => plane.connection_closed(&worker, connection),
+        Turn::Request(kept) => with_request(&worker, kept, |request, responder| {
+            match table::line_of(request.header.code).map(|line| line.run) {
+                Some(Run::OnControl(run)) => run_on_control(&worker, request, responder, run),
+                _ => unreachable!("only requests of the control worker wait there"),
+            }
+        }),
+    };
+    plane.turns.serve(&worker.executor, serve).await;
 }
 
 fn run_on_queue(
@@ -263,8 +290,7 @@ fn create_and_serve_again(
         Ok(open) => open,
         Err(refusal) => return worker.respond(responder, refused(refusal)),
     };
-    let forwarded =
-        ForwardedRequest { responder, peer: *request.peer, frame: request.frame.into() };
+    let kept = request.keep(responder);
     let created = Rc::clone(worker);
     let (topic, group) = match needed {
         Needed::Topic(topic) => (Some(topic.to_owned()), None),
@@ -274,8 +300,8 @@ fn create_and_serve_again(
         let shown = created.control_plane().shown(topic.as_deref(), group.as_deref()).await;
         drop(open);
         match shown {
-            Ok(()) => serve_forwarded(&created, forwarded),
-            Err(refusal) => created.respond(forwarded.responder, refused(refusal)),
+            Ok(()) => serve_kept(&created, kept),
+            Err(refusal) => created.respond(kept.responder, refused(refusal)),
         }
     });
 }

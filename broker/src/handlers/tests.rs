@@ -1,13 +1,13 @@
 //! Routing, permits and waiting for durability, on a worker that has the control plane and no shard; and what other tests
 //! of this folder stand on: the same with one shard.
 
-use super::serve_frame;
+use super::{serve_frame, serve_turns};
 use crate::{
     config::BrokerConfig,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
     error::Refusal,
     handlers::fixtures::{request_frame, write_buffer},
-    mailbox::CoreMessage,
+    mailbox::{CoreMessage, Notice},
     response_encoder::SendStamp,
     shard::Shard,
     worker::{Parts, Worker},
@@ -245,5 +245,30 @@ fn a_send_whose_topic_does_not_become_durable_is_refused_as_sends_are() {
         failed.fail_waiting(&Refusal::system_error("no space"));
         let refused = (response::SYSTEM_ERROR, Some("no space".to_owned()), true);
         assert_eq!(served.answers_to_come().await, [refused]);
+    });
+}
+
+/// The task that took them has no time left. A connection that has ended after its heartbeat is no member.
+#[test]
+fn what_waits_for_the_control_worker_is_served_before_the_end_of_its_connection() {
+    on_worker("turns", |served| async move {
+        let worker = &served.worker;
+        let members = || {
+            let control = worker.control_plane().control.borrow();
+            control.members().consumer_ids("g").map_or(0, |ids| ids.len())
+        };
+        served.serve(request::HEART_BEAT, &[], HEARTBEAT);
+        assert_eq!((served.answers_to_come().await.len(), members()), (1, 1));
+        worker.executor.spawn(serve_turns(Rc::clone(worker)));
+        worker.executor.yield_now().await;
+        while !worker.executor.budget_spent() {
+            std::hint::spin_loop();
+        }
+        worker.on_notice(Notice::ConnectionClosed(served.peer.connection));
+        served.serve(request::HEART_BEAT, &[], HEARTBEAT);
+        worker.on_notice(Notice::ConnectionClosed(served.peer.connection));
+        assert_eq!((members(), served.answers().len()), (1, 0), "nothing had its turn yet");
+        assert_eq!(served.answers_to_come().await.len(), 1);
+        assert_eq!(members(), 0);
     });
 }

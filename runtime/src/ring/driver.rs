@@ -125,9 +125,12 @@ impl Ring {
         std::iter::from_fn(due).map(Waker::wake).count()
     }
 
-    /// Wakes those who let others go first.
+    /// Wakes the next of those who let others go first. One in a turn: a task that was woken by an event then waits for one
+    /// of them and not for all, however many there are.
     fn wake_yielded(&self) {
-        let yielded = self.yielded.take();
-        yielded.into_iter().for_each(Waker::wake);
+        let next = self.yielded.borrow_mut().pop_front();
+        if let Some(next) = next {
+            next.wake();
+        }
     }
 }

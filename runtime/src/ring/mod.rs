@@ -17,6 +17,7 @@ mod timers;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     os::fd::OwnedFd,
     rc::Rc,
@@ -105,7 +106,7 @@ pub(crate) struct Ring {
     batch: RefCell<Vec<(u64, i32)>>,
     timers: RefCell<Timers>,
     /// Tasks that let others go first.
-    yielded: RefCell<Vec<Waker>>,
+    yielded: RefCell<VecDeque<Waker>>,
     /// Polls of all tasks but the driver: who counts the same twice knows that nothing ran.
     polls: Cell<u64>,
     /// Where the wait takes no time limit along: when the one that the kernel has ends, and its memory.
@@ -145,7 +146,7 @@ impl Ring {
 
     /// Lets the waker go after everything that is ready by now, the kernel's completions included.
     pub(crate) fn wake_after_turn(&self, waker: Waker) {
-        self.yielded.borrow_mut().push(waker);
+        self.yielded.borrow_mut().push_back(waker);
     }
 
     /// A sleep that ends by itself.
