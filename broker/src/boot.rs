@@ -8,7 +8,8 @@ use crate::{
     },
     connection,
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
-    drops,
+    delay_levels::DelayLevels,
+    delivery, drops,
     handlers::{self, pull},
     inbox,
     mailbox::CoreMessage,
@@ -118,6 +119,7 @@ pub async fn run(
     let commit = |shard: &Rc<Shard>| commit::commit_loop(Rc::clone(&worker), Rc::clone(shard));
     for shard in &worker.hosted {
         executor.spawn(commit::woken_loop(Rc::clone(&worker), Rc::clone(shard)));
+        executor.spawn(delivery::delivery_loop(Rc::clone(&worker), Rc::clone(shard)));
         executor.spawn(commit::room_loop(Rc::clone(&worker), Rc::clone(shard)));
     }
     let commits: Vec<Task<()>> =
@@ -240,6 +242,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
             .shard_index_entries_max
             .saturating_mul(INDEX_LAG_MAX)
             .max(UNINDEXED_ENTRIES_MIN),
+        deferred_max: config.shard_timers_in_memory_max as usize,
         group_offset_bytes_max: usize::try_from(config.shard_group_offsets_mib << 20)
             .unwrap_or(usize::MAX),
         index_keys: config.message_index_enable,
@@ -283,6 +286,9 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
     let files = MetadataStore::load(disk, dir, &mut control).await?;
+    let levels = DelayLevels::parse(&config.message_delay_level, context.format.shards)?;
+    let raised = control.raise_schedule_queues(now.wall, levels.queue_count());
+    raised.map_err(|error| error.to_string())?;
     // What is on the disk is there; nothing comes beside it that does not fit.
     control.limit_tables(context.memory.tables);
     Ok(ControlPlane::new(control, files, now))

@@ -99,6 +99,7 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
         }
     });
     shard.look_at_room();
+    shard.look_at_due();
     shard.wake_parked();
     if run_woken(worker, shard) {
         shard.many_woken.raise();

@@ -97,7 +97,9 @@ impl From<HeaderError> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let code = match &refused {
-            Refused::Busy { .. } | Refused::RoomAwaited { .. } => response::SYSTEM_BUSY,
+            Refused::Busy { .. } | Refused::RoomAwaited { .. } | Refused::TooManyWait { .. } => {
+                response::SYSTEM_BUSY
+            }
             Refused::Poisoned { .. }
             | Refused::DiskFull { .. }
             | Refused::PositionsUsedUp { .. }
@@ -110,6 +112,7 @@ impl From<Refused> for Refusal {
         let remark = match &refused {
             Refused::Busy { .. }
             | Refused::RoomAwaited { .. }
+            | Refused::TooManyWait { .. }
             | Refused::IndexBehind { cause: None, .. } => {
                 format!("[OVERLOAD] {refused}")
             }

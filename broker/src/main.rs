@@ -193,6 +193,7 @@ fn run_locked(
         index_entries_of_shard = memory.index_entries_max,
         cold_cache_mib_of_shard = memory.cold_cache_mib,
         group_offsets_mib_of_shard = memory.group_offsets_mib,
+        timers_of_shard_max = memory.deferred_max,
         "memory is divided"
     );
     if let Some(kind) = runtime::file_system_that_forgets(&root) {

@@ -5,19 +5,11 @@
 use crate::{control::names, error::Refusal, properties::Scanned};
 use proto::{code::response, record::SYS_FLAG_TRANSACTION_MASK};
 
-/// CONSUMER_SEND_MSG_BACK.
-pub const SEND_BACK: &str =
-    "returning messages for a later retry is not supported by this version of the broker";
 /// LOCK_BATCH_MQ and UNLOCK_BATCH_MQ.
 pub const QUEUE_LOCKS: &str =
     "orderly consumption (queue locks) is not supported by this version of the broker";
 
-/// A message that was tried too often by its consumer, which sends it again by itself.
-pub fn dead_letter() -> Refusal {
-    Refusal::not_yet("the dead letter queue is not supported by this version of the broker")
-}
-
-/// Transactions, delay levels and timers, by the properties of a message and the flags that its header has. What only
+/// Transactions and timers, by the properties of a message and the flags that its header has. What only
 /// Java's broker itself says of a message, no client may say.
 pub fn check_message(scanned: &Scanned<'_>, sys_flag: i32) -> Result<(), Refusal> {
     if scanned.transaction {
@@ -37,25 +29,14 @@ pub fn check_message(scanned: &Scanned<'_>, sys_flag: i32) -> Result<(), Refusal
             ),
         ));
     }
-    if let Some(text) = scanned.delay {
-        match text.parse::<i32>() {
-            Ok(level) if level <= 0 => {}
-            Ok(_) => return Err(delayed("delayed messages are".to_owned())),
-            Err(_) => return Err(delayed(format!("DELAY={text:?} is no level, and delays are"))),
-        }
-    }
     match scanned.timer {
         // A delivered one carries them on; Java does not look at them either then.
-        Some(name) if !scanned.timer_delivered => {
-            Err(delayed(format!("timer messages ({name}) are")))
-        }
+        Some(name) if !scanned.timer_delivered => Err(Refusal::new(
+            response::MESSAGE_ILLEGAL,
+            format!("timer messages ({name}) are not supported by this version of the broker"),
+        )),
         _ => Ok(()),
     }
-}
-
-fn delayed(what: String) -> Refusal {
-    let remark = format!("{what} not supported by this version of the broker");
-    Refusal::new(response::MESSAGE_ILLEGAL, remark)
 }
 
 /// Topics that belong to what is not served yet: what a client put there would be taken for the broker's own later.
@@ -86,9 +67,6 @@ mod tests {
             ("", 4, response::NO_PERMISSION, "sysFlag 4"),
             ("TAGS=a;", 0x308, response::NO_PERMISSION, "(8)"),
             ("", 12, response::NO_PERMISSION, "(12)"),
-            ("DELAY=3;", 0, response::MESSAGE_ILLEGAL, "delayed messages"),
-            ("DELAY=+18;", 0, response::MESSAGE_ILLEGAL, "delayed messages"),
-            ("DELAY=soon;", 0, response::MESSAGE_ILLEGAL, "\"soon\" is no level"),
             ("TIMER_DELAY_SEC=5;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_SEC"),
             ("TIMER_DELAY_MS=5;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_MS"),
             ("TIMER_DELIVER_MS=1;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELIVER_MS"),
@@ -103,7 +81,7 @@ mod tests {
             ("TAGS=a;KEYS=b;", 0x301),
             ("TRAN_MSG=false;", 0),
             ("DELAY=0;", 0),
-            ("DELAY=-1;", 0),
+            ("DELAY=3;", 0),
             ("TIMER_DELAY_SEC=5;TIMER_OUT_MS=99;", 0),
             ("TIMER_OUT_MS=99;", 0),
             ("__STARTDELIVERTIME=99;", 0),

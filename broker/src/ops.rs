@@ -1,7 +1,7 @@
 //! Sends and pulls that passed the checks where their socket is, as they travel to the shard that owns their queue.
 //! Made and run by [`crate::handlers`], carried by [`crate::mailbox`], kept by parked pulls.
 
-use crate::{control::TagFilter, response::Responder};
+use crate::{control::TagFilter, delay_levels::WaitingPlace, response::Responder};
 use compact_str::CompactString;
 use proto::body::{SubscriptionGroupConfig, TopicConfig};
 use remoting::TransferBudget;
@@ -31,6 +31,9 @@ pub enum RecordParts {
     One(i64),
     /// Bytes and tags code of each record.
     Many(Vec<(u32, i64)>),
+    /// One record that waits here until it is due, encoded for the waiting topic. The queue of the operation is the one
+    /// that it is for.
+    Waiting(WaitingPlace),
 }
 
 /// A pull that passed the checks, and whom to answer.

@@ -4,7 +4,10 @@
 //! A counter is one row of `counters!` below: its cell, its published total, its place in the sum over all shards and
 //! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
-use crate::{health::LogState, shard::parked::ParkedPulls, wait_times::WaitTimes};
+use crate::{
+    delay_figures::DelayFigures, health::LogState, shard::parked::ParkedPulls,
+    wait_times::WaitTimes,
+};
 use runtime::{Disk, Uptime};
 use std::{
     cell::Cell,
@@ -110,6 +113,13 @@ counters! {
     get_misses: Counter("ringmq_pull_misses_total");
     /// Sends refused by the log.
     refused: Counter("ringmq_put_refused_total") info["putMessageFailedTimes"];
+    /// Messages that waited and were delivered when they were due.
+    delivered: Counter("ringmq_deferred_delivered_total") info["ringmq.deferredDelivered"];
+    /// Messages that waited and could not be delivered: damaged, or their topic was deleted.
+    undeliverable: Counter("ringmq_deferred_undeliverable_total") info["ringmq.deferredUndeliverable"];
+    /// Messages that wait until they are due.
+    deferred: Gauge("ringmq_deferred") info["ringmq.deferred"]
+        = store.state().derived.deferred.len() as u64;
     /// Offsets of groups that were refused: of what does not exist, or for lack of memory.
     refused_offsets: Counter("ringmq_group_offsets_refused_total") info["ringmq.groupOffsetsRefused"]
         = store.state().counters().refused_offsets;
@@ -190,6 +200,16 @@ impl Tally {
         add(&self.0.get_misses, 1);
     }
 
+    /// A message that waited was delivered.
+    pub fn delivered(&self) {
+        add(&self.0.delivered, 1);
+    }
+
+    /// A message that waited cannot be delivered.
+    pub fn undeliverable(&self) {
+        add(&self.0.undeliverable, 1);
+    }
+
     /// Sends were refused.
     pub fn refused(&self, count: u64) {
         add(&self.0.refused, count);
@@ -207,6 +227,8 @@ pub struct Totals {
     pub log: LogState,
     /// How long sends and pulls wait.
     pub waits: WaitTimes,
+    /// What waits in each delay level.
+    pub delays: DelayFigures,
 }
 
 impl Totals {

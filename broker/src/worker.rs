@@ -16,6 +16,7 @@ use crate::{
     cold_reads::ColdReadPool,
     config::{BrokerConfig, MemoryPlan},
     control::{MetadataSnapshot, plane::ControlPlane},
+    delay_levels::DelayLevels,
     error::Refusal,
     health,
     limits::{OpenRequest, OpenRequests, Semaphore},
@@ -72,6 +73,8 @@ pub struct Worker {
     pub cluster_property: String,
     /// Number of shards of the store.
     pub shard_count: u16,
+    /// Delay levels.
+    pub delay_levels: DelayLevels,
     /// Shards hosted here.
     pub hosted: Vec<Rc<Shard>>,
     /// Snapshot of topics, groups and subscriptions.
@@ -167,6 +170,8 @@ impl Worker {
             shard.start_followers(&executor, &config, &totals);
         }
         cold_reads.start(&executor, &hosted);
+        let delay_levels = DelayLevels::parse(&config.message_delay_level, shard_count);
+        let delay_levels = delay_levels.expect("the configuration was checked");
         let outdated = vec![false; executor.count()];
         Rc::new(Worker {
             executor,
@@ -180,6 +185,7 @@ impl Worker {
             stamp,
             cluster_property,
             shard_count,
+            delay_levels,
             hosted,
             metadata: RefCell::default(),
             connections,
@@ -452,6 +458,7 @@ impl Worker {
             let parked = shard.parked.borrow();
             let connections = if index == 0 { connections } else { 0 };
             totals.publish(&shard.tally, &shard.store, &parked, connections);
+            totals.delays.publish(&self.delay_levels, shard.number, &shard.store.state());
         }
     }
 

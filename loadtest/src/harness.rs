@@ -37,6 +37,8 @@ const SHARDS: &str = "2";
 /// On a busy machine Java's broker refuses sends after 0.2 to 1 s of waiting; what is tested here is not its speed.
 const PATIENT: [(&str, &str); 2] =
     [("brokerFastFailureEnable", "false"), ("osPageCacheBusyTimeOutMills", "60000")];
+/// Delay levels of all brokers: retries begin with the third.
+const LEVELS: (&str, &str) = ("messageDelayLevel", "1s 2s 3s 4s 5s");
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -94,7 +96,7 @@ impl Side {
 }
 
 fn start_ours() -> Peer {
-    let broker = OurBroker::standalone(&[("shards", SHARDS)]);
+    let broker = OurBroker::standalone(&[("shards", SHARDS), LEVELS]);
     // A static is never dropped: the reaper ends the process when this one is gone.
     reaper::end_with_us(&[broker.pid()], &[broker.dir()]);
     let namesrv_addr = broker.namesrv_addr();
@@ -106,7 +108,7 @@ fn start_java(side: Side, version: &str) -> Peer {
         let mut java = JavaPeer::new(version)?;
         let namesrv = java.start_namesrv()?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
-        let broker_addr = java.start_broker(&PATIENT)?;
+        let broker_addr = java.start_broker(&[&PATIENT[..], &[LEVELS]].concat())?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let namesrv_addr = namesrv.to_string();
         Ok(Peer { side, namesrv_addr, broker_addr, broker: Running::Java(java) })

@@ -30,6 +30,9 @@ stories! {
     share_and_take_over: scenario::share_and_take_over;
     killed_consumer_is_replaced: scenario::killed_consumer_is_replaced;
     tags: scenario::tags;
+    delayed: scenario::delayed;
+    retried: scenario::retried;
+    given_up: scenario::given_up;
     lite_pull: |program, peer| scenario::pull_and_resume(program, peer, "litepull");
     lite_assign: |program, peer| scenario::pull_and_resume(program, peer, "liteassign");
     pull: |program, peer| scenario::pull_and_resume(program, peer, "pull");

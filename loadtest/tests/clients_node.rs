@@ -10,6 +10,9 @@ fn send_and_push_consume(side: Side) {
         scenario::consume_later(&program, peer, 100);
         scenario::restart_resumes(&program, peer, 100);
         scenario::tags(&program, peer);
+        scenario::delayed(&program, peer);
+        scenario::retried(&program, peer);
+        scenario::given_up(&program, peer);
     }
 }
 

@@ -10,6 +10,11 @@ fn send_and_push_consume(side: Side) {
         scenario::consume_later(&program, peer, 100);
         scenario::restart_resumes(&program, peer, 100);
         scenario::tags(&program, peer);
+        scenario::delayed(&program, peer);
+        // The client drops a message whose sending back fails, for any reason: of Java's broker 2 of 20 were lost.
+        if side == Side::Ours {
+            scenario::retried(&program, peer);
+        }
     }
 }
 

@@ -23,13 +23,11 @@ type Kind<'a> = (&'a [(&'a str, &'a str)], i32, i32, &'a str);
 fn messages_of_kinds_that_are_not_served_are_refused_and_leave_nothing() {
     let (_broker, mut connection) = start();
     connection.create_topic(&NewTopic::new("kinds", 1)).unwrap();
-    let refused: [Kind<'_>; 9] = [
+    let refused: [Kind<'_>; 7] = [
         (&[("TRAN_MSG", "true")], 0, response::NO_PERMISSION, "transactional"),
         (&[("TRAN_MSG", "true")], 4, response::NO_PERMISSION, "transactional"),
         (&[], 4, response::NO_PERMISSION, "sysFlag 4"),
         (&[], 8, response::NO_PERMISSION, "sysFlag 8"),
-        (&[("DELAY", "3")], 0, response::MESSAGE_ILLEGAL, "delayed"),
-        (&[("DELAY", "never")], 0, response::MESSAGE_ILLEGAL, "is no level"),
         (&[("TIMER_DELAY_SEC", "5")], 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_SEC"),
         (&[("TIMER_DELAY_MS", "5")], 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_MS"),
         (&[("TIMER_DELIVER_MS", "5")], 0, response::MESSAGE_ILLEGAL, "TIMER_DELIVER_MS"),
@@ -88,7 +86,7 @@ fn attributes_of_topics_are_kept_given_back_and_survive() {
     assert_eq!(made, (0, String::new()));
     for (attributes, part) in [
         ("+message.type=TRANSACTION", "transactional messages are not supported"),
-        ("+message.type=DELAY", "delayed messages are not supported"),
+        ("+message.type=MIXED", "transactional messages are not supported"),
         ("+message.type=FIFO", "orderly consumption is not supported"),
         ("+queue.type=SimpleCQ", "unchangeable"),
         ("+colour=red", "unsupported key: colour"),

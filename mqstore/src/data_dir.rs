@@ -113,6 +113,7 @@ impl DataDir {
             flush: FlushPolicy::Sync,
             index_entries_max: u64::MAX,
             group_offset_bytes_max: usize::MAX,
+            deferred_max: usize::MAX,
             unindexed_entries_max: u64::MAX,
             index_keys: true,
             cold_cache_bytes: 0,

@@ -182,6 +182,9 @@ impl Dump<'_> {
         let says = match ControlEntry::decode(kind, content) {
             Ok(ControlEntry::TopicRemoved { topic }) => json!({ "topicRemoved": topic }),
             Ok(ControlEntry::GroupRemoved { group }) => json!({ "groupRemoved": group }),
+            Ok(ControlEntry::Delivered { due, position }) => {
+                json!({ "delivered": { "due": due, "position": position } })
+            }
             Ok(ControlEntry::GroupOffsets(changes)) => {
                 let mut changes: Vec<OffsetChange<'_>> = changes.iter().collect();
                 changes.sort_unstable();

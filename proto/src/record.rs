@@ -311,6 +311,15 @@ pub fn physical_offset_of(prefix: &[u8]) -> Option<i64> {
 /// Bytes from the start of a record to the end of its store timestamp, whatever its born host.
 pub const TIMESTAMP_PREFIX_BYTES: usize = BORN_HOST_AT + HOST_V6_BYTES + 8;
 
+/// Sets the field of an encoded record that holds when it is due, while it waits.
+pub fn patch_prepared_transaction_offset(record: &mut [u8], value: i64) {
+    assert!(record.len() >= OVERHEAD_BYTES);
+    let sys_flag = i32::from(record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default());
+    let host = |flag: i32| if sys_flag & flag != 0 { HOST_V6_BYTES } else { HOST_V4_BYTES };
+    let hosts = host(SYS_FLAG_BORN_HOST_V6) + host(SYS_FLAG_STORE_HOST_V6);
+    put_at(record, BORN_HOST_AT + hosts + 8 + 4, value);
+}
+
 #[inline]
 fn put_at(record: &mut [u8], at: usize, value: i64) {
     let Some(slot) = record.get_mut(at..at + 8) else {

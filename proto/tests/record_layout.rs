@@ -59,6 +59,12 @@ fn fields_return_and_patch_stamps_three_of_them() {
         assert_eq!(view.body(), b"hello");
         assert_eq!(view.total_size(), bytes.len());
         assert_eq!(view.check_body(), Ok(()));
+        let (reconsumed, bytes_before) = (view.reconsume_times(), bytes.clone());
+        patch_prepared_transaction_offset(&mut bytes, -7);
+        let view = RecordView::parse(&bytes).expect("parses");
+        assert_eq!((view.prepared_transaction_offset(), view.reconsume_times()), (-7, reconsumed));
+        patch_prepared_transaction_offset(&mut bytes, fields.prepared_transaction_offset);
+        assert_eq!(bytes, bytes_before);
     }
 }
 

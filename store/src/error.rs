@@ -175,6 +175,16 @@ pub enum Refused {
         /// Why the last index file could not be written, if it could not.
         cause: Option<String>,
     },
+    /// Too many records wait until they are due.
+    #[error("shard={shard} reason=timers waiting={waiting} limit={limit} (shardTimersInMemoryMax)")]
+    TooManyWait {
+        /// Shard where they wait.
+        shard: u16,
+        /// How many wait.
+        waiting: usize,
+        /// Most that may.
+        limit: usize,
+    },
     /// The record is larger than the log can hold.
     #[error("record of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {

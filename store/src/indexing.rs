@@ -167,7 +167,7 @@ impl<D: Disk> Store<D> {
 
     /// Makes the log durable up to `position`. `false`: it cannot be now, or what stands there is not committed, and may be
     /// cut.
-    async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
+    pub(crate) async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
         if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
             self.sync_unless_under_way().await?;
         }
@@ -268,7 +268,11 @@ impl<D: Disk> IndexJob<'_, D> {
     {
         let mut lineage = self.snapshot(|states| &states.lineage, pause).await;
         Lineage::retain_before(&mut lineage.pieces, self.capture.to);
-        let states = vec![self.snapshot(|states| &states.group_offsets, pause).await, lineage];
+        let states = vec![
+            self.snapshot(|states| &states.group_offsets, pause).await,
+            lineage,
+            self.snapshot(|states| &states.deferred, pause).await,
+        ];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();
         let (outline, path) = self.outline(states, pause).await;

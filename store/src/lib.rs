@@ -33,6 +33,7 @@ pub mod offset;
 mod queue_table;
 pub mod read;
 pub mod read_batches;
+mod read_waiting;
 mod readable;
 mod rebuild;
 mod recent_keys;

@@ -7,7 +7,7 @@ use crate::{
     index::key_hash,
     lineage::EpochStart,
     lookup::keys_of,
-    state::{ControlEntry, ControlError},
+    state::{ControlEntry, ControlError, deferred::is_waiting_topic},
     store_state::StoreState,
 };
 use proto::record::RecordView;
@@ -78,8 +78,12 @@ impl StoreState {
     fn take_record(&mut self, position: u64, bytes: &[u8], keys: bool) -> Result<(), &'static str> {
         let view = RecordView::parse(bytes).map_err(|_| "record cannot be read")?;
         let queue_id = u32::try_from(view.queue_id()).map_err(|_| "queue id is negative")?;
-        let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);
-        let tags_code = proto::record::tags_code(tags);
+        let tags_code = if is_waiting_topic(view.topic()) {
+            view.prepared_transaction_offset()
+        } else {
+            let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);
+            proto::record::tags_code(tags)
+        };
         let entry = consume_queue::Entry::new(position, bytes.len() as u32, tags_code);
         let entry = entry.with_check(record_check(bytes));
         let store_ms = view.store_timestamp();

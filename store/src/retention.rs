@@ -175,7 +175,7 @@ impl<D: Disk> Store<D> {
         if retired.is_err() {
             self.note_space(policy, &usage);
         }
-        let Retired { messages, unconsumed } = retired?;
+        let Some(Retired { messages, unconsumed }) = retired? else { return Ok(false) };
         if early {
             self.tally.retired_early.set(self.tally.retired_early.get() + 1);
         }
@@ -334,21 +334,27 @@ impl<D: Disk> Store<D> {
         F: Future<Output = ()>,
     {
         match self.oldest_sealed() {
-            Some(index) => self.retire(index, recycle, pause).await.map(Some),
+            Some(index) => self.retire(index, recycle, pause).await,
             None => Ok(None),
         }
     }
 
+    /// `None`: not now. What waited in the segment and was delivered must be durable elsewhere: a power cut may take the
+    /// delivery, and it waits again.
     async fn retire<P, F>(
         &self,
         index: Rc<Index<D>>,
         recycle: bool,
         pause: &P,
-    ) -> Result<Retired, StoreError>
+    ) -> Result<Option<Retired>, StoreError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
+        let ended = self.state.borrow().derived.deferred.ended();
+        if !self.durable_up_to(ended).await? {
+            return Ok(None);
+        }
         if self.segments.names_unsynced.get() {
             // Segments go strictly from the oldest on, also over a power cut.
             self.sync_names().await?;
@@ -372,7 +378,7 @@ impl<D: Disk> Store<D> {
         self.look_ahead();
         self.remove_index(index).await?;
         self.sync_names().await?;
-        Ok(retired)
+        Ok(Some(retired))
     }
 
     /// What goes is known to the newest index file, which may have rotted since it was written.

@@ -45,6 +45,8 @@ pub struct Settings {
     pub index_keys: bool,
     /// Memory for offsets of groups, bytes: more of them are refused.
     pub group_offset_bytes_max: usize,
+    /// Most records that wait until they are due.
+    pub deferred_max: usize,
     /// Memory for reads of old messages, bytes.
     pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.

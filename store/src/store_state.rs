@@ -22,6 +22,7 @@ use crate::{
     ring::TailRing,
     state::{
         ControlEntry, GroupOffsets, ShardState,
+        deferred::Due,
         group_offsets::{self, OffsetChanges, OffsetRefused},
     },
 };
@@ -47,7 +48,7 @@ pub struct Append<'a> {
     pub slot: QueueSlot,
     /// Bytes of the record.
     pub bytes: usize,
-    /// Hash of its tags.
+    /// Hash of its tags, or, in a waiting topic, when it is due, ms.
     pub tags_code: i64,
     /// Hashes of its keys, see [`crate::index::key_hash`].
     pub keys: &'a [u32],
@@ -174,6 +175,11 @@ impl StoreState {
         self.indexed_to
     }
 
+    /// When something was appended last, ms of the wall clock; 0 if never.
+    pub fn stored_last_ms(&self) -> i64 {
+        self.clock_ms
+    }
+
     /// Counters since start.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -183,6 +189,14 @@ impl StoreState {
     pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
         self.log.admit(bytes, entry_bytes)?;
         self.admit_unindexed()
+    }
+
+    /// Whether a record of `bytes` that waits until it is due may be appended now.
+    pub fn admit_waiting(&self, bytes: usize) -> Result<(), Refused> {
+        self.admit(bytes, bytes)?;
+        let shard = self.shard();
+        let room = self.derived.deferred.has_room();
+        room.map_err(|(waiting, limit)| Refused::TooManyWait { shard, waiting, limit })
     }
 
     /// Appends an admitted message. `encode` writes the record, given its offsets; queue offset and position are
@@ -361,6 +375,14 @@ impl StoreState {
                 self.next_number += 1;
             }
             queue.entries.push(entry);
+            if queue.waits && entry.bytes() > 0 {
+                self.derived.deferred.insert(Due {
+                    due: entry.tags_code(),
+                    position: entry.position(),
+                    bytes: entry.bytes(),
+                    queue_id: queue.queue_id,
+                });
+            }
             self.unindexed += 1;
             self.published_entries += 1;
             if !std::mem::replace(&mut queue.listed, true) {
@@ -564,7 +586,9 @@ impl StoreState {
             // The lineage is noted batch by batch.
             ControlEntry::Epoch(_) => return,
             ControlEntry::TopicRemoved { topic } => self.queues.remove_topic(topic),
-            ControlEntry::GroupOffsets(_) | ControlEntry::GroupRemoved { .. } => {}
+            ControlEntry::GroupOffsets(_)
+            | ControlEntry::GroupRemoved { .. }
+            | ControlEntry::Delivered { .. } => {}
         }
         let mut bytes = vec![0; entry.bytes()].into_boxed_slice();
         entry.encode(&mut bytes);

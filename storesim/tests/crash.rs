@@ -28,6 +28,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
     assert!(sum.groups > 200, "{sum:?}");
+    assert!(sum.delivered > 200 && sum.waiting_compared > 200, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
@@ -103,6 +104,10 @@ fn seeds_that_failed_hold_now() {
     // A deletion rotted, and the index files over it and behind it were made again: what came to the queue that was made
     // again went by the number of the one before, and nobody found it.
     play(8_849);
+    // Under ASYNC_FLUSH a segment was retired in which messages had waited whose delivery a power cut could still take.
+    for seed in [191, 2_032, 19_799] {
+        play(seed);
+    }
     // The book took for unknown what the next index file knows of a queue, where the one over it cannot be opened.
     for seed in [675, 2_021, 4_431] {
         play(seed);
@@ -119,20 +124,21 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 1),
+    (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 1),
-    (Mutation::SkipIndexDirectorySync, 12),
-    (Mutation::IndexBeforeLog, 0),
-    (Mutation::IndexBeforeInfluence, 23),
-    (Mutation::SkipRetirementSync, 6),
-    (Mutation::HideIndexRot, 5_279),
-    (Mutation::DropEmptyRows, 11),
-    (Mutation::SplitGroups, 6),
-    (Mutation::UnreadableIsFailure, 3),
-    (Mutation::UnreadableNeighbours, 3),
+    (Mutation::SkipHeaderPosition, 2),
+    (Mutation::SkipIndexDirectorySync, 126),
+    (Mutation::IndexBeforeLog, 4),
+    (Mutation::IndexBeforeInfluence, 59),
+    (Mutation::SkipRetirementSync, 28),
+    (Mutation::HideIndexRot, 1_780),
+    (Mutation::DropEmptyRows, 68),
+    (Mutation::SplitGroups, 54),
+    (Mutation::DeliveredAtAppend, 4_027),
+    (Mutation::UnreadableIsFailure, 0),
+    (Mutation::UnreadableNeighbours, 0),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
-    (Mutation::OneClock, 340),
+    (Mutation::OneClock, 109),
 ];
 
 #[test]

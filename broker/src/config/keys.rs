@@ -87,7 +87,7 @@ pub struct BrokerConfig {
     /// Pause between two rounds of checks.
     transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Later;
     /// Waiting time of each delay level.
-    message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Later;
+    message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Start;
     /// Whether consumers may filter by SQL92 expressions.
     enable_property_filter: bool = false, "enablePropertyFilter", ConfigKind::Bool, "", Later;
     /// Whether messages of retry topics are filtered by the filter of their first topic.
@@ -169,6 +169,8 @@ pub struct BrokerConfig {
     shard_index_entries_max: u64 = 0, "shardIndexEntriesMax", whole(0, 1_000_000_000), "", Start;
     /// Memory of one shard for offsets of groups; more of them are refused. 0: from the memory budget, 1 to 256.
     shard_group_offsets_mib: u64 = 0, "shardGroupOffsetsMiB", whole(0, 64 * MIB), "MiB", Start;
+    /// Messages per shard that may wait until they are due: delayed ones, and those that are to be consumed again. 0: from the memory budget, at most 1,000,000.
+    shard_timers_in_memory_max: u32 = 0, "shardTimersInMemoryMax", whole(0, 100_000_000), "", Start;
     /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
     shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.

@@ -30,6 +30,8 @@ const SHARD_BUFFER_BYTES: u64 = 6 * MIB;
 const INDEX_ENTRY_BYTES: u64 = 64;
 /// The tail cache holds entries of its own: messages in it are taken for no smaller than this.
 const SMALL_RECORD_BYTES: u64 = 256;
+/// Of a message that waits until it is due: its entry in a tree that is half full.
+const DEFERRED_BYTES: u64 = 96;
 /// Of a connection: tasks, buffers, and the kernel's socket.
 const CONNECTION_BYTES: u64 = 5 * 1024;
 /// Of a pull that waits, its filter aside.
@@ -59,6 +61,7 @@ const TABLE_BYTES_LEAST: u64 = MIB + MIB / 2;
 const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
+const DEFERRED: Share = Share { least: 10_000, most: 1_000_000 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
@@ -132,6 +135,8 @@ pub struct MemoryPlan {
     pub cold_cache_mib: u32,
     /// `shardGroupOffsetsMiB` in force.
     pub group_offsets_mib: u64,
+    /// `shardTimersInMemoryMax` in force.
+    pub deferred_max: u32,
     /// `connectionsMax` in force.
     pub connections_max: u32,
     /// Clients in groups and what they subscribe.
@@ -218,6 +223,11 @@ impl MemoryPlan {
             ),
             cold_cache_mib: whole(cold),
             group_offsets_mib: offsets,
+            deferred_max: whole(DEFERRED.of(
+                config.shard_timers_in_memory_max.into(),
+                left / 32 / shards,
+                DEFERRED_BYTES,
+            )),
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
             group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
@@ -235,6 +245,7 @@ impl MemoryPlan {
         config.shard_index_entries_max = self.index_entries_max;
         config.shard_cold_cache_mib = self.cold_cache_mib;
         config.shard_group_offsets_mib = self.group_offsets_mib;
+        config.shard_timers_in_memory_max = self.deferred_max;
         config.connections_max = self.connections_max;
         config.shard_parked_pulls_max = self.parked_pulls_max;
     }
@@ -267,6 +278,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
     let index = INDEX_ENTRIES.least_of(config.shard_index_entries_max);
     let parked = PARKED_PULLS.least_of(config.shard_parked_pulls_max.into());
     let cold = COLD_CACHE_MIB.least_of(config.shard_cold_cache_mib.into());
+    let deferred = DEFERRED.least_of(config.shard_timers_in_memory_max.into());
     let offsets = GROUP_OFFSETS_MIB.least_of(config.shard_group_offsets_mib);
     let tail = match config.tail_cache_mib {
         0 => shards * tail_cache_bytes_least(config),
@@ -301,6 +313,11 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
             "offsets of groups".to_owned(),
             shards * offsets.saturating_mul(MIB),
             "shardGroupOffsetsMiB",
+        ),
+        part(
+            format!("{deferred} messages of each shard that wait until they are due"),
+            shards * deferred.saturating_mul(DEFERRED_BYTES),
+            "shardTimersInMemoryMax",
         ),
         part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
         part(

@@ -5,6 +5,7 @@ use super::{
     BrokerConfig, BrokerRole, ConfigValue, CoreList, FlushDiskType, Machine, MemoryPlan,
     RECORD_OVERHEAD_BYTES, Sizing, addresses,
 };
+use crate::delay_levels::DelayLevels;
 use daemon::config::ip_of;
 
 /// Segments are written in whole blocks by direct I/O.
@@ -39,6 +40,9 @@ impl BrokerConfig {
                 "false: access control is not built yet, and every client would be let in"
                     .to_owned();
             problem("aclEnable", self.acl_enable.text(), expected);
+        }
+        if let Err(expected) = DelayLevels::parse(&self.message_delay_level, 1) {
+            problem("messageDelayLevel", self.message_delay_level.clone(), expected);
         }
         if self.store_path_commit_log.contains(',') {
             let expected = "one directory: the logs of all shards live in one place".to_owned();

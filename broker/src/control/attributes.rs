@@ -168,9 +168,7 @@ fn alter(
 fn not_yet(name: &str, value: &str) -> Option<String> {
     let what = match (name, value) {
         ("message.type", "FIFO") => "orderly consumption is",
-        ("message.type", "DELAY") => "delayed messages are",
-        ("message.type", "TRANSACTION") => "transactional messages are",
-        ("message.type", "MIXED") => "delayed and transactional messages are",
+        ("message.type", "TRANSACTION" | "MIXED") => "transactional messages are",
         ("queue.type", "BatchCQ") => "batches with one offset are",
         ("cleanup.policy", "COMPACTION") => "compaction is",
         // Retention is the broker's as a whole.
@@ -243,7 +241,6 @@ mod tests {
     fn what_a_value_promises_is_served_or_refused() {
         for promise in [
             "message.type=FIFO",
-            "message.type=DELAY",
             "message.type=TRANSACTION",
             "message.type=MIXED",
             "queue.type=BatchCQ",
@@ -253,7 +250,12 @@ mod tests {
             let refused = altered(None, &format!("+{promise}")).expect_err(promise).to_string();
             assert!(refused.starts_with(promise) && refused.contains("not"), "{refused}");
         }
-        for kept in ["message.type=UNSPECIFIED", "cleanup.policy=DELETE", "reserve.time=-1"] {
+        for kept in [
+            "message.type=UNSPECIFIED",
+            "message.type=DELAY",
+            "cleanup.policy=DELETE",
+            "reserve.time=-1",
+        ] {
             assert_eq!(text(&altered(None, &format!("+{kept}")).expect(kept)), kept);
         }
     }

@@ -331,6 +331,11 @@ impl Control {
         self.topics.ensure_dlq(group, now)
     }
 
+    /// The waiting topic has at least so many queues. For the start.
+    pub fn raise_schedule_queues(&mut self, now: i64, queues: u32) -> Result<(), MetadataError> {
+        self.topics.raise_schedule_queues(i32::try_from(queues).unwrap_or(i32::MAX), now)
+    }
+
     /// `UPDATE_AND_CREATE_TOPIC`. It keeps its attributes.
     pub fn update_topic(&mut self, now: i64, wanted: TopicConfig) -> Result<(), MetadataError> {
         self.update_topic_with(now, wanted, "")

@@ -257,6 +257,24 @@ impl Topics {
         self.ensure(topic(&names::retry_topic(group), queues.max(0), RW, sys_flag), now)
     }
 
+    /// The waiting topic has at least so many queues.
+    pub(super) fn raise_schedule_queues(
+        &mut self,
+        queues: i32,
+        now: i64,
+    ) -> Result<(), MetadataError> {
+        let known = self.ensure(topic(names::SCHEDULE_TOPIC, queues, RW, 0), now)?;
+        if known.write_queue_nums.min(known.read_queue_nums) >= queues {
+            return Ok(());
+        }
+        let raised = TopicConfig {
+            read_queue_nums: queues.max(known.read_queue_nums),
+            write_queue_nums: queues.max(known.write_queue_nums),
+            ..(*known).clone()
+        };
+        self.put(raised, now).map(drop)
+    }
+
     /// What the retry topic of a group of Java's defaults would take up.
     pub(super) fn bytes_of_retry(&self, group: &str) -> usize {
         let name = names::retry_topic(group);

@@ -32,6 +32,7 @@ fn life<Fut: Future<Output = ()> + 'static>(
         async move {
             let settings = Settings {
                 group_offset_bytes_max: usize::MAX,
+                deferred_max: usize::MAX,
                 unindexed_entries_max: u64::MAX,
                 shard: 0,
                 dir: dir.join("shard-000"),

@@ -18,12 +18,14 @@ pub mod pull;
 pub mod query_message;
 pub mod runtime_info;
 pub mod send;
+pub mod send_back;
 pub mod shard_report;
 pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod topics;
 pub mod view_message;
+pub mod waiting;
 pub mod whole_table;
 
 use crate::{
@@ -34,6 +36,7 @@ use crate::{
     worker::{CONTROL_WORKER, Worker},
 };
 use proto::{
+    code::request,
     command::decode,
     frame::{Frame, next_frame},
 };
@@ -92,6 +95,8 @@ fn weight_of(code: i32, wire_bytes: usize) -> u32 {
         Some(Run::OnControl(_)) => long + DURABILITY_BYTES,
         Some(Run::LargeTask(_)) => long + LARGE_RESPONSE_BYTES,
         Some(Run::Task(_) | Run::OnWorker(_)) => long,
+        // A task, too, which is never refused.
+        _ if code == request::CONSUMER_SEND_MSG_BACK => long,
         _ => wire_bytes,
     };
     u32::try_from(weight).unwrap_or(u32::MAX)

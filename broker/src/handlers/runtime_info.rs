@@ -4,6 +4,7 @@
 use crate::{
     boot,
     control::plane::ControlPlane,
+    delay_figures,
     error::Refusal,
     health,
     request::Request,
@@ -126,6 +127,11 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
                 put(&format!("ringmq.shard{number}.{key}"), (row.value)(&of_shard).to_string());
             }
         }
+    }
+    for (level, settled, stored) in
+        delay_figures::of_levels(worker.totals.iter().map(|totals| &totals.delays))
+    {
+        put(&format!("scheduleMessageOffset_{level}"), format!("{settled},{stored}"));
     }
     put("ringmq.shards", worker.shard_count.to_string());
     let encoded = [

@@ -2,8 +2,8 @@
 //! is refused with code 3.
 
 use super::{
-    client_lifecycle, consumer_offset, groups, pull, query_message, runtime_info, send, topics,
-    view_message, whole_table,
+    client_lifecycle, consumer_offset, groups, pull, query_message, runtime_info, send, send_back,
+    topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -115,7 +115,7 @@ pub const LINES: &[Line] = lines! {
     SEND_BATCH_MESSAGE: Here, TopicWrite, Message(send::serve_batch);
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
-    CONSUMER_SEND_MSG_BACK: Here, Group, NotYet(not_yet::SEND_BACK);
+    CONSUMER_SEND_MSG_BACK: Here, Group, Message(send_back::serve);
 
     QUERY_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::query);
     UPDATE_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::update);

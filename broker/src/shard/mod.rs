@@ -4,6 +4,7 @@
 //! worker: what is taken out of a shard is answered by [`crate::commit`], which drives the log.
 
 pub mod admission_cache;
+pub mod due_clock;
 pub mod group_pulls;
 pub mod on_commit;
 pub mod parked;
@@ -16,6 +17,7 @@ use crate::{
     stats::{Tally, Totals},
 };
 use admission_cache::AdmissionCache;
+use due_clock::DueClock;
 use group_pulls::GroupPulls;
 use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
@@ -50,6 +52,10 @@ pub struct Shard {
     pub commit_queue: RefCell<CommitQueue>,
     /// More pulls were woken than one step answers.
     pub many_woken: Signal,
+    /// Something waits that is due before what was known.
+    pub due_changed: Signal,
+    next_due: Cell<Option<i64>>,
+    due_clock: RefCell<DueClock>,
     draining: Cell<bool>,
     /// Offsets of groups are being written into the log, an entry with each tick.
     writing_offsets: Cell<bool>,
@@ -75,6 +81,9 @@ impl Shard {
             tally: Tally::default(),
             commit_queue: RefCell::default(),
             many_woken: Signal::default(),
+            due_changed: Signal::default(),
+            next_due: Cell::default(),
+            due_clock: RefCell::default(),
             draining: Cell::new(false),
             writing_offsets: Cell::new(false),
             retention_wanted: Signal::default(),
@@ -90,6 +99,8 @@ impl Shard {
         totals: &Arc<[Totals]>,
     ) {
         self.store.watch_clock(executor.now());
+        let stored_last = self.store.state().stored_last_ms();
+        self.due_clock.replace(DueClock::starting(stored_last, executor.moment()));
         let store = Rc::clone(&self.store);
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
@@ -123,6 +134,19 @@ impl Shard {
         let room_end = self.store.state().log.room_end();
         if self.room_end.replace(room_end) != room_end {
             self.retention_wanted.raise();
+        }
+    }
+
+    /// The time by which messages are due, ms.
+    pub fn due_time(&self, now: Moment) -> i64 {
+        self.due_clock.borrow_mut().now(now)
+    }
+
+    /// Wakes the delivery of what waits when something is due before what was known.
+    pub fn look_at_due(&self) {
+        let next = self.store.state().derived.deferred.next_due();
+        if self.next_due.replace(next) != next && next.is_some() {
+            self.due_changed.raise();
         }
     }
 

@@ -1,6 +1,9 @@
 // The Go client program of the interoperability tests (github.com/apache/rocketmq-client-go/v2).
 //
 //	produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <offset message id> <queue> <offset> <body>
+//	delayed NAMESRV TOPIC GROUP COUNT LEVEL                  the same, with a delay level
+//	failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]  a listener that fails each message TIMES times: FAIL <tries before> <body>,
+//	                                                         then RECV; it gives up after MOST retries
 //	consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 package main
 
@@ -10,6 +13,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,15 +33,28 @@ func main() {
 	resolver := primitive.NewPassthroughResolver([]string{namesrv})
 	switch verb {
 	case "produce":
-		produce(resolver, topic, group, rest)
+		produce(resolver, topic, group, rest, 0)
+	case "delayed":
+		produce(resolver, topic, group, rest[:1], number(rest[1]))
 	case "consume":
-		consume(resolver, topic, group, rest)
+		filter := "*"
+		if len(rest) > 2 {
+			filter = rest[2]
+		}
+		consume(resolver, topic, group, rest, filter, 0)
+	case "failing":
+		times, most, limited := strings.Cut(rest[2], "/")
+		var options []consumer.Option
+		if limited {
+			options = append(options, consumer.WithMaxReconsumeTimes(int32(number(most))))
+		}
+		consume(resolver, topic, group, rest, "*", number(times), options...)
 	default:
 		fail("unknown verb " + verb)
 	}
 }
 
-func produce(resolver primitive.NsResolver, topic, group string, rest []string) {
+func produce(resolver primitive.NsResolver, topic, group string, rest []string, level int) {
 	p, err := rocketmq.NewProducer(producer.WithNsResolver(resolver), producer.WithGroupName(group))
 	check(err)
 	check(p.Start())
@@ -48,21 +65,26 @@ func produce(resolver primitive.NsResolver, topic, group string, rest []string) 
 		if len(rest) > 1 {
 			message.WithTag(rest[1])
 		}
+		offset := int64(-1)
+		if level > 0 {
+			message.WithDelayTimeLevel(level)
+		}
 		result, err := p.SendSync(context.Background(), message)
 		check(err)
-		fmt.Println("SENT", result.OffsetMsgID, result.MessageQueue.QueueId, result.QueueOffset, body)
+		if level == 0 {
+			offset = result.QueueOffset
+		}
+		fmt.Println("SENT", result.OffsetMsgID, result.MessageQueue.QueueId, offset, body)
 	}
 	check(p.Shutdown())
 }
 
-func consume(resolver primitive.NsResolver, topic, group string, rest []string) {
+func consume(resolver primitive.NsResolver, topic, group string, rest []string, tags string, failures int, more ...consumer.Option) {
 	expect, count := number(rest[0]), 0
-	filter := consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}
-	if len(rest) > 2 {
-		filter.Expression = rest[2]
-	}
-	c, err := rocketmq.NewPushConsumer(consumer.WithNsResolver(resolver), consumer.WithGroupName(group),
-		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+	filter := consumer.MessageSelector{Type: consumer.TAG, Expression: tags}
+	options := append([]consumer.Option{consumer.WithNsResolver(resolver), consumer.WithGroupName(group),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)}, more...)
+	c, err := rocketmq.NewPushConsumer(options...)
 	check(err)
 	var lock sync.Mutex
 	end := make(chan struct{})
@@ -71,6 +93,11 @@ func consume(resolver primitive.NsResolver, topic, group string, rest []string) 
 		lock.Lock()
 		defer lock.Unlock()
 		for _, m := range messages {
+			if int(m.ReconsumeTimes) < failures {
+				// One message at a time, as is the default.
+				fmt.Println("FAIL", m.ReconsumeTimes, string(m.Body))
+				return consumer.ConsumeRetryLater, nil
+			}
 			fmt.Println("RECV", m.Queue.QueueId, m.QueueOffset, string(m.Body))
 			count++
 		}

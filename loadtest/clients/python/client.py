@@ -1,6 +1,8 @@
 """The Python client program of the interoperability tests (`rocketmq`, a binding of the C++ client).
 
 produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <message id> -1 <offset> <body>: the binding hides the queue
+delayed NAMESRV TOPIC GROUP COUNT LEVEL                  the same, with a delay level
+failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES         a listener that fails each message TIMES times: FAIL <tries before> <body>, then RECV
 consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 """
 
@@ -35,7 +37,7 @@ def send(producer, message):
         time.sleep(0.2)
 
 
-def produce(namesrv, topic, group, count, tag=None):
+def produce(namesrv, topic, group, count, tag=None, level=0):
     producer = Producer(group)
     producer.set_namesrv_addr(namesrv)
     producer.start()
@@ -45,22 +47,41 @@ def produce(namesrv, topic, group, count, tag=None):
         message.set_keys("key-" + body)
         if tag:
             message.set_tags(tag)
+        if level:
+            message.set_delay_time_level(level)
         message.set_body(body)
         result = send(producer, message)
         if result.status != SendStatus.OK:
             sys.exit(f"send {n}: {result}")
-        line("SENT", result.msg_id, -1, result.offset, body)
+        line("SENT", result.msg_id, -1, -1 if level else result.offset, body)
     producer.shutdown()
 
 
-def consume(namesrv, topic, group, expect, seconds, expression="*"):
+def delayed(namesrv, topic, group, count, level):
+    produce(namesrv, topic, group, count, level=int(level))
+
+
+def failing(namesrv, topic, group, expect, seconds, times):
+    consume(namesrv, topic, group, expect, seconds, failures=int(times))
+
+
+def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0):
     received = 0
+    # The binding does not tell how often a message came.
+    tries = {}
     end = threading.Event()
     counting = threading.Lock()
 
     def on_message(message):
         nonlocal received
         with counting:
+            body = message.body.decode()
+            before = tries.get(body, 0)
+            tries[body] = before + 1
+            if before < failures:
+                line("FAIL", before, body)
+                # The binding prints it and gives the message back.
+                raise RuntimeError("failed, as it shall")
             line("RECV", message.queue_id, message.queue_offset, message.body.decode())
             received += 1
             if 0 < int(expect) <= received:
@@ -83,7 +104,7 @@ def consume(namesrv, topic, group, expect, seconds, expression="*"):
 
 
 def main():
-    verbs = {"produce": produce, "consume": consume}
+    verbs = {"produce": produce, "delayed": delayed, "consume": consume, "failing": failing}
     if len(sys.argv) < 6 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

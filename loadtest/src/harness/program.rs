@@ -238,6 +238,19 @@ impl Program {
         group: &str,
         expression: Option<&str>,
     ) -> Running {
+        let started = self.try_start_consumer(verb, namesrv_addr, topic, group, expression);
+        started.unwrap_or_else(|failed| panic!("{failed}"))
+    }
+
+    /// The same; Err says what it printed when it did not get ready.
+    pub fn try_start_consumer(
+        &self,
+        verb: &str,
+        namesrv_addr: &str,
+        topic: &str,
+        group: &str,
+        expression: Option<&str>,
+    ) -> Result<Running, String> {
         let mut args = vec![verb, namesrv_addr, topic, group, "0", CONSUME_SECONDS];
         args.extend(expression);
         let mut consumer = Running::start(self, &args);
@@ -246,13 +259,10 @@ impl Program {
                 || !matches!(consumer.child.try_wait(), Ok(None))
         });
         let lines = consumer.all_lines();
-        assert!(
-            ready && lines.iter().any(|l| l == "READY"),
-            "{verb} did not start:\n{}\n{}",
-            lines.join("\n"),
-            consumer.errors()
-        );
-        consumer
+        if ready && lines.iter().any(|l| l == "READY") {
+            return Ok(consumer);
+        }
+        Err(format!("{verb} did not start:\n{}\n{}", lines.join("\n"), consumer.errors()))
     }
 }
 
@@ -302,6 +312,12 @@ impl Running {
             into.more.notify_all();
         });
         Running { child, stdin, output, errors, reader: Some(reader) }
+    }
+
+    /// Lines so far that begin like this.
+    pub fn lines_with(&self, prefix: &str) -> Vec<String> {
+        let lines = self.output.lines();
+        lines.iter().filter(|line| line.starts_with(prefix)).cloned().collect()
     }
 
     /// What arrived so far.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -13,10 +13,14 @@ use super::{
     program::{Program, Received, Running, Sent},
     unique, wait_until,
 };
-use client::Connection;
+use client::{Connection, PullRequest};
 
 /// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
 const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(180);
+/// How long messages of level 3 wait, see [`super::LEVELS`].
+const LEVEL_3: Duration = Duration::from_secs(3);
+/// How often a consumer is started against Java's broker.
+const JAVA_START_ATTEMPTS: u32 = 3;
 /// Something that should not arrive gets this long to do so.
 const QUIET: Duration = Duration::from_millis(700);
 /// What was consumed is committed by then, or is not going to be.
@@ -29,7 +33,7 @@ const QUEUES: i32 = 8;
 pub fn quickstart(program: &Program, peer: &Peer, count: usize) {
     let topic = peer.new_topic("quickstart", QUEUES);
     let group = unique("group");
-    let consumer = program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let consumer = start_consumer(program, peer, "consume", (&topic, &group), None);
     let sent = produce(program, peer, &topic, count, None);
     assert_all_queues_sent(&sent);
     await_all(&consumer, sent.len(), peer);
@@ -65,7 +69,7 @@ pub fn restart_resumes(program: &Program, peer: &Peer, count: usize) {
 pub fn share_and_take_over(program: &Program, peer: &Peer) {
     let topic = peer.new_topic("share", QUEUES);
     let group = unique("group");
-    let start = || program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let start = || start_consumer(program, peer, "consume", (&topic, &group), None);
     let (one, two) = (start(), start());
     // They see each other after a notification or a timer: rounds of one message per queue until the work is divided.
     let mut sent = Vec::new();
@@ -103,7 +107,7 @@ pub fn share_and_take_over(program: &Program, peer: &Peer) {
 pub fn broker_restart(program: &Program, peer: &mut Peer) {
     let topic = peer.new_topic("restart", QUEUES);
     let group = unique("group");
-    let consumer = program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let consumer = start_consumer(program, peer, "consume", (&topic, &group), None);
     let before = produce(program, peer, &topic, 100, None);
     await_all(&consumer, before.len(), peer);
     peer.stop();
@@ -123,7 +127,7 @@ pub fn broker_restart(program: &Program, peer: &mut Peer) {
 pub fn killed_consumer_is_replaced(program: &Program, peer: &Peer) {
     let topic = peer.new_topic("killed", QUEUES);
     let group = unique("group");
-    let start = || program.start_consumer("consume", &peer.namesrv_addr, &topic, &group, None);
+    let start = || start_consumer(program, peer, "consume", (&topic, &group), None);
     let (mut one, two) = (start(), start());
     let before = produce(program, peer, &topic, 80, None);
     wait_until(ARRIVE_WAIT_MAX, || one.received().len() + two.received().len() >= before.len());
@@ -138,6 +142,71 @@ pub fn killed_consumer_is_replaced(program: &Program, peer: &Peer) {
     assert!(complete, "{} messages lost after a consumer died\n{}", wanted.len(), peer.log_tail());
 }
 
+/// Messages with a delay level: all arrive once, and none before its time, however long sending them took.
+pub fn delayed(program: &Program, peer: &Peer) {
+    const LEVEL: &str = "3";
+    let topic = peer.new_topic("delayed", QUEUES);
+    let namesrv = peer.namesrv_addr.as_str();
+    let consumer = start_consumer(program, peer, "consume", (&topic, &unique("group")), None);
+    let began = Instant::now();
+    let sent = program.send("delayed", &[namesrv, &topic, &unique("producers"), "20", LEVEL]);
+    assert_eq!(sent.len(), 20);
+    let early = consumer.received().len();
+    assert!(early == 0 || began.elapsed() >= LEVEL_3, "{early} messages came early");
+    await_all(&consumer, sent.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&sent, &consumer.finish());
+}
+
+/// A listener fails each message once: each comes again, later, and none is lost.
+pub fn retried(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("retried", QUEUES);
+    let group = unique("group");
+    let consumer = start_consumer(program, peer, "failing", (&topic, &group), Some("1"));
+    let sent = produce(program, peer, &topic, 20, None);
+    await_all(&consumer, sent.len(), peer);
+    std::thread::sleep(QUIET);
+    let failed = failures(&consumer);
+    let mut received = consumer.finish();
+    // They come from the group's retry topic, at places of its own.
+    received.iter_mut().for_each(|received| (received.queue, received.offset) = (-1, -1));
+    let sent: Vec<Sent> =
+        sent.into_iter().map(|sent| Sent { queue: -1, offset: -1, ..sent }).collect();
+    assert_same(&sent, &received);
+    assert_eq!(failed.len(), sent.len(), "each was failed once: {failed:?}");
+}
+
+/// A listener fails each message until it may no more: each is among the dead letters of the group, once.
+pub fn given_up(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("given-up", QUEUES);
+    let group = unique("group");
+    let consumer = start_consumer(program, peer, "failing", (&topic, &group), Some("9/1"));
+    let sent = produce(program, peer, &topic, 10, None);
+    let mut wanted: Vec<&str> = sent.iter().map(|sent| sent.body.as_str()).collect();
+    wanted.sort_unstable();
+    let dead = format!("%DLQ%{group}");
+    let mut broker = peer.connect_broker();
+    let mut bodies = Vec::new();
+    let complete = wait_until(ARRIVE_WAIT_MAX, || {
+        let pulled = broker.pull(&PullRequest::new(&unique("readers"), &dead, 0, 0));
+        bodies = pulled.map_or(Vec::new(), |pulled| pulled.messages);
+        bodies.len() >= sent.len()
+    });
+    let mut found: Vec<String> =
+        bodies.iter().map(|dead| String::from_utf8_lossy(&dead.body).into_owned()).collect();
+    found.sort_unstable();
+    assert!(complete, "{found:?} of {wanted:?}\n{}", peer.log_tail());
+    assert_eq!(found, wanted);
+    assert!(bodies.iter().all(|dead| dead.property("RETRY_TOPIC") == Some(topic.as_str())));
+    assert_eq!(failures(&consumer).len(), 2 * sent.len(), "tried twice each");
+    assert!(consumer.finish().is_empty());
+}
+
+/// What a listener has failed.
+fn failures(consumer: &Running) -> Vec<String> {
+    consumer.lines_with("FAIL ")
+}
+
 /// Tags: a subscription of two of three gets exactly those.
 pub fn tags(program: &Program, peer: &Peer) {
     let topic = peer.new_topic("tags", QUEUES);
@@ -145,8 +214,7 @@ pub fn tags(program: &Program, peer: &Peer) {
     let red = produce(program, peer, &topic, 20, Some("red"));
     let green = produce(program, peer, &topic, 20, Some("green"));
     let blue = produce(program, peer, &topic, 20, Some("blue"));
-    let namesrv = &peer.namesrv_addr;
-    let consumer = program.start_consumer("consume", namesrv, &topic, &group, Some("red || blue"));
+    let consumer = start_consumer(program, peer, "consume", (&topic, &group), Some("red || blue"));
     await_all(&consumer, red.len() + blue.len(), peer);
     std::thread::sleep(QUIET);
     let received = consumer.finish();
@@ -293,10 +361,31 @@ pub fn consume_exactly(
     (topic, group): (&str, &str),
     count: usize,
 ) -> Vec<Received> {
-    let consumer = program.start_consumer(verb, &peer.namesrv_addr, topic, group, None);
+    let consumer = start_consumer(program, peer, verb, (topic, group), None);
     await_all(&consumer, count, peer);
     std::thread::sleep(QUIET);
     consumer.finish()
+}
+
+/// Starts a consuming verb. On a busy machine Java's name server sometimes ends a new connection, and Java's client then gives
+/// up; it is tried again there. Not with ours.
+fn start_consumer(
+    program: &Program,
+    peer: &Peer,
+    verb: &str,
+    (topic, group): (&str, &str),
+    expression: Option<&str>,
+) -> Running {
+    let attempts = if peer.side == Side::Ours { 1 } else { JAVA_START_ATTEMPTS };
+    let start = || program.try_start_consumer(verb, &peer.namesrv_addr, topic, group, expression);
+    let mut started = start();
+    for _ in 1..attempts {
+        match &started {
+            Err(failed) if failed.contains("RemotingSendRequestException") => started = start(),
+            _ => break,
+        }
+    }
+    started.unwrap_or_else(|failed| panic!("{failed}\n{}", peer.log_tail()))
 }
 
 fn await_all(consumer: &Running, count: usize, peer: &Peer) {

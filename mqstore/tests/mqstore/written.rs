@@ -69,6 +69,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         record_bytes_max: 8_192,
         index_entries_max: 120,
         group_offset_bytes_max: usize::MAX,
+        deferred_max: usize::MAX,
         unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,

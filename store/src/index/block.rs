@@ -74,6 +74,8 @@ pub enum SectionKind {
     GroupOffsets = 32,
     /// Epochs of the log up to the file's end, a piece each.
     Lineage = 33,
+    /// Records that wait, in pieces.
+    Deferred = 34,
 }
 
 /// Sections that every file has.
@@ -89,7 +91,7 @@ const FIRST_STATE: u16 = 32;
 
 impl SectionKind {
     /// All kinds that this code knows.
-    pub const ALL: [SectionKind; 7] = [
+    pub const ALL: [SectionKind; 8] = [
         SectionKind::Fences,
         SectionKind::Rows,
         SectionKind::Topics,
@@ -97,6 +99,7 @@ impl SectionKind {
         SectionKind::Keys,
         SectionKind::GroupOffsets,
         SectionKind::Lineage,
+        SectionKind::Deferred,
     ];
 
     /// Its number in a file.
@@ -119,7 +122,8 @@ impl SectionKind {
         match self {
             SectionKind::Fences => 4,
             SectionKind::Rows => 36,
-            SectionKind::Topics | SectionKind::GroupOffsets | SectionKind::Lineage => 1,
+            SectionKind::Topics => 1,
+            SectionKind::GroupOffsets | SectionKind::Lineage | SectionKind::Deferred => 1,
             SectionKind::Entries => 20,
             SectionKind::Keys => 8,
         }

@@ -21,6 +21,7 @@ pub(super) fn settings() -> Settings {
         record_bytes_max: 8_192,
         index_entries_max: 1_000,
         group_offset_bytes_max: usize::MAX,
+        deferred_max: usize::MAX,
         unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,

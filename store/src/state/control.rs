@@ -9,7 +9,8 @@
 //! | 1 | group offsets | repeated: group, topic, u16 number of pairs, pairs of u32 queue id and i64 offset |
 //! | 2 | topic removed | the topic's name, without a length: its queues start again at 0 |
 //! | 3 | group removed | the group's name, without a length |
-//! | 4-10 | | reserved: delivered, cancelled, carried, half ended, half checked, offsets reset, POP progress |
+//! | 4 | delivered | i64 due, ms, and u64 position of a record that waited: it waits no more |
+//! | 5-10 | | reserved: cancelled, carried, half ended, half checked, offsets reset, POP progress |
 //! | 11 | epoch | u64 store id of its writer, u32 epoch before, u64 position where that ended and this one begins |
 
 use super::group_offsets::OffsetChanges;
@@ -22,6 +23,8 @@ pub const KIND_GROUP_OFFSETS: u16 = 1;
 pub const KIND_TOPIC_REMOVED: u16 = 2;
 /// Kind of [`ControlEntry::GroupRemoved`].
 pub const KIND_GROUP_REMOVED: u16 = 3;
+/// Kind of [`ControlEntry::Delivered`].
+pub const KIND_DELIVERED: u16 = 4;
 /// Kind of [`ControlEntry::Epoch`].
 pub const KIND_EPOCH: u16 = 11;
 
@@ -39,6 +42,14 @@ pub enum ControlEntry<'a> {
     GroupRemoved {
         /// Its name.
         group: &'a str,
+    },
+    /// A record waits no more, see [`super::deferred`]. The message that it became stands right behind, in the same batch;
+    /// there is none if nobody can have it.
+    Delivered {
+        /// When it was due, ms.
+        due: i64,
+        /// Where it lies.
+        position: u64,
     },
     /// An epoch begins. Stands first in its start batch, and nowhere else.
     Epoch(EpochEntry),
@@ -75,6 +86,15 @@ impl<'a> ControlEntry<'a> {
             KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
             KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
             KIND_GROUP_REMOVED => Ok(ControlEntry::GroupRemoved { group: text()? }),
+            KIND_DELIVERED => match <[u8; 16]>::try_from(content).map(u128::from_be_bytes) {
+                Ok(both) => Ok(ControlEntry::Delivered {
+                    due: (both >> u64::BITS) as i64,
+                    position: both as u64,
+                }),
+                Err(_) => {
+                    Err(ControlError::Malformed { kind, what: "is no due time and position" })
+                }
+            },
             KIND_EPOCH => EpochEntry::decode(content)
                 .map(ControlEntry::Epoch)
                 .map_err(|what| ControlError::Malformed { kind, what }),
@@ -88,6 +108,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::GroupOffsets(_) => KIND_GROUP_OFFSETS,
             ControlEntry::TopicRemoved { .. } => KIND_TOPIC_REMOVED,
             ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
+            ControlEntry::Delivered { .. } => KIND_DELIVERED,
             ControlEntry::Epoch(_) => KIND_EPOCH,
         }
     }
@@ -105,6 +126,9 @@ impl<'a> ControlEntry<'a> {
     fn content(&self) -> Cow<'a, [u8]> {
         Cow::Borrowed(match self {
             ControlEntry::Epoch(entry) => return Cow::Owned(entry.content().to_vec()),
+            ControlEntry::Delivered { due, position } => {
+                return Cow::Owned([due.to_be_bytes(), position.to_be_bytes()].concat());
+            }
             ControlEntry::GroupOffsets(changes) => changes.content(),
             ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
             ControlEntry::GroupRemoved { group } => group.as_bytes(),
@@ -128,6 +152,7 @@ mod tests {
             ControlEntry::GroupOffsets(changes),
             ControlEntry::TopicRemoved { topic: "orders" },
             ControlEntry::GroupRemoved { group: "" },
+            ControlEntry::Delivered { due: -3, position: u64::MAX - 1 },
             ControlEntry::Epoch(EpochEntry { writer: 7, previous_epoch: 1, previous_end: 900 }),
         ] {
             let mut bytes = vec![0; entry.bytes()];
@@ -144,11 +169,18 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_is_told_from_a_content_that_cannot_be_read() {
         let bad = [0xff, 0xfe];
-        for kind in [KIND_GROUP_OFFSETS, KIND_TOPIC_REMOVED, KIND_GROUP_REMOVED, KIND_EPOCH] {
+        let known = [
+            KIND_GROUP_OFFSETS,
+            KIND_TOPIC_REMOVED,
+            KIND_GROUP_REMOVED,
+            KIND_DELIVERED,
+            KIND_EPOCH,
+        ];
+        for kind in known {
             let error = ControlEntry::decode(kind, &bad).err();
             assert!(matches!(error, Some(ControlError::Malformed { .. })), "{error:?}");
         }
-        for kind in [0, 4, 10, 99, u16::MAX] {
+        for kind in [0, 5, 10, 99, u16::MAX] {
             assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));
         }
     }

@@ -12,11 +12,13 @@
 //! ([`crate::store_state`]).
 
 pub mod control;
+pub mod deferred;
 pub mod group_offsets;
 mod offset_changes;
 
 pub use self::{
     control::{ControlEntry, ControlError},
+    deferred::Deferred,
     group_offsets::GroupOffsets,
 };
 
@@ -58,6 +60,8 @@ pub struct ShardState {
     pub group_offsets: GroupOffsets,
     /// The epochs of the log.
     pub lineage: Lineage,
+    /// Records that wait.
+    pub deferred: Deferred,
 }
 
 impl ShardState {
@@ -65,6 +69,7 @@ impl ShardState {
     pub fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
         self.group_offsets.apply(entry, position);
         self.lineage.apply(entry, position);
+        self.deferred.apply(entry, position);
     }
 
     /// Takes what an index file says. Sections of kinds that are not known here were refused when the file was opened.
@@ -75,6 +80,7 @@ impl ShardState {
                 match section.kind {
                     GroupOffsets::SECTION => self.group_offsets.restore(piece)?,
                     Lineage::SECTION => self.lineage.restore(piece)?,
+                    Deferred::SECTION => self.deferred.restore(piece)?,
                     other => unreachable!("section {other:?} is no state"),
                 }
             }
@@ -84,12 +90,13 @@ impl ShardState {
 
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
-        vec![section_of(&self.group_offsets), section_of(&self.lineage)]
+        vec![section_of(&self.group_offsets), section_of(&self.lineage), section_of(&self.deferred)]
     }
 
     /// Position of the oldest byte of the log that a state still needs.
     pub(crate) fn holds_back(&self) -> Option<u64> {
-        let needed = [self.group_offsets.holds_back(), self.lineage.holds_back()];
+        let Self { group_offsets, lineage, deferred } = self;
+        let needed = [group_offsets.holds_back(), lineage.holds_back(), deferred.holds_back()];
         needed.into_iter().flatten().min()
     }
 }

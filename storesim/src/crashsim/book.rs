@@ -5,10 +5,12 @@
 //! that is said here, as sets of possible answers, and nowhere else.
 
 use super::rot::Rotten;
+use proto::record::RecordView;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
+use store::state::deferred::SCHEDULE_TOPIC;
 
 /// What damage did to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +50,17 @@ pub(crate) type QueueName = (String, u32);
 pub(crate) type OffsetName = (String, String, u32);
 
 pub(crate) enum What {
-    Message { queue: QueueName, offset: i64, record: Rc<[u8]>, key: u8 },
+    Message {
+        queue: QueueName,
+        offset: i64,
+        record: Rc<[u8]>,
+        key: u8,
+    },
     TopicRemoved(String),
     GroupRemoved(String),
     Offsets(Vec<(OffsetName, i64)>),
+    /// A record waits no more: when it was due, and its position.
+    Delivered(i64, u64),
 }
 
 /// A message at its place.
@@ -115,6 +124,7 @@ impl State {
             What::TopicRemoved(topic) => self.remove_topic(topic),
             What::GroupRemoved(group) => self.remove_group(group),
             What::Offsets(offsets) => self.offsets.extend(offsets.iter().cloned()),
+            What::Delivered(..) => {}
         }
     }
 
@@ -265,6 +275,29 @@ impl Book {
             possible.insert(name, values);
         }
         possible
+    }
+
+    /// Records that may wait, by due time and position, and whether each must: an index file may have been influenced by
+    /// what rotted later, up to any place.
+    pub(crate) fn waiting(&self) -> BTreeMap<(i64, u64), bool> {
+        let mut waiting = BTreeMap::new();
+        for item in &self.items {
+            match &item.what {
+                What::Message { queue, record, .. } if queue.0 == SCHEDULE_TOPIC => {
+                    let due = RecordView::parse(record).expect("our own");
+                    let key = (due.prepared_transaction_offset(), item.start);
+                    waiting.insert(key, item.is_sure());
+                }
+                What::Delivered(due, position) if item.is_sure() => {
+                    waiting.remove(&(*due, *position));
+                }
+                What::Delivered(due, position) => {
+                    waiting.entry((*due, *position)).and_modify(|must| *must = false);
+                }
+                _ => {}
+            }
+        }
+        waiting
     }
 
     /// Messages that were ever appended to a queue at an offset, and whether each must be readable when the log begins

@@ -10,7 +10,11 @@ use super::{
 };
 use fastrand::Rng;
 use runtime::sim::{FaultClass, SimDisk, block_on};
-use std::{collections::BTreeMap, io::ErrorKind, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    rc::Rc,
+};
 use store::{
     Layout,
     recovery::Report,
@@ -293,7 +297,34 @@ impl History {
             // What was read with the help of an index file may have gone with it.
         }
         state.offsets = self.compare_offsets(store)?;
+        self.compare_waiting(store)?;
         Ok(state)
+    }
+
+    /// What waits is what was appended and not delivered, and lies in the log.
+    fn compare_waiting(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
+        let found: BTreeSet<(i64, u64)> = store.state().derived.deferred.iter().collect();
+        let possible = self.book.waiting();
+        for (due, position) in &found {
+            match possible.get(&(*due, *position)) {
+                None => {
+                    return Err(format!(
+                        "what was due at {due} and lies at {position} waits again"
+                    ));
+                }
+                // Where rot has taken the note of its delivery, it may wait again.
+                Some(true) if *position < self.retired => {
+                    return Err(format!("what waits at {position} was retired"));
+                }
+                Some(_) => {}
+            }
+        }
+        let missing = possible.iter().find(|(key, must)| **must && !found.contains(*key));
+        if let Some(((due, position), _)) = missing {
+            return Err(format!("what is due at {due} and lies at {position} waits no more"));
+        }
+        self.summary.waiting_compared += found.len() as u64;
+        Ok(())
     }
 
     /// The log begins where retention had come to; what it put aside is known.
@@ -401,6 +432,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         },
         // Room for all offsets, or for some of them.
         group_offset_bytes_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1_000..8_000) },
+        deferred_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1..20) },
         index_keys: rng.bool(),
         cold_cache_bytes: 1 << 20,
         tail_cache_bytes,

@@ -12,6 +12,7 @@ mod mutant;
 mod reads;
 mod rot;
 mod space;
+mod waiting;
 pub(crate) mod work;
 
 pub use mutant::Mutation;
@@ -68,6 +69,10 @@ pub struct Summary {
     pub rebuilt: u64,
     /// Groups appended.
     pub groups: u64,
+    /// Records that were handed out to be delivered.
+    pub delivered: u64,
+    /// Records that waited after a boot.
+    pub waiting_compared: u64,
 }
 
 impl Played for Summary {
@@ -101,6 +106,8 @@ impl Played for Summary {
         self.refused_offsets += other.refused_offsets;
         self.rebuilt += other.rebuilt;
         self.groups += other.groups;
+        self.delivered += other.delivered;
+        self.waiting_compared += other.waiting_compared;
     }
 }
 

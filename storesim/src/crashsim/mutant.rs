@@ -49,6 +49,8 @@ mutations! {
     DropEmptyRows = "drop-empty-rows",
     /// The entries of a group are appended one by one.
     SplitGroups = "split-groups",
+    /// A record waits no more from the moment on when its delivery is appended.
+    DeliveredAtAppend = "delivered-at-append",
     /// A place that cannot be read fails like anything else that a disk refuses.
     UnreadableIsFailure = "unreadable-is-failure",
     /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.

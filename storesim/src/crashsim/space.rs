@@ -177,6 +177,7 @@ impl Life<'_> {
                 assert!(entries > entries_max || keys > keys_max, "{refused}");
                 self.history.summary.refused_unindexed += 1;
             }
+            Refused::TooManyWait { waiting, limit, .. } => assert!(waiting >= limit, "{refused}"),
             other => assert!(state.log.poisoned().is_some(), "{other}"),
         }
     }

@@ -27,6 +27,7 @@ use store::{
     settings::FlushPolicy,
     state::{
         ControlEntry,
+        deferred::{Due, is_waiting_topic},
         group_offsets::{OffsetChange, OffsetChanges},
     },
     store::Store,
@@ -46,6 +47,8 @@ pub(super) enum End {
 pub(super) const TOPICS: [&str; 3] = ["topic0", "topic1", "topic2"];
 /// The offset that is committed in groups: of nothing that the other operations know.
 const GROUPED: (&str, &str, u32) = ("grouped", "elsewhere", 0);
+/// Messages wait until a time below this.
+pub(super) const DUE_MAX: i64 = 20;
 /// Keys of all messages.
 pub(super) const KEYS: u8 = 5;
 
@@ -64,6 +67,8 @@ pub(super) struct Life<'h> {
     /// Group offsets committed and not yet in the log.
     dirty: BTreeMap<OffsetName, i64>,
     commit_error: Rc<RefCell<Option<String>>>,
+    /// Records that are due and were not delivered yet.
+    pub(super) handed_out: Vec<Due>,
     pub(super) readings: Vec<Reading>,
     ticking: Option<Outcome<Result<(), StoreError>>>,
     /// Topics deleted in this life.
@@ -109,6 +114,7 @@ impl<'h> Life<'h> {
             state,
             dirty: BTreeMap::new(),
             commit_error: Rc::default(),
+            handed_out: Vec::new(),
             readings: Vec::new(),
             ticking: None,
             removals: Rc::default(),
@@ -237,7 +243,7 @@ impl<'h> Life<'h> {
             (Bent::Retirement | Bent::Rot, 5..12) => self.append_some(),
             _ => {}
         }
-        match self.history.rng.u8(0..72) {
+        match self.history.rng.u8(0..79) {
             0..34 => self.append(),
             34..38 => self.append_some(),
             38..44 => self.commit_offset(),
@@ -253,6 +259,8 @@ impl<'h> Life<'h> {
             67..71 => self.append_group(),
             66 => self.rot_index(),
             59 => self.set_clock(),
+            71..75 => self.append_waiting(),
+            75..78 => self.deliver(),
             _ => self.tick(),
         }
         Ok(())
@@ -279,7 +287,8 @@ impl<'h> Life<'h> {
     }
 
     fn append(&mut self) {
-        self.append_behind(None);
+        let queue = self.queue();
+        self.append_behind(&queue, None);
     }
 
     /// A message together with an offset of a group, which nobody else commits.
@@ -288,12 +297,18 @@ impl<'h> Life<'h> {
         let (group, topic, queue_id) = (GROUPED.0, GROUPED.1, GROUPED.2);
         let offset = self.changes as i64;
         let content = OffsetChanges::encode(&[OffsetChange { group, topic, queue_id, offset }]);
-        self.append_behind(Some((content, offset)));
+        let entry = ControlEntry::GroupOffsets(OffsetChanges::decode(&content).expect("our own"));
+        let name = (group.to_owned(), topic.to_owned(), queue_id);
+        let queue = self.queue();
+        self.append_behind(&queue, Some((entry, What::Offsets(vec![(name, offset)]))));
     }
 
-    /// Appends a message, alone or in a group with a control entry of this content.
-    fn append_behind(&mut self, control: Option<(Vec<u8>, i64)>) {
-        let queue = self.queue();
+    /// Appends a message, alone or in a group with a control entry. Whether the log took it.
+    pub(super) fn append_behind(
+        &mut self,
+        queue: &QueueName,
+        control: Option<(ControlEntry<'_>, What)>,
+    ) -> bool {
         let key = self.history.rng.u8(0..KEYS);
         let properties =
             format!("KEYS\u{1}{} spice\u{2}UNIQ_KEY\u{1}{}\u{2}", key_name(key), self.changes);
@@ -304,28 +319,32 @@ impl<'h> Life<'h> {
         };
         let bytes = fields.encoded_len();
         let now = self.now();
-        let entry = control.as_ref().map(|(content, _)| {
-            ControlEntry::GroupOffsets(OffsetChanges::decode(content).expect("our own"))
-        });
+        let (entry, what) = control.unzip();
         let admitted = match &entry {
+            None if is_waiting_topic(&queue.0) => self.store.state().admit_waiting(bytes),
             None => self.store.state().admit(bytes, bytes),
             Some(entry) => self.store.state().admit_group(entry, bytes),
         };
         if let Err(refused) = admitted {
-            return self.check_refused(&refused);
+            self.check_refused(&refused);
+            return false;
         }
         let hashes: Vec<u32> = if self.store.settings().index_keys {
             keys_of(&properties).map(|key| key_hash(&queue.0, key)).collect()
         } else {
             Vec::new()
         };
-        let tags_code = bytes as i64;
+        let waits = is_waiting_topic(&queue.0);
+        let tags_code = if waits { self.history.rng.i64(0..DUE_MAX) } else { bytes as i64 };
         let slot = self.store.state_mut().queue_slot(&queue.0, queue.1);
         let message = Append { slot, bytes, tags_code, keys: &hashes };
         let mut record = Vec::new();
         let encode = |placed: &store::Placed, out: &mut [u8]| {
             fields.encode_into(out);
             proto::record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+            if waits {
+                proto::record::patch_prepared_transaction_offset(out, tags_code);
+            }
             record = out.to_vec();
         };
         let split = self.history.disk.mutation == Some(Mutation::SplitGroups);
@@ -333,7 +352,7 @@ impl<'h> Life<'h> {
         let (control_at, placed) = match &entry {
             None => (None, state.append(message, now, encode)),
             Some(entry) if split => {
-                let Ok(at) = state.append_control(entry, now) else { return };
+                let Ok(at) = state.append_control(entry, now) else { return false };
                 (Some(at), state.append(message, now, encode))
             }
             Some(entry) => {
@@ -343,10 +362,7 @@ impl<'h> Life<'h> {
         };
         drop(state);
         self.store.appended();
-        if let (Some(at), Some((_, offset)), Some(entry)) = (control_at, &control, &entry) {
-            let (group, topic, queue) = GROUPED;
-            let name = (group.to_owned(), topic.to_owned(), queue);
-            let what = What::Offsets(vec![(name, *offset)]);
+        if let (Some(at), Some(what), Some(entry)) = (control_at, what, &entry) {
             self.history.book.add(at, at + entry.bytes() as u64, what);
             self.history.book.add_group(at, placed.end);
             self.history.summary.groups += 1;
@@ -356,11 +372,12 @@ impl<'h> Life<'h> {
         let offset = placed.queue_offset;
         let what = What::Message { queue: queue.clone(), offset, record: record.clone(), key };
         self.history.book.add(position, placed.end, what);
-        let next = self.state.queues.get(&queue).map_or(0, |queue| queue.next());
+        let next = self.state.queues.get(queue).map_or(0, |queue| queue.next());
         assert_eq!(offset, next, "queue offsets are dense");
         let message = Placed { position, end: placed.end, record: Some(record), key };
-        self.state.append(&queue, offset, message);
+        self.state.append(queue, offset, message);
         self.history.summary.messages += 1;
+        true
     }
 
     /// Mostly small; sometimes as large as a record may be; sometimes a whole batch of this very log, which a broker

@@ -53,6 +53,7 @@ impl Node {
             flush: FlushPolicy::Sync,
             index_entries_max: u64::MAX,
             group_offset_bytes_max: usize::MAX,
+            deferred_max: usize::MAX,
             unindexed_entries_max: u64::MAX,
             index_keys: rng.bool(),
             cold_cache_bytes: 1 << 20,

@@ -21,6 +21,8 @@ pub(super) enum Verdict {
     },
     /// The topic may come into being, which is the control owner's decision.
     UnknownTopic,
+    /// A consumer sends again what it has failed too often: it goes to the dead letters of the group.
+    DeadLetter,
 }
 
 /// Whether the broker takes messages yet.
@@ -53,8 +55,8 @@ pub(super) fn check(
     forbid_system_topic(header.topic)?;
     let queue_id = choose_queue(topic, header.queue_id)?;
     let is_retry = names::is_retry_topic(header.topic);
-    if is_retry {
-        check_retry(metadata, header)?;
+    if is_retry && is_used_up(metadata, header)? {
+        return Ok(Verdict::DeadLetter);
     }
     let queues = topic.write_queue_nums.max(topic.read_queue_nums);
     let cacheable = (!topic.order && !is_retry).then(|| u32::try_from(queues).unwrap_or(0));
@@ -94,8 +96,8 @@ fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
     Ok(queue_id)
 }
 
-/// A message that its consumer sends again by itself: the group must exist, and its limit of tries holds.
-fn check_retry(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<(), Refusal> {
+/// Whether a message that its consumer sends again by itself has used up its tries. The group must exist.
+fn is_used_up(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<bool, Refusal> {
     let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
     let Some(config) = metadata.group(group) else {
         return Err(Refusal::new(
@@ -104,9 +106,5 @@ fn check_retry(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<(
         ));
     };
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
-    if header.reconsume_times >= tries_max {
-        tracing::debug!(group, "a message has used up its tries");
-        return Err(not_yet::dead_letter());
-    }
-    Ok(())
+    Ok(header.reconsume_times >= tries_max)
 }

@@ -1,14 +1,15 @@
 //! Appending where the queue is: plain functions on the shard's state.
 
-use crate::{ops::RecordParts, response::Sent};
+use crate::{delay_levels::WaitingPlace, response::Sent};
 use proto::record::{self, RecordFields};
 use store::{
-    PhysicalOffset, Refused, StoreState, index::key_hash, lookup::keys_of, store_state::Append,
+    PhysicalOffset, Refused, StoreState, index::key_hash, lookup::keys_of,
+    state::deferred::SCHEDULE_TOPIC, store_state::Append,
 };
 
 /// Something that was appended and is acknowledged by `sent` once the log is committed up to `until`.
 #[derive(Debug)]
-pub(super) struct Appended {
+pub(crate) struct Appended {
     /// Position behind it.
     pub until: u64,
     /// What the sender gets.
@@ -32,23 +33,42 @@ pub(super) fn append_fields(
     Ok(Appended { until: placed.end, sent: Sent { queue_id, queue_offset, physical, more: None } })
 }
 
+/// Appends a record of the waiting topic, which is for the queue `queue_id` of another one. `time` is that by which
+/// messages are due.
+pub(super) fn append_waiting(
+    state: &mut StoreState,
+    index_keys: bool,
+    (place, queue_id): (WaitingPlace, u32),
+    record: &[u8],
+    now: i64,
+    time: i64,
+) -> Result<Appended, Refused> {
+    state.admit_waiting(record.len())?;
+    let slot = state.queue_slot(SCHEDULE_TOPIC, place.queue_id);
+    let due = time.saturating_add(place.delay_ms);
+    let mut keys = Vec::new();
+    if index_keys {
+        collect_keys(record, &mut keys);
+    }
+    let message = Append { slot, bytes: record.len(), tags_code: due, keys: &keys };
+    let placed = state.append(message, now, |placed, out| {
+        out.copy_from_slice(record);
+        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+        record::patch_prepared_transaction_offset(out, due);
+    });
+    let (queue_offset, physical) = (placed.queue_offset, placed.physical);
+    Ok(Appended { until: placed.end, sent: Sent { queue_id, queue_offset, physical, more: None } })
+}
+
 /// Appends records that were encoded elsewhere, all or none of them.
 pub(super) fn append_records(
     state: &mut StoreState,
     index_keys: bool,
     (topic, queue_id): (&str, u32),
     records: &[u8],
-    parts: &RecordParts,
+    parts: &[(u32, i64)],
     now: i64,
 ) -> Result<Appended, Refused> {
-    let one;
-    let parts = match parts {
-        RecordParts::One(tags_code) => {
-            one = [(records.len() as u32, *tags_code)];
-            one.as_slice()
-        }
-        RecordParts::Many(parts) => parts.as_slice(),
-    };
     let largest = parts.iter().map(|(bytes, _)| *bytes as usize).max().unwrap_or(0);
     state.admit(records.len(), largest)?;
     let slot = state.queue_slot(topic, queue_id);

@@ -69,6 +69,20 @@ pub(super) fn check_keys(scanned: &Scanned<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// The delay level that a message asks for; 0 and below: none.
+pub(super) fn wanted_level(scanned: &Scanned<'_>) -> Result<i32, Refusal> {
+    let Some(text) = scanned.delay else { return Ok(0) };
+    text.parse().map_err(|_| illegal(format!("DELAY={text:?} is no delay level")))
+}
+
+/// Messages of a batch wait for nothing: clients do not send such batches either.
+fn check_no_delay(scanned: &Scanned<'_>) -> Result<(), Refusal> {
+    match wanted_level(scanned)? {
+        ..=0 => Ok(()),
+        level => Err(illegal(format!("a message with DELAY={level} cannot be in a batch"))),
+    }
+}
+
 /// Records one behind the other, and bytes and tags code of each.
 pub(super) type EncodedBatch = (Vec<u8>, Vec<(u32, i64)>);
 
@@ -82,6 +96,7 @@ pub(super) fn encode_batch(
     let of_batch = Scanned::of(header.properties);
     not_yet::check_message(&of_batch, header.sys_flag)?;
     check_keys(&of_batch)?;
+    check_no_delay(&of_batch)?;
     if names::is_retry_topic(header.topic) {
         return Err(illegal("a batch cannot go to a retry topic".to_owned()));
     }
@@ -102,6 +117,7 @@ pub(super) fn encode_batch(
         let scanned = Scanned::of(text);
         not_yet::check_message(&scanned, 0)?;
         check_keys(&scanned)?;
+        check_no_delay(&scanned)?;
         let own = message.properties;
         let joint = proto::properties::joint(text).as_bytes();
         let fields = origin.fields(message.flag, message.body, [own, joint, &tail]);

@@ -10,9 +10,9 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-use super::{Needed, create_and_serve_again};
+use super::{Needed, create_and_serve_again, waiting::encode_waiting};
 use crate::{
-    control::{MetadataSnapshot, WantedTopic},
+    control::{Control, MetadataSnapshot, WantedTopic, names},
     error::Refusal,
     mailbox::CoreMessage,
     not_yet,
@@ -24,9 +24,12 @@ use crate::{
     worker::Worker,
 };
 use admit::Verdict;
-use append::Appended;
+pub(super) use append::Appended;
 use encode::Origin;
-use proto::{record, request::SendHeader};
+use proto::{
+    record::{self, RecordFields},
+    request::SendHeader,
+};
 use std::rc::Rc;
 use store::{QueueSlot, Refused, store_state::Append};
 
@@ -38,6 +41,17 @@ struct Admitted<'a> {
     owner: u16,
     /// The queue, if it is here. Looked up before all else: one that was idle is on its way from memory meanwhile.
     here: Option<(&'a Shard, QueueSlot)>,
+    /// It was tried too often, and waits for nothing any more.
+    is_dead_letter: bool,
+}
+
+/// What becomes of a send that nothing speaks against.
+enum Admission<'a> {
+    Append(Admitted<'a>),
+    /// The topic is unknown, and may come into being.
+    Create,
+    /// It goes to the dead letters of the group whose retry topic it names.
+    DeadLetter,
 }
 
 impl<'a> Admitted<'a> {
@@ -47,7 +61,7 @@ impl<'a> Admitted<'a> {
             let slot = shard.store.state_mut().queue_slot(header.topic, queue_id);
             (&**shard, slot)
         });
-        Admitted { header, queue_id, owner, here }
+        Admitted { header, queue_id, owner, here, is_dead_letter: false }
     }
 
     /// A send to a topic that is in the admission cache.
@@ -65,7 +79,8 @@ impl<'a> Admitted<'a> {
             return None;
         }
         let slot = state.queue_slot_in(topic, queue_id);
-        Some(Admitted { header, queue_id, owner, here: Some((shard, slot)) })
+        let here = Some((&**shard, slot));
+        Some(Admitted { header, queue_id, owner, here, is_dead_letter: false })
     }
 
     /// Sends to this topic need no check but that their queue id is below `queues`.
@@ -103,11 +118,35 @@ pub fn serve_batch(worker: &Rc<Worker>, request: &Request<'_>, responder: Respon
 
 fn serve(worker: &Rc<Worker>, request: &Request<'_>, header: SendHeader<'_>, responder: Responder) {
     match admit(worker, request, header) {
-        Ok(Some(admitted)) if header.batch => append_batch(worker, request, &admitted, responder),
-        Ok(Some(admitted)) => append_one(worker, request, &admitted, responder),
-        Ok(None) => create_topic(worker, request, &header, responder),
+        Ok(Admission::Append(admitted)) if header.batch => {
+            append_batch(worker, request, &admitted, responder);
+        }
+        Ok(Admission::Append(admitted)) => append_one(worker, request, &admitted, responder),
+        Ok(Admission::Create) => create_topic(worker, request, &header, responder),
+        Ok(Admission::DeadLetter) => append_dead_letter(worker, request, &header, responder),
         Err(refusal) => refuse(worker, responder, refusal),
     }
+}
+
+/// A message that its consumer has failed too often and sends again by itself.
+fn append_dead_letter(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    header: &SendHeader<'_>,
+    responder: Responder,
+) {
+    let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+    let topic = names::dlq_topic(group);
+    if worker.metadata.borrow().topic(&topic).is_none() {
+        let create = |control: &mut Control| {
+            control.dlq_topic(request.now, group).map(drop).map_err(Refusal::from)
+        };
+        let needed = Needed::Topic(&topic);
+        return create_and_serve_again(worker, request, responder, needed, create, send_refused);
+    }
+    let header = SendHeader { topic: &topic, queue_id: 0, ..*header };
+    let admitted = Admitted { is_dead_letter: true, ..Admitted::new(worker, header, 0) };
+    append_one(worker, request, &admitted, responder);
 }
 
 fn refuse(worker: &Worker, responder: Responder, refusal: Refusal) {
@@ -118,16 +157,15 @@ fn send_refused(refusal: Refusal) -> Response {
     Response::SendRefused(Box::new(refusal))
 }
 
-/// `None`: the topic is unknown, and may come into being.
 fn admit<'a>(
     worker: &'a Worker,
     request: &Request<'a>,
     header: SendHeader<'a>,
-) -> Result<Option<Admitted<'a>>, Refusal> {
+) -> Result<Admission<'a>, Refusal> {
     admit::check_time(&worker.config, request.now)?;
     let metadata = worker.metadata.borrow();
     if let Some(admitted) = Admitted::from_cache(worker, &metadata, header) {
-        return Ok(Some(admitted));
+        return Ok(Admission::Append(admitted));
     }
     match admit::check(&worker.config, &metadata, &header)? {
         Verdict::Append { queue_id, cacheable } => {
@@ -135,9 +173,10 @@ fn admit<'a>(
             if let Some(queues) = cacheable {
                 admitted.remember(&metadata, queues);
             }
-            Ok(Some(admitted))
+            Ok(Admission::Append(admitted))
         }
-        Verdict::UnknownTopic => Ok(None),
+        Verdict::UnknownTopic => Ok(Admission::Create),
+        Verdict::DeadLetter => Ok(Admission::DeadLetter),
     }
 }
 
@@ -163,12 +202,15 @@ fn append_one(
     let fields = origin.fields(admitted.header.flag, request.body, parts);
     let checked = not_yet::check_message(&scanned, admitted.header.sys_flag).and_then(|()| {
         encode::check_keys(&scanned)?;
-        fields
-            .check(worker.config.max_message_size as usize)
-            .map_err(|error| encode::illegal(error.to_string()))
+        check_fields(worker, &fields)?;
+        encode::wanted_level(&scanned)
     });
-    if let Err(refusal) = checked {
-        return refuse(worker, responder, refusal);
+    match checked {
+        Err(refusal) => return refuse(worker, responder, refusal),
+        Ok(level) if !admitted.is_dead_letter && level > 0 => {
+            return append_delayed(worker, &fields, level, admitted, responder);
+        }
+        Ok(_) => {}
     }
     let tags_code = record::tags_code(scanned.tags);
     let Some((shard, slot)) = admitted.here else {
@@ -199,6 +241,28 @@ fn append_one(
             );
         }
         appended => finish(worker, shard, responder, appended),
+    }
+}
+
+fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result<(), Refusal> {
+    let limit = worker.config.max_message_size as usize;
+    fields.check(limit).map_err(|error| encode::illegal(error.to_string()))
+}
+
+/// A message with a delay level waits in another topic, on the same shard, for the queue that it is for.
+fn append_delayed(
+    worker: &Rc<Worker>,
+    fields: &RecordFields<'_>,
+    level: i32,
+    admitted: &Admitted<'_>,
+    responder: Responder,
+) {
+    let limit = worker.config.max_message_size as usize;
+    match encode_waiting(&worker.delay_levels, fields, level, admitted.owner, limit) {
+        Ok((records, place)) => {
+            forward(worker, admitted, records, RecordParts::Waiting(place), responder);
+        }
+        Err(error) => refuse(worker, responder, encode::illegal(error.to_string())),
     }
 }
 
@@ -297,17 +361,40 @@ fn run_now(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) -> Option<App
         refuse(worker, op.responder, Refusal::topic_not_exist(&op.topic));
         return None;
     }
-    let index_keys = shard.store.settings().index_keys;
-    let appended = {
-        let state = &mut shard.store.state_mut();
-        let queue = (op.topic.as_str(), op.queue_id);
-        append::append_records(state, index_keys, queue, &op.records, &op.parts, now)
-    };
+    let queue = (op.topic.as_str(), op.queue_id);
+    let appended = append_record(worker, shard, queue, &op.records, &op.parts, now);
     if let Err(Refused::RoomAwaited { .. }) = appended {
         return Some(op);
     }
     finish(worker, shard, op.responder, appended);
     None
+}
+
+/// Appends records of one queue that were encoded elsewhere.
+pub(super) fn append_record(
+    worker: &Worker,
+    shard: &Shard,
+    (topic, queue_id): (&str, u32),
+    records: &[u8],
+    parts: &RecordParts,
+    now: i64,
+) -> Result<Appended, Refused> {
+    let index_keys = shard.store.settings().index_keys;
+    let state = &mut shard.store.state_mut();
+    let one;
+    let parts = match parts {
+        RecordParts::Waiting(place) => {
+            let queue = (*place, queue_id);
+            let time = shard.due_time(worker.executor.moment());
+            return append::append_waiting(state, index_keys, queue, records, now, time);
+        }
+        RecordParts::One(tags_code) => {
+            one = [(records.len() as u32, *tags_code)];
+            &one
+        }
+        RecordParts::Many(parts) => parts.as_slice(),
+    };
+    append::append_records(state, index_keys, (topic, queue_id), records, parts, now)
 }
 
 /// The next segment is on its way: a send waits for it, unless too many do.
@@ -337,7 +424,7 @@ fn create_topic(
         default_topic_queue_nums: header.default_topic_queue_nums,
         unit_mode: header.unit_mode,
     };
-    let create = |control: &mut crate::control::Control| {
+    let create = |control: &mut Control| {
         let found = control.topic_for_send(request.now, &wanted)?;
         found.map(drop).ok_or_else(|| Refusal::topic_not_exist(header.topic))
     };

@@ -106,21 +106,6 @@ fn an_unknown_topic_may_come_into_being_unless_its_name_is_bad_or_ours() {
 }
 
 #[test]
-fn a_message_that_has_used_up_its_tries_is_refused() {
-    let retry = |reconsume_times| {
-        let header = SendHeader { reconsume_times, ..header("%RETRY%g", 0) };
-        check(&[], &header)
-    };
-    assert!(retry(15).is_ok());
-    let refusal = retry(16).expect_err("the default limit");
-    assert_eq!(refusal.code, response::REQUEST_CODE_NOT_SUPPORTED);
-    assert_eq!(
-        refusal.remark,
-        "the dead letter queue is not supported by this version of the broker"
-    );
-}
-
-#[test]
 fn nothing_is_taken_before_its_time() {
     let config =
         BrokerConfig { start_accept_send_request_time_stamp: NOW, ..BrokerConfig::default() };
@@ -161,7 +146,6 @@ fn a_batch_is_appended_whole_and_acknowledged_behind_its_last_message() {
     let (records, parts) =
         encode::encode_batch(&origin(&header), &body, 1_000).expect("a good batch");
     let mut state = StoreState::unwritten(0);
-    let parts = RecordParts::Many(parts);
     let appended =
         append::append_records(&mut state, true, ("t", 1), &records, &parts, NOW).expect("room");
     assert_eq!(appended.until, state.log.appended());
@@ -202,17 +186,14 @@ fn a_batch_that_cannot_be_stored_says_why() {
     let retry = header("%RETRY%g", 0);
     assert_eq!(refused(&retry, &batch_of(&[b"x"], "")).1, "a batch cannot go to a retry topic");
     let delayed = batch_of(&[b"x"], "DELAY\u{1}3");
-    assert_eq!(
-        refused(&to, &delayed).1,
-        "delayed messages are not supported by this version of the broker"
-    );
+    assert_eq!(refused(&to, &delayed).1, "a message with DELAY=3 cannot be in a batch");
 }
 
 #[test]
 fn a_log_without_room_refuses_with_its_limit() {
     let mut state = StoreState::unwritten(0);
     let records = vec![0; 60_000];
-    let parts = RecordParts::Many((0..15).map(|_| (4_000, 0)).collect());
+    let parts = [(4_000, 0); 15];
     let mut append = || append::append_records(&mut state, false, ("t", 0), &records, &parts, NOW);
     assert!(append().is_ok());
     let refusal = Refusal::from(append().expect_err("in flight is bounded"));
@@ -283,22 +264,20 @@ fn a_retry_topic_without_its_group_takes_nothing() {
 }
 
 #[test]
-fn a_client_may_limit_its_tries_further() {
-    let retry = |reconsume_times, max_reconsume_times| {
+fn what_is_tried_too_often_goes_to_the_dead_letters() {
+    let is_dead = |reconsume_times, max_reconsume_times| {
         let header = SendHeader { reconsume_times, max_reconsume_times, ..header("%RETRY%g", 0) };
-        check(&[], &header).is_ok()
+        check(&[], &header).expect("taken") == Verdict::DeadLetter
     };
-    assert!(retry(2, Some(3)));
-    assert!(!retry(3, Some(3)));
-    assert!(retry(20, Some(21)), "or less");
+    assert!(!is_dead(2, Some(3)));
+    assert!(is_dead(3, Some(3)), "a client may limit its tries further");
+    assert!(!is_dead(20, Some(21)), "or less");
+    assert!(!is_dead(15, None) && is_dead(16, None));
 }
 
 #[test]
 fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
-    let kinds = [
-        ("TRAN_MSG\u{1}true", response::NO_PERMISSION, "transactional"),
-        ("DELAY\u{1}3", response::MESSAGE_ILLEGAL, "delayed"),
-    ];
+    let kinds = [("TRAN_MSG\u{1}true", response::NO_PERMISSION, "transactional")];
     for (properties, code, word) in kinds {
         let expected = format!("{word} messages are not supported by this version of the broker");
         let scanned = crate::properties::Scanned::of(properties);
@@ -311,6 +290,12 @@ fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
         for refused in [alone, inside.map(drop), batch.map(drop)] {
             assert_eq!(refused, Err(Refusal::new(code, expected.clone())), "{properties}");
         }
+    }
+    let delayed = SendHeader { properties: "DELAY\u{1}3", ..header("t", 1) };
+    for (header, inside) in [(header("t", 1), "DELAY\u{1}3"), (delayed, "")] {
+        let refused = encode::encode_batch(&origin(&header), &batch_of(&[b"x"], inside), 1_000);
+        let remark = "a message with DELAY=3 cannot be in a batch".to_owned();
+        assert_eq!(refused.map(drop), Err(Refusal::new(response::MESSAGE_ILLEGAL, remark)));
     }
     let plain = crate::properties::Scanned::of("TAGS\u{1}a");
     assert!(crate::not_yet::check_message(&plain, 0).is_ok());

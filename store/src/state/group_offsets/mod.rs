@@ -503,7 +503,7 @@ impl DerivedState for GroupOffsets {
             ControlEntry::GroupOffsets(changes) => self.take_changes(*changes, position),
             ControlEntry::TopicRemoved { topic } => self.remove(TOPIC, topic, position),
             ControlEntry::GroupRemoved { group } => self.remove(GROUP, group, position),
-            ControlEntry::Epoch(_) => {}
+            ControlEntry::Delivered { .. } | ControlEntry::Epoch(_) => {}
         }
     }
 

@@ -37,6 +37,36 @@ final class Consume {
         received.done();
     }
 
+    /** Fails each message some times before it is content. */
+    static void failing(Target target, String group, Received received, String times) throws Exception {
+        String[] words = times.split("/");
+        int failures = Integer.parseInt(words[0]);
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        if (words.length > 1) {
+            consumer.setMaxReconsumeTimes(Integer.parseInt(words[1]));
+        }
+        consumer.subscribe(target.topic, "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            // One message at a time, as is the default.
+            for (MessageExt message : messages) {
+                if (message.getReconsumeTimes() < failures) {
+                    received.failed(message);
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                }
+                received.add(message);
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        received.ready();
+        received.await();
+        consumer.shutdown();
+        received.done();
+    }
+
     static void litePull(Target target, String group, Received received, String expression) throws Exception {
         DefaultLitePullConsumer consumer = lite(target, group);
         consumer.subscribe(target.topic, expression);

@@ -1,8 +1,11 @@
 // Entry of the Java client programs: one verb per feature, the same words and output lines as the other languages.
 //   produce NAMESRV TOPIC GROUP COUNT [TAG]                     SENT <offset message id> <queue> <offset> <body>
+//   delayed NAMESRV TOPIC GROUP COUNT LEVEL                     the same, with a delay level
 //   batch   NAMESRV TOPIC GROUP COUNT PER_BATCH                 the same, one SENT line per message of a batch
 //   oneway  NAMESRV TOPIC GROUP COUNT                           SENT - -1 -1 <body>: nobody answers
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
+//   failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]     a listener that fails each message TIMES times: FAIL <tries before> <body>,
+//                                                               then RECV; it gives up after MOST retries
 //   litepull, liteassign, pull NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]   the same by other consumer classes
 //   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>; ids with an offset, or unique ones
 //   query   NAMESRV TOPIC KEY...                                HIT <key> <unique id> <queue> <offset> <body>, or NONE <key>
@@ -47,6 +50,12 @@ public final class Main {
         switch (verb) {
             case "produce":
                 Produce.one(target, rest[0], Integer.parseInt(rest[1]), rest.length > 2 ? rest[2] : null);
+                break;
+            case "delayed":
+                Produce.delayed(target, rest[0], Integer.parseInt(rest[1]), Integer.parseInt(rest[2]));
+                break;
+            case "failing":
+                Consume.failing(target, rest[0], new Received(rest), rest[3]);
                 break;
             case "batch":
                 Produce.batches(target, rest[0], Integer.parseInt(rest[1]), Integer.parseInt(rest[2]));

@@ -22,6 +22,18 @@ final class Produce {
         producer.shutdown();
     }
 
+    static void delayed(Target target, String group, int count, int level) throws Exception {
+        DefaultMQProducer producer = start(target, group);
+        for (int n = 0; n < count; n++) {
+            String body = body(group, n);
+            Message message = message(target, null, body);
+            message.setDelayTimeLevel(level);
+            SendResult result = producer.send(message);
+            print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), -1, body);
+        }
+        producer.shutdown();
+    }
+
     static void batches(Target target, String group, int count, int perBatch) throws Exception {
         DefaultMQProducer producer = start(target, group);
         for (int first = 0; first < count; first += perBatch) {

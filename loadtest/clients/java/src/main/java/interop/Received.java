@@ -39,6 +39,10 @@ final class Received {
         }
     }
 
+    void failed(MessageExt message) {
+        line("FAIL " + message.getReconsumeTimes() + " " + new String(message.getBody(), StandardCharsets.UTF_8));
+    }
+
     boolean wanted() {
         return end.getCount() > 0 && System.nanoTime() < deadlineNanos;
     }

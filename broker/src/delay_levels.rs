@@ -1,0 +1,139 @@
+//! Delay levels, and the queues of the waiting topic in which messages with one wait.
+//!
+//! A message waits on the shard of the queue that it is for. Queues of the waiting topic are spread over the shards like
+//! those of any topic, so each level has as many queues as there are shards; with one shard they are Java's.
+
+use crate::request::owner_of;
+use std::sync::Arc;
+use store::state::deferred::SCHEDULE_TOPIC;
+
+/// Most levels: with 1,024 shards their queues still have numbers that a client may name.
+pub const LEVELS_MAX: usize = 60;
+/// The longest waiting time: ten years.
+const MS_MAX: i64 = 10 * 365 * 24 * 3_600_000;
+
+/// How long a message of each level waits, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayLevels {
+    ms: Arc<[i64]>,
+    shards: u16,
+}
+
+/// A place in the waiting topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingPlace {
+    /// Queue of the waiting topic.
+    pub queue_id: u32,
+    /// For how long, ms.
+    pub delay_ms: i64,
+}
+
+impl DelayLevels {
+    /// Levels as `messageDelayLevel` lists them: `1s 5s 10m 2h 1d`, of a store of `shards`. The error says what is expected.
+    pub fn parse(text: &str, shards: u16) -> Result<DelayLevels, String> {
+        let levels = text.split_ascii_whitespace().map(parse_level);
+        let ms: Arc<[i64]> = levels.collect::<Option<Vec<i64>>>().unwrap_or_default().into();
+        if ms.is_empty() || ms.len() > LEVELS_MAX {
+            return Err(format!(
+                "1 to {LEVELS_MAX} waiting times with blanks between them, each a whole number and s, m, h or d, at most \
+                 10 years: 1s 5s 10m 2h"
+            ));
+        }
+        Ok(DelayLevels { ms, shards })
+    }
+
+    /// How many levels there are.
+    pub fn count(&self) -> usize {
+        self.ms.len()
+    }
+
+    /// Queues of the waiting topic.
+    pub fn queue_count(&self) -> u32 {
+        (self.ms.len() * usize::from(self.shards)) as u32
+    }
+
+    /// The level that a message gets which asks for this one: none for 0 and below, the last one for more than there are.
+    pub fn clamp(&self, wanted: i32) -> Option<usize> {
+        let wanted = usize::try_from(wanted).ok().filter(|level| *level > 0)?;
+        Some(wanted.min(self.ms.len()))
+    }
+
+    /// Where a message of this level waits that is for a queue of `shard`.
+    pub fn place(&self, level: usize, shard: u16) -> WaitingPlace {
+        let at = level.clamp(1, self.ms.len()) - 1;
+        let delay_ms = self.ms.get(at).copied().unwrap_or(0);
+        WaitingPlace { queue_id: at as u32 * u32::from(self.shards) + self.first(shard), delay_ms }
+    }
+
+    /// The first queue of the waiting topic that lies on this shard.
+    fn first(&self, shard: u16) -> u32 {
+        let of_zero = owner_of(SCHEDULE_TOPIC, 0, self.shards);
+        (u32::from(shard) + u32::from(self.shards) - u32::from(of_zero)) % u32::from(self.shards)
+    }
+}
+
+fn parse_level(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let number: i64 = number.parse().ok()?;
+    number.checked_mul(unit).filter(|ms| (0..=MS_MAX).contains(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    #[test]
+    fn levels_are_read_as_java_writes_them() {
+        let usual = DelayLevels::parse(&BrokerConfig::default().message_delay_level, 1).unwrap();
+        assert_eq!(usual.count(), 18);
+        let ms = |level| usual.place(level, 0).delay_ms;
+        assert_eq!([ms(1), ms(3), ms(5), ms(18)], [1_000, 10_000, 60_000, 7_200_000]);
+        let days = DelayLevels::parse(" 0s  40d ", 1).unwrap();
+        assert_eq!(days.place(2, 0).delay_ms, 40 * 86_400_000);
+        for bad in
+            ["", " ", "1", "s", "1x", "1s,5s", "-1s", "1.5s", "9223372036854775807d", "\u{e9}"]
+        {
+            let error = DelayLevels::parse(bad, 1).expect_err(bad);
+            assert!(error.contains("1s 5s"), "{error}");
+        }
+        assert!(DelayLevels::parse(&"1s ".repeat(LEVELS_MAX), 1).is_ok());
+        assert!(DelayLevels::parse(&"1s ".repeat(LEVELS_MAX + 1), 1).is_err());
+    }
+
+    #[test]
+    fn a_level_beyond_the_last_is_the_last() {
+        let levels = DelayLevels::parse("1s 5s", 1).unwrap();
+        let clamped = [-1, 0, 1, 2, 3, i32::MAX].map(|wanted| levels.clamp(wanted));
+        assert_eq!(clamped, [None, None, Some(1), Some(2), Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn a_message_waits_on_the_shard_that_it_is_for() {
+        for shards in [1, 2, 3, 8, 1_024] {
+            let levels = DelayLevels::parse("1s 5s 10s", shards).unwrap();
+            for level in 1..=3 {
+                let mut queues: Vec<u32> = (0..shards)
+                    .map(|shard| {
+                        let queue_id = levels.place(level, shard).queue_id;
+                        assert_eq!(owner_of(SCHEDULE_TOPIC, queue_id, shards), shard);
+                        queue_id
+                    })
+                    .collect();
+                queues.sort_unstable();
+                let first = (level - 1) as u32 * u32::from(shards);
+                let all = first..first + u32::from(shards);
+                assert!(queues.into_iter().eq(all), "each queue is one shard's");
+            }
+        }
+        let java = DelayLevels::parse("1s 5s 10s", 1).unwrap();
+        assert_eq!([1, 2, 3].map(|level| java.place(level, 0).queue_id), [0, 1, 2]);
+    }
+}

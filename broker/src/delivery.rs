@@ -1,0 +1,170 @@
+//! Delivers what waits on a shard when it is due: reads the record that waits, and appends it, with the note that it waits no
+//! more, to the queue that it is for. Both are one group of the log, so each is delivered exactly once, whatever happens
+//! in between. One loop per shard, started by [`crate::boot`].
+//!
+//! Sends go first: deliveries take at most half of what may be in flight, and what is refused waits, in its order. A
+//! record that cannot be read or whose topic is gone is let go, counted and logged; it keeps nothing behind it waiting.
+
+use crate::{
+    handlers::waiting::{delivered_fields, real_queue},
+    properties::Scanned,
+    shard::Shard,
+    worker::{CONTROL_WORKER, Worker},
+};
+use futures_lite::future;
+use proto::record::{self, RecordView};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use store::{
+    Refused,
+    state::{
+        ControlEntry,
+        deferred::{Due, Portion},
+    },
+    store_state::Append,
+};
+
+/// What is read and delivered in one step.
+const AT_ONCE: Portion = Portion { records: 256, bytes: 1 << 20 };
+/// Pause after the log has refused one for load.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// Pause after it has refused one for another reason, and until the first snapshot of the metadata is here.
+const LONG_PAUSE: Duration = Duration::from_millis(100);
+/// Longest sleep while something waits: the wall clock may have been set.
+const SLEEP_MAX_MS: i64 = 1_000;
+
+/// A record that was handed out, as far as it could be read.
+type Read = (Due, Option<Vec<u8>>);
+
+/// Delivers until the shard takes no more appends.
+pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
+    // Without it every topic would be taken for a deleted one.
+    while worker.metadata.borrow().version == 0 {
+        worker.executor.sleep(LONG_PAUSE).await;
+    }
+    let mut due = Vec::new();
+    while !shard.is_draining() {
+        let time = shard.due_time(worker.executor.moment());
+        shard.store.state_mut().derived.deferred.take_due(time, AT_ONCE, &mut due);
+        if due.is_empty() {
+            wait(&worker, &shard, time).await;
+            continue;
+        }
+        let records = shard.store.read_waiting(&due).await;
+        let read: Vec<Read> = due.drain(..).zip(records).collect();
+        deliver_all(&worker, &shard, &read).await;
+    }
+}
+
+/// Waits until something may be due.
+async fn wait(worker: &Worker, shard: &Shard, time: i64) {
+    let next = shard.store.state().derived.deferred.next_due();
+    match next {
+        None => shard.due_changed.wait().await,
+        Some(due) => {
+            let ms = due.saturating_sub(time).clamp(1, SLEEP_MAX_MS);
+            let sleep = worker.executor.sleep(Duration::from_millis(ms.unsigned_abs()));
+            future::or(shard.due_changed.wait(), sleep).await;
+        }
+    }
+}
+
+/// Delivers what was handed out, as the log takes it.
+async fn deliver_all(worker: &Rc<Worker>, shard: &Shard, read: &[Read]) {
+    let gone = gone_topics(worker, read).await;
+    let mut rest = read;
+    while let Some(((due, record), behind)) = rest.split_first() {
+        if shard.is_draining() {
+            return;
+        }
+        let now = worker.executor.now();
+        match deliver(shard, *due, record.as_deref(), &gone, now) {
+            Ok(()) => {
+                shard.store.appended();
+                rest = behind;
+                if worker.executor.budget_spent() {
+                    worker.executor.yield_now().await;
+                }
+            }
+            Err(refused) => {
+                tracing::debug!(shard = shard.number, %refused, "deliveries wait for the log");
+                let for_load =
+                    matches!(refused, Refused::Busy { .. } | Refused::RoomAwaited { .. });
+                worker.executor.sleep(if for_load { BUSY_PAUSE } else { LONG_PAUSE }).await;
+            }
+        }
+    }
+    worker.executor.yield_now().await;
+}
+
+/// Topics of these messages that were deleted. This worker may not know a new one yet, so the control worker decides.
+async fn gone_topics(worker: &Rc<Worker>, read: &[Read]) -> BTreeMap<String, bool> {
+    let mut unknown = BTreeMap::new();
+    for (_, record) in read {
+        let view = record.as_ref().and_then(|record| RecordView::parse(record).ok());
+        if let Some((topic, _)) = view.as_ref().and_then(real_queue)
+            && worker.metadata.borrow().topic(topic).is_none()
+        {
+            unknown.insert(topic.to_owned(), true);
+        }
+    }
+    if unknown.is_empty() {
+        return unknown;
+    }
+    worker
+        .on(CONTROL_WORKER, move |there| {
+            let control = there.control_plane().control.borrow();
+            for (topic, gone) in &mut unknown {
+                *gone = control.topics().get(topic).is_none() || control.is_dropping_topic(topic);
+            }
+            unknown
+        })
+        .await
+}
+
+/// Appends one delivery.
+fn deliver(
+    shard: &Shard,
+    due: Due,
+    record: Option<&[u8]>,
+    gone: &BTreeMap<String, bool>,
+    now: i64,
+) -> Result<(), Refused> {
+    let Due { due, position, .. } = due;
+    let entry = ControlEntry::Delivered { due, position };
+    let waiting = record.and_then(|record| RecordView::parse(record).ok());
+    let real = waiting.and_then(|waiting| Some((waiting, real_queue(&waiting)?)));
+    let (number, state) = (shard.number, &mut shard.store.state_mut());
+    let Some((waiting, (topic, queue_id))) = real else {
+        state.append_control(&entry, now)?;
+        shard.tally.undeliverable();
+        tracing::error!(shard = number, position, "a message that waited is lost to damage");
+        return Ok(());
+    };
+    if gone.get(topic) == Some(&true) {
+        state.append_control(&entry, now)?;
+        shard.tally.undeliverable();
+        tracing::debug!(shard = number, topic, "a message has waited for a topic that was deleted");
+        return Ok(());
+    }
+    let fields = delivered_fields(&waiting, topic, queue_id);
+    let bytes = fields.encoded_len();
+    let (inflight, limit) = (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
+    if inflight > 0 && inflight + bytes as u64 > limit {
+        return Err(Refused::Busy { shard: number, inflight, limit });
+    }
+    state.admit_group(&entry, bytes)?;
+    let scanned = Scanned::of(waiting.properties_text());
+    let mut keys = Vec::new();
+    if shard.store.settings().index_keys {
+        scanned.key_hashes(topic, &mut keys);
+    }
+    let slot = state.queue_slot(topic, queue_id);
+    let tags_code = record::tags_code(scanned.tags);
+    let message = Append { slot, bytes, tags_code, keys: &keys };
+    state.append_group(&entry, message, now, |placed, out| {
+        fields.encode_into(out);
+        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
+    });
+    shard.tally.delivered();
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! CONSUMER_SEND_MSG_BACK: a consumer has failed a message and wants it again later, or gives it up.
+//!
+//! The message is read where its log is, and appended once, where the queue of the group's retry topic is: as a record that
+//! waits, or at once among the group's dead letters. Clients of most languages take any answer for success and forget
+//! the message, so it is never refused for load: it waits for the log, and if that does not take it for longer than
+//! clients wait, there is no answer, and they try again.
+
+use super::{
+    send::{Appended, append_record},
+    waiting::encode_waiting,
+};
+use crate::{
+    control::{Control, is_writable, names},
+    error::Refusal,
+    one_shot::OneShot,
+    ops::RecordParts,
+    request::Request,
+    response::{Responder, Response},
+    shard::{
+        OnCommit,
+        on_commit::{NextStep, StepOutcome},
+    },
+    worker::{CONTROL_WORKER, Worker},
+};
+use proto::{
+    code::response,
+    message_id,
+    properties::{
+        self, DELAY, DLQ_ORIGIN_MESSAGE_ID, DLQ_ORIGIN_TOPIC, ORIGIN_MESSAGE_ID, RETRY_TOPIC,
+    },
+    record::{RecordFields, RecordView, tags_code},
+    request::SendBackHeader,
+};
+use std::{rc::Rc, time::Duration};
+use store::{PhysicalOffset, Refused};
+
+/// Clients from this version on say how often they try (`V3_4_9`).
+const VERSION_WITH_TRIES: i32 = 121;
+/// Level of the first retry.
+const FIRST_LEVEL: i32 = 3;
+/// How long the log may refuse for load: clients wait for 3 to 5 s.
+const PATIENCE_MS: i64 = 5_000;
+/// Pause between two tries to append.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What a consumer asks for.
+struct SendBack {
+    group: String,
+    /// The wire's number of the place, for the remark.
+    offset: i64,
+    place: Option<PhysicalOffset>,
+    delay_level: i32,
+    unit_mode: bool,
+    tries_max: Option<i32>,
+}
+
+/// What is to be appended, and where.
+struct Copy {
+    topic: String,
+    queue_id: u32,
+    shard: u16,
+    record: Vec<u8>,
+    parts: RecordParts,
+}
+
+/// The request is not answered.
+struct NoAnswer;
+
+/// Serves the request, in a task of its own.
+pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responder) {
+    let back = match SendBackHeader::from_ext(&request.header.ext) {
+        Ok(header) => SendBack {
+            group: header.group.to_owned(),
+            offset: header.offset,
+            place: PhysicalOffset::from_wire(header.offset)
+                .filter(|place| worker.has(place.shard())),
+            delay_level: header.delay_level,
+            unit_mode: header.unit_mode,
+            tries_max: header
+                .max_reconsume_times
+                .filter(|_| request.header.version >= VERSION_WITH_TRIES),
+        },
+        Err(error) => return worker.respond(responder, Refusal::from(error).into()),
+    };
+    let worker = Rc::clone(worker);
+    worker.executor.clone().spawn(async move {
+        let response = match take_back(&worker, &back).await {
+            Ok(Some(copy)) => match append(&worker, copy).await {
+                Ok(()) => Response::Done,
+                Err(NoAnswer) => {
+                    responder.oneway = true;
+                    Response::Done
+                }
+            },
+            // The group wants no retries: as in Java the message is dropped.
+            Ok(None) => Response::Done,
+            Err(refusal) => refusal.into(),
+        };
+        worker.respond(responder, response);
+    });
+}
+
+/// Finds out what is to be appended. `None`: nothing.
+async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Copy>, Refusal> {
+    let retry = names::retry_topic(&back.group);
+    if !is_known(worker, &back.group, &retry) {
+        let (group, unit_mode) = (back.group.clone(), back.unit_mode);
+        create(worker, retry.clone(), move |control, now| {
+            let made = control.retry_topic(now, &group, unit_mode)?;
+            made.map(drop).ok_or_else(|| group_not_exist(&group))
+        })
+        .await?;
+    }
+    let (tries_max, queues) = {
+        let metadata = worker.metadata.borrow();
+        let group = metadata.group(&back.group).ok_or_else(|| group_not_exist(&back.group))?;
+        if !metadata.broker_writable() {
+            let name = &worker.config.broker_name;
+            let remark = format!("the broker[{name}] sending message is forbidden");
+            return Err(Refusal::new(response::NO_PERMISSION, remark));
+        }
+        if group.retry_queue_nums <= 0 {
+            return Ok(None);
+        }
+        let topic = metadata.topic(&retry).ok_or_else(|| Refusal::topic_not_exist(&retry))?;
+        if !is_writable(topic.perm) {
+            let remark = format!("the topic[{retry}] sending message is forbidden");
+            return Err(Refusal::new(response::NO_PERMISSION, remark));
+        }
+        (back.tries_max.unwrap_or(group.retry_max_times), topic.write_queue_nums.max(1))
+    };
+    let record = read(worker, back).await?;
+    let view = RecordView::parse(&record).map_err(|_| not_found(back.offset))?;
+    let is_dead = back.delay_level < 0 || view.reconsume_times() >= tries_max;
+    let topic = if is_dead { names::dlq_topic(&back.group) } else { retry };
+    if is_dead && worker.metadata.borrow().topic(&topic).is_none() {
+        let group = back.group.clone();
+        let make = move |control: &mut Control, now| {
+            control.dlq_topic(now, &group).map(drop).map_err(Refusal::from)
+        };
+        create(worker, topic.clone(), make).await?;
+    }
+    let queue_id = if is_dead { 0 } else { fastrand::u32(..queues.unsigned_abs()) };
+    let shard = worker.owner_of(&topic, queue_id);
+    let text = properties_of_copy(worker, &view, is_dead);
+    let fields = RecordFields {
+        queue_id: queue_id as i32,
+        flag: view.flag(),
+        sys_flag: view.sys_flag(),
+        born_timestamp: view.born_timestamp(),
+        born_host: view.born_host(),
+        store_host: worker.stamp.store_host,
+        reconsume_times: view.reconsume_times().saturating_add(1),
+        prepared_transaction_offset: 0,
+        body: view.body(),
+        topic: &topic,
+        properties: [text.as_bytes(), b"", b""],
+    };
+    let level = match back.delay_level {
+        0 => FIRST_LEVEL.saturating_add(view.reconsume_times()),
+        level => level,
+    };
+    let (record, parts) = encode(worker, &fields, level, is_dead, shard)?;
+    Ok(Some(Copy { queue_id, shard, record, parts, topic }))
+}
+
+fn is_known(worker: &Worker, group: &str, retry: &str) -> bool {
+    let metadata = worker.metadata.borrow();
+    metadata.group(group).is_some() && metadata.topic(retry).is_some()
+}
+
+fn group_not_exist(group: &str) -> Refusal {
+    let remark = format!("subscription group not exist, {group}");
+    Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+fn not_found(offset: i64) -> Refusal {
+    Refusal::system_error(format!("look message by offset failed, {offset}"))
+}
+
+/// Has the control worker make a topic, and waits until it is durable and shown.
+async fn create(
+    worker: &Rc<Worker>,
+    topic: String,
+    make: impl FnOnce(&mut Control, i64) -> Result<(), Refusal> + Send + 'static,
+) -> Result<(), Refusal> {
+    worker
+        .on_task(CONTROL_WORKER, move |there| async move {
+            let now = there.executor.now();
+            let plane = there.control_plane();
+            plane.change(&there, |control| make(control, now))?;
+            plane.shown(Some(&topic), None).await
+        })
+        .await
+}
+
+/// The message, from the shard whose log holds it.
+async fn read(worker: &Rc<Worker>, back: &SendBack) -> Result<Vec<u8>, Refusal> {
+    let Some(place) = back.place else { return Err(not_found(back.offset)) };
+    let read = worker.on_task(worker.host_of(place.shard()), move |there| async move {
+        let store = Rc::clone(&there.hosted_shard(place.shard()).store);
+        store.read_record(place.position()).await.map_err(|error| error.to_string())
+    });
+    match read.await {
+        Ok(record) => record.ok_or_else(|| not_found(back.offset)),
+        Err(error) => {
+            Err(Refusal::system_error(format!("{}: {error}", not_found(back.offset).remark)))
+        }
+    }
+}
+
+/// Where the message came from is noted once; which delay it had says nothing any more.
+fn properties_of_copy(worker: &Worker, view: &RecordView<'_>, is_dead: bool) -> String {
+    let before = view.properties_text();
+    let mut text = String::with_capacity(before.len() + 128);
+    properties::without(before, DELAY, &mut text);
+    let own_id = message_id::encode(worker.stamp.store_host, view.physical_offset());
+    let origin_topic = properties::get(before, RETRY_TOPIC).unwrap_or(view.topic());
+    let origin_id = properties::get(before, ORIGIN_MESSAGE_ID).unwrap_or(own_id.as_str());
+    let mut put_missing = |name, value| {
+        if properties::get(before, name).is_none() {
+            properties::append(&mut text, name, value);
+        }
+    };
+    put_missing(RETRY_TOPIC, origin_topic);
+    put_missing(ORIGIN_MESSAGE_ID, origin_id);
+    if is_dead {
+        put_missing(DLQ_ORIGIN_TOPIC, origin_topic);
+        put_missing(DLQ_ORIGIN_MESSAGE_ID, origin_id);
+    }
+    text
+}
+
+fn encode(
+    worker: &Worker,
+    fields: &RecordFields<'_>,
+    level: i32,
+    is_dead: bool,
+    shard: u16,
+) -> Result<(Vec<u8>, RecordParts), Refusal> {
+    let illegal = |error: proto::record::RecordError| {
+        Refusal::new(response::MESSAGE_ILLEGAL, error.to_string())
+    };
+    // The limit of bodies is the sender's; it may have been lowered since.
+    let bytes_max = fields.body.len();
+    if !is_dead {
+        let waiting = encode_waiting(&worker.delay_levels, fields, level, shard, bytes_max);
+        return waiting
+            .map(|(record, place)| (record, RecordParts::Waiting(place)))
+            .map_err(illegal);
+    }
+    fields.check(bytes_max).map_err(illegal)?;
+    let mut record = vec![0; fields.encoded_len()];
+    fields.encode_into(&mut record);
+    let text = String::from_utf8_lossy(fields.properties[0]);
+    let tags = properties::get(&text, properties::TAGS);
+    Ok((record, RecordParts::One(tags_code(tags))))
+}
+
+/// Appends the copy where its queue is, as soon as the log takes it, and waits until it is committed.
+async fn append(worker: &Rc<Worker>, copy: Copy) -> Result<(), NoAnswer> {
+    let host = worker.host_of(copy.shard);
+    worker.on_task(host, move |there| async move { append_here(&there, &copy).await }).await
+}
+
+async fn append_here(worker: &Rc<Worker>, copy: &Copy) -> Result<(), NoAnswer> {
+    let shard = Rc::clone(worker.hosted_shard(copy.shard));
+    let until = worker.executor.uptime() + PATIENCE_MS;
+    loop {
+        if shard.is_draining() {
+            return Err(NoAnswer);
+        }
+        let queue = (copy.topic.as_str(), copy.queue_id);
+        let now = worker.executor.now();
+        match append_record(worker, &shard, queue, &copy.record, &copy.parts, now) {
+            Ok(Appended { until, .. }) => {
+                let committed = OneShot::default();
+                let told = committed.clone();
+                let step = Box::new(move |outcome: StepOutcome<'_>| {
+                    told.set(matches!(outcome, StepOutcome::Committed(..)));
+                    NextStep::Done
+                });
+                shard.on_commit(until, OnCommit::Internal(step));
+                return if committed.wait().await { Ok(()) } else { Err(NoAnswer) };
+            }
+            Err(
+                refused @ (Refused::Busy { .. }
+                | Refused::RoomAwaited { .. }
+                | Refused::DiskFull { .. }
+                | Refused::TooManyWait { .. }
+                | Refused::IndexBehind { .. }),
+            ) if worker.executor.uptime() < until => {
+                tracing::debug!(%refused, "a message that was sent back waits for the log");
+                worker.executor.sleep(PAUSE).await;
+            }
+            Err(refused) => {
+                shard.tally.refused(1);
+                tracing::warn!(topic = copy.topic, %refused, "a message that was sent back is not taken; its consumer gets no answer");
+                return Err(NoAnswer);
+            }
+        }
+    }
+}

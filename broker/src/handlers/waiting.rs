@@ -1,0 +1,161 @@
+//! The two copies of a message that waits: the one that waits, and the one that is delivered. Plain functions.
+//!
+//! The waiting copy stands in another topic and says in its properties for which queue it is. The delivered one has that
+//! topic and queue again; its properties stay as they are, as Java leaves them.
+
+use crate::delay_levels::{DelayLevels, WaitingPlace};
+use proto::{
+    properties::{self, DELAY, REAL_QID, REAL_TOPIC},
+    record::{RecordError, RecordFields, RecordView},
+};
+use store::state::deferred::SCHEDULE_TOPIC;
+
+/// The copy that waits, and where. `fields` are those of the message, which is for a queue of `shard` and asks for a level
+/// above 0.
+pub fn encode_waiting(
+    levels: &DelayLevels,
+    fields: &RecordFields<'_>,
+    wanted_level: i32,
+    shard: u16,
+    body_bytes_max: usize,
+) -> Result<(Vec<u8>, WaitingPlace), RecordError> {
+    let level = levels.clamp(wanted_level).unwrap_or(1);
+    let place = levels.place(level, shard);
+    let text = waiting_properties(fields, level);
+    let waiting = RecordFields {
+        queue_id: place.queue_id as i32,
+        topic: SCHEDULE_TOPIC,
+        properties: [text.as_bytes(), b"", b""],
+        ..*fields
+    };
+    waiting.check(body_bytes_max)?;
+    let mut record = vec![0; waiting.encoded_len()];
+    waiting.encode_into(&mut record);
+    Ok((record, place))
+}
+
+/// Our entries stand last: a message that is sent again may bring old ones along, and the last one counts.
+fn waiting_properties(fields: &RecordFields<'_>, level: usize) -> String {
+    let mut text = String::from_utf8_lossy(&fields.properties.concat()).into_owned();
+    let level = level.to_string();
+    if properties::get(&text, DELAY) == Some(&level) {
+        text.push_str(properties::joint(&text));
+    } else {
+        let before = std::mem::take(&mut text);
+        properties::without(&before, DELAY, &mut text);
+        properties::append(&mut text, DELAY, &level);
+    }
+    properties::append(&mut text, REAL_TOPIC, fields.topic);
+    properties::append(&mut text, REAL_QID, &fields.queue_id.to_string());
+    text
+}
+
+/// The queue that a waiting record is for, if it says so.
+pub fn real_queue<'a>(waiting: &RecordView<'a>) -> Option<(&'a str, u32)> {
+    let text = waiting.properties_text();
+    let topic = properties::get(text, REAL_TOPIC)?;
+    let queue_id = properties::get(text, REAL_QID)?.parse().ok()?;
+    Some((topic, queue_id))
+}
+
+/// The fields of the copy that is delivered to `topic`.
+pub fn delivered_fields<'a>(
+    waiting: &RecordView<'a>,
+    topic: &'a str,
+    queue_id: u32,
+) -> RecordFields<'a> {
+    RecordFields {
+        queue_id: queue_id as i32,
+        flag: waiting.flag(),
+        sys_flag: waiting.sys_flag(),
+        born_timestamp: waiting.born_timestamp(),
+        born_host: waiting.born_host(),
+        store_host: waiting.store_host(),
+        reconsume_times: waiting.reconsume_times(),
+        prepared_transaction_offset: 0,
+        body: waiting.body(),
+        topic,
+        properties: [waiting.properties(), b"", b""],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields<'a>(topic: &'a str, properties: &'a str) -> RecordFields<'a> {
+        RecordFields {
+            queue_id: 5,
+            flag: 7,
+            sys_flag: 1,
+            born_timestamp: 11,
+            born_host: ([10, 0, 0, 1], 99).into(),
+            store_host: ([10, 0, 0, 2], 98).into(),
+            reconsume_times: 3,
+            prepared_transaction_offset: 0,
+            body: b"body",
+            topic,
+            properties: [properties.as_bytes(), b"", b"\x02CLUSTER\x01c"],
+        }
+    }
+
+    fn shown(text: &str) -> String {
+        text.replace('\u{1}', "=").replace('\u{2}', ";")
+    }
+
+    #[test]
+    fn a_message_waits_in_another_topic_and_becomes_itself_again() {
+        let levels = DelayLevels::parse("1s 5s 10s", 4).unwrap();
+        let real = fields("orders", "TAGS\u{1}a\u{2}DELAY\u{1}2\u{2}UNIQ_KEY\u{1}u");
+        let (record, place) = encode_waiting(&levels, &real, 2, 3, 100).unwrap();
+        assert_eq!(place, levels.place(2, 3));
+        let waiting = RecordView::parse(&record).unwrap();
+        assert_eq!((waiting.topic(), waiting.queue_id()), (SCHEDULE_TOPIC, place.queue_id as i32));
+        assert_eq!(
+            shown(waiting.properties_text()),
+            "TAGS=a;DELAY=2;UNIQ_KEY=u;CLUSTER=c;REAL_TOPIC=orders;REAL_QID=5;"
+        );
+        assert_eq!(real_queue(&waiting), Some(("orders", 5)));
+        let delivered = delivered_fields(&waiting, "orders", 5);
+        let mut again = vec![0; delivered.encoded_len()];
+        delivered.encode_into(&mut again);
+        let again = RecordView::parse(&again).unwrap();
+        assert_eq!((again.topic(), again.queue_id(), again.body()), ("orders", 5, &b"body"[..]));
+        assert_eq!((again.flag(), again.reconsume_times(), again.sys_flag()), (7, 3, 1));
+        assert_eq!(again.properties(), waiting.properties());
+        assert!(again.check_body().is_ok());
+    }
+
+    #[test]
+    fn a_message_that_is_sent_again_goes_where_it_is_sent_to_now() {
+        let levels = DelayLevels::parse("1s 5s 10s", 1).unwrap();
+        let old = "REAL_TOPIC\u{1}old\u{2}REAL_QID\u{1}9\u{2}DELAY\u{1}40\u{2}";
+        let (record, place) = encode_waiting(&levels, &fields("new", old), 40, 0, 100).unwrap();
+        assert_eq!(place.delay_ms, 10_000, "the last level");
+        let waiting = RecordView::parse(&record).unwrap();
+        assert_eq!(real_queue(&waiting), Some(("new", 5)));
+        assert_eq!(properties::get(waiting.properties_text(), DELAY), Some("3"));
+    }
+
+    #[test]
+    fn a_record_that_does_not_say_for_whom_it_is_is_for_nobody() {
+        for text in
+            ["", "REAL_TOPIC\u{1}t", "REAL_QID\u{1}1", "REAL_TOPIC\u{1}t\u{2}REAL_QID\u{1}-1"]
+        {
+            let record =
+                RecordFields { properties: [text.as_bytes(), b"", b""], ..fields("x", "") };
+            let mut bytes = vec![0; record.encoded_len()];
+            record.encode_into(&mut bytes);
+            assert_eq!(real_queue(&RecordView::parse(&bytes).unwrap()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn properties_that_do_not_fit_with_ours_are_refused() {
+        let levels = DelayLevels::parse("1s", 1).unwrap();
+        let most = proto::record::PROPERTIES_BYTES_MAX;
+        let long = format!("A\u{1}{}", "x".repeat(most - 30));
+        let refused = encode_waiting(&levels, &fields("orders", &long), 1, 0, 100);
+        assert!(matches!(refused, Err(RecordError::PropertiesTooLong { .. })), "{refused:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Records that wait: some are appended, and what is due becomes a message, together with the note that it waits no more.
+
+use super::{
+    book::What,
+    mutant::Mutation,
+    work::{DUE_MAX, Life},
+};
+use store::state::{
+    ControlEntry, DerivedState,
+    deferred::{Due, Portion, SCHEDULE_TOPIC},
+};
+
+/// What is handed out at once.
+const AT_ONCE: Portion = Portion { records: 4, bytes: 8_192 };
+
+impl Life<'_> {
+    pub(super) fn append_waiting(&mut self) {
+        let queue = (SCHEDULE_TOPIC.to_owned(), self.history.rng.u32(0..3));
+        self.append_behind(&queue, None);
+    }
+
+    /// Delivers what was handed out, in its order, as far as the log takes it, and asks for more.
+    pub(super) fn deliver(&mut self) {
+        let now = self.history.rng.i64(0..DUE_MAX);
+        if self.handed_out.is_empty() {
+            let due = &mut self.handed_out;
+            self.store.state_mut().derived.deferred.take_due(now, AT_ONCE, due);
+            assert!(due.is_sorted_by_key(|due| (due.due, due.position)));
+            assert!(due.iter().all(|due| due.due <= now), "nothing is early");
+        }
+        let due = std::mem::take(&mut self.handed_out);
+        let taken = due.iter().take_while(|due| self.deliver_one(due)).count();
+        self.handed_out.extend_from_slice(&due[taken..]);
+    }
+
+    /// Mostly to a queue; what nobody can have any more is let go. Whether the log took it.
+    fn deliver_one(&mut self, Due { due, position, .. }: &Due) -> bool {
+        let (due, position) = (*due, *position);
+        let entry = ControlEntry::Delivered { due, position };
+        let what = What::Delivered(due, position);
+        self.history.summary.delivered += 1;
+        let taken = if self.history.rng.u8(0..8) > 0 {
+            let queue = self.queue();
+            self.append_behind(&queue, Some((entry, what)))
+        } else {
+            self.let_go(&entry, what)
+        };
+        if taken && self.history.disk.mutation == Some(Mutation::DeliveredAtAppend) {
+            self.store.state_mut().derived.deferred.apply(&entry, 0);
+        }
+        taken
+    }
+
+    fn let_go(&mut self, entry: &ControlEntry<'_>, what: What) -> bool {
+        let now = self.now();
+        let Ok(at) = self.store.state_mut().append_control(entry, now) else { return false };
+        self.store.appended();
+        self.history.book.add(at, at + entry.bytes() as u64, what);
+        true
+    }
+}
