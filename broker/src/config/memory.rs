@@ -61,13 +61,13 @@ const TABLE_BYTES_LEAST: u64 = MIB + MIB / 2;
 const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
-const DEFERRED: Share = Share { least: 10_000, most: 1_000_000 };
+const DEFERRED: Share = Share { least: 1_000, most: 1_000_000 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
 const MEMBERS_BYTES: Share = Share { least: MIB / 2, most: 256 * MIB };
 /// What groups have pulled from a shard lately.
-const GROUP_PULLS_BYTES: Share = Share { least: MIB / 4, most: 16 * MIB };
+const GROUP_PULLS_BYTES: Share = Share { least: MIB / 8, most: 16 * MIB };
 /// Frames that have not arrived whole, and answers that peers do not read, of one executor.
 const BUFFERS_BYTES_LEAST: u64 = MIB;
 /// Answers that are not read, of one executor: more brings nobody more.
