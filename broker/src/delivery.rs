@@ -6,14 +6,14 @@
 //! record that cannot be read or whose topic is gone is let go, counted and logged; it keeps nothing behind it waiting.
 
 use crate::{
-    handlers::waiting::{delivered_fields, real_queue},
+    handlers::waiting::{copied_fields, real_queue},
     properties::Scanned,
     shard::Shard,
     worker::{CONTROL_WORKER, Worker},
 };
 use futures_lite::future;
 use proto::record::{self, RecordView};
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
 use store::{
     Refused,
     state::{
@@ -32,8 +32,8 @@ const LONG_PAUSE: Duration = Duration::from_millis(100);
 /// Longest sleep while something waits: the wall clock may have been set.
 const SLEEP_MAX_MS: i64 = 1_000;
 
-/// A record that was handed out, as far as it could be read.
-type Read = (Due, Option<Vec<u8>>);
+/// A record that was handed out, and, if it could be read, what it is and for which queue.
+type Read<'a> = (Due, Option<(RecordView<'a>, &'a str, u32)>);
 
 /// Delivers until the shard takes no more appends.
 pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
@@ -50,7 +50,7 @@ pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
             continue;
         }
         let records = shard.store.read_waiting(&due).await;
-        let read: Vec<Read> = due.drain(..).zip(records).collect();
+        let read: Vec<Read<'_>> = due.drain(..).zip(records.iter().map(understand)).collect();
         deliver_all(&worker, &shard, &read).await;
     }
 }
@@ -68,16 +68,22 @@ async fn wait(worker: &Worker, shard: &Shard, time: i64) {
     }
 }
 
+fn understand(record: &Option<Vec<u8>>) -> Option<(RecordView<'_>, &str, u32)> {
+    let waiting = RecordView::parse(record.as_deref()?).ok()?;
+    let (topic, queue_id) = real_queue(&waiting)?;
+    Some((waiting, topic, queue_id))
+}
+
 /// Delivers what was handed out, as the log takes it.
-async fn deliver_all(worker: &Rc<Worker>, shard: &Shard, read: &[Read]) {
+async fn deliver_all(worker: &Rc<Worker>, shard: &Shard, read: &[Read<'_>]) {
     let gone = gone_topics(worker, read).await;
     let mut rest = read;
-    while let Some(((due, record), behind)) = rest.split_first() {
+    while let Some((next, behind)) = rest.split_first() {
         if shard.is_draining() {
             return;
         }
         let now = worker.executor.now();
-        match deliver(shard, *due, record.as_deref(), &gone, now) {
+        match deliver(shard, next, &gone, now) {
             Ok(()) => {
                 shard.store.appended();
                 rest = behind;
@@ -97,26 +103,22 @@ async fn deliver_all(worker: &Rc<Worker>, shard: &Shard, read: &[Read]) {
 }
 
 /// Topics of these messages that were deleted. This worker may not know a new one yet, so the control worker decides.
-async fn gone_topics(worker: &Rc<Worker>, read: &[Read]) -> BTreeMap<String, bool> {
-    let mut unknown = BTreeMap::new();
-    for (_, record) in read {
-        let view = record.as_ref().and_then(|record| RecordView::parse(record).ok());
-        if let Some((topic, _)) = view.as_ref().and_then(real_queue)
-            && worker.metadata.borrow().topic(topic).is_none()
-        {
-            unknown.insert(topic.to_owned(), true);
-        }
-    }
-    if unknown.is_empty() {
-        return unknown;
+async fn gone_topics(worker: &Rc<Worker>, read: &[Read<'_>]) -> BTreeSet<String> {
+    let mut gone: BTreeSet<String> = {
+        let metadata = worker.metadata.borrow();
+        let topics = read.iter().filter_map(|(_, message)| message.map(|(_, topic, _)| topic));
+        topics.filter(|topic| metadata.topic(topic).is_none()).map(str::to_owned).collect()
+    };
+    if gone.is_empty() {
+        return gone;
     }
     worker
         .on(CONTROL_WORKER, move |there| {
             let control = there.control_plane().control.borrow();
-            for (topic, gone) in &mut unknown {
-                *gone = control.topics().get(topic).is_none() || control.is_dropping_topic(topic);
-            }
-            unknown
+            gone.retain(|topic| {
+                control.topics().get(topic).is_none() || control.is_dropping_topic(topic)
+            });
+            gone
         })
         .await
 }
@@ -124,29 +126,25 @@ async fn gone_topics(worker: &Rc<Worker>, read: &[Read]) -> BTreeMap<String, boo
 /// Appends one delivery.
 fn deliver(
     shard: &Shard,
-    due: Due,
-    record: Option<&[u8]>,
-    gone: &BTreeMap<String, bool>,
+    (Due { due, position, .. }, message): &Read<'_>,
+    gone: &BTreeSet<String>,
     now: i64,
 ) -> Result<(), Refused> {
-    let Due { due, position, .. } = due;
-    let entry = ControlEntry::Delivered { due, position };
-    let waiting = record.and_then(|record| RecordView::parse(record).ok());
-    let real = waiting.and_then(|waiting| Some((waiting, real_queue(&waiting)?)));
+    let entry = ControlEntry::Delivered { due: *due, position: *position };
     let (number, state) = (shard.number, &mut shard.store.state_mut());
-    let Some((waiting, (topic, queue_id))) = real else {
+    let Some((waiting, topic, queue_id)) = *message else {
         state.append_control(&entry, now)?;
         shard.tally.undeliverable();
         tracing::error!(shard = number, position, "a message that waited is lost to damage");
         return Ok(());
     };
-    if gone.get(topic) == Some(&true) {
+    if gone.contains(topic) {
         state.append_control(&entry, now)?;
         shard.tally.undeliverable();
         tracing::debug!(shard = number, topic, "a message has waited for a topic that was deleted");
         return Ok(());
     }
-    let fields = delivered_fields(&waiting, topic, queue_id);
+    let fields = copied_fields(&waiting, topic, queue_id);
     let bytes = fields.encoded_len();
     let (inflight, limit) = (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
     if inflight > 0 && inflight + bytes as u64 > limit {

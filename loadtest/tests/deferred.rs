@@ -3,7 +3,7 @@
 //! two shards with short levels, SIGKILL in the middle.
 
 use client::{Answer, Connection, ExtValue, Message, NewTopic, PullRequest, Received};
-use loadtest::harness::{our_broker::OurBroker, wait_until};
+use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
 use proto::code::{request, response};
 use std::{
     collections::BTreeMap,
@@ -54,9 +54,7 @@ fn await_all(connection: &mut Connection, topic: &str, queues: i32, count: usize
 }
 
 fn figure(connection: &mut Connection, key: &str) -> i64 {
-    let info = connection.runtime_info().unwrap();
-    let value = info.iter().find(|(name, _)| name == key).map(|(_, value)| value.parse());
-    value.unwrap_or_else(|| panic!("{key} is missing")).unwrap()
+    runtime_info(connection, key).parse().unwrap()
 }
 
 /// Figures are published once a second.

@@ -267,7 +267,9 @@ fn a_java_consumer_behind_the_first_offset_goes_on() {
         (0..count).map(|number| format!("{prefix}-{number}")).collect()
     };
     let consume = || {
-        program.start_consumer("consume", &broker.namesrv_addr(), "watched", "java-readers", None)
+        let namesrv = broker.namesrv_addr();
+        let started = program.start_consumer("consume", &namesrv, "watched", "java-readers", None);
+        started.unwrap_or_else(|failed| panic!("{failed}"))
     };
     let routed = wait_until(PATIENCE, || {
         let namesrv = broker.namesrv_addr().parse().unwrap();

@@ -231,6 +231,13 @@ impl RecordFields<'_> {
         assert!(out.rest.is_empty());
     }
 
+    /// The record, in memory of its own.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = vec![0; self.encoded_len()];
+        self.encode_into(&mut record);
+        record
+    }
+
     fn properties_len(&self) -> usize {
         self.properties.iter().map(|part| part.len()).sum()
     }

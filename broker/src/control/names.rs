@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+pub use store::state::deferred::SCHEDULE_TOPIC;
 
 /// Longest topic name, in characters; its length is one signed byte in the stored record.
 pub const TOPIC_CHARS_MAX: usize = 127;
@@ -16,8 +17,6 @@ pub const RETRY_PREFIX: &str = "%RETRY%";
 pub const DLQ_PREFIX: &str = "%DLQ%";
 /// Topic whose configuration automatically created topics take.
 pub const AUTO_CREATE_TOPIC: &str = "TBW102";
-/// Topic of messages that wait for a delay level.
-pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// Topic of Java's self test.
 pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// Topic of Java's benchmark.

@@ -36,7 +36,6 @@ use crate::{
     worker::{CONTROL_WORKER, Worker},
 };
 use proto::{
-    code::request,
     command::decode,
     frame::{Frame, next_frame},
 };
@@ -94,9 +93,7 @@ fn weight_of(code: i32, wire_bytes: usize) -> u32 {
     let weight = match table::line_of(code).map(|line| &line.run) {
         Some(Run::OnControl(_)) => long + DURABILITY_BYTES,
         Some(Run::LargeTask(_)) => long + LARGE_RESPONSE_BYTES,
-        Some(Run::Task(_) | Run::OnWorker(_)) => long,
-        // A task, too, which is never refused.
-        _ if code == request::CONSUMER_SEND_MSG_BACK => long,
+        Some(Run::Task(_) | Run::Patient(_) | Run::OnWorker(_)) => long,
         _ => wire_bytes,
     };
     u32::try_from(weight).unwrap_or(u32::MAX)
@@ -137,7 +134,7 @@ fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         return worker.respond(responder, refusal.into());
     }
     match line.run {
-        Run::Message(serve) => serve(worker, request, responder),
+        Run::Message(serve) | Run::Patient(serve) => serve(worker, request, responder),
         Run::NotYet(remark) => worker.respond(responder, Refusal::not_yet(remark).into()),
         _ => match host_of(worker, line, request) {
             Ok(host) if host == worker.executor.index() => run(worker, line, request, responder),
@@ -185,7 +182,7 @@ fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, responder: Respo
             worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
         Run::Task(begin) | Run::LargeTask(begin) => begin_task(worker, request, responder, begin),
-        Run::Message(_) | Run::NotYet(_) => unreachable!("served already"),
+        Run::Message(_) | Run::Patient(_) | Run::NotYet(_) => unreachable!("served already"),
     }
 }
 

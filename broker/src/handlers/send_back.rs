@@ -6,8 +6,8 @@
 //! clients wait, there is no answer, and they try again.
 
 use super::{
-    send::{Appended, append_record},
-    waiting::encode_waiting,
+    send::{Appended, append_record, broker_forbidden, no_group},
+    waiting::{copied_fields, encode_waiting},
 };
 use crate::{
     control::{Control, is_writable, names},
@@ -55,7 +55,7 @@ struct SendBack {
 }
 
 /// What is to be appended, and where.
-struct Copy {
+struct Returned {
     topic: String,
     queue_id: u32,
     shard: u16,
@@ -101,34 +101,17 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responde
 }
 
 /// Finds out what is to be appended. `None`: nothing.
-async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Copy>, Refusal> {
+async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Returned>, Refusal> {
     let retry = names::retry_topic(&back.group);
     if !is_known(worker, &back.group, &retry) {
         let (group, unit_mode) = (back.group.clone(), back.unit_mode);
         create(worker, retry.clone(), move |control, now| {
             let made = control.retry_topic(now, &group, unit_mode)?;
-            made.map(drop).ok_or_else(|| group_not_exist(&group))
+            made.map(drop).ok_or_else(|| no_group(&group))
         })
         .await?;
     }
-    let (tries_max, queues) = {
-        let metadata = worker.metadata.borrow();
-        let group = metadata.group(&back.group).ok_or_else(|| group_not_exist(&back.group))?;
-        if !metadata.broker_writable() {
-            let name = &worker.config.broker_name;
-            let remark = format!("the broker[{name}] sending message is forbidden");
-            return Err(Refusal::new(response::NO_PERMISSION, remark));
-        }
-        if group.retry_queue_nums <= 0 {
-            return Ok(None);
-        }
-        let topic = metadata.topic(&retry).ok_or_else(|| Refusal::topic_not_exist(&retry))?;
-        if !is_writable(topic.perm) {
-            let remark = format!("the topic[{retry}] sending message is forbidden");
-            return Err(Refusal::new(response::NO_PERMISSION, remark));
-        }
-        (back.tries_max.unwrap_or(group.retry_max_times), topic.write_queue_nums.max(1))
-    };
+    let Some((tries_max, queues)) = admit(worker, back, &retry)? else { return Ok(None) };
     let record = read(worker, back).await?;
     let view = RecordView::parse(&record).map_err(|_| not_found(back.offset))?;
     let is_dead = back.delay_level < 0 || view.reconsume_times() >= tries_max;
@@ -140,38 +123,45 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Copy>,
         };
         create(worker, topic.clone(), make).await?;
     }
-    let queue_id = if is_dead { 0 } else { fastrand::u32(..queues.unsigned_abs()) };
+    let queue_id = if is_dead { 0 } else { fastrand::u32(..queues) };
     let shard = worker.owner_of(&topic, queue_id);
     let text = properties_of_copy(worker, &view, is_dead);
     let fields = RecordFields {
-        queue_id: queue_id as i32,
-        flag: view.flag(),
-        sys_flag: view.sys_flag(),
-        born_timestamp: view.born_timestamp(),
-        born_host: view.born_host(),
         store_host: worker.stamp.store_host,
         reconsume_times: view.reconsume_times().saturating_add(1),
-        prepared_transaction_offset: 0,
-        body: view.body(),
-        topic: &topic,
         properties: [text.as_bytes(), b"", b""],
+        ..copied_fields(&view, &topic, queue_id)
     };
     let level = match back.delay_level {
         0 => FIRST_LEVEL.saturating_add(view.reconsume_times()),
         level => level,
     };
     let (record, parts) = encode(worker, &fields, level, is_dead, shard)?;
-    Ok(Some(Copy { queue_id, shard, record, parts, topic }))
+    Ok(Some(Returned { queue_id, shard, record, parts, topic }))
+}
+
+/// Most tries, and queues of the retry topic. `None`: the group wants no retries.
+fn admit(worker: &Worker, back: &SendBack, retry: &str) -> Result<Option<(i32, u32)>, Refusal> {
+    let metadata = worker.metadata.borrow();
+    let group = metadata.group(&back.group).ok_or_else(|| no_group(&back.group))?;
+    if !metadata.broker_writable() {
+        return Err(broker_forbidden(&worker.config));
+    }
+    if group.retry_queue_nums <= 0 {
+        return Ok(None);
+    }
+    let topic = metadata.topic(retry).ok_or_else(|| Refusal::topic_not_exist(retry))?;
+    if !is_writable(topic.perm) {
+        let remark = format!("the topic[{retry}] sending message is forbidden");
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let queues = topic.write_queue_nums.max(1).unsigned_abs();
+    Ok(Some((back.tries_max.unwrap_or(group.retry_max_times), queues)))
 }
 
 fn is_known(worker: &Worker, group: &str, retry: &str) -> bool {
     let metadata = worker.metadata.borrow();
     metadata.group(group).is_some() && metadata.topic(retry).is_some()
-}
-
-fn group_not_exist(group: &str) -> Refusal {
-    let remark = format!("subscription group not exist, {group}");
-    Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 
 fn not_found(offset: i64) -> Refusal {
@@ -250,20 +240,18 @@ fn encode(
             .map_err(illegal);
     }
     fields.check(bytes_max).map_err(illegal)?;
-    let mut record = vec![0; fields.encoded_len()];
-    fields.encode_into(&mut record);
     let text = String::from_utf8_lossy(fields.properties[0]);
     let tags = properties::get(&text, properties::TAGS);
-    Ok((record, RecordParts::One(tags_code(tags))))
+    Ok((fields.encode(), RecordParts::One(tags_code(tags))))
 }
 
 /// Appends the copy where its queue is, as soon as the log takes it, and waits until it is committed.
-async fn append(worker: &Rc<Worker>, copy: Copy) -> Result<(), NoAnswer> {
+async fn append(worker: &Rc<Worker>, copy: Returned) -> Result<(), NoAnswer> {
     let host = worker.host_of(copy.shard);
     worker.on_task(host, move |there| async move { append_here(&there, &copy).await }).await
 }
 
-async fn append_here(worker: &Rc<Worker>, copy: &Copy) -> Result<(), NoAnswer> {
+async fn append_here(worker: &Rc<Worker>, copy: &Returned) -> Result<(), NoAnswer> {
     let shard = Rc::clone(worker.hosted_shard(copy.shard));
     let until = worker.executor.uptime() + PATIENCE_MS;
     loop {

@@ -65,6 +65,8 @@ pub type Begin = fn(Rc<Worker>, &Request<'_>) -> Answering;
 pub enum Run {
     /// By an operation of its own, which answers: the message path.
     Message(fn(&Rc<Worker>, &Request<'_>, Responder)),
+    /// By a function that answers by itself and takes as long as a task: it counts like one, and is never refused for load.
+    Patient(fn(&Rc<Worker>, &Request<'_>, Responder)),
     /// By a function on the state of the queue's shard.
     OnQueue(QueueFunction),
     /// By a function on the control owner; answered when what it changed is durable.
@@ -106,7 +108,7 @@ macro_rules! lines {
     };
 }
 
-use Run::{LargeTask, Message, NotYet, OnControl, OnQueue, OnWorker, Task};
+use Run::{LargeTask, Message, NotYet, OnControl, OnQueue, OnWorker, Patient, Task};
 
 /// Every request.
 pub const LINES: &[Line] = lines! {
@@ -115,7 +117,7 @@ pub const LINES: &[Line] = lines! {
     SEND_BATCH_MESSAGE: Here, TopicWrite, Message(send::serve_batch);
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
-    CONSUMER_SEND_MSG_BACK: Here, Group, Message(send_back::serve);
+    CONSUMER_SEND_MSG_BACK: Here, Group, Patient(send_back::serve);
 
     QUERY_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::query);
     UPDATE_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::update);
@@ -202,7 +204,9 @@ mod tests {
     fn who_serves_fits_how_it_is_served() {
         for line in LINES {
             let fits = match line.run {
-                Run::Message(_) | Run::NotYet(_) => line.served_by == ServedBy::Here,
+                Run::Message(_) | Run::Patient(_) | Run::NotYet(_) => {
+                    line.served_by == ServedBy::Here
+                }
                 Run::OnQueue(_) => line.served_by == ServedBy::Queue,
                 Run::OnControl(_) | Run::OnWorker(_) => line.served_by == ServedBy::Control,
                 Run::Task(_) | Run::LargeTask(_) => true,

@@ -29,9 +29,7 @@ pub fn encode_waiting(
         ..*fields
     };
     waiting.check(body_bytes_max)?;
-    let mut record = vec![0; waiting.encoded_len()];
-    waiting.encode_into(&mut record);
-    Ok((record, place))
+    Ok((waiting.encode(), place))
 }
 
 /// Our entries stand last: a message that is sent again may bring old ones along, and the last one counts.
@@ -58,24 +56,24 @@ pub fn real_queue<'a>(waiting: &RecordView<'a>) -> Option<(&'a str, u32)> {
     Some((topic, queue_id))
 }
 
-/// The fields of the copy that is delivered to `topic`.
-pub fn delivered_fields<'a>(
-    waiting: &RecordView<'a>,
+/// The fields of a copy of a message for a queue of `topic`: of the one that is delivered, all of them.
+pub fn copied_fields<'a>(
+    message: &RecordView<'a>,
     topic: &'a str,
     queue_id: u32,
 ) -> RecordFields<'a> {
     RecordFields {
         queue_id: queue_id as i32,
-        flag: waiting.flag(),
-        sys_flag: waiting.sys_flag(),
-        born_timestamp: waiting.born_timestamp(),
-        born_host: waiting.born_host(),
-        store_host: waiting.store_host(),
-        reconsume_times: waiting.reconsume_times(),
+        flag: message.flag(),
+        sys_flag: message.sys_flag(),
+        born_timestamp: message.born_timestamp(),
+        born_host: message.born_host(),
+        store_host: message.store_host(),
+        reconsume_times: message.reconsume_times(),
         prepared_transaction_offset: 0,
-        body: waiting.body(),
+        body: message.body(),
         topic,
-        properties: [waiting.properties(), b"", b""],
+        properties: [message.properties(), b"", b""],
     }
 }
 
@@ -116,9 +114,8 @@ mod tests {
             "TAGS=a;DELAY=2;UNIQ_KEY=u;CLUSTER=c;REAL_TOPIC=orders;REAL_QID=5;"
         );
         assert_eq!(real_queue(&waiting), Some(("orders", 5)));
-        let delivered = delivered_fields(&waiting, "orders", 5);
-        let mut again = vec![0; delivered.encoded_len()];
-        delivered.encode_into(&mut again);
+        let delivered = copied_fields(&waiting, "orders", 5);
+        let again = delivered.encode();
         let again = RecordView::parse(&again).unwrap();
         assert_eq!((again.topic(), again.queue_id(), again.body()), ("orders", 5, &b"body"[..]));
         assert_eq!((again.flag(), again.reconsume_times(), again.sys_flag()), (7, 3, 1));
@@ -144,8 +141,7 @@ mod tests {
         {
             let record =
                 RecordFields { properties: [text.as_bytes(), b"", b""], ..fields("x", "") };
-            let mut bytes = vec![0; record.encoded_len()];
-            record.encode_into(&mut bytes);
+            let bytes = record.encode();
             assert_eq!(real_queue(&RecordView::parse(&bytes).unwrap()), None, "{text}");
         }
     }

@@ -230,20 +230,8 @@ impl Program {
     }
 
     /// Starts a consuming verb without limit and waits until it is ready. `expression` is what it subscribes to.
+    /// Err says what it printed when it did not get ready.
     pub fn start_consumer(
-        &self,
-        verb: &str,
-        namesrv_addr: &str,
-        topic: &str,
-        group: &str,
-        expression: Option<&str>,
-    ) -> Running {
-        let started = self.try_start_consumer(verb, namesrv_addr, topic, group, expression);
-        started.unwrap_or_else(|failed| panic!("{failed}"))
-    }
-
-    /// The same; Err says what it printed when it did not get ready.
-    pub fn try_start_consumer(
         &self,
         verb: &str,
         namesrv_addr: &str,

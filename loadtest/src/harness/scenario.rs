@@ -166,7 +166,7 @@ pub fn retried(program: &Program, peer: &Peer) {
     let sent = produce(program, peer, &topic, 20, None);
     await_all(&consumer, sent.len(), peer);
     std::thread::sleep(QUIET);
-    let failed = failures(&consumer);
+    let failed = consumer.lines_with("FAIL ");
     let mut received = consumer.finish();
     // They come from the group's retry topic, at places of its own.
     received.iter_mut().for_each(|received| (received.queue, received.offset) = (-1, -1));
@@ -198,13 +198,8 @@ pub fn given_up(program: &Program, peer: &Peer) {
     assert!(complete, "{found:?} of {wanted:?}\n{}", peer.log_tail());
     assert_eq!(found, wanted);
     assert!(bodies.iter().all(|dead| dead.property("RETRY_TOPIC") == Some(topic.as_str())));
-    assert_eq!(failures(&consumer).len(), 2 * sent.len(), "tried twice each");
+    assert_eq!(consumer.lines_with("FAIL ").len(), 2 * sent.len(), "tried twice each");
     assert!(consumer.finish().is_empty());
-}
-
-/// What a listener has failed.
-fn failures(consumer: &Running) -> Vec<String> {
-    consumer.lines_with("FAIL ")
 }
 
 /// Tags: a subscription of two of three gets exactly those.
@@ -377,7 +372,7 @@ fn start_consumer(
     expression: Option<&str>,
 ) -> Running {
     let attempts = if peer.side == Side::Ours { 1 } else { JAVA_START_ATTEMPTS };
-    let start = || program.try_start_consumer(verb, &peer.namesrv_addr, topic, group, expression);
+    let start = || program.start_consumer(verb, &peer.namesrv_addr, topic, group, expression);
     let mut started = start();
     for _ in 1..attempts {
         match &started {

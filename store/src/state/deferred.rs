@@ -64,7 +64,7 @@ pub struct Deferred {
     next: Option<Key>,
     /// How many wait in each piece of the log, by number: what the oldest of them holds back is found without a look at
     /// all.
-    pieces: BTreeMap<u64, u32>,
+    pieces: BTreeMap<u64, u64>,
     /// How many wait in each queue.
     queues: BTreeMap<u32, u64>,
     /// Most that may wait, if that was said.
@@ -173,13 +173,10 @@ impl Deferred {
 }
 
 /// One less under this key; what is nothing takes no memory.
-fn subtract<K: Ord, N: Copy + From<u8> + PartialEq + std::ops::SubAssign>(
-    counts: &mut BTreeMap<K, N>,
-    key: K,
-) {
+fn subtract<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
     if let Some(count) = counts.get_mut(&key) {
-        *count -= N::from(1);
-        if *count == N::from(0) {
+        *count -= 1;
+        if *count == 0 {
             counts.remove(&key);
         }
     }

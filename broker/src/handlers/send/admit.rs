@@ -47,10 +47,7 @@ pub(super) fn check(
         return Ok(Verdict::UnknownTopic);
     };
     if topic.order && !metadata.broker_writable() {
-        return Err(Refusal::new(
-            response::NO_PERMISSION,
-            format!("the broker[{}] sending message is forbidden", config.broker_name),
-        ));
+        return Err(broker_forbidden(config));
     }
     forbid_system_topic(header.topic)?;
     let queue_id = choose_queue(topic, header.queue_id)?;
@@ -61,6 +58,18 @@ pub(super) fn check(
     let queues = topic.write_queue_nums.max(topic.read_queue_nums);
     let cacheable = (!topic.order && !is_retry).then(|| u32::try_from(queues).unwrap_or(0));
     Ok(Verdict::Append { queue_id, cacheable })
+}
+
+/// The broker takes no messages.
+pub(in crate::handlers) fn broker_forbidden(config: &BrokerConfig) -> Refusal {
+    let remark = format!("the broker[{}] sending message is forbidden", config.broker_name);
+    Refusal::new(response::NO_PERMISSION, remark)
+}
+
+/// A message comes back from a group that does not exist.
+pub(in crate::handlers) fn no_group(group: &str) -> Refusal {
+    let remark = format!("subscription group not exist, {group}");
+    Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 
 fn forbid_system_topic(topic: &str) -> Result<(), Refusal> {
@@ -100,10 +109,7 @@ fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
 fn is_used_up(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<bool, Refusal> {
     let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
     let Some(config) = metadata.group(group) else {
-        return Err(Refusal::new(
-            response::SUBSCRIPTION_GROUP_NOT_EXIST,
-            format!("subscription group not exist, {group}"),
-        ));
+        return Err(no_group(group));
     };
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
     Ok(header.reconsume_times >= tries_max)

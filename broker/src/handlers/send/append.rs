@@ -3,7 +3,7 @@
 use crate::{delay_levels::WaitingPlace, response::Sent};
 use proto::record::{self, RecordFields};
 use store::{
-    PhysicalOffset, Refused, StoreState, index::key_hash, lookup::keys_of,
+    PhysicalOffset, Placed, Refused, StoreState, index::key_hash, lookup::keys_of,
     state::deferred::SCHEDULE_TOPIC, store_state::Append,
 };
 
@@ -14,6 +14,14 @@ pub(crate) struct Appended {
     pub until: u64,
     /// What the sender gets.
     pub sent: Sent,
+}
+
+impl Appended {
+    /// One message.
+    fn one(queue_id: u32, placed: Placed) -> Appended {
+        let Placed { queue_offset, physical, end } = placed;
+        Appended { until: end, sent: Sent { queue_id, queue_offset, physical, more: None } }
+    }
 }
 
 /// Appends one message, encoding it into the log's memory.
@@ -29,8 +37,7 @@ pub(super) fn append_fields(
         fields.encode_into(out);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
     });
-    let (queue_offset, physical) = (placed.queue_offset, placed.physical);
-    Ok(Appended { until: placed.end, sent: Sent { queue_id, queue_offset, physical, more: None } })
+    Ok(Appended::one(queue_id, placed))
 }
 
 /// Appends a record of the waiting topic, which is for the queue `queue_id` of another one. `time` is that by which
@@ -56,8 +63,7 @@ pub(super) fn append_waiting(
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
         record::patch_prepared_transaction_offset(out, due);
     });
-    let (queue_offset, physical) = (placed.queue_offset, placed.physical);
-    Ok(Appended { until: placed.end, sent: Sent { queue_id, queue_offset, physical, more: None } })
+    Ok(Appended::one(queue_id, placed))
 }
 
 /// Appends records that were encoded elsewhere, all or none of them.

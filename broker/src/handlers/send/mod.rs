@@ -24,6 +24,7 @@ use crate::{
     worker::Worker,
 };
 use admit::Verdict;
+pub(super) use admit::{broker_forbidden, no_group};
 pub(super) use append::Appended;
 use encode::Origin;
 use proto::{
@@ -214,8 +215,7 @@ fn append_one(
     }
     let tags_code = record::tags_code(scanned.tags);
     let Some((shard, slot)) = admitted.here else {
-        let mut records = vec![0; fields.encoded_len()];
-        fields.encode_into(&mut records);
+        let records = fields.encode();
         return forward(worker, admitted, records, RecordParts::One(tags_code), responder);
     };
     let mut keys = worker.key_hashes.borrow_mut();
@@ -232,8 +232,7 @@ fn append_one(
     };
     match appended {
         Err(Refused::RoomAwaited { .. }) => {
-            let mut records = vec![0; fields.encoded_len()];
-            fields.encode_into(&mut records);
+            let records = fields.encode();
             wait_for_room(
                 worker,
                 shard,

@@ -16,39 +16,32 @@ import org.apache.rocketmq.common.message.MessageQueue;
 
 /** The consumer classes of the Java client, each from the first offset unless the group has committed one. */
 final class Consume {
+    /** Leaves to the client how often a message is tried: the default of the setting. */
+    private static final int CLIENTS_OWN_MOST = -1;
+
     private Consume() {
     }
 
     static void push(Target target, String group, Received received, String expression) throws Exception {
+        listen(target, group, received, expression, 0, CLIENTS_OWN_MOST);
+    }
+
+    /** Fails each message some times before it is content. times = TIMES[/MOST]. */
+    static void failing(Target target, String group, Received received, String times) throws Exception {
+        String[] words = times.split("/");
+        int most = words.length > 1 ? Integer.parseInt(words[1]) : CLIENTS_OWN_MOST;
+        listen(target, group, received, "*", Integer.parseInt(words[0]), most);
+    }
+
+    private static void listen(Target target, String group, Received received, String expression, int failures, int most)
+        throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         // Shutdown waits for listeners still running, so that what was printed is also committed.
         consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        consumer.setMaxReconsumeTimes(most);
         consumer.subscribe(target.topic, expression);
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            messages.forEach(received::add);
-            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
-        });
-        consumer.start();
-        received.ready();
-        received.await();
-        consumer.shutdown();
-        received.done();
-    }
-
-    /** Fails each message some times before it is content. */
-    static void failing(Target target, String group, Received received, String times) throws Exception {
-        String[] words = times.split("/");
-        int failures = Integer.parseInt(words[0]);
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
-        consumer.setNamesrvAddr(target.namesrv);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
-        if (words.length > 1) {
-            consumer.setMaxReconsumeTimes(Integer.parseInt(words[1]));
-        }
-        consumer.subscribe(target.topic, "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             // One message at a time, as is the default.
             for (MessageExt message : messages) {

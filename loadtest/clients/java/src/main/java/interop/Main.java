@@ -49,10 +49,10 @@ public final class Main {
         String[] rest = Arrays.copyOfRange(args, 3, args.length);
         switch (verb) {
             case "produce":
-                Produce.one(target, rest[0], Integer.parseInt(rest[1]), rest.length > 2 ? rest[2] : null);
+                Produce.one(target, rest[0], Integer.parseInt(rest[1]), rest.length > 2 ? rest[2] : null, 0);
                 break;
             case "delayed":
-                Produce.delayed(target, rest[0], Integer.parseInt(rest[1]), Integer.parseInt(rest[2]));
+                Produce.one(target, rest[0], Integer.parseInt(rest[1]), null, Integer.parseInt(rest[2]));
                 break;
             case "failing":
                 Consume.failing(target, rest[0], new Received(rest), rest[3]);

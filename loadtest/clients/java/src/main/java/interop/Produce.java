@@ -12,24 +12,18 @@ final class Produce {
     private Produce() {
     }
 
-    static void one(Target target, String group, int count, String tag) throws Exception {
+    /** With a level above 0 the message waits first: where it will lie is not known then. */
+    static void one(Target target, String group, int count, String tag, int level) throws Exception {
         DefaultMQProducer producer = start(target, group);
         for (int n = 0; n < count; n++) {
             String body = body(group, n);
-            SendResult result = producer.send(message(target, tag, body));
-            print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), result.getQueueOffset(), body);
-        }
-        producer.shutdown();
-    }
-
-    static void delayed(Target target, String group, int count, int level) throws Exception {
-        DefaultMQProducer producer = start(target, group);
-        for (int n = 0; n < count; n++) {
-            String body = body(group, n);
-            Message message = message(target, null, body);
-            message.setDelayTimeLevel(level);
+            Message message = message(target, tag, body);
+            if (level > 0) {
+                message.setDelayTimeLevel(level);
+            }
             SendResult result = producer.send(message);
-            print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), -1, body);
+            long offset = level > 0 ? -1 : result.getQueueOffset();
+            print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), offset, body);
         }
         producer.shutdown();
     }
