@@ -400,6 +400,9 @@ impl Executor {
     }
 
     /// Both clocks.
+    ///
+    /// The wall clock is read first: who counts on from one reading by the monotonic clock is never ahead of the time, however
+    /// long the thread does not run between the two.
     pub fn moment(&self) -> Moment {
         Moment { wall: self.now(), uptime: self.uptime() }
     }

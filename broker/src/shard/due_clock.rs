@@ -33,6 +33,9 @@ impl DueClock {
             return wall;
         };
         let counted = last + (uptime - at).max(0);
+        // Both clocks are read in whole milliseconds, which do not begin together: one ahead is none, and what is due would
+        // be delivered too early by it.
+        let counted = if counted == wall + 1 { wall.max(last) } else { counted };
         let is_far_ahead = wall > counted + STEP_MS;
         let since = self.ahead_since.take().unwrap_or(uptime);
         let time = if is_far_ahead && uptime - since < LASTS_MS {
@@ -61,6 +64,18 @@ mod tests {
         assert_eq!(clock.now(moment(10, 20)), 1_000_020);
         assert_eq!(clock.now(moment(500, 510)), 1_000_510);
         assert_eq!(clock.now(moment(1_000_600, 520)), 1_000_600, "the clock is right again");
+    }
+
+    /// Microseconds of both clocks, which do not tick together.
+    #[test]
+    fn it_is_the_wall_clock_when_that_is_right() {
+        for offset in [0, 100, 500, 900, 999] {
+            let at = |us: i64| moment((us + offset) / 1_000, us / 1_000);
+            let mut clock = DueClock::starting(0, at(0));
+            for us in (0..50_000).step_by(37) {
+                assert_eq!(clock.now(at(us)), at(us).wall, "{us} us, {offset} apart");
+            }
+        }
     }
 
     #[test]
