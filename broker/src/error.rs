@@ -29,11 +29,6 @@ impl Refusal {
         )
     }
 
-    /// The request is known; what it asks for comes with a later version.
-    pub fn not_yet(remark: &str) -> Refusal {
-        Refusal::new(response::REQUEST_CODE_NOT_SUPPORTED, remark)
-    }
-
     /// Java's answer to whatever went wrong.
     pub fn system_error(remark: impl Into<String>) -> Refusal {
         Refusal::new(response::SYSTEM_ERROR, remark)
@@ -52,9 +47,11 @@ impl Refusal {
         )
     }
 
-    /// Filtering by anything but tags; the text is Java's, which clients print.
-    pub fn sql_unsupported() -> Refusal {
-        Refusal::system_error("The broker does not support consumer to filter message by SQL92")
+    /// Filtering by anything but tags, which `enablePropertyFilter` switches off; the text is Java's, which clients print.
+    pub fn filter_unsupported(expression_type: &str) -> Refusal {
+        Refusal::system_error(format!(
+            "The broker does not support consumer to filter message by {expression_type}"
+        ))
     }
 
     /// A topic that does not exist and is not made.

@@ -18,6 +18,7 @@ pub mod delay_levels;
 pub mod delivery;
 pub mod drops;
 pub mod error;
+pub mod expressions;
 pub mod fair_queue;
 pub mod first_start;
 pub mod handlers;

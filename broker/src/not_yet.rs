@@ -5,10 +5,6 @@
 use crate::{control::names, error::Refusal, properties::Scanned};
 use proto::{code::response, record::SYS_FLAG_TRANSACTION_MASK};
 
-/// LOCK_BATCH_MQ and UNLOCK_BATCH_MQ.
-pub const QUEUE_LOCKS: &str =
-    "orderly consumption (queue locks) is not supported by this version of the broker";
-
 /// Transactions and timers, by the properties of a message and the flags that its header has. What only
 /// Java's broker itself says of a message, no client may say.
 pub fn check_message(scanned: &Scanned<'_>, sys_flag: i32) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! Sends and pulls that passed the checks where their socket is, as they travel to the shard that owns their queue.
 //! Made and run by [`crate::handlers`], carried by [`crate::mailbox`], kept by parked pulls.
 
-use crate::{control::TagFilter, delay_levels::WaitingPlace, response::Responder};
+use crate::{control::MessageFilter, delay_levels::WaitingPlace, response::Responder};
 use compact_str::CompactString;
 use proto::body::{SubscriptionGroupConfig, TopicConfig};
 use remoting::TransferBudget;
@@ -61,7 +61,7 @@ pub struct Pull {
     /// Bytes of their records, at most; one message always fits.
     pub bytes_max: u32,
     /// Which messages.
-    pub filter: TagFilter,
+    pub filter: MessageFilter,
     /// How long to wait for messages, ms; 0: not at all.
     pub suspend_ms: i64,
     /// Whose it is.

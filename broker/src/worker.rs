@@ -18,6 +18,7 @@ use crate::{
     control::{MetadataSnapshot, plane::ControlPlane},
     delay_levels::DelayLevels,
     error::Refusal,
+    expressions::Expressions,
     health,
     limits::{OpenRequest, OpenRequests, Semaphore},
     mailbox::{CoreMessage, Notice},
@@ -93,6 +94,8 @@ pub struct Worker {
     pub frame_budget: Rc<FrameBudget>,
     /// On the control worker.
     pub control: Option<ControlPlane>,
+    /// Filters that pulls bring along.
+    pub expressions: Expressions,
     /// Readers of cold data.
     pub cold_reads: Rc<ColdReadPool>,
     /// Administrative requests that are open here.
@@ -190,6 +193,7 @@ impl Worker {
             metadata: RefCell::default(),
             connections,
             control,
+            expressions: Expressions::default(),
             cold_reads,
             open_requests: OpenRequests::default(),
             key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),

@@ -1,4 +1,4 @@
-//! Being a member: heartbeat (34), unregister (35), who else is there (38).
+//! Being a member: heartbeat (34), unregister (35), who else is there (38), locks of queues (41, 42).
 
 use proto::code::request;
 use serde_json::{Value, json};
@@ -32,8 +32,13 @@ pub struct Heartbeat<'a> {
 impl Heartbeat<'_> {
     /// The body as a Java 4.9.8 client with a push consumer (clustering, from the last offset) writes it.
     pub fn to_json(&self) -> Value {
+        self.to_json_as("TAG")
+    }
+
+    /// The same with subscriptions of another type, such as `SQL92`.
+    fn to_json_as(&self, expression_type: &str) -> Value {
         let subscriptions: Vec<Value> =
-            self.subscriptions.iter().map(Subscription::to_json).collect();
+            self.subscriptions.iter().map(|wanted| wanted.to_json(expression_type)).collect();
         let consumers: Vec<Value> = self
             .consumer_group
             .iter()
@@ -59,8 +64,9 @@ impl Heartbeat<'_> {
 }
 
 impl Subscription<'_> {
-    fn to_json(&self) -> Value {
+    fn to_json(&self, expression_type: &str) -> Value {
         let tags: Vec<&str> = match self.expression {
+            _ if expression_type != "TAG" => Vec::new(),
             "*" => Vec::new(),
             tags => tags.split("||").map(str::trim).filter(|tag| !tag.is_empty()).collect(),
         };
@@ -68,7 +74,7 @@ impl Subscription<'_> {
         json!({
             "classFilterMode": false,
             "codeSet": codes,
-            "expressionType": "TAG",
+            "expressionType": expression_type,
             "subString": self.expression,
             "subVersion": self.version,
             "tagsSet": tags,
@@ -77,10 +83,25 @@ impl Subscription<'_> {
     }
 }
 
+fn lock_body(group: &str, client_id: &str, topic: &str, queues: &[i32]) -> String {
+    let queue = |id: &i32| json!({ "brokerName": "broker-a", "queueId": id, "topic": topic });
+    let queues: Vec<Value> = queues.iter().map(queue).collect();
+    json!({ "clientId": client_id, "consumerGroup": group, "mqSet": queues }).to_string()
+}
+
 impl Connection {
     /// HEART_BEAT (34).
     pub fn heartbeat(&mut self, heartbeat: &Heartbeat<'_>) -> Result<Answer, ClientError> {
-        let body = heartbeat.to_json().to_string();
+        self.heartbeat_with("TAG", heartbeat)
+    }
+
+    /// The same with subscriptions of another type, such as `SQL92`.
+    pub fn heartbeat_with(
+        &mut self,
+        expression_type: &str,
+        heartbeat: &Heartbeat<'_>,
+    ) -> Result<Answer, ClientError> {
+        let body = heartbeat.to_json_as(expression_type).to_string();
         self.call(request::HEART_BEAT, &[], body.as_bytes())?.success()
     }
 
@@ -95,6 +116,35 @@ impl Connection {
         ext.extend(producer_group.map(|group| ("producerGroup", group.into())));
         ext.extend(consumer_group.map(|group| ("consumerGroup", group.into())));
         self.call(request::UNREGISTER_CLIENT, &ext, &[])?.success().map(drop)
+    }
+
+    /// LOCK_BATCH_MQ (41): which of these queues of a topic the client holds now.
+    pub fn lock_queues(
+        &mut self,
+        (group, client_id): (&str, &str),
+        topic: &str,
+        queues: &[i32],
+    ) -> Result<Vec<i32>, ClientError> {
+        let body = lock_body(group, client_id, topic, queues);
+        let answer = self.call(request::LOCK_BATCH_MQ, &[], body.as_bytes())?.success()?.json()?;
+        let held = answer.get("lockOKMQSet").and_then(Value::as_array);
+        let held = held.ok_or_else(|| ClientError::Json {
+            reason: "no lockOKMQSet".to_string(),
+            text: answer.to_string(),
+        })?;
+        let number = |queue: &Value| queue.get("queueId")?.as_i64();
+        Ok(held.iter().filter_map(number).filter_map(|id| i32::try_from(id).ok()).collect())
+    }
+
+    /// UNLOCK_BATCH_MQ (42).
+    pub fn unlock_queues(
+        &mut self,
+        (group, client_id): (&str, &str),
+        topic: &str,
+        queues: &[i32],
+    ) -> Result<(), ClientError> {
+        let body = lock_body(group, client_id, topic, queues);
+        self.call(request::UNLOCK_BATCH_MQ, &[], body.as_bytes())?.success().map(drop)
     }
 
     /// GET_CONSUMER_LIST_BY_GROUP (38): client ids. A group without members is refused with code 1.

@@ -33,6 +33,8 @@ pub struct PullRequest<'a> {
     pub commit_offset: Option<i64>,
     /// Subscription carried along (`*`, `TagA || TagB`); None relies on the last heartbeat.
     pub subscription: Option<&'a str>,
+    /// What kind of subscription it is: `TAG`, `SQL92`.
+    pub expression_type: &'a str,
     /// Version of the subscription, compared with the heartbeat's when none is carried.
     pub sub_version: i64,
     /// Ask with LITE_PULL_MESSAGE (361) instead of PULL_MESSAGE (11).
@@ -51,6 +53,7 @@ impl<'a> PullRequest<'a> {
             park: Duration::ZERO,
             commit_offset: None,
             subscription: Some("*"),
+            expression_type: "TAG",
             sub_version: 0,
             lite: false,
         }
@@ -117,7 +120,7 @@ impl Connection {
             ("commitOffset", pull.commit_offset.unwrap_or(0).into()),
             ("topic", pull.topic.into()),
             ("queueOffset", pull.offset.into()),
-            ("expressionType", "TAG".into()),
+            ("expressionType", pull.expression_type.into()),
             ("subVersion", pull.sub_version.into()),
             ("consumerGroup", pull.group.into()),
         ];

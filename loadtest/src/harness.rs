@@ -10,6 +10,7 @@ pub mod control_group;
 mod java_server;
 pub mod ledger;
 pub mod mqadmin;
+pub mod ordered;
 pub mod our_broker;
 pub mod program;
 pub mod raw;
@@ -38,6 +39,8 @@ const SHARDS: &str = "2";
 const PATIENT: [(&str, &str); 2] =
     [("brokerFastFailureEnable", "false"), ("osPageCacheBusyTimeOutMills", "60000")];
 /// Delay levels of all brokers: retries begin with the third.
+/// Java's broker knows SQL92 only when it is told to.
+const FILTERS: (&str, &str) = ("enablePropertyFilter", "true");
 const LEVELS: (&str, &str) = ("messageDelayLevel", "1s 2s 3s 4s 5s");
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -108,7 +111,7 @@ fn start_java(side: Side, version: &str) -> Peer {
         let mut java = JavaPeer::new(version)?;
         let namesrv = java.start_namesrv()?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
-        let broker_addr = java.start_broker(&[&PATIENT[..], &[LEVELS]].concat())?;
+        let broker_addr = java.start_broker(&[&PATIENT[..], &[LEVELS, FILTERS]].concat())?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let namesrv_addr = namesrv.to_string();
         Ok(Peer { side, namesrv_addr, broker_addr, broker: Running::Java(java) })

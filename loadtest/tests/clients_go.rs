@@ -1,6 +1,6 @@
 //! The Go client (v2.1.2) against our broker (two shards) and, as the reference, against Java's 4.9.7.
 
-use loadtest::harness::{Side, program::Library, scenario};
+use loadtest::harness::{Side, ordered, program::Library, scenario};
 
 fn send_and_push_consume(side: Side) {
     let test = "go client";
@@ -13,6 +13,8 @@ fn send_and_push_consume(side: Side) {
         scenario::delayed(&program, peer);
         scenario::retried(&program, peer);
         scenario::given_up(&program, peer);
+        scenario::matching(&program, peer, "matching");
+        ordered::ordered(&program, peer);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Java 4.9.8 client against our broker (two shards) and, as the reference, against Java's 4.9.7.
 
-use loadtest::harness::{Peer, Side, program::Library, scenario};
+use loadtest::harness::{Peer, Side, ordered, program::Library, scenario};
 
 const JAVA: Library = Library::Java("4.9.8");
 /// Makes the client send, commit and query through the second port (listenPort - 2).
@@ -33,6 +33,8 @@ stories! {
     delayed: scenario::delayed;
     retried: scenario::retried;
     given_up: scenario::given_up;
+    ordered: ordered::ordered;
+    matching: |program, peer| scenario::matching(program, peer, "matching");
     lite_pull: |program, peer| scenario::pull_and_resume(program, peer, "litepull");
     lite_assign: |program, peer| scenario::pull_and_resume(program, peer, "liteassign");
     pull: |program, peer| scenario::pull_and_resume(program, peer, "pull");

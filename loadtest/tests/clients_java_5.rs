@@ -1,6 +1,6 @@
 //! The Java 5.3.3 client against our broker (two shards) and, as the reference, against Java's 5.3.3.
 
-use loadtest::harness::{Side, program::Library, scenario};
+use loadtest::harness::{Side, ordered, program::Library, scenario};
 
 const JAVA: Library = Library::Java("5.3.3");
 
@@ -33,10 +33,19 @@ stories! {
     delayed: scenario::delayed;
     retried: scenario::retried;
     given_up: scenario::given_up;
+    matching: |program, peer| scenario::matching(program, peer, "matching");
+    matching_pull: |program, peer| scenario::matching(program, peer, "matchingpull");
+    ordered: ordered::ordered;
     lite_pull: |program, peer| scenario::pull_and_resume(program, peer, "litepull");
     lite_assign: |program, peer| scenario::pull_and_resume(program, peer, "liteassign");
     pull: |program, peer| scenario::pull_and_resume(program, peer, "pull");
     batch_and_oneway: scenario::batch_and_oneway;
     look: scenario::look;
     query: scenario::query;
+}
+
+/// Against Java's broker it passes, too, and takes a minute: the time of a lock there.
+#[test]
+fn ordered_owner_dies() {
+    play(Side::Ours, "ordered_owner_dies", ordered::owner_dies);
 }

@@ -1,6 +1,6 @@
 //! The Python client (`rocketmq` 0.4.4, C++ inside) against our broker (two shards) and, as the reference, against Java's 4.9.7.
 
-use loadtest::harness::{Side, program::Library, scenario};
+use loadtest::harness::{Side, ordered, program::Library, scenario};
 
 fn send_and_push_consume(side: Side) {
     let test = "python client";
@@ -11,6 +11,7 @@ fn send_and_push_consume(side: Side) {
         scenario::restart_resumes(&program, peer, 100);
         scenario::tags(&program, peer);
         scenario::delayed(&program, peer);
+        ordered::ordered(&program, peer);
         // The client drops a message whose sending back fails, for any reason: of Java's broker 2 of 20 were lost.
         if side == Side::Ours {
             scenario::retried(&program, peer);

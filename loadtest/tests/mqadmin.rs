@@ -1,12 +1,12 @@
 //! Java's `mqadmin` (4.9.8 and 5.3.3) against our broker: what operators type, and what it prints.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
 use loadtest::harness::{
     Peer, Side,
     mqadmin::Mqadmin,
     program::{Library, Program, Sent},
-    scenario, unique,
+    scenario, unique, wait_until,
 };
 
 /// Runs `story` with mqadmin and the client program of both releases.
@@ -201,6 +201,42 @@ fn groups() {
             }
         }
         assert_eq!(diff_sum, behind.len() as i64, "{progress}");
+    });
+}
+
+/// What tools ask of a consumer, through the broker.
+#[test]
+fn consumers() {
+    with_both("consumerConnection, consumerStatus, queryMsgById with a consumer", |admin| {
+        let (topic, group) = (admin.peer.new_topic("admin-ask", 4), unique("admin-ask"));
+        let namesrv = &admin.peer.namesrv_addr;
+        let consumer = admin.program.start_consumer("consume", namesrv, &topic, &group, None);
+        let consumer = consumer.unwrap_or_else(|failed| panic!("{failed}"));
+        let sent = scenario::produce(&admin.program, admin.peer, &topic, 4, None);
+        let arrived = |count: usize| {
+            wait_until(Duration::from_secs(60), || consumer.received().len() >= count)
+        };
+        assert!(arrived(4), "{:?}", consumer.received());
+        let connections = admin.ask("consumerConnection", &["-g", &group]);
+        let client_id = connections.split_whitespace().find(|word| word.contains('@'));
+        let client_id = client_id.unwrap_or_else(|| panic!("no client in:\n{connections}"));
+        // One of the consumer's settings has "Exception" in its name.
+        let words = ["consumerStatus", "-n", namesrv, "-g", &group, "-i", client_id];
+        let status = admin.mqadmin.borrow_mut().run(&words);
+        for part in ["#Consumer Properties#", "#Consumer MQ Detail#", &topic] {
+            assert!(status.contains(part), "{part} in:\n{status}");
+        }
+        let id = sent[0].message_id.as_str();
+        let of_topic = if admin.version == "5.3.3" { vec!["-t", &topic] } else { Vec::new() };
+        let asked = [&["-i", id, "-g", &group, "-d", client_id], &of_topic[..]].concat();
+        let result = admin.ask("queryMsgById", &asked);
+        assert!(result.contains("CR_SUCCESS"), "{result}");
+        assert!(arrived(5), "{:?}", consumer.received());
+        let again = consumer.received().pop().expect("five");
+        assert_eq!((again.queue, again.body), (sent[0].queue, sent[0].body.clone()));
+        consumer.finish();
+        let gone = admin.mqadmin.borrow_mut().run(&words);
+        assert!(gone.contains("not online") || gone.contains("Exception"), "{gone}");
     });
 }
 

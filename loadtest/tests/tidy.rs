@@ -14,6 +14,7 @@ const LINES_MAX: usize = 800;
 /// Who may use whom, as in ARCHITECTURE.md: package, its dependencies, what its tests may use besides.
 const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
+    ("filter", &[], &[]),
     ("runtime", &[], &[]),
     ("remoting", &["proto", "runtime"], &[]),
     ("daemon", &[], &[]),
@@ -21,12 +22,15 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
     ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv"], &[]),
+    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
     ("client", &["proto", "remoting"], &[]),
-    ("loadtest", &["proto", "client"], &[]),
+    ("loadtest", &["proto", "client", "filter"], &[]),
 ];
 
-/// Lints that `proto` denies outside of its tests: foreign bytes must never end the process.
+/// Crates of foreign bytes.
+const FOREIGN_BYTES_CRATES: &[&str] = &["proto", "filter"];
+
+/// Lints that they deny outside of their tests: foreign bytes must never end the process.
 const FOREIGN_BYTES_LINTS: &[&str] =
     &["clippy::indexing_slicing", "clippy::unwrap_used", "clippy::expect_used", "clippy::panic"];
 
@@ -185,7 +189,11 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn foreign_bytes_meet_no_panic() {
-    let lib = text(Path::new("proto/src/lib.rs"));
+    FOREIGN_BYTES_CRATES.iter().for_each(|package| denies_panics(package));
+}
+
+fn denies_panics(package: &str) {
+    let lib = text(&Path::new(package).join("src/lib.rs"));
     let code = lib.lines().filter(|line| !line.starts_with("//"));
     let head: String = code.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
     let denied = head.split("cfg_attr(not(test),deny(").nth(1).unwrap_or_default();
@@ -193,9 +201,11 @@ fn foreign_bytes_meet_no_panic() {
     let mut broken: Vec<String> = FOREIGN_BYTES_LINTS
         .iter()
         .filter(|lint| !denied.contains(*lint))
-        .map(|lint| format!("proto/src/lib.rs does not deny {lint}"))
+        .map(|lint| format!("{package}/src/lib.rs does not deny {lint}"))
         .collect();
-    for path in sources().iter().filter(|path| path.starts_with("proto/src")) {
+    let sources = sources();
+    let src = Path::new(package).join("src");
+    for path in sources.iter().filter(|path| path.starts_with(&src)) {
         for (index, line) in text(path).lines().enumerate() {
             let lifted = line.contains("allow(") || line.contains("expect(clippy");
             // An index that is out of bounds in a constant does not compile.
@@ -207,7 +217,7 @@ fn foreign_bytes_meet_no_panic() {
             }
         }
     }
-    assert_none("proto cannot panic on foreign bytes", &broken);
+    assert_none(&format!("{package} cannot panic on foreign bytes"), &broken);
 }
 
 #[test]

@@ -9,13 +9,17 @@ use crate::{
     error::StoreError,
     index::{Index, Row, key_hash},
     join_bounded::join_bounded,
-    read::{Picking, Planned, PullLimits, PullPlan},
+    offset::PhysicalOffset,
+    read::{LOOK_BYTES_MAX, Picking, Planned, PullLimits, PullPlan, PullStatus},
     store::Store,
 };
-use proto::record::RecordView;
+use proto::record::{RecordView, records};
 use runtime::Disk;
 use std::{future::Future, rc::Rc};
 
+/// Records that a filter over properties is shown at once, from the disk, and their bytes.
+const LOOK_AT_ONCE: usize = 64;
+const LOOK_BYTES_AT_ONCE: usize = 256 * 1024;
 /// Entries taken from index files at once.
 const ENTRIES_MAX: usize = 256;
 /// Candidates by hash that a key search takes from memory or from one index file before it asks for more.
@@ -112,6 +116,51 @@ impl<D: Disk> Store<D> {
                 }
             }
         }
+    }
+
+    /// The same for a filter that has to see whole records, which are read for it: as
+    /// [`crate::StoreState::plan_pull_by_record`].
+    pub async fn plan_pull_by_record_on_disk(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        limits: PullLimits,
+        selects: impl Fn(&[u8]) -> bool,
+    ) -> Result<PullPlan, StoreError> {
+        let mut picking = Picking::new(limits, Vec::new());
+        let (mut scanned, mut looked) = (0, 0);
+        let mut bytes = Vec::new();
+        while scanned < limits.scan_max && looked < LOOK_BYTES_MAX {
+            let count = LOOK_AT_ONCE.min(limits.scan_max - scanned);
+            let (offset, bytes_max) = (picking.next, LOOK_BYTES_AT_ONCE);
+            let chunk = PullLimits { offset, count_max: count, bytes_max, scan_max: count };
+            let plan = self.plan_pull_on_disk(topic, queue_id, chunk, |_| true).await?;
+            match plan.status {
+                PullStatus::Found | PullStatus::NoMatchedMessage => {}
+                _ if picking.next == limits.offset => return Ok(plan),
+                _ => break,
+            }
+            bytes.clear();
+            self.read_cold(&plan.pieces, &mut bytes).await?;
+            // Records of what is damaged are missing.
+            let mut entries = plan.pieces.iter();
+            for record in records(&bytes).filter_map(Result::ok) {
+                let place = record.physical_offset();
+                let is_its = |entry: &&Entry| {
+                    PhysicalOffset::new(self.settings.shard, entry.position()).to_wire() == place
+                };
+                if let Some(entry) = entries.find(is_its)
+                    && selects(record.bytes())
+                    && !picking.offer(*entry, record.queue_offset())
+                {
+                    return Ok(self.finish(picking, topic, queue_id));
+                }
+            }
+            scanned += usize::try_from(plan.next_offset - offset).unwrap_or(count);
+            looked += plan.bytes;
+            picking.next = plan.next_offset;
+        }
+        Ok(self.finish(picking, topic, queue_id))
     }
 
     fn pick_resident(

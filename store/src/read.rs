@@ -1,7 +1,10 @@
 //! Planning reads: which bytes of the log answer a pull. Decisions and their order are those of the Java broker
 //! (offset too small, overflow by one, overflow badly, nothing matched).
 
-use crate::{consume_queue::Entry, store_state::StoreState};
+use crate::{
+    consume_queue::{ConsumeQueue, Entry},
+    store_state::StoreState,
+};
 
 /// What a pull finds. Names are those of Java's `GetMessageStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,12 @@ impl Picking {
         true
     }
 
+    /// Looks at an entry that matches, at its place. `false`: the answer is complete without it.
+    pub(crate) fn offer(&mut self, entry: Entry, offset: i64) -> bool {
+        self.next = offset;
+        self.take(entry, &mut |_| true)
+    }
+
     pub(crate) fn plan(self, min_offset: i64, max_offset: i64) -> PullPlan {
         let status =
             if self.pieces.is_empty() { PullStatus::NoMatchedMessage } else { PullStatus::Found };
@@ -124,6 +133,9 @@ impl Picking {
         PullPlan { status, next_offset: next, min_offset, max_offset, pieces, bytes }
     }
 }
+
+/// Bytes of records that one pull looks at to find those that match.
+pub(crate) const LOOK_BYTES_MAX: usize = 1024 * 1024;
 
 impl StoreState {
     /// Plans a pull of queue `queue_id` of `topic`; `matches` sees each tags code. `pieces` is cleared and reused.
@@ -135,9 +147,66 @@ impl StoreState {
         pieces: Vec<Entry>,
         mut matches: impl FnMut(i64) -> bool,
     ) -> Planned {
+        let mut picking = Picking::new(limits, pieces);
+        let queue = match self.begin(topic, queue_id, limits.offset) {
+            Ok(queue) => queue,
+            Err(planned) => return planned,
+        };
+        while let Some(entry) = queue.get(picking.next) {
+            if !picking.take(entry, &mut matches) {
+                break;
+            }
+        }
+        Planned::Now(picking.plan(queue.min(), queue.max()))
+    }
+
+    /// The same for a filter that has to see whole records: `selects` is given each of them. It ends early where a record has
+    /// left the tail cache.
+    pub fn plan_pull_by_record(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        limits: PullLimits,
+        selects: impl Fn(&[u8]) -> bool,
+    ) -> Planned {
+        let mut picking = Picking::new(limits, Vec::new());
+        let queue = match self.begin(topic, queue_id, limits.offset) {
+            Ok(queue) => queue,
+            Err(planned) => return planned,
+        };
+        let (ring, mut looked) = (self.log.ring(), 0);
+        let mut joined = Vec::new();
+        while let Some(entry) = queue.get(picking.next).filter(|_| looked < LOOK_BYTES_MAX) {
+            let bytes = entry.bytes() as usize;
+            if !ring.holds(entry.position(), bytes) {
+                if picking.next == limits.offset {
+                    return Planned::OnDisk;
+                }
+                break;
+            }
+            looked += bytes;
+            let record = match ring.parts(entry.position(), bytes) {
+                (record, []) => record,
+                (first, second) => {
+                    joined.clear();
+                    joined.extend_from_slice(first);
+                    joined.extend_from_slice(second);
+                    &joined
+                }
+            };
+            if !picking.take(entry, &mut |_| selects(record)) {
+                break;
+            }
+        }
+        Planned::Now(picking.plan(queue.min(), queue.max()))
+    }
+
+    /// The queue in which a pull finds entries from this offset on, or what answers it.
+    fn begin(&self, topic: &str, queue_id: u32, offset: i64) -> Result<&ConsumeQueue, Planned> {
         let plan = |status, next_offset, min_offset, max_offset| {
             let pieces = Vec::new();
-            Planned::Now(PullPlan { status, next_offset, min_offset, max_offset, pieces, bytes: 0 })
+            let plan = PullPlan { status, next_offset, min_offset, max_offset, pieces, bytes: 0 };
+            Err(Planned::Now(plan))
         };
         let Some(queue) = self.queue(topic, queue_id) else {
             return plan(PullStatus::NoMessageInQueue, 0, 0, 0);
@@ -146,25 +215,16 @@ impl StoreState {
         if max == 0 {
             return plan(PullStatus::NoMessageInQueue, 0, 0, 0);
         }
-        if limits.offset < min {
+        if offset < min {
             return plan(PullStatus::OffsetTooSmall, min, min, max);
         }
-        if limits.offset == max {
+        if offset == max {
             return plan(PullStatus::OffsetOverflowOne, max, min, max);
         }
-        if limits.offset > max {
+        if offset > max {
             return plan(PullStatus::OffsetOverflowBadly, max, min, max);
         }
-        if limits.offset < queue.resident() {
-            return Planned::OnDisk;
-        }
-        let mut picking = Picking::new(limits, pieces);
-        while let Some(entry) = queue.get(picking.next) {
-            if !picking.take(entry, &mut matches) {
-                break;
-            }
-        }
-        Planned::Now(picking.plan(min, max))
+        if offset < queue.resident() { Err(Planned::OnDisk) } else { Ok(queue) }
     }
 
     /// Whether the tail cache holds all planned records.
@@ -237,6 +297,26 @@ mod tests {
         assert_eq!(decision(&state, 10), (OffsetOverflowOne, 10, 0));
         assert_eq!(decision(&state, 11), (OffsetOverflowBadly, 10, 0));
         assert_eq!(decision(&state, i64::MAX), (OffsetOverflowBadly, 10, 0));
+    }
+
+    #[test]
+    fn a_filter_may_look_at_whole_records() {
+        let mut state = StoreState::unwritten(0);
+        append(&mut state, 10);
+        commit(&mut state);
+        let limits = PullLimits { offset: 1, count_max: 2, bytes_max: 350, scan_max: 8 };
+        let plan = |limits: PullLimits, first: u8| {
+            let selects = |record: &[u8]| record.len() == 100 && record[0] >= first;
+            match state.plan_pull_by_record("t", 0, limits, selects) {
+                Planned::Now(plan) => (plan.status, plan.next_offset, plan.pieces.len()),
+                Planned::OnDisk => panic!("nothing left memory"),
+            }
+        };
+        assert_eq!(plan(limits, 5), (PullStatus::Found, 7, 2));
+        assert_eq!(plan(limits, 8), (PullStatus::Found, 9, 1), "it looks at eight entries");
+        assert_eq!(plan(limits, 99), (PullStatus::NoMatchedMessage, 9, 0));
+        let end = PullLimits { offset: 10, ..limits };
+        assert_eq!(plan(end, 0), (PullStatus::OffsetOverflowOne, 10, 0));
     }
 
     #[test]

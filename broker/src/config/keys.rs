@@ -1,7 +1,8 @@
 //! The one table of configuration keys. The struct, its defaults, reading, `-p`, `-m` and `GET_BROKER_CONFIG` come from it.
 //!
 //! Names and defaults are Java's (4.9.8) where the key is Java's; our defaults differ in `flushDiskType` (we flush
-//! before we answer) and `storePathRootDir` (never Java's own directory by accident). Keys of our own carry their unit
+//! before we answer), `storePathRootDir` (never Java's own directory by accident) and `enablePropertyFilter` (a filter costs
+//! nobody else anything). Keys of our own carry their unit
 //! in the name. Keys that mean nothing here are in `ignored.rs`.
 
 use super::value::{BROKER_ROLES, BrokerRole, CoreList, FLUSH_DISK_TYPES, FlushDiskType};
@@ -89,7 +90,7 @@ pub struct BrokerConfig {
     /// Waiting time of each delay level.
     message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Start;
     /// Whether consumers may filter by SQL92 expressions.
-    enable_property_filter: bool = false, "enablePropertyFilter", ConfigKind::Bool, "", Later;
+    enable_property_filter: bool = true, "enablePropertyFilter", ConfigKind::Bool, "", Live;
     /// Whether messages of retry topics are filtered by the filter of their first topic.
     filter_support_retry: bool = false, "filterSupportRetry", ConfigKind::Bool, "", Later;
     /// Whether replies of request-reply are stored when they cannot be delivered.
@@ -110,6 +111,10 @@ pub struct BrokerConfig {
     short_polling_time_ms: u64 = 1_000, "shortPollingTimeMills", PERIOD_MS, "ms", Live;
     /// Whether members of a group are notified at once when others come or go.
     notify_consumer_ids_changed_enable: bool = true, "notifyConsumerIdsChangedEnable", ConfigKind::Bool, "", Live;
+    /// Whether the queues that an orderly consumer has locked are free as soon as its connection ends, by whatever. False: it may
+    /// still consume for 30 s, and they are free after 31. True: somebody else has them at once, and where only the connection
+    /// was lost, two consumers work on a queue for a while.
+    orderly_release_on_close: bool = false, "orderlyReleaseOnClose", ConfigKind::Bool, "", Start;
     /// Most bytes of one pull answer that is served from memory.
     max_transfer_bytes_on_message_in_memory: u32 = 262_144, "maxTransferBytesOnMessageInMemory", whole(1, 8 * MIB), "B", Live;
     /// Most messages of one pull answer that is served from memory.

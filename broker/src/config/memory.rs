@@ -386,7 +386,8 @@ fn entries_within(bytes: u64) -> u64 {
 fn tables_bytes(config: &BrokerConfig) -> u64 {
     let root = Path::new(&config.store_path_root_dir).join("config");
     let bytes = |name: &str| std::fs::metadata(root.join(name)).map_or(0, |found| found.len());
-    TABLE_BYTES_PER_FILE_BYTE * (bytes("topics.json") + bytes("subscriptionGroup.json"))
+    let files = ["topics.json", "subscriptionGroup.json", "queueLocks.json"];
+    TABLE_BYTES_PER_FILE_BYTE * files.map(bytes).iter().sum::<u64>()
 }
 
 #[cfg(test)]

@@ -2,24 +2,28 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | table: 1 topics, 2 groups |
-//! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped |
-//! | 8 | timestamp of the table's version after the change, ms |
-//! | 8 | its counter |
-//! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name |
+//! | 1 | table: 1 topics, 2 groups, 3 queue locks |
+//! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped; 6 locked, 7 unlocked |
+//! | 8 | timestamp of the table's version after the change, ms; 0 for locks |
+//! | 8 | its counter; 0 for locks |
+//! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name; locks: client, group and queues, JSON |
 //!
 //! Topics are always deleted by 4; former versions wrote 2, behind which nothing may be dropped any more: the topic may have
 //! been made again. Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
+//! Locks need none: each record says what holds afterwards for its queues, whatever was before.
 
-use proto::body::{BodyError, DataVersion, SubscriptionGroupConfig, TopicConfig};
+use proto::body::{BodyError, DataVersion, LockedQueues, SubscriptionGroupConfig, TopicConfig};
 
 const TOPICS: u8 = 1;
 const GROUPS: u8 = 2;
+const LOCKS: u8 = 3;
 const PUT: u8 = 1;
 const REMOVED: u8 = 2;
 const VERSION: u8 = 3;
 const DELETED: u8 = 4;
 const DROPPED: u8 = 5;
+const LOCKED: u8 = 6;
+const UNLOCKED: u8 = 7;
 const HEAD_BYTES: usize = 2 + 2 * size_of::<i64>();
 
 /// What a change did to a table whose entries are `F`.
@@ -42,6 +46,10 @@ pub(super) enum What<F> {
 pub(super) enum Change {
     Topics(DataVersion, What<TopicConfig>),
     Groups(DataVersion, What<SubscriptionGroupConfig>),
+    /// A client holds these queues now.
+    Locked(LockedQueues),
+    /// Nobody holds these queues now.
+    Unlocked(LockedQueues),
 }
 
 /// A record of the journal that is none of ours, although its checksum is right: another version wrote it.
@@ -107,6 +115,22 @@ pub(super) fn group_dropped(version: DataVersion, name: &str) -> Vec<u8> {
     named(GROUPS, DROPPED, version, name)
 }
 
+/// The record of queues that have a new holder.
+pub(super) fn queues_locked(held: &LockedQueues) -> Vec<u8> {
+    locks(LOCKED, held)
+}
+
+/// The record of queues that nobody holds any more.
+pub(super) fn queues_unlocked(held: &LockedQueues) -> Vec<u8> {
+    locks(UNLOCKED, held)
+}
+
+fn locks(what: u8, held: &LockedQueues) -> Vec<u8> {
+    let mut record = head(LOCKS, what, DataVersion { timestamp: 0, counter: 0 });
+    held.write(&mut record);
+    record
+}
+
 fn named(table: u8, what: u8, version: DataVersion, name: &str) -> Vec<u8> {
     let mut record = head(table, what, version);
     record.extend_from_slice(name.as_bytes());
@@ -145,6 +169,8 @@ pub(super) fn read(record: &[u8]) -> Result<Change, ChangeError> {
         (GROUPS, REMOVED) => Ok(Change::Groups(version, What::Removed(name()?))),
         (GROUPS, DELETED) => Ok(Change::Groups(version, What::Deleted(name()?))),
         (GROUPS, DROPPED) => Ok(Change::Groups(version, What::Dropped(name()?))),
+        (LOCKS, LOCKED) => Ok(Change::Locked(LockedQueues::read(rest)?)),
+        (LOCKS, UNLOCKED) => Ok(Change::Unlocked(LockedQueues::read(rest)?)),
         (table, what) => Err(ChangeError::Unknown { table, what }),
     }
 }
@@ -159,6 +185,11 @@ mod tests {
     fn every_change_comes_back() {
         let topic = TopicConfig { topic_name: "orders".to_owned(), perm: 4, ..Default::default() };
         let group = SubscriptionGroupConfig { group_name: "cg".to_owned(), ..Default::default() };
+        let held = LockedQueues {
+            client_id: "10.0.0.1@7".to_owned(),
+            consumer_group: "cg".to_owned(),
+            queues: [("orders".to_owned(), vec![0, 3])].into(),
+        };
         for (record, change) in [
             (topic_put(VERSION_7, &topic), Change::Topics(VERSION_7, What::Put(topic.clone()))),
             (
@@ -183,6 +214,8 @@ mod tests {
             ),
             (topics_version(VERSION_7), Change::Topics(VERSION_7, What::Version)),
             (group_put(VERSION_7, &group), Change::Groups(VERSION_7, What::Put(group.clone()))),
+            (queues_locked(&held), Change::Locked(held.clone())),
+            (queues_unlocked(&held), Change::Unlocked(held.clone())),
             (
                 group_removed(VERSION_7, "cg"),
                 Change::Groups(VERSION_7, What::Removed("cg".to_owned())),

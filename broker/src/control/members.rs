@@ -22,7 +22,7 @@ use remoting::ConnectionId;
 use runtime::Uptime;
 
 use super::members_memory::{MembersMemory, group_bytes, member_bytes};
-use super::names;
+use super::names::{self, CLIENT_ID_BYTES_MAX};
 use super::shared_table::SharedTable;
 use super::subscription::{GroupSubscriptions, Subscription};
 
@@ -32,8 +32,6 @@ pub const SILENCE_MS_MAX: i64 = 120_000;
 pub const CONNECTION_GROUPS_MAX: usize = 1_024;
 /// Topics of one group's subscriptions; further ones are left out and counted.
 pub const GROUP_TOPICS_MAX: usize = 4_096;
-/// Bytes of a client id; a heartbeat with a longer one is left out and counted.
-pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Members of one group; further ones are left out and counted. A notification goes to each of them.
 pub const GROUP_MEMBERS_MAX: usize = 20_000;
 
@@ -247,12 +245,12 @@ impl Members {
         })
     }
 
-    /// Connection of one client of a group, for requests that are passed on to it.
-    pub fn consumer_by_id(&self, group: &str, client_id: &str) -> Option<ConnectionId> {
+    /// Connection and version of one client of a group, for requests that are passed on to it.
+    pub fn consumer_by_id(&self, group: &str, client_id: &str) -> Option<(ConnectionId, i32)> {
         let mut members = self.consumers.get(group)?.members.iter();
         members
             .find(|(_, member)| &*member.client_id == client_id)
-            .map(|(connection, _)| *connection)
+            .map(|(connection, member)| (*connection, member.version))
     }
 
     /// Connections of a consumer group behind that one, ascending, at most `count_max`.
@@ -271,6 +269,16 @@ impl Members {
     /// Connections of a producer group, ascending.
     pub fn producer_connections(&self, group: &str) -> Vec<ConnectionId> {
         self.producers.get(group).map(|held| held.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The id of the client that consumes in a group through a connection.
+    pub fn consumer_id(&self, connection: ConnectionId, group: &str) -> Option<&Arc<str>> {
+        Some(&self.consumers.get(group)?.members.get(&connection)?.client_id)
+    }
+
+    /// Whether the members of a group consume each message all, each for itself.
+    pub fn is_broadcasting(&self, group: &str) -> bool {
+        self.subscriptions.get(group).is_some_and(|wishes| wishes.broadcast)
     }
 
     /// Whether a group has a member.

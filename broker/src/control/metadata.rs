@@ -4,6 +4,7 @@ use proto::body::{BodyError, DataVersion};
 
 use super::attributes::AttributeError;
 use super::names::NameError;
+use crate::table_memory::TableMemory;
 
 /// Topics that one broker takes; more are refused. A topic is a few hundred bytes in every snapshot and registration.
 pub const TOPICS_MAX: usize = 200_000;
@@ -91,6 +92,18 @@ pub enum MetadataError {
         /// The limit.
         limit: usize,
     },
+    /// There are too many locks of queues.
+    #[error("no room for {name}: {there} of {limit} {unit} are there")]
+    LocksFull {
+        /// What does not fit.
+        name: String,
+        /// How much there is.
+        there: usize,
+        /// The limit.
+        limit: usize,
+        /// What is counted.
+        unit: &'static str,
+    },
     /// Changes come faster than the disk takes them.
     #[error(
         "[OVERLOAD] reason=metadata-unsaved bytes={bytes} limit={limit}: changes of topics and groups wait for the disk"
@@ -119,6 +132,12 @@ pub struct MetadataFileError {
     pub file: &'static str,
     /// What is wrong with it.
     pub cause: BodyError,
+}
+
+/// Refuses while changes of before wait for the disk, too many of them.
+pub(super) fn check_unsaved(memory: &TableMemory) -> Result<(), MetadataError> {
+    let (bytes, limit) = memory.unsaved();
+    if bytes < limit { Ok(()) } else { Err(MetadataError::Unsaved { bytes, limit }) }
 }
 
 /// Refuses a number outside `min..=max`.

@@ -1,9 +1,9 @@
-//! The files of metadata: `topics.json` and `subscriptionGroup.json` in Java's shapes, and the journal of changes
-//! beside them.
+//! The files of metadata: `topics.json` and `subscriptionGroup.json` in Java's shapes, `queueLocks.json`, and the journal of
+//! changes beside them.
 //!
 //! A change is appended to the journal, many in one write; when that is full, at an orderly stop and after a start that
-//! found changes in it, both files are written whole ([`store::metadata::journal`]). Both always together: what a backup
-//! of either lacks is then in the two journals that are kept.
+//! found changes in it, all files are written whole ([`store::metadata::journal`]). All always together: what a backup
+//! of one lacks is then in the two journals that are kept.
 
 use super::Control;
 use runtime::{Disk, durable_file};
@@ -12,6 +12,7 @@ use store::{StoreError, metadata::journal::Journal};
 
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";
+pub(super) const QUEUE_LOCKS: &str = "queueLocks.json";
 /// Smallest room of a journal, bytes: some five thousand changes.
 const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 /// Largest: it is filled with zeros when it is born, while changes wait.
@@ -45,6 +46,10 @@ impl<D: Disk> MetadataStore<D> {
         let loaded = durable_file::read(&disk, &dir.join(GROUPS), groups).await;
         let loaded = loaded.map_err(|error| error.to_string())?;
         over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
+        let locks = |json: &[u8]| owner.borrow_mut().load_queue_locks(json);
+        let loaded = durable_file::read(&disk, &dir.join(QUEUE_LOCKS), locks).await;
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
         let control = owner.into_inner();
         let mut replayed = 0_u64;
         for change in found.changes(over_backup) {
@@ -72,12 +77,10 @@ impl<D: Disk> MetadataStore<D> {
         if !self.needs_checkpoint && self.journal.fits(changes) {
             return self.journal.append(changes).await;
         }
-        let (topics, groups) = whole(control, pause).await;
-        let table_bytes = (topics.len() + groups.len()) as u64;
-        let room_bytes = table_bytes.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
-        self.journal
-            .checkpoint(&[(TOPICS, &topics), (GROUPS, &groups)], changes, room_bytes)
-            .await?;
+        let files = whole(control, pause).await;
+        let bytes = files.iter().map(|(_, content)| content.len() as u64).sum::<u64>();
+        let room_bytes = bytes.clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
+        self.checkpoint(&files, changes, room_bytes).await?;
         self.needs_checkpoint = false;
         Ok(())
     }
@@ -91,27 +94,48 @@ impl<D: Disk> MetadataStore<D> {
         if changes.is_empty() && !self.needs_checkpoint && !self.journal.has_changes() {
             return Ok(());
         }
-        let (topics, groups) = whole(control, async || ()).await;
-        self.journal.checkpoint(&[(TOPICS, &topics), (GROUPS, &groups)], &[], 0).await
+        let files = whole(control, async || ()).await;
+        self.checkpoint(&files, &[], 0).await
+    }
+
+    async fn checkpoint(
+        &mut self,
+        files: &Files,
+        changes: &[Vec<u8>],
+        room_bytes: u64,
+    ) -> Result<(), StoreError> {
+        let files = files.each_ref().map(|(name, content)| (*name, content.as_slice()));
+        self.journal.checkpoint(&files, changes, room_bytes).await
     }
 }
 
-/// Both files as they are to be now. They are encoded bucket by bucket, from tables that nobody changes meanwhile: a table
+/// Name and content of each file.
+type Files = [(&'static str, Vec<u8>); 3];
+
+/// All files as they are to be now. They are encoded piece by piece, from tables that nobody changes meanwhile: a table
 /// of 200,000 topics in one piece would hold up everybody on this worker for half a second.
-async fn whole(control: &RefCell<Control>, pause: impl AsyncFn()) -> (Vec<u8>, Vec<u8>) {
-    let (topics, groups) = {
+async fn whole(control: &RefCell<Control>, pause: impl AsyncFn()) -> Files {
+    let (topics, groups, locks) = {
         let control = control.borrow();
-        (control.topics().file(), control.groups().file())
+        (control.topics().file(), control.groups().file(), control.queue_locks().file())
     };
-    (topics.encode(&pause).await, groups.encode(&pause).await)
+    [
+        (TOPICS, topics.encode(&pause).await),
+        (GROUPS, groups.encode(&pause).await),
+        (QUEUE_LOCKS, locks.encode(&pause).await),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::BrokerConfig;
-    use proto::body::{SubscriptionGroupConfig, TopicConfig};
-    use runtime::sim::{SimDisk, block_on};
+    use proto::body::{LockBatchRequest, MessageQueue, SubscriptionGroupConfig, TopicConfig};
+    use remoting::ConnectionId;
+    use runtime::{
+        Uptime,
+        sim::{SimDisk, block_on},
+    };
     use std::path::Path;
 
     const DIR: &str = "/data/config";
@@ -128,7 +152,26 @@ mod tests {
     /// Creates, changes or deletes something, as step `step` of a life.
     fn change(control: &mut Control, step: u64) -> Vec<Vec<u8>> {
         let name = format!("t{}", step % 9);
-        match step % 5 {
+        match step % 7 {
+            5 | 6 => {
+                let queue = |id: u64| MessageQueue {
+                    broker_name: String::new(),
+                    queue_id: id as i32,
+                    topic: name.clone(),
+                };
+                let asked = LockBatchRequest {
+                    client_id: format!("c{}", step % 2),
+                    consumer_group: "g".to_owned(),
+                    mq_set: (0..step % 4).map(queue).collect(),
+                    only_this_broker: false,
+                };
+                let now = Uptime::from_ms(NOW);
+                if step.is_multiple_of(3) {
+                    control.unlock_queues(now, &asked);
+                } else {
+                    control.lock_queues(now, ConnectionId::new(0, 0, 1), &asked).expect("room");
+                }
+            }
             3 => {
                 control.delete_topic(NOW, &name).expect("a good name");
                 control.delete_group(NOW, &name, step.is_multiple_of(2)).expect("a good name");
@@ -155,13 +198,16 @@ mod tests {
             }
         }
         let effects = control.effects();
-        effects.topic_changes.into_iter().chain(effects.group_changes).collect()
+        let changes = effects.topic_changes.into_iter().chain(effects.group_changes);
+        changes.chain(effects.lock_changes).collect()
     }
 
-    /// Both tables, in an order that every life has.
-    fn tables(control: &RefCell<Control>) -> (Vec<u8>, Vec<u8>) {
+    /// All tables, in an order that every life has.
+    fn tables(control: &RefCell<Control>) -> [Vec<u8>; 3] {
         let control = control.borrow();
-        (control.topics_json(), control.groups_json())
+        let locks = control.queue_locks().file();
+        let locks = block_on(locks.encode(&async || ())).expect("no disk is needed");
+        [control.topics_json(), control.groups_json(), locks]
     }
 
     /// Lives of the real tables, each ended by a power cut at any call: a start finds what was promised, or that and
@@ -193,7 +239,7 @@ mod tests {
         }
     }
 
-    /// Both files have rotted: their backups and two journals have everything, to the version.
+    /// All files have rotted: their backups and two journals have everything, to the version.
     #[test]
     fn rotten_files_are_rebuilt_from_backups_and_journals() {
         let disk = SimDisk::new(1);
@@ -208,7 +254,7 @@ mod tests {
             }
             last = Some(tables(&control));
         }
-        for name in [TOPICS, GROUPS] {
+        for name in [TOPICS, GROUPS, QUEUE_LOCKS] {
             assert!(disk.flip_bit(&Path::new(DIR).join(name), 0, 2));
         }
         let (control, mut files) = start(&disk).expect("power");

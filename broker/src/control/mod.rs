@@ -17,6 +17,7 @@ pub mod metadata_store;
 pub mod names;
 mod notifications;
 pub mod plane;
+mod queue_locks;
 mod shared_table;
 mod snapshot;
 mod stored_table;
@@ -33,21 +34,28 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use proto::body::{DataVersion, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
+use proto::body::{
+    DataVersion, HeartbeatData, LockBatchRequest, MessageQueue, QueueLockTable,
+    SubscriptionGroupConfig, TopicConfig,
+};
 
 pub use change::ChangeError;
 pub use groups::Groups;
 pub use members::{
-    CLIENT_ID_BYTES_MAX, CONNECTION_GROUPS_MAX, Changes, ClientConnection, GROUP_MEMBERS_MAX,
-    GROUP_TOPICS_MAX, Members, SILENCE_MS_MAX,
+    CONNECTION_GROUPS_MAX, Changes, ClientConnection, GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members,
+    SILENCE_MS_MAX,
 };
 pub use metadata::{
     GROUPS_MAX, MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
     QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
 };
+pub use names::CLIENT_ID_BYTES_MAX;
+pub use queue_locks::{GROUP_LOCKS_MAX, QueueLocks};
 pub use shared_table::SharedTable;
 pub use snapshot::{MetadataSnapshot, is_readable, is_writable};
-pub use subscription::{GroupSubscriptions, Subscription, SubscriptionError, TAGS_MAX, TagFilter};
+pub use subscription::{
+    GroupSubscriptions, MessageFilter, SQL92, Subscription, SubscriptionError, TAGS_MAX, compile,
+};
 pub use topics::{TopicRules, Topics, WantedTopic};
 
 use change::Change;
@@ -68,6 +76,8 @@ pub struct Effects {
     pub topic_changes: Vec<Vec<u8>>,
     /// Changes of groups, the same.
     pub group_changes: Vec<Vec<u8>>,
+    /// Changes of who holds which queue, the same.
+    pub lock_changes: Vec<Vec<u8>>,
     /// A new snapshot for all shards.
     pub publish: Option<Arc<MetadataSnapshot>>,
     /// The change is to be registered with name servers at once; [`Topics::since`] says what it is.
@@ -84,11 +94,14 @@ pub struct Control {
     topics: Topics,
     groups: Groups,
     members: Members,
+    queue_locks: QueueLocks,
     /// What topics and groups take up.
     table_memory: Rc<TableMemory>,
     broker_permission: i32,
     auto_create_groups: bool,
     notify_enabled: bool,
+    /// `enablePropertyFilter`.
+    property_filter: bool,
     published: Arc<MetadataSnapshot>,
     /// What the disk holds: snapshots and registrations show no more.
     durable: Tables,
@@ -118,12 +131,14 @@ impl Control {
         let mut control = Control {
             topics: Topics::at_boot(rules, Rc::clone(&memory), now),
             groups: Groups::at_boot(auto_create_groups, Rc::clone(&memory), now),
+            queue_locks: QueueLocks::new(Rc::clone(&memory), config.orderly_release_on_close),
             table_memory: memory,
             durable: Tables::default(),
             members: Members::default(),
             broker_permission: config.broker_permission,
             auto_create_groups: config.auto_create_subscription_group,
             notify_enabled: config.notify_consumer_ids_changed_enable,
+            property_filter: config.enable_property_filter,
             published: Arc::new(MetadataSnapshot::default()),
             registered: DataVersion::default(),
             notify: Vec::new(),
@@ -149,11 +164,21 @@ impl Control {
         Ok(())
     }
 
+    /// Merges the content of `queueLocks.json`, at start.
+    pub fn load_queue_locks(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
+        let table = QueueLockTable::read(json)
+            .map_err(|cause| MetadataFileError { file: metadata_store::QUEUE_LOCKS, cause })?;
+        self.queue_locks.load(&table);
+        Ok(())
+    }
+
     /// Replays a change of the journal over what was loaded, at start. [`Control::loaded`] ends that.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), ChangeError> {
         match change::read(record)? {
             Change::Topics(version, what) => self.topics.replay(version, what),
             Change::Groups(version, what) => self.groups.replay(version, what),
+            Change::Locked(held) => self.queue_locks.replay_locked(&held),
+            Change::Unlocked(held) => self.queue_locks.replay_unlocked(&held),
         }
         Ok(())
     }
@@ -161,6 +186,11 @@ impl Control {
     /// Everything is loaded and replayed: it came from the disk.
     pub fn loaded(&mut self) {
         self.durable = self.tables();
+    }
+
+    /// The broker serves from now on: who held queues before may still consume them.
+    pub fn started(&mut self, now: Uptime) {
+        self.queue_locks.started(now);
     }
 
     /// Both tables as they are now, without what is being dropped: for who makes them durable.
@@ -236,6 +266,7 @@ impl Control {
         Effects {
             topic_changes: self.topics.take_changes(),
             group_changes: self.groups.take_changes(),
+            lock_changes: self.queue_locks.take_changes(),
             publish: self.publish(),
             register: std::mem::replace(&mut self.registered, announced) != announced,
             notify: std::mem::take(&mut self.notify),
@@ -281,6 +312,11 @@ impl Control {
         self.broker_permission
     }
 
+    /// `enablePropertyFilter`.
+    pub fn property_filter(&self) -> bool {
+        self.property_filter
+    }
+
     /// The topics, for reading.
     pub fn topics(&self) -> &Topics {
         &self.topics
@@ -294,6 +330,11 @@ impl Control {
     /// The members, for reading.
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// The queue locks, for reading.
+    pub fn queue_locks(&self) -> &QueueLocks {
+        &self.queue_locks
     }
 
     /// The topic of a send, created when allowed. `Ok(None)`: code 17.
@@ -388,6 +429,7 @@ impl Control {
         self.auto_create_groups = config.auto_create_subscription_group;
         self.groups.set_auto_create(config.auto_create_subscription_group);
         self.notify_enabled = config.notify_consumer_ids_changed_enable;
+        self.property_filter = config.enable_property_filter;
         if self.broker_permission != config.broker_permission {
             self.broker_permission = config.broker_permission;
             self.topics.touch(now);
@@ -433,25 +475,64 @@ impl Control {
         self.left_out.note()
     }
 
+    /// `LOCK_BATCH_MQ`. Returns which of the queues the client holds now.
+    pub fn lock_queues(
+        &mut self,
+        now: Uptime,
+        connection: ConnectionId,
+        request: &LockBatchRequest,
+    ) -> Result<Vec<MessageQueue>, MetadataError> {
+        // Each of its members consumes all queues: locks would leave each with some.
+        if self.members.is_broadcasting(&request.consumer_group) {
+            return Ok(request.mq_set.clone());
+        }
+        self.queue_locks.lock(now, connection, request)
+    }
+
+    /// `UNLOCK_BATCH_MQ`. Always a success.
+    pub fn unlock_queues(&mut self, now: Uptime, request: &LockBatchRequest) {
+        self.queue_locks.unlock(now, request);
+        self.notify_of_free_queues(now);
+    }
+
+    /// Whether [`Control::notify_of_free_queues`] has something to do.
+    pub fn has_free_queues(&self, now: Uptime) -> bool {
+        self.queue_locks.is_due(now)
+    }
+
+    /// Who was refused a queue that is free now should try again.
+    pub fn notify_of_free_queues(&mut self, now: Uptime) {
+        let groups = self.queue_locks.freed(now);
+        self.notify_if_wanted(Changes { groups, left_out: 0 });
+    }
+
     /// `UNREGISTER_CLIENT`. Always a success.
     pub fn unregister(
         &mut self,
+        now: Uptime,
         connection: ConnectionId,
         producer_group: Option<&str>,
         consumer_group: Option<&str>,
     ) {
+        let client = consumer_group.and_then(|group| self.members.consumer_id(connection, group));
+        if let (Some(group), Some(client)) = (consumer_group, client) {
+            self.queue_locks.left(now, group, client);
+        }
         let changes = self.members.unregister(connection, producer_group, consumer_group);
         self.notify_if_wanted(changes);
+        self.notify_of_free_queues(now);
     }
 
     /// A connection is gone. May be reported any number of times.
-    pub fn connection_closed(&mut self, connection: ConnectionId) {
+    pub fn connection_closed(&mut self, now: Uptime, connection: ConnectionId) {
+        self.queue_locks.connection_closed(now, connection);
         let changes = self.members.connection_closed(connection);
         self.notify_of_loss(changes);
     }
 
     /// About every ten seconds: who is silent has left.
     pub fn tick(&mut self, now: Uptime) {
+        self.queue_locks.expire(now);
         let (changes, close) = self.members.expire(now, SILENCE_MS_MAX);
         self.close.extend(close);
         self.notify_of_loss(changes);

@@ -38,6 +38,9 @@ pub const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 /// Prefix of groups that come into being even when automatic creation is off.
 pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 
+/// Bytes of a client id; a heartbeat with a longer one is left out and counted.
+pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
+
 /// Topics that clients must not send to.
 const NOT_SENDABLE: &[&str] = &[
     SCHEDULE_TOPIC,
@@ -87,6 +90,26 @@ pub fn check_topic(name: &str) -> Result<(), NameError> {
 /// Checks the name of a group: 1 to 255 characters of the same set.
 pub fn check_group(name: &str) -> Result<(), NameError> {
     check("group", name, GROUP_CHARS_MAX)
+}
+
+/// Checks the name of a topic as consumers subscribe to it: the retry topic of a group is as long as its group's name makes it.
+pub fn check_consumed_topic(name: &str) -> Result<(), NameError> {
+    match name.strip_prefix(RETRY_PREFIX) {
+        Some(group) => check_group(group),
+        None => check_topic(name),
+    }
+}
+
+/// Checks the id of a client: 1 to [`CLIENT_ID_BYTES_MAX`] bytes.
+pub fn check_client(id: &str) -> Result<(), NameError> {
+    let what = "client id";
+    match id.len() {
+        0 => Err(NameError::Blank { what }),
+        count if count > CLIENT_ID_BYTES_MAX => {
+            Err(NameError::TooLong { what, count, max: CLIENT_ID_BYTES_MAX })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {

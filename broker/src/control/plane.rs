@@ -80,7 +80,12 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// A plane with the metadata that was loaded.
-    pub fn new(control: Control, files: MetadataStore<DirectDisk>, now: Moment) -> ControlPlane {
+    pub fn new(
+        mut control: Control,
+        files: MetadataStore<DirectDisk>,
+        now: Moment,
+    ) -> ControlPlane {
+        control.started(now.uptime);
         let memory = control.table_memory();
         let (all_topics, all_groups) =
             (all_topics(Rc::clone(memory)), all_groups(Rc::clone(memory)));
@@ -122,15 +127,24 @@ impl ControlPlane {
     /// Carries out what the last calls of the control owner made necessary.
     pub fn apply_effects(&self, worker: &Rc<Worker>) {
         let effects = self.control.borrow_mut().effects();
-        let Effects { topic_changes, group_changes, publish, register, notify, close } = effects;
+        let Effects {
+            topic_changes,
+            group_changes,
+            lock_changes,
+            publish,
+            register,
+            notify,
+            close,
+        } = effects;
         if let Some(metadata) = publish {
             let (version, workers) = (metadata.version, worker.executor.count());
             self.visibility.borrow_mut().published(version, workers, Uptime::now());
             worker.broadcast(&Notice::Metadata(metadata));
         }
-        if !topic_changes.is_empty() || !group_changes.is_empty() {
-            let mut unsaved = self.unsaved.borrow_mut();
-            unsaved.extend(topic_changes.into_iter().chain(group_changes));
+        let changes = topic_changes.into_iter().chain(group_changes).chain(lock_changes);
+        let before = self.unsaved.borrow().len();
+        self.unsaved.borrow_mut().extend(changes);
+        if self.unsaved.borrow().len() > before {
             self.writer_wanted.raise();
         }
         if register && let Some(registrar) = &*self.registrar.borrow() {
@@ -151,6 +165,9 @@ impl ControlPlane {
     pub fn tick_often(&self, worker: &Rc<Worker>, now: Uptime) {
         self.visibility.borrow_mut().tick(now);
         self.notifications.borrow_mut().refill();
+        if self.control.borrow().has_free_queues(now) {
+            self.change(worker, |control| control.notify_of_free_queues(now));
+        }
         self.notify_members(worker);
     }
 
@@ -324,7 +341,8 @@ impl ControlPlane {
 
     /// A connection, of any worker, has ended.
     pub fn connection_closed(&self, worker: &Rc<Worker>, connection: ConnectionId) {
-        self.change(worker, |control| control.connection_closed(connection));
+        let now = Uptime::now();
+        self.change(worker, |control| control.connection_closed(now, connection));
     }
 
     /// Housekeeping.

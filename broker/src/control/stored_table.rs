@@ -2,7 +2,7 @@
 //! for the journal, and names that were deleted and of which shards have yet to drop what they hold.
 
 use super::change::What;
-use super::metadata::{MetadataError, next_version};
+use super::metadata::{self, MetadataError, next_version};
 use super::shared_table::SharedTable;
 use super::whole_file::WholeFile;
 use crate::table_memory::{EntryBytes, TableMemory, of_deleted};
@@ -90,8 +90,7 @@ impl<V> StoredTable<V> {
 
     /// Refuses while changes of before wait for the disk, too many of them.
     pub(super) fn check_unsaved(&self) -> Result<(), MetadataError> {
-        let (bytes, limit) = self.memory.unsaved();
-        if bytes < limit { Ok(()) } else { Err(MetadataError::Unsaved { bytes, limit }) }
+        metadata::check_unsaved(&self.memory)
     }
 
     /// Refuses an entry that does not fit beside all others, `more` bytes with what comes along with it.

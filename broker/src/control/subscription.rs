@@ -1,4 +1,5 @@
-//! What a group wants from a topic: the filter that a pull applies to the tag hashes of the consume queue.
+//! What a group wants from a topic: the filter that a pull applies to the tag hashes of the consume queue, or to the properties
+//! of messages.
 //!
 //! Made from a heartbeat or from the text that a pull carries; immutable from then on and shared by all shards.
 //! Hashes are computed here from the tags, never taken from the client. The client checks the tag text itself again,
@@ -7,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use filter::Filter;
 use proto::body::SubscriptionData;
 use proto::record::string_hash;
 
@@ -20,6 +22,8 @@ const TAG_BYTES: usize = 60;
 const ALL: &str = "*";
 /// The expression type of tag filters.
 const TAG: &str = "TAG";
+/// The expression type of filters over properties.
+pub const SQL92: &str = "SQL92";
 
 /// Why the subscription text of a pull cannot be used (code 23).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,21 +44,39 @@ pub enum SubscriptionError {
     },
 }
 
-/// Which messages of a consume queue can match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TagFilter {
-    /// All of them, or the filter is not a matter of tags.
+/// Which messages of a consume queue match.
+#[derive(Clone, Debug)]
+pub enum MessageFilter {
+    /// All of them.
     All,
     /// Those whose tag has one of these hashes; ascending. Empty: none.
     Hashes(Arc<[i32]>),
+    /// Those whose properties match.
+    Sql(Arc<Filter>),
 }
 
-impl TagFilter {
+/// Two filters over properties are the same when they are one: each expression is compiled once.
+impl PartialEq for MessageFilter {
+    fn eq(&self, other: &MessageFilter) -> bool {
+        match (self, other) {
+            (MessageFilter::All, MessageFilter::All) => true,
+            (MessageFilter::Hashes(one), MessageFilter::Hashes(other)) => {
+                Arc::ptr_eq(one, other) || one == other
+            }
+            (MessageFilter::Sql(one), MessageFilter::Sql(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for MessageFilter {}
+
+impl MessageFilter {
     /// The filter for these tags.
-    pub fn of<'a>(tags: impl IntoIterator<Item = &'a str>) -> TagFilter {
+    pub fn of<'a>(tags: impl IntoIterator<Item = &'a str>) -> MessageFilter {
         let mut hashes: Vec<i32> = tags.into_iter().map(string_hash).collect();
         sort_and_dedup(&mut hashes);
-        TagFilter::Hashes(hashes.into())
+        MessageFilter::Hashes(hashes.into())
     }
 
     /// The filter that a pull carries itself (sysFlag bit 4); `None` when it is not about tags. Nothing of its text is
@@ -63,13 +85,13 @@ impl TagFilter {
         topic: &str,
         text: Option<&str>,
         expression_type: Option<&str>,
-    ) -> Result<Option<TagFilter>, SubscriptionError> {
+    ) -> Result<Option<MessageFilter>, SubscriptionError> {
         if !expression_type.is_none_or(is_tag_type) {
             return Ok(None);
         }
         let text = text.filter(|text| !text.is_empty()).unwrap_or(ALL);
         if text == ALL {
-            return Ok(Some(TagFilter::All));
+            return Ok(Some(MessageFilter::All));
         }
         if text.split("||").all(str::is_empty) {
             let (topic, text) = (topic.to_owned(), text.to_owned());
@@ -89,26 +111,15 @@ impl TagFilter {
         if hashes.len() > TAGS_MAX {
             return Err(SubscriptionError::TooManyTags { topic: topic.to_owned() });
         }
-        Ok(Some(TagFilter::Hashes(hashes.into())))
-    }
-
-    /// Whether the same messages match.
-    pub fn is_same(&self, other: &TagFilter) -> bool {
-        match (self, other) {
-            (TagFilter::All, TagFilter::All) => true,
-            (TagFilter::Hashes(one), TagFilter::Hashes(other)) => {
-                Arc::ptr_eq(one, other) || one == other
-            }
-            _ => false,
-        }
+        Ok(Some(MessageFilter::Hashes(hashes.into())))
     }
 
     /// Whether a consume-queue entry with this tags code can match. Only the low 32 bits count: they are the hash.
     pub fn matches(&self, tags_code: i64) -> bool {
         match self {
-            TagFilter::All => true,
+            MessageFilter::All | MessageFilter::Sql(_) => true,
             // Cutting off the high half is the meaning of a tags code.
-            TagFilter::Hashes(hashes) => hashes.binary_search(&(tags_code as i32)).is_ok(),
+            MessageFilter::Hashes(hashes) => hashes.binary_search(&(tags_code as i32)).is_ok(),
         }
     }
 }
@@ -128,14 +139,14 @@ pub struct Subscription {
     pub class_filter_mode: bool,
     /// The tags, in the client's order.
     pub tags: Vec<String>,
-    /// The tags as a filter.
-    pub filter: TagFilter,
+    /// What matches. An error: the expression is none, and why.
+    pub filter: Result<MessageFilter, Arc<str>>,
     /// Bytes that all this takes up, with its place among the topics of its group.
     pub bytes: usize,
 }
 
 impl Subscription {
-    /// Whether the expression is about tags. SQL is not: its `filter` lets everything pass.
+    /// Whether the expression is about tags.
     pub fn is_tag(&self) -> bool {
         is_tag_type(&self.expression_type)
     }
@@ -150,16 +161,22 @@ impl Subscription {
             (true, true) => tags_of(&data.sub_string),
         };
         tags.truncate(TAGS_MAX);
-        let unfiltered = !is_tag || everything || data.class_filter_mode;
-        let filter = if unfiltered {
-            TagFilter::All
+        let filter = if !is_tag {
+            compile(&data.expression_type, &data.sub_string)
+        } else if everything || data.class_filter_mode {
+            Ok(MessageFilter::All)
         } else {
-            TagFilter::of(tags.iter().map(String::as_str))
+            Ok(MessageFilter::of(tags.iter().map(String::as_str)))
         };
         let sub_string = if everything { ALL.to_owned() } else { data.sub_string.clone() };
         let expression_type = if is_tag { TAG.to_owned() } else { data.expression_type.clone() };
         let texts = 2 * data.topic.len() + sub_string.len() + expression_type.len();
         let of_tags = tags.iter().map(|tag| TAG_BYTES + tag.len()).sum::<usize>();
+        let of_filter = match &filter {
+            Ok(MessageFilter::Sql(filter)) => filter.memory_bytes(),
+            Ok(_) => 0,
+            Err(reason) => reason.len(),
+        };
         Subscription {
             topic: data.topic.clone(),
             sub_string,
@@ -168,7 +185,7 @@ impl Subscription {
             class_filter_mode: data.class_filter_mode,
             tags,
             filter,
-            bytes: SUBSCRIPTION_BYTES + texts + of_tags,
+            bytes: SUBSCRIPTION_BYTES + texts + of_tags + of_filter,
         }
     }
 
@@ -183,6 +200,17 @@ impl Subscription {
             code_set: self.tags.iter().map(|tag| string_hash(tag)).collect(),
             tags_set: self.tags.clone(),
         }
+    }
+}
+
+/// The filter of an expression that is not about tags.
+pub fn compile(expression_type: &str, text: &str) -> Result<MessageFilter, Arc<str>> {
+    if expression_type != SQL92 {
+        return Err(format!("expressionType {expression_type:?} is neither TAG nor SQL92").into());
+    }
+    match Filter::compile(text) {
+        Ok(filter) => Ok(MessageFilter::Sql(Arc::new(filter))),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
@@ -227,8 +255,8 @@ impl GroupSubscriptions {
 mod tests {
     use super::*;
 
-    fn pull(text: &str) -> Result<TagFilter, SubscriptionError> {
-        TagFilter::of_pull("orders", Some(text), None).map(|filter| filter.expect("tags"))
+    fn pull(text: &str) -> Result<MessageFilter, SubscriptionError> {
+        MessageFilter::of_pull("orders", Some(text), None).map(|filter| filter.expect("tags"))
     }
 
     fn hash(tag: &str) -> i64 {
@@ -238,27 +266,27 @@ mod tests {
     #[test]
     fn everything_has_three_spellings() {
         for text in [None, Some(""), Some("*")] {
-            let all = TagFilter::of_pull("orders", text, Some("")).unwrap();
-            assert_eq!(all, Some(TagFilter::All));
+            let all = MessageFilter::of_pull("orders", text, Some("")).unwrap();
+            assert_eq!(all, Some(MessageFilter::All));
         }
     }
 
     #[test]
     fn tags_are_split_trimmed_and_hashed() {
         let tags = pull(" a ||b||  || a").unwrap();
-        assert_eq!(tags, TagFilter::of(["b", "a"]));
+        assert_eq!(tags, MessageFilter::of(["b", "a"]));
         assert_eq!(tags_of(" a ||b||  || a"), ["a", "b"]);
         assert!(tags.matches(hash("a")) && tags.matches(hash("b")));
         assert!(!tags.matches(hash("c")) && !tags.matches(0));
         assert!(tags.matches(hash("a") | 1 << 40), "only the low half counts");
-        assert_eq!(pull("a|b").unwrap(), TagFilter::of(["a|b"]), "one bar is part of a tag");
+        assert_eq!(pull("a|b").unwrap(), MessageFilter::of(["a|b"]), "one bar is part of a tag");
     }
 
     #[test]
     fn separators_alone_are_an_error_and_blanks_match_nothing() {
         assert!(matches!(pull("||"), Err(SubscriptionError::SeparatorsOnly { .. })));
         assert!(matches!(pull("||||"), Err(SubscriptionError::SeparatorsOnly { .. })));
-        assert_eq!(pull(" ").unwrap(), TagFilter::of([]));
+        assert_eq!(pull(" ").unwrap(), MessageFilter::of([]));
         assert!(!pull("|| ").unwrap().matches(hash("a")));
     }
 
@@ -276,17 +304,31 @@ mod tests {
     }
 
     #[test]
-    fn sql_passes_the_tag_filter() {
-        assert_eq!(TagFilter::of_pull("orders", Some("a > 1"), Some("SQL92")), Ok(None));
+    fn sql_is_compiled_once_and_its_mistakes_are_kept() {
+        assert_eq!(MessageFilter::of_pull("orders", Some("a > 1"), Some("SQL92")), Ok(None));
         let sql = SubscriptionData {
             expression_type: "SQL92".to_owned(),
             sub_string: "a > 1".to_owned(),
             ..SubscriptionData::default()
         };
-        let sql = Subscription::from_heartbeat(&sql);
-        assert!(!sql.is_tag());
-        assert_eq!(sql.filter, TagFilter::All);
-        assert_eq!(sql.sub_string, "a > 1");
+        let subscription = Subscription::from_heartbeat(&sql);
+        assert!(!subscription.is_tag());
+        let Ok(MessageFilter::Sql(filter)) = &subscription.filter else {
+            panic!("{subscription:?}")
+        };
+        assert!(filter.matches(b"a\x012") && !filter.matches(b"a\x011"));
+        assert_eq!(subscription.clone().filter, subscription.filter);
+        assert_ne!(Subscription::from_heartbeat(&sql).filter, subscription.filter, "another one");
+        assert!(subscription.bytes > SUBSCRIPTION_BYTES + filter.memory_bytes());
+        assert_eq!(subscription.sub_string, "a > 1");
+        for (expression_type, text, reason) in
+            [("SQL92", "a >", "the end at byte 3"), ("sql92", "a > 1", "neither TAG nor SQL92")]
+        {
+            let (expression_type, sub_string) = (expression_type.to_owned(), text.to_owned());
+            let wrong = SubscriptionData { expression_type, sub_string, ..sql.clone() };
+            let found = Subscription::from_heartbeat(&wrong).filter.expect_err(text);
+            assert!(found.contains(reason), "{found}");
+        }
     }
 
     /// A C++ client sends the text only; a Java client may send any hashes: ours count.
@@ -300,13 +342,14 @@ mod tests {
         };
         let subscription = Subscription::from_heartbeat(&cpp);
         assert_eq!(subscription.expression_type, "TAG");
-        assert!(subscription.filter.matches(hash("b")));
+        assert!(subscription.filter.unwrap().matches(hash("b")));
         let lying =
             SubscriptionData { tags_set: vec!["c".to_owned()], code_set: vec![1], ..cpp.clone() };
         let subscription = Subscription::from_heartbeat(&lying);
-        assert!(subscription.filter.matches(hash("c")) && !subscription.filter.matches(1));
         assert_eq!(subscription.to_data().code_set, vec![string_hash("c")]);
+        let filter = subscription.filter.unwrap();
+        assert!(filter.matches(hash("c")) && !filter.matches(1));
         let class = SubscriptionData { class_filter_mode: true, ..cpp };
-        assert_eq!(Subscription::from_heartbeat(&class).filter, TagFilter::All);
+        assert_eq!(Subscription::from_heartbeat(&class).filter, Ok(MessageFilter::All));
     }
 }

@@ -113,6 +113,54 @@ fn a_first_heartbeat_makes_group_and_retry_topic() {
     );
 }
 
+fn asked(client: &str, group: &str) -> LockBatchRequest {
+    let queue =
+        MessageQueue { topic: "orders".to_owned(), queue_id: 0, broker_name: "b".to_owned() };
+    LockBatchRequest {
+        client_id: client.to_owned(),
+        consumer_group: group.to_owned(),
+        mq_set: vec![queue],
+        only_this_broker: false,
+    }
+}
+
+#[test]
+fn who_unregisters_leaves_its_queues_and_who_waits_for_them_hears_it() {
+    let mut control = control();
+    let now = at(NOW).uptime;
+    control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
+    control.heartbeat(at(NOW), &peer(2), &beat("b", "cg", 1));
+    control.saved_effects();
+    let lock = |control: &mut Control, number, client| {
+        let held = control.lock_queues(now, connection(number), &asked(client, "cg"));
+        held.expect("there is room").len()
+    };
+    assert_eq!(lock(&mut control, 1, "a"), 1);
+    assert_eq!(control.effects().lock_changes.len(), 1, "durable before it is answered");
+    assert_eq!((lock(&mut control, 1, "a"), lock(&mut control, 2, "b")), (1, 0));
+    let effects = control.effects();
+    assert!(effects.lock_changes.is_empty() && effects.notify.is_empty(), "nothing has changed");
+    control.unregister(now, connection(1), None, Some("cg"));
+    let effects = control.effects();
+    assert_eq!((effects.lock_changes.len(), effects.notify.is_empty()), (1, false));
+    assert_eq!(lock(&mut control, 2, "b"), 1);
+    control.unlock_queues(now, &asked("b", "cg"));
+    assert_eq!(control.queue_locks().count(), 0);
+}
+
+#[test]
+fn who_consumes_every_queue_locks_none() {
+    let mut control = control();
+    let mut data = beat("a", "cg", 1);
+    data.consumer_data_set[0].message_model = MessageModel::Broadcasting;
+    control.heartbeat(at(NOW), &peer(1), &data);
+    for client in ["a", "b"] {
+        let held = control.lock_queues(at(NOW).uptime, connection(1), &asked(client, "cg"));
+        assert_eq!(held.expect("there is room").len(), 1);
+    }
+    assert_eq!(control.queue_locks().count(), 0);
+}
+
 #[test]
 fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     let mut control = control();
@@ -125,15 +173,15 @@ fn a_group_may_not_want_to_hear_of_requests_but_hears_of_losses() {
     control.heartbeat(at(NOW), &peer(1), &beat("a", "cg", 1));
     control.heartbeat(at(NOW), &peer(2), &beat("b", "cg", 1));
     control.heartbeat(at(NOW), &peer(3), &beat("c", "cg", 1));
-    control.unregister(connection(1), None, Some("cg"));
+    control.unregister(at(NOW).uptime, connection(1), None, Some("cg"));
     assert!(control.saved_effects().notify.is_empty());
-    control.connection_closed(connection(2));
+    control.connection_closed(at(NOW).uptime, connection(2));
     assert_eq!(*control.saved_effects().notify[0], *"cg");
     assert_eq!(control.members().consumers_after("cg", None, 9), [connection(3)]);
     let silent = BrokerConfig { notify_consumer_ids_changed_enable: false, ..config() };
     control.apply_config(NOW, &silent);
     control.heartbeat(at(NOW), &peer(4), &beat("d", "cg", 1));
-    control.connection_closed(connection(3));
+    control.connection_closed(at(NOW).uptime, connection(3));
     assert!(control.saved_effects().notify.is_empty());
 }
 

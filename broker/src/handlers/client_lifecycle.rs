@@ -55,7 +55,7 @@ pub fn unregister(control: &mut Control, request: &Request<'_>) -> Result<Respon
     let header = UnregisterClientHeader::from_ext(&request.header.ext)?;
     let producers = header.producer_group.filter(|group| !group.is_empty());
     let consumers = header.consumer_group.filter(|group| !group.is_empty());
-    control.unregister(request.peer.connection, producers, consumers);
+    control.unregister(request.uptime, request.peer.connection, producers, consumers);
     Ok(Response::Done)
 }
 
@@ -75,14 +75,18 @@ pub fn consumer_list(control: &mut Control, request: &Request<'_>) -> Result<Res
 
 /// CHECK_CLIENT_CONFIG: clients ask before they subscribe by anything but tags.
 pub fn check_client_config(
-    _control: &mut Control,
+    control: &mut Control,
     request: &Request<'_>,
 ) -> Result<Response, Refusal> {
     let check = CheckClientRequest::read(request.body)?;
-    if Subscription::from_heartbeat(&check.subscription_data).is_tag() {
-        return Ok(Response::Done);
+    let subscription = Subscription::from_heartbeat(&check.subscription_data);
+    if !subscription.is_tag() && !control.property_filter() {
+        return Err(Refusal::filter_unsupported(&subscription.expression_type));
     }
-    Err(Refusal::sql_unsupported())
+    match subscription.filter {
+        Ok(_) => Ok(Response::Done),
+        Err(why) => Err(Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, &*why)),
+    }
 }
 
 /// GET_CONSUMER_CONNECTION_LIST.
@@ -120,7 +124,8 @@ pub fn producer_connections(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handlers::fixtures::{connection, control, with_request};
+    use crate::config::BrokerConfig;
+    use crate::handlers::fixtures::{UPTIME, connection, control, with_request};
 
     const HEARTBEAT: &[u8] = br#"{"clientID":"c1","consumerDataSet":[{"consumeFromWhere":
         "CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"g",
@@ -164,7 +169,7 @@ mod tests {
         let mut control = control();
         beat(&mut control);
         let before = control.saved_effects().publish.expect("a snapshot");
-        control.connection_closed(connection());
+        control.connection_closed(UPTIME, connection());
         let after = control.saved_effects().publish.expect("the subscriptions differ");
         assert!(after.version > before.version);
         assert_eq!(after.topics_version, before.topics_version);
@@ -228,18 +233,32 @@ mod tests {
     }
 
     #[test]
-    fn filters_by_sql_are_refused_before_they_are_subscribed() {
-        let check = |kind: &str| {
+    fn expressions_are_checked_before_they_are_subscribed() {
+        let check_with = |control: &mut Control, kind: &str, text: &str| {
             let body = format!(
                 r#"{{"clientId":"c","group":"g","subscriptionData":{{"expressionType":"{kind}",
-                "subString":"a > 1","topic":"t"}}}}"#
+                "subString":"{text}","topic":"t"}}}}"#
             );
             with_request(46, &[], body.as_bytes(), |request| {
-                check_client_config(&mut control(), request).map(drop)
+                check_client_config(control, request).map(drop)
             })
         };
+        let check = |kind: &str| check_with(&mut control(), kind, "a > 1");
         assert_eq!(check("TAG"), Ok(()));
-        assert_eq!(check("SQL92"), Err(Refusal::sql_unsupported()));
+        assert_eq!(check("SQL92"), Ok(()));
+        let refusal = check("SQL").expect_err("no type");
+        assert_eq!(refusal.code, response::SUBSCRIPTION_PARSE_FAILED);
+        let refusal = check_with(&mut control(), "SQL92", "a >").expect_err("half of one");
+        assert_eq!(refusal.code, response::SUBSCRIPTION_PARSE_FAILED);
+        assert!(refusal.remark.contains("the end at byte 3"), "{refusal:?}");
+        let mut off = control();
+        let config = BrokerConfig { enable_property_filter: false, ..BrokerConfig::default() };
+        off.apply_config(0, &config);
+        assert_eq!(
+            check_with(&mut off, "SQL92", "a > 1"),
+            Err(Refusal::filter_unsupported("SQL92"))
+        );
+        assert_eq!(check_with(&mut off, "TAG", "a"), Ok(()));
     }
 
     #[test]

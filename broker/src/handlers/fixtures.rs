@@ -3,7 +3,7 @@
 
 use crate::{
     config::BrokerConfig,
-    control::{Control, TagFilter},
+    control::{Control, MessageFilter},
     ops::{Pull, PullOp},
     request::Request,
     response::{Responder, allow_unanswered},
@@ -129,7 +129,7 @@ pub(crate) fn pull(topic: &str, offset: i64) -> Pull {
         offset,
         count_max: 32,
         bytes_max: 65_536,
-        filter: TagFilter::All,
+        filter: MessageFilter::All,
         suspend_ms: 1_000,
         group: Arc::default(),
         commit: None,

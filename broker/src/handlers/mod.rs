@@ -5,6 +5,7 @@
 //! have typed operations of their own, without a task (but to create a topic or a group, and to read from the disk).
 //! Everything else is a plain function on its owner, or one task.
 
+pub mod ask_client;
 pub mod client_lifecycle;
 pub mod consume_times;
 pub mod consumer_offset;
@@ -16,6 +17,7 @@ pub mod groups;
 mod large_body;
 pub mod pull;
 pub mod query_message;
+pub mod queue_locks;
 pub mod runtime_info;
 pub mod send;
 pub mod send_back;
@@ -135,7 +137,6 @@ fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     }
     match line.run {
         Run::Message(serve) | Run::Patient(serve) => serve(worker, request, responder),
-        Run::NotYet(remark) => worker.respond(responder, Refusal::not_yet(remark).into()),
         _ => match host_of(worker, line, request) {
             Ok(host) if host == worker.executor.index() => run(worker, line, request, responder),
             Ok(host) => worker.forward(host, request, responder, Response::from),
@@ -182,7 +183,7 @@ fn run(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, responder: Respo
             worker.respond(responder, ran.unwrap_or_else(Response::from));
         }
         Run::Task(begin) | Run::LargeTask(begin) => begin_task(worker, request, responder, begin),
-        Run::Message(_) | Run::Patient(_) | Run::NotYet(_) => unreachable!("served already"),
+        Run::Message(_) | Run::Patient(_) => unreachable!("served already"),
     }
 }
 

@@ -2,13 +2,12 @@
 //! is refused with code 3.
 
 use super::{
-    client_lifecycle, consumer_offset, groups, pull, query_message, runtime_info, send, send_back,
-    topics, view_message, whole_table,
+    ask_client, client_lifecycle, consumer_offset, groups, pull, query_message, queue_locks,
+    runtime_info, send, send_back, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
     error::Refusal,
-    not_yet,
     request::{QueuePlace, Request},
     response::{Answering, Responder, Response},
     worker::Worker,
@@ -77,8 +76,6 @@ pub enum Run {
     Task(Begin),
     /// The same, with a response that may be large: it counts for its connection while it is made.
     LargeTask(Begin),
-    /// Known, and not served by this version: the remark.
-    NotYet(&'static str),
 }
 
 /// One line of the table.
@@ -108,7 +105,7 @@ macro_rules! lines {
     };
 }
 
-use Run::{LargeTask, Message, NotYet, OnControl, OnQueue, OnWorker, Patient, Task};
+use Run::{LargeTask, Message, OnControl, OnQueue, OnWorker, Patient, Task};
 
 /// Every request.
 pub const LINES: &[Line] = lines! {
@@ -135,8 +132,11 @@ pub const LINES: &[Line] = lines! {
     CHECK_CLIENT_CONFIG: Control, None, OnControl(client_lifecycle::check_client_config);
     GET_CONSUMER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::consumer_connections);
     GET_PRODUCER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::producer_connections);
-    LOCK_BATCH_MQ: Here, Group, NotYet(not_yet::QUEUE_LOCKS);
-    UNLOCK_BATCH_MQ: Here, Group, NotYet(not_yet::QUEUE_LOCKS);
+    LOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::lock);
+    UNLOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::unlock);
+
+    GET_CONSUMER_RUNNING_INFO: Control, Admin, LargeTask(ask_client::running_info);
+    CONSUME_MESSAGE_DIRECTLY: Control, Admin, Task(ask_client::consume_directly);
 
     UPDATE_AND_CREATE_TOPIC: Control, Admin, Task(topics::update);
     DELETE_TOPIC_IN_BROKER: Control, Admin, Task(topics::delete);
@@ -204,9 +204,7 @@ mod tests {
     fn who_serves_fits_how_it_is_served() {
         for line in LINES {
             let fits = match line.run {
-                Run::Message(_) | Run::Patient(_) | Run::NotYet(_) => {
-                    line.served_by == ServedBy::Here
-                }
+                Run::Message(_) | Run::Patient(_) => line.served_by == ServedBy::Here,
                 Run::OnQueue(_) => line.served_by == ServedBy::Queue,
                 Run::OnControl(_) | Run::OnWorker(_) => line.served_by == ServedBy::Control,
                 Run::Task(_) | Run::LargeTask(_) => true,

@@ -239,7 +239,7 @@ impl<K: Copy + Eq + Hash> Lists<K> {
 mod tests {
     use super::*;
     use crate::{
-        control::TagFilter,
+        control::MessageFilter,
         handlers::fixtures::pull_op,
         response::{Responder, allow_unanswered},
     };
@@ -315,7 +315,7 @@ mod tests {
         let mut pulls = ParkedPulls::new(100, 100);
         let with_tag = |tag: &str, opaque| {
             let mut parked = parked(connection(1), opaque, 10);
-            parked.op.pull.filter = TagFilter::of([tag]);
+            parked.op.pull.filter = MessageFilter::of([tag]);
             parked
         };
         assert!(pulls.park(slots[0], with_tag("a", 1)).is_ok());

@@ -3,16 +3,19 @@
 //! Called by [`super::parked`] alone. What always holds: a filter is here as long as a pull that waits has it, and
 //! together they take up no more than was allowed.
 
-use crate::control::TagFilter;
+use crate::control::MessageFilter;
 use ahash::AHashMap;
+use filter::Filter;
 use std::{collections::hash_map::Entry, sync::Arc};
 
-/// Of a filter besides its hashes: its allocation and its place here.
+/// Of a filter besides what it consists of: its allocation and its place here.
 const FILTER_BYTES: usize = 64;
 
-/// Filters by tags, and how many pulls have each.
+/// Filters, and how many pulls have each.
 pub(super) struct ParkedFilters {
     pulls_by_hashes: AHashMap<Arc<[i32]>, usize>,
+    /// By their address: an expression is compiled once for the pulls of a group.
+    pulls_by_sql: AHashMap<usize, usize>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -20,12 +23,17 @@ pub(super) struct ParkedFilters {
 impl ParkedFilters {
     /// Room for filters of `bytes_max` bytes together.
     pub(super) fn new(bytes_max: usize) -> ParkedFilters {
-        ParkedFilters { pulls_by_hashes: AHashMap::new(), bytes: 0, bytes_max }
+        let (pulls_by_hashes, pulls_by_sql) = (AHashMap::new(), AHashMap::new());
+        ParkedFilters { pulls_by_hashes, pulls_by_sql, bytes: 0, bytes_max }
     }
 
     /// A pull begins to wait: it shares the filter of those that have the same one. False: there is no room for one more.
-    pub(super) fn share(&mut self, filter: &mut TagFilter) -> bool {
-        let TagFilter::Hashes(hashes) = filter else { return true };
+    pub(super) fn share(&mut self, filter: &mut MessageFilter) -> bool {
+        let hashes = match filter {
+            MessageFilter::All => return true,
+            MessageFilter::Sql(sql) => return self.share_sql(sql),
+            MessageFilter::Hashes(hashes) => hashes,
+        };
         match self.pulls_by_hashes.entry(Arc::clone(hashes)) {
             Entry::Occupied(mut known) => {
                 *hashes = Arc::clone(known.key());
@@ -43,9 +51,35 @@ impl ParkedFilters {
         true
     }
 
+    fn share_sql(&mut self, sql: &Arc<Filter>) -> bool {
+        let pulls = self.pulls_by_sql.entry(address(sql)).or_default();
+        let more = if *pulls == 0 { bytes_of_sql(sql) } else { 0 };
+        if self.bytes + more > self.bytes_max {
+            self.pulls_by_sql.remove(&address(sql));
+            return false;
+        }
+        *pulls += 1;
+        self.bytes += more;
+        true
+    }
+
+    fn release_sql(&mut self, sql: &Arc<Filter>) {
+        let pulls =
+            self.pulls_by_sql.get_mut(&address(sql)).expect("who waits has shared its filter");
+        *pulls -= 1;
+        if *pulls == 0 {
+            self.pulls_by_sql.remove(&address(sql));
+            self.bytes -= bytes_of_sql(sql);
+        }
+    }
+
     /// A pull that shared its filter waits no more.
-    pub(super) fn release(&mut self, filter: &TagFilter) {
-        let TagFilter::Hashes(hashes) = filter else { return };
+    pub(super) fn release(&mut self, filter: &MessageFilter) {
+        let hashes = match filter {
+            MessageFilter::All => return,
+            MessageFilter::Sql(sql) => return self.release_sql(sql),
+            MessageFilter::Hashes(hashes) => hashes,
+        };
         let pulls = self.pulls_by_hashes.get_mut(hashes).expect("who waits has shared its filter");
         *pulls -= 1;
         if *pulls == 0 {
@@ -60,6 +94,14 @@ impl ParkedFilters {
     }
 }
 
+fn address(sql: &Arc<Filter>) -> usize {
+    Arc::as_ptr(sql).addr()
+}
+
+fn bytes_of_sql(sql: &Filter) -> usize {
+    FILTER_BYTES + sql.memory_bytes()
+}
+
 fn bytes_of(hashes: &[i32]) -> usize {
     FILTER_BYTES + size_of_val(hashes)
 }
@@ -68,9 +110,9 @@ fn bytes_of(hashes: &[i32]) -> usize {
 mod tests {
     use super::*;
 
-    fn tags(from: usize, to: usize) -> TagFilter {
+    fn tags(from: usize, to: usize) -> MessageFilter {
         let tags: Vec<String> = (from..to).map(|n| format!("tag-{n}")).collect();
-        TagFilter::of(tags.iter().map(String::as_str))
+        MessageFilter::of(tags.iter().map(String::as_str))
     }
 
     #[test]
@@ -78,7 +120,7 @@ mod tests {
         let mut filters = ParkedFilters::new(2 * (FILTER_BYTES + 400));
         let (mut first, mut second) = (tags(0, 100), tags(0, 100));
         assert!(filters.share(&mut first) && filters.share(&mut second));
-        let (TagFilter::Hashes(one), TagFilter::Hashes(other)) = (&first, &second) else {
+        let (MessageFilter::Hashes(one), MessageFilter::Hashes(other)) = (&first, &second) else {
             panic!("tags")
         };
         assert!(Arc::ptr_eq(one, other));
@@ -90,12 +132,27 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_counts_once_for_all_pulls_that_have_it() {
+        let sql = |text: &str| Arc::new(Filter::compile(text).unwrap());
+        let (one, other) = (sql("a = 1"), sql("a = 1"));
+        let bytes = bytes_of_sql(&one);
+        let mut filters = ParkedFilters::new(bytes + 1);
+        let mut pulls = [(); 3].map(|()| MessageFilter::Sql(Arc::clone(&one)));
+        assert!(pulls.iter_mut().all(|filter| filters.share(filter)));
+        assert_eq!(filters.bytes(), bytes);
+        assert!(!filters.share(&mut MessageFilter::Sql(Arc::clone(&other))), "no room for two");
+        pulls.iter().for_each(|filter| filters.release(filter));
+        assert_eq!((filters.bytes(), filters.pulls_by_sql.len()), (0, 0));
+        assert!(filters.share(&mut MessageFilter::Sql(other)));
+    }
+
+    #[test]
     fn what_does_not_fit_is_not_kept() {
         let mut filters = ParkedFilters::new(2 * (FILTER_BYTES + 400));
         assert!(filters.share(&mut tags(0, 100)) && filters.share(&mut tags(1, 101)));
         assert!(!filters.share(&mut tags(2, 102)), "there is no room for a third");
         assert!(filters.share(&mut tags(0, 100)), "one that is here needs none");
-        assert!(filters.share(&mut TagFilter::All), "nor does none");
+        assert!(filters.share(&mut MessageFilter::All), "nor does none");
         filters.release(&tags(1, 101));
         assert!(filters.share(&mut tags(2, 102)));
     }

@@ -2,6 +2,10 @@
 //
 //	produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <offset message id> <queue> <offset> <body>
 //	delayed NAMESRV TOPIC GROUP COUNT LEVEL                  the same, with a delay level
+//	ordered NAMESRV TOPIC GROUP COUNT                        the same, the queue of each message chosen by one of 16 keys
+//	orderly NAMESRV TOPIC GROUP EXPECT SECONDS               like consume, in order
+//	matching NAMESRV TOPIC GROUP EXPECT SECONDS SQL          like consume, with an SQL92 filter; produce gives its n-th message
+//	                                                         the property n
 //	failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]  a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //	                                                         then RECV; it gives up after MOST retries
 //	consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
@@ -33,35 +37,49 @@ func main() {
 	resolver := primitive.NewPassthroughResolver([]string{namesrv})
 	switch verb {
 	case "produce":
-		produce(resolver, topic, group, rest, 0)
+		produce(resolver, topic, group, rest, 0, false)
 	case "delayed":
-		produce(resolver, topic, group, rest[:1], number(rest[1]))
+		produce(resolver, topic, group, rest[:1], number(rest[1]), false)
+	case "ordered":
+		produce(resolver, topic, group, rest, 0, true)
+	case "orderly":
+		consume(resolver, topic, group, rest, tags("*"), 0, consumer.WithConsumerOrder(true))
 	case "consume":
 		filter := "*"
 		if len(rest) > 2 {
 			filter = rest[2]
 		}
-		consume(resolver, topic, group, rest, filter, 0)
+		consume(resolver, topic, group, rest, tags(filter), 0)
+	case "matching":
+		consume(resolver, topic, group, rest, consumer.MessageSelector{Type: consumer.SQL92, Expression: rest[2]}, 0)
 	case "failing":
 		times, most, limited := strings.Cut(rest[2], "/")
 		var options []consumer.Option
 		if limited {
 			options = append(options, consumer.WithMaxReconsumeTimes(int32(number(most))))
 		}
-		consume(resolver, topic, group, rest, "*", number(times), options...)
+		consume(resolver, topic, group, rest, tags("*"), number(times), options...)
 	default:
 		fail("unknown verb " + verb)
 	}
 }
 
-func produce(resolver primitive.NsResolver, topic, group string, rest []string, level int) {
-	p, err := rocketmq.NewProducer(producer.WithNsResolver(resolver), producer.WithGroupName(group))
+func produce(resolver primitive.NsResolver, topic, group string, rest []string, level int, ordered bool) {
+	options := []producer.Option{producer.WithNsResolver(resolver), producer.WithGroupName(group)}
+	if ordered {
+		options = append(options, producer.WithQueueSelector(producer.NewHashQueueSelector()))
+	}
+	p, err := rocketmq.NewProducer(options...)
 	check(err)
 	check(p.Start())
 	for n := 0; n < number(rest[0]); n++ {
 		body := fmt.Sprintf("%s.%d-%d", group, os.Getpid(), n)
 		message := primitive.NewMessage(topic, []byte(body))
 		message.WithKeys([]string{"key-" + body})
+		message.WithProperty("n", strconv.Itoa(n))
+		if ordered {
+			message.WithShardingKey(strconv.Itoa(n % 16))
+		}
 		if len(rest) > 1 {
 			message.WithTag(rest[1])
 		}
@@ -79,9 +97,8 @@ func produce(resolver primitive.NsResolver, topic, group string, rest []string, 
 	check(p.Shutdown())
 }
 
-func consume(resolver primitive.NsResolver, topic, group string, rest []string, tags string, failures int, more ...consumer.Option) {
+func consume(resolver primitive.NsResolver, topic, group string, rest []string, filter consumer.MessageSelector, failures int, more ...consumer.Option) {
 	expect, count := number(rest[0]), 0
-	filter := consumer.MessageSelector{Type: consumer.TAG, Expression: tags}
 	options := append([]consumer.Option{consumer.WithNsResolver(resolver), consumer.WithGroupName(group),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)}, more...)
 	c, err := rocketmq.NewPushConsumer(options...)
@@ -122,6 +139,10 @@ func consume(resolver primitive.NsResolver, topic, group string, rest []string, 
 	lock.Lock()
 	defer lock.Unlock()
 	fmt.Println("DONE", count)
+}
+
+func tags(expression string) consumer.MessageSelector {
+	return consumer.MessageSelector{Type: consumer.TAG, Expression: expression}
 }
 
 func number(text string) int {

@@ -2,6 +2,8 @@
 
 produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <message id> -1 <offset> <body>: the binding hides the queue
 delayed NAMESRV TOPIC GROUP COUNT LEVEL                  the same, with a delay level
+ordered NAMESRV TOPIC GROUP COUNT                        the same, the queue of each message chosen by one of 16 keys
+orderly NAMESRV TOPIC GROUP EXPECT SECONDS               like consume, in order
 failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES         a listener that fails each message TIMES times: FAIL <tries before> <body>, then RECV
 consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 """
@@ -25,11 +27,13 @@ def line(*words):
         print(*words, flush=True)
 
 
-def send(producer, message):
+def send(producer, message, key=None):
     deadline = time.monotonic() + ROUTE_WAIT_MAX
     while True:
         try:
-            return producer.send_sync(message)
+            if key is None:
+                return producer.send_sync(message)
+            return producer.send_orderly(message, key)
         except ProducerSendSyncFailed as failed:
             # Nothing was sent.
             if "No route info" not in str(failed) or time.monotonic() > deadline:
@@ -37,7 +41,7 @@ def send(producer, message):
         time.sleep(0.2)
 
 
-def produce(namesrv, topic, group, count, tag=None, level=0):
+def produce(namesrv, topic, group, count, tag=None, level=0, is_ordered=False):
     producer = Producer(group)
     producer.set_namesrv_addr(namesrv)
     producer.start()
@@ -50,7 +54,7 @@ def produce(namesrv, topic, group, count, tag=None, level=0):
         if level:
             message.set_delay_time_level(level)
         message.set_body(body)
-        result = send(producer, message)
+        result = send(producer, message, n % 16 if is_ordered else None)
         if result.status != SendStatus.OK:
             sys.exit(f"send {n}: {result}")
         line("SENT", result.msg_id, -1, -1 if level else result.offset, body)
@@ -61,11 +65,19 @@ def delayed(namesrv, topic, group, count, level):
     produce(namesrv, topic, group, count, level=int(level))
 
 
+def ordered(namesrv, topic, group, count):
+    produce(namesrv, topic, group, count, is_ordered=True)
+
+
+def orderly(namesrv, topic, group, expect, seconds):
+    consume(namesrv, topic, group, expect, seconds, is_orderly=True)
+
+
 def failing(namesrv, topic, group, expect, seconds, times):
     consume(namesrv, topic, group, expect, seconds, failures=int(times))
 
 
-def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0):
+def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0, is_orderly=False):
     received = 0
     # The binding does not tell how often a message came.
     tries = {}
@@ -92,7 +104,7 @@ def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0):
             pass
         end.set()
 
-    consumer = PushConsumer(group)
+    consumer = PushConsumer(group, orderly=is_orderly)
     consumer.set_namesrv_addr(namesrv)
     consumer.subscribe(topic, on_message, expression)
     consumer.start()
@@ -104,7 +116,10 @@ def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0):
 
 
 def main():
-    verbs = {"produce": produce, "delayed": delayed, "consume": consume, "failing": failing}
+    verbs = {
+        "produce": produce, "delayed": delayed, "ordered": ordered,
+        "consume": consume, "orderly": orderly, "failing": failing,
+    }
     if len(sys.argv) < 6 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

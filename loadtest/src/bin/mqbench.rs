@@ -2,7 +2,7 @@
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
 //! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `topics`
-//! creates and deletes many topics, `find` looks for messages by key and time, `limits` goes to the README's limits and watches another client meanwhile, `compare` turns the
+//! creates and deletes many topics, `find` looks for messages by key and time, `filters` prices SQL92 expressions, `limits` goes to the README's limits and watches another client meanwhile, `compare` turns the
 //! JSON lines of several runs into one table. All but `limits`, which starts our broker, work against any broker of this
 //! protocol. What runs is in `loadtest::load`; here is only the command line.
 
@@ -18,6 +18,7 @@ use loadtest::harness::our_broker;
 use loadtest::load::churn::{self, Churn};
 use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
+use loadtest::load::filters;
 use loadtest::load::find::{self, Find};
 use loadtest::load::frames::{SendFrames, SendShape};
 use loadtest::load::group::{self, GroupRun};
@@ -51,6 +52,8 @@ enum Work {
     Group(GroupArgs),
     /// Are the README's limits reached, and does another client notice? Starts a broker for each.
     Limits(LimitsArgs),
+    /// What does it cost to evaluate an SQL92 filter over a message? Needs no broker.
+    Filters,
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
         /// Besides: what each system reached in comparison with this one, round by round.
@@ -297,6 +300,7 @@ fn main() -> ExitCode {
         Work::Find(args) => find_messages(&args),
         Work::Group(args) => run_groups(&args),
         Work::Limits(args) => run_limits(&args),
+        Work::Filters => price_filters(),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
     match outcome {
@@ -310,6 +314,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn price_filters() -> Result<String, LoadError> {
+    let priced = filters::run()?;
+    let line = |it: &filters::Priced| {
+        let verdict = if it.matches { "matches" } else { "no match" };
+        format!("{:7.1} ns  {verdict:8}  {}", it.nanoseconds, it.expression)
+    };
+    Ok(priced.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 fn send(args: &SendArgs) -> Result<String, LoadError> {

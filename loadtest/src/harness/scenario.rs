@@ -16,7 +16,7 @@ use super::{
 use client::{Connection, PullRequest};
 
 /// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
-const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(180);
+pub(super) const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(180);
 /// How long messages of level 3 wait, see [`super::LEVELS`].
 const LEVEL_3: Duration = Duration::from_secs(3);
 /// How often a consumer is started against Java's broker.
@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_millis(700);
 /// What was consumed is committed by then, or is not going to be.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// More queues than shards, so that each shard owns several.
-const QUEUES: i32 = 8;
+pub(super) const QUEUES: i32 = 8;
 
 /// A producer sends while a push consumer listens: all arrive, once, at the queue and offset that the producer got,
 /// and all queues of the topic take part.
@@ -217,6 +217,24 @@ pub fn tags(program: &Program, peer: &Peer) {
     assert!(green.iter().all(|s| received.iter().all(|r| r.body != s.body)));
 }
 
+/// SQL92 over the properties of messages: what matches arrives, nothing else. Before, and while the consumer listens.
+pub fn matching(program: &Program, peer: &Peer, verb: &str) {
+    let topic = peer.new_topic(verb, QUEUES);
+    let before = produce(program, peer, &topic, 60, None);
+    let filter = Some("n BETWEEN 10 AND 19 AND KEYS IS NOT NULL OR n = '40' OR nothing > 5");
+    let consumer = start_consumer(program, peer, verb, (&topic, &unique("group")), filter);
+    let matches = |sent: &Sent| {
+        let number = sent.body.rsplit('-').next().and_then(|number| number.parse().ok());
+        number.is_some_and(|number: u32| (10..20).contains(&number) || number == 40)
+    };
+    let mut wanted: Vec<Sent> = before.into_iter().filter(matches).collect();
+    await_all(&consumer, wanted.len(), peer);
+    wanted.extend(produce(program, peer, &topic, 60, None).into_iter().filter(matches));
+    await_all(&consumer, wanted.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&wanted, &consumer.finish());
+}
+
 /// Java's other consumer classes: they get all, and what they committed is where the next one begins.
 pub fn pull_and_resume(program: &Program, peer: &Peer, verb: &str) {
     let topic = peer.new_topic(verb, QUEUES);
@@ -364,7 +382,7 @@ pub fn consume_exactly(
 
 /// Starts a consuming verb. On a busy machine Java's name server sometimes ends a new connection, and Java's client then gives
 /// up; it is tried again there. Not with ours.
-fn start_consumer(
+pub(super) fn start_consumer(
     program: &Program,
     peer: &Peer,
     verb: &str,
@@ -413,7 +431,7 @@ fn await_committed(peer: &Peer, topic: &str, group: &str, count: usize) {
     });
 }
 
-fn queues(received: &[Received]) -> HashSet<i32> {
+pub(super) fn queues(received: &[Received]) -> HashSet<i32> {
     received.iter().map(|r| r.queue).collect()
 }
 
@@ -427,13 +445,13 @@ fn assert_all_queues_sent(sent: &[Sent]) {
 }
 
 /// Takes out what came again from the same place. A message stored twice stays: it has two places.
-fn drop_redelivered(received: &mut Vec<Received>) {
+pub(super) fn drop_redelivered(received: &mut Vec<Received>) {
     let mut places: HashSet<(String, i32, i64)> = HashSet::new();
     received.retain(|r| places.insert((r.body.clone(), r.queue, r.offset)));
 }
 
 /// Every message once, and at the place that its producer got.
-fn assert_same(sent: &[Sent], received: &[Received]) {
+pub(super) fn assert_same(sent: &[Sent], received: &[Received]) {
     let mut places: HashMap<&str, Vec<&Received>> = HashMap::new();
     received.iter().for_each(|r| places.entry(&r.body).or_default().push(r));
     let lost: Vec<&Sent> = sent.iter().filter(|s| !places.contains_key(s.body.as_str())).collect();

@@ -48,6 +48,9 @@ pub enum LoadError {
         /// What was wrong with it.
         reason: &'static str,
     },
+    /// An expression of ours that is none.
+    #[error(transparent)]
+    Filter(#[from] filter::FilterError),
     /// A name that would need escaping inside the pre-encoded header.
     #[error("{what} `{value}` may hold only letters, digits, and the characters % | _ -")]
     Name {

@@ -12,6 +12,7 @@ pub mod compare;
 pub mod drain;
 pub mod drive;
 pub mod error;
+pub mod filters;
 pub mod find;
 pub mod frames;
 pub mod group;

@@ -37,7 +37,7 @@ pub use heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData,
 };
 pub use kv::KvTable;
-pub use lock::{LockBatchRequest, LockBatchResponse};
+pub use lock::{LockBatchRequest, LockBatchResponse, LockedQueues, QueueLockTable};
 pub use member::Json;
 pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
 pub use queue::MessageQueue;

@@ -37,3 +37,18 @@ header! {
         jstack_enable: bool = "jstackEnable" default(false),
     }
 }
+
+header! {
+    /// `CONSUME_MESSAGE_DIRECTLY` (309), relayed to the client it names with the message.
+    /// Source: Apache RocketMQ 5.3.3, remoting `ConsumeMessageDirectlyResultRequestHeader`.
+    ConsumeMessageDirectlyHeader {
+        /// Group of the member.
+        consumer_group: &'a str = "consumerGroup" required,
+        /// The member asked.
+        client_id: &'a str = "clientId" required,
+        /// `offsetMsgId` of the message.
+        msg_id: &'a str = "msgId" required,
+        /// Sent by 5.x tools.
+        topic: Option<&'a str> = "topic" optional,
+    }
+}

@@ -3,8 +3,9 @@
 
 use crate::{
     config::BrokerConfig,
-    control::{MetadataSnapshot, TagFilter, is_readable},
+    control::{MessageFilter, MetadataSnapshot, is_readable},
     error::Refusal,
+    expressions::Expressions,
     not_yet,
     ops::Pull,
     request::owner_of,
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 /// Longest time that a pull is parked, ms; clients wait 30 s for an answer and ask for 15 or 20.
 const PARK_MS_MAX: i64 = 60_000;
+/// Characters of an expression that a refusal repeats.
+const EXPRESSION_SHOWN: usize = 200;
 
 /// Whether the group of a pull may come into being, which is the control owner's decision.
 pub(super) fn may_create_group(metadata: &MetadataSnapshot, header: &PullHeader<'_>) -> bool {
@@ -29,6 +32,7 @@ pub(super) fn check(
     config: &BrokerConfig,
     shards: u16,
     metadata: &MetadataSnapshot,
+    expressions: &Expressions,
     header: &PullHeader<'_>,
 ) -> Result<Pull, Refusal> {
     let forbidden = |remark: String| Refusal::new(response::NO_PERMISSION, remark);
@@ -57,7 +61,10 @@ pub(super) fn check(
                 header.queue_id, header.topic, topic.read_queue_nums
             ))
         })?;
-    let filter = filter_of(metadata, group, header)?;
+    let filter = filter_of(metadata, group, expressions, header)?;
+    if matches!(filter, MessageFilter::Sql(_)) && !config.enable_property_filter {
+        return Err(Refusal::filter_unsupported("SQL92"));
+    }
     let wants_suspend = header.sys_flag & PULL_SUSPEND != 0;
     let suspend_ms = match (wants_suspend, config.long_polling_enable) {
         (false, _) => 0,
@@ -88,15 +95,19 @@ pub(super) fn check(
 fn filter_of(
     metadata: &MetadataSnapshot,
     group: &SubscriptionGroupConfig,
+    expressions: &Expressions,
     header: &PullHeader<'_>,
-) -> Result<TagFilter, Refusal> {
-    let sql = || Refusal::sql_unsupported();
+) -> Result<MessageFilter, Refusal> {
     if header.sys_flag & PULL_SUBSCRIPTION != 0 {
-        let filter = TagFilter::of_pull(header.topic, header.subscription, header.expression_type)
-            .map_err(|error| {
-                Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
-            })?;
-        return filter.ok_or_else(sql);
+        let refused = |why: String| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, why);
+        let (text, expression_type) = (header.subscription, header.expression_type);
+        let tags = MessageFilter::of_pull(header.topic, text, expression_type);
+        if let Some(tags) = tags.map_err(|error| refused(error.to_string()))? {
+            return Ok(tags);
+        }
+        let (text, expression_type) = (text.unwrap_or(""), expression_type.unwrap_or(""));
+        let filter = expressions.filter(expression_type, text);
+        return filter.map_err(|why| refused(no_filter(header, text, &why)));
     }
     let not_exist = |what: &str| {
         Refusal::new(
@@ -119,11 +130,16 @@ fn filter_of(
             "the consumer's subscription not latest",
         ));
     }
-    if !subscription.is_tag() {
-        return Err(sql());
-    }
     if subscription.class_filter_mode {
         return Err(not_yet::class_filter());
     }
-    Ok(subscription.filter.clone())
+    subscription.filter.clone().map_err(|why| {
+        let why = no_filter(header, &subscription.sub_string, &why);
+        Refusal::new(response::FILTER_DATA_NOT_EXIST, why)
+    })
+}
+
+fn no_filter(header: &PullHeader<'_>, text: &str, why: &str) -> String {
+    let start: String = text.chars().take(EXPRESSION_SHOWN).collect();
+    format!("the subscription {start:?} of topic {} is no filter: {why}", header.topic)
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use super::{Needed, create_and_serve_again};
 use crate::{
-    control::Control,
+    control::{Control, MessageFilter},
     error::Refusal,
     mailbox::CoreMessage,
     ops::PullOp,
@@ -45,7 +45,13 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     if admit::may_create_group(&metadata, &header) {
         return create_group(worker, request, header.consumer_group, responder);
     }
-    let pull = match admit::check(&worker.config, worker.shard_count, &metadata, &header) {
+    let pull = match admit::check(
+        &worker.config,
+        worker.shard_count,
+        &metadata,
+        &worker.expressions,
+        &header,
+    ) {
         Ok(pull) => pull,
         Err(refusal) => return worker.respond(responder, refusal.into()),
     };
@@ -260,9 +266,17 @@ fn is_gone(worker: &Worker, op: &PullOp) -> bool {
 /// Plans a pull whose entries have left memory.
 async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError> {
     let pull = &op.pull;
-    let matches = |code| pull.filter.matches(code);
-    let limits = plan::limits(pull);
-    shard.store.plan_pull_on_disk(&pull.topic.topic_name, pull.queue_id, limits, matches).await
+    let (topic, limits) = (&*pull.topic.topic_name, plan::limits(pull));
+    match &pull.filter {
+        MessageFilter::Sql(sql) => {
+            let selects = plan::selects(sql);
+            shard.store.plan_pull_by_record_on_disk(topic, pull.queue_id, limits, selects).await
+        }
+        filter => {
+            let matches = |code| filter.matches(code);
+            shard.store.plan_pull_on_disk(topic, pull.queue_id, limits, matches).await
+        }
+    }
 }
 
 /// Reads what was planned, and counts it.

@@ -1,7 +1,8 @@
 //! What becomes of a pull where its queue is: plain functions on the shard's state.
 
-use crate::{control::TagFilter, ops::Pull, response::Pulled, shard::parked::Parked};
-use proto::{body::TopicConfig, code::response};
+use crate::{control::MessageFilter, ops::Pull, response::Pulled, shard::parked::Parked};
+use filter::Filter;
+use proto::{body::TopicConfig, code::response, record::RecordView};
 use runtime::Uptime;
 use std::sync::Arc;
 use store::{
@@ -58,7 +59,7 @@ fn decide(pull: &Pull, can_wait: bool, plan: PullPlan) -> Outcome {
 pub struct Passed {
     topic: Arc<TopicConfig>,
     queue_id: u32,
-    filter: TagFilter,
+    filter: MessageFilter,
     /// From this offset on.
     from: i64,
     /// Up to this one.
@@ -91,7 +92,7 @@ impl Passed {
     fn is_like(&self, pull: &Pull) -> bool {
         pull.queue_id == self.queue_id
             && pull.topic.topic_name == self.topic.topic_name
-            && pull.filter.is_same(&self.filter)
+            && pull.filter == self.filter
     }
 }
 
@@ -170,8 +171,19 @@ pub(super) fn limits(pull: &Pull) -> PullLimits {
 }
 
 fn plan(state: &StoreState, pull: &Pull) -> Planned {
-    let matches = |code| pull.filter.matches(code);
-    state.plan_pull(&pull.topic.topic_name, pull.queue_id, limits(pull), Vec::new(), matches)
+    let (topic, queue_id, limits) = (&*pull.topic.topic_name, pull.queue_id, limits(pull));
+    match &pull.filter {
+        MessageFilter::Sql(sql) => state.plan_pull_by_record(topic, queue_id, limits, selects(sql)),
+        filter => {
+            let matches = |code| filter.matches(code);
+            state.plan_pull(topic, queue_id, limits, Vec::new(), matches)
+        }
+    }
+}
+
+/// What a filter says of a stored record.
+pub(super) fn selects(sql: &Filter) -> impl Fn(&[u8]) -> bool {
+    |record| RecordView::parse(record).is_ok_and(|record| sql.matches(record.properties()))
 }
 
 fn code_of(plan: &PullPlan, offset: i64) -> i32 {

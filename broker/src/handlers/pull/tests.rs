@@ -6,13 +6,16 @@ use super::{
 };
 use crate::{
     config::BrokerConfig,
-    control::{MetadataSnapshot, TagFilter},
+    control::{MessageFilter, MetadataSnapshot},
     error::Refusal,
+    expressions::Expressions,
+    handlers::client_lifecycle,
     handlers::fixtures::{
         NOW, UPTIME, append_tagged, commit, control, pull, responder, state_with_messages,
         with_request,
     },
     ops::{Pull, PullOp},
+    request::Request,
     shard::parked::Parked,
 };
 use proto::{
@@ -70,7 +73,7 @@ fn check_with(
     }
     with_request(request::PULL_MESSAGE, &ext, b"", |request| {
         let header = PullHeader::from_ext(&request.header.ext)?;
-        admit::check(config, 4, metadata, &header)
+        admit::check(config, 4, metadata, &Expressions::default(), &header)
     })
 }
 
@@ -118,8 +121,49 @@ fn without_a_subscription_in_the_request_the_group_has_to_be_online() {
     let (code, remark) = refused(check(&metadata, &[("sysFlag", SUSPEND)]));
     assert_eq!(code, response::SUBSCRIPTION_NOT_EXIST);
     assert_eq!(remark, "the consumer's group info not exist, group=g");
+}
+
+#[test]
+fn a_pull_may_bring_an_expression_unless_that_is_switched_off() {
+    let metadata = metadata(|_, _| ());
     let sql = [("expressionType", "SQL92"), ("subscription", "a > 1")];
-    assert_eq!(refused(check(&metadata, &sql)).1, Refusal::sql_unsupported().remark);
+    let pull = check(&metadata, &sql).expect("admitted");
+    assert!(matches!(pull.filter, MessageFilter::Sql(_)));
+    let off = BrokerConfig { enable_property_filter: false, ..BrokerConfig::default() };
+    let (code, remark) = refused(check_with(&off, &metadata, &sql));
+    assert_eq!(code, response::SYSTEM_ERROR);
+    assert_eq!(remark, "The broker does not support consumer to filter message by SQL92");
+    for (expression_type, text, why) in [
+        ("SQL92", "a >", "the subscription \"a >\" of topic t is no filter: the end at byte 3"),
+        ("SQL", "a > 1", "neither TAG nor SQL92"),
+    ] {
+        let fields = [("expressionType", expression_type), ("subscription", text)];
+        let (code, remark) = refused(check(&metadata, &fields));
+        assert_eq!(code, response::SUBSCRIPTION_PARSE_FAILED);
+        assert!(remark.contains(why), "{remark}");
+    }
+}
+
+#[test]
+fn the_expression_of_a_heartbeat_filters_the_pulls_of_its_group() {
+    let subscribed = |text: &str| {
+        let mut control = control();
+        let topic = TopicConfig { topic_name: "t".to_owned(), perm: 6, ..TopicConfig::default() };
+        control.update_topic(NOW, topic).expect("a good topic");
+        let body = format!(
+            r#"{{"clientID":"c","consumerDataSet":[{{"groupName":"g","messageModel":"CLUSTERING",
+            "subscriptionDataSet":[{{"expressionType":"SQL92","subString":"{text}","subVersion":1,"topic":"t"}}]}}]}}"#
+        );
+        let beat = |request: &Request<'_>| client_lifecycle::heartbeat(&mut control, request);
+        with_request(request::HEART_BEAT, &[], body.as_bytes(), beat).expect("taken in");
+        control.saved_effects().publish.expect("a snapshot")
+    };
+    let pull = check(&subscribed("a > 1"), &[("sysFlag", SUSPEND)]).expect("admitted");
+    let MessageFilter::Sql(filter) = pull.filter else { panic!("an expression") };
+    assert!(filter.matches(b"a\x012"));
+    let (code, remark) = refused(check(&subscribed("a >"), &[("sysFlag", SUSPEND)]));
+    assert_eq!(code, response::FILTER_DATA_NOT_EXIST, "not everything, as long as it is wrong");
+    assert!(remark.contains("the end at byte 3"), "{remark}");
 }
 
 fn code(outcome: &Outcome) -> i32 {
@@ -158,7 +202,7 @@ fn the_offset_that_a_pull_brings_is_committed_before_it_looks() {
 }
 
 fn parked(offset: i64, deadline: Uptime, tags: Option<&str>) -> Parked {
-    let filter = tags.map_or(TagFilter::All, |tags| TagFilter::of([tags]));
+    let filter = tags.map_or(MessageFilter::All, |tags| MessageFilter::of([tags]));
     let op = PullOp {
         responder: responder(1),
         pull: Pull { filter, ..pull("t", offset) },

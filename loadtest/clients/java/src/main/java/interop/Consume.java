@@ -7,9 +7,12 @@ import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -23,17 +26,21 @@ final class Consume {
     }
 
     static void push(Target target, String group, Received received, String expression) throws Exception {
-        listen(target, group, received, expression, 0, CLIENTS_OWN_MOST);
+        listen(target, group, received, MessageSelector.byTag(expression), 0, CLIENTS_OWN_MOST);
+    }
+
+    static void matching(Target target, String group, Received received, String sql) throws Exception {
+        listen(target, group, received, MessageSelector.bySql(sql), 0, CLIENTS_OWN_MOST);
     }
 
     /** Fails each message some times before it is content. times = TIMES[/MOST]. */
     static void failing(Target target, String group, Received received, String times) throws Exception {
         String[] words = times.split("/");
         int most = words.length > 1 ? Integer.parseInt(words[1]) : CLIENTS_OWN_MOST;
-        listen(target, group, received, "*", Integer.parseInt(words[0]), most);
+        listen(target, group, received, MessageSelector.byTag("*"), Integer.parseInt(words[0]), most);
     }
 
-    private static void listen(Target target, String group, Received received, String expression, int failures, int most)
+    private static void listen(Target target, String group, Received received, MessageSelector wanted, int failures, int most)
         throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
@@ -41,7 +48,7 @@ final class Consume {
         // Shutdown waits for listeners still running, so that what was printed is also committed.
         consumer.setAwaitTerminationMillisWhenShutdown(2_000);
         consumer.setMaxReconsumeTimes(most);
-        consumer.subscribe(target.topic, expression);
+        consumer.subscribe(target.topic, wanted);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             // One message at a time, as is the default.
             for (MessageExt message : messages) {
@@ -60,9 +67,43 @@ final class Consume {
         received.done();
     }
 
+    /** In order: one that fails holds up those behind it. */
+    static void orderly(Target target, String group, Received received) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        consumer.setSuspendCurrentQueueTimeMillis(100);
+        consumer.subscribe(target.topic, "*");
+        consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+            for (MessageExt message : messages) {
+                if (message.getQueueOffset() % 10 == 9 && message.getReconsumeTimes() == 0) {
+                    received.failed(message);
+                    return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
+                }
+                received.add(message);
+            }
+            return ConsumeOrderlyStatus.SUCCESS;
+        });
+        consumer.start();
+        received.ready();
+        received.await();
+        consumer.shutdown();
+        received.done();
+    }
+
     static void litePull(Target target, String group, Received received, String expression) throws Exception {
         DefaultLitePullConsumer consumer = lite(target, group);
         consumer.subscribe(target.topic, expression);
+        consumer.start();
+        received.ready();
+        poll(consumer, received);
+    }
+
+    /** Its pulls carry the expression themselves. */
+    static void matchingPull(Target target, String group, Received received, String sql) throws Exception {
+        DefaultLitePullConsumer consumer = lite(target, group);
+        consumer.subscribe(target.topic, MessageSelector.bySql(sql));
         consumer.start();
         received.ready();
         poll(consumer, received);

@@ -1,6 +1,10 @@
 // Entry of the Java client programs: one verb per feature, the same words and output lines as the other languages.
 //   produce NAMESRV TOPIC GROUP COUNT [TAG]                     SENT <offset message id> <queue> <offset> <body>
 //   delayed NAMESRV TOPIC GROUP COUNT LEVEL                     the same, with a delay level
+//   ordered NAMESRV TOPIC GROUP COUNT                           the same, the queue of each message chosen by one of 16 keys
+//   orderly NAMESRV TOPIC GROUP EXPECT SECONDS                  like consume, in order; each tenth message of a queue is failed once
+//   matching, matchingpull NAMESRV TOPIC GROUP EXPECT SECONDS SQL   like consume and litepull, with an SQL92 filter; produce gives
+//                                                               its n-th message the property n
 //   batch   NAMESRV TOPIC GROUP COUNT PER_BATCH                 the same, one SENT line per message of a batch
 //   oneway  NAMESRV TOPIC GROUP COUNT                           SENT - -1 -1 <body>: nobody answers
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
@@ -11,6 +15,7 @@
 //   query   NAMESRV TOPIC KEY...                                HIT <key> <unique id> <queue> <offset> <body>, or NONE <key>
 //   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
 //   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
+//   sql     - - FILE                                            MATCH, NONE or REFUSED for each line of a file, see Sql
 //   mqadmin                                                     runs mqadmin commands from standard input, see Admin
 //   serve                                                       runs verbs of the above from standard input, see Serve
 package interop;
@@ -54,6 +59,12 @@ public final class Main {
             case "delayed":
                 Produce.one(target, rest[0], Integer.parseInt(rest[1]), null, Integer.parseInt(rest[2]));
                 break;
+            case "ordered":
+                Produce.ordered(target, rest[0], Integer.parseInt(rest[1]));
+                break;
+            case "orderly":
+                Consume.orderly(target, rest[0], new Received(rest));
+                break;
             case "failing":
                 Consume.failing(target, rest[0], new Received(rest), rest[3]);
                 break;
@@ -65,6 +76,12 @@ public final class Main {
                 break;
             case "consume":
                 Consume.push(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "matching":
+                Consume.matching(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "matchingpull":
+                Consume.matchingPull(target, rest[0], new Received(rest), Received.expression(rest));
                 break;
             case "litepull":
                 Consume.litePull(target, rest[0], new Received(rest), Received.expression(rest));
@@ -86,6 +103,9 @@ public final class Main {
                 break;
             case "committed":
                 Look.committed(target, rest[0]);
+                break;
+            case "sql":
+                Sql.evaluate(rest[0]);
                 break;
             default:
                 throw new IllegalArgumentException("unknown verb " + verb);

@@ -18,12 +18,25 @@ final class Produce {
         for (int n = 0; n < count; n++) {
             String body = body(group, n);
             Message message = message(target, tag, body);
+            message.putUserProperty("n", Integer.toString(n));
             if (level > 0) {
                 message.setDelayTimeLevel(level);
             }
             SendResult result = producer.send(message);
             long offset = level > 0 ? -1 : result.getQueueOffset();
             print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), offset, body);
+        }
+        producer.shutdown();
+    }
+
+    /** Messages of one key lie in one queue. */
+    static void ordered(Target target, String group, int count) throws Exception {
+        DefaultMQProducer producer = start(target, group);
+        for (int n = 0; n < count; n++) {
+            String body = body(group, n);
+            SendResult result = producer.send(message(target, null, body),
+                (queues, message, key) -> queues.get((Integer) key % queues.size()), n % 16);
+            print(result.getOffsetMsgId(), result.getMessageQueue().getQueueId(), result.getQueueOffset(), body);
         }
         producer.shutdown();
     }
