@@ -8,7 +8,8 @@
 //! nor time exceed what the limits here allow. Source: Apache RocketMQ 5.3.3, `SelectorParser`, `ComparisonExpression`,
 //! `UnaryExpression`, `LogicExpression`, `MessageEvaluationContext`.
 //!
-//! Differences from Java, on purpose: digits of other scripts and hexadecimal floating point are no numbers.
+//! Differences from Java, on purpose: digits of other scripts, hexadecimal floating point, and texts of more than
+//! 1,024 bytes are no numbers; size, depth and properties of an expression are limited.
 
 #![cfg_attr(
     not(test),
@@ -24,8 +25,13 @@ mod tests;
 
 /// Bytes of an expression's text, at most.
 pub const EXPRESSION_BYTES_MAX: usize = 32 * 1024;
+/// Properties that an expression looks at, at most.
+pub const NAMES_MAX: usize = 64;
 /// Operators within each other, at most. Lists of AND and OR count once.
 pub const DEPTH_MAX: usize = 64;
+
+/// Parts of an expression that cost about as much as finding the properties of a message.
+const NODES_OF_LITTLE_WORK: usize = 32;
 
 /// Why a text is no filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +45,12 @@ pub enum FilterError {
     /// It is nested too deeply.
     #[error("operators nest deeper than {DEPTH_MAX} at byte {at}")]
     TooDeep {
+        /// Where.
+        at: usize,
+    },
+    /// It looks at too many properties.
+    #[error("more than {NAMES_MAX} properties at byte {at}")]
+    TooManyNames {
         /// Where.
         at: usize,
     },
@@ -68,6 +80,7 @@ pub struct Filter {
     /// Properties that it looks at, each once.
     names: Box<[Box<str>]>,
     root: Node,
+    nodes: usize,
     bytes: usize,
 }
 
@@ -80,6 +93,11 @@ impl Filter {
     /// Whether a message with these properties, as its record holds them, matches.
     pub fn matches(&self, properties: &[u8]) -> bool {
         eval::matches(self, properties)
+    }
+
+    /// How much more work it is than the smallest filters, roughly.
+    pub fn weight(&self) -> usize {
+        1 + (self.names.len() + self.nodes) / NODES_OF_LITTLE_WORK
     }
 
     /// Memory that it takes up, on the large side.

@@ -2,19 +2,26 @@
 
 use std::cmp::Ordering;
 
+/// Longer texts are no numbers: an expression may have one read again and again.
+const BYTES_MAX: usize = 1_024;
+
 /// A 32-bit number.
 pub(crate) fn int(text: &[u8]) -> Option<i32> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(short(text)?).ok()?.parse().ok()
 }
 
 /// A 64-bit number.
 pub(crate) fn long(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(short(text)?).ok()?.parse().ok()
+}
+
+fn short(text: &[u8]) -> Option<&[u8]> {
+    (text.len() <= BYTES_MAX).then_some(text)
 }
 
 /// A floating-point number: blanks around it, a sign, digits with a point, an exponent, a letter for its type.
 pub(crate) fn double(text: &[u8]) -> Option<f64> {
-    let text = trim(text);
+    let text = trim(short(text)?);
     let (negative, unsigned) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

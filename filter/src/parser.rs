@@ -3,11 +3,14 @@
 //! behind it alone.
 
 use crate::{
-    DEPTH_MAX, EXPRESSION_BYTES_MAX, Filter, FilterError, Node, Number, Order, Place,
+    DEPTH_MAX, EXPRESSION_BYTES_MAX, Filter, FilterError, NAMES_MAX, Node, Number, Order, Place,
     lexer::{Lexer, Token},
     number,
 };
 use std::cmp::Ordering;
+
+/// Characters of an expression that an error repeats.
+const SHOWN_CHARS: usize = 40;
 
 /// Parses and checks an expression.
 pub(crate) fn parse(text: &str) -> Result<Filter, FilterError> {
@@ -24,7 +27,8 @@ pub(crate) fn parse(text: &str) -> Result<Filter, FilterError> {
         + 2 * size_of::<Node>() * parser.nodes
         + parser.texts
         + names.sum::<usize>();
-    Ok(Filter { names: parser.names.into_boxed_slice(), root, bytes })
+    let names = parser.names.into_boxed_slice();
+    Ok(Filter { names, root, nodes: parser.nodes, bytes })
 }
 
 struct Parser<'a> {
@@ -249,7 +253,7 @@ impl<'a> Parser<'a> {
             Token::Null => Node::Null,
             Token::Decimal(digits) => Node::Number(self.decimal(digits)?),
             Token::Float(digits) => Node::Number(self.float(digits)?),
-            Token::Name(name) => Node::Property(self.property(name)),
+            Token::Name(name) => Node::Property(self.property(name)?),
             Token::Text(_) => {
                 let text = self.text()?;
                 return self.part(Node::Text(text), 0);
@@ -262,9 +266,9 @@ impl<'a> Parser<'a> {
 
     fn decimal(&self, digits: &str) -> Result<Number, FilterError> {
         let digits = digits.trim_end_matches(['l', 'L']);
-        let value: i64 = digits
-            .parse()
-            .map_err(|_| self.meaningless(format!("{digits} is larger than {}", i64::MAX)))?;
+        let value: i64 = digits.parse().map_err(|_| {
+            self.meaningless(format!("{} is larger than {}", shown(digits), i64::MAX))
+        })?;
         Ok(i32::try_from(value).map_or(Number::Long(value), Number::Int))
     }
 
@@ -272,18 +276,23 @@ impl<'a> Parser<'a> {
         match number::double(digits.as_bytes()) {
             Some(value) if value.is_finite() && value > 0.0 => Ok(Number::Double(value)),
             _ => Err(self.meaningless(format!(
-                "{digits} is outside the range of floating-point numbers, which begins above 0"
+                "{} is outside the range of floating-point numbers, which begins above 0",
+                shown(digits)
             ))),
         }
     }
 
     /// Number of a property among the names.
-    fn property(&mut self, name: &str) -> usize {
+    fn property(&mut self, name: &str) -> Result<usize, FilterError> {
         let known = self.names.iter().position(|known| **known == *name);
-        known.unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        })
+        if let Some(number) = known {
+            return Ok(number);
+        }
+        if self.names.len() == NAMES_MAX {
+            return Err(FilterError::TooManyNames { at: self.at });
+        }
+        self.names.push(name.into());
+        Ok(self.names.len() - 1)
     }
 
     /// The text that stands here, without its quotes.
@@ -366,8 +375,9 @@ impl<'a> Parser<'a> {
     fn unexpected(&self, expected: &'static str) -> FilterError {
         let found = match self.token {
             Token::End => "the end".to_owned(),
-            Token::Decimal(text) | Token::Float(text) | Token::Name(text) => text.to_owned(),
-            Token::Text(text) => text.chars().take(40).collect(),
+            Token::Decimal(text) | Token::Float(text) | Token::Name(text) | Token::Text(text) => {
+                shown(text)
+            }
             Token::Symbol(symbol) => symbol.to_owned(),
             keyword => format!("{keyword:?}").to_uppercase(),
         };
@@ -377,4 +387,9 @@ impl<'a> Parser<'a> {
     fn meaningless(&self, reason: String) -> FilterError {
         FilterError::Meaningless { reason, at: self.at }
     }
+}
+
+/// The beginning of a text, for errors.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }

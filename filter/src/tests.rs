@@ -158,6 +158,10 @@ fn numbers_are_read_as_java_reads_them() {
             assert!(!matches(expression, &[("a", value)]), "{value}: {expression}");
         }
     }
+    let long = format!("{}5", "0".repeat(1_024));
+    assert!(
+        !matches("a = 5 OR a > 0.5", &[("a", &long)]) && matches("a = 5", &[("a", &long[1..])])
+    );
     for value in [" 5", "5 ", "5.0", "5L", "2147483648", "-", ""] {
         assert!(!matches("a > 0 OR a <= 0", &[("a", value)]), "{value}");
     }
@@ -236,6 +240,21 @@ fn size_and_depth_are_bounded() {
     let filter = Filter::compile(&terms.join(" OR ")).expect("a list is one level");
     assert!(filter.matches(&properties(&[("a", "1999")])));
     assert!((100_000..1_000_000).contains(&filter.memory_bytes()), "{}", filter.memory_bytes());
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("p{number} IS NULL")).collect();
+        Filter::compile(&names.join(" AND "))
+    };
+    assert!(names(NAMES_MAX).is_ok_and(|filter| filter.matches(b"")));
+    assert!(matches!(names(NAMES_MAX + 1), Err(FilterError::TooManyNames { .. })));
+    assert_eq!(Filter::compile("a = 1").unwrap().weight(), 1);
+    assert!(filter.weight() > 100, "{}", filter.weight());
+    for text in
+        ["9".repeat(30_000), format!("a = {}", "b".repeat(30_000) + " c"), "x".repeat(3_000)]
+    {
+        if let Err(error) = Filter::compile(&text) {
+            assert!(error.to_string().len() < 200, "{error}");
+        }
+    }
     let nested = format!("{}a = 5{}", "(".repeat(DEPTH_MAX - 1), ")".repeat(DEPTH_MAX - 1));
     assert!(Filter::compile(&nested).is_ok());
 }

@@ -10,7 +10,7 @@ use crate::{
     index::{Index, Row, key_hash},
     join_bounded::join_bounded,
     offset::PhysicalOffset,
-    read::{LOOK_BYTES_MAX, Picking, Planned, PullLimits, PullPlan, PullStatus},
+    read::{Picking, Planned, PullLimits, PullPlan, PullStatus},
     store::Store,
 };
 use proto::record::{RecordView, records};
@@ -125,14 +125,15 @@ impl<D: Disk> Store<D> {
         topic: &str,
         queue_id: u32,
         limits: PullLimits,
+        look_bytes: usize,
         selects: impl Fn(&[u8]) -> bool,
     ) -> Result<PullPlan, StoreError> {
         let mut picking = Picking::new(limits, Vec::new());
         let (mut scanned, mut looked) = (0, 0);
         let mut bytes = Vec::new();
-        while scanned < limits.scan_max && looked < LOOK_BYTES_MAX {
+        while scanned < limits.scan_max && looked <= look_bytes {
             let count = LOOK_AT_ONCE.min(limits.scan_max - scanned);
-            let (offset, bytes_max) = (picking.next, LOOK_BYTES_AT_ONCE);
+            let (offset, bytes_max) = (picking.next, LOOK_BYTES_AT_ONCE.min(look_bytes));
             let chunk = PullLimits { offset, count_max: count, bytes_max, scan_max: count };
             let plan = self.plan_pull_on_disk(topic, queue_id, chunk, |_| true).await?;
             match plan.status {

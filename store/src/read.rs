@@ -134,9 +134,6 @@ impl Picking {
     }
 }
 
-/// Bytes of records that one pull looks at to find those that match.
-pub(crate) const LOOK_BYTES_MAX: usize = 1024 * 1024;
-
 impl StoreState {
     /// Plans a pull of queue `queue_id` of `topic`; `matches` sees each tags code. `pieces` is cleared and reused.
     pub fn plan_pull(
@@ -161,12 +158,13 @@ impl StoreState {
     }
 
     /// The same for a filter that has to see whole records: `selects` is given each of them. It ends early where a record has
-    /// left the tail cache.
+    /// left the tail cache, and when it has looked at more than `look_bytes` of them.
     pub fn plan_pull_by_record(
         &self,
         topic: &str,
         queue_id: u32,
         limits: PullLimits,
+        look_bytes: usize,
         selects: impl Fn(&[u8]) -> bool,
     ) -> Planned {
         let mut picking = Picking::new(limits, Vec::new());
@@ -176,7 +174,7 @@ impl StoreState {
         };
         let (ring, mut looked) = (self.log.ring(), 0);
         let mut joined = Vec::new();
-        while let Some(entry) = queue.get(picking.next).filter(|_| looked < LOOK_BYTES_MAX) {
+        while let Some(entry) = queue.get(picking.next).filter(|_| looked <= look_bytes) {
             let bytes = entry.bytes() as usize;
             if !ring.holds(entry.position(), bytes) {
                 if picking.next == limits.offset {
@@ -305,18 +303,20 @@ mod tests {
         append(&mut state, 10);
         commit(&mut state);
         let limits = PullLimits { offset: 1, count_max: 2, bytes_max: 350, scan_max: 8 };
-        let plan = |limits: PullLimits, first: u8| {
+        let plan = |limits: PullLimits, look_bytes: usize, first: u8| {
             let selects = |record: &[u8]| record.len() == 100 && record[0] >= first;
-            match state.plan_pull_by_record("t", 0, limits, selects) {
+            match state.plan_pull_by_record("t", 0, limits, look_bytes, selects) {
                 Planned::Now(plan) => (plan.status, plan.next_offset, plan.pieces.len()),
                 Planned::OnDisk => panic!("nothing left memory"),
             }
         };
-        assert_eq!(plan(limits, 5), (PullStatus::Found, 7, 2));
-        assert_eq!(plan(limits, 8), (PullStatus::Found, 9, 1), "it looks at eight entries");
-        assert_eq!(plan(limits, 99), (PullStatus::NoMatchedMessage, 9, 0));
+        assert_eq!(plan(limits, 1_000, 5), (PullStatus::Found, 7, 2));
+        assert_eq!(plan(limits, 1_000, 8), (PullStatus::Found, 9, 1), "it looks at eight entries");
+        assert_eq!(plan(limits, 1_000, 99), (PullStatus::NoMatchedMessage, 9, 0));
+        assert_eq!(plan(limits, 250, 99), (PullStatus::NoMatchedMessage, 4, 0), "and at little");
+        assert_eq!(plan(limits, 0, 0), (PullStatus::Found, 2, 1), "but at one");
         let end = PullLimits { offset: 10, ..limits };
-        assert_eq!(plan(end, 0), (PullStatus::OffsetOverflowOne, 10, 0));
+        assert_eq!(plan(end, 0, 0), (PullStatus::OffsetOverflowOne, 10, 0));
     }
 
     #[test]

@@ -5,12 +5,11 @@
 //! | 1 | table: 1 topics, 2 groups, 3 queue locks |
 //! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped; 6 locked, 7 unlocked |
 //! | 8 | timestamp of the table's version after the change, ms; 0 for locks |
-//! | 8 | its counter; 0 for locks |
+//! | 8 | its counter |
 //! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name; locks: client, group and queues, JSON |
 //!
 //! Topics are always deleted by 4; former versions wrote 2, behind which nothing may be dropped any more: the topic may have
 //! been made again. Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
-//! Locks need none: each record says what holds afterwards for its queues, whatever was before.
 
 use proto::body::{BodyError, DataVersion, LockedQueues, SubscriptionGroupConfig, TopicConfig};
 
@@ -47,9 +46,9 @@ pub(super) enum Change {
     Topics(DataVersion, What<TopicConfig>),
     Groups(DataVersion, What<SubscriptionGroupConfig>),
     /// A client holds these queues now.
-    Locked(LockedQueues),
+    Locked(DataVersion, LockedQueues),
     /// Nobody holds these queues now.
-    Unlocked(LockedQueues),
+    Unlocked(DataVersion, LockedQueues),
 }
 
 /// A record of the journal that is none of ours, although its checksum is right: another version wrote it.
@@ -116,17 +115,17 @@ pub(super) fn group_dropped(version: DataVersion, name: &str) -> Vec<u8> {
 }
 
 /// The record of queues that have a new holder.
-pub(super) fn queues_locked(held: &LockedQueues) -> Vec<u8> {
-    locks(LOCKED, held)
+pub(super) fn queues_locked(version: DataVersion, held: &LockedQueues) -> Vec<u8> {
+    locks(LOCKED, version, held)
 }
 
 /// The record of queues that nobody holds any more.
-pub(super) fn queues_unlocked(held: &LockedQueues) -> Vec<u8> {
-    locks(UNLOCKED, held)
+pub(super) fn queues_unlocked(version: DataVersion, held: &LockedQueues) -> Vec<u8> {
+    locks(UNLOCKED, version, held)
 }
 
-fn locks(what: u8, held: &LockedQueues) -> Vec<u8> {
-    let mut record = head(LOCKS, what, DataVersion { timestamp: 0, counter: 0 });
+fn locks(what: u8, version: DataVersion, held: &LockedQueues) -> Vec<u8> {
+    let mut record = head(LOCKS, what, version);
     held.write(&mut record);
     record
 }
@@ -169,8 +168,8 @@ pub(super) fn read(record: &[u8]) -> Result<Change, ChangeError> {
         (GROUPS, REMOVED) => Ok(Change::Groups(version, What::Removed(name()?))),
         (GROUPS, DELETED) => Ok(Change::Groups(version, What::Deleted(name()?))),
         (GROUPS, DROPPED) => Ok(Change::Groups(version, What::Dropped(name()?))),
-        (LOCKS, LOCKED) => Ok(Change::Locked(LockedQueues::read(rest)?)),
-        (LOCKS, UNLOCKED) => Ok(Change::Unlocked(LockedQueues::read(rest)?)),
+        (LOCKS, LOCKED) => Ok(Change::Locked(version, LockedQueues::read(rest)?)),
+        (LOCKS, UNLOCKED) => Ok(Change::Unlocked(version, LockedQueues::read(rest)?)),
         (table, what) => Err(ChangeError::Unknown { table, what }),
     }
 }
@@ -214,8 +213,8 @@ mod tests {
             ),
             (topics_version(VERSION_7), Change::Topics(VERSION_7, What::Version)),
             (group_put(VERSION_7, &group), Change::Groups(VERSION_7, What::Put(group.clone()))),
-            (queues_locked(&held), Change::Locked(held.clone())),
-            (queues_unlocked(&held), Change::Unlocked(held.clone())),
+            (queues_locked(VERSION_7, &held), Change::Locked(VERSION_7, held.clone())),
+            (queues_unlocked(VERSION_7, &held), Change::Unlocked(VERSION_7, held.clone())),
             (
                 group_removed(VERSION_7, "cg"),
                 Change::Groups(VERSION_7, What::Removed("cg".to_owned())),

@@ -177,8 +177,8 @@ impl Control {
         match change::read(record)? {
             Change::Topics(version, what) => self.topics.replay(version, what),
             Change::Groups(version, what) => self.groups.replay(version, what),
-            Change::Locked(held) => self.queue_locks.replay_locked(&held),
-            Change::Unlocked(held) => self.queue_locks.replay_unlocked(&held),
+            Change::Locked(version, held) => self.queue_locks.replay_locked(version, &held),
+            Change::Unlocked(version, held) => self.queue_locks.replay_unlocked(version, &held),
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ use super::{
     names,
 };
 use crate::table_memory::TableMemory;
-use proto::body::{LockBatchRequest, LockedQueues, MessageQueue, QueueLockTable};
+use proto::body::{DataVersion, LockBatchRequest, LockedQueues, MessageQueue, QueueLockTable};
 use remoting::ConnectionId;
-use runtime::{Millis, Uptime};
+use runtime::{Millis, RateLimit, Uptime};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -37,9 +37,11 @@ const LOCKS_BYTES_MAX: usize = 64 << 20;
 const LOCK_BYTES: usize = 160;
 /// Of a topic with locks in a group.
 const TOPIC_BYTES: usize = 768;
-/// Of a client with locks in a group, its id aside, of which a byte may become six in JSON.
+/// Of a client with locks in a group, its id aside, of which a byte may become six in JSON, and a bracket or comma is taken for
+/// a value by who reads the file.
 const CLIENT_BYTES: usize = 192;
 const CLIENT_ID_TIMES: usize = 6;
+const BRACKET_BYTES: usize = 640;
 /// Of a group with locks.
 const GROUP_BYTES: usize = 1_024;
 
@@ -58,6 +60,10 @@ pub struct QueueLocks {
     bytes: usize,
     /// `orderlyReleaseOnClose`.
     release_on_close: bool,
+    /// Changes of holders so far, over all starts.
+    counter: i64,
+    /// Requests of which something was left out.
+    left_out: RateLimit,
 }
 
 /// The locks of a group.
@@ -146,39 +152,63 @@ impl QueueLocks {
         connection: ConnectionId,
         request: &LockBatchRequest,
     ) -> Result<Vec<MessageQueue>, MetadataError> {
-        let wanted: BTreeSet<&MessageQueue> = request.mq_set.iter().collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.admit(now, request, &wanted)?;
         let (group, client) = (request.consumer_group.as_str(), request.client_id.as_str());
-        let mut granted = Vec::new();
-        let mut taken = Vec::new();
-        for queue in wanted {
-            let topic = queue.topic.as_str();
-            match self.holder(group, topic, queue.queue_id) {
-                Some((holder, _)) if &*holder == client => {
-                    self.refresh(group, topic, queue.queue_id, now);
+        names::check_group(group)?;
+        names::check_client(client)?;
+        let asked: BTreeSet<&MessageQueue> = request.mq_set.iter().collect();
+        // What it holds it keeps, whatever becomes of the rest: it asks for all at once.
+        let (own, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|queue| {
+            let holder = self.holder(group, &queue.topic, queue.queue_id);
+            holder.is_some_and(|(holder, _)| &*holder == client)
+        });
+        for queue in &own {
+            self.refresh(group, &queue.topic, queue.queue_id, now);
+        }
+        let taken = match self.admit(now, request, &others) {
+            Ok(()) => self.take_free(now, request, others),
+            Err(refused) if own.is_empty() => return Err(refused),
+            Err(refused) => {
+                if let Some(held_back) = self.left_out.note() {
+                    tracing::warn!(%refused, group, client, held_back, "queues were not locked");
                 }
+                Vec::new()
+            }
+        };
+        if !own.is_empty() || !taken.is_empty() {
+            self.speaks_through(group, client, connection);
+        }
+        let mut held: Vec<MessageQueue> = own.into_iter().chain(taken).cloned().collect();
+        held.sort_unstable();
+        Ok(held)
+    }
+
+    /// Gives a client those of the queues, of which it holds none, that are free.
+    fn take_free<'a>(
+        &mut self,
+        now: Uptime,
+        request: &LockBatchRequest,
+        queues: Vec<&'a MessageQueue>,
+    ) -> Vec<&'a MessageQueue> {
+        let (group, client) = (request.consumer_group.as_str(), request.client_id.as_str());
+        let mut taken = Vec::new();
+        for queue in queues {
+            match self.holder(group, &queue.topic, queue.queue_id) {
                 Some((_, lease_end)) if lease_end > now => {
-                    self.refuse(group, topic, queue.queue_id, lease_end);
-                    continue;
+                    self.refuse(group, &queue.topic, queue.queue_id, lease_end);
                 }
                 former => {
                     if former.is_some() {
-                        self.remove(group, topic, queue.queue_id);
+                        self.remove(group, &queue.topic, queue.queue_id);
                     }
-                    self.insert(group, topic, queue.queue_id, client, now);
-                    taken.push((topic, queue.queue_id));
+                    self.insert(group, &queue.topic, queue.queue_id, client, now);
+                    taken.push(queue);
                 }
             }
-            granted.push(queue.clone());
         }
-        if !granted.is_empty() {
-            self.speaks_through(group, client, connection);
-        }
-        self.record(change::queues_locked, group, client, &taken);
-        Ok(granted)
+        let queues: Vec<(&str, i32)> =
+            taken.iter().map(|queue| (queue.topic.as_str(), queue.queue_id)).collect();
+        self.record(change::queues_locked, group, client, &queues);
+        taken
     }
 
     /// Releases queues that the client holds; others are passed over.
@@ -204,15 +234,18 @@ impl QueueLocks {
     pub(super) fn connection_closed(&mut self, now: Uptime, connection: ConnectionId) {
         for group in self.by_connection.remove(&connection).unwrap_or_default() {
             let Some(locks) = self.groups.get_mut(&group).map(Rc::make_mut) else { continue };
-            let mut silent = Vec::new();
+            let mut silent = BTreeSet::new();
             for (client, it) in &mut locks.clients {
                 if it.connection == Some(connection) {
                     it.connection = None;
-                    silent.push(Arc::clone(client));
+                    silent.insert(Arc::clone(client));
                 }
             }
             if self.release_on_close {
-                silent.iter().for_each(|client| self.left(now, &group, client));
+                let its = locks.iter().filter(|(_, _, lock)| silent.contains(&lock.client));
+                let its = its.map(|(topic, queue, lock)| (&**topic, queue, &*lock.client));
+                let its = GroupLocks::by_client(&group, its);
+                self.release_all(now, its);
             } else {
                 let wanted = locks.iter().filter(|(_, _, lock)| lock.wanted);
                 if let Some(end) = wanted.map(|(_, _, lock)| locks.lease_end(lock)).min() {
@@ -278,24 +311,38 @@ impl QueueLocks {
             let ended = ended.map(|(topic, queue, lock)| (&**topic, queue, &*lock.client));
             over.extend(GroupLocks::by_client(group, ended));
         }
-        for LockedQueues { client_id, consumer_group, queues } in over {
-            let queues: Vec<(&str, i32)> = queues
-                .iter()
-                .flat_map(|(topic, ids)| ids.iter().map(move |id| (topic.as_str(), *id)))
-                .collect();
-            self.release(now, &consumer_group, &client_id, &queues);
+        self.release_all(now, over);
+    }
+
+    fn release_all(&mut self, now: Uptime, all: Vec<LockedQueues>) {
+        for held in all {
+            let queues: Vec<(&str, i32)> = queues_in(&held).collect();
+            self.release(now, &held.consumer_group, &held.client_id, &queues);
         }
     }
 
     /// Merges the content of `queueLocks.json`.
     pub(super) fn load(&mut self, table: &QueueLockTable) {
         for held in &table.locks {
-            self.replay_locked(held);
+            self.take(held);
+        }
+        self.counter = table.counter;
+    }
+
+    /// Replays a change of the journal, unless the file contained it.
+    pub(super) fn replay_locked(&mut self, version: DataVersion, held: &LockedQueues) {
+        if self.is_news(version) {
+            self.take(held);
         }
     }
 
-    /// Replays a change of the journal. Replaying all of them again, in order, changes nothing.
-    pub(super) fn replay_locked(&mut self, held: &LockedQueues) {
+    fn is_news(&mut self, version: DataVersion) -> bool {
+        let is_news = version.counter > self.counter;
+        self.counter = self.counter.max(version.counter);
+        is_news
+    }
+
+    fn take(&mut self, held: &LockedQueues) {
         let group = held.consumer_group.as_str();
         for (topic, queue) in queues_in(held) {
             self.remove(group, topic, queue);
@@ -304,7 +351,10 @@ impl QueueLocks {
     }
 
     /// The same of a release.
-    pub(super) fn replay_unlocked(&mut self, held: &LockedQueues) {
+    pub(super) fn replay_unlocked(&mut self, version: DataVersion, held: &LockedQueues) {
+        if !self.is_news(version) {
+            return;
+        }
         let group = held.consumer_group.as_str();
         queues_in(held).for_each(|(topic, queue)| self.remove(group, topic, queue));
         self.forget_if_empty(group);
@@ -326,7 +376,8 @@ impl QueueLocks {
     /// The content of `queueLocks.json`.
     pub(super) fn file(&self) -> QueueLocksFile {
         let groups = self.groups.iter();
-        QueueLocksFile(groups.map(|(name, locks)| (Arc::clone(name), Rc::clone(locks))).collect())
+        let groups = groups.map(|(name, locks)| (Arc::clone(name), Rc::clone(locks))).collect();
+        QueueLocksFile { counter: self.counter, groups }
     }
 
     /// How many locks there are.
@@ -350,23 +401,21 @@ impl QueueLocks {
         held.map(|(topic, queue, _)| (Arc::clone(topic), queue)).collect()
     }
 
-    /// Refuses a request that names what cannot be, or that needs more than there is room for.
+    /// Refuses queues, of which the client holds none, that cannot be or that need more than there is room for.
     fn admit(
         &self,
         now: Uptime,
         request: &LockBatchRequest,
-        wanted: &BTreeSet<&MessageQueue>,
+        queues: &[&MessageQueue],
     ) -> Result<(), MetadataError> {
         let (group, client) = (request.consumer_group.as_str(), request.client_id.as_str());
-        names::check_group(group)?;
-        names::check_client(client)?;
         let locks = self.groups.get(group);
         let mut more = locks.map_or(GROUP_BYTES + group.len(), |_| 0);
         if locks.is_none_or(|locks| !locks.clients.contains_key(client)) {
             more += client_bytes(group, client);
         }
         let (mut new_locks, mut taken, mut last) = (0, 0, None);
-        for queue in wanted {
+        for queue in queues {
             let topic = queue.topic.as_str();
             // Queues of a topic stand together.
             if last.replace(topic) != Some(topic) {
@@ -379,7 +428,7 @@ impl QueueLocks {
                     new_locks += 1;
                     more += LOCK_BYTES + topic.len();
                 }
-                Some((holder, end)) => taken += usize::from(&*holder != client && end <= now),
+                Some((_, lease_end)) => taken += usize::from(lease_end <= now),
             }
         }
         if new_locks + taken == 0 {
@@ -560,14 +609,15 @@ impl QueueLocks {
 
     fn record(
         &mut self,
-        record: fn(&LockedQueues) -> Vec<u8>,
+        record: fn(DataVersion, &LockedQueues) -> Vec<u8>,
         group: &str,
         client: &str,
         queues: &[(&str, i32)],
     ) {
         let locks = queues.iter().map(|(topic, queue)| (*topic, *queue, client));
         for held in GroupLocks::by_client(group, locks) {
-            let record = record(&held);
+            self.counter += 1;
+            let record = record(DataVersion { timestamp: 0, counter: self.counter }, &held);
             self.memory.changed(&record);
             self.changes.push(record);
         }
@@ -611,18 +661,22 @@ fn queues_in(held: &LockedQueues) -> impl Iterator<Item = (&str, i32)> {
 }
 
 fn client_bytes(group: &str, client: &str) -> usize {
-    CLIENT_BYTES + CLIENT_ID_TIMES * client.len() + group.len()
+    let brackets = client.bytes().filter(|byte| matches!(byte, b'{' | b'[' | b',')).count();
+    CLIENT_BYTES + CLIENT_ID_TIMES * client.len() + group.len() + BRACKET_BYTES * brackets
 }
 
 /// The content of `queueLocks.json`, to be encoded: locks that change meanwhile do not change it.
-pub(super) struct QueueLocksFile(Vec<(Arc<str>, Rc<GroupLocks>)>);
+pub(super) struct QueueLocksFile {
+    counter: i64,
+    groups: Vec<(Arc<str>, Rc<GroupLocks>)>,
+}
 
 impl QueueLocksFile {
     /// The JSON. `pause` is made between groups.
     pub(super) async fn encode(&self, pause: &impl AsyncFn()) -> Vec<u8> {
-        let mut out = b"{\"locks\":[".to_vec();
+        let mut out = format!("{{\"counter\":{},\"locks\":[", self.counter).into_bytes();
         let first = out.len();
-        for (group, locks) in &self.0 {
+        for (group, locks) in &self.groups {
             let all = locks.iter().map(|(topic, queue, lock)| (&**topic, queue, &*lock.client));
             for held in GroupLocks::by_client(group, all) {
                 if out.len() > first {

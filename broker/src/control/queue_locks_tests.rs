@@ -175,8 +175,10 @@ fn holders_survive_a_restart_and_have_their_time_once_more() {
             again.load(&QueueLockTable::read(json).expect("our own"));
             for change in &changes[from..] {
                 match change::read(change).expect("our own") {
-                    change::Change::Locked(held) => again.replay_locked(&held),
-                    change::Change::Unlocked(held) => again.replay_unlocked(&held),
+                    change::Change::Locked(version, held) => again.replay_locked(version, &held),
+                    change::Change::Unlocked(version, held) => {
+                        again.replay_unlocked(version, &held);
+                    }
                     other => panic!("{other:?}"),
                 }
             }
@@ -187,6 +189,43 @@ fn holders_survive_a_restart_and_have_their_time_once_more() {
             assert_eq!(lock(&mut again, at(131), 3, &[0, 1, 2, 3]), [1, 2, 3]);
         }
     }
+}
+
+/// Changes that were written with the files whole need not be in any journal: an older one brings nothing back.
+#[test]
+fn a_journal_that_ends_before_a_file_changes_nothing() {
+    let mut locks = QueueLocks::default();
+    lock(&mut locks, at(0), 1, &[0]);
+    let older = locks.take_changes();
+    unlock(&mut locks, at(1), 1, &[0]);
+    lock(&mut locks, at(2), 2, &[0]);
+    let whole = locks.file();
+    let json = runtime::sim::block_on(whole.encode(&async || ())).expect("no disk is needed");
+    let mut again = QueueLocks::default();
+    again.load(&QueueLockTable::read(&json).expect("our own"));
+    for change in &older {
+        let Ok(change::Change::Locked(version, held)) = change::read(change) else { panic!() };
+        again.replay_locked(version, &held);
+    }
+    again.started(at(10));
+    again.check();
+    assert_eq!(lock(&mut again, at(10), 1, &[0]), NONE);
+    assert_eq!(lock(&mut again, at(10), 2, &[0]), [0]);
+}
+
+#[test]
+fn who_asks_for_more_than_there_is_room_for_keeps_what_it_has() {
+    let memory = Rc::new(TableMemory::default());
+    memory.limit(TableLimits { bytes: 4_000, ..TableLimits::NONE });
+    let mut locks = QueueLocks::new(memory, false);
+    assert_eq!(lock(&mut locks, at(0), 1, &[0]), [0]);
+    let many: Vec<i32> = (0..100).collect();
+    assert_eq!(lock(&mut locks, at(50), 1, &many), [0], "refreshed");
+    assert_eq!(lock(&mut locks, at(70), 2, &[0]), NONE);
+    let mut request = asked("c1", &[0]);
+    request.mq_set.push(MessageQueue { topic: "no name".to_owned(), ..Default::default() });
+    assert_eq!(locks.lock(at(100), connection(1), &request).expect("its own").len(), 1);
+    locks.check();
 }
 
 #[test]
@@ -228,7 +267,7 @@ fn what_cannot_be_or_does_not_fit_is_refused_and_changes_nothing() {
 fn files_are_no_larger_than_what_is_counted() {
     let mut locks = QueueLocks::default();
     for number in 0..50 {
-        let mut request = asked(&format!("\u{1}\u{1}\u{1}{number}"), &[number]);
+        let mut request = asked(&format!("\u{1}\u{1}\u{1}{{[,{number}"), &[number]);
         request.mq_set[0].topic = format!("{}{number}", "t".repeat(100));
         locks.lock(at(0), connection(1), &request).expect("room");
     }
@@ -236,6 +275,10 @@ fn files_are_no_larger_than_what_is_counted() {
     let whole = locks.file();
     let json = runtime::sim::block_on(whole.encode(&async || ())).expect("no disk is needed");
     assert!(json.len() < locks.bytes, "{} of {}", json.len(), locks.bytes);
+    // What who reads it takes for values, in texts, too; eight times the bytes may be.
+    let count = |wanted: u8| json.iter().filter(|byte| **byte == wanted).count();
+    let values = 640 * count(b'{') + 64 * (count(b',') + count(b'['));
+    assert!(values < 8 * locks.bytes, "{values} of {}", locks.bytes);
 }
 
 #[derive(Clone, Debug)]

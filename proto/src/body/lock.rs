@@ -48,6 +48,8 @@ body! {
     /// All queue locks of a broker: `config/queueLocks.json`.
     #[derive(Eq)]
     QueueLockTable("queueLocks", TABLE_BODY_BYTES_MAX) {
+        /// Changes that it contains.
+        counter: i64 = "counter",
         /// By member.
         locks: Vec<LockedQueues> = "locks",
     }

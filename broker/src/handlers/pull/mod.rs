@@ -269,8 +269,10 @@ async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError
     let (topic, limits) = (&*pull.topic.topic_name, plan::limits(pull));
     match &pull.filter {
         MessageFilter::Sql(sql) => {
+            let (queue_id, look_bytes) = (pull.queue_id, plan::look_bytes(sql));
             let selects = plan::selects(sql);
-            shard.store.plan_pull_by_record_on_disk(topic, pull.queue_id, limits, selects).await
+            let store = &shard.store;
+            store.plan_pull_by_record_on_disk(topic, queue_id, limits, look_bytes, selects).await
         }
         filter => {
             let matches = |code| filter.matches(code);

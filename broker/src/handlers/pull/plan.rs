@@ -13,6 +13,9 @@ use store::{
 /// Entries that one pull looks at, matching or not: 16,000 bytes of a consume queue, as in Java.
 const SCAN_ENTRIES: usize = 800;
 
+/// Bytes of records that a pull with a small filter over properties looks at.
+const LOOK_BYTES: usize = 1024 * 1024;
+
 /// What becomes of a pull.
 pub(super) enum Outcome {
     /// Messages are there.
@@ -173,12 +176,19 @@ pub(super) fn limits(pull: &Pull) -> PullLimits {
 fn plan(state: &StoreState, pull: &Pull) -> Planned {
     let (topic, queue_id, limits) = (&*pull.topic.topic_name, pull.queue_id, limits(pull));
     match &pull.filter {
-        MessageFilter::Sql(sql) => state.plan_pull_by_record(topic, queue_id, limits, selects(sql)),
+        MessageFilter::Sql(sql) => {
+            state.plan_pull_by_record(topic, queue_id, limits, look_bytes(sql), selects(sql))
+        }
         filter => {
             let matches = |code| filter.matches(code);
             state.plan_pull(topic, queue_id, limits, Vec::new(), matches)
         }
     }
+}
+
+/// Bytes of records that one pull may look at: fewer the more work the filter is.
+pub(super) fn look_bytes(sql: &Filter) -> usize {
+    LOOK_BYTES / sql.weight()
 }
 
 /// What a filter says of a stored record.
