@@ -31,21 +31,21 @@ pub(crate) fn matches(filter: &Filter, properties: &[u8]) -> bool {
 
 /// Takes the values of all names out of the properties' text. The last one of a name counts; one without a value is none.
 fn find<'a>(names: &[Box<str>], properties: &'a [u8], values: &mut [Option<&'a [u8]>]) {
+    if names.is_empty() {
+        return;
+    }
     let mut rest = properties;
     while !rest.is_empty() {
         let end = memchr::memchr(PROPERTY_END, rest).unwrap_or(rest.len());
         let (property, behind) = rest.split_at(end);
         rest = behind.get(1..).unwrap_or_default();
-        let name_end = memchr::memchr(NAME_END, property);
-        let Some((name, [_, value @ ..])) = name_end.map(|end| property.split_at(end)) else {
-            continue;
-        };
-        if name.is_empty() || value.is_empty() {
-            continue;
-        }
-        let number = names.iter().position(|known| known.as_bytes() == name);
-        if let Some(known) = number.and_then(|number| values.get_mut(number)) {
-            *known = Some(value);
+        // Where a name ends is looked for only where one of ours begins.
+        for (name, known) in names.iter().zip(&mut *values) {
+            if let Some([NAME_END, value @ ..]) = property.strip_prefix(name.as_bytes())
+                && !value.is_empty()
+            {
+                *known = Some(value);
+            }
         }
     }
 }

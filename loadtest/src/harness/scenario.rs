@@ -425,10 +425,15 @@ pub fn keep_offsets(peer: &Peer, topic: &str, group: &str) {
 /// on a busy machine). What is not committed by then shows in what the next consumer gets.
 fn await_committed(peer: &Peer, topic: &str, group: &str, count: usize) {
     let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
-    wait_until(COMMIT_WAIT_MAX, || {
-        let committed = |queue| connection.consumer_offset(group, topic, queue).unwrap_or(0);
-        (0..QUEUES).map(committed).sum::<i64>() >= count as i64
+    let mut committed = Vec::new();
+    let all = wait_until(COMMIT_WAIT_MAX, || {
+        let of_queue = |queue| connection.consumer_offset(group, topic, queue).unwrap_or(0);
+        committed = (0..QUEUES).map(of_queue).collect::<Vec<i64>>();
+        committed.iter().sum::<i64>() >= count as i64
     });
+    if !all {
+        eprintln!("of {count} messages the consumer has committed, by queue: {committed:?}");
+    }
 }
 
 pub(super) fn queues(received: &[Received]) -> HashSet<i32> {
