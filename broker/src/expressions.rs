@@ -2,11 +2,10 @@
 //!
 //! One table per worker, which forgets everything when it is full: who uses many different ones has them compiled again.
 
-use crate::control::{MessageFilter, SQL92, compile};
+use crate::control::{Compiled, SQL92, compile, compiled_bytes};
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    sync::Arc,
 };
 
 /// Expressions that are kept.
@@ -15,9 +14,6 @@ const COUNT_MAX: usize = 100;
 const BYTES_MAX: usize = 1024 * 1024;
 /// Of one, its text and filter aside.
 const EXPRESSION_BYTES: usize = 128;
-
-/// What an expression means, or why it is none.
-type Compiled = Result<MessageFilter, Arc<str>>;
 
 /// The expressions of a worker.
 #[derive(Debug, Default)]
@@ -37,12 +33,7 @@ impl Expressions {
             return known.clone();
         }
         let compiled = compile(expression_type, text);
-        let of_filter = match &compiled {
-            Ok(MessageFilter::Sql(filter)) => filter.memory_bytes(),
-            Ok(_) => 0,
-            Err(reason) => reason.len(),
-        };
-        let bytes = EXPRESSION_BYTES + text.len() + of_filter;
+        let bytes = EXPRESSION_BYTES + text.len() + compiled_bytes(&compiled);
         if by_text.len() >= COUNT_MAX || self.bytes.get() + bytes > BYTES_MAX {
             by_text.clear();
             self.bytes.set(0);

@@ -61,17 +61,17 @@ impl<'a> Message<'a> {
             Node::Bool(value) => Value::Bool(*value),
             Node::Number(number) => (*number).into(),
             Node::Text(text) => Value::Text(text.as_bytes()),
-            Node::Cast(of) => match self.value(of)? {
+            Node::Cast(number) => match self.property(*number) {
                 Value::Null => Value::Null,
-                value => Value::Bool(value == Value::Bool(true)),
+                _ => Value::Bool(false),
             },
             Node::Negate(of) => negated(self.value(of)?),
             Node::Not(of) => match self.value(of)? {
                 Value::Bool(value) => Value::Bool(!value),
                 _ => Value::Null,
             },
-            Node::And(of) => self.decided_by(false, of.iter().map(|node| self.value(node)))?,
-            Node::Or(of) => self.decided_by(true, of.iter().map(|node| self.value(node)))?,
+            Node::And(of) => decided_by(false, of.iter().map(|node| self.value(node)))?,
+            Node::Or(of) => decided_by(true, of.iter().map(|node| self.value(node)))?,
             Node::Equal(of) => {
                 let [left, right] = &**of;
                 equal(self.value(left)?, self.value(right)?)?
@@ -89,7 +89,7 @@ impl<'a> Message<'a> {
                     [(Order::GreaterOrEqual, low), (Order::LessOrEqual, high)]
                 };
                 let both = orders.into_iter().map(|(order, end)| self.ordered(order, value, end));
-                self.decided_by(*negated, both)?
+                decided_by(*negated, both)?
             }
             Node::In { negated, property, texts } => match self.property(*property) {
                 Value::Text(value) => {
@@ -117,23 +117,6 @@ impl<'a> Message<'a> {
         self.0.get(number).copied().flatten().map_or(Value::Null, Value::Text)
     }
 
-    /// AND is decided by what is false, OR by what is true; what stands behind is not looked at.
-    fn decided_by(
-        &self,
-        decisive: bool,
-        conditions: impl Iterator<Item = Evaluated<'a>>,
-    ) -> Evaluated<'a> {
-        let mut result = Value::Bool(!decisive);
-        for condition in conditions {
-            match condition? {
-                Value::Bool(value) if value == decisive => return Ok(Value::Bool(decisive)),
-                Value::Bool(_) => {}
-                _ => result = Value::Null,
-            }
-        }
-        Ok(result)
-    }
-
     /// What stands on the right is looked at only when there is something on the left.
     fn ordered(&self, order: Order, left: Value<'a>, right: &'a Node) -> Evaluated<'a> {
         if left == Value::Null {
@@ -155,6 +138,22 @@ impl<'a> Message<'a> {
             Order::GreaterOrEqual => ordering.is_ge(),
         }))
     }
+}
+
+/// AND is decided by what is false, OR by what is true; what stands behind is not looked at.
+fn decided_by<'a>(
+    decisive: bool,
+    conditions: impl Iterator<Item = Evaluated<'a>>,
+) -> Evaluated<'a> {
+    let mut result = Value::Bool(!decisive);
+    for condition in conditions {
+        match condition? {
+            Value::Bool(value) if value == decisive => return Ok(Value::Bool(decisive)),
+            Value::Bool(_) => {}
+            _ => result = Value::Null,
+        }
+    }
+    Ok(result)
 }
 
 fn negated(value: Value<'_>) -> Value<'_> {

@@ -127,7 +127,7 @@ enum Node {
     Number(Number),
     Text(Box<str>),
     /// A property where a truth value is wanted: it is none.
-    Cast(Box<Node>),
+    Cast(usize),
     Negate(Box<Node>),
     Not(Box<Node>),
     And(Vec<Node>),

@@ -88,17 +88,12 @@ impl<'a> Parser<'a> {
             return Ok(first);
         }
         let mut depth = first.depth;
-        // A list whose first part is a list of the same kind in parentheses means the same.
-        let mut conditions = Vec::new();
-        let mut first = Some(first);
+        let mut conditions = vec![self.condition(first)?.node];
         while self.token == between {
             self.advance()?;
-            let second = next(self)?;
-            if let Some(first) = first.take() {
-                conditions.push(self.condition(first)?.node);
-            }
-            depth = depth.max(second.depth);
-            conditions.push(self.condition(second)?.node);
+            let another = next(self)?;
+            depth = depth.max(another.depth);
+            conditions.push(self.condition(another)?.node);
         }
         self.part(make(conditions), depth)
     }
@@ -344,10 +339,7 @@ impl<'a> Parser<'a> {
     /// Where a truth value is wanted a property may stand; it is none.
     fn condition(&mut self, part: Part) -> Parsed {
         match part.node {
-            Node::Property(_) => {
-                let depth = part.depth;
-                self.part(Node::Cast(Box::new(part.node)), depth)
-            }
+            Node::Property(property) => self.part(Node::Cast(property), part.depth),
             _ if part.is_condition() => Ok(part),
             _ => Err(self
                 .meaningless("a number or a text stands where a condition is wanted".to_owned())),

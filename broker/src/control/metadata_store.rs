@@ -5,9 +5,12 @@
 //! found changes in it, all files are written whole ([`store::metadata::journal`]). All always together: what a backup
 //! of one lacks is then in the two journals that are kept.
 
-use super::Control;
+use super::{Control, MetadataFileError};
 use runtime::{Disk, durable_file};
-use std::{cell::RefCell, path::PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 use store::{StoreError, metadata::journal::Journal};
 
 const TOPICS: &str = "topics.json";
@@ -40,16 +43,10 @@ impl<D: Disk> MetadataStore<D> {
         let owner = RefCell::new(control);
         let topics = |json: &[u8]| owner.borrow_mut().load_topics(json);
         let groups = |json: &[u8]| owner.borrow_mut().load_groups(json);
-        let loaded = durable_file::read(&disk, &dir.join(TOPICS), topics).await;
-        let loaded = loaded.map_err(|error| error.to_string())?;
-        let mut over_backup = loaded.is_some_and(|loaded| loaded.from_backup);
-        let loaded = durable_file::read(&disk, &dir.join(GROUPS), groups).await;
-        let loaded = loaded.map_err(|error| error.to_string())?;
-        over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
         let locks = |json: &[u8]| owner.borrow_mut().load_queue_locks(json);
-        let loaded = durable_file::read(&disk, &dir.join(QUEUE_LOCKS), locks).await;
-        let loaded = loaded.map_err(|error| error.to_string())?;
-        over_backup |= loaded.is_some_and(|loaded| loaded.from_backup);
+        let mut over_backup = is_from_backup(&disk, &dir.join(TOPICS), topics).await?;
+        over_backup |= is_from_backup(&disk, &dir.join(GROUPS), groups).await?;
+        over_backup |= is_from_backup(&disk, &dir.join(QUEUE_LOCKS), locks).await?;
         let control = owner.into_inner();
         let mut replayed = 0_u64;
         for change in found.changes(over_backup) {
@@ -109,6 +106,16 @@ impl<D: Disk> MetadataStore<D> {
     }
 }
 
+/// Has `take` take in a file, if it is there. True: it had to be read from its backup.
+async fn is_from_backup<D: Disk>(
+    disk: &D,
+    path: &Path,
+    take: impl Fn(&[u8]) -> Result<(), MetadataFileError>,
+) -> Result<bool, String> {
+    let loaded = durable_file::read(disk, path, take).await.map_err(|error| error.to_string())?;
+    Ok(loaded.is_some_and(|loaded| loaded.from_backup))
+}
+
 /// Name and content of each file.
 type Files = [(&'static str, Vec<u8>); 3];
 
@@ -136,7 +143,6 @@ mod tests {
         Uptime,
         sim::{SimDisk, block_on},
     };
-    use std::path::Path;
 
     const DIR: &str = "/data/config";
     const NOW: i64 = 1_700_000_000_000;

@@ -50,11 +50,12 @@ pub use metadata::{
     QUEUES_MAX, SYS_FLAG_UNIT, SYS_FLAG_UNIT_SUB, TOPICS_MAX,
 };
 pub use names::CLIENT_ID_BYTES_MAX;
-pub use queue_locks::{GROUP_LOCKS_MAX, QueueLocks};
+pub use queue_locks::QueueLocks;
 pub use shared_table::SharedTable;
 pub use snapshot::{MetadataSnapshot, is_readable, is_writable};
 pub use subscription::{
-    GroupSubscriptions, MessageFilter, SQL92, Subscription, SubscriptionError, TAGS_MAX, compile,
+    Compiled, GroupSubscriptions, MessageFilter, SQL92, Subscription, SubscriptionError, TAGS_MAX,
+    compile, compiled_bytes,
 };
 pub use topics::{TopicRules, Topics, WantedTopic};
 

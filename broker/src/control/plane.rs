@@ -141,10 +141,9 @@ impl ControlPlane {
             self.visibility.borrow_mut().published(version, workers, Uptime::now());
             worker.broadcast(&Notice::Metadata(metadata));
         }
-        let changes = topic_changes.into_iter().chain(group_changes).chain(lock_changes);
-        let before = self.unsaved.borrow().len();
-        self.unsaved.borrow_mut().extend(changes);
-        if self.unsaved.borrow().len() > before {
+        let changes = [topic_changes, group_changes, lock_changes];
+        if changes.iter().any(|changes| !changes.is_empty()) {
+            self.unsaved.borrow_mut().extend(changes.into_iter().flatten());
             self.writer_wanted.raise();
         }
         if register && let Some(registrar) = &*self.registrar.borrow() {

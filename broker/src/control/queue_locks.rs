@@ -29,7 +29,7 @@ const LEASE_UNCONNECTED_MS: Millis = 31_000;
 /// A group hears of queues that have become free no more often.
 const HINT_PAUSE_MS: Millis = 1_000;
 /// Locks of one group; a request for more is refused.
-pub const GROUP_LOCKS_MAX: usize = 65_536;
+const GROUP_LOCKS_MAX: usize = 65_536;
 /// What all locks may take up: their file can be read again.
 const LOCKS_BYTES_MAX: usize = 64 << 20;
 
@@ -380,7 +380,8 @@ impl QueueLocks {
         QueueLocksFile { counter: self.counter, groups }
     }
 
-    /// How many locks there are.
+    /// How many locks there are: for tests.
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.groups.values().map(|locks| locks.count()).sum()
     }

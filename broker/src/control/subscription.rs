@@ -140,7 +140,7 @@ pub struct Subscription {
     /// The tags, in the client's order.
     pub tags: Vec<String>,
     /// What matches. An error: the expression is none, and why.
-    pub filter: Result<MessageFilter, Arc<str>>,
+    pub filter: Compiled,
     /// Bytes that all this takes up, with its place among the topics of its group.
     pub bytes: usize,
 }
@@ -170,13 +170,9 @@ impl Subscription {
         };
         let sub_string = if everything { ALL.to_owned() } else { data.sub_string.clone() };
         let expression_type = if is_tag { TAG.to_owned() } else { data.expression_type.clone() };
+        let compiled_bytes = compiled_bytes(&filter);
         let texts = 2 * data.topic.len() + sub_string.len() + expression_type.len();
         let of_tags = tags.iter().map(|tag| TAG_BYTES + tag.len()).sum::<usize>();
-        let of_filter = match &filter {
-            Ok(MessageFilter::Sql(filter)) => filter.memory_bytes(),
-            Ok(_) => 0,
-            Err(reason) => reason.len(),
-        };
         Subscription {
             topic: data.topic.clone(),
             sub_string,
@@ -185,7 +181,7 @@ impl Subscription {
             class_filter_mode: data.class_filter_mode,
             tags,
             filter,
-            bytes: SUBSCRIPTION_BYTES + texts + of_tags + of_filter,
+            bytes: SUBSCRIPTION_BYTES + texts + of_tags + compiled_bytes,
         }
     }
 
@@ -203,8 +199,20 @@ impl Subscription {
     }
 }
 
+/// What an expression means, or why it is none.
+pub type Compiled = Result<MessageFilter, Arc<str>>;
+
+/// What a compiled expression takes up; hashes of tags count with their tags.
+pub fn compiled_bytes(compiled: &Compiled) -> usize {
+    match compiled {
+        Ok(MessageFilter::Sql(filter)) => filter.memory_bytes(),
+        Ok(_) => 0,
+        Err(reason) => reason.len(),
+    }
+}
+
 /// The filter of an expression that is not about tags.
-pub fn compile(expression_type: &str, text: &str) -> Result<MessageFilter, Arc<str>> {
+pub fn compile(expression_type: &str, text: &str) -> Compiled {
     if expression_type != SQL92 {
         return Err(format!("expressionType {expression_type:?} is neither TAG nor SQL92").into());
     }

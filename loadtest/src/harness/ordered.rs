@@ -8,7 +8,7 @@ use std::{
 use super::{
     Peer,
     program::{Program, Received, Running, Sent},
-    scenario::{ARRIVE_WAIT_MAX, QUEUES, assert_same, drop_redelivered, queues, start_consumer},
+    scenario::{ARRIVE_WAIT_MAX, QUEUES, assert_same, divide, drop_redelivered, start_consumer},
     unique, wait_until,
 };
 
@@ -80,22 +80,9 @@ fn divided(program: &Program, peer: &Peer) -> Divided {
     let start = || start_consumer(program, peer, "orderly", (&topic, &group), None);
     let (one, two) = (start(), start());
     let mut sent = produce_ordered(program, peer, &topic, 160);
-    let mut queues_of_one = HashSet::new();
-    let divided = wait_until(ARRIVE_WAIT_MAX, || {
-        let round = produce_ordered(program, peer, &topic, QUEUES as usize * 2);
-        let bodies: HashSet<String> = round.iter().map(|sent| sent.body.clone()).collect();
-        sent.extend(round);
-        let arrived = |consumer: &Running| {
-            let received = consumer.received().into_iter();
-            received.filter(|received| bodies.contains(&received.body)).collect::<Vec<_>>()
-        };
-        wait_until(ARRIVE_WAIT_MAX, || arrived(&one).len() + arrived(&two).len() >= bodies.len());
-        let of = [queues(&arrived(&one)), queues(&arrived(&two))];
-        let divided = of.iter().all(|queues| queues.len() == QUEUES as usize / 2);
-        [queues_of_one, _] = of;
-        divided
-    });
-    assert!(divided, "the queues were never divided\n{}", peer.log_tail());
+    let round = |count| produce_ordered(program, peer, &topic, count);
+    let (more, queues_of_one) = divide(peer, [&one, &two], round);
+    sent.extend(more);
     Divided { topic, one, two, sent, queues_of_one }
 }
 

@@ -71,19 +71,8 @@ pub fn share_and_take_over(program: &Program, peer: &Peer) {
     let group = unique("group");
     let start = || start_consumer(program, peer, "consume", (&topic, &group), None);
     let (one, two) = (start(), start());
-    // They see each other after a notification or a timer: rounds of one message per queue until the work is divided.
-    let mut sent = Vec::new();
-    let divided = wait_until(ARRIVE_WAIT_MAX, || {
-        let round = produce(program, peer, &topic, QUEUES as usize * 2, None);
-        let bodies: HashSet<String> = round.iter().map(|s| s.body.clone()).collect();
-        sent.extend(round);
-        let arrived = |consumer: &Running| {
-            consumer.received().into_iter().filter(|r| bodies.contains(&r.body)).collect::<Vec<_>>()
-        };
-        wait_until(ARRIVE_WAIT_MAX, || arrived(&one).len() + arrived(&two).len() >= bodies.len());
-        queues(&arrived(&one)).len() == 4 && queues(&arrived(&two)).len() == 4
-    });
-    assert!(divided, "the queues were never divided 4 and 4\n{}", peer.log_tail());
+    let round = |count| produce(program, peer, &topic, count, None);
+    let (mut sent, _) = divide(peer, [&one, &two], round);
     let mut received = one.finish();
     let before_leaving = two.received().len();
     let alone = produce(program, peer, &topic, 100, None);
@@ -100,6 +89,32 @@ pub fn share_and_take_over(program: &Program, peer: &Peer) {
     // What was in flight when queues changed hands may come again: seen with every broker.
     drop_redelivered(&mut received);
     assert_same(&sent, &received);
+}
+
+/// Sends until two consumers of a group have divided the queues. Returns what was sent, all of which has arrived, and the
+/// queues of the first one.
+pub(super) fn divide(
+    peer: &Peer,
+    [one, two]: [&Running; 2],
+    round: impl Fn(usize) -> Vec<Sent>,
+) -> (Vec<Sent>, HashSet<i32>) {
+    let (mut sent, mut queues_of_one) = (Vec::new(), HashSet::new());
+    // They see each other after a notification or a timer: rounds of two messages per queue until the work is divided.
+    let divided = wait_until(ARRIVE_WAIT_MAX, || {
+        let round = round(QUEUES as usize * 2);
+        let bodies: HashSet<String> = round.iter().map(|s| s.body.clone()).collect();
+        sent.extend(round);
+        let arrived = |consumer: &Running| {
+            consumer.received().into_iter().filter(|r| bodies.contains(&r.body)).collect::<Vec<_>>()
+        };
+        wait_until(ARRIVE_WAIT_MAX, || arrived(one).len() + arrived(two).len() >= bodies.len());
+        let of = [queues(&arrived(one)), queues(&arrived(two))];
+        let divided = of.iter().all(|queues| queues.len() == 4);
+        [queues_of_one, _] = of;
+        divided
+    });
+    assert!(divided, "the queues were never divided 4 and 4\n{}", peer.log_tail());
+    (sent, queues_of_one)
 }
 
 /// Our broker is restarted under a listening consumer, which goes on by itself; what came before does not come again,
@@ -436,7 +451,7 @@ fn await_committed(peer: &Peer, topic: &str, group: &str, count: usize) {
     }
 }
 
-pub(super) fn queues(received: &[Received]) -> HashSet<i32> {
+fn queues(received: &[Received]) -> HashSet<i32> {
     received.iter().map(|r| r.queue).collect()
 }
 

@@ -25,12 +25,8 @@ final class Consume {
     private Consume() {
     }
 
-    static void push(Target target, String group, Received received, String expression) throws Exception {
-        listen(target, group, received, MessageSelector.byTag(expression), 0, CLIENTS_OWN_MOST);
-    }
-
-    static void matching(Target target, String group, Received received, String sql) throws Exception {
-        listen(target, group, received, MessageSelector.bySql(sql), 0, CLIENTS_OWN_MOST);
+    static void push(Target target, String group, Received received, MessageSelector wanted) throws Exception {
+        listen(target, group, received, wanted, 0, CLIENTS_OWN_MOST);
     }
 
     /** Fails each message some times before it is content. times = TIMES[/MOST]. */
@@ -42,13 +38,8 @@ final class Consume {
 
     private static void listen(Target target, String group, Received received, MessageSelector wanted, int failures, int most)
         throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
-        consumer.setNamesrvAddr(target.namesrv);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        // Shutdown waits for listeners still running, so that what was printed is also committed.
-        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        DefaultMQPushConsumer consumer = subscribed(target, group, wanted);
         consumer.setMaxReconsumeTimes(most);
-        consumer.subscribe(target.topic, wanted);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             // One message at a time, as is the default.
             for (MessageExt message : messages) {
@@ -60,21 +51,13 @@ final class Consume {
             }
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
-        consumer.start();
-        received.ready();
-        received.await();
-        consumer.shutdown();
-        received.done();
+        run(consumer, received);
     }
 
     /** In order: one that fails holds up those behind it. */
     static void orderly(Target target, String group, Received received) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
-        consumer.setNamesrvAddr(target.namesrv);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        DefaultMQPushConsumer consumer = subscribed(target, group, MessageSelector.byTag("*"));
         consumer.setSuspendCurrentQueueTimeMillis(100);
-        consumer.subscribe(target.topic, "*");
         consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
             for (MessageExt message : messages) {
                 if (message.getQueueOffset() % 10 == 9 && message.getReconsumeTimes() == 0) {
@@ -85,6 +68,20 @@ final class Consume {
             }
             return ConsumeOrderlyStatus.SUCCESS;
         });
+        run(consumer, received);
+    }
+
+    private static DefaultMQPushConsumer subscribed(Target target, String group, MessageSelector wanted) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(target.namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Shutdown waits for listeners still running, so that what was printed is also committed.
+        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
+        consumer.subscribe(target.topic, wanted);
+        return consumer;
+    }
+
+    private static void run(DefaultMQPushConsumer consumer, Received received) throws Exception {
         consumer.start();
         received.ready();
         received.await();
@@ -92,18 +89,10 @@ final class Consume {
         received.done();
     }
 
-    static void litePull(Target target, String group, Received received, String expression) throws Exception {
+    /** Its pulls carry what it wants themselves. */
+    static void litePull(Target target, String group, Received received, MessageSelector wanted) throws Exception {
         DefaultLitePullConsumer consumer = lite(target, group);
-        consumer.subscribe(target.topic, expression);
-        consumer.start();
-        received.ready();
-        poll(consumer, received);
-    }
-
-    /** Its pulls carry the expression themselves. */
-    static void matchingPull(Target target, String group, Received received, String sql) throws Exception {
-        DefaultLitePullConsumer consumer = lite(target, group);
-        consumer.subscribe(target.topic, MessageSelector.bySql(sql));
+        consumer.subscribe(target.topic, wanted);
         consumer.start();
         received.ready();
         poll(consumer, received);

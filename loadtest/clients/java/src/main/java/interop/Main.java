@@ -21,6 +21,7 @@
 package interop;
 
 import java.util.Arrays;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 
 public final class Main {
     private Main() {
@@ -75,16 +76,16 @@ public final class Main {
                 Produce.oneway(target, rest[0], Integer.parseInt(rest[1]));
                 break;
             case "consume":
-                Consume.push(target, rest[0], new Received(rest), Received.expression(rest));
+                Consume.push(target, rest[0], new Received(rest), MessageSelector.byTag(Received.expression(rest)));
                 break;
             case "matching":
-                Consume.matching(target, rest[0], new Received(rest), Received.expression(rest));
+                Consume.push(target, rest[0], new Received(rest), MessageSelector.bySql(Received.expression(rest)));
                 break;
             case "matchingpull":
-                Consume.matchingPull(target, rest[0], new Received(rest), Received.expression(rest));
+                Consume.litePull(target, rest[0], new Received(rest), MessageSelector.bySql(Received.expression(rest)));
                 break;
             case "litepull":
-                Consume.litePull(target, rest[0], new Received(rest), Received.expression(rest));
+                Consume.litePull(target, rest[0], new Received(rest), MessageSelector.byTag(Received.expression(rest)));
                 break;
             case "liteassign":
                 Consume.liteAssign(target, rest[0], new Received(rest));
