@@ -1,4 +1,4 @@
-//! Real brokers and other people's clients, for the tests `clients_*` and `mqadmin`.
+//! Real brokers and other people's clients, for the test program `clients`.
 //!
 //! A test asks for a [`Peer`] (our broker, or Java's as the reference: a test that fails on both is not our fault) and
 //! for a [`program::Program`] (one client library behind a small command line, see `loadtest/clients`), and plays one of
@@ -16,6 +16,7 @@ pub mod program;
 pub mod raw;
 pub mod reaper;
 pub mod scenario;
+mod starts;
 pub mod volume;
 
 use std::{
@@ -38,9 +39,9 @@ const SHARDS: &str = "2";
 /// On a busy machine Java's broker refuses sends after 0.2 to 1 s of waiting; what is tested here is not its speed.
 const PATIENT: [(&str, &str); 2] =
     [("brokerFastFailureEnable", "false"), ("osPageCacheBusyTimeOutMills", "60000")];
-/// Delay levels of all brokers: retries begin with the third.
 /// Java's broker knows SQL92 only when it is told to.
 const FILTERS: (&str, &str) = ("enablePropertyFilter", "true");
+/// Delay levels of all brokers: retries begin with the third.
 const LEVELS: (&str, &str) = ("messageDelayLevel", "1s 2s 3s 4s 5s");
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);

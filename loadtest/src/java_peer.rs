@@ -5,12 +5,16 @@
 //! A machine without `java` or `mvn` is no error by itself: ask [`missing_toolchain`] (or use [`available_or_skip`]) first.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -312,22 +316,22 @@ impl Drop for JavaPeer {
 
 /// `None` when `java` and `mvn` can be started; otherwise a sentence that says what is missing.
 pub fn missing_toolchain() -> Option<String> {
-    let works = |name: &str, arg: &str| {
-        let run = Command::new(name)
-            .arg(arg)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        run.is_ok_and(|status| status.success())
-    };
-    let missing: Vec<&str> = [("java", "-version"), ("mvn", "-version")]
-        .into_iter()
-        .filter(|(n, a)| !works(n, a))
-        .map(|(n, _)| n)
-        .collect();
+    let mut missing = vec!["java", "mvn"];
+    missing.retain(|name| !is_there(&[name, "-version"]));
     (!missing.is_empty()).then(|| {
         format!("{} not found in PATH (Java 11 or 17 and Maven are needed)", missing.join(" and "))
+    })
+}
+
+/// Whether a command ends well. It runs once in this process: some take half a second, and every test asks.
+pub(crate) fn is_there(words: &[&str]) -> bool {
+    static ASKED: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let Some((first, rest)) = words.split_first() else { return false };
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    *asked.entry(words.join(" ")).or_insert_with(|| {
+        let mut command = Command::new(first);
+        command.args(rest).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     })
 }
 

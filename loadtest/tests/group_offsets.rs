@@ -5,7 +5,10 @@
 
 use std::{fs, time::Duration};
 
-use client::{ClientError, Connection, KeyLookup, Message, NewTopic, PullRequest, PullStatus};
+use client::{
+    ClientError, Connection, Heartbeat, KeyLookup, Message, NewTopic, PullRequest, PullStatus,
+    Subscription,
+};
 use loadtest::{
     harness::{ledger::runtime_info, our_broker::OurBroker, wait_until},
     load::limits::pipeline,
@@ -256,4 +259,50 @@ fn the_widest_topic_keeps_offsets_of_all_its_queues() {
     connection.delete_topic(TOPIC).unwrap();
     let gone = wait_until(PATIENCE, || figure(&mut connection, "ringmq.groupOffsets") == 0);
     assert!(gone, "{}", figure(&mut connection, "ringmq.groupOffsets"));
+}
+
+/// Clients commit one-way as they end, and do not read what is still on its way to them, so that their end comes as a reset.
+/// What they said before counts.
+#[test]
+fn what_a_client_commits_as_it_ends_is_kept() {
+    const QUEUES: i32 = 8;
+    const CLIENTS: i64 = 40;
+    let (broker, mut connection) = start(&[("shards", "2")], QUEUES);
+    for client in 1..=CLIENTS {
+        let mut ending = connect(&broker);
+        let client_id = format!("ending-{client}");
+        let heartbeat = Heartbeat {
+            client_id: &client_id,
+            consumer_group: Some(GROUP),
+            subscriptions: &[Subscription { topic: TOPIC, expression: "*", version: client }],
+            producer_group: None,
+        };
+        ending.heartbeat(&heartbeat).unwrap().success().unwrap();
+        for queue in 0..QUEUES {
+            // Answered while the client ends, and never read.
+            let pull = PullRequest::new(GROUP, TOPIC, queue, client % 2);
+            let _ =
+                ending.start_pull(&PullRequest { park: Duration::from_secs(20), ..pull }).unwrap();
+        }
+        if client % 2 == 0 {
+            ending.unregister(&client_id, None, Some(GROUP)).unwrap();
+        }
+        (0..QUEUES).for_each(|queue| {
+            drop(connection.send(&Message::new(TOPIC, queue, b"new")).unwrap());
+        });
+        for queue in 0..QUEUES {
+            ending.commit_offset_oneway(GROUP, TOPIC, queue, client).unwrap();
+        }
+        drop(ending);
+        let mut committed = Vec::new();
+        let all = wait_until(Duration::from_secs(5), || {
+            let offset = |queue| connection.consumer_offset(GROUP, TOPIC, queue).unwrap_or(-1);
+            committed = (0..QUEUES).map(offset).collect();
+            committed.iter().all(|offset| *offset == client)
+        });
+        assert!(
+            all,
+            "client {client} committed itself for each of {QUEUES} queues, kept are {committed:?}"
+        );
+    }
 }

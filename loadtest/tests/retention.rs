@@ -15,6 +15,8 @@ use loadtest::harness::{
 use proto::code::response;
 
 const MIB: u64 = 1 << 20;
+/// Each message waits for the disk, so that few large ones fill it sooner.
+const BODY_BYTES: usize = 16_384;
 const TOPIC: &str = "bulk";
 const QUEUES: i32 = 8;
 const GROUP: &str = "readers";
@@ -80,7 +82,7 @@ fn fill_and_make_room(test: &str, closed_above: &str) -> Option<String> {
     let keys = [("cleanFileForciblyEnable", "false"), ("diskSpaceWarningLevelRatio", closed_above)];
     let (mut broker, mut connection) = start(&volume, &keys);
     volume.add_ballast(64 * MIB);
-    let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
+    let mut ledger = Ledger::new(TOPIC, QUEUES, BODY_BYTES);
     fill(&mut ledger, &mut connection);
     let full = wait_until(PATIENCE, || health(&mut connection).starts_with("disk-full"));
     assert!(full, "{}", broker.log_tail());
@@ -112,7 +114,7 @@ fn fill_and_make_room(test: &str, closed_above: &str) -> Option<String> {
     let again = wait_until(PATIENCE, || ledger.send(&mut connection, ROUND).is_ok());
     let took = started.elapsed();
     assert!(again, "no sends {took:?} after room was made\n{}", broker.log_tail());
-    ledger.send(&mut connection, 1_000).expect("there is room");
+    ledger.send(&mut connection, 250).expect("there is room");
     assert!(
         wait_until(PATIENCE, || !health(&mut connection).starts_with("disk-full")),
         "{}",
@@ -148,7 +150,7 @@ fn a_disk_without_room_for_a_segment_refuses_sends_and_nothing_else() {
 fn cleaning_that_is_switched_on_makes_room() {
     let Some(volume) = Volume::new("retention, cleaning", 160 * MIB) else { return };
     let (mut broker, mut connection) = start(&volume, &[("cleanFileForciblyEnable", "false")]);
-    let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
+    let mut ledger = Ledger::new(TOPIC, QUEUES, BODY_BYTES);
     fill(&mut ledger, &mut connection);
     assert!(broker.stop().is_some_and(|status| status.success()), "{}", broker.log_tail());
     broker.configure("cleanFileForciblyEnable", "true");
@@ -160,7 +162,7 @@ fn cleaning_that_is_switched_on_makes_room() {
         "{}",
         broker.log_tail()
     );
-    let again = wait_until(PATIENCE, || ledger.send(&mut connection, 1_000).is_ok());
+    let again = wait_until(PATIENCE, || ledger.send(&mut connection, 250).is_ok());
     assert!(again, "{}", broker.log_tail());
     let all = ledger.read_back(&mut connection, GROUP);
     assert_eq!(all.lost, 0, "{all:?}");
@@ -170,7 +172,7 @@ fn cleaning_that_is_switched_on_makes_room() {
 /// Old segments go at half of the volume, so that a hundred megabytes push out what was first.
 const CLEANING: [(&str, &str); 2] =
     [("diskMaxUsedSpaceRatio", "40"), ("diskSpaceCleanForciblyRatio", "50")];
-const BULK: usize = 40_000;
+const BULK: usize = 10_000;
 
 fn figure(connection: &mut Connection, key: &str) -> i64 {
     runtime_info(connection, key).parse().unwrap()
@@ -193,7 +195,7 @@ fn old_segments_go_and_everybody_goes_on() {
     connection.create_topic(&NewTopic::new("early", 1)).unwrap();
     let early: Vec<String> = (0..3).map(|n| format!("early-{n}")).collect();
     assert_eq!(send_to(&mut connection, "early", &early), [0, 1, 2]);
-    let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
+    let mut ledger = Ledger::new(TOPIC, QUEUES, BODY_BYTES);
     ledger.send(&mut connection, BULK).expect("room is made in time");
     let settled = wait_until(PATIENCE, || {
         let early = connection.min_offset("early", 0).unwrap();
@@ -281,7 +283,7 @@ fn a_java_consumer_behind_the_first_offset_goes_on() {
     assert!(consumer.wait_received(50, PATIENCE), "{}", consumer.errors());
     assert_eq!(consumer.finish().len(), 50);
     send_to(&mut connection, "watched", &named("missed", 50));
-    let mut ledger = Ledger::new(TOPIC, QUEUES, 4_096);
+    let mut ledger = Ledger::new(TOPIC, QUEUES, BODY_BYTES);
     ledger.send(&mut connection, BULK).expect("room is made in time");
     let gone = wait_until(PATIENCE, || connection.min_offset("watched", 0).unwrap() == 100);
     assert!(gone, "{}", broker.log_tail());

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::program::{Output, Program, RUN_WAIT_MAX, Running};
+use super::{
+    program::{Output, Program, RUN_WAIT_MAX, Running},
+    starts::{self, Starting},
+};
 
 /// A running `serve` of one release with one set of options. It ends with this process, whose end closes its input.
 pub(super) struct JavaServer {
@@ -16,6 +19,8 @@ pub(super) struct JavaServer {
 
 struct Input {
     running: Running,
+    /// Until the first command has ended.
+    starting: Option<Starting>,
     /// Number of the next command.
     next: u64,
 }
@@ -26,9 +31,10 @@ pub(super) fn of(program: &Program) -> Arc<JavaServer> {
     let mut servers = SERVERS.lock().unwrap_or_else(|broken| broken.into_inner());
     let servers = servers.get_or_insert_default();
     let server = servers.entry(program.words().to_vec()).or_insert_with(|| {
+        let starting = Some(starts::begin());
         let running = Running::start(program, &["serve"]);
         let output = running.output();
-        Arc::new(JavaServer { input: Mutex::new(Input { running, next: 1 }), output })
+        Arc::new(JavaServer { input: Mutex::new(Input { running, starting, next: 1 }), output })
     });
     Arc::clone(server)
 }
@@ -52,10 +58,11 @@ impl JavaServer {
         });
         let last = if ended { lines.pop() } else { None };
         let text = lines.join("\n");
+        let mut input = self.input.lock().unwrap_or_else(|broken| broken.into_inner());
+        input.starting = None;
         if last.as_deref() == Some("END") {
             return Ok(text);
         }
-        let input = self.input.lock().unwrap_or_else(|broken| broken.into_inner());
         let errors = input.running.errors();
         Err(format!("{}: {last:?}\n{text}\n{errors}", args.join(" ")))
     }

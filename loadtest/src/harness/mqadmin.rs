@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     program::{Program, Running},
+    starts::{self, Starting},
     wait_until,
 };
 use crate::java_peer::write_log_configs;
@@ -16,6 +17,8 @@ const END: &str = "END";
 /// A running `mqadmin` of one release. It ends when this value is dropped.
 pub struct Mqadmin {
     running: Running,
+    /// Until the first answer.
+    starting: Option<Starting>,
     /// Lines of answers that were handed out, their `END` included.
     read: usize,
 }
@@ -27,7 +30,8 @@ impl Mqadmin {
             .unwrap_or_else(|error| panic!("{error}"));
         let program =
             program.with_java_option(&format!("-Drocketmq.home.dir={}", program.home.display()));
-        Mqadmin { running: Running::start(&program, &["mqadmin"]), read: 0 }
+        let starting = Some(starts::begin());
+        Mqadmin { running: Running::start(&program, &["mqadmin"]), starting, read: 0 }
     }
 
     /// Runs a command, given as its words, and returns all that it printed. Panics when it does not end in time, or when
@@ -48,6 +52,7 @@ impl Mqadmin {
                 self.running.errors()
             );
         };
+        self.starting = None;
         self.read += lines.len() + 1;
         lines.join("\n")
     }

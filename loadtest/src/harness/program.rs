@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{java_server, wait_until};
-use crate::java_peer::{clients_required, not_run};
+use super::{java_server, starts, wait_until};
+use crate::java_peer::{clients_required, is_there, not_run};
 
 /// How long a program that ends by itself may run.
 pub(super) const RUN_WAIT_MAX: Duration = Duration::from_secs(240);
@@ -79,7 +79,8 @@ pub struct Received {
 impl Library {
     /// The program, installed when needed. `None`: a tool is missing, which was printed with the name of the test.
     pub fn program(self, test: &str) -> Option<Program> {
-        let missing: Vec<&str> = self.tools().iter().filter(|t| !runs(t)).map(|t| t[0]).collect();
+        let missing: Vec<&str> =
+            self.tools().iter().filter(|t| !is_there(t)).map(|t| t[0]).collect();
         if !missing.is_empty() {
             let why = format!("{} is not installed", missing.join(" and "));
             assert!(!clients_required(), "{test} is required here, but {why}");
@@ -241,11 +242,13 @@ impl Program {
     ) -> Result<Running, String> {
         let mut args = vec![verb, namesrv_addr, topic, group, "0", CONSUME_SECONDS];
         args.extend(expression);
+        let starting = self.served.then(starts::begin);
         let mut consumer = Running::start(self, &args);
         let ready = wait_until(READY_WAIT_MAX, || {
             consumer.all_lines().iter().any(|l| l == "READY")
                 || !matches!(consumer.child.try_wait(), Ok(None))
         });
+        drop(starting);
         let lines = consumer.all_lines();
         if ready && lines.iter().any(|l| l == "READY") {
             return Ok(consumer);
@@ -329,7 +332,12 @@ impl Running {
     }
 
     /// Asks for a clean shutdown, waits for it, and returns all that arrived. Panics when the program fails.
-    pub fn finish(mut self) -> Vec<Received> {
+    pub fn finish(self) -> Vec<Received> {
+        self.finish_with_errors().0
+    }
+
+    /// The same, and what it wrote to standard error.
+    pub(super) fn finish_with_errors(mut self) -> (Vec<Received>, String) {
         drop(self.stdin.take());
         let mut status = None;
         let ended = wait_until(FINISH_WAIT_MAX, || {
@@ -339,8 +347,9 @@ impl Running {
         let lines = if ended { self.all_lines() } else { self.output.lines().clone() };
         let clean =
             status.is_some_and(|s| s.success()) && lines.iter().any(|l| l.starts_with("DONE "));
-        assert!(clean, "no clean end: {status:?}\n{}\n{}", lines.join("\n"), self.errors());
-        self.received()
+        let errors = self.errors();
+        assert!(clean, "no clean end: {status:?}\n{}\n{errors}", lines.join("\n"));
+        (self.received(), errors)
     }
 
     /// Waits until a line behind the first `from` satisfies `wanted`, which sees each of them once; false after `limit`
@@ -452,7 +461,7 @@ impl Received {
 }
 
 /// The nearest directory that cargo tagged as its own, above the running program.
-fn cache_dir() -> PathBuf {
+pub(super) fn cache_dir() -> PathBuf {
     let exe = env::current_exe().expect("the system knows what runs");
     let tagged = exe.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file());
     let fallback = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
@@ -482,13 +491,6 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
         fs::copy(from.join(name), to.join(name))
             .unwrap_or_else(|error| panic!("copy {name}: {error}"));
     }
-}
-
-fn runs(words: &[&str]) -> bool {
-    let Some((first, rest)) = words.split_first() else { return false };
-    let mut command = Command::new(first);
-    command.args(rest).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 fn make(command: &mut Command) {

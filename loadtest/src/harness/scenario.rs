@@ -56,8 +56,8 @@ pub fn restart_resumes(program: &Program, peer: &Peer, count: usize) {
     let group = unique("group");
     keep_offsets(peer, &topic, &group);
     let first = produce(program, peer, &topic, count, None);
-    assert_same(&first, &consume_exactly(program, peer, "consume", (&topic, &group), first.len()));
-    await_committed(peer, &topic, &group, first.len());
+    let received = consume_and_commit(program, peer, "consume", (&topic, &group), first.len());
+    assert_same(&first, &received);
     let second = produce(program, peer, &topic, count, None);
     assert_same(
         &second,
@@ -256,10 +256,9 @@ pub fn pull_and_resume(program: &Program, peer: &Peer, verb: &str) {
     let group = unique("group");
     keep_offsets(peer, &topic, &group);
     let first = produce(program, peer, &topic, 50, None);
-    let mut received = consume_exactly(program, peer, verb, (&topic, &group), first.len());
+    let mut received = consume_and_commit(program, peer, verb, (&topic, &group), first.len());
     drop_what_a_seek_doubles(verb, &mut received);
     assert_same(&first, &received);
-    await_committed(peer, &topic, &group, first.len());
     let second = produce(program, peer, &topic, 50, None);
     // `liteassign` seeks to the beginning each time; the others go on.
     let expected = if verb == "liteassign" { [first, second].concat() } else { second };
@@ -436,9 +435,20 @@ pub fn keep_offsets(peer: &Peer, topic: &str, group: &str) {
     }
 }
 
-/// Clients commit one-way when they end, and a broker may still be at work on that when the next consumer asks (Java's is,
-/// on a busy machine). What is not committed by then shows in what the next consumer gets.
-fn await_committed(peer: &Peer, topic: &str, group: &str, count: usize) {
+/// As [`consume_exactly`], and waits until the group's offsets are there. Clients commit one-way when they end, and a broker
+/// may still be at work on that when the next consumer asks (Java's is, on a busy machine). What is not committed by then
+/// shows in what the next consumer gets.
+fn consume_and_commit(
+    program: &Program,
+    peer: &Peer,
+    verb: &str,
+    (topic, group): (&str, &str),
+    count: usize,
+) -> Vec<Received> {
+    let consumer = start_consumer(program, peer, verb, (topic, group), None);
+    await_all(&consumer, count, peer);
+    std::thread::sleep(QUIET);
+    let (received, errors) = consumer.finish_with_errors();
     let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
     let mut committed = Vec::new();
     let all = wait_until(COMMIT_WAIT_MAX, || {
@@ -447,8 +457,11 @@ fn await_committed(peer: &Peer, topic: &str, group: &str, count: usize) {
         committed.iter().sum::<i64>() >= count as i64
     });
     if !all {
-        eprintln!("of {count} messages the consumer has committed, by queue: {committed:?}");
+        let log = peer.log_tail();
+        eprintln!("of {count} messages on {topic}, {group} has committed, by queue: {committed:?}");
+        eprintln!("-- client:\n{errors}\n-- broker:\n{log}");
     }
+    received
 }
 
 fn queues(received: &[Received]) -> HashSet<i32> {

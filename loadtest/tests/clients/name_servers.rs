@@ -12,6 +12,7 @@ use std::{
 };
 
 use client::{Answer, Connection, Ticket, admin::NewTopic};
+use libtest_mimic::Trial;
 use loadtest::{
     harness::{Peer, mqadmin::Mqadmin, program::Library, scenario},
     java_peer::{JavaPeer, VERSION_4_9, VERSION_5_3, available_or_skip, free_ports},
@@ -97,9 +98,15 @@ fn route(namesrv: &mut Connection, topic: &str) -> (i32, String) {
     (answer.code, String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-#[test]
-fn a_java_broker_lives_with_our_name_server() {
-    if !available_or_skip("a Java broker at our name server") {
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        crate::trial("name_servers::a_java_broker_at_ours".to_owned(), a_java_broker_at_ours),
+        crate::trial("name_servers::our_broker_at_java_s".to_owned(), our_broker_at_java_s),
+    ]
+}
+
+fn a_java_broker_at_ours(test: &str) {
+    if !available_or_skip(test) {
         return;
     }
     let ours = OurNamesrv::start();
@@ -152,9 +159,8 @@ fn start_creating(broker: &mut Connection, name: &str) -> Ticket {
 }
 
 /// Our broker serves two name servers at once, one of each Java release; a client of each release finds it there.
-#[test]
-fn our_broker_lives_with_java_name_servers() {
-    if !available_or_skip("our broker at Java's name servers") {
+fn our_broker_at_java_s(test: &str) {
+    if !available_or_skip(test) {
         return;
     }
     let start = |version| {
@@ -166,7 +172,7 @@ fn our_broker_lives_with_java_name_servers() {
     let mut ours = Peer::own_registered_with(&[addr4.to_string(), addr5.to_string()]);
     for (addr, release) in [(addr4, "4.9.8"), (addr5, "5.3.3")] {
         ours.namesrv_addr = addr.to_string();
-        let program = Library::Java(release).program("our broker at Java's name servers");
+        let program = Library::Java(release).program(test);
         let program = program.expect("the tools were looked for above");
         scenario::quickstart(&program, &ours, 100);
         let list = Mqadmin::start(&program).run(&["clusterList", "-n", &ours.namesrv_addr]);
