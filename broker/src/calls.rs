@@ -63,6 +63,7 @@ impl Worker {
                 &request,
                 deadline,
             )?;
+            drop(request);
             called.response.wait().await
         })
         .await

@@ -1,4 +1,4 @@
-//! Limits of administrative requests on one worker: how many are open, and how many of one kind run at a time.
+//! Limits of what is served by tasks on one worker: how many are open, how many of one kind run at a time, and what they hold.
 
 use crate::{error::Refusal, one_shot::OneShot};
 use proto::code::response;
@@ -37,6 +37,43 @@ impl Drop for OpenRequest {
     fn drop(&mut self) {
         let open = &self.0.0;
         open.set(open.get() - 1);
+    }
+}
+
+/// Bytes that requests of one kind hold while they wait for somebody.
+pub struct HeldBytes {
+    held: Cell<usize>,
+    most: usize,
+}
+
+/// Some of them, until this is dropped.
+pub struct Held {
+    of: Rc<HeldBytes>,
+    bytes: usize,
+}
+
+impl HeldBytes {
+    /// At most so many, or one request that is larger.
+    pub fn new(most: usize) -> Rc<HeldBytes> {
+        Rc::new(HeldBytes { held: Cell::new(0), most })
+    }
+
+    /// Holds so many more, or SYSTEM_BUSY with numbers.
+    pub fn try_hold(self: &Rc<Self>, what: &str, bytes: usize) -> Result<Held, Refusal> {
+        let (held, most) = (self.held.get(), self.most);
+        if held > 0 && held + bytes > most {
+            let remark =
+                format!("[OVERLOAD] reason={what} held={held} wanted={bytes} limit={most}");
+            return Err(Refusal::new(response::SYSTEM_BUSY, remark));
+        }
+        self.held.set(held + bytes);
+        Ok(Held { of: Rc::clone(self), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.held.set(self.of.held.get() - self.bytes);
     }
 }
 
@@ -91,6 +128,20 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use runtime::sim::block_on;
+
+    #[test]
+    fn held_bytes_are_bounded_but_for_one() {
+        let bytes = HeldBytes::new(100);
+        let large = bytes.try_hold("replies", 500).ok();
+        assert!(large.is_some(), "alone it may be larger");
+        let refused = bytes.try_hold("replies", 1).err().expect("full");
+        assert_eq!(refused.remark, "[OVERLOAD] reason=replies held=500 wanted=1 limit=100");
+        drop(large);
+        let some: Vec<_> = (0..4).map(|_| bytes.try_hold("replies", 25)).collect();
+        assert!(some.iter().all(Result::is_ok) && bytes.try_hold("replies", 1).is_err());
+        drop(some);
+        assert!(bytes.try_hold("replies", 100).is_ok());
+    }
 
     #[test]
     fn what_is_over_the_limit_is_refused_with_numbers() {

@@ -20,7 +20,7 @@ use crate::{
     error::Refusal,
     expressions::Expressions,
     health,
-    limits::{OpenRequest, OpenRequests, Semaphore},
+    limits::{HeldBytes, OpenRequest, OpenRequests, Semaphore},
     mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
     request::{Request, owner_of},
@@ -51,6 +51,8 @@ pub const TICK: Duration = Duration::from_millis(50);
 const KEY_QUERIES_MAX: usize = 8;
 /// Queries by key that may wait for that; more are refused.
 const KEY_QUERIES_WAITING_MAX: usize = 1_024;
+/// Replies on their way may hold one of so many parts of what connections may leave unread.
+const REPLIES_PART: usize = 4;
 /// Connections of a worker whose end is seen to before others have their turn.
 const ENDINGS_AT_ONCE: usize = 16;
 /// Connections that a worker closes within one tick.
@@ -100,6 +102,8 @@ pub struct Worker {
     pub cold_reads: Rc<ColdReadPool>,
     /// Administrative requests that are open here.
     pub open_requests: OpenRequests,
+    /// What replies of request-reply hold that are on their way to their requesters.
+    pub replies: Rc<HeldBytes>,
     /// Queries by key of the connections here.
     pub key_queries: Rc<Semaphore>,
     /// Requests of ours to clients of this worker that wait for their response.
@@ -164,6 +168,7 @@ impl Worker {
         let share = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) / executor.count();
         let when_short = usize::try_from(memory.bytes_when_short).unwrap_or(usize::MAX);
         let unsent = UnsentBudget::new(share(memory.unsent_bytes), when_short);
+        let replies = HeldBytes::new(share(memory.unsent_bytes) / REPLIES_PART);
         let frame_budget =
             FrameBudget::with_share(share(memory.incomplete_frames_bytes), when_short);
         let connections = RefCell::new(ConnectionTable::with_unsent(executor.index(), unsent));
@@ -196,6 +201,7 @@ impl Worker {
             expressions: Expressions::default(),
             cold_reads,
             open_requests: OpenRequests::default(),
+            replies,
             key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),
             client_calls: RefCell::default(),
             pending_returns: RefCell::default(),

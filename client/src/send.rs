@@ -1,4 +1,4 @@
-//! Sending: one message with long (10) or short (310) field names, several in one batch (320).
+//! Sending: one message with long (10) or short (310) field names, several in one batch (320), replies (324, 325).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,23 +21,23 @@ impl Connection {
     /// Sends with long field names (SEND_MESSAGE, 10), as Go and C++ clients do.
     pub fn send_v1(&mut self, message: &Message<'_>) -> Result<Sent, ClientError> {
         let properties = message.properties_text();
-        let ext: [(&str, ExtValue<'_>); 13] = [
-            ("producerGroup", message.group.into()),
-            ("topic", message.topic.into()),
-            ("defaultTopic", DEFAULT_TOPIC.into()),
-            ("defaultTopicQueueNums", message.topic_queues.into()),
-            ("queueId", message.queue_id.into()),
-            ("sysFlag", message.sys_flag.into()),
-            ("bornTimestamp", message.born_timestamp.into()),
-            ("flag", message.flag.into()),
-            ("properties", properties.as_str().into()),
-            ("reconsumeTimes", 0.into()),
-            ("unitMode", false.into()),
-            ("maxReconsumeTimes", 16.into()),
-            ("batch", false.into()),
-        ];
-        let answer = self.call(request::SEND_MESSAGE, &ext, message.body)?;
-        sent(answer)
+        let ext = long_fields(message, &properties);
+        sent(self.call(request::SEND_MESSAGE, &ext, message.body)?)
+    }
+
+    /// Sends the reply to a request (SEND_REPLY_MESSAGE, 324), as Go clients do, and waits for the acknowledgement.
+    pub fn reply_v1(&mut self, message: &Message<'_>) -> Result<Sent, ClientError> {
+        let properties = message.properties_text();
+        let ext = long_fields(message, &properties);
+        sent(self.call(request::SEND_REPLY_MESSAGE, &ext, message.body)?)
+    }
+
+    /// Sends the reply to a request (SEND_REPLY_MESSAGE_V2, 325), as Java clients do, without waiting;
+    /// [`finish_send`](Self::finish_send) takes the acknowledgement.
+    pub fn start_reply(&mut self, message: &Message<'_>) -> Result<Ticket, ClientError> {
+        let properties = message.properties_text();
+        let ext = short_fields(message, &properties, false);
+        self.start(request::SEND_REPLY_MESSAGE_V2, &ext, message.body)
     }
 
     /// Sends (310) without waiting; [`finish_send`](Self::finish_send) takes the acknowledgement.
@@ -98,6 +98,24 @@ pub fn sent(answer: Answer) -> Result<Sent, ClientError> {
 pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn long_fields<'a>(message: &Message<'a>, properties: &'a str) -> [(&'a str, ExtValue<'a>); 13] {
+    [
+        ("producerGroup", message.group.into()),
+        ("topic", message.topic.into()),
+        ("defaultTopic", DEFAULT_TOPIC.into()),
+        ("defaultTopicQueueNums", message.topic_queues.into()),
+        ("queueId", message.queue_id.into()),
+        ("sysFlag", message.sys_flag.into()),
+        ("bornTimestamp", message.born_timestamp.into()),
+        ("flag", message.flag.into()),
+        ("properties", properties.into()),
+        ("reconsumeTimes", 0.into()),
+        ("unitMode", false.into()),
+        ("maxReconsumeTimes", 16.into()),
+        ("batch", false.into()),
+    ]
 }
 
 fn short_fields<'a>(

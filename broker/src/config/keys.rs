@@ -93,8 +93,8 @@ pub struct BrokerConfig {
     enable_property_filter: bool = true, "enablePropertyFilter", ConfigKind::Bool, "", Live;
     /// Whether messages of retry topics are filtered by the filter of their first topic.
     filter_support_retry: bool = false, "filterSupportRetry", ConfigKind::Bool, "", Later;
-    /// Whether replies of request-reply are stored when they cannot be delivered.
-    store_reply_message_enable: bool = true, "storeReplyMessageEnable", ConfigKind::Bool, "", Later;
+    /// Whether replies of request-reply are stored beside being delivered.
+    store_reply_message_enable: bool = true, "storeReplyMessageEnable", ConfigKind::Bool, "", Live;
 
     /// Pause between two registrations with the name servers; kept within 10,000 to 60,000.
     register_name_server_period_ms: u64 = 30_000, "registerNameServerPeriod", PERIOD_MS, "ms", Start;

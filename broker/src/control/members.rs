@@ -4,7 +4,7 @@
 //! key is the connection: one client speaks over several connections to several brokers, but over one to each. A group
 //! has one set of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version. What
 //! always holds: a group in the table has at least one member; the index by connection names exactly the groups that
-//! have the connection. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
+//! have the connection; a producer is found by its client id as long as it is in a group. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
 //! `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +98,8 @@ pub struct Members {
     consumers: BTreeMap<Arc<str>, ConsumerGroup>,
     producers: BTreeMap<Arc<str>, BTreeMap<ConnectionId, Member>>,
     by_connection: BTreeMap<ConnectionId, Memberships>,
+    /// By client id: the connection that last named it with a producer group.
+    producers_by_id: BTreeMap<Arc<str>, ConnectionId>,
     subscriptions: SharedTable<GroupSubscriptions>,
     memory: MembersMemory,
 }
@@ -253,6 +255,11 @@ impl Members {
             .map(|(connection, member)| (*connection, member.version))
     }
 
+    /// The connection of a client that is in a producer group, whichever: where replies go that it waits for.
+    pub fn producer_by_id(&self, client_id: &str) -> Option<ConnectionId> {
+        self.producers_by_id.get(client_id).copied()
+    }
+
     /// Connections of a consumer group behind that one, ascending, at most `count_max`.
     pub fn consumers_after(
         &self,
@@ -330,6 +337,9 @@ impl Members {
         assert_eq!(named, consuming + producing);
         assert!(self.consumers.values().all(|group| !group.members.is_empty()));
         assert!(self.producers.values().all(|group| !group.is_empty()));
+        for (client_id, connection) in &self.producers_by_id {
+            assert!(self.produces_as(*connection, client_id), "{client_id}");
+        }
         assert_eq!(self.subscriptions.len(), self.consumers.len());
         assert_eq!(self.memory.level().0, self.counted_bytes());
     }
@@ -390,7 +400,11 @@ impl Members {
         let Some(group) = self.join(connection, &member.client_id, group, false) else {
             return false;
         };
-        self.producers.entry(group).or_default().insert(connection, member.clone());
+        let before = self.producers.entry(group).or_default().insert(connection, member.clone());
+        if let Some(before) = before.filter(|before| before.client_id != member.client_id) {
+            self.forget_producer(connection, &before.client_id);
+        }
+        self.producers_by_id.insert(Arc::clone(&member.client_id), connection);
         true
     }
 
@@ -496,11 +510,32 @@ impl Members {
         self.forget(connection, |memberships| memberships.producer_groups.remove(group));
         let Some(held) = self.producers.get_mut(group) else { return };
         let gone = held.remove(&connection);
-        self.memory.release(gone.map_or(0, |member| member_bytes(&member.client_id)));
         if held.is_empty() {
             self.producers.remove(group);
             self.memory.release(group_bytes(group));
         }
+        let Some(gone) = gone else { return };
+        self.memory.release(member_bytes(&gone.client_id));
+        self.forget_producer(connection, &gone.client_id);
+    }
+
+    /// A membership of the connection is gone: it may have been the last one under that client id. Another connection with the
+    /// same id is found again with its next heartbeat.
+    fn forget_producer(&mut self, connection: ConnectionId, client_id: &str) {
+        if self.producer_by_id(client_id) == Some(connection)
+            && !self.produces_as(connection, client_id)
+        {
+            self.producers_by_id.remove(client_id);
+        }
+    }
+
+    /// Whether a connection is in a producer group under this client id.
+    fn produces_as(&self, connection: ConnectionId, client_id: &str) -> bool {
+        let groups = self.by_connection.get(&connection).map(|held| &held.producer_groups);
+        groups.into_iter().flatten().any(|group| {
+            let member = self.producers.get(group).and_then(|held| held.get(&connection));
+            member.is_some_and(|member| &*member.client_id == client_id)
+        })
     }
 
     fn forget(&mut self, connection: ConnectionId, remove: impl FnOnce(&mut Memberships) -> bool) {

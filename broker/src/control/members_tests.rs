@@ -172,6 +172,42 @@ fn a_group_that_is_no_longer_named_expires_alone() {
 }
 
 #[test]
+fn a_producer_is_found_by_its_client_id_while_it_is_in_a_group() {
+    let mut members = Members::default();
+    let beats = |members: &mut Members, number: u64, client_id: &str, groups: &[&str]| {
+        members.heartbeat(NOW, &peer(number), &beat(client_id, &[], groups));
+        members.check();
+    };
+    let leaves = |members: &mut Members, number: u64, group: &str| {
+        members.unregister(connection(number), Some(group), None);
+        members.check();
+    };
+    members.heartbeat(NOW, &peer(9), &beat("c", &[consumer("g", &[])], &[]));
+    assert_eq!(members.producer_by_id("c"), None, "it only consumes");
+    beats(&mut members, 1, "c", &["p", "q"]);
+    assert_eq!(members.producer_by_id("c"), Some(connection(1)));
+    leaves(&mut members, 1, "p");
+    assert_eq!(members.producer_by_id("c"), Some(connection(1)), "it is in another group");
+    // It comes back through another connection before the end of the first one is known.
+    beats(&mut members, 2, "c", &["p"]);
+    assert_eq!(members.producer_by_id("c"), Some(connection(2)));
+    members.connection_closed(connection(1));
+    members.check();
+    assert_eq!(members.producer_by_id("c"), Some(connection(2)));
+    // A connection that says that it is somebody else is no longer the one it was.
+    beats(&mut members, 2, "d", &["p"]);
+    let found = ["c", "d"].map(|client_id| members.producer_by_id(client_id));
+    assert_eq!(found, [None, Some(connection(2))]);
+    leaves(&mut members, 2, "p");
+    assert_eq!(members.producer_by_id("d"), None);
+    // Who is silent is not there.
+    beats(&mut members, 3, "e", &["p", "q"]);
+    members.expire(NOW + SILENCE_MS_MAX + 1, SILENCE_MS_MAX);
+    members.check();
+    assert_eq!(members.producer_by_id("e"), None);
+}
+
+#[test]
 fn tools_see_who_is_connected() {
     let mut members = Members::default();
     members.heartbeat(

@@ -21,6 +21,7 @@ pub mod queue_locks;
 pub mod runtime_info;
 pub mod send;
 pub mod send_back;
+pub mod send_reply;
 pub mod shard_report;
 pub mod table;
 #[cfg(test)]

@@ -12,14 +12,9 @@ use super::{
 use crate::{
     control::{Control, is_writable, names},
     error::Refusal,
-    one_shot::OneShot,
     ops::RecordParts,
     request::Request,
     response::{Responder, Response},
-    shard::{
-        OnCommit,
-        on_commit::{NextStep, StepOutcome},
-    },
     worker::{CONTROL_WORKER, Worker},
 };
 use proto::{
@@ -262,14 +257,7 @@ async fn append_here(worker: &Rc<Worker>, copy: &Returned) -> Result<(), NoAnswe
         let now = worker.executor.now();
         match append_record(worker, &shard, queue, &copy.record, &copy.parts, now) {
             Ok(Appended { until, .. }) => {
-                let committed = OneShot::default();
-                let told = committed.clone();
-                let step = Box::new(move |outcome: StepOutcome<'_>| {
-                    told.set(matches!(outcome, StepOutcome::Committed(..)));
-                    NextStep::Done
-                });
-                shard.on_commit(until, OnCommit::Internal(step));
-                return if committed.wait().await { Ok(()) } else { Err(NoAnswer) };
+                return if shard.committed(until).await { Ok(()) } else { Err(NoAnswer) };
             }
             Err(
                 refused @ (Refused::Busy { .. }

@@ -3,7 +3,7 @@
 
 use super::{
     ask_client, client_lifecycle, consumer_offset, groups, pull, query_message, queue_locks,
-    runtime_info, send, send_back, topics, view_message, whole_table,
+    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -115,6 +115,8 @@ pub const LINES: &[Line] = lines! {
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     CONSUMER_SEND_MSG_BACK: Here, Group, Patient(send_back::serve);
+    SEND_REPLY_MESSAGE: Here, TopicWrite, Patient(send_reply::serve_v1);
+    SEND_REPLY_MESSAGE_V2: Here, TopicWrite, Patient(send_reply::serve_v2);
 
     QUERY_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::query);
     UPDATE_CONSUMER_OFFSET: Queue, Group, OnQueue(consumer_offset::update);

@@ -14,13 +14,14 @@ pub mod room_waits;
 
 use crate::{
     config::BrokerConfig,
+    one_shot::OneShot,
     stats::{Tally, Totals},
 };
 use admission_cache::AdmissionCache;
 use due_clock::DueClock;
 use group_pulls::GroupPulls;
-use on_commit::CommitQueue;
 pub use on_commit::OnCommit;
+use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
 use retention::Hours;
 use room_waits::RoomWaits;
@@ -121,6 +122,18 @@ impl Shard {
     pub fn on_commit(&self, until: u64, step: OnCommit) {
         self.commit_queue.borrow_mut().push(until, step);
         self.store.appended();
+    }
+
+    /// Waits until the log, which was appended to, is committed up to `until`. False: it never will be, or nobody will know.
+    pub async fn committed(&self, until: u64) -> bool {
+        let committed = OneShot::default();
+        let told = committed.clone();
+        let step = Box::new(move |outcome: StepOutcome<'_>| {
+            told.set(matches!(outcome, StepOutcome::Committed(..)));
+            NextStep::Done
+        });
+        self.on_commit(until, OnCommit::Internal(step));
+        committed.wait().await
     }
 
     /// Notes which queues have grown, for [`ParkedPulls::take_woken`].

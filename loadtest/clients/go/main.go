@@ -8,6 +8,8 @@
 //	                                                         the property n
 //	failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]  a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //	                                                         then RECV; it gives up after MOST retries
+//	request NAMESRV TOPIC GROUP COUNT                        sends requests and waits for their replies: REPLY <body> <body of the reply>
+//	replying NAMESRV TOPIC GROUP EXPECT SECONDS              like consume; replies to each message with reply-to-<body>
 //	consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 package main
 
@@ -42,6 +44,15 @@ func main() {
 		produce(resolver, topic, group, rest[:1], number(rest[1]), false)
 	case "ordered":
 		produce(resolver, topic, group, rest, 0, true)
+	case "request":
+		request(resolver, topic, group, number(rest[0]))
+	case "replying":
+		p, err := rocketmq.NewProducer(producer.WithNsResolver(resolver), producer.WithGroupName(group+"-replies"))
+		check(err)
+		check(p.Start())
+		replyTo = func(message *primitive.MessageExt) { reply(p, message) }
+		consume(resolver, topic, group, rest, tags("*"), 0)
+		check(p.Shutdown())
 	case "orderly":
 		consume(resolver, topic, group, rest, tags("*"), 0, consumer.WithConsumerOrder(true))
 	case "consume":
@@ -97,6 +108,43 @@ func produce(resolver primitive.NsResolver, topic, group string, rest []string, 
 	check(p.Shutdown())
 }
 
+// A request that comes before the broker has heard of this producer has no reply: it sends its first heartbeat a second after
+// its start, to the brokers that it knows by then.
+func request(resolver primitive.NsResolver, topic, group string, count int) {
+	p, err := rocketmq.NewProducer(producer.WithNsResolver(resolver), producer.WithGroupName(group))
+	check(err)
+	check(p.Start())
+	for n := 0; n < count; n++ {
+		body := fmt.Sprintf("%s.%d-%d", group, os.Getpid(), n)
+		for deadline := time.Now().Add(2 * time.Minute); ; {
+			answer, err := p.Request(context.Background(), 5*time.Second, primitive.NewMessage(topic, []byte(body)))
+			if err == nil {
+				fmt.Println("REPLY", body, string(answer.Body))
+				break
+			}
+			fmt.Fprintln(os.Stderr, body, err)
+			if time.Now().After(deadline) {
+				fail("no reply")
+			}
+		}
+	}
+	check(p.Shutdown())
+}
+
+// What is done with each message before it is noted.
+var replyTo = func(*primitive.MessageExt) {}
+
+// A reply that fails is not repeated: who asks does that.
+func reply(p rocketmq.Producer, message *primitive.MessageExt) {
+	answer, err := consumer.CreateReplyMessage(message, nil)
+	check(err)
+	// The library loses the body that it is given.
+	answer.Body = []byte("reply-to-" + string(message.Body))
+	if _, err = p.SendSync(context.Background(), answer); err != nil {
+		fmt.Fprintln(os.Stderr, string(message.Body), err)
+	}
+}
+
 func consume(resolver primitive.NsResolver, topic, group string, rest []string, filter consumer.MessageSelector, failures int, more ...consumer.Option) {
 	expect, count := number(rest[0]), 0
 	options := append([]consumer.Option{consumer.WithNsResolver(resolver), consumer.WithGroupName(group),
@@ -115,6 +163,7 @@ func consume(resolver primitive.NsResolver, topic, group string, rest []string, 
 				fmt.Println("FAIL", m.ReconsumeTimes, string(m.Body))
 				return consumer.ConsumeRetryLater, nil
 			}
+			replyTo(m)
 			fmt.Println("RECV", m.Queue.QueueId, m.QueueOffset, string(m.Body))
 			count++
 		}

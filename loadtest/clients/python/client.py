@@ -14,7 +14,7 @@ import threading
 import time
 
 from rocketmq.client import Message, Producer, PushConsumer, SendStatus
-from rocketmq.exceptions import ProducerSendSyncFailed
+from rocketmq.exceptions import ProducerSendOrderlyFailed, ProducerSendSyncFailed
 
 printing = threading.Lock()
 
@@ -34,7 +34,7 @@ def send(producer, message, key=None):
             if key is None:
                 return producer.send_sync(message)
             return producer.send_orderly(message, key)
-        except ProducerSendSyncFailed as failed:
+        except (ProducerSendSyncFailed, ProducerSendOrderlyFailed) as failed:
             # Nothing was sent.
             if "No route info" not in str(failed) or time.monotonic() > deadline:
                 raise

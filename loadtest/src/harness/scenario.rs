@@ -250,6 +250,25 @@ pub fn matching(program: &Program, peer: &Peer, verb: &str) {
     assert_same(&wanted, &consumer.finish());
 }
 
+/// Requests and their replies: each request is consumed, and its reply comes back to who asked.
+pub fn requested(program: &Program, peer: &Peer) {
+    const COUNT: usize = 20;
+    let topic = peer.new_topic("requests", QUEUES);
+    let (group, asking) = (unique("group"), unique("producers"));
+    let consumer = start_consumer(program, peer, "replying", (&topic, &group), None);
+    let output = program.run(&["request", &peer.namesrv_addr, &topic, &asking, &COUNT.to_string()]);
+    let replies: Vec<(&str, &str)> =
+        output.lines().filter_map(|line| line.strip_prefix("REPLY ")?.split_once(' ')).collect();
+    assert_eq!(replies.len(), COUNT, "{output}\n{}", consumer.errors());
+    for (request, reply) in &replies {
+        assert_eq!(*reply, format!("reply-to-{request}"));
+    }
+    let consumed: HashSet<String> = consumer.finish().into_iter().map(|it| it.body).collect();
+    let asked: HashSet<String> =
+        replies.into_iter().map(|(request, _)| request.to_owned()).collect();
+    assert_eq!(consumed, asked);
+}
+
 /// Java's other consumer classes: they get all, and what they committed is where the next one begins.
 pub fn pull_and_resume(program: &Program, peer: &Peer, verb: &str) {
     let topic = peer.new_topic(verb, QUEUES);

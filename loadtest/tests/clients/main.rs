@@ -54,6 +54,7 @@ const LATER: Stories =
 const RETRIED: Stories = &[("retried", scenario::retried)];
 const GIVEN_UP: Stories = &[("given_up", scenario::given_up)];
 const ORDERED: Stories = &[("ordered", ordered::ordered)];
+const REQUESTED: Stories = &[("requested", scenario::requested)];
 const MATCHING: Stories =
     &[("matching", |program, peer| scenario::matching(program, peer, "matching"))];
 /// What only the Java clients do.
@@ -119,7 +120,7 @@ fn stories() -> Vec<Trial> {
             Library::Go,
             "go",
             OURS_AND_JAVA_4,
-            &[COMMON, LATER, RETRIED, GIVEN_UP, MATCHING, ORDERED],
+            &[COMMON, LATER, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED],
         ),
         (Library::Node, "node", OURS_AND_JAVA_4, &[COMMON, LATER, RETRIED, GIVEN_UP]),
         (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED]),
@@ -131,13 +132,13 @@ fn stories() -> Vec<Trial> {
             JAVA_4,
             "java_4",
             OURS_AND_JAVA_4,
-            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, JAVA, JAVA_4_ONLY],
+            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, JAVA, JAVA_4_ONLY],
         ),
         (
             JAVA_5,
             "java_5",
             OURS_AND_JAVA_5,
-            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, JAVA, JAVA_5_ONLY],
+            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, JAVA, JAVA_5_ONLY],
         ),
     ];
     let mut trials = Vec::new();

@@ -11,7 +11,7 @@ use proto::{body::TopicConfig, code::response, request::SendHeader};
 
 /// What becomes of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::handlers) enum Verdict {
     /// It goes to this queue of its topic.
     Append {
         /// The queue.
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 }
 
 /// Whether the broker takes messages yet.
-pub(super) fn check_time(config: &BrokerConfig, now: i64) -> Result<(), Refusal> {
+pub(in crate::handlers) fn check_time(config: &BrokerConfig, now: i64) -> Result<(), Refusal> {
     let from = config.start_accept_send_request_time_stamp;
     if now < from {
         return Err(Refusal::system_error(format!("broker unable to service, until {from}")));
@@ -35,7 +35,7 @@ pub(super) fn check_time(config: &BrokerConfig, now: i64) -> Result<(), Refusal>
 }
 
 /// Checks topic, permission and queue of a send.
-pub(super) fn check(
+pub(in crate::handlers) fn check(
     config: &BrokerConfig,
     metadata: &MetadataSnapshot,
     header: &SendHeader<'_>,

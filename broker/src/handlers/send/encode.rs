@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 const BATCH_MESSAGES_MAX: usize = 32_768;
 
 /// What all records of a request have in common.
-pub(super) struct Origin<'a> {
+pub(in crate::handlers) struct Origin<'a> {
     /// Its header.
     pub header: &'a SendHeader<'a>,
     /// The queue that was chosen.
@@ -34,7 +34,7 @@ pub(super) struct Origin<'a> {
 
 impl<'a> Origin<'a> {
     /// The fields of one record. Queue offset, position and store time are set where it is appended.
-    pub(super) fn fields(
+    pub(in crate::handlers) fn fields(
         &self,
         flag: i32,
         body: &'a [u8],
@@ -57,12 +57,12 @@ impl<'a> Origin<'a> {
 }
 
 /// The record cannot be stored as it is.
-pub(super) fn illegal(remark: String) -> Refusal {
+pub(in crate::handlers) fn illegal(remark: String) -> Refusal {
     Refusal::new(response::MESSAGE_ILLEGAL, remark)
 }
 
 /// A message has no more keys than are indexed.
-pub(super) fn check_keys(scanned: &Scanned<'_>) -> Result<(), Refusal> {
+pub(in crate::handlers) fn check_keys(scanned: &Scanned<'_>) -> Result<(), Refusal> {
     match scanned.excess_keys() {
         Some(count) => Err(illegal(format!("message with {count} keys, the limit is {KEYS_MAX}"))),
         None => Ok(()),

@@ -23,10 +23,9 @@ use crate::{
     shard::{OnCommit, Shard},
     worker::Worker,
 };
-use admit::Verdict;
-pub(super) use admit::{broker_forbidden, no_group};
+pub(super) use admit::{Verdict, broker_forbidden, check, check_time, no_group};
 pub(super) use append::Appended;
-use encode::Origin;
+pub(super) use encode::{Origin, check_keys, illegal};
 use proto::{
     record::{self, RecordFields},
     request::SendHeader,
@@ -150,7 +149,7 @@ fn append_dead_letter(
     append_one(worker, request, &admitted, responder);
 }
 
-fn refuse(worker: &Worker, responder: Responder, refusal: Refusal) {
+pub(super) fn refuse(worker: &Worker, responder: Responder, refusal: Refusal) {
     worker.respond(responder, send_refused(refusal));
 }
 
@@ -243,7 +242,7 @@ fn append_one(
     }
 }
 
-fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result<(), Refusal> {
+pub(super) fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result<(), Refusal> {
     let limit = worker.config.max_message_size as usize;
     fields.check(limit).map_err(|error| encode::illegal(error.to_string()))
 }
@@ -411,7 +410,7 @@ fn is_deleted(metadata: &MetadataSnapshot, op: &AppendOp) -> bool {
 }
 
 /// The control owner creates the topic, or refuses, and the send goes on from there.
-fn create_topic(
+pub(super) fn create_topic(
     worker: &Rc<Worker>,
     request: &Request<'_>,
     header: &SendHeader<'_>,

@@ -54,6 +54,29 @@ final class Consume {
         run(consumer, received);
     }
 
+    /** Something to do with a message. */
+    interface Action {
+        void run(MessageExt message) throws Exception;
+    }
+
+    /** Does something with each message before it is noted. What fails is consumed again later. */
+    static void each(Target target, String group, Received received, Action action) throws Exception {
+        DefaultMQPushConsumer consumer = subscribed(target, group, MessageSelector.byTag("*"));
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            for (MessageExt message : messages) {
+                try {
+                    action.run(message);
+                } catch (Exception failed) {
+                    System.err.println(failed);
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                }
+                received.add(message);
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        run(consumer, received);
+    }
+
     /** In order: one that fails holds up those behind it. */
     static void orderly(Target target, String group, Received received) throws Exception {
         DefaultMQPushConsumer consumer = subscribed(target, group, MessageSelector.byTag("*"));

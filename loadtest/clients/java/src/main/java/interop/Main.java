@@ -10,6 +10,8 @@
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
 //   failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]     a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //                                                               then RECV; it gives up after MOST retries
+//   request NAMESRV TOPIC GROUP COUNT                           sends requests and waits for their replies: REPLY <body> <body of the reply>
+//   replying NAMESRV TOPIC GROUP EXPECT SECONDS                 like consume; replies to each message with reply-to-<body>
 //   litepull, liteassign, pull NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]   the same by other consumer classes
 //   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>; ids with an offset, or unique ones
 //   query   NAMESRV TOPIC KEY...                                HIT <key> <unique id> <queue> <offset> <body>, or NONE <key>
@@ -68,6 +70,12 @@ public final class Main {
                 break;
             case "failing":
                 Consume.failing(target, rest[0], new Received(rest), rest[3]);
+                break;
+            case "request":
+                Rpc.request(target, rest[0], Integer.parseInt(rest[1]));
+                break;
+            case "replying":
+                Rpc.reply(target, rest[0], new Received(rest));
                 break;
             case "batch":
                 Produce.batches(target, rest[0], Integer.parseInt(rest[1]), Integer.parseInt(rest[2]));

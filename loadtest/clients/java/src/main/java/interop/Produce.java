@@ -70,7 +70,7 @@ final class Produce {
         producer.shutdown();
     }
 
-    private static DefaultMQProducer start(Target target, String group) throws Exception {
+    static DefaultMQProducer start(Target target, String group) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(group);
         producer.setNamesrvAddr(target.namesrv);
         // A guard against hanging, not a measure: a disk that others keep busy may take ten seconds for one sync.
@@ -79,12 +79,12 @@ final class Produce {
         return producer;
     }
 
-    private static Message message(Target target, String tag, String body) {
+    static Message message(Target target, String tag, String body) {
         return new Message(target.topic, tag, "key-" + body, body.getBytes(StandardCharsets.UTF_8));
     }
 
     /** Unique among all runs: group, process, number. */
-    private static String body(String group, int n) {
+    static String body(String group, int n) {
         return group + "." + ProcessHandle.current().pid() + "-" + n;
     }
 
