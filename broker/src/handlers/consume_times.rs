@@ -1,5 +1,5 @@
-//! When what groups have consumed was stored, for GET_CONSUME_STATS: the store timestamp of the message before the
-//! committed offset, as Java has it. It may be on the disk.
+//! When messages were stored that tools ask for: the one before the committed offset of a group (GET_CONSUME_STATS), and
+//! others (QUERY_CONSUME_TIME_SPAN). They may be on the disk.
 
 use super::shard_report::QueueReport;
 use crate::worker::Worker;
@@ -18,18 +18,31 @@ pub async fn consumed_ms(
     asker: ConnectionId,
     queues: &[QueueReport],
 ) -> Vec<i64> {
-    let mut times = vec![0; queues.len()];
+    let last = |queue: &QueueReport| queue.committed.unwrap_or(0) - 1;
+    let wanted: Vec<(&QueueReport, i64)> = queues.iter().map(|it| (it, last(it))).collect();
+    stored_ms(worker, asker, &wanted).await
+}
+
+/// When messages were stored, each given by its queue and offset, ms; 0 when it is not there, or nobody knows.
+pub async fn stored_ms(
+    worker: &Rc<Worker>,
+    asker: ConnectionId,
+    messages: &[(&QueueReport, i64)],
+) -> Vec<i64> {
+    let mut times = vec![0; messages.len()];
     let mut by_worker: BTreeMap<usize, Vec<LookUp>> = BTreeMap::new();
-    for (index, queue) in queues.iter().enumerate() {
-        let last = queue.committed.unwrap_or(0) - 1;
-        if last == queue.max - 1 && last >= queue.min {
+    for (index, (queue, offset)) in messages.iter().enumerate() {
+        if !(queue.min..queue.max).contains(offset) {
+            continue;
+        }
+        if *offset == queue.max - 1 {
             times[index] = queue.last_store_ms;
-        } else if (queue.min..queue.max).contains(&last) {
-            let host = worker.host_of(worker.owner_of(&queue.topic, queue.queue_id));
-            let wanted = by_worker.entry(host).or_default();
-            if wanted.len() < LOOK_UPS_MAX {
-                wanted.push((index, queue.topic.clone(), queue.queue_id, last));
-            }
+            continue;
+        }
+        let host = worker.host_of(worker.owner_of(&queue.topic, queue.queue_id));
+        let wanted = by_worker.entry(host).or_default();
+        if wanted.len() < LOOK_UPS_MAX {
+            wanted.push((index, queue.topic.clone(), queue.queue_id, *offset));
         }
     }
     for (host, wanted) in by_worker {

@@ -7,12 +7,14 @@
 
 pub mod ask_client;
 pub mod client_lifecycle;
+pub mod clone_offsets;
 pub mod consume_times;
 pub mod consumer_offset;
 #[cfg(test)]
 mod deletion_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod group_queries;
 pub mod groups;
 mod large_body;
 pub mod pull;

@@ -25,12 +25,16 @@ pub struct QueueReport {
     pub committed: Option<i64>,
 }
 
-/// The queues of a topic.
-pub async fn queues_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<QueueReport> {
+/// The queues of a topic, with the offsets of a group.
+pub async fn queues_of_topic(
+    worker: &Rc<Worker>,
+    topic: String,
+    group: Option<String>,
+) -> Vec<QueueReport> {
     let look = move |there: Rc<Worker>| async move {
         let mut reports = Vec::new();
         for shard in &there.hosted {
-            add_queues(&there, shard, &topic, None, &mut reports).await;
+            add_queues(&there, shard, &topic, group.as_deref(), &mut reports).await;
         }
         reports
     };
@@ -46,22 +50,43 @@ pub async fn queues_of_group(
     let look = move |there: Rc<Worker>| async move {
         let mut reports = Vec::new();
         for shard in &there.hosted {
-            let walk = |state: &StoreState, place: &mut Place, found: &mut Vec<Box<str>>| {
-                let wanted = |topic: &str| only.as_deref().is_none_or(|only| only == topic);
-                let take = |topic: &str| {
-                    if wanted(topic) {
-                        found.push(topic.into());
-                    }
-                };
-                state.derived.group_offsets.topics_of(&group, place, take)
-            };
-            for topic in names(&there, shard, walk).await {
+            for topic in topics_there(&there, shard, &group, only.as_deref()).await {
                 add_queues(&there, shard, &topic, Some(&group), &mut reports).await;
             }
         }
         reports
     };
     worker.gather_from_workers(look).await.into_iter().flatten().collect()
+}
+
+/// Topics that a group has committed offsets on, in any order; each may be named more than once.
+pub async fn topics_of_group(worker: &Rc<Worker>, group: String) -> Vec<Box<str>> {
+    let look = move |there: Rc<Worker>| async move {
+        let mut topics = Vec::new();
+        for shard in &there.hosted {
+            topics.extend(topics_there(&there, shard, &group, None).await);
+        }
+        topics
+    };
+    worker.gather_from_workers(look).await.into_iter().flatten().collect()
+}
+
+/// Topics that a group has committed offsets on in a shard, or one of these.
+pub async fn topics_there(
+    there: &Worker,
+    shard: &Shard,
+    group: &str,
+    only: Option<&str>,
+) -> Vec<Box<str>> {
+    let walk = |state: &StoreState, place: &mut Place, found: &mut Vec<Box<str>>| {
+        let take = |topic: &str| {
+            if only.is_none_or(|only| only == topic) {
+                found.push(topic.into());
+            }
+        };
+        state.derived.group_offsets.topics_of(group, place, take)
+    };
+    names(there, shard, walk).await
 }
 
 /// Groups that have committed offsets on a topic, in any order; each may be named more than once.
@@ -119,7 +144,12 @@ async fn add_queues(
 }
 
 /// The queues of a topic below `queues` that a shard owns, of `count`.
-fn owned(topic: &str, shard: u16, count: u16, queues: u32) -> impl Iterator<Item = u32> + use<> {
+pub fn owned(
+    topic: &str,
+    shard: u16,
+    count: u16,
+    queues: u32,
+) -> impl Iterator<Item = u32> + use<> {
     let first = (0..u32::from(count)).find(|id| owner_of(topic, *id, count) == shard);
     (first.unwrap_or(queues)..queues).step_by(usize::from(count))
 }

@@ -2,8 +2,9 @@
 //! is refused with code 3.
 
 use super::{
-    ask_client, client_lifecycle, consumer_offset, groups, pull, query_message, queue_locks,
-    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
+    ask_client, client_lifecycle, clone_offsets, consumer_offset, group_queries, groups, pull,
+    query_message, queue_locks, runtime_info, send, send_back, send_reply, topics, view_message,
+    whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -153,6 +154,10 @@ pub const LINES: &[Line] = lines! {
     DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
     GET_CONSUME_STATS: Control, Admin, Task(groups::consume_stats);
     QUERY_TOPIC_CONSUME_BY_WHO: Control, Admin, Task(groups::consumed_by);
+    QUERY_TOPICS_BY_CONSUMER: Control, Admin, Task(group_queries::topics);
+    QUERY_SUBSCRIPTION_BY_CONSUMER: Control, Admin, OnControl(group_queries::subscription);
+    QUERY_CONSUME_TIME_SPAN: Control, Admin, Task(group_queries::time_spans);
+    CLONE_GROUP_OFFSET: Control, Admin, Task(clone_offsets::clone);
 
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
     GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);

@@ -94,7 +94,7 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         });
     Box::pin(async move {
         let config = config?;
-        let queues = queues_of_topic(&worker, config.topic_name.clone()).await;
+        let queues = queues_of_topic(&worker, config.topic_name.clone(), None).await;
         let entries = queues.len().max(usize::try_from(config.write_queue_nums).unwrap_or(0));
         let settings = Arc::clone(&worker.config);
         let make = move || {

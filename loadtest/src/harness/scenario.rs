@@ -337,6 +337,34 @@ pub fn look(program: &Program, peer: &Peer) {
     }
 }
 
+/// Java: how far a group is in time, and another one that goes on where it is.
+pub fn progress(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("progress", QUEUES);
+    let (group, other) = (unique("group"), unique("other"));
+    keep_offsets(peer, &topic, &group);
+    peer.connect_broker().create_group(&other).expect("a group");
+    let sent = produce(program, peer, &topic, 40, None);
+    consume_and_commit(program, peer, "consume", (&topic, &group), sent.len());
+    let namesrv = peer.namesrv_addr.as_str();
+    let output = program.run(&["spans", namesrv, &topic, &group]);
+    let spans: Vec<Vec<i64>> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("SPAN "))
+        .map(|row| row.split(' ').map(|word| word.parse().expect("numbers")).collect())
+        .collect();
+    assert_eq!(spans.len(), QUEUES as usize, "{output}");
+    for span in spans {
+        let [_, first, last, consumed, delay] = span[..] else { panic!("{output}") };
+        assert!(first > 1_500_000_000_000 && first <= last, "{output}");
+        assert_eq!((consumed, delay), (last, 0), "all is consumed: {output}");
+    }
+    program.run(&["clone", namesrv, &topic, &group, &other]);
+    let committed = |group: &str| program.run(&["committed", namesrv, &topic, group]);
+    let cloned = committed(&other);
+    assert_eq!(cloned, committed(&group));
+    assert!(!cloned.contains("-1"), "{cloned}");
+}
+
 /// What a Java client finds by a message's key: one row of `HIT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {

@@ -68,6 +68,7 @@ const JAVA: Stories = &[
     ("batch_and_oneway", scenario::batch_and_oneway),
     ("look", scenario::look),
     ("query", scenario::query),
+    ("progress", scenario::progress),
 ];
 const JAVA_4_ONLY: Stories = &[
     ("binary_headers", |program, peer| {

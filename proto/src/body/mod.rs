@@ -43,8 +43,10 @@ pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
 pub use route::{BrokerData, QueueData, RouteData};
-pub use stats::{ConsumeProgress, ConsumeStats, QueueBounds, TopicStatsTable};
-pub use subscription::SubscriptionData;
+pub use stats::{
+    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, QueueBounds, QueueTimeSpan, TopicStatsTable,
+};
+pub use subscription::{GroupSubscription, SubscriptionData};
 pub use topic::{TopicConfig, TopicConfigTable, TopicFilterType, TopicList};
 pub use version::DataVersion;
 

@@ -1,6 +1,7 @@
-//! Offsets of queues for admin tools: `GET_TOPIC_STATS_INFO` (202) and `GET_CONSUME_STATS` (208).
+//! Offsets and times of queues for admin tools: `GET_TOPIC_STATS_INFO` (202), `GET_CONSUME_STATS` (208) and
+//! `QUERY_CONSUME_TIME_SPAN` (303).
 //!
-//! Both tables have queues as keys, which Java writes as bare objects; string keys are read as well.
+//! The tables of the first two have queues as keys, which Java writes as bare objects; string keys are read as well.
 
 use std::collections::BTreeMap;
 
@@ -52,5 +53,31 @@ body! {
         consume_tps: f64 = "consumeTps",
         /// Queue to progress.
         offset_table: BTreeMap<MessageQueue, ConsumeProgress> = "offsetTable",
+    }
+}
+
+body! {
+    /// From when to when a queue has messages, and how far a group is there. Source: Apache RocketMQ 4.9.8, `QueueTimeSpan`.
+    #[derive(Eq)]
+    QueueTimeSpan("consumeTimeSpanSet") {
+        /// When the message that the group consumed last was stored, ms; -1 without messages.
+        consume_time_stamp: i64 = "consumeTimeStamp",
+        /// For how long the next message for the group has been there, ms; 0 when there is none.
+        delay_time: i64 = "delayTime",
+        /// When the newest message was stored, ms; -1 without messages.
+        max_time_stamp: i64 = "maxTimeStamp",
+        /// The queue.
+        message_queue: MessageQueue = "messageQueue",
+        /// When the oldest message was stored, ms; -1 without messages.
+        min_time_stamp: i64 = "minTimeStamp",
+    }
+}
+
+body! {
+    /// The same of all queues of a topic. Source: Apache RocketMQ 4.9.8, `QueryConsumeTimeSpanBody`.
+    #[derive(Eq)]
+    ConsumeTimeSpans("body", TABLE_BODY_BYTES_MAX) {
+        /// By queue.
+        consume_time_span_set: Vec<QueueTimeSpan> = "consumeTimeSpanSet",
     }
 }

@@ -1,5 +1,6 @@
-//! `SubscriptionData`: what a consumer group wants from one topic.
+//! `SubscriptionData`: what a consumer group wants from one topic; and the answer that tells tools.
 
+use super::fields::CLIENT_BODY_BYTES_MAX;
 use super::member::body;
 
 body! {
@@ -18,6 +19,19 @@ body! {
         sub_version: i64 = "subVersion",
         /// Tags of the expression; empty for `*` and SQL92.
         tags_set: Vec<String> = "tagsSet",
+        /// The topic.
+        topic: String = "topic",
+    }
+}
+
+body! {
+    /// Answer of `QUERY_SUBSCRIPTION_BY_CONSUMER` (345). Source: Apache RocketMQ 5.3.3, `QuerySubscriptionResponseBody`.
+    #[derive(Eq)]
+    GroupSubscription("body", CLIENT_BODY_BYTES_MAX) {
+        /// The group.
+        group: String = "group",
+        /// What it wants; absent when it is not online or wants nothing from the topic.
+        subscription_data: Option<SubscriptionData> = "subscriptionData",
         /// The topic.
         topic: String = "topic",
     }

@@ -9,6 +9,7 @@ import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** Questions about what is stored: a message by its id or key, the offsets of each queue, a group's progress. */
 @SuppressWarnings("deprecation")
@@ -60,6 +61,31 @@ final class Look {
             System.out.println("COMMITTED " + queue.getQueueId() + " " + consumer.fetchConsumeOffset(queue, true));
         }
         consumer.shutdown();
+    }
+
+    /** What tools see of how far a group is, in time. */
+    static void spans(Target target, String group) throws Exception {
+        DefaultMQAdminExt admin = admin(target);
+        for (var span : admin.queryConsumeTimeSpan(target.topic, group)) {
+            System.out.println("SPAN " + span.getMessageQueue().getQueueId() + " " + span.getMinTimeStamp() + " "
+                + span.getMaxTimeStamp() + " " + span.getConsumeTimeStamp() + " " + span.getDelayTime());
+        }
+        admin.shutdown();
+    }
+
+    /** Another group goes on where this one is. */
+    static void cloneOffsets(Target target, String group, String other) throws Exception {
+        DefaultMQAdminExt admin = admin(target);
+        admin.cloneGroupOffset(group, other, target.topic, true);
+        admin.shutdown();
+    }
+
+    private static DefaultMQAdminExt admin(Target target) throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        admin.setInstanceName(target.topic);
+        admin.setNamesrvAddr(target.namesrv);
+        admin.start();
+        return admin;
     }
 
     private static DefaultMQPullConsumer start(Target target, String group) throws Exception {

@@ -17,6 +17,8 @@
 //   query   NAMESRV TOPIC KEY...                                HIT <key> <unique id> <queue> <offset> <body>, or NONE <key>
 //   offsets NAMESRV TOPIC GROUP                                 OFFSETS <queue> <min> <max> <earliest store time> <search 0> <search in an hour>
 //   committed NAMESRV TOPIC GROUP                               COMMITTED <queue> <offset>, -1 when there is none
+//   spans   NAMESRV TOPIC GROUP                                 SPAN <queue> <first> <last> <consumed> <delay>, times in ms
+//   clone   NAMESRV TOPIC GROUP OTHER                           gives another group the offsets of this one
 //   sql     - - FILE                                            MATCH, NONE or REFUSED for each line of a file, see Sql
 //   mqadmin                                                     runs mqadmin commands from standard input, see Admin
 //   serve                                                       runs verbs of the above from standard input, see Serve
@@ -112,6 +114,12 @@ public final class Main {
                 break;
             case "committed":
                 Look.committed(target, rest[0]);
+                break;
+            case "spans":
+                Look.spans(target, rest[0]);
+                break;
+            case "clone":
+                Look.cloneOffsets(target, rest[0], rest[1]);
                 break;
             case "sql":
                 Sql.evaluate(rest[0]);

@@ -1,0 +1,159 @@
+//! Goal: tools learn what a group reads and how far it is in time, and a group can go on where another one is. Method: real
+//! brokers with two shards, asked as the tools ask, killed where something has to last.
+
+use std::time::Duration;
+
+use client::{Answer, Connection, ExtValue, Heartbeat, Message, NewTopic, Subscription};
+use loadtest::harness::our_broker::OurBroker;
+use proto::code::{request, response};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const QUEUES: i32 = 8;
+
+fn connect(broker: &OurBroker) -> Connection {
+    Connection::connect_patiently(broker.broker_addr(), PATIENCE).unwrap()
+}
+
+/// A broker with the topics `a` and `b`, and the groups `g` and `h`.
+fn start() -> (OurBroker, Connection) {
+    let broker = OurBroker::standalone(&[("shards", "2")]);
+    let mut connection = connect(&broker);
+    for topic in ["a", "b"] {
+        connection.create_topic(&NewTopic::new(topic, QUEUES)).unwrap();
+    }
+    ["g", "h"].iter().for_each(|group| connection.create_group(group).unwrap());
+    (broker, connection)
+}
+
+fn ask(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Answer {
+    let ext: Vec<(&str, ExtValue<'_>)> =
+        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
+    connection.call(code, &ext, &[]).unwrap()
+}
+
+fn json(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Value {
+    ask(connection, code, ext).success().unwrap().json().unwrap()
+}
+
+fn clone(connection: &mut Connection, ext: &[(&str, &str)]) -> i32 {
+    ask(connection, request::CLONE_GROUP_OFFSET, ext).code
+}
+
+fn committed(connection: &mut Connection, group: &str, topic: &str) -> Vec<Option<i64>> {
+    let of_queue = |queue| connection.consumer_offset(group, topic, queue).ok();
+    (0..QUEUES).map(of_queue).collect()
+}
+
+#[test]
+fn topics_and_subscriptions_of_a_group() {
+    let (_broker, mut connection) = start();
+    let topics = |connection: &mut Connection| {
+        json(connection, request::QUERY_TOPICS_BY_CONSUMER, &[("group", "g")])["topicList"].clone()
+    };
+    assert_eq!(topics(&mut connection), serde_json::json!([]));
+    for topic in ["b", "a"] {
+        (0..QUEUES).for_each(|queue| connection.commit_offset("g", topic, queue, 0).unwrap());
+    }
+    assert_eq!(topics(&mut connection), serde_json::json!(["a", "b"]));
+
+    let ask_for = [("group", "g"), ("topic", "a")];
+    let code = request::QUERY_SUBSCRIPTION_BY_CONSUMER;
+    let nothing = json(&mut connection, code, &ask_for);
+    assert_eq!(nothing, serde_json::json!({"group": "g", "topic": "a"}), "it is not online");
+    let heartbeat = Heartbeat {
+        client_id: "c",
+        consumer_group: Some("g"),
+        subscriptions: &[Subscription { topic: "a", expression: "x || y", version: 7 }],
+        producer_group: None,
+    };
+    connection.heartbeat(&heartbeat).unwrap().success().unwrap();
+    let wish = &json(&mut connection, code, &ask_for)["subscriptionData"];
+    assert_eq!((&wish["subString"], &wish["subVersion"]), (&"x || y".into(), &7.into()));
+    let refused = ask(&mut connection, code, &[("group", "g")]);
+    assert!(refused.remark.as_deref().unwrap_or_default().contains("topic"), "{refused:?}");
+}
+
+#[test]
+fn how_far_a_group_is_in_time() {
+    let (broker, mut connection) = start();
+    let spans = |connection: &mut Connection| -> Vec<[i64; 4]> {
+        let ext = [("topic", "a"), ("group", "g")];
+        let body = json(connection, request::QUERY_CONSUME_TIME_SPAN, &ext);
+        let set = body["consumeTimeSpanSet"].as_array().unwrap().iter().enumerate();
+        let times = set.map(|(index, span)| {
+            assert_eq!(span["messageQueue"]["queueId"], index as i64, "{body}");
+            ["minTimeStamp", "maxTimeStamp", "consumeTimeStamp", "delayTime"]
+                .map(|name| span[name].as_i64().unwrap())
+        });
+        times.collect()
+    };
+    assert_eq!(spans(&mut connection), [[-1, -1, -1, 0]; QUEUES as usize]);
+    // Three messages in each queue but the last, well apart in time.
+    for _ in 0..3 {
+        for queue in 0..QUEUES - 1 {
+            connection.send(&Message::new("a", queue, b"x")).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    connection.commit_offset("g", "a", 1, 1).unwrap();
+    connection.commit_offset("g", "a", 2, 3).unwrap();
+    for round in 0..2 {
+        let found = spans(&mut connection);
+        let [first, last, consumed, delay] = found[0];
+        assert!(first > 0 && last >= first + 100, "{found:?}");
+        assert_eq!(consumed, first, "nothing is consumed");
+        assert!(delay >= 150, "{found:?}");
+        let [first, last, consumed, delay] = found[1];
+        assert_eq!(consumed, first, "one is consumed");
+        assert!(delay >= 100 && delay < found[0][3] && last > first, "{found:?}");
+        let [_, last, consumed, delay] = found[2];
+        assert_eq!((consumed, delay), (last, 0), "all is consumed");
+        assert_eq!(found[QUEUES as usize - 1], [-1, -1, -1, 0], "nothing is there");
+        if round == 0 {
+            let ext = [("topic", "nowhere"), ("group", "g")];
+            let refused = ask(&mut connection, request::QUERY_CONSUME_TIME_SPAN, &ext);
+            assert_eq!(refused.code, response::TOPIC_NOT_EXIST);
+        }
+    }
+    drop(broker);
+}
+
+#[test]
+fn a_group_goes_on_where_another_one_is() {
+    let (mut broker, mut connection) = start();
+    for queue in 0..QUEUES {
+        connection.commit_offset("g", "a", queue, i64::from(queue) + 10).unwrap();
+        connection.commit_offset("g", "b", queue, i64::from(queue) + 20).unwrap();
+        connection.commit_offset("h", "a", queue, 99).unwrap();
+    }
+    let from_g = |topic, rest: &[(&'static str, &'static str)]| {
+        [&[("srcGroup", "g"), ("destGroup", "h"), ("topic", topic)], rest].concat()
+    };
+    assert_eq!(clone(&mut connection, &from_g("a", &[])), response::SUCCESS);
+    let of_a: Vec<_> = (0..QUEUES).map(|queue| Some(i64::from(queue) + 10)).collect();
+    let of_b: Vec<_> = (0..QUEUES).map(|queue| Some(i64::from(queue) + 20)).collect();
+    // What was answered lasts, without the second that offsets may lag behind otherwise.
+    broker.kill9();
+    broker.restart();
+    let mut connection = connect(&broker);
+    assert_eq!(committed(&mut connection, "h", "a"), of_a);
+    assert_ne!(committed(&mut connection, "h", "b"), of_b);
+    // While the source is online it is for what it subscribes, unless that is not to matter.
+    let heartbeat = Heartbeat {
+        client_id: "c",
+        consumer_group: Some("g"),
+        subscriptions: &[Subscription { topic: "a", expression: "*", version: 1 }],
+        producer_group: None,
+    };
+    connection.heartbeat(&heartbeat).unwrap().success().unwrap();
+    assert_eq!(clone(&mut connection, &from_g("", &[])), response::SUCCESS);
+    assert_ne!(committed(&mut connection, "h", "b"), of_b);
+    assert_eq!(clone(&mut connection, &from_g("", &[("offline", "true")])), response::SUCCESS);
+    assert_eq!(committed(&mut connection, "h", "b"), of_b);
+
+    assert_eq!(clone(&mut connection, &from_g("nowhere", &[])), response::TOPIC_NOT_EXIST);
+    let nobody = [("srcGroup", "g"), ("destGroup", "nobody")];
+    assert_eq!(clone(&mut connection, &nobody), response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    assert_eq!(clone(&mut connection, &[("srcGroup", "g")]), response::SYSTEM_ERROR);
+}
