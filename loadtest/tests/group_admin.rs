@@ -147,10 +147,14 @@ fn a_group_goes_on_where_another_one_is() {
         producer_group: None,
     };
     connection.heartbeat(&heartbeat).unwrap().success().unwrap();
+    // What the group sent back is nobody else's.
+    connection.commit_offset("g", "%RETRY%g", 0, 5).unwrap();
     assert_eq!(clone(&mut connection, &from_g("", &[])), response::SUCCESS);
     assert_ne!(committed(&mut connection, "h", "b"), of_b);
     assert_eq!(clone(&mut connection, &from_g("", &[("offline", "true")])), response::SUCCESS);
     assert_eq!(committed(&mut connection, "h", "b"), of_b);
+    let topics = json(&mut connection, request::QUERY_TOPICS_BY_CONSUMER, &[("group", "h")]);
+    assert_eq!(topics["topicList"], serde_json::json!(["a", "b"]));
 
     assert_eq!(clone(&mut connection, &from_g("nowhere", &[])), response::TOPIC_NOT_EXIST);
     let nobody = [("srcGroup", "g"), ("destGroup", "nobody")];

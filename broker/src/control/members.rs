@@ -4,7 +4,8 @@
 //! key is the connection: one client speaks over several connections to several brokers, but over one to each. A group
 //! has one set of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version. What
 //! always holds: a group in the table has at least one member; the index by connection names exactly the groups that
-//! have the connection; a producer is found by its client id as long as it is in a group. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
+//! have the connection; a client id leads to the connection that last named it with a producer group, while that is in
+//! one under this name. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
 //! `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +81,8 @@ struct ConsumerGroup {
 struct Memberships {
     consumer_groups: BTreeSet<Arc<str>>,
     producer_groups: BTreeSet<Arc<str>>,
+    /// By client id: of how many producer groups it is a member under that name.
+    producer_ids: BTreeMap<Arc<str>, usize>,
 }
 
 impl Memberships {
@@ -328,9 +331,12 @@ impl Members {
             for group in &memberships.consumer_groups {
                 assert!(self.consumers[group].members.contains_key(connection), "{group}");
             }
+            let mut ids: BTreeMap<Arc<str>, usize> = BTreeMap::new();
             for group in &memberships.producer_groups {
-                assert!(self.producers[group].contains_key(connection), "{group}");
+                let member = &self.producers[group][connection];
+                *ids.entry(Arc::clone(&member.client_id)).or_default() += 1;
             }
+            assert_eq!(memberships.producer_ids, ids);
         }
         let consuming: usize = self.consumers.values().map(|group| group.members.len()).sum();
         let producing: usize = self.producers.values().map(BTreeMap::len).sum();
@@ -338,7 +344,8 @@ impl Members {
         assert!(self.consumers.values().all(|group| !group.members.is_empty()));
         assert!(self.producers.values().all(|group| !group.is_empty()));
         for (client_id, connection) in &self.producers_by_id {
-            assert!(self.produces_as(*connection, client_id), "{client_id}");
+            let ids = &self.by_connection[connection].producer_ids;
+            assert!(ids.contains_key(client_id), "{client_id}");
         }
         assert_eq!(self.subscriptions.len(), self.consumers.len());
         assert_eq!(self.memory.level().0, self.counted_bytes());
@@ -401,8 +408,12 @@ impl Members {
             return false;
         };
         let before = self.producers.entry(group).or_default().insert(connection, member.clone());
-        if let Some(before) = before.filter(|before| before.client_id != member.client_id) {
-            self.forget_producer(connection, &before.client_id);
+        if before.as_ref().is_none_or(|before| before.client_id != member.client_id) {
+            let memberships = self.by_connection.entry(connection).or_default();
+            *memberships.producer_ids.entry(Arc::clone(&member.client_id)).or_default() += 1;
+            if let Some(before) = before {
+                self.forget_producer(connection, &before.client_id);
+            }
         }
         self.producers_by_id.insert(Arc::clone(&member.client_id), connection);
         true
@@ -507,35 +518,37 @@ impl Members {
     }
 
     fn leave_producers(&mut self, connection: ConnectionId, group: &str) {
-        self.forget(connection, |memberships| memberships.producer_groups.remove(group));
-        let Some(held) = self.producers.get_mut(group) else { return };
-        let gone = held.remove(&connection);
-        if held.is_empty() {
-            self.producers.remove(group);
-            self.memory.release(group_bytes(group));
+        if let Some(held) = self.producers.get_mut(group) {
+            let gone = held.remove(&connection);
+            if held.is_empty() {
+                self.producers.remove(group);
+                self.memory.release(group_bytes(group));
+            }
+            if let Some(gone) = gone {
+                self.memory.release(member_bytes(&gone.client_id));
+                self.forget_producer(connection, &gone.client_id);
+            }
         }
-        let Some(gone) = gone else { return };
-        self.memory.release(member_bytes(&gone.client_id));
-        self.forget_producer(connection, &gone.client_id);
+        self.forget(connection, |memberships| memberships.producer_groups.remove(group));
     }
 
-    /// A membership of the connection is gone: it may have been the last one under that client id. Another connection with the
-    /// same id is found again with its next heartbeat.
+    /// A membership of the connection under this client id is gone. With the last one the client is not found there any more;
+    /// another connection with the same id is, from its next heartbeat on.
     fn forget_producer(&mut self, connection: ConnectionId, client_id: &str) {
-        if self.producer_by_id(client_id) == Some(connection)
-            && !self.produces_as(connection, client_id)
-        {
+        let ids = self.by_connection.get_mut(&connection).map(|held| &mut held.producer_ids);
+        if let Some(ids) = ids {
+            let count = ids.get_mut(client_id).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if count > 0 {
+                return;
+            }
+            ids.remove(client_id);
+        }
+        if self.producer_by_id(client_id) == Some(connection) {
             self.producers_by_id.remove(client_id);
         }
-    }
-
-    /// Whether a connection is in a producer group under this client id.
-    fn produces_as(&self, connection: ConnectionId, client_id: &str) -> bool {
-        let groups = self.by_connection.get(&connection).map(|held| &held.producer_groups);
-        groups.into_iter().flatten().any(|group| {
-            let member = self.producers.get(group).and_then(|held| held.get(&connection));
-            member.is_some_and(|member| &*member.client_id == client_id)
-        })
     }
 
     fn forget(&mut self, connection: ConnectionId, remove: impl FnOnce(&mut Memberships) -> bool) {

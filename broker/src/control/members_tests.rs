@@ -200,6 +200,12 @@ fn a_producer_is_found_by_its_client_id_while_it_is_in_a_group() {
     assert_eq!(found, [None, Some(connection(2))]);
     leaves(&mut members, 2, "p");
     assert_eq!(members.producer_by_id("d"), None);
+    // Under two names in two groups.
+    beats(&mut members, 4, "x", &["p"]);
+    beats(&mut members, 4, "y", &["q"]);
+    leaves(&mut members, 4, "p");
+    let found = ["x", "y"].map(|client_id| members.producer_by_id(client_id));
+    assert_eq!(found, [None, Some(connection(4))]);
     // Who is silent is not there.
     beats(&mut members, 3, "e", &["p", "q"]);
     members.expire(NOW + SILENCE_MS_MAX + 1, SILENCE_MS_MAX);

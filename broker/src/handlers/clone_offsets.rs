@@ -1,10 +1,12 @@
-//! CLONE_GROUP_OFFSET: a group goes on where another one is. The offsets are durable on all shards when it is answered.
+//! CLONE_GROUP_OFFSET: a group goes on where another one is. When it is answered, the offsets are as safe on all shards as
+//! acknowledged messages are.
 //!
-//! Without a topic it is for all topics of the source, for which Java changes nothing. What the destination had committed
-//! on a queue where the source has no offset stays.
+//! Without a topic it is for all topics of the source but that of its retries, which is nobody else's; Java changes nothing
+//! then. What the destination had committed on a queue where the source has no offset stays.
 
 use super::shard_report::{owned, topics_there};
 use crate::{
+    control::names,
     error::Refusal,
     request::Request,
     response::{Answering, Response},
@@ -12,11 +14,15 @@ use crate::{
     worker::Worker,
 };
 use proto::{code::response, request::CloneOffsetHeader};
-use std::{collections::BTreeSet, rc::Rc};
-use store::{Refused, StoreState, state::group_offsets::OffsetRefused};
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use store::{StoreState, state::group_offsets::OffsetRefused};
 
 /// Queues whose offsets are copied in one piece of work.
 const PIECE_QUEUES: usize = 512;
+/// How long the log may refuse for load, ms.
+const PATIENCE_MS: i64 = 5_000;
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is to be copied.
 #[derive(Clone)]
@@ -71,7 +77,11 @@ fn prepare(worker: &Worker, request: &Request<'_>) -> Result<Wanted, Refusal> {
 async fn copy_there(there: &Worker, shard: &Shard, wanted: &Wanted) -> Result<(), Refusal> {
     let Wanted { from, to, only, subscribed } = wanted;
     let mut changed = false;
+    let retries = names::retry_topic(from);
     for topic in topics_there(there, shard, from, only.as_deref()).await {
+        if only.is_none() && *topic == *retries {
+            continue;
+        }
         let config = there.metadata.borrow().topic(&topic).cloned();
         let Some(config) = config else { continue };
         if subscribed.as_ref().is_some_and(|subscribed| !subscribed.contains(&topic)) {
@@ -90,7 +100,7 @@ async fn copy_there(there: &Worker, shard: &Shard, wanted: &Wanted) -> Result<()
             there.executor.yield_now().await;
         }
     }
-    if changed { make_durable(there, shard).await } else { Ok(()) }
+    if changed { write(there, shard).await } else { Ok(()) }
 }
 
 /// Whether an offset was copied.
@@ -110,25 +120,33 @@ fn copy_piece(
     Ok(changed)
 }
 
-/// Writes what groups have committed into the log, and waits until that is durable. A tick may have written some of it
-/// meanwhile.
-async fn make_durable(there: &Worker, shard: &Shard) -> Result<(), Refusal> {
-    loop {
+/// Writes what groups have committed into the log, as soon as that takes it, and waits until it is committed. What they
+/// commit meanwhile is for the next second.
+async fn write(there: &Worker, shard: &Shard) -> Result<(), Refusal> {
+    let mark = shard.store.state().derived.group_offsets.mark();
+    let until = there.executor.uptime() + PATIENCE_MS;
+    while !shard.store.state().derived.group_offsets.has_taken(mark) {
         let now = there.executor.now();
-        let appended: Result<Option<u64>, Refused> =
-            shard.store.state_mut().append_group_offsets(now);
-        if appended?.is_none() {
-            break;
+        let appended = shard.store.state_mut().append_group_offsets(now);
+        match appended {
+            Ok(_) => {
+                shard.store.appended();
+                there.executor.yield_now().await;
+            }
+            Err(refused) if there.executor.uptime() >= until || shard.is_draining() => {
+                return Err(not_written(shard, &refused.to_string()));
+            }
+            Err(_) => there.executor.sleep(PAUSE).await,
         }
-        shard.store.appended();
-        there.executor.yield_now().await;
     }
-    let until = shard.store.state().log.appended();
-    if shard.committed(until).await {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        response::SERVICE_NOT_AVAILABLE,
-        "the log cannot be written: the copied offsets may be lost with the next start",
-    ))
+    let end = shard.store.state().log.appended();
+    if shard.committed(end).await { Ok(()) } else { Err(not_written(shard, "the log has failed")) }
+}
+
+fn not_written(shard: &Shard, why: &str) -> Refusal {
+    let remark = format!(
+        "shard={}: the offsets are copied and may be lost with the next start: {why}",
+        shard.number
+    );
+    Refusal::new(response::SERVICE_NOT_AVAILABLE, remark)
 }

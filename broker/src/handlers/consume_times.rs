@@ -6,7 +6,8 @@ use crate::worker::Worker;
 use remoting::ConnectionId;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-/// Messages of one answer that are looked up, on each worker; of more no time is said, which tools show as N/A.
+/// Messages that are looked up as one read, on each worker. Of more no time is said of a group's progress, which tools show
+/// as N/A.
 const LOOK_UPS_MAX: usize = 1_000;
 
 /// A message to look up: where its time belongs, topic, queue, offset.
@@ -23,8 +24,21 @@ pub async fn consumed_ms(
     stored_ms(worker, asker, &wanted).await
 }
 
-/// When messages were stored, each given by its queue and offset, ms; 0 when it is not there, or nobody knows.
-pub async fn stored_ms(
+/// When messages were stored, however many, each given by its queue and offset, ms; 0 when it is not there or cannot be
+/// read.
+pub async fn all_stored_ms(
+    worker: &Rc<Worker>,
+    asker: ConnectionId,
+    messages: &[(&QueueReport, i64)],
+) -> Vec<i64> {
+    let mut times = Vec::with_capacity(messages.len());
+    for piece in messages.chunks(LOOK_UPS_MAX) {
+        times.extend(stored_ms(worker, asker, piece).await);
+    }
+    times
+}
+
+async fn stored_ms(
     worker: &Rc<Worker>,
     asker: ConnectionId,
     messages: &[(&QueueReport, i64)],

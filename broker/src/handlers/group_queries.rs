@@ -68,9 +68,9 @@ pub fn time_spans(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let reports = queues_of_topic(&worker, topic.clone(), Some(group)).await;
         let wanted: Vec<(&QueueReport, i64)> =
             reports.iter().flat_map(|report| asked_of(report).map(|at| (report, at))).collect();
-        let times = consume_times::stored_ms(&worker, asker, &wanted).await;
+        let times = consume_times::all_stored_ms(&worker, asker, &wanted).await;
         let settings = Arc::clone(&worker.config);
-        let entries = reports.len();
+        let entries = reports.len().max(usize::try_from(queues).unwrap_or(0));
         let make = move || {
             let times = times.chunks_exact(3).map(|it| [it[0], it[1], it[2]]);
             let known: BTreeMap<u32, Times> = reports
@@ -98,7 +98,7 @@ fn asked_of(report: &QueueReport) -> [i64; 3] {
     [report.min, next - 1, next]
 }
 
-/// When what a queue holds was stored, ms; -1 for what does not exist.
+/// When what a queue holds was stored, ms; -1 for what does not exist or cannot be read.
 struct Times {
     first: i64,
     last: i64,
@@ -116,11 +116,15 @@ impl Times {
             return Times::EMPTY;
         }
         let known = |time: i64, instead: i64| if time > 0 { time } else { instead };
+        let first = known(first, -1);
+        // A time that cannot be read is taken for the one before it, so that nothing looks consumed that is not.
+        let consumed = known(consumed, first);
+        let all_is_consumed = report.committed.is_some_and(|committed| committed >= report.max);
         Times {
-            first: known(first, -1),
+            first,
             last: known(report.last_store_ms, -1),
-            consumed: known(consumed, known(first, -1)),
-            next: Some(next).filter(|next| *next > 0),
+            consumed,
+            next: (!all_is_consumed).then(|| known(next, consumed)).filter(|next| *next > 0),
         }
     }
 

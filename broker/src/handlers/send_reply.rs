@@ -10,6 +10,7 @@ use super::send::{
 };
 use crate::{
     client_calls::ClientRequest,
+    control::MetadataSnapshot,
     error::Refusal,
     limits::Held,
     not_yet,
@@ -43,6 +44,8 @@ struct Reply {
 
 /// What is stored of it.
 struct Record {
+    /// Version of the topics by which it was checked.
+    admitted_at: u64,
     shard: u16,
     topic: String,
     queue_id: u32,
@@ -123,6 +126,7 @@ fn admit(
     check_fields(worker, &fields)?;
     let held = worker.replies.try_hold("replies", 2 * request.frame.len())?;
     let record = worker.config.store_reply_message_enable.then(|| Record {
+        admitted_at: worker.metadata.borrow().topics_version,
         shard: worker.owner_of(header.topic, queue_id),
         topic: header.topic.to_owned(),
         queue_id,
@@ -191,11 +195,22 @@ async fn give(worker: &Rc<Worker>, requester: String, push: ClientRequest) -> Re
     Err(format!("push reply message to {requester} fail: {why}"))
 }
 
-/// Stores the reply, if the log takes it now, and waits until it is committed.
+/// Whether the queue of a record that was checked a while ago is still there. A worker that is behind knows no better.
+fn is_queue(metadata: &MetadataSnapshot, record: &Record) -> bool {
+    let config = metadata.topic(&record.topic);
+    let queues = config.map_or(0, |config| config.read_queue_nums.max(config.write_queue_nums));
+    metadata.topics_version < record.admitted_at
+        || u32::try_from(queues).is_ok_and(|queues| record.queue_id < queues)
+}
+
+/// Stores the reply, if its topic was not deleted meanwhile and the log takes it now, and waits until it is committed.
 async fn store(worker: &Rc<Worker>, record: Record) -> Option<Sent> {
     let host = worker.host_of(record.shard);
     let append = move |there: Rc<Worker>| async move {
-        let Record { shard, topic, queue_id, bytes, parts } = record;
+        if !is_queue(&there.metadata.borrow(), &record) {
+            return None;
+        }
+        let Record { shard, topic, queue_id, bytes, parts, .. } = record;
         let shard = Rc::clone(there.hosted_shard(shard));
         let queue = (topic.as_str(), queue_id);
         let now = there.executor.now();

@@ -65,7 +65,7 @@ pub type Begin = fn(Rc<Worker>, &Request<'_>) -> Answering;
 pub enum Run {
     /// By an operation of its own, which answers: the message path.
     Message(fn(&Rc<Worker>, &Request<'_>, Responder)),
-    /// By a function that answers by itself and takes as long as a task: it counts like one, and is never refused for load.
+    /// By a function that answers by itself and takes as long as a task: it counts like one, and is refused for load by itself alone.
     Patient(fn(&Rc<Worker>, &Request<'_>, Responder)),
     /// By a function on the state of the queue's shard.
     OnQueue(QueueFunction),

@@ -60,15 +60,15 @@ body! {
     /// From when to when a queue has messages, and how far a group is there. Source: Apache RocketMQ 4.9.8, `QueueTimeSpan`.
     #[derive(Eq)]
     QueueTimeSpan("consumeTimeSpanSet") {
-        /// When the message that the group consumed last was stored, ms; -1 without messages.
+        /// When the message that the group consumed last was stored, ms; -1 without messages, or unknown.
         consume_time_stamp: i64 = "consumeTimeStamp",
         /// For how long the next message for the group has been there, ms; 0 when there is none.
         delay_time: i64 = "delayTime",
-        /// When the newest message was stored, ms; -1 without messages.
+        /// When the newest message was stored, ms; -1 without messages, or unknown.
         max_time_stamp: i64 = "maxTimeStamp",
         /// The queue.
         message_queue: MessageQueue = "messageQueue",
-        /// When the oldest message was stored, ms; -1 without messages.
+        /// When the oldest message was stored, ms; -1 without messages, or unknown.
         min_time_stamp: i64 = "minTimeStamp",
     }
 }

@@ -106,6 +106,9 @@ pub struct GroupOffsets {
     lists: [Pairs; 2],
     /// Pairs with changes that the log lacks, oldest first. Some may have none any more.
     dirty: VecDeque<u32>,
+    /// How many were ever listed there, and how many have left.
+    listed: u64,
+    unlisted: u64,
     /// Pairs that lost all slots with many others, and go with [`GroupOffsets::sweep`].
     emptied: Vec<u32>,
     count: usize,
@@ -122,6 +125,8 @@ impl Default for GroupOffsets {
             free: Vec::new(),
             lists: Default::default(),
             dirty: VecDeque::new(),
+            listed: 0,
+            unlisted: 0,
             emptied: Vec::new(),
             count: 0,
             bytes: 0,
@@ -156,6 +161,7 @@ impl GroupOffsets {
             && !std::mem::replace(&mut pair.listed, true)
         {
             self.dirty.push_back(number);
+            self.listed += 1;
         }
         Ok(())
     }
@@ -198,6 +204,17 @@ impl GroupOffsets {
     /// Whether something was committed that `take_change` has not returned yet.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Where all that was committed until now ends, for [`GroupOffsets::has_taken`].
+    pub fn mark(&self) -> u64 {
+        self.listed
+    }
+
+    /// Whether `take_change` has returned all that was committed before the mark. What is committed without end behind it
+    /// does not matter.
+    pub fn has_taken(&self, mark: u64) -> bool {
+        self.unlisted >= mark
     }
 
     /// Whether anything is known of the topic.
@@ -351,6 +368,7 @@ impl GroupOffsets {
 
     fn unlist_first(&mut self) {
         let first = self.dirty.pop_front();
+        self.unlisted += 1;
         let pair = first.and_then(|number| self.pairs.get_mut(number as usize)?.as_mut());
         if let Some(pair) = pair {
             pair.listed = false;
