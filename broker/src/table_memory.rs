@@ -56,8 +56,7 @@ pub fn of_topic(topic: &TopicConfig) -> EntryBytes {
         attributes.map(|(name, value)| name.len() + value.len() + ATTRIBUTE_BYTES).sum();
     let map = if texts == 0 { 0 } else { ATTRIBUTES_BYTES };
     let own = TOPIC_BYTES + names_and_json(&topic.topic_name, &json) + map + texts;
-    let queues = topic.read_queue_nums.max(topic.write_queue_nums);
-    EntryBytes { own, lasting: of_queues(usize::try_from(queues).unwrap_or(0)) }
+    EntryBytes { own, lasting: of_queues(topic.queues() as usize) }
 }
 
 /// Of so many queues of a topic.

@@ -20,34 +20,48 @@ impl Connection {
 
     /// Sends with long field names (SEND_MESSAGE, 10), as Go and C++ clients do.
     pub fn send_v1(&mut self, message: &Message<'_>) -> Result<Sent, ClientError> {
-        let properties = message.properties_text();
-        let ext = long_fields(message, &properties);
-        sent(self.call(request::SEND_MESSAGE, &ext, message.body)?)
+        self.send_long(request::SEND_MESSAGE, message)
     }
 
     /// Sends the reply to a request (SEND_REPLY_MESSAGE, 324), as Go clients do, and waits for the acknowledgement.
     pub fn reply_v1(&mut self, message: &Message<'_>) -> Result<Sent, ClientError> {
-        let properties = message.properties_text();
-        let ext = long_fields(message, &properties);
-        sent(self.call(request::SEND_REPLY_MESSAGE, &ext, message.body)?)
+        self.send_long(request::SEND_REPLY_MESSAGE, message)
     }
 
     /// Sends the reply to a request (SEND_REPLY_MESSAGE_V2, 325), as Java clients do, without waiting;
     /// [`finish_send`](Self::finish_send) takes the acknowledgement.
     pub fn start_reply(&mut self, message: &Message<'_>) -> Result<Ticket, ClientError> {
-        let properties = message.properties_text();
-        let ext = short_fields(message, &properties, false);
-        self.start(request::SEND_REPLY_MESSAGE_V2, &ext, message.body)
+        self.start_short(request::SEND_REPLY_MESSAGE_V2, message)
     }
 
     /// Sends (310) without waiting; [`finish_send`](Self::finish_send) takes the acknowledgement.
     pub fn start_send(&mut self, message: &Message<'_>) -> Result<Ticket, ClientError> {
+        self.start_short(request::SEND_MESSAGE_V2, message)
+    }
+
+    fn send_long(&mut self, code: i32, message: &Message<'_>) -> Result<Sent, ClientError> {
         let properties = message.properties_text();
-        self.start(
-            request::SEND_MESSAGE_V2,
-            &short_fields(message, &properties, false),
-            message.body,
-        )
+        let ext: [(&str, ExtValue<'_>); 13] = [
+            ("producerGroup", message.group.into()),
+            ("topic", message.topic.into()),
+            ("defaultTopic", DEFAULT_TOPIC.into()),
+            ("defaultTopicQueueNums", message.topic_queues.into()),
+            ("queueId", message.queue_id.into()),
+            ("sysFlag", message.sys_flag.into()),
+            ("bornTimestamp", message.born_timestamp.into()),
+            ("flag", message.flag.into()),
+            ("properties", properties.as_str().into()),
+            ("reconsumeTimes", 0.into()),
+            ("unitMode", false.into()),
+            ("maxReconsumeTimes", 16.into()),
+            ("batch", false.into()),
+        ];
+        sent(self.call(code, &ext, message.body)?)
+    }
+
+    fn start_short(&mut self, code: i32, message: &Message<'_>) -> Result<Ticket, ClientError> {
+        let properties = message.properties_text();
+        self.start(code, &short_fields(message, &properties, false), message.body)
     }
 
     /// Sends (310) with the one-way flag.
@@ -98,24 +112,6 @@ pub fn sent(answer: Answer) -> Result<Sent, ClientError> {
 pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn long_fields<'a>(message: &Message<'a>, properties: &'a str) -> [(&'a str, ExtValue<'a>); 13] {
-    [
-        ("producerGroup", message.group.into()),
-        ("topic", message.topic.into()),
-        ("defaultTopic", DEFAULT_TOPIC.into()),
-        ("defaultTopicQueueNums", message.topic_queues.into()),
-        ("queueId", message.queue_id.into()),
-        ("sysFlag", message.sys_flag.into()),
-        ("bornTimestamp", message.born_timestamp.into()),
-        ("flag", message.flag.into()),
-        ("properties", properties.into()),
-        ("reconsumeTimes", 0.into()),
-        ("unitMode", false.into()),
-        ("maxReconsumeTimes", 16.into()),
-        ("batch", false.into()),
-    ]
 }
 
 fn short_fields<'a>(

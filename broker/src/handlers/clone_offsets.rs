@@ -4,7 +4,7 @@
 //! Without a topic it is for all topics of the source but that of its retries, which is nobody else's; Java changes nothing
 //! then. What the destination had committed on a queue where the source has no offset stays.
 
-use super::shard_report::{owned, topics_there};
+use super::shard_report::{PIECE_QUEUES, owned_queues, topics_there};
 use crate::{
     control::names,
     error::Refusal,
@@ -17,8 +17,6 @@ use proto::{code::response, request::CloneOffsetHeader};
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 use store::{StoreState, state::group_offsets::OffsetRefused};
 
-/// Queues whose offsets are copied in one piece of work.
-const PIECE_QUEUES: usize = 512;
 /// How long the log may refuse for load, ms.
 const PATIENCE_MS: i64 = 5_000;
 /// Pause between two tries.
@@ -82,14 +80,10 @@ async fn copy_there(there: &Worker, shard: &Shard, wanted: &Wanted) -> Result<()
         if only.is_none() && *topic == *retries {
             continue;
         }
-        let config = there.metadata.borrow().topic(&topic).cloned();
-        let Some(config) = config else { continue };
         if subscribed.as_ref().is_some_and(|subscribed| !subscribed.contains(&topic)) {
             continue;
         }
-        let queues = config.read_queue_nums.max(config.write_queue_nums);
-        let queues = u32::try_from(queues).unwrap_or(0);
-        let mut left = owned(&topic, shard.number, there.shard_count, queues).peekable();
+        let mut left = owned_queues(there, shard, &topic).peekable();
         while left.peek().is_some() {
             if there.metadata.borrow().group(to).is_none() {
                 return Err(Refusal::group_not_exist(to));
@@ -126,13 +120,8 @@ async fn write(there: &Worker, shard: &Shard) -> Result<(), Refusal> {
     let mark = shard.store.state().derived.group_offsets.mark();
     let until = there.executor.uptime() + PATIENCE_MS;
     while !shard.store.state().derived.group_offsets.has_taken(mark) {
-        let now = there.executor.now();
-        let appended = shard.store.state_mut().append_group_offsets(now);
-        match appended {
-            Ok(_) => {
-                shard.store.appended();
-                there.executor.yield_now().await;
-            }
+        match shard.append_group_offsets(there.executor.now()) {
+            Ok(_) => there.executor.yield_now().await,
             Err(refused) if there.executor.uptime() >= until || shard.is_draining() => {
                 return Err(not_written(shard, &refused.to_string()));
             }

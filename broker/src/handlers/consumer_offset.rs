@@ -87,9 +87,8 @@ fn check_exists(
     }
     let QueuePlace { topic, queue_id } = place;
     let config = metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
-    let queues = config.read_queue_nums.max(config.write_queue_nums);
-    let is_queue = u32::try_from(queues).is_ok_and(|queues| queue_id < queues);
-    if !is_queue && state.queue(topic, queue_id).is_none() {
+    let queues = config.queues();
+    if queue_id >= queues && state.queue(topic, queue_id).is_none() {
         let remark =
             format!("queueId[{queue_id}] does not exist, topic[{topic}] has {queues} queues");
         return Err(Refusal::new(response::INVALID_PARAMETER, remark));

@@ -197,10 +197,8 @@ async fn give(worker: &Rc<Worker>, requester: String, push: ClientRequest) -> Re
 
 /// Whether the queue of a record that was checked a while ago is still there. A worker that is behind knows no better.
 fn is_queue(metadata: &MetadataSnapshot, record: &Record) -> bool {
-    let config = metadata.topic(&record.topic);
-    let queues = config.map_or(0, |config| config.read_queue_nums.max(config.write_queue_nums));
     metadata.topics_version < record.admitted_at
-        || u32::try_from(queues).is_ok_and(|queues| record.queue_id < queues)
+        || metadata.topic(&record.topic).is_some_and(|config| record.queue_id < config.queues())
 }
 
 /// Stores the reply, if its topic was not deleted meanwhile and the log takes it now, and waits until it is committed.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use store::{StoreState, state::group_offsets::Place};
 
 /// Queues looked at in one piece of work.
-const PIECE_QUEUES: usize = 512;
+pub const PIECE_QUEUES: usize = 512;
 
 /// One queue of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,11 +128,7 @@ async fn add_queues(
     group: Option<&str>,
     reports: &mut Vec<QueueReport>,
 ) {
-    let config = there.metadata.borrow().topic(topic).cloned();
-    let Some(config) = config else { return };
-    let queues = config.read_queue_nums.max(config.write_queue_nums);
-    let owned = owned(topic, shard.number, there.shard_count, u32::try_from(queues).unwrap_or(0));
-    let mut left = owned.peekable();
+    let mut left = owned_queues(there, shard, topic).peekable();
     while left.peek().is_some() {
         {
             let state = shard.store.state();
@@ -143,13 +139,18 @@ async fn add_queues(
     }
 }
 
-/// The queues of a topic below `queues` that a shard owns, of `count`.
-pub fn owned(
+/// The queues that a topic has now, if there is one, and a shard owns.
+pub fn owned_queues(
+    there: &Worker,
+    shard: &Shard,
     topic: &str,
-    shard: u16,
-    count: u16,
-    queues: u32,
 ) -> impl Iterator<Item = u32> + use<> {
+    let queues = there.metadata.borrow().topic(topic).map_or(0, |config| config.queues());
+    owned(topic, shard.number, there.shard_count, queues)
+}
+
+/// The queues of a topic below `queues` that a shard owns, of `count`.
+fn owned(topic: &str, shard: u16, count: u16, queues: u32) -> impl Iterator<Item = u32> + use<> {
     let first = (0..u32::from(count)).find(|id| owner_of(topic, *id, count) == shard);
     (first.unwrap_or(queues)..queues).step_by(usize::from(count))
 }

@@ -191,29 +191,29 @@ impl Shard {
     /// came up to the second's tick is in the log when all that waited then is.
     pub fn tick_group_offsets(&self, now: i64) {
         if self.writing_offsets.get() {
-            self.writing_offsets.set(self.append_group_offsets(now));
+            self.writing_offsets.set(self.append_if_taken(now));
         }
     }
 
     /// Writes all that groups committed into the log, as far as that takes it: for the end.
     pub fn append_all_group_offsets(&self, now: i64) {
-        while self.append_group_offsets(now) {}
+        while self.append_if_taken(now) {}
     }
 
     /// Whether there is more to write, and the log takes it.
-    fn append_group_offsets(&self, now: i64) -> bool {
-        let appended = self.store.state_mut().append_group_offsets(now);
-        match appended {
-            Ok(Some(_)) => {
-                self.store.appended();
-                self.store.state().derived.group_offsets.is_dirty()
-            }
-            Ok(None) => false,
-            Err(refused) => {
-                tracing::debug!(shard = self.number, %refused, "offsets of groups wait for the log");
-                false
-            }
+    fn append_if_taken(&self, now: i64) -> bool {
+        self.append_group_offsets(now).unwrap_or_else(|refused| {
+            tracing::debug!(shard = self.number, %refused, "offsets of groups wait for the log");
+            false
+        })
+    }
+
+    /// Writes some of what groups committed into the log, as much as one entry holds. Whether there is more to write.
+    pub fn append_group_offsets(&self, now: i64) -> Result<bool, Refused> {
+        if self.store.state_mut().append_group_offsets(now)?.is_some() {
+            self.store.appended();
         }
+        Ok(self.store.state().derived.group_offsets.is_dirty())
     }
 
     /// Drops the queues of a topic that was deleted, and offsets of groups on it. What is not here is no error. Pulls that

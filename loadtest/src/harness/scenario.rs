@@ -319,11 +319,7 @@ pub fn look(program: &Program, peer: &Peer) {
     assert_eq!(viewed.lines().collect::<Vec<_>>(), expected);
 
     let output = program.run(&["offsets", &peer.namesrv_addr, &topic, &unique("group")]);
-    let rows: Vec<Vec<i64>> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("OFFSETS "))
-        .map(|row| row.split(' ').map(|word| word.parse().expect("numbers")).collect())
-        .collect();
+    let rows = rows_of_numbers(&output, "OFFSETS ");
     assert_eq!(rows.len(), 4, "{output}");
     for row in rows {
         let [queue, min, max, earliest, search_begin, search_end] = row[..] else {
@@ -347,11 +343,7 @@ pub fn progress(program: &Program, peer: &Peer) {
     consume_and_commit(program, peer, "consume", (&topic, &group), sent.len());
     let namesrv = peer.namesrv_addr.as_str();
     let output = program.run(&["spans", namesrv, &topic, &group]);
-    let spans: Vec<Vec<i64>> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("SPAN "))
-        .map(|row| row.split(' ').map(|word| word.parse().expect("numbers")).collect())
-        .collect();
+    let spans = rows_of_numbers(&output, "SPAN ");
     assert_eq!(spans.len(), QUEUES as usize, "{output}");
     for span in spans {
         let [_, first, last, consumed, delay] = span[..] else { panic!("{output}") };
@@ -363,6 +355,12 @@ pub fn progress(program: &Program, peer: &Peer) {
     let cloned = committed(&other);
     assert_eq!(cloned, committed(&group));
     assert!(!cloned.contains("-1"), "{cloned}");
+}
+
+/// The numbers behind `prefix`, line by line.
+fn rows_of_numbers(output: &str, prefix: &str) -> Vec<Vec<i64>> {
+    let numbers = |row: &str| row.split(' ').map(|word| word.parse().expect("numbers")).collect();
+    output.lines().filter_map(|line| line.strip_prefix(prefix)).map(numbers).collect()
 }
 
 /// What a Java client finds by a message's key: one row of `HIT`.
@@ -432,13 +430,24 @@ pub fn consume_exactly(
     program: &Program,
     peer: &Peer,
     verb: &str,
-    (topic, group): (&str, &str),
+    names: (&str, &str),
     count: usize,
 ) -> Vec<Received> {
-    let consumer = start_consumer(program, peer, verb, (topic, group), None);
+    consume(program, peer, verb, names, count).0
+}
+
+/// The same, and what the consumer wrote to standard error.
+fn consume(
+    program: &Program,
+    peer: &Peer,
+    verb: &str,
+    names: (&str, &str),
+    count: usize,
+) -> (Vec<Received>, String) {
+    let consumer = start_consumer(program, peer, verb, names, None);
     await_all(&consumer, count, peer);
     std::thread::sleep(QUIET);
-    consumer.finish()
+    consumer.finish_with_errors()
 }
 
 /// Starts a consuming verb. On a busy machine Java's name server sometimes ends a new connection, and Java's client then gives
@@ -492,10 +501,7 @@ fn consume_and_commit(
     (topic, group): (&str, &str),
     count: usize,
 ) -> Vec<Received> {
-    let consumer = start_consumer(program, peer, verb, (topic, group), None);
-    await_all(&consumer, count, peer);
-    std::thread::sleep(QUIET);
-    let (received, errors) = consumer.finish_with_errors();
+    let (received, errors) = consume(program, peer, verb, (topic, group), count);
     let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
     let mut committed = Vec::new();
     let all = wait_until(COMMIT_WAIT_MAX, || {

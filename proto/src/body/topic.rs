@@ -45,6 +45,13 @@ body! {
     }
 }
 
+impl TopicConfig {
+    /// Queues that producers or consumers see.
+    pub fn queues(&self) -> u32 {
+        u32::try_from(self.read_queue_nums.max(self.write_queue_nums)).unwrap_or(0)
+    }
+}
+
 body! {
     /// All topics of a broker: `GET_ALL_TOPIC_CONFIG` (21), part of `REGISTER_BROKER`, `config/topics.json`.
     /// Source: Apache RocketMQ 4.9.8, `TopicConfigSerializeWrapper`.

@@ -55,8 +55,7 @@ pub(in crate::handlers) fn check(
     if is_retry && is_used_up(metadata, header)? {
         return Ok(Verdict::DeadLetter);
     }
-    let queues = topic.write_queue_nums.max(topic.read_queue_nums);
-    let cacheable = (!topic.order && !is_retry).then(|| u32::try_from(queues).unwrap_or(0));
+    let cacheable = (!topic.order && !is_retry).then(|| topic.queues());
     Ok(Verdict::Append { queue_id, cacheable })
 }
 

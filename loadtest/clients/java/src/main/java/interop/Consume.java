@@ -25,47 +25,46 @@ final class Consume {
     private Consume() {
     }
 
+    /** What a listener makes of a message. */
+    interface Listener {
+        /** Whether it is content; if not, or if it fails, the message comes again later. */
+        boolean take(MessageExt message) throws Exception;
+    }
+
     static void push(Target target, String group, Received received, MessageSelector wanted) throws Exception {
-        listen(target, group, received, wanted, 0, CLIENTS_OWN_MOST);
+        listen(target, group, received, wanted, CLIENTS_OWN_MOST, message -> true);
     }
 
     /** Fails each message some times before it is content. times = TIMES[/MOST]. */
     static void failing(Target target, String group, Received received, String times) throws Exception {
         String[] words = times.split("/");
         int most = words.length > 1 ? Integer.parseInt(words[1]) : CLIENTS_OWN_MOST;
-        listen(target, group, received, MessageSelector.byTag("*"), Integer.parseInt(words[0]), most);
+        int failures = Integer.parseInt(words[0]);
+        listen(target, group, received, MessageSelector.byTag("*"), most, message -> {
+            boolean content = message.getReconsumeTimes() >= failures;
+            if (!content) {
+                received.failed(message);
+            }
+            return content;
+        });
     }
 
-    private static void listen(Target target, String group, Received received, MessageSelector wanted, int failures, int most)
-        throws Exception {
+    /** Does something with each message before it is noted. */
+    static void each(Target target, String group, Received received, Listener listener) throws Exception {
+        listen(target, group, received, MessageSelector.byTag("*"), CLIENTS_OWN_MOST, listener);
+    }
+
+    private static void listen(Target target, String group, Received received, MessageSelector wanted, int most,
+        Listener listener) throws Exception {
         DefaultMQPushConsumer consumer = subscribed(target, group, wanted);
         consumer.setMaxReconsumeTimes(most);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             // One message at a time, as is the default.
             for (MessageExt message : messages) {
-                if (message.getReconsumeTimes() < failures) {
-                    received.failed(message);
-                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
-                }
-                received.add(message);
-            }
-            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
-        });
-        run(consumer, received);
-    }
-
-    /** Something to do with a message. */
-    interface Action {
-        void run(MessageExt message) throws Exception;
-    }
-
-    /** Does something with each message before it is noted. What fails is consumed again later. */
-    static void each(Target target, String group, Received received, Action action) throws Exception {
-        DefaultMQPushConsumer consumer = subscribed(target, group, MessageSelector.byTag("*"));
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            for (MessageExt message : messages) {
                 try {
-                    action.run(message);
+                    if (!listener.take(message)) {
+                        return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                    }
                 } catch (Exception failed) {
                     System.err.println(failed);
                     return ConsumeConcurrentlyStatus.RECONSUME_LATER;

@@ -49,6 +49,7 @@ final class Rpc {
         Consume.each(target, group, received, message -> {
             byte[] body = ("reply-to-" + new String(message.getBody(), StandardCharsets.UTF_8)).getBytes(StandardCharsets.UTF_8);
             producer.send(MessageUtil.createReplyMessage(message, body));
+            return true;
         });
         producer.shutdown();
     }
