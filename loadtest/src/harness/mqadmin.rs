@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::{
     program::{Program, Running},
-    starts::{self, Starting},
-    wait_until,
+    starts, wait_until,
 };
 use crate::java_peer::write_log_configs;
 
@@ -17,21 +16,22 @@ const END: &str = "END";
 /// A running `mqadmin` of one release. It ends when this value is dropped.
 pub struct Mqadmin {
     running: Running,
-    /// Until the first answer.
-    starting: Option<Starting>,
     /// Lines of answers that were handed out, their `END` included.
     read: usize,
 }
 
 impl Mqadmin {
-    /// Starts the one that belongs to a Java program.
+    /// Starts the one that belongs to a Java program, and waits until it answers: who holds a place among those that start
+    /// waits for nobody else who may want one.
     pub fn start(program: &Program) -> Mqadmin {
         write_log_configs(&program.home, &program.home.join("mqadmin.log"))
             .unwrap_or_else(|error| panic!("{error}"));
         let program =
             program.with_java_option(&format!("-Drocketmq.home.dir={}", program.home.display()));
-        let starting = Some(starts::begin());
-        Mqadmin { running: Running::start(&program, &["mqadmin"]), starting, read: 0 }
+        let _starting = starts::begin();
+        let mut started = Mqadmin { running: Running::start(&program, &["mqadmin"]), read: 0 };
+        started.run(&["help"]);
+        started
     }
 
     /// Runs a command, given as its words, and returns all that it printed. Panics when it does not end in time, or when
@@ -52,7 +52,6 @@ impl Mqadmin {
                 self.running.errors()
             );
         };
-        self.starting = None;
         self.read += lines.len() + 1;
         lines.join("\n")
     }

@@ -17,7 +17,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// A place among those that start. It is free again when this value is dropped, and when the process ends.
 pub(crate) struct Starting(#[expect(dead_code, reason = "the lock ends with its file")] File);
 
-/// Waits for a place.
+/// Waits for a place. Who has one gives it back before it waits for anything that others may need one for.
 pub(crate) fn begin() -> Starting {
     let places = thread::available_parallelism().map_or(1, NonZero::get);
     let cache = cache_dir();
