@@ -7,9 +7,9 @@ use crate::{
         tail_cache_bytes_least,
     },
     connection,
-    control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
+    control::{Control, metadata_store::MetadataStore, names, plane::ControlPlane},
     delay_levels::DelayLevels,
-    delivery, drops,
+    delivery, drops, half_checks,
     handlers::{self, pull},
     inbox,
     mailbox::CoreMessage,
@@ -120,6 +120,7 @@ pub async fn run(
     for shard in &worker.hosted {
         executor.spawn(commit::woken_loop(Rc::clone(&worker), Rc::clone(shard)));
         executor.spawn(delivery::delivery_loop(Rc::clone(&worker), Rc::clone(shard)));
+        executor.spawn(half_checks::check_loop(Rc::clone(&worker), Rc::clone(shard)));
         executor.spawn(commit::room_loop(Rc::clone(&worker), Rc::clone(shard)));
     }
     let commits: Vec<Task<()>> =
@@ -243,6 +244,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
             .saturating_mul(INDEX_LAG_MAX)
             .max(UNINDEXED_ENTRIES_MIN),
         deferred_max: config.shard_timers_in_memory_max as usize,
+        half_messages_max: config.shard_open_transactions_max as usize,
         group_offset_bytes_max: usize::try_from(config.shard_group_offsets_mib << 20)
             .unwrap_or(usize::MAX),
         index_keys: config.message_index_enable,
@@ -287,8 +289,14 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
     let files = MetadataStore::load(disk, dir, &mut control).await?;
     let levels = DelayLevels::parse(&config.message_delay_level, context.format.shards)?;
-    let raised = control.raise_schedule_queues(now.wall, levels.queue_count());
-    raised.map_err(|error| error.to_string())?;
+    // Each shard has a queue for what waits there.
+    let shards = u32::from(context.format.shards);
+    for (topic, queues) in
+        [(names::SCHEDULE_TOPIC, levels.queue_count()), (names::TRANS_HALF_TOPIC, shards)]
+    {
+        let raised = control.raise_queues(now.wall, topic, queues);
+        raised.map_err(|error| error.to_string())?;
+    }
     // What is on the disk is there; nothing comes beside it that does not fit.
     control.limit_tables(context.memory.tables);
     Ok(ControlPlane::new(control, files, now))

@@ -3,9 +3,9 @@
 //! A message waits on the shard of the queue that it is for. Queues of the waiting topic are spread over the shards like
 //! those of any topic, so each level has as many queues as there are shards; with one shard they are Java's.
 
-use crate::request::owner_of;
+use crate::request::first_queue_on;
 use std::sync::Arc;
-use store::state::deferred::SCHEDULE_TOPIC;
+use store::state::{WaitsFor, deferred::SCHEDULE_TOPIC};
 
 /// Most levels: with 1,024 shards their queues still have numbers that a client may name.
 pub const LEVELS_MAX: usize = 60;
@@ -19,13 +19,24 @@ pub struct DelayLevels {
     shards: u16,
 }
 
-/// A place in the waiting topic.
+/// A place in a waiting topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingPlace {
-    /// Queue of the waiting topic.
+    /// For what it waits there, which says in which topic.
+    pub waits_for: WaitsFor,
+    /// Queue of that topic.
     pub queue_id: u32,
-    /// For how long, ms.
+    /// For how long, ms; a half message: until it is checked first.
     pub delay_ms: i64,
+}
+
+impl WaitingPlace {
+    /// Where a half message waits that is for a queue of `shard`, of `shards`.
+    pub fn of_half(shard: u16, shards: u16, first_check_ms: i64) -> WaitingPlace {
+        let waits_for = WaitsFor::Decision;
+        let queue_id = first_queue_on(shard, waits_for.topic(), shards);
+        WaitingPlace { waits_for, queue_id, delay_ms: first_check_ms }
+    }
 }
 
 impl DelayLevels {
@@ -62,13 +73,9 @@ impl DelayLevels {
     pub fn place(&self, level: usize, shard: u16) -> WaitingPlace {
         let at = level.clamp(1, self.ms.len()) - 1;
         let delay_ms = self.ms.get(at).copied().unwrap_or(0);
-        WaitingPlace { queue_id: at as u32 * u32::from(self.shards) + self.first(shard), delay_ms }
-    }
-
-    /// The first queue of the waiting topic that lies on this shard.
-    fn first(&self, shard: u16) -> u32 {
-        let of_zero = owner_of(SCHEDULE_TOPIC, 0, self.shards);
-        (u32::from(shard) + u32::from(self.shards) - u32::from(of_zero)) % u32::from(self.shards)
+        let first = first_queue_on(shard, SCHEDULE_TOPIC, self.shards);
+        let queue_id = at as u32 * u32::from(self.shards) + first;
+        WaitingPlace { waits_for: WaitsFor::Time, queue_id, delay_ms }
     }
 }
 
@@ -88,7 +95,7 @@ fn parse_level(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::BrokerConfig;
+    use crate::{config::BrokerConfig, request::owner_of};
 
     #[test]
     fn levels_are_read_as_java_writes_them() {

@@ -3,7 +3,8 @@
 //! in between. One loop per shard, started by [`crate::boot`].
 //!
 //! Sends go first: deliveries take at most half of what may be in flight, and what is refused waits, in its order. A
-//! record that cannot be read or whose topic is gone is let go, counted and logged; it keeps nothing behind it waiting.
+//! record that is lost to damage or whose topic is gone is let go, counted and logged; one that the disk does not give is
+//! read again later. Neither keeps anything behind it waiting.
 
 use crate::{
     handlers::waiting::{copied_fields, real_queue},
@@ -13,7 +14,11 @@ use crate::{
 };
 use futures_lite::future;
 use proto::record::{self, RecordView};
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+    time::Duration,
+};
 use store::{
     Refused,
     state::{
@@ -29,6 +34,8 @@ const AT_ONCE: Portion = Portion { records: 256, bytes: 1 << 20 };
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after it has refused one for another reason, and until the first snapshot of the metadata is here.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
+/// When something is read again that the disk did not give.
+const ASIDE_MS: i64 = 10_000;
 /// Longest sleep while something waits: the wall clock may have been set.
 const SLEEP_MAX_MS: i64 = 1_000;
 
@@ -42,23 +49,37 @@ pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
         worker.executor.sleep(LONG_PAUSE).await;
     }
     let mut due = Vec::new();
+    // What the disk does not give now, and when it is read again: nothing is known of it, and others go on.
+    let mut aside: VecDeque<(i64, Due)> = VecDeque::new();
     while !shard.is_draining() {
         let time = shard.due_time(worker.executor.moment());
         shard.store.state_mut().derived.deferred.take_due(time, AT_ONCE, &mut due);
+        while due.len() < AT_ONCE.records
+            && let Some((_, again)) = aside.pop_front_if(|(from, _)| *from <= time)
+        {
+            due.push(again);
+        }
         if due.is_empty() {
-            wait(&worker, &shard, time).await;
+            wait(&worker, &shard, time, !aside.is_empty()).await;
             continue;
         }
-        let records = shard.store.read_waiting(&due).await;
-        let read: Vec<Read<'_>> = due.drain(..).zip(records.iter().map(understand)).collect();
+        let places = due.iter().map(|due| (due.position, due.bytes));
+        let records = shard.store.read_waiting(places).await;
+        let mut read = Vec::new();
+        for (due, record) in due.drain(..).zip(&records) {
+            match record {
+                Ok(record) => read.push((due, understand(record))),
+                Err(_) => aside.push_back((time.saturating_add(ASIDE_MS), due)),
+            }
+        }
         deliver_all(&worker, &shard, &read).await;
     }
 }
 
 /// Waits until something may be due.
-async fn wait(worker: &Worker, shard: &Shard, time: i64) {
+async fn wait(worker: &Worker, shard: &Shard, time: i64, some_aside: bool) {
     let next = shard.store.state().derived.deferred.next_due();
-    match next {
+    match next.or(some_aside.then_some(i64::MAX)) {
         None => shard.due_changed.wait().await,
         Some(due) => {
             let ms = due.saturating_sub(time).clamp(1, SLEEP_MAX_MS);

@@ -94,9 +94,10 @@ impl From<HeaderError> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let code = match &refused {
-            Refused::Busy { .. } | Refused::RoomAwaited { .. } | Refused::TooManyWait { .. } => {
-                response::SYSTEM_BUSY
-            }
+            Refused::Busy { .. }
+            | Refused::RoomAwaited { .. }
+            | Refused::TooManyWait { .. }
+            | Refused::TooManyHalves { .. } => response::SYSTEM_BUSY,
             Refused::Poisoned { .. }
             | Refused::DiskFull { .. }
             | Refused::PositionsUsedUp { .. }
@@ -110,6 +111,7 @@ impl From<Refused> for Refusal {
             Refused::Busy { .. }
             | Refused::RoomAwaited { .. }
             | Refused::TooManyWait { .. }
+            | Refused::TooManyHalves { .. }
             | Refused::IndexBehind { cause: None, .. } => {
                 format!("[OVERLOAD] {refused}")
             }

@@ -21,6 +21,7 @@ pub mod error;
 pub mod expressions;
 pub mod fair_queue;
 pub mod first_start;
+pub mod half_checks;
 pub mod handlers;
 pub mod health;
 pub mod inbox;

@@ -194,6 +194,7 @@ fn run_locked(
         cold_cache_mib_of_shard = memory.cold_cache_mib,
         group_offsets_mib_of_shard = memory.group_offsets_mib,
         timers_of_shard_max = memory.deferred_max,
+        open_transactions_of_shard_max = memory.half_messages_max,
         "memory is divided"
     );
     if let Some(kind) = runtime::file_system_that_forgets(&root) {

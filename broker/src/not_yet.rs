@@ -3,28 +3,10 @@
 //! them: `not_yet` in `control/attributes.rs`.
 
 use crate::{control::names, error::Refusal, properties::Scanned};
-use proto::{code::response, record::SYS_FLAG_TRANSACTION_MASK};
+use proto::code::response;
 
-/// Transactions and timers, by the properties of a message and the flags that its header has. What only
-/// Java's broker itself says of a message, no client may say.
-pub fn check_message(scanned: &Scanned<'_>, sys_flag: i32) -> Result<(), Refusal> {
-    if scanned.transaction {
-        return Err(Refusal::new(
-            response::NO_PERMISSION,
-            "transactional messages are not supported by this version of the broker",
-        ));
-    }
-    let phase = sys_flag & SYS_FLAG_TRANSACTION_MASK;
-    if phase != 0 {
-        // Java stores a prepared one where no consumer sees it, and nobody can ever commit it.
-        return Err(Refusal::new(
-            response::NO_PERMISSION,
-            format!(
-                "transactional messages are not supported by this version of the broker: sysFlag {sys_flag} says that \
-                 this is one ({phase})"
-            ),
-        ));
-    }
+/// Timers, by the properties of a message.
+pub fn check_message(scanned: &Scanned<'_>) -> Result<(), Refusal> {
     match scanned.timer {
         // A delivered one carries them on; Java does not look at them either then.
         Some(name) if !scanned.timer_delivered => Err(Refusal::new(
@@ -49,41 +31,28 @@ pub fn class_filter() -> Refusal {
 mod tests {
     use super::*;
 
-    fn check(properties: &str, sys_flag: i32) -> Result<(), (i32, String)> {
+    fn check(properties: &str) -> Result<(), (i32, String)> {
         let properties = properties.replace('=', "\u{1}").replace(';', "\u{2}");
-        check_message(&Scanned::of(&properties), sys_flag)
-            .map_err(|refusal| (refusal.code, refusal.remark))
+        check_message(&Scanned::of(&properties)).map_err(|refusal| (refusal.code, refusal.remark))
     }
 
     #[test]
     fn messages_of_kinds_that_come_later_are_refused_by_what_makes_them_so() {
-        let refused = [
-            ("TRAN_MSG=true;", 0, response::NO_PERMISSION, "transactional"),
-            ("TRAN_MSG=true;", 4, response::NO_PERMISSION, "transactional"),
-            ("", 4, response::NO_PERMISSION, "sysFlag 4"),
-            ("TAGS=a;", 0x308, response::NO_PERMISSION, "(8)"),
-            ("", 12, response::NO_PERMISSION, "(12)"),
-            ("TIMER_DELAY_SEC=5;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_SEC"),
-            ("TIMER_DELAY_MS=5;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELAY_MS"),
-            ("TIMER_DELIVER_MS=1;", 0, response::MESSAGE_ILLEGAL, "TIMER_DELIVER_MS"),
-        ];
-        for (properties, sys_flag, code, part) in refused {
-            let (found, remark) = check(properties, sys_flag).expect_err(properties);
-            assert_eq!(found, code, "{properties} {sys_flag}");
-            assert!(remark.contains(part) && remark.contains("not supported"), "{remark}");
+        for name in ["TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
+            let (found, remark) = check(&format!("{name}=5;")).expect_err(name);
+            assert_eq!(found, response::MESSAGE_ILLEGAL, "{name}");
+            assert!(remark.contains(name) && remark.contains("not supported"), "{remark}");
         }
-        let kept = [
-            ("", 0),
-            ("TAGS=a;KEYS=b;", 0x301),
-            ("TRAN_MSG=false;", 0),
-            ("DELAY=0;", 0),
-            ("DELAY=3;", 0),
-            ("TIMER_DELAY_SEC=5;TIMER_OUT_MS=99;", 0),
-            ("TIMER_OUT_MS=99;", 0),
-            ("__STARTDELIVERTIME=99;", 0),
-        ];
-        for (properties, sys_flag) in kept {
-            assert_eq!(check(properties, sys_flag), Ok(()), "{properties} {sys_flag}");
+        for kept in [
+            "",
+            "TAGS=a;KEYS=b;",
+            "TRAN_MSG=true;",
+            "DELAY=3;",
+            "TIMER_DELAY_SEC=5;TIMER_OUT_MS=99;",
+            "TIMER_OUT_MS=99;",
+            "__STARTDELIVERTIME=99;",
+        ] {
+            assert_eq!(check(kept), Ok(()), "{kept}");
         }
     }
 }

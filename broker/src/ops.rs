@@ -31,7 +31,7 @@ pub enum RecordParts {
     One(i64),
     /// Bytes and tags code of each record.
     Many(Vec<(u32, i64)>),
-    /// One record that waits here until it is due, encoded for the waiting topic. The queue of the operation is the one
+    /// One record that waits here until it is due or decided, encoded for the waiting topic. The queue of the operation is the one
     /// that it is for.
     Waiting(WaitingPlace),
 }

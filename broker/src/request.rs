@@ -70,9 +70,28 @@ pub fn owner_of(topic: &str, queue_id: u32, count: u16) -> u16 {
     ((hash + u64::from(queue_id)) % u64::from(count)) as u16
 }
 
+/// The first queue of a topic that lies on a shard, of `count`.
+pub fn first_queue_on(shard: u16, topic: &str, count: u16) -> u32 {
+    let of_zero = u32::from(owner_of(topic, 0, count));
+    (u32::from(shard) + u32::from(count) - of_zero) % u32::from(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_queue_of_each_shard_is_one_of_the_first() {
+        for count in [1u16, 2, 3, 8, 1_024] {
+            let mut first: Vec<u32> =
+                (0..count).map(|shard| first_queue_on(shard, "orders", count)).collect();
+            for (shard, queue_id) in (0..).zip(&first) {
+                assert_eq!(owner_of("orders", *queue_id, count), shard);
+            }
+            first.sort_unstable();
+            assert!(first.into_iter().eq(0..u32::from(count)));
+        }
+    }
 
     #[test]
     fn queues_of_a_topic_spread_evenly_and_for_ever() {

@@ -120,6 +120,19 @@ counters! {
     /// Messages that wait until they are due.
     deferred: Gauge("ringmq_deferred") info["ringmq.deferred"]
         = store.state().derived.deferred.len() as u64;
+    /// Half messages that were committed.
+    halves_committed: Counter("ringmq_half_messages_committed_total") info["ringmq.halfMessagesCommitted"];
+    /// Half messages that were rolled back.
+    halves_rolled_back: Counter("ringmq_half_messages_rolled_back_total") info["ringmq.halfMessagesRolledBack"];
+    /// Half messages that nobody decided, often enough or long enough.
+    halves_given_up: Counter("ringmq_half_messages_given_up_total") info["ringmq.halfMessagesGivenUp"];
+    /// Half messages that could not become what their producer decided: damaged, or their topic was deleted.
+    halves_lost: Counter("ringmq_half_messages_lost_total") info["ringmq.halfMessagesLost"];
+    /// Questions to producers what becomes of a half message.
+    half_checks: Counter("ringmq_half_message_checks_total") info["ringmq.halfMessageChecks"];
+    /// Half messages that nobody has decided.
+    half_messages: Gauge("ringmq_half_messages") info["ringmq.halfMessages"]
+        = store.state().derived.half_messages.len() as u64;
     /// Offsets of groups that were refused: of what does not exist, or for lack of memory.
     refused_offsets: Counter("ringmq_group_offsets_refused_total") info["ringmq.groupOffsetsRefused"]
         = store.state().counters().refused_offsets;
@@ -208,6 +221,31 @@ impl Tally {
     /// A message that waited cannot be delivered.
     pub fn undeliverable(&self) {
         add(&self.0.undeliverable, 1);
+    }
+
+    /// A half message was committed.
+    pub fn committed_half(&self) {
+        add(&self.0.halves_committed, 1);
+    }
+
+    /// A half message was rolled back.
+    pub fn rolled_back(&self) {
+        add(&self.0.halves_rolled_back, 1);
+    }
+
+    /// A half message was given up.
+    pub fn gave_up_half(&self) {
+        add(&self.0.halves_given_up, 1);
+    }
+
+    /// A half message cannot become what was decided.
+    pub fn half_lost(&self) {
+        add(&self.0.halves_lost, 1);
+    }
+
+    /// A producer was asked for a half message.
+    pub fn half_checked(&self) {
+        add(&self.0.half_checks, 1);
     }
 
     /// Sends were refused.

@@ -435,6 +435,14 @@ impl Worker {
         }
     }
 
+    /// Pushes frames to a connection of this worker, as long as it takes answers. Returns how many it got.
+    pub fn push_readable(&self, connection: ConnectionId, frames: &[Vec<u8>]) -> usize {
+        let connections = self.connections.borrow();
+        let Some(write_buffer) = connections.get(connection) else { return 0 };
+        let taken = frames.iter().take_while(|frame| write_buffer.takes(frame.len()).is_ok());
+        taken.map(|frame| write_buffer.write(|out| out.extend_from_slice(frame))).count()
+    }
+
     /// A connection of this worker has ended.
     pub fn connection_closed(self: &Rc<Self>, connection: ConnectionId) {
         if self.connections.borrow_mut().close(connection).is_some() {

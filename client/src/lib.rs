@@ -21,4 +21,4 @@ pub use error::ClientError;
 pub use members::{Heartbeat, Subscription};
 pub use message::{Message, Received, Sent};
 pub use proto::command::ExtValue;
-pub use pull::{PullRequest, PullStatus, Pulled};
+pub use pull::{PullRequest, PullStatus, Pulled, messages};

@@ -103,6 +103,8 @@ pub struct Received {
     pub store_host: SocketAddr,
     /// How often it was given back.
     pub reconsume_times: i32,
+    /// Where the half message lies that it was, or 0.
+    pub prepared_transaction_offset: i64,
     /// Body.
     pub body: Vec<u8>,
     /// Properties in wire form.
@@ -123,6 +125,7 @@ impl Received {
             store_timestamp: record.store_timestamp(),
             store_host: record.store_host(),
             reconsume_times: record.reconsume_times(),
+            prepared_transaction_offset: record.prepared_transaction_offset(),
             body: record.body().to_vec(),
             properties: String::from_utf8_lossy(record.properties()).into_owned(),
         }

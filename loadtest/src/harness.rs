@@ -43,6 +43,9 @@ const PATIENT: [(&str, &str); 2] =
 const FILTERS: (&str, &str) = ("enablePropertyFilter", "true");
 /// Delay levels of all brokers: retries begin with the third.
 const LEVELS: (&str, &str) = ("messageDelayLevel", "1s 2s 3s 4s 5s");
+/// Producers are asked early what becomes of their half messages.
+const CHECKS: [(&str, &str); 2] =
+    [("transactionTimeOut", "1000"), ("transactionCheckInterval", "1000")];
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -100,7 +103,7 @@ impl Side {
 }
 
 fn start_ours() -> Peer {
-    let broker = OurBroker::standalone(&[("shards", SHARDS), LEVELS]);
+    let broker = OurBroker::standalone(&[&[("shards", SHARDS), LEVELS], &CHECKS[..]].concat());
     // A static is never dropped: the reaper ends the process when this one is gone.
     reaper::end_with_us(&[broker.pid()], &[broker.dir()]);
     let namesrv_addr = broker.namesrv_addr();
@@ -112,7 +115,8 @@ fn start_java(side: Side, version: &str) -> Peer {
         let mut java = JavaPeer::new(version)?;
         let namesrv = java.start_namesrv()?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
-        let broker_addr = java.start_broker(&[&PATIENT[..], &[LEVELS, FILTERS]].concat())?;
+        let broker_addr =
+            java.start_broker(&[&PATIENT[..], &CHECKS, &[LEVELS, FILTERS]].concat())?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let namesrv_addr = namesrv.to_string();
         Ok(Peer { side, namesrv_addr, broker_addr, broker: Running::Java(java) })

@@ -62,6 +62,11 @@ fn connections_are_served_and_stay() {
 }
 
 #[test]
+fn transactions_are_opened_and_all_committed() {
+    run(&limits::transactions::LIMIT, 20_000);
+}
+
+#[test]
 fn many_topics_are_created() {
     run(&limits::topics::LIMIT, 3_000);
 }

@@ -202,7 +202,7 @@ fn a_reply_is_checked_as_a_send() {
     }
     let half = [&to_asking[..], &[("TRAN_MSG", "true")]].concat();
     let reply = Message::new(REPLY_TOPIC, 0, b"").with_properties(&half);
-    assert_eq!(code(replying.reply_v1(&reply)), Some(response::NO_PERMISSION));
+    assert_eq!(code(replying.reply_v1(&reply)), Some(response::MESSAGE_ILLEGAL));
     let none =
         asking.server_request(request::PUSH_REPLY_MESSAGE_TO_CLIENT, Duration::from_millis(300));
     assert!(none.is_err(), "{none:?}");

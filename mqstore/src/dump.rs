@@ -17,7 +17,7 @@ use store::{
     lineage::EpochEntry,
     offset::PhysicalOffset,
     settings::Settings,
-    state::{ControlEntry, group_offsets::OffsetChange},
+    state::{ControlEntry, group_offsets::OffsetChange, half_messages::HalfCheck},
 };
 
 /// Which records are written, and how.
@@ -184,6 +184,15 @@ impl Dump<'_> {
             Ok(ControlEntry::GroupRemoved { group }) => json!({ "groupRemoved": group }),
             Ok(ControlEntry::Delivered { due, position }) => {
                 json!({ "delivered": { "due": due, "position": position } })
+            }
+            Ok(ControlEntry::HalfEnded { position, outcome }) => {
+                json!({ "halfEnded": { "position": position, "outcome": outcome.name() } })
+            }
+            Ok(ControlEntry::HalfChecked(checks)) => {
+                let rows = checks.iter().map(|HalfCheck { position, due, checks }| {
+                    json!({ "position": position, "due": due, "checks": checks })
+                });
+                json!({ "halfChecked": rows.collect::<Vec<_>>() })
             }
             Ok(ControlEntry::GroupOffsets(changes)) => {
                 let mut changes: Vec<OffsetChange<'_>> = changes.iter().collect();

@@ -185,6 +185,18 @@ pub enum Refused {
         /// Most that may.
         limit: usize,
     },
+    /// Too many half messages are open.
+    #[error(
+        "shard={shard} reason=transactions open={open} limit={limit} (shardOpenTransactionsMax)"
+    )]
+    TooManyHalves {
+        /// Shard where they lie.
+        shard: u16,
+        /// How many are open.
+        open: usize,
+        /// Most that may be.
+        limit: usize,
+    },
     /// The record is larger than the log can hold.
     #[error("record of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {

@@ -272,6 +272,7 @@ impl<D: Disk> IndexJob<'_, D> {
             self.snapshot(|states| &states.group_offsets, pause).await,
             lineage,
             self.snapshot(|states| &states.deferred, pause).await,
+            self.snapshot(|states| &states.half_messages, pause).await,
         ];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();

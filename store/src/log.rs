@@ -332,19 +332,25 @@ impl CommitLog {
     /// Whether messages of `bytes` in all, each of at most `entry_bytes`, may be appended now. They leave a reserve
     /// of room for control entries: who consumes must be able to commit while nobody can send.
     pub fn admit(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
-        self.admit_entries(bytes, entry_bytes)?;
         let shard = self.shape.shard;
         if let Some(reason) = &self.closed_to_messages {
+            self.admit_entries(bytes, entry_bytes)?;
             return Err(Refused::DiskFull { shard, reason: reason.clone() });
         }
-        self.check_positions(bytes, MESSAGES_END)?;
-        self.check_room(bytes, entry_bytes, self.reserve_bytes())
+        self.admit_beside_reserve(bytes, entry_bytes)
     }
 
     /// Whether a group of entries of `bytes` in all may be appended now, see [`CommitLog::begin_group`]. It leaves the
-    /// reserve as a message does.
+    /// reserve as a message does. A log that is closed to messages takes it all the same: only so does become less what
+    /// waits, and its segments can go.
     pub fn admit_group(&self, bytes: usize) -> Result<(), Refused> {
-        self.admit(bytes, bytes)
+        self.admit_beside_reserve(bytes, bytes)
+    }
+
+    fn admit_beside_reserve(&self, bytes: usize, entry_bytes: usize) -> Result<(), Refused> {
+        self.admit_entries(bytes, entry_bytes)?;
+        self.check_positions(bytes, MESSAGES_END)?;
+        self.check_room(bytes, entry_bytes, self.reserve_bytes())
     }
 
     /// Whether a control entry of `bytes` may be appended now.

@@ -5,7 +5,7 @@
 //! queue, which the send changes anyway. What does not fit there, longer names and further queues, costs one more.
 //! Queues of a topic are also a chain through the queues themselves, for those who want all of them.
 
-use crate::{consume_queue::ConsumeQueue, state::deferred::is_waiting_topic};
+use crate::{consume_queue::ConsumeQueue, state::WaitsFor};
 use compact_str::CompactString;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::{
@@ -50,8 +50,8 @@ pub(crate) struct Queue {
     pub(crate) listed: bool,
     /// The topic was deleted; what is still pending is dropped.
     removed: bool,
-    /// Its messages wait until they are due, see [`crate::state::deferred`].
-    pub(crate) waits: bool,
+    /// For what its messages wait, if they do.
+    pub(crate) waits_for: Option<WaitsFor>,
     /// A row of the newest index file is about it.
     pub(crate) in_index: bool,
     /// Store timestamp of the last message, ms; 0 without one.
@@ -66,9 +66,9 @@ pub(crate) struct Queue {
 const _: () = assert!(std::mem::offset_of!(Queue, last_store_ms) == 64);
 
 impl Queue {
-    fn new(topic: TopicSlot, queue_id: u32, waits: bool) -> Queue {
+    fn new(topic: TopicSlot, queue_id: u32, waits_for: Option<WaitsFor>) -> Queue {
         Queue {
-            waits,
+            waits_for,
             entries: ConsumeQueue::default(),
             indexed: 0,
             last_store_ms: 0,
@@ -175,8 +175,8 @@ impl QueueTable {
         if let Some(slot) = self.find_in(topic, queue_id) {
             return slot;
         }
-        let waits = is_waiting_topic(&self.topics[topic.index()].name);
-        let queue = Queue::new(topic, queue_id, waits);
+        let waits_for = WaitsFor::of(&self.topics[topic.index()].name);
+        let queue = Queue::new(topic, queue_id, waits_for);
         let slot = QueueSlot(put(&mut self.queues, self.free.pop().map(|slot| slot.0), queue));
         self.link(topic, slot);
         slot

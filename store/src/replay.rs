@@ -7,7 +7,7 @@ use crate::{
     index::key_hash,
     lineage::EpochStart,
     lookup::keys_of,
-    state::{ControlEntry, ControlError, deferred::is_waiting_topic},
+    state::{ControlEntry, ControlError, WaitsFor},
     store_state::StoreState,
 };
 use proto::record::RecordView;
@@ -78,7 +78,7 @@ impl StoreState {
     fn take_record(&mut self, position: u64, bytes: &[u8], keys: bool) -> Result<(), &'static str> {
         let view = RecordView::parse(bytes).map_err(|_| "record cannot be read")?;
         let queue_id = u32::try_from(view.queue_id()).map_err(|_| "queue id is negative")?;
-        let tags_code = if is_waiting_topic(view.topic()) {
+        let tags_code = if WaitsFor::of(view.topic()).is_some() {
             view.prepared_transaction_offset()
         } else {
             let tags = proto::properties::get(view.properties_text(), proto::properties::TAGS);

@@ -351,7 +351,7 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let ended = self.state.borrow().derived.deferred.ended();
+        let ended = self.state.borrow().derived.waits_ended();
         if !self.durable_up_to(ended).await? {
             return Ok(None);
         }

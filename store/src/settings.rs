@@ -47,6 +47,8 @@ pub struct Settings {
     pub group_offset_bytes_max: usize,
     /// Most records that wait until they are due.
     pub deferred_max: usize,
+    /// Most half messages that are open.
+    pub half_messages_max: usize,
     /// Memory for reads of old messages, bytes.
     pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.

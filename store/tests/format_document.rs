@@ -122,6 +122,8 @@ fn control_entries() {
         ("topic removed", control::KIND_TOPIC_REMOVED),
         ("group removed", control::KIND_GROUP_REMOVED),
         ("delivered", control::KIND_DELIVERED),
+        ("half ended", control::KIND_HALF_ENDED),
+        ("half checked", control::KIND_HALF_CHECKED),
         ("epoch", control::KIND_EPOCH),
     ];
     let listed = kinds("control kinds", 2);
@@ -208,8 +210,8 @@ fn example() -> (Outline, Vec<Entry>, Vec<Key>) {
     let (number, queue_id, last_store_ms) = (0x0D0D, 0x11, 0x1213);
     let row = Row { number, topic: 0, queue_id, count: 1, first: 0, next: 0x1415, last_store_ms };
     let state = |kind| StateSection { kind, pieces: vec![b"piece".to_vec()] };
-    let states = [SectionKind::GroupOffsets, SectionKind::Lineage, SectionKind::Deferred];
-    let states = states.map(state).to_vec();
+    let states = SectionKind::ALL.into_iter().filter(|kind| kind.is_state());
+    let states = states.map(state).collect();
     let outline = Outline { head, topics: vec!["name".into()], rows: vec![row], states };
     let entry = Entry::new(SEGMENT + 0x16, 0x17, 0x1819_1A1B_1C1D).with_check(0x1E1F);
     (outline, vec![entry], vec![Key { hash: 0x2021_2223, at: 0x24 }])
@@ -285,6 +287,7 @@ fn sections_of_an_index_file() {
         SectionKind::GroupOffsets => "group offsets",
         SectionKind::Lineage => "lineage",
         SectionKind::Deferred => "deferred",
+        SectionKind::HalfMessages => "half messages",
     };
     for kind in SectionKind::ALL {
         let said = (kind.number(), kind.item_bytes().to_string());
@@ -304,11 +307,12 @@ fn sections_of_an_index_file() {
         SectionKind::Fences => rows[0].number.to_be_bytes().to_vec(),
         SectionKind::Rows => row.to_vec(),
         SectionKind::Topics => b"\0\x04name".to_vec(),
-        SectionKind::GroupOffsets | SectionKind::Lineage | SectionKind::Deferred => {
-            b"\0\0\0\x05piece".to_vec()
-        }
         SectionKind::Entries => entry.to_vec(),
         SectionKind::Keys => key.to_vec(),
+        SectionKind::GroupOffsets
+        | SectionKind::Lineage
+        | SectionKind::Deferred
+        | SectionKind::HalfMessages => b"\0\0\0\x05piece".to_vec(),
     };
     let mut first = 1u32;
     for at in 0..SectionKind::ALL.len() {

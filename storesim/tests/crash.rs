@@ -29,6 +29,8 @@ fn two_hundred_histories_hold() {
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
     assert!(sum.groups > 200, "{sum:?}");
     assert!(sum.delivered > 200 && sum.waiting_compared > 200, "{sum:?}");
+    assert!(sum.halves_ended > 50 && sum.halves_checked > 30, "{sum:?}");
+    assert!(sum.halves_compared > 50, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
@@ -126,15 +128,17 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
     (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 2),
-    (Mutation::SkipIndexDirectorySync, 126),
+    (Mutation::SkipHeaderPosition, 5),
+    (Mutation::SkipIndexDirectorySync, 220),
     (Mutation::IndexBeforeLog, 4),
     (Mutation::IndexBeforeInfluence, 59),
     (Mutation::SkipRetirementSync, 28),
     (Mutation::HideIndexRot, 1_780),
     (Mutation::DropEmptyRows, 68),
-    (Mutation::SplitGroups, 54),
+    (Mutation::SplitGroups, 42),
     (Mutation::DeliveredAtAppend, 4_027),
+    (Mutation::HalfEndedAtAppend, 19_602),
+    (Mutation::EndHalfTwice, 2),
     (Mutation::UnreadableIsFailure, 0),
     (Mutation::UnreadableNeighbours, 0),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.

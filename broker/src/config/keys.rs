@@ -80,13 +80,13 @@ pub struct BrokerConfig {
     /// Whether a consumer group comes into being when it is first used.
     auto_create_subscription_group: bool = true, "autoCreateSubscriptionGroup", ConfigKind::Bool, "", Live, important;
     /// Whether half messages of transactions are refused.
-    reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Later;
-    /// Age at which a half message is first checked.
-    transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", ANY, "ms", Later;
+    reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Live;
+    /// Age at which the producer of a half message is first asked what becomes of it.
+    transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", ANY, "ms", Live;
     /// How often a half message is checked before it is given up.
-    transaction_check_max: u32 = 15, "transactionCheckMax", whole(0, 1_000_000), "", Later;
-    /// Pause between two rounds of checks.
-    transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Later;
+    transaction_check_max: u32 = 15, "transactionCheckMax", whole(0, 1_000_000), "", Live;
+    /// Time between two checks of a half message.
+    transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Live;
     /// Waiting time of each delay level.
     message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Start;
     /// Whether consumers may filter by SQL92 expressions.
@@ -176,6 +176,8 @@ pub struct BrokerConfig {
     shard_group_offsets_mib: u64 = 0, "shardGroupOffsetsMiB", whole(0, 64 * MIB), "MiB", Start;
     /// Messages per shard that may wait until they are due: delayed ones, and those that are to be consumed again. 0: from the memory budget, at most 1,000,000.
     shard_timers_in_memory_max: u32 = 0, "shardTimersInMemoryMax", whole(0, 100_000_000), "", Start;
+    /// Most half messages of a shard that nobody has decided. 0: by the memory budget.
+    shard_open_transactions_max: u32 = 0, "shardOpenTransactionsMax", whole(0, 100_000_000), "", Start;
     /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
     shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.

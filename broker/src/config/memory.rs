@@ -32,6 +32,8 @@ const INDEX_ENTRY_BYTES: u64 = 64;
 const SMALL_RECORD_BYTES: u64 = 256;
 /// Of a message that waits until it is due: its entry in a tree that is half full.
 const DEFERRED_BYTES: u64 = 96;
+/// Of a half message that is open: its entries in two such trees, and its place among those that nobody is online for.
+const HALF_MESSAGE_BYTES: u64 = 176;
 /// Of a connection: tasks, buffers, and the kernel's socket.
 const CONNECTION_BYTES: u64 = 5 * 1024;
 /// Of a pull that waits, its filter aside.
@@ -62,6 +64,7 @@ const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
 const DEFERRED: Share = Share { least: 1_000, most: 1_000_000 };
+const HALF_MESSAGES: Share = Share { least: 100, most: 1_000_000 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
@@ -137,6 +140,8 @@ pub struct MemoryPlan {
     pub group_offsets_mib: u64,
     /// `shardTimersInMemoryMax` in force.
     pub deferred_max: u32,
+    /// `shardOpenTransactionsMax` in force.
+    pub half_messages_max: u32,
     /// `connectionsMax` in force.
     pub connections_max: u32,
     /// Clients in groups and what they subscribe.
@@ -228,6 +233,11 @@ impl MemoryPlan {
                 left / 32 / shards,
                 DEFERRED_BYTES,
             )),
+            half_messages_max: whole(HALF_MESSAGES.of(
+                config.shard_open_transactions_max.into(),
+                left / 32 / shards,
+                HALF_MESSAGE_BYTES,
+            )),
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
             group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
@@ -246,6 +256,7 @@ impl MemoryPlan {
         config.shard_cold_cache_mib = self.cold_cache_mib;
         config.shard_group_offsets_mib = self.group_offsets_mib;
         config.shard_timers_in_memory_max = self.deferred_max;
+        config.shard_open_transactions_max = self.half_messages_max;
         config.connections_max = self.connections_max;
         config.shard_parked_pulls_max = self.parked_pulls_max;
     }
@@ -279,6 +290,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
     let parked = PARKED_PULLS.least_of(config.shard_parked_pulls_max.into());
     let cold = COLD_CACHE_MIB.least_of(config.shard_cold_cache_mib.into());
     let deferred = DEFERRED.least_of(config.shard_timers_in_memory_max.into());
+    let halves = HALF_MESSAGES.least_of(config.shard_open_transactions_max.into());
     let offsets = GROUP_OFFSETS_MIB.least_of(config.shard_group_offsets_mib);
     let tail = match config.tail_cache_mib {
         0 => shards * tail_cache_bytes_least(config),
@@ -318,6 +330,11 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
             format!("{deferred} messages of each shard that wait until they are due"),
             shards * deferred.saturating_mul(DEFERRED_BYTES),
             "shardTimersInMemoryMax",
+        ),
+        part(
+            format!("{halves} half messages of each shard"),
+            shards * halves.saturating_mul(HALF_MESSAGE_BYTES),
+            "shardOpenTransactionsMax",
         ),
         part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
         part(

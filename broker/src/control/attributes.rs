@@ -167,8 +167,6 @@ fn alter(
 /// What a value of a topic's attribute promises and is not kept: the remark.
 fn not_yet(name: &str, value: &str) -> Option<String> {
     let what = match (name, value) {
-        ("message.type", "FIFO") => "orderly consumption is",
-        ("message.type", "TRANSACTION" | "MIXED") => "transactional messages are",
         ("queue.type", "BatchCQ") => "batches with one offset are",
         ("cleanup.policy", "COMPACTION") => "compaction is",
         // Retention is the broker's as a whole.
@@ -239,20 +237,16 @@ mod tests {
 
     #[test]
     fn what_a_value_promises_is_served_or_refused() {
-        for promise in [
-            "message.type=FIFO",
-            "message.type=TRANSACTION",
-            "message.type=MIXED",
-            "queue.type=BatchCQ",
-            "cleanup.policy=COMPACTION",
-            "reserve.time=3600000",
-        ] {
+        for promise in ["queue.type=BatchCQ", "cleanup.policy=COMPACTION", "reserve.time=3600000"] {
             let refused = altered(None, &format!("+{promise}")).expect_err(promise).to_string();
             assert!(refused.starts_with(promise) && refused.contains("not"), "{refused}");
         }
         for kept in [
             "message.type=UNSPECIFIED",
             "message.type=DELAY",
+            "message.type=FIFO",
+            "message.type=TRANSACTION",
+            "message.type=MIXED",
             "cleanup.policy=DELETE",
             "reserve.time=-1",
         ] {

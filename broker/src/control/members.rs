@@ -276,9 +276,10 @@ impl Members {
         behind.take(count_max).map(|(connection, _)| *connection).collect()
     }
 
-    /// Connections of a producer group, ascending.
-    pub fn producer_connections(&self, group: &str) -> Vec<ConnectionId> {
-        self.producers.get(group).map(|held| held.keys().copied().collect()).unwrap_or_default()
+    /// A connection of a producer group, any of them.
+    pub fn any_producer(&self, group: &str) -> Option<ConnectionId> {
+        let held = self.producers.get(group)?;
+        held.keys().nth(fastrand::usize(..held.len())).copied()
     }
 
     /// The id of the client that consumes in a group through a connection.

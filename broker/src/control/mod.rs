@@ -373,9 +373,14 @@ impl Control {
         self.topics.ensure_dlq(group, now)
     }
 
-    /// The waiting topic has at least so many queues. For the start.
-    pub fn raise_schedule_queues(&mut self, now: i64, queues: u32) -> Result<(), MetadataError> {
-        self.topics.raise_schedule_queues(i32::try_from(queues).unwrap_or(i32::MAX), now)
+    /// A topic of the broker's own is there and has at least so many queues.
+    pub fn raise_queues(
+        &mut self,
+        now: i64,
+        topic: &str,
+        queues: u32,
+    ) -> Result<(), MetadataError> {
+        self.topics.raise_queues(topic, i32::try_from(queues).unwrap_or(i32::MAX), now)
     }
 
     /// `UPDATE_AND_CREATE_TOPIC`. It keeps its attributes.

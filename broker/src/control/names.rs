@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-pub use store::state::deferred::SCHEDULE_TOPIC;
+pub use store::state::{deferred::SCHEDULE_TOPIC, half_messages::HALF_TOPIC as TRANS_HALF_TOPIC};
 
 /// Longest topic name, in characters; its length is one signed byte in the stored record.
 pub const TOPIC_CHARS_MAX: usize = 127;
@@ -23,8 +23,6 @@ pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Topic of events about offsets that were moved.
 pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
-/// Topic of half messages.
-pub const TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Topic of the decisions on half messages.
 pub const TRANS_OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Topic of half messages that were checked too often.

@@ -257,13 +257,14 @@ impl Topics {
         self.ensure(topic(&names::retry_topic(group), queues.max(0), RW, sys_flag), now)
     }
 
-    /// The waiting topic has at least so many queues.
-    pub(super) fn raise_schedule_queues(
+    /// A topic of the broker's own has at least so many queues.
+    pub(super) fn raise_queues(
         &mut self,
+        name: &str,
         queues: i32,
         now: i64,
     ) -> Result<(), MetadataError> {
-        let known = self.ensure(topic(names::SCHEDULE_TOPIC, queues, RW, 0), now)?;
+        let known = self.ensure(topic(name, queues, RW, 0), now)?;
         if known.write_queue_nums.min(known.read_queue_nums) >= queues {
             return Ok(());
         }
@@ -287,11 +288,6 @@ impl Topics {
     /// The group's topic of messages that are given up, created when missing.
     pub fn ensure_dlq(&mut self, group: &str, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
         self.ensure(topic(&names::dlq_topic(group), 1, RW, 0), now)
-    }
-
-    /// The topic of half messages that were checked too often, created when missing.
-    pub fn ensure_trans_check_max(&mut self, now: i64) -> Result<Arc<TopicConfig>, MetadataError> {
-        self.ensure(topic(names::TRANS_CHECK_MAX_TOPIC, 1, RW, 0), now)
     }
 
     /// `UPDATE_AND_CREATE_TOPIC`: replaces the whole configuration. As in 4.9.8 `order` of the request is ignored.

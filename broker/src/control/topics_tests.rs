@@ -121,10 +121,11 @@ fn retry_topics_need_no_default() {
     assert_eq!(topics.ensure_retry("cg2", 5, false, NOW).unwrap().read_queue_nums, 5);
     let dlq = topics.ensure_dlq("cg", NOW).unwrap();
     assert_eq!((dlq.topic_name.as_str(), dlq.read_queue_nums, dlq.perm), ("%DLQ%cg", 1, 6));
-    assert_eq!(
-        topics.ensure_trans_check_max(NOW).unwrap().topic_name,
-        "TRANS_CHECK_MAX_TIME_TOPIC"
-    );
+    for (asked, queues) in [(3, 3), (2, 3), (5, 5)] {
+        topics.raise_queues("TRANS_CHECK_MAX_TIME_TOPIC", asked, NOW).unwrap();
+        let made = topics.get("TRANS_CHECK_MAX_TIME_TOPIC").unwrap();
+        assert_eq!((made.read_queue_nums, made.write_queue_nums, made.perm), (queues, queues, 6));
+    }
 }
 
 /// Automatic creation was on once, TBW102 stands in the file; now it is off.

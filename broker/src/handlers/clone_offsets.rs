@@ -4,7 +4,10 @@
 //! Without a topic it is for all topics of the source but that of its retries, which is nobody else's; Java changes nothing
 //! then. What the destination had committed on a queue where the source has no offset stays.
 
-use super::shard_report::{PIECE_QUEUES, owned_queues, topics_there};
+use super::{
+    patience::append_patiently,
+    shard_report::{PIECE_QUEUES, owned_queues, topics_there},
+};
 use crate::{
     control::names,
     error::Refusal,
@@ -14,13 +17,8 @@ use crate::{
     worker::Worker,
 };
 use proto::{code::response, request::CloneOffsetHeader};
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{collections::BTreeSet, rc::Rc};
 use store::{StoreState, state::group_offsets::OffsetRefused};
-
-/// How long the log may refuse for load, ms.
-const PATIENCE_MS: i64 = 5_000;
-/// Pause between two tries.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is to be copied.
 #[derive(Clone)]
@@ -118,15 +116,11 @@ fn copy_piece(
 /// commit meanwhile is for the next second.
 async fn write(there: &Worker, shard: &Shard) -> Result<(), Refusal> {
     let mark = shard.store.state().derived.group_offsets.mark();
-    let until = there.executor.uptime() + PATIENCE_MS;
     while !shard.store.state().derived.group_offsets.has_taken(mark) {
-        match shard.append_group_offsets(there.executor.now()) {
-            Ok(_) => there.executor.yield_now().await,
-            Err(refused) if there.executor.uptime() >= until || shard.is_draining() => {
-                return Err(not_written(shard, &refused.to_string()));
-            }
-            Err(_) => there.executor.sleep(PAUSE).await,
-        }
+        let append = || shard.append_group_offsets(there.executor.now());
+        let appended = append_patiently(there, shard, append).await;
+        appended.map_err(|error| not_written(shard, &error.to_string()))?;
+        there.executor.yield_now().await;
     }
     let end = shard.store.state().log.appended();
     if shard.committed(end).await { Ok(()) } else { Err(not_written(shard, "the log has failed")) }

@@ -12,14 +12,17 @@ pub mod consume_times;
 pub mod consumer_offset;
 #[cfg(test)]
 mod deletion_tests;
+pub mod end_transaction;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod group_queries;
 pub mod groups;
 mod large_body;
+pub(crate) mod patience;
 pub mod pull;
 pub mod query_message;
 pub mod queue_locks;
+pub mod resume_check;
 pub mod runtime_info;
 pub mod send;
 pub mod send_back;

@@ -6,6 +6,7 @@
 //! clients wait, there is no answer, and they try again.
 
 use super::{
+    patience::{NotTaken, append_patiently},
     send::{Appended, append_record, broker_forbidden, no_group},
     waiting::{copied_fields, encode_waiting},
 };
@@ -26,17 +27,13 @@ use proto::{
     record::{RecordFields, RecordView, tags_code},
     request::SendBackHeader,
 };
-use std::{rc::Rc, time::Duration};
-use store::{PhysicalOffset, Refused};
+use std::rc::Rc;
+use store::PhysicalOffset;
 
 /// Clients from this version on say how often they try (`V3_4_9`).
 const VERSION_WITH_TRIES: i32 = 121;
 /// Level of the first retry.
 const FIRST_LEVEL: i32 = 3;
-/// How long the log may refuse for load: clients wait for 3 to 5 s.
-const PATIENCE_MS: i64 = 5_000;
-/// Pause between two tries to append.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a consumer asks for.
 struct SendBack {
@@ -89,6 +86,11 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responde
             },
             // The group wants no retries: as in Java the message is dropped.
             Ok(None) => Response::Done,
+            // A topic for it cannot be made now.
+            Err(refusal) if refusal.code == response::SYSTEM_BUSY => {
+                responder.oneway = true;
+                Response::Done
+            }
             Err(refusal) => refusal.into(),
         };
         worker.respond(responder, response);
@@ -248,32 +250,18 @@ async fn append(worker: &Rc<Worker>, copy: Returned) -> Result<(), NoAnswer> {
 
 async fn append_here(worker: &Rc<Worker>, copy: &Returned) -> Result<(), NoAnswer> {
     let shard = Rc::clone(worker.hosted_shard(copy.shard));
-    let until = worker.executor.uptime() + PATIENCE_MS;
-    loop {
-        if shard.is_draining() {
-            return Err(NoAnswer);
-        }
-        let queue = (copy.topic.as_str(), copy.queue_id);
+    let queue = (copy.topic.as_str(), copy.queue_id);
+    let append = || {
         let now = worker.executor.now();
-        match append_record(worker, &shard, queue, &copy.record, &copy.parts, now) {
-            Ok(Appended { until, .. }) => {
-                return if shard.committed(until).await { Ok(()) } else { Err(NoAnswer) };
-            }
-            Err(
-                refused @ (Refused::Busy { .. }
-                | Refused::RoomAwaited { .. }
-                | Refused::DiskFull { .. }
-                | Refused::TooManyWait { .. }
-                | Refused::IndexBehind { .. }),
-            ) if worker.executor.uptime() < until => {
-                tracing::debug!(%refused, "a message that was sent back waits for the log");
-                worker.executor.sleep(PAUSE).await;
-            }
-            Err(refused) => {
-                shard.tally.refused(1);
-                tracing::warn!(topic = copy.topic, %refused, "a message that was sent back is not taken; its consumer gets no answer");
-                return Err(NoAnswer);
-            }
+        append_record(worker, &shard, queue, &copy.record, &copy.parts, now)
+    };
+    match append_patiently(worker, &shard, append).await {
+        Ok(Appended { until, .. }) if shard.committed(until).await => Ok(()),
+        Ok(_) | Err(NotTaken::Stopping) => Err(NoAnswer),
+        Err(NotTaken::Refused(refused)) => {
+            shard.tally.refused(1);
+            tracing::warn!(topic = copy.topic, %refused, "a message that was sent back is not taken; its consumer gets no answer");
+            Err(NoAnswer)
         }
     }
 }

@@ -5,8 +5,8 @@
 //! here: it gives up by itself, and a reply that comes twice is for a request that it has forgotten.
 
 use super::send::{
-    Appended, Origin, Verdict, append_record, check, check_fields, check_keys, check_time,
-    create_topic, illegal, refuse,
+    Appended, Origin, Verdict, append_record, check, check_fields, check_keys,
+    check_not_transactional, check_time, create_topic, illegal, refuse,
 };
 use crate::{
     client_calls::ClientRequest,
@@ -121,7 +121,8 @@ fn admit(
         cluster_property: &worker.cluster_property,
     };
     let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.cluster_property));
-    not_yet::check_message(&scanned, header.sys_flag)?;
+    not_yet::check_message(&scanned)?;
+    check_not_transactional(&scanned, header.sys_flag)?;
     check_keys(&scanned)?;
     check_fields(worker, &fields)?;
     let held = worker.replies.try_hold("replies", 2 * request.frame.len())?;

@@ -2,9 +2,9 @@
 //! is refused with code 3.
 
 use super::{
-    ask_client, client_lifecycle, clone_offsets, consumer_offset, group_queries, groups, pull,
-    query_message, queue_locks, runtime_info, send, send_back, send_reply, topics, view_message,
-    whole_table,
+    ask_client, client_lifecycle, clone_offsets, consumer_offset, end_transaction, group_queries,
+    groups, pull, query_message, queue_locks, resume_check, runtime_info, send, send_back,
+    send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -116,6 +116,7 @@ pub const LINES: &[Line] = lines! {
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     CONSUMER_SEND_MSG_BACK: Here, Group, Patient(send_back::serve);
+    END_TRANSACTION: Here, TopicWrite, Patient(end_transaction::serve);
     SEND_REPLY_MESSAGE: Here, TopicWrite, Patient(send_reply::serve_v1);
     SEND_REPLY_MESSAGE_V2: Here, TopicWrite, Patient(send_reply::serve_v2);
 
@@ -158,6 +159,7 @@ pub const LINES: &[Line] = lines! {
     QUERY_SUBSCRIPTION_BY_CONSUMER: Control, Admin, OnControl(group_queries::subscription);
     QUERY_CONSUME_TIME_SPAN: Control, Admin, Task(group_queries::time_spans);
     CLONE_GROUP_OFFSET: Control, Admin, Task(clone_offsets::clone);
+    RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
 
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
     GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);

@@ -5,10 +5,15 @@
 
 use crate::delay_levels::{DelayLevels, WaitingPlace};
 use proto::{
-    properties::{self, DELAY, REAL_QID, REAL_TOPIC},
-    record::{RecordError, RecordFields, RecordView},
+    properties::{self, DELAY, REAL_QID, REAL_TOPIC, TRANSACTION_CHECK_TIMES},
+    record::{
+        PROPERTIES_BYTES_MAX, RecordError, RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT,
+        SYS_FLAG_TRANSACTION_MASK,
+    },
 };
-use store::state::deferred::SCHEDULE_TOPIC;
+
+/// How often a half message was checked, as its properties say it: the name, ten digits, separators.
+const CHECK_TIMES_BYTES: usize = TRANSACTION_CHECK_TIMES.len() + 13;
 
 /// The copy that waits, and where. `fields` are those of the message, which is for a queue of `shard` and asks for a level
 /// above 0.
@@ -21,31 +26,81 @@ pub fn encode_waiting(
 ) -> Result<(Vec<u8>, WaitingPlace), RecordError> {
     let level = levels.clamp(wanted_level).unwrap_or(1);
     let place = levels.place(level, shard);
-    let text = waiting_properties(fields, level);
+    let mut text = text_of(fields);
+    with(&mut text, DELAY, &level.to_string());
+    Ok((encode_at(place, fields, text, 0, body_bytes_max)?, place))
+}
+
+/// The half message that waits until its producer decides. Its flags say no phase: it is an ordinary record, as in Java.
+pub fn encode_half(
+    place: WaitingPlace,
+    fields: &RecordFields<'_>,
+    body_bytes_max: usize,
+) -> Result<Vec<u8>, RecordError> {
+    let sys_flag = fields.sys_flag & !SYS_FLAG_TRANSACTION_MASK;
+    let fields = RecordFields { sys_flag, ..*fields };
+    encode_at(place, &fields, text_of(&fields), CHECK_TIMES_BYTES, body_bytes_max)
+}
+
+/// Says for which queue it is. Our entries stand last: a message that is sent again may bring old ones along, and the last
+/// one counts.
+/// `room_bytes`: properties that come later have to fit, too.
+fn encode_at(
+    place: WaitingPlace,
+    fields: &RecordFields<'_>,
+    mut text: String,
+    room_bytes: usize,
+    body_bytes_max: usize,
+) -> Result<Vec<u8>, RecordError> {
+    text.push_str(properties::joint(&text));
+    properties::append(&mut text, REAL_TOPIC, fields.topic);
+    properties::append(&mut text, REAL_QID, &fields.queue_id.to_string());
     let waiting = RecordFields {
         queue_id: place.queue_id as i32,
-        topic: SCHEDULE_TOPIC,
+        topic: place.waits_for.topic(),
         properties: [text.as_bytes(), b"", b""],
         ..*fields
     };
     waiting.check(body_bytes_max)?;
-    Ok((waiting.encode(), place))
+    if text.len() + room_bytes > PROPERTIES_BYTES_MAX {
+        return Err(RecordError::PropertiesTooLong { bytes: text.len() + room_bytes });
+    }
+    Ok(waiting.encode())
 }
 
-/// Our entries stand last: a message that is sent again may bring old ones along, and the last one counts.
-fn waiting_properties(fields: &RecordFields<'_>, level: usize) -> String {
-    let mut text = String::from_utf8_lossy(&fields.properties.concat()).into_owned();
-    let level = level.to_string();
-    if properties::get(&text, DELAY) == Some(&level) {
-        text.push_str(properties::joint(&text));
-    } else {
-        let before = std::mem::take(&mut text);
-        properties::without(&before, DELAY, &mut text);
-        properties::append(&mut text, DELAY, &level);
+fn text_of(fields: &RecordFields<'_>) -> String {
+    String::from_utf8_lossy(&fields.properties.concat()).into_owned()
+}
+
+/// Gives a property this value, if it does not have it.
+pub fn with(text: &mut String, name: &str, value: &str) {
+    if properties::get(text, name) != Some(value) {
+        let before = std::mem::take(text);
+        properties::without(&before, name, text);
+        properties::append(text, name, value);
     }
-    properties::append(&mut text, REAL_TOPIC, fields.topic);
-    properties::append(&mut text, REAL_QID, &fields.queue_id.to_string());
-    text
+}
+
+/// The properties of a message without those that say that it waited.
+pub fn without_waiting(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let ours = [REAL_TOPIC, REAL_QID, TRANSACTION_CHECK_TIMES];
+    let others = properties::iter(text).filter(|(name, _)| !ours.contains(name));
+    others.for_each(|(name, value)| properties::append(&mut kept, name, value));
+    kept
+}
+
+/// The fields of the message that a half message becomes.
+pub fn committed_fields<'a>(
+    half: &RecordView<'a>,
+    topic: &'a str,
+    queue_id: u32,
+) -> RecordFields<'a> {
+    RecordFields {
+        sys_flag: half.sys_flag() & !SYS_FLAG_TRANSACTION_MASK | SYS_FLAG_TRANSACTION_COMMIT,
+        prepared_transaction_offset: half.physical_offset(),
+        ..copied_fields(half, topic, queue_id)
+    }
 }
 
 /// The queue that a waiting record is for, if it says so.
@@ -108,7 +163,8 @@ mod tests {
         let (record, place) = encode_waiting(&levels, &real, 2, 3, 100).unwrap();
         assert_eq!(place, levels.place(2, 3));
         let waiting = RecordView::parse(&record).unwrap();
-        assert_eq!((waiting.topic(), waiting.queue_id()), (SCHEDULE_TOPIC, place.queue_id as i32));
+        let found = (waiting.topic(), waiting.queue_id());
+        assert_eq!(found, ("SCHEDULE_TOPIC_XXXX", place.queue_id as i32));
         assert_eq!(
             shown(waiting.properties_text()),
             "TAGS=a;DELAY=2;UNIQ_KEY=u;CLUSTER=c;REAL_TOPIC=orders;REAL_QID=5;"
@@ -135,6 +191,25 @@ mod tests {
     }
 
     #[test]
+    fn a_half_message_is_no_message_and_becomes_one() {
+        let place = WaitingPlace::of_half(3, 4, 6_000);
+        let real = RecordFields { sys_flag: 0x5, ..fields("orders", "TRAN_MSG\u{1}true") };
+        let mut record = encode_half(place, &real, 100).unwrap();
+        proto::record::patch(&mut record, 8, 9_000, 77);
+        let half = RecordView::parse(&record).unwrap();
+        let found = (half.topic(), half.queue_id(), half.sys_flag());
+        assert_eq!(found, ("RMQ_SYS_TRANS_HALF_TOPIC", place.queue_id as i32, 1));
+        assert_eq!(real_queue(&half), Some(("orders", 5)));
+        let committed = committed_fields(&half, "orders", 5);
+        assert_eq!((committed.sys_flag, committed.prepared_transaction_offset), (0x9, 9_000));
+        assert_eq!(
+            shown(half.properties_text()),
+            "TRAN_MSG=true;CLUSTER=c;REAL_TOPIC=orders;REAL_QID=5;"
+        );
+        assert_eq!(committed.properties.concat(), half.properties());
+    }
+
+    #[test]
     fn a_record_that_does_not_say_for_whom_it_is_is_for_nobody() {
         for text in
             ["", "REAL_TOPIC\u{1}t", "REAL_QID\u{1}1", "REAL_TOPIC\u{1}t\u{2}REAL_QID\u{1}-1"]
@@ -144,6 +219,29 @@ mod tests {
             let bytes = record.encode();
             assert_eq!(real_queue(&RecordView::parse(&bytes).unwrap()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_added_to_a_half_message_later_has_room() {
+        let place = WaitingPlace::of_half(0, 1, 6_000);
+        let of_length = |bytes: usize| {
+            let text = format!("A\u{1}{}\u{2}DELAY\u{1}9", "x".repeat(bytes));
+            encode_half(place, &fields("orders", &text), 100)
+        };
+        let mut lengths = (0..PROPERTIES_BYTES_MAX).rev().map(of_length);
+        assert!(lengths.next().is_some_and(|longest| longest.is_err()));
+        let longest = lengths.find_map(Result::ok).unwrap();
+        let half = RecordView::parse(&longest).unwrap();
+        let mut checked = half.properties_text().to_owned();
+        with(&mut checked, TRANSACTION_CHECK_TIMES, &u32::MAX.to_string());
+        assert!(checked.len() <= PROPERTIES_BYTES_MAX && checked.len() > PROPERTIES_BYTES_MAX - 9);
+        let levels = DelayLevels::parse(&"1s ".repeat(18), 1).unwrap();
+        let text = without_waiting(half.properties_text());
+        let committed = RecordFields {
+            properties: [text.as_bytes(), b"", b""],
+            ..committed_fields(&half, "orders", 5)
+        };
+        encode_waiting(&levels, &committed, 9, 0, 100).unwrap();
     }
 
     #[test]

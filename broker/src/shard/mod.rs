@@ -56,6 +56,9 @@ pub struct Shard {
     /// Something waits that is due before what was known.
     pub due_changed: Signal,
     next_due: Cell<Option<i64>>,
+    /// A half message is to be looked at before what was known.
+    pub half_due_changed: Signal,
+    next_half_due: Cell<Option<i64>>,
     due_clock: RefCell<DueClock>,
     draining: Cell<bool>,
     /// Offsets of groups are being written into the log, an entry with each tick.
@@ -84,6 +87,8 @@ impl Shard {
             many_woken: Signal::default(),
             due_changed: Signal::default(),
             next_due: Cell::default(),
+            half_due_changed: Signal::default(),
+            next_half_due: Cell::default(),
             due_clock: RefCell::default(),
             draining: Cell::new(false),
             writing_offsets: Cell::new(false),
@@ -158,11 +163,16 @@ impl Shard {
         self.due_clock.borrow_mut().now(now)
     }
 
-    /// Wakes the delivery of what waits when something is due before what was known.
+    /// Wakes who delivers what waits, and who checks half messages, when something is due before what was known.
     pub fn look_at_due(&self) {
-        let next = self.store.state().derived.deferred.next_due();
+        let state = self.store.state();
+        let next = state.derived.deferred.next_due();
         if self.next_due.replace(next) != next && next.is_some() {
             self.due_changed.raise();
+        }
+        let next = state.derived.half_messages.next_look();
+        if self.next_half_due.replace(next) != next && next.is_some() {
+            self.half_due_changed.raise();
         }
     }
 

@@ -8,7 +8,11 @@
 //	                                                         the property n
 //	failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]  a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //	                                                         then RECV; it gives up after MOST retries
+//	broadcast NAMESRV TOPIC GROUP EXPECT SECONDS NAME        like consume, broadcasting, as the instance of this name
 //	request NAMESRV TOPIC GROUP COUNT                        sends requests and waits for their replies: REPLY <body> <body of the reply>
+//	transact NAMESRV TOPIC GROUP COUNT                       transactional messages: of four one is committed and one rolled back at
+//	                                                         once, the others when the broker asks: HALF COMMIT_MESSAGE|ROLLBACK_MESSAGE
+//	                                                         <body>, CHECK <topic> <queue> <body>
 //	replying NAMESRV TOPIC GROUP EXPECT SECONDS              like consume; replies to each message with reply-to-<body>
 //	consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 package main
@@ -46,6 +50,8 @@ func main() {
 		produce(resolver, topic, group, rest, 0, true)
 	case "request":
 		request(resolver, topic, group, number(rest[0]))
+	case "transact":
+		transact(resolver, topic, group, number(rest[0]))
 	case "replying":
 		p, err := rocketmq.NewProducer(producer.WithNsResolver(resolver), producer.WithGroupName(group+"-replies"))
 		check(err)
@@ -53,6 +59,8 @@ func main() {
 		replyTo = func(message *primitive.MessageExt) { reply(p, message) }
 		consume(resolver, topic, group, rest, tags("*"), 0)
 		check(p.Shutdown())
+	case "broadcast":
+		consume(resolver, topic, group, rest, tags("*"), 0, consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithInstance(rest[2]))
 	case "orderly":
 		consume(resolver, topic, group, rest, tags("*"), 0, consumer.WithConsumerOrder(true))
 	case "consume":
@@ -105,6 +113,69 @@ func produce(resolver primitive.NsResolver, topic, group string, rest []string, 
 		}
 		fmt.Println("SENT", result.OffsetMsgID, result.MessageQueue.QueueId, offset, body)
 	}
+	check(p.Shutdown())
+}
+
+// What is decided, by the number at the end of a body.
+type decisions struct {
+	lock    sync.Mutex
+	checked map[string]bool
+}
+
+func decision(body string) (int, primitive.LocalTransactionState, string) {
+	n := number(body[strings.LastIndex(body, "-")+1:])
+	if n%2 == 0 {
+		return n, primitive.CommitMessageState, "COMMIT_MESSAGE"
+	}
+	return n, primitive.RollbackMessageState, "ROLLBACK_MESSAGE"
+}
+
+func (d *decisions) ExecuteLocalTransaction(message *primitive.Message) primitive.LocalTransactionState {
+	n, state, _ := decision(string(message.Body))
+	if n%4 < 2 {
+		return state
+	}
+	return primitive.UnknowState
+}
+
+func (d *decisions) CheckLocalTransaction(message *primitive.MessageExt) primitive.LocalTransactionState {
+	body := string(message.Body)
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	fmt.Println("CHECK", message.Topic, message.Queue.QueueId, body)
+	d.checked[body] = true
+	_, state, _ := decision(body)
+	return state
+}
+
+func transact(resolver primitive.NsResolver, topic, group string, count int) {
+	rlog.SetLogLevel("fatal") // The client takes each decision but a commit for an error.
+	d := &decisions{checked: make(map[string]bool)}
+	p, err := rocketmq.NewTransactionProducer(d, producer.WithNsResolver(resolver), producer.WithGroupName(group))
+	check(err)
+	check(p.Start())
+	for n := 0; n < count; n++ {
+		body := fmt.Sprintf("%s.%d-%d", group, os.Getpid(), n)
+		_, err := p.SendMessageInTransaction(context.Background(), primitive.NewMessage(topic, []byte(body)))
+		check(err)
+		_, _, name := decision(body)
+		d.lock.Lock()
+		fmt.Println("HALF", name, body)
+		d.lock.Unlock()
+	}
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		d.lock.Lock()
+		checked := len(d.checked)
+		d.lock.Unlock()
+		if checked >= count/2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			fail("only " + strconv.Itoa(checked) + " were checked")
+		}
+	}
+	// Decisions are one-way: shutting down at once could drop the last ones.
+	time.Sleep(time.Second)
 	check(p.Shutdown())
 }
 

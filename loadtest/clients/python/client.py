@@ -4,6 +4,7 @@ produce NAMESRV TOPIC GROUP COUNT [TAG]                  SENT <message id> -1 <o
 delayed NAMESRV TOPIC GROUP COUNT LEVEL                  the same, with a delay level
 ordered NAMESRV TOPIC GROUP COUNT                        the same, the queue of each message chosen by one of 16 keys
 orderly NAMESRV TOPIC GROUP EXPECT SECONDS               like consume, in order
+broadcast NAMESRV TOPIC GROUP EXPECT SECONDS NAME        like consume, broadcasting, as the instance of this name
 failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES         a listener that fails each message TIMES times: FAIL <tries before> <body>, then RECV
 consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]  RECV <queue> <offset> <body>, at the end DONE <count>
 """
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 
-from rocketmq.client import Message, Producer, PushConsumer, SendStatus
+from rocketmq.client import Message, MessageModel, Producer, PushConsumer, SendStatus
 from rocketmq.exceptions import ProducerSendOrderlyFailed, ProducerSendSyncFailed
 
 printing = threading.Lock()
@@ -77,7 +78,11 @@ def failing(namesrv, topic, group, expect, seconds, times):
     consume(namesrv, topic, group, expect, seconds, failures=int(times))
 
 
-def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0, is_orderly=False):
+def broadcast(namesrv, topic, group, expect, seconds, name):
+    consume(namesrv, topic, group, expect, seconds, broadcast_name=name)
+
+
+def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0, is_orderly=False, broadcast_name=None):
     received = 0
     # The binding does not tell how often a message came.
     tries = {}
@@ -104,7 +109,10 @@ def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0, 
             pass
         end.set()
 
-    consumer = PushConsumer(group, orderly=is_orderly)
+    model = MessageModel.BROADCASTING if broadcast_name else MessageModel.CLUSTERING
+    consumer = PushConsumer(group, orderly=is_orderly, message_model=model)
+    if broadcast_name:
+        consumer.set_instance_name(broadcast_name)
     consumer.set_namesrv_addr(namesrv)
     consumer.subscribe(topic, on_message, expression)
     consumer.start()
@@ -119,6 +127,7 @@ def main():
     verbs = {
         "produce": produce, "delayed": delayed, "ordered": ordered,
         "consume": consume, "orderly": orderly, "failing": failing,
+        "broadcast": broadcast,
     }
     if len(sys.argv) < 6 or sys.argv[1] not in verbs:
         sys.exit(__doc__)

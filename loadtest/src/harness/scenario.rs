@@ -14,6 +14,7 @@ use super::{
     unique, wait_until,
 };
 use client::{Connection, PullRequest};
+use proto::code::response;
 
 /// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
 pub(super) const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(180);
@@ -267,6 +268,65 @@ pub fn requested(program: &Program, peer: &Peer) {
     let asked: HashSet<String> =
         replies.into_iter().map(|(request, _)| request.to_owned()).collect();
     assert_eq!(consumed, asked);
+}
+
+/// Transactional messages, of which half are decided when the broker asks: those that are committed are consumed, once, and no
+/// others.
+pub fn transacted(program: &Program, peer: &Peer) {
+    const COUNT: usize = 20;
+    let topic = peer.new_topic("transactions", QUEUES);
+    let consumer = start_consumer(program, peer, "consume", (&topic, &unique("group")), None);
+    let (namesrv, group, count) = (&peer.namesrv_addr, unique("producers"), COUNT.to_string());
+    let output = program.run(&["transact", namesrv, &topic, &group, &count]);
+    let halves: Vec<(&str, &str)> =
+        output.lines().filter_map(|line| line.strip_prefix("HALF ")?.split_once(' ')).collect();
+    assert_eq!(halves.len(), COUNT, "{output}");
+    let committed: HashSet<String> = halves
+        .iter()
+        .filter(|(decision, _)| *decision == "COMMIT_MESSAGE")
+        .map(|(_, body)| (*body).to_owned())
+        .collect();
+    assert_eq!(committed.len(), COUNT / 2);
+    for check in output.lines().filter_map(|line| line.strip_prefix("CHECK ")) {
+        assert!(check.starts_with(&format!("{topic} ")), "{check}");
+    }
+    await_all(&consumer, committed.len(), peer);
+    std::thread::sleep(QUIET);
+    let received = consumer.finish();
+    // Java's 5.3.3 broker notes decisions seconds later, and asks meanwhile: what is committed again is there again.
+    let once = received.len() == committed.len();
+    assert!(once || peer.side != Side::Ours, "once: {received:?}");
+    let received: HashSet<String> = received.into_iter().map(|received| received.body).collect();
+    assert_eq!(received, committed);
+}
+
+/// Broadcasting consumers of one group get all messages each, and go on by themselves where they were: the broker keeps
+/// nothing for them.
+pub fn broadcast(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("broadcast", QUEUES);
+    let (group, names) = (unique("group"), [unique("one"), unique("two")]);
+    let start =
+        |name: &str| start_consumer(program, peer, "broadcast", (&topic, &group), Some(name));
+    let [one, two] = [&names[0], &names[1]].map(|name| start(name));
+    let first = produce(program, peer, &topic, 40, None);
+    await_all(&one, first.len(), peer);
+    await_all(&two, first.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&first, &one.finish());
+    let second = produce(program, peer, &topic, 20, None);
+    let one = start(&names[0]);
+    await_all(&one, second.len(), peer);
+    await_all(&two, first.len() + second.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&second, &one.finish());
+    assert_same(&[first, second].concat(), &two.finish());
+    let mut broker = peer.connect_broker();
+    for queue in 0..QUEUES {
+        match broker.consumer_offset(&group, &topic, queue) {
+            Ok(committed) => assert_eq!(committed, 0, "nobody commits"),
+            Err(refused) => assert_eq!(refused.code(), Some(response::QUERY_NOT_FOUND)),
+        }
+    }
 }
 
 /// Java's other consumer classes: they get all, and what they committed is where the next one begins.

@@ -55,6 +55,8 @@ const RETRIED: Stories = &[("retried", scenario::retried)];
 const GIVEN_UP: Stories = &[("given_up", scenario::given_up)];
 const ORDERED: Stories = &[("ordered", ordered::ordered)];
 const REQUESTED: Stories = &[("requested", scenario::requested)];
+const TRANSACTED: Stories = &[("transacted", scenario::transacted)];
+const BROADCAST: Stories = &[("broadcast", scenario::broadcast)];
 const MATCHING: Stories =
     &[("matching", |program, peer| scenario::matching(program, peer, "matching"))];
 /// What only the Java clients do.
@@ -121,10 +123,13 @@ fn stories() -> Vec<Trial> {
             Library::Go,
             "go",
             OURS_AND_JAVA_4,
-            &[COMMON, LATER, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED],
+            &[
+                COMMON, LATER, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, TRANSACTED,
+                BROADCAST,
+            ],
         ),
         (Library::Node, "node", OURS_AND_JAVA_4, &[COMMON, LATER, RETRIED, GIVEN_UP]),
-        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED]),
+        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED, BROADCAST]),
         // The client drops a message whose sending back fails, for any reason: of Java's broker 2 of 20 were lost.
         (Library::Python, "python", OURS, &[RETRIED]),
         // Against Java's broker it passes, too, and takes a minute: the time of a lock there.
@@ -133,13 +138,35 @@ fn stories() -> Vec<Trial> {
             JAVA_4,
             "java_4",
             OURS_AND_JAVA_4,
-            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, JAVA, JAVA_4_ONLY],
+            &[
+                COMMON,
+                RETRIED,
+                GIVEN_UP,
+                MATCHING,
+                ORDERED,
+                REQUESTED,
+                TRANSACTED,
+                BROADCAST,
+                JAVA,
+                JAVA_4_ONLY,
+            ],
         ),
         (
             JAVA_5,
             "java_5",
             OURS_AND_JAVA_5,
-            &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, JAVA, JAVA_5_ONLY],
+            &[
+                COMMON,
+                RETRIED,
+                GIVEN_UP,
+                MATCHING,
+                ORDERED,
+                REQUESTED,
+                TRANSACTED,
+                BROADCAST,
+                JAVA,
+                JAVA_5_ONLY,
+            ],
         ),
     ];
     let mut trials = Vec::new();

@@ -149,6 +149,17 @@ header! {
 }
 
 header! {
+    /// `RESUME_CHECK_HALF_MESSAGE` (323): take back a half message that was given up.
+    /// Source: Apache RocketMQ 5.3.3, remoting `ResumeCheckHalfMessageRequestHeader`.
+    ResumeCheckHeader {
+        /// Offset message id of the copy that lies where half messages go that are given up.
+        msg_id: &'a str = "msgId" required,
+        /// Sent by 5.x tools.
+        topic: Option<&'a str> = "topic" optional,
+    }
+}
+
+header! {
     /// `END_TRANSACTION` (37): commit or roll back a half message, normally one-way.
     /// Source: Apache RocketMQ 5.3.3, remoting `EndTransactionRequestHeader`.
     EndTransactionHeader {

@@ -74,8 +74,10 @@ pub enum SectionKind {
     GroupOffsets = 32,
     /// Epochs of the log up to the file's end, a piece each.
     Lineage = 33,
-    /// Records that wait, in pieces.
+    /// Records that wait until they are due, in pieces.
     Deferred = 34,
+    /// Half messages that are open, in pieces.
+    HalfMessages = 35,
 }
 
 /// Sections that every file has.
@@ -91,7 +93,7 @@ const FIRST_STATE: u16 = 32;
 
 impl SectionKind {
     /// All kinds that this code knows.
-    pub const ALL: [SectionKind; 8] = [
+    pub const ALL: [SectionKind; 9] = [
         SectionKind::Fences,
         SectionKind::Rows,
         SectionKind::Topics,
@@ -100,6 +102,7 @@ impl SectionKind {
         SectionKind::GroupOffsets,
         SectionKind::Lineage,
         SectionKind::Deferred,
+        SectionKind::HalfMessages,
     ];
 
     /// Its number in a file.
@@ -123,7 +126,10 @@ impl SectionKind {
             SectionKind::Fences => 4,
             SectionKind::Rows => 36,
             SectionKind::Topics => 1,
-            SectionKind::GroupOffsets | SectionKind::Lineage | SectionKind::Deferred => 1,
+            SectionKind::GroupOffsets
+            | SectionKind::Lineage
+            | SectionKind::Deferred
+            | SectionKind::HalfMessages => 1,
             SectionKind::Entries => 20,
             SectionKind::Keys => 8,
         }

@@ -294,3 +294,22 @@ fn who_finds_no_room_yet_asks_for_it() {
     log.starve();
     assert!(matches!(log.admit(16_384, 16_384), Err(Refused::DiskFull { shard: 1, .. })));
 }
+
+/// What ends the waiting of a record goes on while there is room that was taken before: else a full disk stayed full.
+#[test]
+fn a_full_disk_takes_groups_where_there_is_room_and_no_messages() {
+    let mut log = log_without_room(0, Layout::even(SEGMENT));
+    log.close_to_messages(Some("used=99%".to_owned()));
+    assert!(matches!(log.admit(100, 100), Err(Refused::DiskFull { .. })));
+    let mut groups = 0;
+    while log.admit_group(4_000).is_ok() {
+        log.begin_group(4_000, 5);
+        append(&mut log, 40);
+        append(&mut log, 3_960);
+        drain(&mut log);
+        groups += 1;
+    }
+    assert!(groups > 10, "{groups}");
+    assert!(matches!(log.admit_group(4_000), Err(Refused::RoomAwaited { .. })));
+    assert_eq!(log.admit_control(1_000), Ok(()), "the reserve is left");
+}

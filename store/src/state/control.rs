@@ -10,10 +10,16 @@
 //! | 2 | topic removed | the topic's name, without a length: its queues start again at 0 |
 //! | 3 | group removed | the group's name, without a length |
 //! | 4 | delivered | i64 due, ms, and u64 position of a record that waited: it waits no more |
-//! | 5-10 | | reserved: cancelled, carried, half ended, half checked, offsets reset, POP progress |
+//! | 5, 6 | | reserved: cancelled, carried |
+//! | 7 | half ended | u64 position of a half message, u8 outcome: 1 committed, 2 rolled back, 3 given up |
+//! | 8 | half checked | repeated: u64 position of a half message, i64 when it is checked next, ms, u32 how often it was checked |
+//! | 9, 10 | | reserved: offsets reset, POP progress |
 //! | 11 | epoch | u64 store id of its writer, u32 epoch before, u64 position where that ended and this one begins |
 
-use super::group_offsets::OffsetChanges;
+use super::{
+    group_offsets::OffsetChanges,
+    half_messages::{HalfChecks, HalfOutcome},
+};
 use crate::{batch, lineage::EpochEntry};
 use std::borrow::Cow;
 
@@ -25,6 +31,10 @@ pub const KIND_TOPIC_REMOVED: u16 = 2;
 pub const KIND_GROUP_REMOVED: u16 = 3;
 /// Kind of [`ControlEntry::Delivered`].
 pub const KIND_DELIVERED: u16 = 4;
+/// Kind of [`ControlEntry::HalfEnded`].
+pub const KIND_HALF_ENDED: u16 = 7;
+/// Kind of [`ControlEntry::HalfChecked`].
+pub const KIND_HALF_CHECKED: u16 = 8;
 /// Kind of [`ControlEntry::Epoch`].
 pub const KIND_EPOCH: u16 = 11;
 
@@ -51,6 +61,15 @@ pub enum ControlEntry<'a> {
         /// Where it lies.
         position: u64,
     },
+    /// A half message ended, see [`super::half_messages`]. What it became stands right behind, in the same batch.
+    HalfEnded {
+        /// Where it lies.
+        position: u64,
+        /// How.
+        outcome: HalfOutcome,
+    },
+    /// The producers of half messages were asked what becomes of them.
+    HalfChecked(HalfChecks<'a>),
     /// An epoch begins. Stands first in its start batch, and nowhere else.
     Epoch(EpochEntry),
 }
@@ -82,6 +101,7 @@ impl<'a> ControlEntry<'a> {
             let what = "is not text";
             std::str::from_utf8(content).map_err(|_| ControlError::Malformed { kind, what })
         };
+        let malformed = |what| ControlError::Malformed { kind, what };
         match kind {
             KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
             KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
@@ -91,13 +111,14 @@ impl<'a> ControlEntry<'a> {
                     due: (both >> u64::BITS) as i64,
                     position: both as u64,
                 }),
-                Err(_) => {
-                    Err(ControlError::Malformed { kind, what: "is no due time and position" })
-                }
+                Err(_) => Err(malformed("is no due time and position")),
             },
-            KIND_EPOCH => EpochEntry::decode(content)
-                .map(ControlEntry::Epoch)
-                .map_err(|what| ControlError::Malformed { kind, what }),
+            KIND_HALF_ENDED => half_ended(content)
+                .ok_or_else(|| malformed("is no position and outcome of a half message")),
+            KIND_HALF_CHECKED => HalfChecks::decode(content)
+                .map(ControlEntry::HalfChecked)
+                .ok_or_else(|| malformed("is followed by a part of a check")),
+            KIND_EPOCH => EpochEntry::decode(content).map(ControlEntry::Epoch).map_err(malformed),
             kind => Err(ControlError::Unknown { kind }),
         }
     }
@@ -109,6 +130,8 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::TopicRemoved { .. } => KIND_TOPIC_REMOVED,
             ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
             ControlEntry::Delivered { .. } => KIND_DELIVERED,
+            ControlEntry::HalfEnded { .. } => KIND_HALF_ENDED,
+            ControlEntry::HalfChecked(_) => KIND_HALF_CHECKED,
             ControlEntry::Epoch(_) => KIND_EPOCH,
         }
     }
@@ -129,6 +152,10 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::Delivered { due, position } => {
                 return Cow::Owned([due.to_be_bytes(), position.to_be_bytes()].concat());
             }
+            ControlEntry::HalfEnded { position, outcome } => {
+                return Cow::Owned([&position.to_be_bytes()[..], &[*outcome as u8]].concat());
+            }
+            ControlEntry::HalfChecked(checks) => checks.content(),
             ControlEntry::GroupOffsets(changes) => changes.content(),
             ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
             ControlEntry::GroupRemoved { group } => group.as_bytes(),
@@ -136,10 +163,22 @@ impl<'a> ControlEntry<'a> {
     }
 }
 
+fn half_ended(content: &[u8]) -> Option<ControlEntry<'_>> {
+    let (position, outcome) = content.split_first_chunk()?;
+    let [outcome] = outcome else { return None };
+    Some(ControlEntry::HalfEnded {
+        position: u64::from_be_bytes(*position),
+        outcome: HalfOutcome::of(*outcome)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Entries, Entry};
+    use crate::{
+        batch::{Entries, Entry},
+        state::half_messages::HalfCheck,
+    };
 
     #[test]
     fn an_entry_is_read_back_as_it_was_written() {
@@ -148,11 +187,21 @@ mod tests {
         offsets.extend_from_slice(&9i64.to_be_bytes());
         let changes = OffsetChanges::decode(&offsets).expect("whole");
         assert_eq!(changes.iter().map(|change| change.offset).collect::<Vec<_>>(), [9]);
+        let checks = [
+            HalfCheck { position: 64, due: 7, checks: 1 },
+            HalfCheck { position: u64::MAX, due: i64::MIN, checks: u32::MAX },
+        ];
+        let rows = HalfChecks::encode(&checks);
+        let rows = HalfChecks::decode(&rows).expect("whole");
+        assert!(rows.iter().eq(checks));
         for entry in [
             ControlEntry::GroupOffsets(changes),
             ControlEntry::TopicRemoved { topic: "orders" },
             ControlEntry::GroupRemoved { group: "" },
             ControlEntry::Delivered { due: -3, position: u64::MAX - 1 },
+            ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::Committed },
+            ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::GivenUp },
+            ControlEntry::HalfChecked(rows),
             ControlEntry::Epoch(EpochEntry { writer: 7, previous_epoch: 1, previous_end: 900 }),
         ] {
             let mut bytes = vec![0; entry.bytes()];
@@ -174,11 +223,17 @@ mod tests {
             KIND_TOPIC_REMOVED,
             KIND_GROUP_REMOVED,
             KIND_DELIVERED,
+            KIND_HALF_ENDED,
+            KIND_HALF_CHECKED,
             KIND_EPOCH,
         ];
         for kind in known {
             let error = ControlEntry::decode(kind, &bad).err();
             assert!(matches!(error, Some(ControlError::Malformed { .. })), "{error:?}");
+        }
+        for outcome in [0, 4] {
+            let content = [&[0; 8][..], &[outcome]].concat();
+            assert!(ControlEntry::decode(KIND_HALF_ENDED, &content).is_err(), "{outcome}");
         }
         for kind in [0, 5, 10, 99, u16::MAX] {
             assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));

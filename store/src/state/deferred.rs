@@ -1,6 +1,6 @@
 //! Records that wait: messages that are not for consumers yet, by the time when they are due.
 //!
-//! Such a record lies in a queue of a waiting topic ([`is_waiting_topic`]), on the shard of the queue that it is for. Its
+//! Such a record lies in a queue of a waiting topic ([`super::WaitsFor`]), on the shard of the queue that it is for. Its
 //! consume queue entry has the due time as tags code, the record itself where other records have the position of their
 //! transaction ([`proto::record`]); so index files, a start and replicas know it without reading text. It stops waiting with a
 //! control entry that stands in one batch with the message that it becomes ([`ControlEntry::Delivered`]): both are there
@@ -18,11 +18,6 @@ use std::{
 
 /// Where messages with a delay level wait.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-
-/// Whether records of this topic wait until they are due, and are delivered to another one then.
-pub fn is_waiting_topic(topic: &str) -> bool {
-    topic == SCHEDULE_TOPIC
-}
 
 /// A record that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,14 +14,17 @@
 pub mod control;
 pub mod deferred;
 pub mod group_offsets;
+pub mod half_messages;
 mod offset_changes;
 
 pub use self::{
     control::{ControlEntry, ControlError},
     deferred::Deferred,
     group_offsets::GroupOffsets,
+    half_messages::HalfMessages,
 };
 
+use self::deferred::Due;
 use crate::{
     index::{SectionKind, StateSection},
     lineage::Lineage,
@@ -60,8 +63,36 @@ pub struct ShardState {
     pub group_offsets: GroupOffsets,
     /// The epochs of the log.
     pub lineage: Lineage,
-    /// Records that wait.
+    /// Records that wait until they are due.
     pub deferred: Deferred,
+    /// Half messages.
+    pub half_messages: HalfMessages,
+}
+
+/// For what records of a topic wait, instead of being for consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// Their time: messages with a delay level.
+    Time,
+    /// A decision: half messages. They have a time, too, when their producer is asked for it.
+    Decision,
+}
+
+impl WaitsFor {
+    /// The topic whose records wait so.
+    pub fn topic(self) -> &'static str {
+        match self {
+            WaitsFor::Time => deferred::SCHEDULE_TOPIC,
+            WaitsFor::Decision => half_messages::HALF_TOPIC,
+        }
+    }
+
+    /// For what records of this topic wait.
+    pub fn of(topic: &str) -> Option<WaitsFor> {
+        [WaitsFor::Time, WaitsFor::Decision]
+            .into_iter()
+            .find(|waits_for| waits_for.topic() == topic)
+    }
 }
 
 impl ShardState {
@@ -70,6 +101,22 @@ impl ShardState {
         self.group_offsets.apply(entry, position);
         self.lineage.apply(entry, position);
         self.deferred.apply(entry, position);
+        self.half_messages.apply(entry, position);
+    }
+
+    /// A record was committed that waits from now on, in a queue of a waiting topic.
+    pub(crate) fn insert(&mut self, waits_for: WaitsFor, record: Due) {
+        match waits_for {
+            WaitsFor::Time => self.deferred.insert(record),
+            WaitsFor::Decision => {
+                self.half_messages.insert(record.position, record.bytes, record.due);
+            }
+        }
+    }
+
+    /// Once the log is durable up to here, nothing waits again that does not wait now.
+    pub(crate) fn waits_ended(&self) -> u64 {
+        self.deferred.ended().max(self.half_messages.ended())
     }
 
     /// Takes what an index file says. Sections of kinds that are not known here were refused when the file was opened.
@@ -81,6 +128,7 @@ impl ShardState {
                     GroupOffsets::SECTION => self.group_offsets.restore(piece)?,
                     Lineage::SECTION => self.lineage.restore(piece)?,
                     Deferred::SECTION => self.deferred.restore(piece)?,
+                    HalfMessages::SECTION => self.half_messages.restore(piece)?,
                     other => unreachable!("section {other:?} is no state"),
                 }
             }
@@ -90,13 +138,24 @@ impl ShardState {
 
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
-        vec![section_of(&self.group_offsets), section_of(&self.lineage), section_of(&self.deferred)]
+        let Self { group_offsets, lineage, deferred, half_messages } = self;
+        vec![
+            section_of(group_offsets),
+            section_of(lineage),
+            section_of(deferred),
+            section_of(half_messages),
+        ]
     }
 
     /// Position of the oldest byte of the log that a state still needs.
     pub(crate) fn holds_back(&self) -> Option<u64> {
-        let Self { group_offsets, lineage, deferred } = self;
-        let needed = [group_offsets.holds_back(), lineage.holds_back(), deferred.holds_back()];
+        let Self { group_offsets, lineage, deferred, half_messages } = self;
+        let needed = [
+            group_offsets.holds_back(),
+            lineage.holds_back(),
+            deferred.holds_back(),
+            half_messages.holds_back(),
+        ];
         needed.into_iter().flatten().min()
     }
 }

@@ -10,7 +10,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
-use store::state::deferred::SCHEDULE_TOPIC;
+use store::state::{
+    deferred::SCHEDULE_TOPIC,
+    half_messages::{HALF_TOPIC, HalfCheck},
+};
 
 /// What damage did to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,18 @@ pub(crate) enum What {
     Offsets(Vec<(OffsetName, i64)>),
     /// A record waits no more: when it was due, and its position.
     Delivered(i64, u64),
+    /// A half message ended, which lies at this position.
+    HalfEnded(u64),
+    /// Half messages were checked.
+    HalfChecked(Vec<HalfCheck>),
+}
+
+/// A half message that may be open.
+pub(crate) struct MaybeOpen {
+    /// It is.
+    pub(crate) must: bool,
+    /// When it is checked next and how often it was, unless damage leaves that open.
+    pub(crate) stands: Option<(i64, u32)>,
 }
 
 /// A message at its place.
@@ -124,7 +139,7 @@ impl State {
             What::TopicRemoved(topic) => self.remove_topic(topic),
             What::GroupRemoved(group) => self.remove_group(group),
             What::Offsets(offsets) => self.offsets.extend(offsets.iter().cloned()),
-            What::Delivered(..) => {}
+            What::Delivered(..) | What::HalfEnded(_) | What::HalfChecked(_) => {}
         }
     }
 
@@ -298,6 +313,45 @@ impl Book {
             }
         }
         waiting
+    }
+
+    /// Half messages that may be open, by position.
+    pub(crate) fn halves(&self) -> BTreeMap<u64, MaybeOpen> {
+        let mut open: BTreeMap<u64, MaybeOpen> = BTreeMap::new();
+        for item in &self.items {
+            match &item.what {
+                What::Message { queue, record, .. } if queue.0 == HALF_TOPIC => {
+                    let record = RecordView::parse(record).expect("our own");
+                    let stands = Some((record.prepared_transaction_offset(), 0));
+                    open.insert(item.start, MaybeOpen { must: item.is_sure(), stands });
+                }
+                What::HalfEnded(position) if item.is_sure() => {
+                    open.remove(position);
+                }
+                What::HalfEnded(position) => {
+                    open.entry(*position).and_modify(|half| half.must = false);
+                }
+                What::HalfChecked(checks) => {
+                    for check in checks {
+                        let stands = item.is_sure().then_some((check.due, check.checks));
+                        open.entry(check.position).and_modify(|half| half.stands = stands);
+                    }
+                }
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// The half message that ended twice, if there is one.
+    pub(crate) fn ended_twice(&self) -> Option<u64> {
+        let mut ended = BTreeSet::new();
+        let sure = self.items.iter().filter(|item| item.fate == Fate::Sure);
+        let mut ends = sure.filter_map(|item| match item.what {
+            What::HalfEnded(position) => Some(position),
+            _ => None,
+        });
+        ends.find(|position| !ended.insert(*position))
     }
 
     /// Messages that were ever appended to a queue at an offset, and whether each must be readable when the log begins

@@ -19,6 +19,7 @@ use store::{
     Layout,
     recovery::Report,
     settings::{FlushPolicy, Settings},
+    state::half_messages::HalfCheck,
     store::Store,
 };
 
@@ -53,6 +54,8 @@ pub(super) struct History {
     pub(super) retiring: u64,
     pub(super) summary: Summary,
     pub(super) bent: Bent,
+    /// There are half messages.
+    pub(super) halves: bool,
     /// The wall clock was set in this life.
     pub(super) clock_set: bool,
     /// It was set back, or in an earlier life: then store times say nothing about ages.
@@ -77,7 +80,8 @@ impl History {
             1 => Bent::Rot,
             _ => Bent::Nothing,
         };
-        let settings = settings(&mut rng, bent);
+        let mut settings = settings(&mut rng, bent);
+        settings.half_messages_max = settings.deferred_max;
         History {
             rng,
             disk,
@@ -89,6 +93,7 @@ impl History {
             retiring: 0,
             summary: Summary::default(),
             bent,
+            halves: seed % 4 == 2,
             clock_set: false,
             clock_set_back: false,
             impatient: false,
@@ -298,7 +303,37 @@ impl History {
         }
         state.offsets = self.compare_offsets(store)?;
         self.compare_waiting(store)?;
+        self.compare_halves(store)?;
         Ok(state)
+    }
+
+    /// Half messages that are open were appended and not ended, stand as they were checked, and lie in the log.
+    fn compare_halves(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
+        let state = store.state();
+        let mut possible = self.book.halves();
+        for HalfCheck { position, due, checks } in state.derived.half_messages.iter() {
+            let Some(half) = possible.remove(&position) else {
+                return Err(format!("the half message at {position} is open again"));
+            };
+            // Where rot has taken the note of its end, it may be open again.
+            if half.must && position < self.retired {
+                return Err(format!("the half message at {position} was retired"));
+            }
+            if half.stands.is_some_and(|stands| stands != (due, checks)) {
+                return Err(format!(
+                    "the half message at {position} was checked {checks} times and next at {due}, not {:?}",
+                    half.stands
+                ));
+            }
+            self.summary.halves_compared += 1;
+        }
+        if let Some((position, _)) = possible.iter().find(|(_, half)| half.must) {
+            return Err(format!("the half message at {position} is open no more"));
+        }
+        match self.book.ended_twice() {
+            Some(position) => Err(format!("the half message at {position} has ended twice")),
+            None => Ok(()),
+        }
     }
 
     /// What waits is what was appended and not delivered, and lies in the log.
@@ -433,6 +468,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         // Room for all offsets, or for some of them.
         group_offset_bytes_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1_000..8_000) },
         deferred_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1..20) },
+        half_messages_max: usize::MAX,
         index_keys: rng.bool(),
         cold_cache_bytes: 1 << 20,
         tail_cache_bytes,

@@ -6,6 +6,7 @@
 
 pub(crate) mod book;
 mod compare;
+mod halves;
 mod hasty;
 mod lives;
 mod mutant;
@@ -73,6 +74,12 @@ pub struct Summary {
     pub delivered: u64,
     /// Records that waited after a boot.
     pub waiting_compared: u64,
+    /// Half messages that were looked at.
+    pub halves_checked: u64,
+    /// Half messages that were to end.
+    pub halves_ended: u64,
+    /// Half messages that were open after a boot.
+    pub halves_compared: u64,
 }
 
 impl Played for Summary {
@@ -108,6 +115,9 @@ impl Played for Summary {
         self.groups += other.groups;
         self.delivered += other.delivered;
         self.waiting_compared += other.waiting_compared;
+        self.halves_checked += other.halves_checked;
+        self.halves_ended += other.halves_ended;
+        self.halves_compared += other.halves_compared;
     }
 }
 

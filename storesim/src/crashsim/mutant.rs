@@ -51,6 +51,10 @@ mutations! {
     SplitGroups = "split-groups",
     /// A record waits no more from the moment on when its delivery is appended.
     DeliveredAtAppend = "delivered-at-append",
+    /// A half message has ended from the moment on when its end is appended.
+    HalfEndedAtAppend = "half-ended-at-append",
+    /// A half message is ended though somebody is at it.
+    EndHalfTwice = "end-half-twice",
     /// A place that cannot be read fails like anything else that a disk refuses.
     UnreadableIsFailure = "unreadable-is-failure",
     /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.

@@ -178,6 +178,7 @@ impl Life<'_> {
                 self.history.summary.refused_unindexed += 1;
             }
             Refused::TooManyWait { waiting, limit, .. } => assert!(waiting >= limit, "{refused}"),
+            Refused::TooManyHalves { open, limit, .. } => assert!(open >= limit, "{refused}"),
             other => assert!(state.log.poisoned().is_some(), "{other}"),
         }
     }

@@ -11,7 +11,7 @@ use store::state::{
 };
 
 /// What is handed out at once.
-const AT_ONCE: Portion = Portion { records: 4, bytes: 8_192 };
+pub(super) const AT_ONCE: Portion = Portion { records: 4, bytes: 8_192 };
 
 impl Life<'_> {
     pub(super) fn append_waiting(&mut self) {
@@ -43,7 +43,7 @@ impl Life<'_> {
             let queue = self.queue();
             self.append_behind(&queue, Some((entry, what)))
         } else {
-            self.let_go(&entry, what)
+            self.append_entry(&entry, what)
         };
         if taken && self.history.disk.mutation == Some(Mutation::DeliveredAtAppend) {
             self.store.state_mut().derived.deferred.apply(&entry, 0);
@@ -51,7 +51,8 @@ impl Life<'_> {
         taken
     }
 
-    fn let_go(&mut self, entry: &ControlEntry<'_>, what: What) -> bool {
+    /// Appends a control entry alone. Whether the log took it.
+    pub(super) fn append_entry(&mut self, entry: &ControlEntry<'_>, what: What) -> bool {
         let now = self.now();
         let Ok(at) = self.store.state_mut().append_control(entry, now) else { return false };
         self.store.appended();

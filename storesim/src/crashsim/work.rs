@@ -26,8 +26,8 @@ use store::{
     lookup::keys_of,
     settings::FlushPolicy,
     state::{
-        ControlEntry,
-        deferred::{Due, is_waiting_topic},
+        ControlEntry, WaitsFor,
+        deferred::Due,
         group_offsets::{OffsetChange, OffsetChanges},
     },
     store::Store,
@@ -234,6 +234,10 @@ impl<'h> Life<'h> {
 
     fn act(&mut self) -> Result<(), String> {
         self.seize_moment();
+        if self.history.halves && self.history.rng.u8(0..4) == 0 {
+            self.work_on_halves();
+            return Ok(());
+        }
         match (self.history.bent, self.history.rng.u8(0..24)) {
             (Bent::Retirement, 0..4) => self.retire(),
             (Bent::Retirement, 4) => {
@@ -320,10 +324,11 @@ impl<'h> Life<'h> {
         let bytes = fields.encoded_len();
         let now = self.now();
         let (entry, what) = control.unzip();
-        let admitted = match &entry {
-            None if is_waiting_topic(&queue.0) => self.store.state().admit_waiting(bytes),
-            None => self.store.state().admit(bytes, bytes),
-            Some(entry) => self.store.state().admit_group(entry, bytes),
+        let waits_for = WaitsFor::of(&queue.0);
+        let admitted = match (&entry, waits_for) {
+            (None, Some(waits_for)) => self.store.state().admit_waiting(waits_for, bytes),
+            (None, None) => self.store.state().admit(bytes, bytes),
+            (Some(entry), _) => self.store.state().admit_group(entry, bytes),
         };
         if let Err(refused) = admitted {
             self.check_refused(&refused);
@@ -334,7 +339,7 @@ impl<'h> Life<'h> {
         } else {
             Vec::new()
         };
-        let waits = is_waiting_topic(&queue.0);
+        let waits = waits_for.is_some();
         let tags_code = if waits { self.history.rng.i64(0..DUE_MAX) } else { bytes as i64 };
         let slot = self.store.state_mut().queue_slot(&queue.0, queue.1);
         let message = Append { slot, bytes, tags_code, keys: &hashes };

@@ -4,7 +4,7 @@ use crate::{delay_levels::WaitingPlace, response::Sent};
 use proto::record::{self, RecordFields};
 use store::{
     PhysicalOffset, Placed, Refused, StoreState, index::key_hash, lookup::keys_of,
-    state::deferred::SCHEDULE_TOPIC, store_state::Append,
+    store_state::Append,
 };
 
 /// Something that was appended and is acknowledged by `sent` once the log is committed up to `until`.
@@ -40,7 +40,7 @@ pub(super) fn append_fields(
     Ok(Appended::one(queue_id, placed))
 }
 
-/// Appends a record of the waiting topic, which is for the queue `queue_id` of another one. `time` is that by which
+/// Appends a record of a waiting topic, which is for the queue `queue_id` of another one. `time` is that by which
 /// messages are due.
 pub(super) fn append_waiting(
     state: &mut StoreState,
@@ -50,8 +50,8 @@ pub(super) fn append_waiting(
     now: i64,
     time: i64,
 ) -> Result<Appended, Refused> {
-    state.admit_waiting(record.len())?;
-    let slot = state.queue_slot(SCHEDULE_TOPIC, place.queue_id);
+    state.admit_waiting(place.waits_for, record.len())?;
+    let slot = state.queue_slot(place.waits_for.topic(), place.queue_id);
     let due = time.saturating_add(place.delay_ms);
     let mut keys = Vec::new();
     if index_keys {

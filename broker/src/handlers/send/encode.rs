@@ -2,6 +2,7 @@
 //! memory for it; a batch is encoded here.
 
 use crate::{
+    config::BrokerConfig,
     control::names,
     error::Refusal,
     not_yet,
@@ -10,13 +11,15 @@ use crate::{
 use proto::{
     batch,
     code::response,
-    record::{self, RecordFields},
+    properties::{self, CHECK_IMMUNITY_TIME_IN_SECONDS, PGROUP},
+    record::{self, RecordFields, SYS_FLAG_TRANSACTION_MASK, SYS_FLAG_TRANSACTION_PREPARED},
     request::SendHeader,
 };
 use std::net::SocketAddr;
 
 /// Messages of one batch, at most: the response names each of them.
 const BATCH_MESSAGES_MAX: usize = 32_768;
+const HOUR_MS: i64 = 3_600_000;
 
 /// What all records of a request have in common.
 pub(in crate::handlers) struct Origin<'a> {
@@ -75,6 +78,84 @@ pub(super) fn wanted_level(scanned: &Scanned<'_>) -> Result<i32, Refusal> {
     text.parse().map_err(|_| illegal(format!("DELAY={text:?} is no delay level")))
 }
 
+/// For what a message waits before consumers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Nothing,
+    /// The time of a delay level.
+    Level(i32),
+    /// What its producer decides, who is asked first after so many ms.
+    Decision(i64),
+}
+
+/// For what a message waits. One that a consumer sends again is decided, though its properties may still say that it was
+/// transactional once.
+pub(super) fn wanted_wait(
+    config: &BrokerConfig,
+    scanned: &Scanned<'_>,
+    header: &SendHeader<'_>,
+) -> Result<Wait, Refusal> {
+    check_phase(scanned, header.sys_flag)?;
+    let level = wanted_level(scanned)?;
+    let timed = if level > 0 { Wait::Level(level) } else { Wait::Nothing };
+    if !scanned.transaction {
+        return Ok(timed);
+    }
+    if names::is_retry_topic(header.topic) || (header.reconsume_times > 0 && level > 0) {
+        return Ok(timed);
+    }
+    if config.reject_transaction_message {
+        let remark = format!(
+            "the broker[{}] sending transaction message is forbidden (rejectTransactionMessage)",
+            config.broker_name
+        );
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let group = properties::get(header.properties, PGROUP).unwrap_or_default();
+    if let Err(error) = names::check_group(group) {
+        return Err(illegal(format!(
+            "a transactional message whose PGROUP nobody can be in, who could decide on it: {error}"
+        )));
+    }
+    Ok(Wait::Decision(first_check_ms(config, header.properties)))
+}
+
+/// After how many ms a half message is looked at first: at the latest when messages of its age are deleted, for it holds back
+/// its segment. What is no number of seconds says nothing, as in Java.
+pub(in crate::handlers) fn first_check_ms(config: &BrokerConfig, text: &str) -> i64 {
+    let immunity = properties::get(text, CHECK_IMMUNITY_TIME_IN_SECONDS);
+    let seconds: Option<i64> = immunity.and_then(|text| text.parse().ok());
+    let wanted = match seconds.filter(|seconds| *seconds >= 0) {
+        Some(seconds) => seconds.saturating_mul(1_000),
+        None => i64::try_from(config.transaction_time_out_ms).unwrap_or(i64::MAX),
+    };
+    wanted.min(i64::from(config.file_reserved_time_hours).saturating_mul(HOUR_MS))
+}
+
+/// A message is transactional by its property. A phase in its flags without that is refused: Java stores such a message
+/// where no consumer sees it, and nobody can ever commit it.
+fn check_phase(scanned: &Scanned<'_>, sys_flag: i32) -> Result<(), Refusal> {
+    let phase = sys_flag & SYS_FLAG_TRANSACTION_MASK;
+    if phase == 0 || (phase == SYS_FLAG_TRANSACTION_PREPARED && scanned.transaction) {
+        return Ok(());
+    }
+    Err(illegal(format!(
+        "sysFlag {sys_flag} says that this is a transactional message ({phase}), which is sent with \
+         {SYS_FLAG_TRANSACTION_PREPARED} and TRAN_MSG=true"
+    )))
+}
+
+/// Messages of batches, and replies, are for consumers at once.
+pub(in crate::handlers) fn check_not_transactional(
+    scanned: &Scanned<'_>,
+    sys_flag: i32,
+) -> Result<(), Refusal> {
+    if scanned.transaction {
+        return Err(illegal("a message of a batch, or a reply, is not transactional".to_owned()));
+    }
+    check_phase(scanned, sys_flag)
+}
+
 /// Messages of a batch wait for nothing: clients do not send such batches either.
 fn check_no_delay(scanned: &Scanned<'_>) -> Result<(), Refusal> {
     match wanted_level(scanned)? {
@@ -94,7 +175,8 @@ pub(super) fn encode_batch(
 ) -> Result<EncodedBatch, Refusal> {
     let header = origin.header;
     let of_batch = Scanned::of(header.properties);
-    not_yet::check_message(&of_batch, header.sys_flag)?;
+    not_yet::check_message(&of_batch)?;
+    check_not_transactional(&of_batch, header.sys_flag)?;
     check_keys(&of_batch)?;
     check_no_delay(&of_batch)?;
     if names::is_retry_topic(header.topic) {
@@ -115,7 +197,8 @@ pub(super) fn encode_batch(
         let text = std::str::from_utf8(message.properties)
             .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
         let scanned = Scanned::of(text);
-        not_yet::check_message(&scanned, 0)?;
+        not_yet::check_message(&scanned)?;
+        check_not_transactional(&scanned, 0)?;
         check_keys(&scanned)?;
         check_no_delay(&scanned)?;
         let own = message.properties;

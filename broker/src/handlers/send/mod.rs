@@ -10,9 +10,13 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-use super::{Needed, create_and_serve_again, waiting::encode_waiting};
+use super::{
+    Needed, create_and_serve_again,
+    waiting::{encode_half, encode_waiting},
+};
 use crate::{
     control::{Control, MetadataSnapshot, WantedTopic, names},
+    delay_levels::WaitingPlace,
     error::Refusal,
     mailbox::CoreMessage,
     not_yet,
@@ -25,7 +29,8 @@ use crate::{
 };
 pub(super) use admit::{Verdict, broker_forbidden, check, check_time, no_group};
 pub(super) use append::Appended;
-pub(super) use encode::{Origin, check_keys, illegal};
+use encode::Wait;
+pub(super) use encode::{Origin, check_keys, check_not_transactional, first_check_ms, illegal};
 use proto::{
     record::{self, RecordFields},
     request::SendHeader,
@@ -200,15 +205,15 @@ fn append_one(
     let parts = scanned.stored(&worker.cluster_property);
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
-    let checked = not_yet::check_message(&scanned, admitted.header.sys_flag).and_then(|()| {
+    let checked = not_yet::check_message(&scanned).and_then(|()| {
         encode::check_keys(&scanned)?;
         check_fields(worker, &fields)?;
-        encode::wanted_level(&scanned)
+        encode::wanted_wait(&worker.config, &scanned, &admitted.header)
     });
     match checked {
         Err(refusal) => return refuse(worker, responder, refusal),
-        Ok(level) if !admitted.is_dead_letter && level > 0 => {
-            return append_delayed(worker, &fields, level, admitted, responder);
+        Ok(wait) if !admitted.is_dead_letter && wait != Wait::Nothing => {
+            return append_waiting(worker, &fields, wait, admitted, responder);
         }
         Ok(_) => {}
     }
@@ -247,16 +252,27 @@ pub(super) fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result
     fields.check(limit).map_err(|error| encode::illegal(error.to_string()))
 }
 
-/// A message with a delay level waits in another topic, on the same shard, for the queue that it is for.
-fn append_delayed(
+/// A message with a delay level, and a half message, wait in another topic, on the same shard, for the queue that they are
+/// for.
+fn append_waiting(
     worker: &Rc<Worker>,
     fields: &RecordFields<'_>,
-    level: i32,
+    wait: Wait,
     admitted: &Admitted<'_>,
     responder: Responder,
 ) {
     let limit = worker.config.max_message_size as usize;
-    match encode_waiting(&worker.delay_levels, fields, level, admitted.owner, limit) {
+    let encoded = match wait {
+        Wait::Nothing => unreachable!("it waits"),
+        Wait::Level(level) => {
+            encode_waiting(&worker.delay_levels, fields, level, admitted.owner, limit)
+        }
+        Wait::Decision(first_check_ms) => {
+            let place = WaitingPlace::of_half(admitted.owner, worker.shard_count, first_check_ms);
+            encode_half(place, fields, limit).map(|record| (record, place))
+        }
+    };
+    match encoded {
         Ok((records, place)) => {
             forward(worker, admitted, records, RecordParts::Waiting(place), responder);
         }

@@ -3,7 +3,7 @@
 use super::{
     admit::{self, Verdict},
     append,
-    encode::{self, Origin},
+    encode::{self, Origin, Wait},
     is_deleted,
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     error::Refusal,
     handlers::fixtures::{NOW, commit, control, responder},
     ops::{AppendOp, RecordParts},
+    properties::Scanned,
 };
 use proto::{
     body::{SubscriptionGroupConfig, TopicConfig},
@@ -277,28 +278,87 @@ fn what_is_tried_too_often_goes_to_the_dead_letters() {
 
 #[test]
 fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
-    let kinds = [("TRAN_MSG\u{1}true", response::NO_PERMISSION, "transactional")];
-    for (properties, code, word) in kinds {
-        let expected = format!("{word} messages are not supported by this version of the broker");
-        let scanned = crate::properties::Scanned::of(properties);
-        let alone = crate::not_yet::check_message(&scanned, 0);
-        let to = header("t", 1);
-        let inside =
-            encode::encode_batch(&origin(&to), &batch_of(&[b"x", b"y"], properties), 1_000);
-        let of_batch = SendHeader { properties, ..to };
-        let batch = encode::encode_batch(&origin(&of_batch), &batch_of(&[b"x"], ""), 1_000);
-        for refused in [alone, inside.map(drop), batch.map(drop)] {
-            assert_eq!(refused, Err(Refusal::new(code, expected.clone())), "{properties}");
-        }
+    let timed = "TIMER_DELAY_MS\u{1}5";
+    let expected =
+        "timer messages (TIMER_DELAY_MS) are not supported by this version of the broker";
+    let alone = crate::not_yet::check_message(&Scanned::of(timed)).expect_err("later");
+    assert_eq!((alone.code, alone.remark.as_str()), (response::MESSAGE_ILLEGAL, expected));
+    in_no_batch(timed, expected);
+}
+
+/// Of a message in it, and of the batch.
+fn in_no_batch(properties: &str, expected: &str) {
+    let to = header("t", 1);
+    let inside = encode::encode_batch(&origin(&to), &batch_of(&[b"x", b"y"], properties), 1_000);
+    let of_batch = SendHeader { properties, ..to };
+    let batch = encode::encode_batch(&origin(&of_batch), &batch_of(&[b"x"], ""), 1_000);
+    for refused in [inside, batch] {
+        let refusal = refused.map(drop).expect_err(properties);
+        assert_eq!((refusal.code, refusal.remark.as_str()), (response::MESSAGE_ILLEGAL, expected));
     }
-    let delayed = SendHeader { properties: "DELAY\u{1}3", ..header("t", 1) };
-    for (header, inside) in [(header("t", 1), "DELAY\u{1}3"), (delayed, "")] {
-        let refused = encode::encode_batch(&origin(&header), &batch_of(&[b"x"], inside), 1_000);
-        let remark = "a message with DELAY=3 cannot be in a batch".to_owned();
-        assert_eq!(refused.map(drop), Err(Refusal::new(response::MESSAGE_ILLEGAL, remark)));
+}
+
+#[test]
+fn a_batch_holds_nothing_that_waits() {
+    in_no_batch("DELAY\u{1}3", "a message with DELAY=3 cannot be in a batch");
+    let expected = "a message of a batch, or a reply, is not transactional";
+    in_no_batch("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p", expected);
+    let phase = SendHeader { sys_flag: 8, ..header("t", 1) };
+    let refused = encode::encode_batch(&origin(&phase), &batch_of(&[b"x"], ""), 1_000);
+    assert_eq!(refused.map(drop).expect_err("a phase").code, response::MESSAGE_ILLEGAL);
+}
+
+#[test]
+fn a_message_waits_for_what_it_says() {
+    let config = BrokerConfig::default();
+    let wait = |topic, sys_flag, reconsume_times, text: &str| {
+        let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
+        let header =
+            SendHeader { sys_flag, reconsume_times, properties: &text, ..header(topic, 0) };
+        encode::wanted_wait(&config, &Scanned::of(&text), &header)
+            .map_err(|refusal| (refusal.code, refusal.remark))
+    };
+    let half = "TRAN_MSG=true;PGROUP=p;";
+    for (topic, sys_flag, tries, text, expected) in [
+        ("t", 0, 0, "TAGS=a;", Wait::Nothing),
+        ("t", 0x301, 0, "TRAN_MSG=false;DELAY=0;", Wait::Nothing),
+        ("t", 0, 0, "DELAY=2;", Wait::Level(2)),
+        ("t", 4, 0, half, Wait::Decision(6_000)),
+        ("t", 0, 0, half, Wait::Decision(6_000)),
+        ("t", 4, 0, "TRAN_MSG=TRUE;PGROUP=p;DELAY=2;", Wait::Decision(6_000)),
+        // A consumer sends it again.
+        ("t", 4, 1, "TRAN_MSG=true;PGROUP=p;DELAY=2;", Wait::Level(2)),
+        ("%RETRY%g", 0, 1, half, Wait::Nothing),
+        ("t", 4, 1, half, Wait::Decision(6_000)),
+    ] {
+        assert_eq!(wait(topic, sys_flag, tries, text), Ok(expected), "{topic} {sys_flag} {text}");
     }
-    let plain = crate::properties::Scanned::of("TAGS\u{1}a");
-    assert!(crate::not_yet::check_message(&plain, 0).is_ok());
+    for (immunity, ms) in [
+        ("0", 0),
+        ("90", 90_000),
+        ("-1", 6_000),
+        ("soon", 6_000),
+        ("9000000000000000", 259_200_000),
+    ] {
+        let text = format!("{half}CHECK_IMMUNITY_TIME_IN_SECONDS={immunity};");
+        assert_eq!(wait("t", 4, 0, &text), Ok(Wait::Decision(ms)), "{immunity}");
+    }
+    for (sys_flag, text, part) in [
+        (4, "TAGS=a;", "sysFlag 4"),
+        (8, half, "(8)"),
+        (0x30c, "", "(12)"),
+        (4, "TRAN_MSG=true;", "PGROUP"),
+        (0, "DELAY=soon;", "soon"),
+    ] {
+        let (code, remark) = wait("t", sys_flag, 0, text).expect_err(text);
+        assert_eq!(code, response::MESSAGE_ILLEGAL, "{sys_flag} {text}");
+        assert!(remark.contains(part), "{remark}");
+    }
+    let forbidden = BrokerConfig { reject_transaction_message: true, ..BrokerConfig::default() };
+    let scanned = Scanned::of("TRAN_MSG\u{1}true");
+    let refusal =
+        encode::wanted_wait(&forbidden, &scanned, &header("t", 0)).expect_err("forbidden");
+    assert_eq!(refusal.code, response::NO_PERMISSION);
 }
 
 #[test]
@@ -318,7 +378,7 @@ fn a_damaged_batch_is_refused_whole() {
     assert_eq!(refused(&to, &not_text), "properties of a message in a batch are not text");
     let prepared = SendHeader { sys_flag: 4, ..header("t", 1) };
     let refusal = encode::encode_batch(&origin(&prepared), &good, 1_000).expect_err("refused");
-    assert_eq!(refusal.code, response::NO_PERMISSION, "a batch cannot be part of a transaction");
+    assert_eq!(refusal.code, response::MESSAGE_ILLEGAL, "a batch cannot be part of a transaction");
     let many: Vec<&[u8]> = vec![b""; 32_769];
     let many = batch_of(&many, "");
     let refusal = encode::encode_batch(&origin(&to), &many, many.len()).expect_err("too many");

@@ -15,6 +15,7 @@ pub mod parked_pulls;
 pub mod pipeline;
 pub mod quiet;
 pub mod topics;
+pub mod transactions;
 pub mod wide_topic;
 
 use std::fmt;
@@ -39,6 +40,7 @@ pub const LIMITS: &[&Limit] = &[
     &topics::LIMIT,
     &wide_topic::LIMIT,
     &groups::LIMIT,
+    &transactions::LIMIT,
 ];
 
 /// How long the other client runs alone before a limit begins, so that what it sees first is no start.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use client::{ClientError, Connection, Ticket};
+use client::{Answer, ClientError, Connection, Ticket};
 
 use crate::load::LoadError;
 
@@ -16,9 +16,23 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub fn run(
     client: &mut Connection,
     count: u64,
+    start: impl FnMut(&mut Connection, u64) -> Result<Ticket, ClientError>,
+) -> Result<(), LoadError> {
+    run_with(client, count, start, |_| Ok(()))
+}
+
+/// The same; looks at each answer, in order.
+pub fn run_with(
+    client: &mut Connection,
+    count: u64,
     mut start: impl FnMut(&mut Connection, u64) -> Result<Ticket, ClientError>,
+    mut on_answer: impl FnMut(Answer) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
     let mut under_way = VecDeque::new();
+    let mut finish = |client: &mut Connection, under_way: &mut VecDeque<Ticket>| {
+        let Some(first) = under_way.pop_front() else { return Ok(()) };
+        on_answer(client.finish(first)?.success()?)
+    };
     for number in 0..count {
         if under_way.len() == WINDOW {
             finish(client, &mut under_way)?;
@@ -28,12 +42,6 @@ pub fn run(
     while !under_way.is_empty() {
         finish(client, &mut under_way)?;
     }
-    Ok(())
-}
-
-fn finish(client: &mut Connection, under_way: &mut VecDeque<Ticket>) -> Result<(), LoadError> {
-    let Some(first) = under_way.pop_front() else { return Ok(()) };
-    client.finish(first)?.success()?;
     Ok(())
 }
 

@@ -521,7 +521,10 @@ impl DerivedState for GroupOffsets {
             ControlEntry::GroupOffsets(changes) => self.take_changes(*changes, position),
             ControlEntry::TopicRemoved { topic } => self.remove(TOPIC, topic, position),
             ControlEntry::GroupRemoved { group } => self.remove(GROUP, group, position),
-            ControlEntry::Delivered { .. } | ControlEntry::Epoch(_) => {}
+            ControlEntry::Delivered { .. }
+            | ControlEntry::HalfEnded { .. }
+            | ControlEntry::HalfChecked(_)
+            | ControlEntry::Epoch(_) => {}
         }
     }
 

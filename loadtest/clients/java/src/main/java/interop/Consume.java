@@ -93,6 +93,20 @@ final class Consume {
         run(consumer, received);
     }
 
+    /** Broadcasting: this consumer gets all, and keeps its offsets itself, by its name. */
+    static void broadcast(Target target, String group, Received received, String name) throws Exception {
+        System.setProperty("rocketmq.client.localOffsetStoreDir", System.getenv("HOME") + "/offsets");
+        DefaultMQPushConsumer consumer = subscribed(target, group, MessageSelector.byTag("*"));
+        // Its package is another one in 5.x.
+        consumer.setMessageModel(Enum.valueOf(consumer.getMessageModel().getDeclaringClass(), "BROADCASTING"));
+        consumer.setInstanceName(name);
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            messages.forEach(received::add);
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        run(consumer, received);
+    }
+
     private static DefaultMQPushConsumer subscribed(Target target, String group, MessageSelector wanted) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);

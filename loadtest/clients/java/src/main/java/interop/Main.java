@@ -10,7 +10,10 @@
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
 //   failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]     a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //                                                               then RECV; it gives up after MOST retries
+//   broadcast NAMESRV TOPIC GROUP EXPECT SECONDS NAME           like consume, broadcasting, as the instance of this name
 //   request NAMESRV TOPIC GROUP COUNT                           sends requests and waits for their replies: REPLY <body> <body of the reply>
+//   transact NAMESRV TOPIC GROUP COUNT                          transactional messages, see Transact: HALF COMMIT_MESSAGE|ROLLBACK_MESSAGE <body>,
+//                                                               CHECK <topic> <queue> <body> when the broker asks
 //   replying NAMESRV TOPIC GROUP EXPECT SECONDS                 like consume; replies to each message with reply-to-<body>
 //   litepull, liteassign, pull NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]   the same by other consumer classes
 //   view    NAMESRV TOPIC MESSAGE_ID...                         VIEW <queue> <offset> <body>; ids with an offset, or unique ones
@@ -73,8 +76,14 @@ public final class Main {
             case "failing":
                 Consume.failing(target, rest[0], new Received(rest), rest[3]);
                 break;
+            case "broadcast":
+                Consume.broadcast(target, rest[0], new Received(rest), rest[3]);
+                break;
             case "request":
                 Rpc.request(target, rest[0], Integer.parseInt(rest[1]));
+                break;
+            case "transact":
+                Transact.run(target, rest[0], Integer.parseInt(rest[1]));
                 break;
             case "replying":
                 Rpc.reply(target, rest[0], new Received(rest));
