@@ -18,6 +18,8 @@ use proto::code::response;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the client that reads may wait for its messages: a machine that is busy with other tests may take this long.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Between two of its pulls, which read from the disk, too, and must not be what is counted.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long it is watched; who reads nothing for 5 s may be closed.
 const WATCHED: Duration = Duration::from_secs(4);
 /// Whose pulls [`raw::pull`] makes.
@@ -64,6 +66,7 @@ fn old_messages_beside(shards: usize) {
         longest = longest.max(asked.elapsed());
         assert_eq!(pulled.messages[0].queue_offset, offset);
         pulls += 1;
+        std::thread::sleep(PAUSE);
     }
     // What closed connections still ask for is read by nobody.
     drop(streams);
