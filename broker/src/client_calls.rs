@@ -33,17 +33,29 @@ impl ClientRequest {
     pub fn write(&self, opaque: i32, out: &mut Vec<u8>) {
         let ext: Vec<(&str, ExtValue<'_>)> =
             self.ext.iter().map(|(name, value)| (*name, value.as_str().into())).collect();
-        let head = RequestHead {
-            code: self.code,
-            language: Language::Java,
-            version: OUR_VERSION,
-            opaque,
-            oneway: false,
-            remark: None,
-            ext: &ext,
-        };
-        write_request(out, HeaderKind::Json, &head, &self.body);
+        write_to_client(self.code, opaque, false, &ext, &self.body, out);
     }
+}
+
+/// Writes the frame of a request to a client.
+pub fn write_to_client(
+    code: i32,
+    opaque: i32,
+    oneway: bool,
+    ext: &[(&str, ExtValue<'_>)],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let head = RequestHead {
+        code,
+        language: Language::Java,
+        version: OUR_VERSION,
+        opaque,
+        oneway,
+        remark: None,
+        ext,
+    };
+    write_request(out, HeaderKind::Json, &head, body);
 }
 
 /// What a client answered.

@@ -6,8 +6,16 @@
 //! one. So a topic that was made again never has messages of its predecessor, and no message of it is dropped with those.
 //! Runs on the control worker.
 
-use crate::{control::tables::Deleted, error::Refusal, worker::Worker};
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use crate::{
+    control::tables::Deleted,
+    error::Refusal,
+    worker::{CONTROL_WORKER, Worker},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 use store::Refused;
 
 /// Pause between two looks at shards that have not written it yet.
@@ -166,4 +174,27 @@ pub async fn adopt_unknown_topics(worker: &Rc<Worker>) {
             }
         }
     }
+}
+
+/// Which of these topics were deleted. This worker may not know a new one yet, so the control worker decides.
+pub async fn gone_topics(
+    worker: &Rc<Worker>,
+    topics: impl Iterator<Item = &str>,
+) -> BTreeSet<String> {
+    let mut gone: BTreeSet<String> = {
+        let metadata = worker.metadata.borrow();
+        topics.filter(|topic| metadata.topic(topic).is_none()).map(str::to_owned).collect()
+    };
+    if gone.is_empty() {
+        return gone;
+    }
+    worker
+        .on(CONTROL_WORKER, move |there| {
+            let control = there.control_plane().control.borrow();
+            gone.retain(|topic| {
+                control.topics().get(topic).is_none() || control.is_dropping_topic(topic)
+            });
+            gone
+        })
+        .await
 }

@@ -9,22 +9,21 @@
 //! [`TRANS_CHECK_MAX_TOPIC`], from where RESUME_CHECK_HALF_MESSAGE takes it back.
 
 use crate::{
-    control::names::TRANS_CHECK_MAX_TOPIC,
+    client_calls::write_to_client,
+    control::{Control, names::TRANS_CHECK_MAX_TOPIC},
     error::Refusal,
     handlers::{
-        end_transaction::{Message, append_with},
+        make_topic,
+        send::append_ended,
         waiting::{copied_fields, real_queue, with},
     },
     properties::Scanned,
     request::first_queue_on,
-    shard::Shard,
+    shard::{Shard, due_clock::wait_for_due},
     worker::{CONTROL_WORKER, Worker},
 };
-use futures_lite::future;
 use proto::{
     code::request,
-    command::{Language, OUR_VERSION, RequestHead, write_request},
-    frame::HeaderKind,
     message_id,
     properties::{PGROUP, TRANSACTION_CHECK_TIMES, UNIQ_KEY, get},
     record::{self, RecordFields, RecordView},
@@ -47,10 +46,8 @@ use store::{
 
 /// What is read and checked in one step.
 const AT_ONCE: Portion = Portion { records: 256, bytes: 1 << 20 };
-/// Pause until the first snapshot of the metadata is here.
+/// Pause while the log takes no notes.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
-/// Longest sleep while some are open: the wall clock may have been set.
-const SLEEP_MAX_MS: i64 = 1_000;
 /// When one is looked at again that cannot be read, or whose end or check the log does not take.
 const REFUSED_PAUSE_MS: i64 = 5_000;
 /// When the producers of what waits for them are looked for again: longest time, and while some read slowly.
@@ -60,16 +57,13 @@ const SLOW_MS: i64 = 200;
 const RELEASED_MAX: usize = 16_384;
 /// Groups that are looked for in one piece of work.
 const GROUPS_AT_ONCE: usize = 256;
-const HOUR_MS: i64 = 3_600_000;
 
 /// A half message that was handed out, and what it is.
 type Read<'a> = (OpenHalf, RecordView<'a>);
 
 /// Checks until the shard takes no more appends.
 pub async fn check_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
-    while worker.metadata.borrow().version == 0 {
-        worker.executor.sleep(LONG_PAUSE).await;
-    }
+    worker.first_metadata().await;
     let checks = Checks {
         worker,
         shard,
@@ -144,14 +138,8 @@ impl Checks {
             let halves = &state.derived.half_messages;
             halves.next_look().or((!halves.is_empty()).then_some(i64::MAX))
         };
-        match next {
-            None => self.shard.half_due_changed.wait().await,
-            Some(look) => {
-                let ms = look.saturating_sub(time).clamp(1, SLEEP_MAX_MS);
-                let sleep = self.worker.executor.sleep(Duration::from_millis(ms.unsigned_abs()));
-                future::or(self.shard.half_due_changed.wait(), sleep).await;
-            }
-        }
+        let changed = &self.shard.half_due_changed;
+        wait_for_due(&self.worker.executor, changed, next, time).await;
     }
 
     /// What waits for producers of a group is looked at when one is online.
@@ -193,8 +181,7 @@ impl Checks {
 
     /// Notes that a half message waits for producers of its group. It is looked at when it is as old as messages get.
     fn wait_for_producers(&self, group: String, position: u64, view: &RecordView<'_>, slow: bool) {
-        let hours = i64::from(self.worker.config.file_reserved_time_hours);
-        let old = view.store_timestamp().saturating_add(hours.saturating_mul(HOUR_MS));
+        let old = view.store_timestamp().saturating_add(self.worker.config.file_reserved_ms());
         // Not again at once, if the clock is not believed.
         self.look_again(position, old.max(self.time().saturating_add(self.interval())));
         let mut all = self.waiting.borrow_mut();
@@ -236,7 +223,7 @@ impl Checks {
     fn is_given_up(&self, half: &OpenHalf, view: &RecordView<'_>, time: i64) -> bool {
         let config = &self.worker.config;
         let age = time.saturating_sub(view.store_timestamp());
-        let is_old = age >= i64::from(config.file_reserved_time_hours).saturating_mul(HOUR_MS);
+        let is_old = age >= config.file_reserved_ms();
         (!half.refused && half.checks >= config.transaction_check_max)
             || (is_old && !self.shard.store.doubts_clock())
     }
@@ -317,24 +304,17 @@ impl Checks {
         let (offset_id, offset) =
             (message_id::encode(view.store_host(), offset), offset.to_string());
         let queue_offset = queue_offset.to_string();
-        let head = RequestHead {
-            code: request::CHECK_TRANSACTION_STATE,
-            language: Language::Java,
-            version: OUR_VERSION,
-            opaque,
-            oneway: true,
-            remark: None,
-            ext: &[
-                ("tranStateTableOffset", queue_offset.as_str().into()),
-                ("commitLogOffset", offset.as_str().into()),
-                ("msgId", id.into()),
-                ("transactionId", id.into()),
-                ("offsetMsgId", offset_id.as_str().into()),
-                ("topic", topic.into()),
-            ],
-        };
+        let ext = [
+            ("tranStateTableOffset", queue_offset.as_str().into()),
+            ("commitLogOffset", offset.as_str().into()),
+            ("msgId", id.into()),
+            ("transactionId", id.into()),
+            ("offsetMsgId", offset_id.as_str().into()),
+            ("topic", topic.into()),
+        ];
         let mut frame = Vec::new();
-        write_request(&mut frame, HeaderKind::Json, &head, &body);
+        let code = request::CHECK_TRANSACTION_STATE;
+        write_to_client(code, opaque, true, &ext, &body, &mut frame);
         frame
     }
 
@@ -422,12 +402,9 @@ impl Checks {
             properties: [properties.as_bytes(), b"", b""],
             ..copied_fields(view, topic, queue_id)
         };
-        let mut keys = Vec::new();
-        if shard.store.settings().index_keys {
-            scanned.key_hashes(topic, &mut keys);
-        }
-        let message = Message { topic, queue_id, tags: scanned.tags, keys: &keys };
-        append_with(worker, shard, &entry, &message, &fields)?;
+        let (index_keys, now) = (shard.store.settings().index_keys, worker.executor.now());
+        let state = &mut shard.store.state_mut();
+        append_ended(state, index_keys, &entry, &scanned, &fields, now)?;
         shard.store.appended();
         shard.tally.gave_up_half();
         tracing::debug!(
@@ -450,14 +427,10 @@ impl Checks {
         if queues >= u32::from(shards) {
             return Ok(());
         }
-        let create = move |there: Rc<Worker>| async move {
-            let now = there.executor.now();
-            let plane = there.control_plane();
-            plane.change(&there, |control| {
-                control.raise_queues(now, TRANS_CHECK_MAX_TOPIC, shards.into())
-            })?;
-            plane.shown(Some(TRANS_CHECK_MAX_TOPIC), None).await
+        let topic = TRANS_CHECK_MAX_TOPIC.to_owned();
+        let raise = move |control: &mut Control, now| {
+            Ok(control.raise_queues(now, TRANS_CHECK_MAX_TOPIC, shards.into())?)
         };
-        self.worker.on_task(CONTROL_WORKER, create).await
+        make_topic(&self.worker, topic, raise).await
     }
 }

@@ -43,6 +43,8 @@ use std::{
     time::Duration,
 };
 
+/// Pause between two looks for the first snapshot of the metadata.
+const METADATA_PAUSE: Duration = Duration::from_millis(100);
 /// Number of the worker that has the control plane.
 pub const CONTROL_WORKER: usize = 0;
 /// Pause of the one tick loop.
@@ -432,6 +434,13 @@ impl Worker {
             && !write_buffer.above_high_watermark()
         {
             write_buffer.write(|out| out.extend_from_slice(frame));
+        }
+    }
+
+    /// Waits for the first snapshot of the metadata: before it every topic would be taken for a deleted one.
+    pub async fn first_metadata(&self) {
+        while self.metadata.borrow().version == 0 {
+            self.executor.sleep(METADATA_PAUSE).await;
         }
     }
 

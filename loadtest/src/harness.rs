@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use client::{Connection, admin::NewTopic};
+use client::{Connection, PullRequest, Received, admin::NewTopic};
 
 use crate::java_peer::{self, JavaPeer};
 use our_broker::OurBroker;
@@ -48,6 +48,21 @@ const CHECKS: [(&str, &str); 2] =
     [("transactionTimeOut", "1000"), ("transactionCheckInterval", "1000")];
 /// How long a new topic may take until its route is known everywhere.
 const ROUTE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Everything that a topic holds now.
+pub fn read_all(connection: &mut Connection, topic: &str, queues: i32) -> Vec<Received> {
+    let mut all = Vec::new();
+    for queue in 0..queues {
+        let mut offset = connection.min_offset(topic, queue).expect("an offset");
+        while offset < connection.max_offset(topic, queue).expect("an offset") {
+            let pull = PullRequest::new("readers", topic, queue, offset);
+            let pulled = connection.pull(&pull).expect("an answer");
+            offset = pulled.next_offset;
+            all.extend(pulled.messages);
+        }
+    }
+    all
+}
 
 /// A connection that waits so long for its answers, and as long to be made.
 pub fn connect(addr: SocketAddr, patience: Duration) -> Connection {

@@ -2,8 +2,10 @@
 //! should, where they should, once, with the properties that clients go by. Method: our own client against a broker of
 //! two shards with short levels, SIGKILL in the middle.
 
-use client::{Answer, Connection, ExtValue, Message, NewTopic, PullRequest, Received};
-use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
+use client::{Answer, Connection, ExtValue, Message, NewTopic, Received};
+use loadtest::harness::{
+    connect, ledger::await_figure, our_broker::OurBroker, read_all, wait_until,
+};
 use proto::code::{request, response};
 use std::{
     collections::BTreeMap,
@@ -17,29 +19,8 @@ const QUEUES: i32 = 4;
 
 fn start() -> (OurBroker, Connection) {
     let broker = OurBroker::standalone(&[("shards", "2"), ("messageDelayLevel", LEVELS)]);
-    let connection = connect(&broker);
+    let connection = connect(broker.broker_addr(), PATIENCE);
     (broker, connection)
-}
-
-fn connect(broker: &OurBroker) -> Connection {
-    let mut connection = Connection::connect_patiently(broker.broker_addr(), PATIENCE).unwrap();
-    connection.set_timeout(PATIENCE);
-    connection
-}
-
-/// Everything that a topic holds.
-fn read_all(connection: &mut Connection, topic: &str, queues: i32) -> Vec<Received> {
-    let mut all = Vec::new();
-    for queue in 0..queues {
-        let mut offset = connection.min_offset(topic, queue).unwrap();
-        while offset < connection.max_offset(topic, queue).unwrap() {
-            let pulled =
-                connection.pull(&PullRequest::new("readers", topic, queue, offset)).unwrap();
-            offset = pulled.next_offset;
-            all.extend(pulled.messages);
-        }
-    }
-    all
 }
 
 /// Waits for so many messages of a topic.
@@ -51,20 +32,6 @@ fn await_all(connection: &mut Connection, topic: &str, queues: i32, count: usize
     });
     assert!(arrived, "{} of {count} messages of {topic}", all.len());
     all
-}
-
-fn figure(connection: &mut Connection, key: &str) -> i64 {
-    runtime_info(connection, key).parse().unwrap()
-}
-
-/// Figures are published once a second.
-fn await_figure(connection: &mut Connection, key: &str, expected: i64) {
-    let mut found = None;
-    let reached = wait_until(PATIENCE, || {
-        found = Some(figure(connection, key));
-        found == Some(expected)
-    });
-    assert!(reached, "{key} is {found:?}, not {expected}");
 }
 
 /// CONSUMER_SEND_MSG_BACK.
@@ -157,7 +124,7 @@ fn what_waits_survives_a_kill_and_is_delivered_once() {
         std::thread::sleep(Duration::from_millis(900));
         broker.kill9();
         broker.restart();
-        connection = connect(&broker);
+        connection = connect(broker.broker_addr(), PATIENCE);
     }
     let messages = await_all(&mut connection, "orders", QUEUES, COUNT as usize);
     std::thread::sleep(Duration::from_secs(1));

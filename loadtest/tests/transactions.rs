@@ -2,10 +2,15 @@
 //! has not decided is asked. Method: our own client against brokers of one and two shards, SIGKILL in the middle.
 
 use client::{
-    Answer, ClientError, Connection, ExtValue, Heartbeat, Message, NewTopic, PullRequest, Received,
-    Sent, ServerRequest,
+    Answer, ClientError, Connection, ExtValue, Heartbeat, Message, NewTopic, Received, Sent,
+    ServerRequest,
 };
-use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
+use loadtest::harness::{
+    connect,
+    ledger::{await_figure, runtime_info},
+    our_broker::OurBroker,
+    read_all, wait_until,
+};
 use proto::code::{request, response};
 use std::{
     collections::BTreeMap,
@@ -23,20 +28,14 @@ const GIVEN_UP: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 
 fn start(extra: &[(&str, &str)]) -> (OurBroker, Connection) {
     let broker = OurBroker::standalone(&[&[("shards", "2")], extra].concat());
-    let mut connection = connect(&broker);
+    let mut connection = connect(broker.broker_addr(), PATIENCE);
     connection.create_topic(&NewTopic::new("orders", QUEUES)).unwrap();
     (broker, connection)
 }
 
-fn connect(broker: &OurBroker) -> Connection {
-    let mut connection = Connection::connect_patiently(broker.broker_addr(), PATIENCE).unwrap();
-    connection.set_timeout(PATIENCE);
-    connection
-}
-
 /// A connection that may be asked.
 fn producer(broker: &OurBroker, client_id: &str) -> Connection {
-    let mut connection = connect(broker);
+    let mut connection = connect(broker.broker_addr(), PATIENCE);
     let heartbeat = Heartbeat {
         client_id,
         consumer_group: None,
@@ -80,30 +79,6 @@ fn end_header(
 
 fn place(sent: &Sent) -> (i64, i64) {
     (position(sent), sent.queue_offset)
-}
-
-fn read_all(connection: &mut Connection, topic: &str, queues: i32) -> Vec<Received> {
-    let mut all = Vec::new();
-    for queue in 0..queues {
-        let mut offset = connection.min_offset(topic, queue).unwrap();
-        while offset < connection.max_offset(topic, queue).unwrap() {
-            let pulled =
-                connection.pull(&PullRequest::new("readers", topic, queue, offset)).unwrap();
-            offset = pulled.next_offset;
-            all.extend(pulled.messages);
-        }
-    }
-    all
-}
-
-/// Figures are published once a second.
-fn await_figure(connection: &mut Connection, key: &str, expected: i64) {
-    let mut found = 0;
-    let reached = wait_until(PATIENCE, || {
-        found = runtime_info(connection, key).parse().unwrap();
-        found == expected
-    });
-    assert!(reached, "{key} is {found}, not {expected}");
 }
 
 fn await_check(producer: &mut Connection) -> ServerRequest {
@@ -426,7 +401,7 @@ fn a_half_message_of_a_deleted_topic_becomes_nothing() {
 fn a_race_of_decisions_has_one_winner() {
     const COUNT: usize = 200;
     let (broker, mut connection) = start(&[]);
-    let mut other = connect(&broker);
+    let mut other = connect(broker.broker_addr(), PATIENCE);
     let places: Vec<(i64, i64)> = (0..COUNT)
         .map(|number| {
             let queue = number as i32 % QUEUES;
@@ -487,7 +462,7 @@ fn transactions_are_decided_as_their_producers_said_over_kills() {
         std::thread::sleep(Duration::from_millis(2));
         broker.kill9();
         broker.restart();
-        connection = connect(&broker);
+        connection = connect(broker.broker_addr(), PATIENCE);
     }
     let mut producer = producer(&broker, "asked");
     let answered = wait_until(PATIENCE, || {

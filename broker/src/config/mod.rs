@@ -27,6 +27,11 @@ use daemon::{config::host_and_port, properties_file};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 impl BrokerConfig {
+    /// `fileReservedTime`, ms.
+    pub fn file_reserved_ms(&self) -> i64 {
+        i64::from(self.file_reserved_time_hours) * 3_600_000
+    }
+
     /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.
     pub fn to_properties(&self) -> String {
         self.print(|_| true)

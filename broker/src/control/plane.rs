@@ -4,6 +4,7 @@
 //! answers show what the disk holds. Who is online is no matter of the disk: subscriptions and notifications go out at once.
 
 use crate::{
+    client_calls::write_to_client,
     control::{
         Control, Effects,
         drop_rounds::Drops,
@@ -24,8 +25,6 @@ use crate::{
 use proto::{
     body::{SubscriptionGroupConfig, TopicConfig},
     code::request,
-    command::{Language, OUR_VERSION, RequestHead, write_request},
-    frame::HeaderKind,
 };
 use remoting::{ConnectionId, SharedBody};
 use runtime::{DirectDisk, Moment, Signal, Uptime};
@@ -185,16 +184,9 @@ impl ControlPlane {
     fn consumer_ids_changed(&self, group: &str) -> Arc<[u8]> {
         self.push_opaque.set(self.push_opaque.get().wrapping_add(1));
         let mut frame = Vec::new();
-        let head = RequestHead {
-            code: request::NOTIFY_CONSUMER_IDS_CHANGED,
-            language: Language::Java,
-            version: OUR_VERSION,
-            opaque: self.push_opaque.get(),
-            oneway: true,
-            remark: None,
-            ext: &[("consumerGroup", group.into())],
-        };
-        write_request(&mut frame, HeaderKind::Json, &head, b"");
+        let (code, opaque) = (request::NOTIFY_CONSUMER_IDS_CHANGED, self.push_opaque.get());
+        let ext = [("consumerGroup", group.into())];
+        write_to_client(code, opaque, true, &ext, b"", &mut frame);
         frame.into()
     }
 

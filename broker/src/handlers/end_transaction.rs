@@ -7,34 +7,35 @@
 
 use super::{
     patience::{PATIENCE_MS, PAUSE, append_patiently},
+    send::{append_ended, append_waiting_again},
     view_message::place_at,
     waiting::{committed_fields, encode_waiting, real_queue, without_waiting},
 };
 use crate::{
     delay_levels::WaitingPlace,
+    drops::gone_topics,
     error::Refusal,
     properties::Scanned,
     request::Request,
     response::{Responder, Response},
     shard::Shard,
-    worker::{CONTROL_WORKER, Worker},
+    worker::Worker,
 };
 use proto::{
     code::response,
     properties::{self, PGROUP},
     record::{
-        self, RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT, SYS_FLAG_TRANSACTION_ROLLBACK,
+        RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT, SYS_FLAG_TRANSACTION_ROLLBACK,
     },
     request::EndTransactionHeader,
 };
 use std::rc::Rc;
 use store::{
-    PhysicalOffset, Refused,
+    PhysicalOffset,
     state::{
         ControlEntry, WaitsFor,
         half_messages::{Ending, HalfOutcome, OpenHalf},
     },
-    store_state::Append,
 };
 
 /// What a producer has decided.
@@ -217,36 +218,27 @@ async fn commit(
     entry: &ControlEntry<'_>,
 ) -> Result<Ended, Refusal> {
     let (topic, queue_id) = real_queue(half).unwrap_or_default();
-    let text = without_waiting(half.properties_text());
-    let scanned = Scanned::of(&text);
+    let scanned = Scanned::of(half.properties_text());
     let level = scanned.delay.and_then(|text| text.parse().ok()).filter(|level| *level > 0);
     let fields = committed_fields(half, topic, queue_id);
     let waiting = match level {
-        Some(level) => {
-            let fields = RecordFields { properties: [text.as_bytes(), b"", b""], ..fields };
-            let limit = fields.body.len();
-            let encoded = encode_waiting(&worker.delay_levels, &fields, level, shard.number, limit);
-            Some(
-                encoded
-                    .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))?,
-            )
-        }
+        Some(level) => Some(encode_delayed(worker, shard, &fields, level)?),
         None => None,
     };
-    let mut keys = Vec::new();
-    if shard.store.settings().index_keys {
-        let topic = waiting.as_ref().map_or(topic, |(_, place)| place.waits_for.topic());
-        scanned.key_hashes(topic, &mut keys);
-    }
-    let append = || match &waiting {
-        Some((record, place)) => append_delayed(worker, shard, entry, (record, *place), &keys),
-        None => {
-            let message = Message { topic, queue_id, tags: scanned.tags, keys: &keys };
-            append_with(worker, shard, entry, &message, &fields)
+    let append = || {
+        let moment = worker.executor.moment();
+        let (index_keys, now) = (shard.store.settings().index_keys, moment.wall);
+        let state = &mut shard.store.state_mut();
+        match &waiting {
+            Some((record, place)) => {
+                let time = shard.due_time(moment);
+                append_waiting_again(state, index_keys, entry, (*place, record), now, time)
+            }
+            None => append_ended(state, index_keys, entry, &scanned, &fields, now),
         }
     };
     loop {
-        if is_gone(worker, topic).await {
+        if !gone_topics(worker, [topic].into_iter()).await.is_empty() {
             let until = append_alone(worker, shard, entry).await?;
             shard.tally.half_lost();
             tracing::warn!(
@@ -269,17 +261,18 @@ async fn commit(
     }
 }
 
-/// Whether the topic was deleted. This worker may not know a new one yet, so the control worker decides.
-async fn is_gone(worker: &Rc<Worker>, topic: &str) -> bool {
-    if worker.metadata.borrow().topic(topic).is_some() {
-        return false;
-    }
-    let topic = topic.to_owned();
-    let is_gone = move |there: &Rc<Worker>| {
-        let control = there.control_plane().control.borrow();
-        control.topics().get(&topic).is_none() || control.is_dropping_topic(&topic)
-    };
-    worker.on(CONTROL_WORKER, is_gone).await
+/// A message with a delay level waits from its commit on.
+fn encode_delayed(
+    worker: &Worker,
+    shard: &Shard,
+    fields: &RecordFields<'_>,
+    level: i32,
+) -> Result<(Vec<u8>, WaitingPlace), Refusal> {
+    let text = without_waiting(&String::from_utf8_lossy(fields.properties[0]));
+    let fields = RecordFields { properties: [text.as_bytes(), b"", b""], ..*fields };
+    let bytes_max = fields.body.len();
+    encode_waiting(&worker.delay_levels, &fields, level, shard.number, bytes_max)
+        .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))
 }
 
 async fn append_alone(
@@ -293,57 +286,4 @@ async fn append_alone(
         Ok(at + entry.bytes() as u64)
     });
     Ok(end.await?)
-}
-
-/// A message for a queue, besides what its record holds.
-pub(crate) struct Message<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) queue_id: u32,
-    pub(crate) tags: Option<&'a str>,
-    pub(crate) keys: &'a [u32],
-}
-
-/// Appends the note that a half message ended and the message that it became. Returns the position behind both.
-pub(crate) fn append_with(
-    worker: &Worker,
-    shard: &Shard,
-    entry: &ControlEntry<'_>,
-    message: &Message<'_>,
-    fields: &RecordFields<'_>,
-) -> Result<u64, Refused> {
-    let bytes = fields.encoded_len();
-    let state = &mut shard.store.state_mut();
-    state.admit_group(entry, bytes)?;
-    let now = worker.executor.now();
-    let slot = state.queue_slot(message.topic, message.queue_id);
-    let tags_code = record::tags_code(message.tags);
-    let append = Append { slot, bytes, tags_code, keys: message.keys };
-    let (_, placed) = state.append_group(entry, append, now, |placed, out| {
-        fields.encode_into(out);
-        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
-    });
-    Ok(placed.end)
-}
-
-/// The same for a message that waits until it is due.
-fn append_delayed(
-    worker: &Worker,
-    shard: &Shard,
-    entry: &ControlEntry<'_>,
-    (record, place): (&[u8], WaitingPlace),
-    keys: &[u32],
-) -> Result<u64, Refused> {
-    let state = &mut shard.store.state_mut();
-    state.admit_wait(place.waits_for)?;
-    state.admit_group(entry, record.len())?;
-    let moment = worker.executor.moment();
-    let due = shard.due_time(moment).saturating_add(place.delay_ms);
-    let slot = state.queue_slot(place.waits_for.topic(), place.queue_id);
-    let append = Append { slot, bytes: record.len(), tags_code: due, keys };
-    let (_, placed) = state.append_group(entry, append, moment.wall, |placed, out| {
-        out.copy_from_slice(record);
-        record::patch(out, placed.queue_offset, placed.physical.to_wire(), moment.wall);
-        record::patch_prepared_transaction_offset(out, due);
-    });
-    Ok(placed.end)
 }

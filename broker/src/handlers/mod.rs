@@ -280,6 +280,22 @@ enum Needed<'a> {
     Group(&'a str),
 }
 
+/// Has the control worker make a topic, and waits until it is durable and shown.
+pub(crate) async fn make_topic(
+    worker: &Rc<Worker>,
+    topic: String,
+    make: impl FnOnce(&mut Control, i64) -> Result<(), Refusal> + Send + 'static,
+) -> Result<(), Refusal> {
+    worker
+        .on_task(CONTROL_WORKER, move |there| async move {
+            let now = there.executor.now();
+            let plane = there.control_plane();
+            plane.change(&there, |control| make(control, now))?;
+            plane.shown(Some(&topic), None).await
+        })
+        .await
+}
+
 /// Has the control worker create what a message needs, and serves the message again when that is durable and shown. `refused`
 /// makes the answer to a message of this kind that is not served.
 fn create_and_serve_again(

@@ -6,6 +6,7 @@
 //! clients wait, there is no answer, and they try again.
 
 use super::{
+    make_topic,
     patience::{NotTaken, append_patiently},
     send::{Appended, append_record, broker_forbidden, no_group},
     waiting::{copied_fields, encode_waiting},
@@ -16,7 +17,7 @@ use crate::{
     ops::RecordParts,
     request::Request,
     response::{Responder, Response},
-    worker::{CONTROL_WORKER, Worker},
+    worker::Worker,
 };
 use proto::{
     code::response,
@@ -102,7 +103,7 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
     let retry = names::retry_topic(&back.group);
     if !is_known(worker, &back.group, &retry) {
         let (group, unit_mode) = (back.group.clone(), back.unit_mode);
-        create(worker, retry.clone(), move |control, now| {
+        make_topic(worker, retry.clone(), move |control, now| {
             let made = control.retry_topic(now, &group, unit_mode)?;
             made.map(drop).ok_or_else(|| no_group(&group))
         })
@@ -118,7 +119,7 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
         let make = move |control: &mut Control, now| {
             control.dlq_topic(now, &group).map(drop).map_err(Refusal::from)
         };
-        create(worker, topic.clone(), make).await?;
+        make_topic(worker, topic.clone(), make).await?;
     }
     let queue_id = if is_dead { 0 } else { fastrand::u32(..queues) };
     let shard = worker.owner_of(&topic, queue_id);
@@ -163,22 +164,6 @@ fn is_known(worker: &Worker, group: &str, retry: &str) -> bool {
 
 fn not_found(offset: i64) -> Refusal {
     Refusal::system_error(format!("look message by offset failed, {offset}"))
-}
-
-/// Has the control worker make a topic, and waits until it is durable and shown.
-async fn create(
-    worker: &Rc<Worker>,
-    topic: String,
-    make: impl FnOnce(&mut Control, i64) -> Result<(), Refusal> + Send + 'static,
-) -> Result<(), Refusal> {
-    worker
-        .on_task(CONTROL_WORKER, move |there| async move {
-            let now = there.executor.now();
-            let plane = there.control_plane();
-            plane.change(&there, |control| make(control, now))?;
-            plane.shown(Some(&topic), None).await
-        })
-        .await
 }
 
 /// The message, from the shard whose log holds it.

@@ -1,7 +1,7 @@
 //! What the shards know of topics and groups: the parts of answers that are gathered from all of them. Each worker looks at
 //! its shards in pieces of work: a topic may have 65,535 queues, a group any number of topics, a topic any number of groups.
 
-use crate::{request::owner_of, shard::Shard, worker::Worker};
+use crate::{request::first_queue_on, shard::Shard, worker::Worker};
 use std::rc::Rc;
 use store::{StoreState, state::group_offsets::Place};
 
@@ -151,8 +151,7 @@ pub fn owned_queues(
 
 /// The queues of a topic below `queues` that a shard owns, of `count`.
 fn owned(topic: &str, shard: u16, count: u16, queues: u32) -> impl Iterator<Item = u32> + use<> {
-    let first = (0..u32::from(count)).find(|id| owner_of(topic, *id, count) == shard);
-    (first.unwrap_or(queues)..queues).step_by(usize::from(count))
+    (first_queue_on(shard, topic, count)..queues).step_by(usize::from(count))
 }
 
 fn report(
@@ -175,7 +174,7 @@ fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handlers::fixtures::state_with_messages;
+    use crate::{handlers::fixtures::state_with_messages, request::owner_of};
 
     #[test]
     fn a_queue_is_reported_with_what_a_group_has_committed_there() {

@@ -3,12 +3,26 @@
 //! It is the wall clock's as long as that is believable, and never goes back: a clock that is set back would make what
 //! waits for seconds wait for hours, one that jumps ahead for a moment would deliver everything at once.
 
-use runtime::{Moment, Uptime};
+use futures_lite::future;
+use runtime::{Executor, Moment, Signal, Uptime};
+use std::time::Duration;
 
 /// A step ahead of more than this is believed when it has lasted.
 const STEP_MS: i64 = 60_000;
 /// For so long.
 const LASTS_MS: i64 = 30_000;
+
+/// Longest sleep while something waits: the wall clock may have been set.
+const SLEEP_MAX_MS: i64 = 1_000;
+
+/// Waits until what is due next may be due at `time`, or `changed` says that something else is before it. `None`: nothing
+/// waits.
+pub async fn wait_for_due(executor: &Executor, changed: &Signal, next: Option<i64>, time: i64) {
+    let Some(due) = next else { return changed.wait().await };
+    let ms = due.saturating_sub(time).clamp(1, SLEEP_MAX_MS);
+    let sleep = executor.sleep(Duration::from_millis(ms.unsigned_abs()));
+    future::or(changed.wait(), sleep).await;
+}
 
 /// A clock that follows the wall clock with care.
 #[derive(Debug, Default)]

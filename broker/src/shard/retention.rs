@@ -9,8 +9,6 @@ use runtime::Executor;
 use std::{rc::Rc, sync::Arc};
 use store::{StoreError, retention::Policy};
 
-const HOUR_MS: i64 = 3_600_000;
-
 /// Runs for ever.
 pub(super) async fn run(
     shard: Rc<Shard>,
@@ -54,7 +52,7 @@ async fn look(
 /// What the configuration says about old segments.
 pub(super) fn policy(config: &BrokerConfig) -> Policy {
     Policy {
-        reserved_ms: i64::from(config.file_reserved_time_hours) * HOUR_MS,
+        reserved_ms: config.file_reserved_ms(),
         used_max_percent: config.disk_max_used_space_ratio,
         forcible_percent: config.disk_space_clean_forcibly_ratio,
         closed_percent: config.disk_space_warning_level_ratio,

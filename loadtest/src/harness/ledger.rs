@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::wait_until;
 use client::{ClientError, Connection, Message, PullRequest, PullStatus, Ticket};
 use proto::code::response;
 
+/// How long a figure may take to become what is expected.
+const FIGURE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Sends under way at once.
 const WINDOW: usize = 32;
 
@@ -136,6 +139,16 @@ impl Ledger {
         }
         ReadBack { found, retired, lost: self.acked.len() as u64 - found - retired }
     }
+}
+
+/// Waits for a figure of it, which is published once a second; panics when it does not come.
+pub fn await_figure(connection: &mut Connection, key: &str, expected: i64) {
+    let mut found = None;
+    let reached = wait_until(FIGURE_WAIT_MAX, || {
+        found = runtime_info(connection, key).parse::<i64>().ok();
+        found == Some(expected)
+    });
+    assert!(reached, "{key} is {found:?}, not {expected}");
 }
 
 /// One figure of GET_BROKER_RUNTIME_INFO; panics when there is none of that name.

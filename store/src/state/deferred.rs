@@ -9,7 +9,11 @@
 //! A record is handed out once ([`Deferred::take_due`]); until its entry is committed it still waits for the state, which a
 //! start brings back, and is only marked.
 
-use super::{ControlEntry, ControlError, DerivedState, control::KIND_DELIVERED};
+use super::{
+    ControlEntry, ControlError, DerivedState,
+    control::KIND_DELIVERED,
+    rows::{self, part},
+};
 use crate::index::SectionKind;
 use std::{
     collections::BTreeMap,
@@ -70,8 +74,6 @@ pub struct Deferred {
 
 /// A piece of the log, see [`Deferred::holds_back`].
 const PIECE_BITS: u32 = 16;
-/// Records in a piece of a snapshot.
-const SNAPSHOT_RECORDS: usize = 4_096;
 /// A record in a snapshot: due, position, bytes, queue id.
 const RECORD_BYTES: usize = 8 + 8 + 4 + 4;
 
@@ -191,39 +193,26 @@ impl DerivedState for Deferred {
 
     fn snapshot(&self, place: &mut Option<Key>, pieces: &mut Vec<Vec<u8>>) -> bool {
         let from = place.map_or(Unbounded, Excluded);
-        let mut piece = Vec::new();
-        for (key, Waiting { bytes, queue_id, .. }) in
-            self.waiting.range((from, Unbounded)).take(SNAPSHOT_RECORDS)
-        {
-            piece.extend_from_slice(&key.0.to_be_bytes());
-            piece.extend_from_slice(&key.1.to_be_bytes());
-            piece.extend_from_slice(&bytes.to_be_bytes());
-            piece.extend_from_slice(&queue_id.to_be_bytes());
+        let rows = self.waiting.range((from, Unbounded)).map(|(key, waiting)| {
             *place = Some(*key);
-        }
-        let more = piece.len() == SNAPSHOT_RECORDS * RECORD_BYTES;
-        if !piece.is_empty() {
-            pieces.push(piece);
-        }
-        more
+            let mut row = [0; RECORD_BYTES];
+            row[..8].copy_from_slice(&key.0.to_be_bytes());
+            row[8..16].copy_from_slice(&key.1.to_be_bytes());
+            row[16..20].copy_from_slice(&waiting.bytes.to_be_bytes());
+            row[20..].copy_from_slice(&waiting.queue_id.to_be_bytes());
+            row
+        });
+        rows::write(rows, pieces)
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError> {
-        let (records, rest) = piece.as_chunks::<RECORD_BYTES>();
-        if !rest.is_empty() {
-            let what = "is followed by a part of a record";
-            return Err(ControlError::Malformed { kind: KIND_DELIVERED, what });
-        }
-        for record in records {
-            let (due, rest) = split(record);
-            let (position, rest) = split(rest);
-            let (bytes, rest) = split(rest);
-            let (queue_id, _) = split(rest);
+        let what = "is followed by a part of a record";
+        for record in rows::read::<RECORD_BYTES>(piece, KIND_DELIVERED, what)? {
             self.insert(Due {
-                due: i64::from_be_bytes(due),
-                position: u64::from_be_bytes(position),
-                bytes: u32::from_be_bytes(bytes),
-                queue_id: u32::from_be_bytes(queue_id),
+                due: i64::from_be_bytes(part(record, 0)),
+                position: u64::from_be_bytes(part(record, 8)),
+                bytes: u32::from_be_bytes(part(record, 16)),
+                queue_id: u32::from_be_bytes(part(record, 20)),
             });
         }
         Ok(())
@@ -232,12 +221,6 @@ impl DerivedState for Deferred {
     fn holds_back(&self) -> Option<u64> {
         self.pieces.first_key_value().map(|(piece, _)| piece << PIECE_BITS)
     }
-}
-
-/// The first bytes; there are as many.
-fn split<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
-    let (here, rest) = bytes.split_first_chunk().expect("a record of a snapshot is whole");
-    (*here, rest)
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@
 //! What is being ended, and when the next look at one is due that could not be checked, is no state: a start knows nothing of
 //! it.
 
-use super::{ControlEntry, ControlError, DerivedState, control::KIND_HALF_ENDED};
+use super::{
+    ControlEntry, ControlError, DerivedState,
+    control::KIND_HALF_ENDED,
+    rows::{self, part},
+};
 use crate::{batch::CONTROL_HEADER_BYTES, index::SectionKind, state::deferred::Portion};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,12 +110,6 @@ impl<'a> HalfChecks<'a> {
     }
 }
 
-/// The bytes of a row from a place on.
-fn part<const N: usize, const ROW: usize>(row: &[u8; ROW], from: usize) -> [u8; N] {
-    let bytes = row.get(from..).and_then(|rest| rest.first_chunk());
-    *bytes.expect("within the row")
-}
-
 /// A half message that nobody has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenHalf {
@@ -168,8 +166,6 @@ pub struct HalfMessages {
     ended: u64,
 }
 
-/// Half messages in a piece of a snapshot.
-const SNAPSHOT_RECORDS: usize = 4_096;
 /// One in a snapshot: position, due, checks, bytes.
 const RECORD_BYTES: usize = 8 + 8 + 4 + 4;
 
@@ -339,28 +335,21 @@ impl DerivedState for HalfMessages {
 
     fn snapshot(&self, place: &mut Option<u64>, pieces: &mut Vec<Vec<u8>>) -> bool {
         let from = place.map_or(Unbounded, Excluded);
-        let mut piece = Vec::new();
-        for (position, open) in self.open.range((from, Unbounded)).take(SNAPSHOT_RECORDS) {
-            piece.extend_from_slice(&position.to_be_bytes());
-            piece.extend_from_slice(&open.due.to_be_bytes());
-            piece.extend_from_slice(&open.checks.to_be_bytes());
-            piece.extend_from_slice(&open.bytes.to_be_bytes());
+        let rows = self.open.range((from, Unbounded)).map(|(position, open)| {
             *place = Some(*position);
-        }
-        let more = piece.len() == SNAPSHOT_RECORDS * RECORD_BYTES;
-        if !piece.is_empty() {
-            pieces.push(piece);
-        }
-        more
+            let mut row = [0; RECORD_BYTES];
+            row[..8].copy_from_slice(&position.to_be_bytes());
+            row[8..16].copy_from_slice(&open.due.to_be_bytes());
+            row[16..20].copy_from_slice(&open.checks.to_be_bytes());
+            row[20..].copy_from_slice(&open.bytes.to_be_bytes());
+            row
+        });
+        rows::write(rows, pieces)
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError> {
-        let (records, rest) = piece.as_chunks::<RECORD_BYTES>();
-        if !rest.is_empty() {
-            let what = "is followed by a part of a half message";
-            return Err(ControlError::Malformed { kind: KIND_HALF_ENDED, what });
-        }
-        for record in records {
+        let what = "is followed by a part of a half message";
+        for record in rows::read::<RECORD_BYTES>(piece, KIND_HALF_ENDED, what)? {
             let check = HalfCheck {
                 position: u64::from_be_bytes(part(record, 0)),
                 due: i64::from_be_bytes(part(record, 8)),

@@ -16,6 +16,7 @@ pub mod deferred;
 pub mod group_offsets;
 pub mod half_messages;
 mod offset_changes;
+mod rows;
 
 pub use self::{
     control::{ControlEntry, ControlError},

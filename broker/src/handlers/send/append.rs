@@ -1,10 +1,10 @@
 //! Appending where the queue is: plain functions on the shard's state.
 
-use crate::{delay_levels::WaitingPlace, response::Sent};
+use crate::{delay_levels::WaitingPlace, properties::Scanned, response::Sent};
 use proto::record::{self, RecordFields};
 use store::{
     PhysicalOffset, Placed, Refused, StoreState, index::key_hash, lookup::keys_of,
-    store_state::Append,
+    state::ControlEntry, store_state::Append,
 };
 
 /// Something that was appended and is acknowledged by `sent` once the log is committed up to `until`.
@@ -51,6 +51,33 @@ pub(super) fn append_waiting(
     time: i64,
 ) -> Result<Appended, Refused> {
     state.admit_waiting(place.waits_for, record.len())?;
+    let placed = put_waiting(state, index_keys, None, place, record, (now, time));
+    Ok(Appended::one(queue_id, placed))
+}
+
+/// Appends the note that the waiting of a record has ended, and the record that waits in its stead, as a group. Returns the
+/// position behind both.
+pub(crate) fn append_waiting_again(
+    state: &mut StoreState,
+    index_keys: bool,
+    entry: &ControlEntry<'_>,
+    (place, record): (WaitingPlace, &[u8]),
+    now: i64,
+    time: i64,
+) -> Result<u64, Refused> {
+    state.admit_wait(place.waits_for)?;
+    state.admit_group(entry, record.len())?;
+    Ok(put_waiting(state, index_keys, Some(entry), place, record, (now, time)).end)
+}
+
+fn put_waiting(
+    state: &mut StoreState,
+    index_keys: bool,
+    entry: Option<&ControlEntry<'_>>,
+    place: WaitingPlace,
+    record: &[u8],
+    (now, time): (i64, i64),
+) -> Placed {
     let slot = state.queue_slot(place.waits_for.topic(), place.queue_id);
     let due = time.saturating_add(place.delay_ms);
     let mut keys = Vec::new();
@@ -58,12 +85,40 @@ pub(super) fn append_waiting(
         collect_keys(record, &mut keys);
     }
     let message = Append { slot, bytes: record.len(), tags_code: due, keys: &keys };
-    let placed = state.append(message, now, |placed, out| {
+    let encode = |placed: &Placed, out: &mut [u8]| {
         out.copy_from_slice(record);
         record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
         record::patch_prepared_transaction_offset(out, due);
+    };
+    match entry {
+        None => state.append(message, now, encode),
+        Some(entry) => state.append_group(entry, message, now, encode).1,
+    }
+}
+
+/// Appends the note that the waiting of a record has ended, and the message that it became, as a group. Returns the position
+/// behind both.
+pub(crate) fn append_ended(
+    state: &mut StoreState,
+    index_keys: bool,
+    entry: &ControlEntry<'_>,
+    scanned: &Scanned<'_>,
+    fields: &RecordFields<'_>,
+    now: i64,
+) -> Result<u64, Refused> {
+    let bytes = fields.encoded_len();
+    state.admit_group(entry, bytes)?;
+    let mut keys = Vec::new();
+    if index_keys {
+        scanned.key_hashes(fields.topic, &mut keys);
+    }
+    let slot = state.queue_slot(fields.topic, fields.queue_id.unsigned_abs());
+    let message = Append { slot, bytes, tags_code: record::tags_code(scanned.tags), keys: &keys };
+    let (_, placed) = state.append_group(entry, message, now, |placed, out| {
+        fields.encode_into(out);
+        record::patch(out, placed.queue_offset, placed.physical.to_wire(), now);
     });
-    Ok(Appended::one(queue_id, placed))
+    Ok(placed.end)
 }
 
 /// Appends records that were encoded elsewhere, all or none of them.

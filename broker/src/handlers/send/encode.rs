@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 
 /// Messages of one batch, at most: the response names each of them.
 const BATCH_MESSAGES_MAX: usize = 32_768;
-const HOUR_MS: i64 = 3_600_000;
 
 /// What all records of a request have in common.
 pub(in crate::handlers) struct Origin<'a> {
@@ -129,7 +128,7 @@ pub(in crate::handlers) fn first_check_ms(config: &BrokerConfig, text: &str) -> 
         Some(seconds) => seconds.saturating_mul(1_000),
         None => i64::try_from(config.transaction_time_out_ms).unwrap_or(i64::MAX),
     };
-    wanted.min(i64::from(config.file_reserved_time_hours).saturating_mul(HOUR_MS))
+    wanted.min(config.file_reserved_ms())
 }
 
 /// A message is transactional by its property. A phase in its flags without that is refused: Java stores such a message

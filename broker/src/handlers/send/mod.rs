@@ -28,7 +28,8 @@ use crate::{
     worker::Worker,
 };
 pub(super) use admit::{Verdict, broker_forbidden, check, check_time, no_group};
-pub(super) use append::Appended;
+pub(crate) use append::append_ended;
+pub(super) use append::{Appended, append_waiting_again};
 use encode::Wait;
 pub(super) use encode::{Origin, check_keys, check_not_transactional, first_check_ms, illegal};
 use proto::{
