@@ -231,6 +231,12 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Whether at least `least` has passed by the broker's clock, of which whole milliseconds are stored: what was sent at 10.9 ms
+/// and waits for 2 s is due at 2,010.0 ms.
+pub fn has_passed(least: Duration, elapsed: Duration) -> bool {
+    elapsed + Duration::from_millis(1) >= least
+}
+
 /// Asks again every 50 ms until `condition` holds; false after `limit`.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let until = std::time::Instant::now() + limit;
