@@ -15,6 +15,7 @@ pub mod our_broker;
 pub mod program;
 pub mod raw;
 pub mod reaper;
+pub mod resets;
 pub mod scenario;
 mod starts;
 pub mod volume;

@@ -17,7 +17,12 @@ use store::{
     lineage::EpochEntry,
     offset::PhysicalOffset,
     settings::Settings,
-    state::{ControlEntry, group_offsets::OffsetChange, half_messages::HalfCheck},
+    state::{
+        ControlEntry,
+        group_offsets::{OffsetChange, OffsetChanges},
+        half_messages::HalfCheck,
+        offset_resets::HEARD,
+    },
 };
 
 /// Which records are written, and how.
@@ -83,6 +88,18 @@ pub fn dump(
         }
         _ => Ok(dump.lines),
     }
+}
+
+/// By group, topic and queue. Without an offset: the group has heard where it was to go on.
+fn offsets(changes: OffsetChanges<'_>) -> Vec<Value> {
+    let mut changes: Vec<OffsetChange<'_>> = changes.iter().collect();
+    changes.sort_unstable();
+    let row = |change: OffsetChange<'_>| {
+        let OffsetChange { group, topic, queue_id, offset } = change;
+        let offset = (offset != HEARD).then_some(offset);
+        json!({ "group": group, "topic": topic, "queueId": queue_id, "offset": offset })
+    };
+    changes.into_iter().map(row).collect()
 }
 
 impl Dump<'_> {
@@ -195,13 +212,10 @@ impl Dump<'_> {
                 json!({ "halfChecked": rows.collect::<Vec<_>>() })
             }
             Ok(ControlEntry::GroupOffsets(changes)) => {
-                let mut changes: Vec<OffsetChange<'_>> = changes.iter().collect();
-                changes.sort_unstable();
-                let rows = changes.into_iter().map(|change| {
-                    let OffsetChange { group, topic, queue_id, offset } = change;
-                    json!({ "group": group, "topic": topic, "queueId": queue_id, "offset": offset })
-                });
-                json!({ "groupOffsets": rows.collect::<Vec<_>>() })
+                json!({ "groupOffsets": offsets(changes) })
+            }
+            Ok(ControlEntry::OffsetsReset(changes)) => {
+                json!({ "offsetsReset": offsets(changes) })
             }
             Ok(ControlEntry::Epoch(EpochEntry { writer, previous_epoch, previous_end })) => json!({
                 "epoch": {

@@ -270,6 +270,7 @@ impl<D: Disk> IndexJob<'_, D> {
         Lineage::retain_before(&mut lineage.pieces, self.capture.to);
         let states = vec![
             self.snapshot(|states| &states.group_offsets, pause).await,
+            self.snapshot(|states| &states.offset_resets, pause).await,
             lineage,
             self.snapshot(|states| &states.deferred, pause).await,
             self.snapshot(|states| &states.half_messages, pause).await,

@@ -72,6 +72,13 @@ impl PendingControl {
     }
 }
 
+/// A point in the order in which groups commit offsets and are told to go on elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetsMark {
+    offsets: u64,
+    resets: u64,
+}
+
 /// Counters since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -287,17 +294,37 @@ impl StoreState {
         position
     }
 
-    /// A group has consumed up to `offset`. Counts what is refused.
+    /// A group has consumed up to `offset`. Counts what is refused. False: the group is told to go on elsewhere, and speaks
+    /// of where it was before.
     pub fn commit_group_offset(
         &mut self,
         group: &str,
         topic: &str,
         queue_id: u32,
         offset: i64,
-    ) -> Result<(), OffsetRefused> {
-        let taken = self.derived.group_offsets.set(group, topic, queue_id, offset);
+    ) -> Result<bool, OffsetRefused> {
+        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
+        if !offset_resets.is_empty() && !offset_resets.may_commit(group, topic, queue_id, offset) {
+            return Ok(false);
+        }
+        let taken = group_offsets.set(group, topic, queue_id, offset);
         self.counters.refused_offsets += u64::from(taken.is_err());
-        taken
+        taken.map(|()| true)
+    }
+
+    /// A group is told to go on at `target`, see [`crate::state::offset_resets`].
+    pub fn reset_group_offset(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: u32,
+        target: i64,
+    ) -> Result<(), OffsetRefused> {
+        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
+        offset_resets.admit(group, topic, queue_id)?;
+        group_offsets.set(group, topic, queue_id, target)?;
+        offset_resets.reset(group, topic, queue_id, target);
+        Ok(())
     }
 
     /// An offset was refused before it came here.
@@ -309,7 +336,7 @@ impl StoreState {
     /// refused now stays dirty for the next call.
     pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
         self.derived.group_offsets.sweep();
-        if !self.derived.group_offsets.is_dirty() {
+        if !self.has_unwritten_offsets() {
             return Ok(None);
         }
         let record_bytes_max = self.log.shape().entry_bytes_max;
@@ -317,13 +344,36 @@ impl StoreState {
         let bytes_max = GroupOffsets::change_bytes_max(wanted);
         self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max)?;
         let at = self.log.appended();
-        let Some(content) = self.derived.group_offsets.take_change(bytes_max, at) else {
-            return Ok(None);
+        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
+        // Resets first: what is committed after one has ended stands behind its end.
+        let (content, kind): (_, fn(_) -> _) = match offset_resets.take_change(bytes_max, at) {
+            Some(content) => (content, ControlEntry::OffsetsReset),
+            None => match group_offsets.take_change(bytes_max, at) {
+                Some(content) => (content, ControlEntry::GroupOffsets),
+                None => return Ok(None),
+            },
         };
         let changes = OffsetChanges::decode(&content).expect("written by take_change");
-        let entry = ControlEntry::GroupOffsets(changes);
+        let entry = kind(changes);
         let position = self.append_admitted(&entry, now);
         Ok(Some(position + entry.bytes() as u64))
+    }
+
+    /// Whether [`StoreState::append_group_offsets`] may have something to append.
+    pub fn has_unwritten_offsets(&self) -> bool {
+        self.derived.group_offsets.is_dirty() || self.derived.offset_resets.is_dirty()
+    }
+
+    /// Where all that groups have committed, and all resets, end until now.
+    pub fn offsets_mark(&self) -> OffsetsMark {
+        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
+        OffsetsMark { offsets: group_offsets.mark(), resets: offset_resets.noted() }
+    }
+
+    /// Whether all before the mark was appended.
+    pub fn has_appended(&self, mark: OffsetsMark) -> bool {
+        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
+        group_offsets.has_taken(mark.offsets) && offset_resets.has_taken(mark.resets)
     }
 
     /// Begins an epoch that this store leads, see [`CommitLog::begin_epoch`]. Returns the position to wait for.
@@ -463,6 +513,7 @@ impl StoreState {
         let position = self.append_control(&entry, now)?;
         self.queues.remove_topic(topic);
         self.derived.group_offsets.forget_topic(topic, position);
+        self.derived.offset_resets.forget_topic(topic, position);
         Ok(Some(position + entry.bytes() as u64))
     }
 
@@ -479,6 +530,7 @@ impl StoreState {
         let entry = ControlEntry::GroupRemoved { group };
         let position = self.append_control(&entry, now)?;
         self.derived.group_offsets.forget_group(group, position);
+        self.derived.offset_resets.forget_group(group, position);
         Ok(Some(position + entry.bytes() as u64))
     }
 
@@ -602,6 +654,7 @@ impl StoreState {
             ControlEntry::Epoch(_) => return,
             ControlEntry::TopicRemoved { topic } => self.queues.remove_topic(topic),
             ControlEntry::GroupOffsets(_)
+            | ControlEntry::OffsetsReset(_)
             | ControlEntry::GroupRemoved { .. }
             | ControlEntry::Delivered { .. }
             | ControlEntry::HalfEnded { .. }

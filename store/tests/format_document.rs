@@ -124,6 +124,7 @@ fn control_entries() {
         ("delivered", control::KIND_DELIVERED),
         ("half ended", control::KIND_HALF_ENDED),
         ("half checked", control::KIND_HALF_CHECKED),
+        ("offsets reset", control::KIND_OFFSETS_RESET),
         ("epoch", control::KIND_EPOCH),
     ];
     let listed = kinds("control kinds", 2);
@@ -288,6 +289,7 @@ fn sections_of_an_index_file() {
         SectionKind::Lineage => "lineage",
         SectionKind::Deferred => "deferred",
         SectionKind::HalfMessages => "half messages",
+        SectionKind::OffsetResets => "offset resets",
     };
     for kind in SectionKind::ALL {
         let said = (kind.number(), kind.item_bytes().to_string());
@@ -312,7 +314,8 @@ fn sections_of_an_index_file() {
         SectionKind::GroupOffsets
         | SectionKind::Lineage
         | SectionKind::Deferred
-        | SectionKind::HalfMessages => b"\0\0\0\x05piece".to_vec(),
+        | SectionKind::HalfMessages
+        | SectionKind::OffsetResets => b"\0\0\0\x05piece".to_vec(),
     };
     let mut first = 1u32;
     for at in 0..SectionKind::ALL.len() {

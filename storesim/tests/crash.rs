@@ -31,6 +31,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.delivered > 200 && sum.waiting_compared > 200, "{sum:?}");
     assert!(sum.halves_ended > 50 && sum.halves_checked > 30, "{sum:?}");
     assert!(sum.halves_compared > 50, "{sum:?}");
+    assert!(sum.resets > 100 && sum.resets_compared > 20, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 
@@ -139,6 +140,7 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::DeliveredAtAppend, 4_027),
     (Mutation::HalfEndedAtAppend, 19_602),
     (Mutation::EndHalfTwice, 2),
+    (Mutation::LateCommits, 7),
     (Mutation::UnreadableIsFailure, 0),
     (Mutation::UnreadableNeighbours, 0),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.

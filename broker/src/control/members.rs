@@ -258,6 +258,12 @@ impl Members {
             .map(|(connection, member)| (*connection, member.version))
     }
 
+    /// The members of a group: connection, client id, version.
+    pub fn consumers(&self, group: &str) -> Vec<(ConnectionId, &str, i32)> {
+        let held = self.consumers.get(group).into_iter().flat_map(|held| &held.members);
+        held.map(|(connection, member)| (*connection, &*member.client_id, member.version)).collect()
+    }
+
     /// The connection of a client that is in a producer group, whichever: where replies go that it waits for.
     pub fn producer_by_id(&self, client_id: &str) -> Option<ConnectionId> {
         self.producers_by_id.get(client_id).copied()

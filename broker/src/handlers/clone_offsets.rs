@@ -5,7 +5,7 @@
 //! then. What the destination had committed on a queue where the source has no offset stays.
 
 use super::{
-    patience::append_patiently,
+    patience::write_offsets,
     shard_report::{PIECE_QUEUES, owned_queues, topics_there},
 };
 use crate::{
@@ -92,7 +92,7 @@ async fn copy_there(there: &Worker, shard: &Shard, wanted: &Wanted) -> Result<()
             there.executor.yield_now().await;
         }
     }
-    if changed { write(there, shard).await } else { Ok(()) }
+    if changed { write_offsets(there, shard).await } else { Ok(()) }
 }
 
 /// Whether an offset was copied.
@@ -105,31 +105,12 @@ fn copy_piece(
     let mut changed = false;
     for queue_id in queues {
         if let Some(offset) = state.derived.group_offsets.get(from, topic, queue_id) {
-            state.commit_group_offset(to, topic, queue_id, offset)?;
+            // A queue on which the destination is told to go on elsewhere is told this instead.
+            if !state.commit_group_offset(to, topic, queue_id, offset)? {
+                state.reset_group_offset(to, topic, queue_id, offset)?;
+            }
             changed = true;
         }
     }
     Ok(changed)
-}
-
-/// Writes what groups have committed into the log, as soon as that takes it, and waits until it is committed. What they
-/// commit meanwhile is for the next second.
-async fn write(there: &Worker, shard: &Shard) -> Result<(), Refusal> {
-    let mark = shard.store.state().derived.group_offsets.mark();
-    while !shard.store.state().derived.group_offsets.has_taken(mark) {
-        let append = || shard.append_group_offsets(there.executor.now());
-        let appended = append_patiently(there, shard, append).await;
-        appended.map_err(|error| not_written(shard, &error.to_string()))?;
-        there.executor.yield_now().await;
-    }
-    let end = shard.store.state().log.appended();
-    if shard.committed(end).await { Ok(()) } else { Err(not_written(shard, "the log has failed")) }
-}
-
-fn not_written(shard: &Shard, why: &str) -> Refusal {
-    let remark = format!(
-        "shard={}: the offsets are copied and may be lost with the next start: {why}",
-        shard.number
-    );
-    Refusal::new(response::SERVICE_NOT_AVAILABLE, remark)
 }

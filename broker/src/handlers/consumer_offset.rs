@@ -56,6 +56,7 @@ fn is_young(state: &StoreState, place: QueuePlace<'_>) -> bool {
 
 /// UPDATE_CONSUMER_OFFSET. Offsets of what does not exist are refused as 5.x does; 4.9 keeps them, and has a topic that
 /// is deleted and made again begin with the offsets of the one before. Who sent it one-way learns nothing, so it is counted.
+/// One of a queue on which the group is told to go on elsewhere is ignored, as by 5.x, see [`super::reset_offsets`].
 /// An offset beyond the end of its queue is kept, as by 4.9 and 5.x: a group may well have consumed more than is here,
 /// before a crash under ASYNC_FLUSH or from another broker, and says so rightly.
 pub fn update(
@@ -70,8 +71,11 @@ pub fn update(
         state.count_refused_offset();
         return Err(refusal);
     }
-    state.commit_group_offset(group, place.topic, place.queue_id, header.commit_offset)?;
-    Ok(Response::Done)
+    if state.commit_group_offset(group, place.topic, place.queue_id, header.commit_offset)? {
+        return Ok(Response::Done);
+    }
+    // Not an error: the client would try again.
+    Err(Refusal::new(response::SUCCESS, "Offset has been previously reset"))
 }
 
 /// Group, topic and queue are there. A queue may be beyond those of its topic, which had more before: its messages are
@@ -184,7 +188,7 @@ async fn first_time<D: runtime::Disk>(
 
 /// Lower boundary: the first offset whose message is not older than `timestamp`. Upper boundary: the last offset whose
 /// message is not newer. Store timestamps of a queue never go back by more than the clock does.
-async fn offset_at<D: runtime::Disk>(
+pub(super) async fn offset_at<D: runtime::Disk>(
     store: &Store<D>,
     topic: &str,
     queue_id: u32,

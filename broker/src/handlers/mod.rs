@@ -10,6 +10,7 @@ pub mod client_lifecycle;
 pub mod clone_offsets;
 pub mod consume_times;
 pub mod consumer_offset;
+pub mod consumer_status;
 #[cfg(test)]
 mod deletion_tests;
 pub mod end_transaction;
@@ -22,6 +23,7 @@ pub(crate) mod patience;
 pub mod pull;
 pub mod query_message;
 pub mod queue_locks;
+pub mod reset_offsets;
 pub mod resume_check;
 pub mod runtime_info;
 pub mod send;

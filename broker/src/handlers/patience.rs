@@ -51,6 +51,28 @@ pub(crate) async fn append_patiently<T>(
     }
 }
 
+/// Writes what groups have committed, and what they are told, into the log, as soon as that takes it, and waits until it is
+/// committed. What they commit meanwhile is for the next second.
+pub(crate) async fn write_offsets(worker: &Worker, shard: &Shard) -> Result<(), Refusal> {
+    let mark = shard.store.state().offsets_mark();
+    while !shard.store.state().has_appended(mark) {
+        let append = || shard.append_group_offsets(worker.executor.now());
+        let appended = append_patiently(worker, shard, append).await;
+        appended.map_err(|error| not_written(shard, &error.to_string()))?;
+        worker.executor.yield_now().await;
+    }
+    let end = shard.store.state().log.appended();
+    if shard.committed(end).await { Ok(()) } else { Err(not_written(shard, "the log has failed")) }
+}
+
+fn not_written(shard: &Shard, why: &str) -> Refusal {
+    let remark = format!(
+        "shard={}: the offsets are changed and may be lost with the next start: {why}",
+        shard.number
+    );
+    Refusal::new(response::SERVICE_NOT_AVAILABLE, remark)
+}
+
 /// Whether the log may take it soon.
 fn is_for_load(refused: &Refused) -> bool {
     match refused {

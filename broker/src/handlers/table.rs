@@ -2,9 +2,9 @@
 //! is refused with code 3.
 
 use super::{
-    ask_client, client_lifecycle, clone_offsets, consumer_offset, end_transaction, group_queries,
-    groups, pull, query_message, queue_locks, resume_check, runtime_info, send, send_back,
-    send_reply, topics, view_message, whole_table,
+    ask_client, client_lifecycle, clone_offsets, consumer_offset, consumer_status, end_transaction,
+    group_queries, groups, pull, query_message, queue_locks, reset_offsets, resume_check,
+    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -159,6 +159,8 @@ pub const LINES: &[Line] = lines! {
     QUERY_SUBSCRIPTION_BY_CONSUMER: Control, Admin, OnControl(group_queries::subscription);
     QUERY_CONSUME_TIME_SPAN: Control, Admin, Task(group_queries::time_spans);
     CLONE_GROUP_OFFSET: Control, Admin, Task(clone_offsets::clone);
+    INVOKE_BROKER_TO_RESET_OFFSET: Control, Admin, LargeTask(reset_offsets::reset);
+    INVOKE_BROKER_TO_GET_CONSUMER_STATUS: Control, Admin, LargeTask(consumer_status::status);
     RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
 
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);

@@ -31,7 +31,7 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use store::{Refused, Store};
+use store::{QueueSlot, Refused, Store};
 
 /// One shard: a log with its queues.
 pub struct Shard {
@@ -223,7 +223,7 @@ impl Shard {
         if self.store.state_mut().append_group_offsets(now)?.is_some() {
             self.store.appended();
         }
-        Ok(self.store.state().derived.group_offsets.is_dirty())
+        Ok(self.store.state().has_unwritten_offsets())
     }
 
     /// Drops the queues of a topic that was deleted, and offsets of groups on it. What is not here is no error. Pulls that
@@ -235,10 +235,15 @@ impl Shard {
         if self.store.state_mut().remove_topic(topic, now)?.is_some() {
             self.store.appended();
         }
+        self.wake(slots);
+        Ok(())
+    }
+
+    /// Runs the pulls again that wait for these queues.
+    pub fn wake(&self, slots: impl IntoIterator<Item = QueueSlot>) {
         let mut parked = self.parked.borrow_mut();
         slots.into_iter().for_each(|slot| parked.wake(slot));
         self.many_woken.raise();
-        Ok(())
     }
 
     /// Drops the offsets of a group that was deleted. What is not here is no error.

@@ -23,7 +23,7 @@ const LEVEL_3: Duration = Duration::from_secs(3);
 /// How often a consumer is started against Java's broker.
 const JAVA_START_ATTEMPTS: u32 = 3;
 /// Something that should not arrive gets this long to do so.
-const QUIET: Duration = Duration::from_millis(700);
+pub(super) const QUIET: Duration = Duration::from_millis(700);
 /// What was consumed is committed by then, or is not going to be.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// More queues than shards, so that each shard owns several.
@@ -531,7 +531,7 @@ pub(super) fn start_consumer(
     started.unwrap_or_else(|failed| panic!("{failed}\n{}", peer.log_tail()))
 }
 
-fn await_all(consumer: &Running, count: usize, peer: &Peer) {
+pub(super) fn await_all(consumer: &Running, count: usize, peer: &Peer) {
     let complete = consumer.wait_received(count, ARRIVE_WAIT_MAX);
     let arrived = consumer.received().len();
     let (errors, log) = (consumer.errors(), peer.log_tail());

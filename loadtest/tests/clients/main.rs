@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use loadtest::harness::{
     self, Peer, Side, ordered,
     program::{Library, Program},
-    scenario,
+    resets, scenario,
 };
 use std::{
     process::ExitCode,
@@ -57,6 +57,7 @@ const ORDERED: Stories = &[("ordered", ordered::ordered)];
 const REQUESTED: Stories = &[("requested", scenario::requested)];
 const TRANSACTED: Stories = &[("transacted", scenario::transacted)];
 const BROADCAST: Stories = &[("broadcast", scenario::broadcast)];
+const RESET: Stories = &[("reset", resets::reset)];
 const MATCHING: Stories =
     &[("matching", |program, peer| scenario::matching(program, peer, "matching"))];
 /// What only the Java clients do.
@@ -74,7 +75,7 @@ const JAVA: Stories = &[
 ];
 /// What both releases do.
 const OF_JAVA: &[Stories] =
-    &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, TRANSACTED, BROADCAST, JAVA];
+    &[COMMON, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, TRANSACTED, BROADCAST, RESET, JAVA];
 const JAVA_4_ONLY: Stories = &[
     ("binary_headers", |program, peer| {
         let program = program.with_java_option(BINARY_HEADERS);
@@ -128,11 +129,11 @@ fn stories() -> Vec<Trial> {
             OURS_AND_JAVA_4,
             &[
                 COMMON, LATER, RETRIED, GIVEN_UP, MATCHING, ORDERED, REQUESTED, TRANSACTED,
-                BROADCAST,
+                BROADCAST, RESET,
             ],
         ),
         (Library::Node, "node", OURS_AND_JAVA_4, &[COMMON, LATER, RETRIED, GIVEN_UP]),
-        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED, BROADCAST]),
+        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED, BROADCAST, RESET]),
         // The client drops a message whose sending back fails, for any reason: of Java's broker 2 of 20 were lost.
         (Library::Python, "python", OURS, &[RETRIED]),
         // Against Java's broker it passes, too, and takes a minute: the time of a lock there.

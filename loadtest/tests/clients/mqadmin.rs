@@ -17,13 +17,14 @@ const ONLY_5: &[&str] = &["5.3.3"];
 
 /// Each story with mqadmin and the client program of a release.
 pub(crate) fn trials() -> Vec<Trial> {
-    let stories: [(&str, &'static [&'static str], Play); 7] = [
+    let stories: [(&str, &'static [&'static str], Play); 8] = [
         ("cluster_list_and_broker_status", BOTH, cluster_list_and_broker_status),
         ("configurations_are_exported", BOTH, configurations_are_exported),
         ("attributes", ONLY_5, attributes),
         ("topics", BOTH, topics),
         ("groups", BOTH, groups),
         ("consumers", BOTH, consumers),
+        ("resets", BOTH, resets),
         ("messages", BOTH, messages),
     ];
     let mut trials = Vec::new();
@@ -240,6 +241,33 @@ fn consumers(admin: &Admin<'_>) {
     consumer.finish();
     let gone = admin.mqadmin.borrow_mut().run(&words);
     assert!(gone.contains("not online") || gone.contains("Exception"), "{gone}");
+}
+
+/// `skipAccumulatedMessage`, `resetOffsetByTime`; 5.x: of one queue.
+fn resets(admin: &Admin<'_>) {
+    let (topic, group) = (admin.peer.new_topic("admin-reset", 4), unique("admin-reset"));
+    let mut connection = admin.peer.connect_broker();
+    connection.create_group(&group).expect("a group");
+    let sent = scenario::produce(&admin.program, admin.peer, &topic, 20, None);
+    let ends = |queue: i32| sent.iter().filter(|sent| sent.queue == queue).count() as i64;
+    let mut committed = || -> Vec<i64> {
+        let of_queue = |queue| connection.consumer_offset(&group, &topic, queue).expect("known");
+        (0..4).map(of_queue).collect()
+    };
+    let all = ["-g", &group, "-t", &topic];
+    let output = admin.ask("skipAccumulatedMessage", &[&all[..], &["-f", "true"]].concat());
+    let at_end: Vec<i64> = (0..4).map(ends).collect();
+    assert_eq!(committed(), at_end, "{output}");
+    for queue in 0..4 {
+        row(&output, &["broker-a", &queue.to_string(), &ends(queue).to_string()]);
+    }
+    let output = admin.ask("resetOffsetByTime", &[&all[..], &["-s", "0"]].concat());
+    assert_eq!(committed(), [0; 4], "{output}");
+    if admin.version == "5.3.3" {
+        let one = ["-b", &admin.broker(), "-q", "2", "-s", "now", "-o", "1"];
+        let output = admin.ask("resetOffsetByTime", &[&all[..], &one].concat());
+        assert_eq!(committed(), [0, 0, 1, 0], "{output}");
+    }
 }
 
 /// `queryMsgByKey`, `queryMsgByUniqueKey`, `queryMsgById`.

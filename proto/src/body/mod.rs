@@ -44,7 +44,8 @@ pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
 pub use route::{BrokerData, QueueData, RouteData};
 pub use stats::{
-    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, QueueBounds, QueueTimeSpan, TopicStatsTable,
+    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan,
+    ResetOffsets, TopicStatsTable,
 };
 pub use subscription::{GroupSubscription, SubscriptionData};
 pub use topic::{TopicConfig, TopicConfigTable, TopicFilterType, TopicList};

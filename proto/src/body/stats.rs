@@ -1,7 +1,7 @@
-//! Offsets and times of queues for admin tools: `GET_TOPIC_STATS_INFO` (202), `GET_CONSUME_STATS` (208) and
-//! `QUERY_CONSUME_TIME_SPAN` (303).
+//! Offsets and times of queues for admin tools: `GET_TOPIC_STATS_INFO` (202), `GET_CONSUME_STATS` (208),
+//! `QUERY_CONSUME_TIME_SPAN` (303), `INVOKE_BROKER_TO_RESET_OFFSET` (222) and `INVOKE_BROKER_TO_GET_CONSUMER_STATUS` (223).
 //!
-//! The tables of the first two have queues as keys, which Java writes as bare objects; string keys are read as well.
+//! The tables of all but 303 have queues as keys, which Java writes as bare objects; string keys are read as well.
 
 use std::collections::BTreeMap;
 
@@ -79,5 +79,25 @@ body! {
     ConsumeTimeSpans("body", TABLE_BODY_BYTES_MAX) {
         /// By queue.
         consume_time_span_set: Vec<QueueTimeSpan> = "consumeTimeSpanSet",
+    }
+}
+
+body! {
+    /// Where a group goes on. Source: Apache RocketMQ 4.9.8, `ResetOffsetBody`.
+    #[derive(Eq)]
+    ResetOffsets("body", TABLE_BODY_BYTES_MAX) {
+        /// Queue to offset.
+        offset_table: BTreeMap<MessageQueue, i64> = "offsetTable",
+    }
+}
+
+body! {
+    /// How far consumers of a group have consumed, as they say. Source: Apache RocketMQ 4.9.8, `GetConsumerStatusBody`.
+    #[derive(Eq)]
+    ConsumerStatus("body", TABLE_BODY_BYTES_MAX) {
+        /// From the broker: by client id, queue to offset.
+        consumer_table: BTreeMap<String, BTreeMap<MessageQueue, i64>> = "consumerTable",
+        /// From a client: queue to offset.
+        message_queue_table: BTreeMap<MessageQueue, i64> = "messageQueueTable",
     }
 }

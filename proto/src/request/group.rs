@@ -75,6 +75,19 @@ header! {
 }
 
 header! {
+    /// `INVOKE_BROKER_TO_GET_CONSUMER_STATUS` (223). Source: Apache RocketMQ 5.3.3, remoting
+    /// `GetConsumerStatusRequestHeader`.
+    ConsumerStatusHeader {
+        /// The topic.
+        topic: &'a str = "topic" required,
+        /// The group.
+        group: &'a str = "group" required,
+        /// Id of the one client that is asked; absent or blank means all.
+        client_id: Option<&'a str> = "clientAddr" optional,
+    }
+}
+
+header! {
     /// `QUERY_CONSUME_TIME_SPAN` (303) and, from 5.x tools, `QUERY_SUBSCRIPTION_BY_CONSUMER` (345). Source: Apache RocketMQ
     /// 5.3.3, remoting `QueryConsumeTimeSpanRequestHeader`, `QuerySubscriptionByConsumerRequestHeader`.
     GroupTopicHeader {

@@ -78,6 +78,8 @@ pub enum SectionKind {
     Deferred = 34,
     /// Half messages that are open, in pieces.
     HalfMessages = 35,
+    /// Queues on which groups are told to go on elsewhere, in pieces.
+    OffsetResets = 36,
 }
 
 /// Sections that every file has.
@@ -93,7 +95,7 @@ const FIRST_STATE: u16 = 32;
 
 impl SectionKind {
     /// All kinds that this code knows.
-    pub const ALL: [SectionKind; 9] = [
+    pub const ALL: [SectionKind; 10] = [
         SectionKind::Fences,
         SectionKind::Rows,
         SectionKind::Topics,
@@ -103,6 +105,7 @@ impl SectionKind {
         SectionKind::Lineage,
         SectionKind::Deferred,
         SectionKind::HalfMessages,
+        SectionKind::OffsetResets,
     ];
 
     /// Its number in a file.
@@ -129,7 +132,8 @@ impl SectionKind {
             SectionKind::GroupOffsets
             | SectionKind::Lineage
             | SectionKind::Deferred
-            | SectionKind::HalfMessages => 1,
+            | SectionKind::HalfMessages
+            | SectionKind::OffsetResets => 1,
             SectionKind::Entries => 20,
             SectionKind::Keys => 8,
         }

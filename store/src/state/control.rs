@@ -13,7 +13,8 @@
 //! | 5, 6 | | reserved: cancelled, carried |
 //! | 7 | half ended | u64 position of a half message, u8 outcome: 1 committed, 2 rolled back, 3 given up |
 //! | 8 | half checked | repeated: u64 position of a half message, i64 when it is checked next, ms, u32 how often it was checked |
-//! | 9, 10 | | reserved: offsets reset, POP progress |
+//! | 9 | offsets reset | as group offsets; the smallest i64 for an offset: the group has heard it, see [`super::offset_resets`] |
+//! | 10 | | reserved: POP progress |
 //! | 11 | epoch | u64 store id of its writer, u32 epoch before, u64 position where that ended and this one begins |
 
 use super::{
@@ -35,6 +36,8 @@ pub const KIND_DELIVERED: u16 = 4;
 pub const KIND_HALF_ENDED: u16 = 7;
 /// Kind of [`ControlEntry::HalfChecked`].
 pub const KIND_HALF_CHECKED: u16 = 8;
+/// Kind of [`ControlEntry::OffsetsReset`].
+pub const KIND_OFFSETS_RESET: u16 = 9;
 /// Kind of [`ControlEntry::Epoch`].
 pub const KIND_EPOCH: u16 = 11;
 
@@ -70,6 +73,8 @@ pub enum ControlEntry<'a> {
     },
     /// The producers of half messages were asked what becomes of them.
     HalfChecked(HalfChecks<'a>),
+    /// Groups are told to go on elsewhere, or have heard it, see [`super::offset_resets`].
+    OffsetsReset(OffsetChanges<'a>),
     /// An epoch begins. Stands first in its start batch, and nowhere else.
     Epoch(EpochEntry),
 }
@@ -118,6 +123,7 @@ impl<'a> ControlEntry<'a> {
             KIND_HALF_CHECKED => HalfChecks::decode(content)
                 .map(ControlEntry::HalfChecked)
                 .ok_or_else(|| malformed("is followed by a part of a check")),
+            KIND_OFFSETS_RESET => Ok(ControlEntry::OffsetsReset(OffsetChanges::decode(content)?)),
             KIND_EPOCH => EpochEntry::decode(content).map(ControlEntry::Epoch).map_err(malformed),
             kind => Err(ControlError::Unknown { kind }),
         }
@@ -132,6 +138,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::Delivered { .. } => KIND_DELIVERED,
             ControlEntry::HalfEnded { .. } => KIND_HALF_ENDED,
             ControlEntry::HalfChecked(_) => KIND_HALF_CHECKED,
+            ControlEntry::OffsetsReset(_) => KIND_OFFSETS_RESET,
             ControlEntry::Epoch(_) => KIND_EPOCH,
         }
     }
@@ -156,7 +163,9 @@ impl<'a> ControlEntry<'a> {
                 return Cow::Owned([&position.to_be_bytes()[..], &[*outcome as u8]].concat());
             }
             ControlEntry::HalfChecked(checks) => checks.content(),
-            ControlEntry::GroupOffsets(changes) => changes.content(),
+            ControlEntry::GroupOffsets(changes) | ControlEntry::OffsetsReset(changes) => {
+                changes.content()
+            }
             ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
             ControlEntry::GroupRemoved { group } => group.as_bytes(),
         })
@@ -196,6 +205,7 @@ mod tests {
         assert!(rows.iter().eq(checks));
         for entry in [
             ControlEntry::GroupOffsets(changes),
+            ControlEntry::OffsetsReset(changes),
             ControlEntry::TopicRemoved { topic: "orders" },
             ControlEntry::GroupRemoved { group: "" },
             ControlEntry::Delivered { due: -3, position: u64::MAX - 1 },

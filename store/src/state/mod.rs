@@ -16,6 +16,7 @@ pub mod deferred;
 pub mod group_offsets;
 pub mod half_messages;
 mod offset_changes;
+pub mod offset_resets;
 mod rows;
 
 pub use self::{
@@ -23,6 +24,7 @@ pub use self::{
     deferred::Deferred,
     group_offsets::GroupOffsets,
     half_messages::HalfMessages,
+    offset_resets::OffsetResets,
 };
 
 use self::deferred::Due;
@@ -62,6 +64,8 @@ pub trait DerivedState {
 pub struct ShardState {
     /// Committed offsets of groups.
     pub group_offsets: GroupOffsets,
+    /// Queues on which groups are told to go on elsewhere.
+    pub offset_resets: OffsetResets,
     /// The epochs of the log.
     pub lineage: Lineage,
     /// Records that wait until they are due.
@@ -100,6 +104,7 @@ impl ShardState {
     /// An entry of the log at `position` was committed.
     pub fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
         self.group_offsets.apply(entry, position);
+        self.offset_resets.apply(entry, position);
         self.lineage.apply(entry, position);
         self.deferred.apply(entry, position);
         self.half_messages.apply(entry, position);
@@ -127,6 +132,7 @@ impl ShardState {
             for piece in &section.pieces {
                 match section.kind {
                     GroupOffsets::SECTION => self.group_offsets.restore(piece)?,
+                    OffsetResets::SECTION => self.offset_resets.restore(piece)?,
                     Lineage::SECTION => self.lineage.restore(piece)?,
                     Deferred::SECTION => self.deferred.restore(piece)?,
                     HalfMessages::SECTION => self.half_messages.restore(piece)?,
@@ -139,9 +145,10 @@ impl ShardState {
 
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
-        let Self { group_offsets, lineage, deferred, half_messages } = self;
+        let Self { group_offsets, offset_resets, lineage, deferred, half_messages } = self;
         vec![
             section_of(group_offsets),
+            section_of(offset_resets),
             section_of(lineage),
             section_of(deferred),
             section_of(half_messages),
@@ -150,9 +157,10 @@ impl ShardState {
 
     /// Position of the oldest byte of the log that a state still needs.
     pub(crate) fn holds_back(&self) -> Option<u64> {
-        let Self { group_offsets, lineage, deferred, half_messages } = self;
+        let Self { group_offsets, offset_resets, lineage, deferred, half_messages } = self;
         let needed = [
             group_offsets.holds_back(),
+            offset_resets.holds_back(),
             lineage.holds_back(),
             deferred.holds_back(),
             half_messages.holds_back(),

@@ -62,6 +62,8 @@ pub(crate) enum What {
     TopicRemoved(String),
     GroupRemoved(String),
     Offsets(Vec<(OffsetName, i64)>),
+    /// Groups are told to go on elsewhere, or have heard it.
+    Resets(Vec<(OffsetName, Option<i64>)>),
     /// A record waits no more: when it was due, and its position.
     Delivered(i64, u64),
     /// A half message ended, which lies at this position.
@@ -69,6 +71,14 @@ pub(crate) enum What {
     /// Half messages were checked.
     HalfChecked(Vec<HalfCheck>),
 }
+
+/// Where groups go on, of those that are told.
+fn targets(resets: &[(OffsetName, Option<i64>)]) -> impl Iterator<Item = (OffsetName, i64)> {
+    resets.iter().filter_map(|(name, target)| Some((name.clone(), (*target)?)))
+}
+
+/// What may be known of each group's offsets on each queue; `None`: nothing.
+pub(crate) type Possible = BTreeMap<OffsetName, BTreeSet<Option<i64>>>;
 
 /// A half message that may be open.
 pub(crate) struct MaybeOpen {
@@ -139,6 +149,7 @@ impl State {
             What::TopicRemoved(topic) => self.remove_topic(topic),
             What::GroupRemoved(group) => self.remove_group(group),
             What::Offsets(offsets) => self.offsets.extend(offsets.iter().cloned()),
+            What::Resets(resets) => self.offsets.extend(targets(resets)),
             What::Delivered(..) | What::HalfEnded(_) | What::HalfChecked(_) => {}
         }
     }
@@ -258,25 +269,43 @@ impl Book {
 
     /// Everything that may be known of each group's offsets: an index file may have been influenced by what rotted
     /// later, up to any place.
-    pub(crate) fn possible_offsets(&self) -> BTreeMap<OffsetName, BTreeSet<Option<i64>>> {
-        let mut open: BTreeMap<OffsetName, BTreeSet<Option<i64>>> = BTreeMap::new();
-        for item in &self.items {
-            if let What::Offsets(offsets) = &item.what {
-                open.extend(offsets.iter().map(|(name, _)| (name.clone(), BTreeSet::new())));
+    pub(crate) fn possible_offsets(&self) -> Possible {
+        self.possible(|what| match what {
+            What::Offsets(offsets) => {
+                offsets.iter().map(|(name, offset)| (name.clone(), Some(*offset))).collect()
             }
+            What::Resets(resets) => {
+                targets(resets).map(|(name, target)| (name, Some(target))).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// The same of the queues on which groups are told to go on elsewhere.
+    pub(crate) fn possible_resets(&self) -> Possible {
+        self.possible(|what| match what {
+            What::Resets(resets) => resets.clone(),
+            _ => Vec::new(),
+        })
+    }
+
+    fn possible(&self, said: impl Fn(&What) -> Vec<(OffsetName, Option<i64>)>) -> Possible {
+        let mut open = Possible::new();
+        for item in &self.items {
+            open.extend(said(&item.what).into_iter().map(|(name, _)| (name, BTreeSet::new())));
         }
-        let mut possible = BTreeMap::new();
+        let mut possible = Possible::new();
         for item in self.items.iter().rev() {
+            let values = said(&item.what);
             let names: Vec<OffsetName> = open.keys().cloned().collect();
             for name in names {
                 let value = match &item.what {
-                    What::Offsets(offsets) => match offsets.iter().find(|(set, _)| *set == name) {
-                        Some((_, offset)) => Some(*offset),
-                        None => continue,
-                    },
                     What::TopicRemoved(topic) if *topic == name.1 => None,
                     What::GroupRemoved(group) if *group == name.0 => None,
-                    _ => continue,
+                    _ => match values.iter().find(|(set, _)| *set == name) {
+                        Some((_, value)) => *value,
+                        None => continue,
+                    },
                 };
                 let values = open.get_mut(&name).expect("taken from there");
                 values.insert(value);

@@ -2,7 +2,7 @@
 
 use super::{
     Summary,
-    book::{Book, Fate, OffsetName, State},
+    book::{Book, Fate, OffsetName, Possible, State},
     compare::Comparison,
     mutant::{MutantDisk, Mutation},
     rot::{self, Rotten},
@@ -56,6 +56,8 @@ pub(super) struct History {
     pub(super) bent: Bent,
     /// There are half messages.
     pub(super) halves: bool,
+    /// Groups are told to go on elsewhere.
+    pub(super) resets: bool,
     /// The wall clock was set in this life.
     pub(super) clock_set: bool,
     /// It was set back, or in an earlier life: then store times say nothing about ages.
@@ -94,6 +96,7 @@ impl History {
             summary: Summary::default(),
             bent,
             halves: seed % 4 == 2,
+            resets: seed % 8 == 7,
             clock_set: false,
             clock_set_back: false,
             impatient: false,
@@ -304,6 +307,7 @@ impl History {
         state.offsets = self.compare_offsets(store)?;
         self.compare_waiting(store)?;
         self.compare_halves(store)?;
+        self.compare_resets(store)?;
         Ok(state)
     }
 
@@ -429,17 +433,38 @@ impl History {
             .iter()
             .map(|(group, topic, queue, offset)| ((group.into(), topic.into(), queue), offset))
             .collect();
-        let possible = self.book.possible_offsets();
-        for name in found.keys().chain(possible.keys()) {
-            let said = found.get(name).copied();
-            let right = possible.get(name).is_some_and(|values| values.contains(&said));
-            if !right {
-                let values = possible.get(name);
-                return Err(format!("the offset of {name:?} is {said:?}, not {values:?}"));
-            }
-        }
+        is_possible("offset", &found, &self.book.possible_offsets())?;
         Ok(found)
     }
+
+    /// Groups are told to go on elsewhere that were, and have not heard it.
+    fn compare_resets(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
+        let state = store.state();
+        let found: BTreeMap<OffsetName, i64> = state
+            .derived
+            .offset_resets
+            .iter()
+            .map(|reset| ((reset.group.into(), reset.topic.into(), reset.queue_id), reset.offset))
+            .collect();
+        self.summary.resets_compared += found.len() as u64;
+        is_possible("reset", &found, &self.book.possible_resets())
+    }
+}
+
+/// What was found of each group on each queue is what may be known.
+fn is_possible(
+    what: &str,
+    found: &BTreeMap<OffsetName, i64>,
+    possible: &Possible,
+) -> Result<(), String> {
+    for name in found.keys().chain(possible.keys()) {
+        let said = found.get(name).copied();
+        let values = possible.get(name);
+        if values.is_none_or(|values| !values.contains(&said)) {
+            return Err(format!("the {what} of {name:?} is {said:?}, not {values:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn settings(rng: &mut Rng, bent: Bent) -> Settings {

@@ -11,6 +11,7 @@ mod hasty;
 mod lives;
 mod mutant;
 mod reads;
+mod resets;
 mod rot;
 mod space;
 mod waiting;
@@ -80,6 +81,10 @@ pub struct Summary {
     pub halves_ended: u64,
     /// Half messages that were open after a boot.
     pub halves_compared: u64,
+    /// Queues on which groups were told to go on elsewhere.
+    pub resets: u64,
+    /// Of those, the ones that a boot found.
+    pub resets_compared: u64,
 }
 
 impl Played for Summary {
@@ -118,6 +123,8 @@ impl Played for Summary {
         self.halves_checked += other.halves_checked;
         self.halves_ended += other.halves_ended;
         self.halves_compared += other.halves_compared;
+        self.resets += other.resets;
+        self.resets_compared += other.resets_compared;
     }
 }
 

@@ -55,6 +55,8 @@ mutations! {
     HalfEndedAtAppend = "half-ended-at-append",
     /// A half message is ended though somebody is at it.
     EndHalfTwice = "end-half-twice",
+    /// Offsets count that a group commits which is told to go on elsewhere.
+    LateCommits = "late-commits",
     /// A place that cannot be read fails like anything else that a disk refuses.
     UnreadableIsFailure = "unreadable-is-failure",
     /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.

@@ -6,6 +6,7 @@ use super::{
     lives::{Bent, History},
     mutant::{MutantDisk, Mutation},
     reads::Reading,
+    resets::Resets,
     rot,
     space::Retirement,
 };
@@ -66,6 +67,7 @@ pub(super) struct Life<'h> {
     pub(super) state: State,
     /// Group offsets committed and not yet in the log.
     dirty: BTreeMap<OffsetName, i64>,
+    pub(super) resets: Resets,
     commit_error: Rc<RefCell<Option<String>>>,
     /// Records that are due and were not delivered yet.
     pub(super) handed_out: Vec<Due>,
@@ -99,6 +101,7 @@ impl<'h> Life<'h> {
         state: State,
     ) -> Life<'h> {
         let retiring = Rc::new(Cell::new(history.retiring));
+        let resets = Resets::found(&store.state().derived.offset_resets);
         // A disturbed start may not have found room for the next segment.
         let scarce = store.state().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
@@ -113,6 +116,7 @@ impl<'h> Life<'h> {
             stepper: Stepper::new(),
             state,
             dirty: BTreeMap::new(),
+            resets,
             commit_error: Rc::default(),
             handed_out: Vec::new(),
             readings: Vec::new(),
@@ -236,6 +240,10 @@ impl<'h> Life<'h> {
         self.seize_moment();
         if self.history.halves && self.history.rng.u8(0..4) == 0 {
             self.work_on_halves();
+            return Ok(());
+        }
+        if self.history.resets && self.history.rng.u8(0..4) == 0 {
+            self.work_on_resets();
             return Ok(());
         }
         match (self.history.bent, self.history.rng.u8(0..24)) {
@@ -408,16 +416,18 @@ impl<'h> Life<'h> {
         body
     }
 
+    pub(super) fn offset_name(&mut self) -> OffsetName {
+        (self.group(), self.topic(), self.history.rng.u32(0..3))
+    }
+
     fn commit_offset(&mut self) {
-        let name = (self.group(), self.topic(), self.history.rng.u32(0..3));
+        let name = self.offset_name();
         let offset = self.history.rng.i64(0..1_000) >> self.history.rng.u32(0..6);
-        self.changes += 1;
-        let taken = self.store.state_mut().commit_group_offset(&name.0, &name.1, name.2, offset);
-        if taken.is_err() {
-            assert!(!self.state.offsets.contains_key(&name), "one that is there can be changed");
-            self.history.summary.refused_offsets += 1;
-            return;
-        }
+        self.commit(name, offset);
+    }
+
+    /// An offset of a group is another one now.
+    pub(super) fn note_offset(&mut self, name: OffsetName, offset: i64) {
         if self.state.offsets.insert(name.clone(), offset) != Some(offset) {
             self.dirty.insert(name, offset);
         }
@@ -430,8 +440,10 @@ impl<'h> Life<'h> {
         self.store.appended();
         let closed = matches!(self.store.state().admit(1, 1), Err(Refused::DiskFull { .. }));
         self.history.summary.offsets_while_full += u64::from(closed);
-        let changes = std::mem::take(&mut self.dirty).into_iter().collect();
-        self.history.book.add(end - 1, end, What::Offsets(changes));
+        let what = self.resets.take().unwrap_or_else(|| {
+            What::Offsets(std::mem::take(&mut self.dirty).into_iter().collect())
+        });
+        self.history.book.add(end - 1, end, what);
     }
 
     fn remove_topic(&mut self) {
@@ -444,6 +456,7 @@ impl<'h> Life<'h> {
         self.store.appended();
         self.state.remove_topic(&topic);
         self.dirty.retain(|name, _| name.1 != topic);
+        self.resets.forget(|name| name.1 == topic);
         self.history.book.add(end - 1, end, What::TopicRemoved(topic));
     }
 
@@ -456,6 +469,7 @@ impl<'h> Life<'h> {
         self.store.appended();
         self.state.remove_group(&group);
         self.dirty.retain(|name, _| name.0 != group);
+        self.resets.forget(|name| name.0 == group);
         self.history.book.add(end - 1, end, What::GroupRemoved(group));
     }
 

@@ -13,6 +13,8 @@ pub(super) struct Tables {
     queues: Vec<QueueTable>,
     /// Group, topic, queue id, offset.
     offsets: Vec<(String, String, u32, i64)>,
+    /// The same of queues on which groups are told to go on elsewhere.
+    resets: Vec<(String, String, u32, i64)>,
     lineage: Lineage,
 }
 
@@ -51,7 +53,9 @@ impl Tables {
         };
         let mut offsets: Vec<_> = state.derived.group_offsets.iter().map(own).collect();
         offsets.sort();
-        Ok(Tables { queues, offsets, lineage: state.lineage().clone() })
+        let resets = state.derived.offset_resets.iter();
+        let resets = resets.map(|it| own((it.group, it.topic, it.queue_id, it.offset))).collect();
+        Ok(Tables { queues, offsets, resets, lineage: state.lineage().clone() })
     }
 
     /// Says what differs first.
@@ -71,6 +75,10 @@ impl Tables {
         if self.offsets != other.offsets {
             let (own, other) = (&self.offsets, &other.offsets);
             return Err(format!("{what}: offsets differ: {own:?}, {other:?}"));
+        }
+        if self.resets != other.resets {
+            let (own, other) = (&self.resets, &other.resets);
+            return Err(format!("{what}: resets differ: {own:?}, {other:?}"));
         }
         Ok(())
     }

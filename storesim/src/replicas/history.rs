@@ -589,7 +589,7 @@ impl History {
         let [one, other] = [0, 1].map(|node| {
             let state = self.nodes[node].store().state();
             let log = &state.log;
-            (log.appended(), log.flushed(), log.committed(), state.derived.group_offsets.is_dirty())
+            (log.appended(), log.flushed(), log.committed(), state.has_unwritten_offsets())
         });
         let (appended, flushed, committed, _) = one;
         one == other && flushed == committed && appended == flushed

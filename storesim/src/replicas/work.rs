@@ -112,7 +112,10 @@ impl History {
         let (queue_id, offset) = (self.rng.u32(0..3), self.rng.i64(0..100));
         let store = self.nodes[node].store().clone();
         let mut state = store.state_mut();
-        let taken = state.commit_group_offset(&group, &topic, queue_id, offset);
+        let taken = match offset % 8 {
+            7 => state.reset_group_offset(&group, &topic, queue_id, offset),
+            _ => state.commit_group_offset(&group, &topic, queue_id, offset).map(drop),
+        };
         taken.expect("there is no limit");
         let _ = state.append_group_offsets(self.clock);
     }

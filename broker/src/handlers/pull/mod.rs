@@ -115,7 +115,9 @@ pub fn run_again(
     now: Uptime,
     passed: &mut Option<Passed>,
 ) {
-    let outcome = plan::again(&shard.store.state(), &mut parked, now, passed);
+    let told = plan::told_to_go_elsewhere(&mut shard.store.state_mut(), &parked.op.pull);
+    let outcome =
+        told.unwrap_or_else(|| plan::again(&shard.store.state(), &mut parked, now, passed));
     carry_out(worker, shard, parked, outcome);
 }
 

@@ -35,10 +35,34 @@ pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> 
         let (group, topic) = (&pull.group.group_name, &pull.topic.topic_name);
         let _ = state.commit_group_offset(group, topic, pull.queue_id, offset);
     }
+    if let Some(told) = told_to_go_elsewhere(state, pull) {
+        return told;
+    }
     match plan(state, pull) {
         Planned::Now(plan) => decide(pull, can_wait, plan),
         Planned::OnDisk => Outcome::OnDisk,
     }
+}
+
+/// The answer to a pull whose group is told to go on elsewhere in its queue, see [`store::state::offset_resets`].
+pub(super) fn told_to_go_elsewhere(state: &mut StoreState, pull: &Pull) -> Option<Outcome> {
+    if state.derived.offset_resets.is_empty() {
+        return None;
+    }
+    let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
+    let resets = &mut state.derived.offset_resets;
+    let target = resets.on_pull(group, topic, pull.queue_id, pull.offset)?;
+    let queue = state.queue(topic, pull.queue_id);
+    Some(Outcome::Nothing(Pulled {
+        code: response::PULL_OFFSET_MOVED,
+        status: "OFFSET_RESET".into(),
+        next_offset: target,
+        min_offset: queue.map_or(0, |queue| queue.min()),
+        max_offset: queue.map_or(0, |queue| queue.max()),
+        span: 0,
+        body: Vec::new(),
+        permit: None,
+    }))
 }
 
 /// What a plan means for a pull that may still wait.

@@ -19,6 +19,7 @@ use super::{
     DerivedState,
     control::{ControlEntry, ControlError},
     offset_changes::{COUNTS_BYTES, PAIR_BYTES, PAIRS_MAX, write_pairs},
+    offset_resets::{HEARD, MARKS_MAX},
 };
 use crate::{batch::CONTROL_HEADER_BYTES, index::SectionKind};
 use ahash::AHashMap;
@@ -65,6 +66,14 @@ pub enum OffsetRefused {
         bytes: usize,
         /// Most that they may.
         limit: usize,
+    },
+    /// As many queues are reset as may be at a time.
+    #[error(
+        "{marks} queues of the shard are reset and their groups have not gone on yet, the limit is {MARKS_MAX}"
+    )]
+    TooManyResets {
+        /// How many.
+        marks: usize,
     },
     /// No group and no topic has such a name.
     #[error("a name of {bytes} bytes, the limit is {NAME_BYTES_MAX}")]
@@ -375,9 +384,9 @@ impl GroupOffsets {
         }
     }
 
-    fn take_changes(&mut self, changes: OffsetChanges<'_>, position: u64) {
+    fn take_changes<'a>(&mut self, changes: impl Iterator<Item = OffsetChange<'a>>, position: u64) {
         let mut last: Option<(&str, &str, u32)> = None;
-        for OffsetChange { group, topic, queue_id, offset } in changes.iter() {
+        for OffsetChange { group, topic, queue_id, offset } in changes {
             let same = last.filter(|(of, on, _)| (*of, *on) == (group, topic));
             let number = match same {
                 Some((_, _, number)) => number,
@@ -518,7 +527,11 @@ impl DerivedState for GroupOffsets {
 
     fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
         match entry {
-            ControlEntry::GroupOffsets(changes) => self.take_changes(*changes, position),
+            ControlEntry::GroupOffsets(changes) => self.take_changes(changes.iter(), position),
+            ControlEntry::OffsetsReset(changes) => {
+                let targets = changes.iter().filter(|change| change.offset != HEARD);
+                self.take_changes(targets, position);
+            }
             ControlEntry::TopicRemoved { topic } => self.remove(TOPIC, topic, position),
             ControlEntry::GroupRemoved { group } => self.remove(GROUP, group, position),
             ControlEntry::Delivered { .. }
@@ -548,7 +561,7 @@ impl DerivedState for GroupOffsets {
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError> {
-        self.take_changes(OffsetChanges::decode(piece)?, 0);
+        self.take_changes(OffsetChanges::decode(piece)?.iter(), 0);
         Ok(())
     }
 }
