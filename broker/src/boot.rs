@@ -291,9 +291,11 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
     let levels = DelayLevels::parse(&config.message_delay_level, context.format.shards)?;
     // Each shard has a queue for what waits there.
     let shards = u32::from(context.format.shards);
-    for (topic, queues) in
-        [(names::SCHEDULE_TOPIC, levels.queue_count()), (names::TRANS_HALF_TOPIC, shards)]
-    {
+    for (topic, queues) in [
+        (names::SCHEDULE_TOPIC, levels.queue_count()),
+        (names::TIMER_TOPIC, shards),
+        (names::TRANS_HALF_TOPIC, shards),
+    ] {
         let raised = control.raise_queues(now.wall, topic, queues);
         raised.map_err(|error| error.to_string())?;
     }

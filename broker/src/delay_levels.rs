@@ -26,16 +26,43 @@ pub struct WaitingPlace {
     pub waits_for: WaitsFor,
     /// Queue of that topic.
     pub queue_id: u32,
-    /// For how long, ms; a half message: until it is checked first.
-    pub delay_ms: i64,
+    /// Until when; a half message: until it is checked first.
+    pub until: Until,
+}
+
+/// Until when something waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So many ms later.
+    After(i64),
+    /// This time of the wall clock, ms.
+    At(i64),
+}
+
+impl Until {
+    /// When that is by the time by which messages are due, which is `time` now, and `now` by the wall clock.
+    pub fn due(self, time: i64, now: i64) -> i64 {
+        time.saturating_add(match self {
+            Until::After(ms) => ms,
+            Until::At(at) => at.saturating_sub(now).max(0),
+        })
+    }
 }
 
 impl WaitingPlace {
     /// Where a half message waits that is for a queue of `shard`, of `shards`.
     pub fn of_half(shard: u16, shards: u16, first_check_ms: i64) -> WaitingPlace {
-        let waits_for = WaitsFor::Decision;
+        WaitingPlace::on(WaitsFor::Decision, shard, shards, Until::After(first_check_ms))
+    }
+
+    /// Where a message waits that names its time.
+    pub fn of_timer(shard: u16, shards: u16, until: Until) -> WaitingPlace {
+        WaitingPlace::on(WaitsFor::Timer, shard, shards, until)
+    }
+
+    fn on(waits_for: WaitsFor, shard: u16, shards: u16, until: Until) -> WaitingPlace {
         let queue_id = first_queue_on(shard, waits_for.topic(), shards);
-        WaitingPlace { waits_for, queue_id, delay_ms: first_check_ms }
+        WaitingPlace { waits_for, queue_id, until }
     }
 }
 
@@ -75,7 +102,7 @@ impl DelayLevels {
         let delay_ms = self.ms.get(at).copied().unwrap_or(0);
         let first = first_queue_on(shard, SCHEDULE_TOPIC, self.shards);
         let queue_id = at as u32 * u32::from(self.shards) + first;
-        WaitingPlace { waits_for: WaitsFor::Time, queue_id, delay_ms }
+        WaitingPlace { waits_for: WaitsFor::Level, queue_id, until: Until::After(delay_ms) }
     }
 }
 
@@ -101,10 +128,11 @@ mod tests {
     fn levels_are_read_as_java_writes_them() {
         let usual = DelayLevels::parse(&BrokerConfig::default().message_delay_level, 1).unwrap();
         assert_eq!(usual.count(), 18);
-        let ms = |level| usual.place(level, 0).delay_ms;
-        assert_eq!([ms(1), ms(3), ms(5), ms(18)], [1_000, 10_000, 60_000, 7_200_000]);
+        let until = |level| usual.place(level, 0).until;
+        let after = [1_000, 10_000, 60_000, 7_200_000].map(Until::After);
+        assert_eq!([until(1), until(3), until(5), until(18)], after);
         let days = DelayLevels::parse(" 0s  40d ", 1).unwrap();
-        assert_eq!(days.place(2, 0).delay_ms, 40 * 86_400_000);
+        assert_eq!(days.place(2, 0).until, Until::After(40 * 86_400_000));
         for bad in
             ["", " ", "1", "s", "1x", "1s,5s", "-1s", "1.5s", "9223372036854775807d", "\u{e9}"]
         {
@@ -120,6 +148,18 @@ mod tests {
         let levels = DelayLevels::parse("1s 5s", 1).unwrap();
         let clamped = [-1, 0, 1, 2, 3, i32::MAX].map(|wanted| levels.clamp(wanted));
         assert_eq!(clamped, [None, None, Some(1), Some(2), Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn a_time_of_the_wall_clock_is_as_far_away_as_that_says() {
+        assert_eq!(Until::After(5).due(1_000, 7), 1_005);
+        assert_eq!(Until::At(12).due(1_000, 7), 1_005, "the clock was set back");
+        assert_eq!(Until::At(6).due(1_000, 7), 1_000);
+        assert_eq!(Until::At(i64::MAX).due(i64::MAX, -1), i64::MAX);
+        for shard in 0..3 {
+            let place = WaitingPlace::of_timer(shard, 3, Until::At(0));
+            assert_eq!(owner_of("rmq_sys_wheel_timer", place.queue_id, 3), shard);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     drops::gone_topics,
     handlers::{
         send::append_ended,
-        waiting::{copied_fields, real_queue},
+        waiting::{copied_fields, real_queue, timer_entries},
     },
     properties::Scanned,
     shard::{Shard, due_clock::wait_for_due},
@@ -26,7 +26,7 @@ use store::{
     Refused,
     state::{
         ControlEntry,
-        deferred::{Due, Portion},
+        deferred::{Due, Portion, TIMER_TOPIC},
     },
 };
 
@@ -131,7 +131,12 @@ fn deliver(
         tracing::debug!(shard = number, topic, "a message has waited for a topic that was deleted");
         return Ok(());
     }
-    let fields = copied_fields(&waiting, topic, queue_id);
+    let mut fields = copied_fields(&waiting, topic, queue_id);
+    let entries = match waiting.topic() == TIMER_TOPIC {
+        true => timer_entries(&waiting, now),
+        false => String::new(),
+    };
+    fields.properties = [waiting.properties(), entries.as_bytes(), b""];
     let bytes = fields.encoded_len() as u64;
     let (inflight, limit) = (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
     if inflight > 0 && inflight + bytes > limit {

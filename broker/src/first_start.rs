@@ -60,10 +60,11 @@ impl Room {
             return Ok(());
         }
         let sentence = format!(
-            "{}: {} are free, a new store with {shards} shards needs at least {}; make room, or give it another \
+            "{}: {} are free, a new store with {} needs at least {}; make room, or give it another \
              directory (storePathRootDir, storePathCommitLog) or fewer shards",
             self.dir.display(),
             size(self.free),
+            daemon::words::counted(shards.into(), "shard"),
             size(least)
         );
         Err(Fatal::new(Cause::Machine, sentence))

@@ -58,6 +58,9 @@ const RELEASED_MAX: usize = 16_384;
 /// Groups that are looked for in one piece of work.
 const GROUPS_AT_ONCE: usize = 256;
 
+/// Producers of a group that are asked one after the other while they do not take a question.
+const PRODUCERS_TRIED: usize = 4;
+
 /// A half message that was handed out, and what it is.
 type Read<'a> = (OpenHalf, RecordView<'a>);
 
@@ -91,6 +94,10 @@ pub async fn check_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
         checks.look_at(&due, time).await;
         checks.worker.executor.yield_now().await;
     }
+}
+
+fn group_of<'a>(half: &RecordView<'a>) -> &'a str {
+    get(half.properties_text(), PGROUP).unwrap_or_default()
 }
 
 struct Checks {
@@ -150,7 +157,7 @@ impl Checks {
         let groups: Vec<String> = self.waiting.borrow().keys().cloned().collect();
         let mut pause = self.interval().min(ABSENT_MS_MAX);
         for piece in groups.chunks(GROUPS_AT_ONCE) {
-            for (group, producer) in self.producers(piece.to_vec()).await {
+            for (group, producer) in self.producers(piece.to_vec(), BTreeSet::new()).await {
                 if producer.is_some() && self.release(&group, time) {
                     pause = pause.min(SLOW_MS);
                 }
@@ -232,30 +239,49 @@ impl Checks {
         i64::try_from(self.worker.config.transaction_check_interval_ms).unwrap_or(i64::MAX)
     }
 
-    /// Asks the producers of these, and notes which were asked.
+    /// Asks the producers of these, and notes which were asked. What one does not take, others of its group may.
     async fn ask_all(&self, halves: &[Read<'_>], time: i64) {
-        let group = |(_, view): &Read<'_>| {
-            get(view.properties_text(), PGROUP).unwrap_or_default().to_owned()
-        };
-        let groups: BTreeSet<String> = halves.iter().map(group).collect();
-        if groups.is_empty() {
-            return;
+        let mut left: Vec<&Read<'_>> = halves.iter().collect();
+        let mut tried = BTreeSet::new();
+        for _ in 0..PRODUCERS_TRIED {
+            if left.is_empty() || self.is_over() {
+                break;
+            }
+            left = self.ask_some(&left, &mut tried, time).await;
         }
-        let producers = self.producers(groups.into_iter().collect()).await;
+        for (half, view) in left {
+            self.wait_for_producers(group_of(view).to_owned(), half.position, view, true);
+        }
+    }
+
+    /// Asks one producer of each that was not tried. Returns what these do not take.
+    async fn ask_some<'a, 'r>(
+        &self,
+        halves: &[&'a Read<'r>],
+        tried: &mut BTreeSet<ConnectionId>,
+        time: i64,
+    ) -> Vec<&'a Read<'r>> {
+        let groups: BTreeSet<String> =
+            halves.iter().map(|(_, view)| group_of(view).to_owned()).collect();
+        let producers = self.producers(groups.into_iter().collect(), tried.clone()).await;
         let mut questions: BTreeMap<ConnectionId, (Vec<&Read<'_>>, Vec<Vec<u8>>)> = BTreeMap::new();
         for read in halves {
             let (half, view) = read;
-            let group = group(read);
-            match producers.get(&group).copied().flatten() {
+            let group = group_of(view);
+            match producers.get(group).copied().flatten() {
                 Some(connection) => {
                     let (asked, frames) = questions.entry(connection).or_default();
                     asked.push(read);
                     frames.push(self.request(half, view));
                 }
-                None => self.wait_for_producers(group, half.position, view, false),
+                None => {
+                    let slow = !tried.is_empty();
+                    self.wait_for_producers(group.to_owned(), half.position, view, slow);
+                }
             }
             self.pause().await;
         }
+        let mut not_taken = Vec::new();
         for (connection, (halves, frames)) in questions {
             let push = move |there: &Rc<Worker>| there.push_readable(connection, &frames);
             let taken = match self.is_over() {
@@ -263,20 +289,26 @@ impl Checks {
                 false => self.worker.on(connection.worker(), push).await,
             };
             let (asked, others) = halves.split_at(taken.min(halves.len()));
-            for read in others {
-                self.wait_for_producers(group(read), read.0.position, &read.1, true);
+            if !others.is_empty() {
+                tried.insert(connection);
+                not_taken.extend_from_slice(others);
             }
             asked.chunks(HalfChecks::COUNT_MAX).for_each(|piece| self.note(piece, time));
         }
+        not_taken
     }
 
-    /// A connection of each of these producer groups, if somebody is online.
-    async fn producers(&self, groups: Vec<String>) -> BTreeMap<String, Option<ConnectionId>> {
+    /// A connection of each of these producer groups but those, if somebody is online.
+    async fn producers(
+        &self,
+        groups: Vec<String>,
+        but: BTreeSet<ConnectionId>,
+    ) -> BTreeMap<String, Option<ConnectionId>> {
         let find = move |there: &Rc<Worker>| {
             let control = there.control_plane().control.borrow();
             let members = control.members();
             let found = groups.into_iter().map(|group| {
-                let producer = members.any_producer(&group);
+                let producer = members.any_producer(&group, &but);
                 (group, producer)
             });
             found.collect()

@@ -197,8 +197,8 @@ impl StartupReport {
                 "shards",
                 format!(
                     "{} on {}, core{} {}",
-                    counted(usize::from(self.shards), "shard"),
-                    counted(workers, "worker"),
+                    daemon::words::counted(self.shards.into(), "shard"),
+                    daemon::words::counted(workers as u64, "worker"),
                     if workers == 1 { "" } else { "s" },
                     cores.join(",")
                 ),
@@ -231,10 +231,6 @@ impl NameServer {
         };
         format!("{addr}{place}{state}")
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The text in lines of at most `width` characters, cut between words where there are any.

@@ -72,6 +72,8 @@ pub struct Sent {
     pub physical: PhysicalOffset,
     /// Places of the other messages of a batch.
     pub more: Option<Box<[PhysicalOffset]>>,
+    /// With this its producer can recall a message that names its time.
+    pub recall_handle: Option<Box<str>>,
 }
 
 /// The answer to a pull.

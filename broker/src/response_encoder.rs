@@ -135,8 +135,10 @@ fn write_sent(write_buffer: &WriteBuffer, stamp: &SendStamp, responder: &Respond
         ("msgId", ExtValue::Str(ids)),
         ("queueId", ExtValue::I64(i64::from(sent.queue_id))),
         ("queueOffset", ExtValue::I64(sent.queue_offset)),
+        ("recallHandle", ExtValue::Str(sent.recall_handle.as_deref().unwrap_or_default())),
     ];
-    write_head(write_buffer, responder, response::SUCCESS, None, &ext, b"");
+    let ext = if sent.recall_handle.is_some() { &ext[..] } else { &ext[..ext.len() - 1] };
+    write_head(write_buffer, responder, response::SUCCESS, None, ext, b"");
 }
 
 fn write_send_refused(

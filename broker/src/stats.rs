@@ -115,11 +115,16 @@ counters! {
     refused: Counter("ringmq_put_refused_total") info["putMessageFailedTimes"];
     /// Messages that waited and were delivered when they were due.
     delivered: Counter("ringmq_deferred_delivered_total") info["ringmq.deferredDelivered"];
+    /// Messages that waited and were recalled by their producers.
+    recalled: Counter("ringmq_deferred_recalled_total") info["ringmq.deferredRecalled"];
     /// Messages that waited and could not be delivered: damaged, or their topic was deleted.
     undeliverable: Counter("ringmq_deferred_undeliverable_total") info["ringmq.deferredUndeliverable"];
     /// Messages that wait until they are due.
     deferred: Gauge("ringmq_deferred") info["ringmq.deferred"]
         = store.state().derived.deferred.len() as u64;
+    /// Of those, messages that name the time of their delivery.
+    timers: Gauge("ringmq_timers") info["timerCongestNum"]
+        = store.state().derived.deferred.timers();
     /// Half messages that were committed.
     halves_committed: Counter("ringmq_half_messages_committed_total") info["ringmq.halfMessagesCommitted"];
     /// Half messages that were rolled back.
@@ -216,6 +221,11 @@ impl Tally {
     /// A message that waited was delivered.
     pub fn delivered(&self) {
         add(&self.0.delivered, 1);
+    }
+
+    /// A message that waited was recalled.
+    pub fn recalled(&self) {
+        add(&self.0.recalled, 1);
     }
 
     /// A message that waited cannot be delivered.

@@ -76,6 +76,8 @@ pub struct Sent {
     pub queue_offset: i64,
     /// Id of a transactional message, absent otherwise (and always with 4.9 brokers).
     pub transaction_id: Option<String>,
+    /// With this it can be recalled, while it waits for its time.
+    pub recall_handle: Option<String>,
 }
 
 /// A message that came from the broker. Its body passed the CRC check.

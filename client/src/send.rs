@@ -105,6 +105,7 @@ pub fn sent(answer: Answer) -> Result<Sent, ClientError> {
         })?,
         queue_offset: answer.number("queueOffset")?,
         transaction_id: answer.ext("transactionId").map(str::to_string),
+        recall_handle: answer.ext("recallHandle").map(str::to_string),
     })
 }
 

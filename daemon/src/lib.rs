@@ -13,3 +13,4 @@ pub mod notify;
 pub mod open_files;
 pub mod port;
 pub mod properties_file;
+pub mod words;

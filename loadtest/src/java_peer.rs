@@ -161,6 +161,8 @@ impl JavaPeer {
             ("storePathRootDir", store.display().to_string()),
             ("storePathCommitLog", store.join("commitlog").display().to_string()),
             ("enablePropertyFilter", "true".to_owned()),
+            // Of 5.x, where it is off.
+            ("recallMessageEnable", "true".to_owned()),
             // A small log: the default of 1 GiB per file is allocated at once.
             ("mappedFileSizeCommitLog", (64 * 1024 * 1024).to_string()),
         ];

@@ -27,9 +27,9 @@ fn messages_of_kinds_that_are_not_served_are_refused_and_leave_nothing() {
         (&[("TRAN_MSG", "true")], 0, "transactional"),
         (&[], 4, "sysFlag 4"),
         (&[], 8, "sysFlag 8"),
-        (&[("TIMER_DELAY_SEC", "5")], 0, "messages (TIMER_DELAY_SEC) are not supported"),
-        (&[("TIMER_DELAY_MS", "5")], 0, "messages (TIMER_DELAY_MS) are not supported"),
-        (&[("TIMER_DELIVER_MS", "5")], 0, "messages (TIMER_DELIVER_MS) are not supported"),
+        (&[("TIMER_DELAY_SEC", "259201")], 0, "TIMER_DELAY_SEC"),
+        (&[("TIMER_DELAY_MS", "soon")], 0, "TIMER_DELAY_MS"),
+        (&[("TIMER_DELAY_MS", "5"), ("TIMER_DEL_UNIQKEY", "t+u")], 0, "TIMER_DEL"),
     ];
     for (properties, sys_flag, part) in refused {
         let message =

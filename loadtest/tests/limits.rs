@@ -62,6 +62,11 @@ fn connections_are_served_and_stay() {
 }
 
 #[test]
+fn timers_wait_and_come_in_time() {
+    run(&limits::timers::LIMIT, 5_000);
+}
+
+#[test]
 fn transactions_are_opened_and_all_committed() {
     run(&limits::transactions::LIMIT, 20_000);
 }

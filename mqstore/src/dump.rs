@@ -3,12 +3,12 @@
 //! One line is one object. Of damaged places there are no records; they are reported at the end.
 
 use crate::{
-    base64,
     data_dir::{DataDir, InspectError, now, open_segments},
     finding::Findings,
     index_chain::Chain,
     log_walk::{Step, walk},
 };
+use base64::prelude::{BASE64_STANDARD, Engine};
 use proto::record::RecordView;
 use serde_json::{Map, Value, json};
 use std::io::{self, ErrorKind, Write};
@@ -190,7 +190,7 @@ impl Dump<'_> {
         let fields = line.as_object_mut()?;
         match text {
             Some(text) => fields.insert("bodyText".to_owned(), text.into()),
-            None => fields.insert("body".to_owned(), base64::encode(view.body()).into()),
+            None => fields.insert("body".to_owned(), BASE64_STANDARD.encode(view.body()).into()),
         };
         Some(line)
     }
@@ -201,6 +201,9 @@ impl Dump<'_> {
             Ok(ControlEntry::GroupRemoved { group }) => json!({ "groupRemoved": group }),
             Ok(ControlEntry::Delivered { due, position }) => {
                 json!({ "delivered": { "due": due, "position": position } })
+            }
+            Ok(ControlEntry::Cancelled { due, position }) => {
+                json!({ "cancelled": { "due": due, "position": position } })
             }
             Ok(ControlEntry::HalfEnded { position, outcome }) => {
                 json!({ "halfEnded": { "position": position, "outcome": outcome.name() } })
@@ -225,7 +228,7 @@ impl Dump<'_> {
                 }
             }),
             // What can be read is shown; verify reports the rest.
-            Err(_) => json!({ "content": base64::encode(content) }),
+            Err(_) => json!({ "content": BASE64_STANDARD.encode(content) }),
         };
         json!({ "control": kind, "shard": self.shard, "batch": batch, "says": says })
     }

@@ -7,7 +7,6 @@
 //!
 //! How the end of the log is distinguished from damage is decided by the same code that decides at a start (`log_walk`).
 
-mod base64;
 mod compare;
 mod compare_rows;
 mod config_files;

@@ -17,5 +17,6 @@ pub mod fastjson;
 pub mod frame;
 pub mod message_id;
 pub mod properties;
+pub mod recall_handle;
 pub mod record;
 pub mod request;

@@ -209,7 +209,7 @@ impl StoreState {
         let shard = self.shard();
         let ShardState { deferred, half_messages, .. } = &self.derived;
         match waits_for {
-            WaitsFor::Time => deferred
+            WaitsFor::Level | WaitsFor::Timer => deferred
                 .has_room()
                 .map_err(|(waiting, limit)| Refused::TooManyWait { shard, waiting, limit }),
             WaitsFor::Decision => half_messages
@@ -506,7 +506,9 @@ impl StoreState {
     /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
     pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
         // Offsets may be committed on a topic that never had a message.
-        if self.queues.topic(topic).is_none() && !self.derived.group_offsets.has_topic(topic) {
+        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
+        let is_known = group_offsets.has_topic(topic) || offset_resets.has_topic(topic);
+        if self.queues.topic(topic).is_none() && !is_known {
             return Ok(None);
         }
         let entry = ControlEntry::TopicRemoved { topic };
@@ -524,7 +526,8 @@ impl StoreState {
 
     /// Deletes the offsets of a group, durably, if there are any.
     pub fn remove_group(&mut self, group: &str, now: i64) -> Result<Option<u64>, Refused> {
-        if !self.derived.group_offsets.has_group(group) {
+        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
+        if !group_offsets.has_group(group) && !offset_resets.has_group(group) {
             return Ok(None);
         }
         let entry = ControlEntry::GroupRemoved { group };
@@ -657,6 +660,7 @@ impl StoreState {
             | ControlEntry::OffsetsReset(_)
             | ControlEntry::GroupRemoved { .. }
             | ControlEntry::Delivered { .. }
+            | ControlEntry::Cancelled { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_) => {}
         }

@@ -122,6 +122,7 @@ fn control_entries() {
         ("topic removed", control::KIND_TOPIC_REMOVED),
         ("group removed", control::KIND_GROUP_REMOVED),
         ("delivered", control::KIND_DELIVERED),
+        ("cancelled", control::KIND_CANCELLED),
         ("half ended", control::KIND_HALF_ENDED),
         ("half checked", control::KIND_HALF_CHECKED),
         ("offsets reset", control::KIND_OFFSETS_RESET),

@@ -31,6 +31,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.delivered > 200 && sum.waiting_compared > 200, "{sum:?}");
     assert!(sum.halves_ended > 50 && sum.halves_checked > 30, "{sum:?}");
     assert!(sum.halves_compared > 50, "{sum:?}");
+    assert!(sum.recalled > 50, "{sum:?}");
     assert!(sum.resets > 100 && sum.resets_compared > 20, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }

@@ -453,14 +453,12 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Note,
     },
     Ignored {
-        names: &["rejectPullConsumerEnable", "recallMessageEnable", "defaultMessageRequestMode"],
+        names: &["rejectPullConsumerEnable", "defaultMessageRequestMode"],
         reason: "this part of Java 5 is not offered yet; requests for it are refused",
         weight: Weight::Warn,
     },
     Ignored {
         names: &[
-            "timerWheelEnable",
-            "timerMaxDelaySec",
             "timerPrecisionMs",
             "timerRollWindowSlot",
             "timerFlushIntervalMs",
@@ -477,7 +475,7 @@ pub const IGNORED: &[Ignored] = &[
             "timerProgressLogIntervalMs",
             "mappedFileSizeTimerLog",
         ],
-        reason: "timers are not offered yet; messages that ask for one are refused",
+        reason: "there is no timer wheel and no timer log: what waits is in the log and its index files, and is delivered to the ms",
         weight: Weight::Note,
     },
     Ignored {

@@ -82,13 +82,19 @@ pub struct BrokerConfig {
     /// Whether half messages of transactions are refused.
     reject_transaction_message: bool = false, "rejectTransactionMessage", ConfigKind::Bool, "", Live;
     /// Age at which the producer of a half message is first asked what becomes of it.
-    transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", ANY, "ms", Live;
+    transaction_time_out_ms: u64 = 6_000, "transactionTimeOut", whole(0, 315_360_000_000), "ms", Live;
     /// How often a half message is checked before it is given up.
-    transaction_check_max: u32 = 15, "transactionCheckMax", whole(0, 1_000_000), "", Live;
+    transaction_check_max: u32 = 15, "transactionCheckMax", whole(1, 1_000_000), "", Live;
     /// Time between two checks of a half message.
     transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Live;
     /// Waiting time of each delay level.
     message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Start;
+    /// Whether messages may name the time of their delivery.
+    timer_wheel_enable: bool = true, "timerWheelEnable", ConfigKind::Bool, "", Live;
+    /// How far away that time may be. The segment that holds such a message stays as long.
+    timer_max_delay_sec: i64 = 259_200, "timerMaxDelaySec", whole(1, 315_360_000), "s", Live;
+    /// Whether producers may recall a message that has named the time of its delivery.
+    recall_message_enable: bool = true, "recallMessageEnable", ConfigKind::Bool, "", Live;
     /// Whether consumers may filter by SQL92 expressions.
     enable_property_filter: bool = true, "enablePropertyFilter", ConfigKind::Bool, "", Live;
     /// Whether messages of retry topics are filtered by the filter of their first topic.

@@ -62,7 +62,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// At least one value cannot be used. All of them are listed, one per line.
-    #[error("{} problem(s) in the configuration:{}", .problems.len(), bullets(.problems))]
+    #[error("{} in the configuration:{}", daemon::words::counted(.problems.len() as u64, "problem"), bullets(.problems))]
     Problems {
         /// All of them.
         problems: Vec<Problem>,

@@ -162,7 +162,7 @@ fn keys_without_meaning_here_are_explained() {
     let read = notices(
         "sendMessageThreadPoolNums=16\nhaMasterAddress=10.0.0.1:10912\nslaveReadEnable=false\n\
          filterSupportRetry=true\nstorePathConsumeQueue=/q\nstorePathIndex=/i\nstoreCheckpoint=/c\nabortFile=/a\n\
-         enableDLegerCommitLog=false\nminInSyncReplicas=1\ntimerWheelEnable=true",
+         enableDLegerCommitLog=false\nminInSyncReplicas=1\ntimerPrecisionMs=1000",
     );
     assert_eq!(read.len(), 11, "{read:?}");
     // Old spellings, and what is on by default in Java, are explained and not loud.

@@ -300,17 +300,21 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
     vec![
         part("the program".to_owned(), PROGRAM_BYTES, ""),
         part(
-            format!("{executors} executors"),
+            daemon::words::counted(executors, "executor"),
             executors * (EXECUTOR_BYTES + frame + 3 * BUFFERS_BYTES_LEAST),
             "shardCores",
         ),
         part("messages between executors".to_owned(), lanes, "shardCores"),
         part(
-            format!("tail caches of {shards} shards"),
+            format!("tail caches of {}", daemon::words::counted(shards, "shard")),
             tail + tail_entries,
             "maxMessageSize, tailCacheMiB, shards",
         ),
-        part(format!("buffers of {shards} shards"), shards * SHARD_BUFFER_BYTES, "shards"),
+        part(
+            format!("buffers of {}", daemon::words::counted(shards, "shard")),
+            shards * SHARD_BUFFER_BYTES,
+            "shards",
+        ),
         part(
             "queue entries in memory".to_owned(),
             shards * index.saturating_mul(INDEX_ENTRY_BYTES),

@@ -282,10 +282,12 @@ impl Members {
         behind.take(count_max).map(|(connection, _)| *connection).collect()
     }
 
-    /// A connection of a producer group, any of them.
-    pub fn any_producer(&self, group: &str) -> Option<ConnectionId> {
+    /// A connection of a producer group, any of them but these.
+    pub fn any_producer(&self, group: &str, but: &BTreeSet<ConnectionId>) -> Option<ConnectionId> {
         let held = self.producers.get(group)?;
-        held.keys().nth(fastrand::usize(..held.len())).copied()
+        let from = fastrand::usize(..held.len());
+        let all = held.keys().skip(from).chain(held.keys().take(from));
+        all.copied().find(|connection| !but.contains(connection))
     }
 
     /// The id of the client that consumes in a group through a connection.

@@ -152,7 +152,7 @@ fn silence_and_a_closed_connection_are_the_same_event() {
         Changes::default(),
         "reported again, nothing happens"
     );
-    assert_eq!(members.any_producer("pg"), Some(connection(2)));
+    assert_eq!(members.any_producer("pg", &BTreeSet::new()), Some(connection(2)));
 }
 
 /// One of two groups of a client falls silent: the client stays.
@@ -284,7 +284,7 @@ fn what_members_take_up_is_bounded_and_given_back() {
     assert!(!members.is_online("late"));
     let long = "c".repeat(CLIENT_ID_BYTES_MAX);
     assert_eq!(members.heartbeat(NOW, &peer(1), &beat(&long, &[], &["p"])).left_out, 1);
-    assert_eq!(members.any_producer("p"), Some(connection(1)));
+    assert_eq!(members.any_producer("p", &BTreeSet::new()), Some(connection(1)));
     members.check();
     assert!(members.memory().0 <= 60_000);
     // Fewer topics: there is room again, and at the end nothing is left.

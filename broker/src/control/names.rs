@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-pub use store::state::{deferred::SCHEDULE_TOPIC, half_messages::HALF_TOPIC as TRANS_HALF_TOPIC};
+pub use store::state::{
+    deferred::{SCHEDULE_TOPIC, TIMER_TOPIC},
+    half_messages::HALF_TOPIC as TRANS_HALF_TOPIC,
+};
 
 /// Longest topic name, in characters; its length is one signed byte in the stored record.
 pub const TOPIC_CHARS_MAX: usize = 127;
@@ -27,8 +30,6 @@ pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 pub const TRANS_OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Topic of half messages that were checked too often.
 pub const TRANS_CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
-/// Topic of 5.x for messages that wait for a time.
-pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Prefix of the topic of 5.x for messages that POP consumers have not acknowledged.
 pub const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// Prefix of topics and, in capitals with `CID_`, groups that belong to the broker.
@@ -42,6 +43,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Topics that clients must not send to.
 const NOT_SENDABLE: &[&str] = &[
     SCHEDULE_TOPIC,
+    TIMER_TOPIC,
     TRANS_HALF_TOPIC,
     TRANS_OP_TOPIC,
     TRANS_CHECK_MAX_TOPIC,

@@ -1,6 +1,7 @@
 //! INVOKE_BROKER_TO_GET_CONSUMER_STATUS: how far the consumers of a group say that they have consumed a topic. Each is asked
-//! (GET_CONSUMER_STATUS_FROM_CLIENT); who does not answer is left out, as in Java.
+//! (GET_CONSUMER_STATUS_FROM_CLIENT), all at the same time; who does not answer is left out, as in Java.
 
+use super::large_body;
 use crate::{
     client_calls::ClientRequest,
     error::Refusal,
@@ -14,12 +15,16 @@ use proto::{
     request::ConsumerStatusHeader,
 };
 use remoting::ConnectionId;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
-/// How long all of them may take together, ms.
+/// How long each may take, ms, as in Java.
 const PATIENCE_MS: i64 = 5_000;
-/// Consumers that are asked at the same time.
-const AT_ONCE: usize = 256;
+/// Consumers that are asked, at most.
+const ASKED_MAX: usize = 256;
+/// Bytes of their answers together, at most.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A queue takes so many bytes of an answer at least.
+const QUEUE_BYTES: usize = 40;
 /// Clients before 3.0.7 do not know the request.
 const VERSION_MIN: i32 = 28;
 
@@ -31,33 +36,41 @@ pub fn status(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let prepared = prepare(&worker, request);
     Box::pin(async move {
         let (asked, call) = prepared?;
-        let mut status = ConsumerStatus::default();
-        let until = worker.executor.uptime() + PATIENCE_MS;
-        for some in asked.chunks(AT_ONCE) {
-            let left = until - worker.executor.uptime();
-            if left <= 0 {
-                break;
-            }
-            let answers = some.iter().map(|(connection, client_id)| {
-                let (worker, call, connection) = (Rc::clone(&worker), call.clone(), *connection);
-                let answer = async move { worker.call_client(connection, call, left).await };
-                (client_id, answer)
-            });
-            let tasks: Vec<_> = answers
-                .map(|(client_id, answer)| (client_id, worker.executor.spawn(answer)))
-                .collect();
-            for (client_id, task) in tasks {
-                let answered = task.await.ok().filter(|answer| answer.code == response::SUCCESS);
-                let said = answered.and_then(|answer| ConsumerStatus::read(&answer.body).ok());
-                if let Some(said) = said {
-                    status.consumer_table.insert(client_id.clone(), said.message_queue_table);
-                }
-            }
+        let held = Rc::new(Cell::new(0));
+        let begin = |(connection, client_id): (ConnectionId, String)| {
+            let (asking, call, held) = (Rc::clone(&worker), call.clone(), Rc::clone(&held));
+            let body = async move {
+                let answer = asking.call_client(connection, call, PATIENCE_MS).await.ok()?;
+                held.set(held.get() + answer.body.len());
+                let fits = answer.code == response::SUCCESS && held.get() <= BYTES_MAX;
+                fits.then_some(answer.body)
+            };
+            (client_id, worker.executor.spawn(body))
+        };
+        let under_way: Vec<_> = asked.into_iter().map(begin).collect();
+        let mut bodies = Vec::new();
+        for (client_id, body) in under_way {
+            bodies.extend(body.await.map(|body| (client_id, body)));
         }
-        let mut body = Vec::new();
-        status.write(&mut body);
-        Ok(Response::body(body))
+        let bytes = held.get();
+        if bytes > BYTES_MAX {
+            return Err(Refusal::system_error(format!(
+                "the answers of the consumers take {bytes} bytes, the limit is {BYTES_MAX}: ask for one (clientAddr)"
+            )));
+        }
+        let make = move || put_together(bodies);
+        Ok(Response::body(large_body::made(&worker, bytes / QUEUE_BYTES, make).await))
     })
+}
+
+fn put_together(bodies: Vec<(String, Vec<u8>)>) -> Vec<u8> {
+    let read = |(client_id, body): (String, Vec<u8>)| {
+        Some((client_id, ConsumerStatus::read(&body).ok()?.message_queue_table))
+    };
+    let consumer_table = bodies.into_iter().filter_map(read).collect();
+    let mut body = Vec::new();
+    ConsumerStatus { consumer_table, ..ConsumerStatus::default() }.write(&mut body);
+    body
 }
 
 fn prepare(worker: &Worker, request: &Request<'_>) -> Result<(Asked, ClientRequest), Refusal> {
@@ -75,7 +88,14 @@ fn prepare(worker: &Worker, request: &Request<'_>) -> Result<(Asked, ClientReque
         return Err(Refusal::system_error(remark));
     }
     let asked = members.iter().filter(|(_, id, _)| only.is_none_or(|only| only == *id));
-    let asked = asked.map(|(connection, id, _)| (*connection, (*id).to_owned())).collect();
+    let asked: Asked = asked.map(|(connection, id, _)| (*connection, (*id).to_owned())).collect();
+    if asked.len() > ASKED_MAX {
+        return Err(Refusal::system_error(format!(
+            "group {} has {} consumers, at most {ASKED_MAX} are asked: ask for one (clientAddr)",
+            header.group,
+            asked.len()
+        )));
+    }
     let ext = vec![("topic", header.topic.to_owned()), ("group", header.group.to_owned())];
     let code = request::GET_CONSUMER_STATUS_FROM_CLIENT;
     Ok((asked, ClientRequest { code, ext, body: Vec::new() }))

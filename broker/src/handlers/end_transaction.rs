@@ -7,9 +7,12 @@
 
 use super::{
     patience::{PATIENCE_MS, PAUSE, append_patiently},
-    send::{append_ended, append_waiting_again},
+    send::{
+        append_ended, append_waiting_again,
+        timer::{self, Timer},
+    },
     view_message::place_at,
-    waiting::{committed_fields, encode_waiting, real_queue, without_waiting},
+    waiting::{committed_fields, encode_timer, encode_waiting, real_queue, without_waiting},
 };
 use crate::{
     delay_levels::WaitingPlace,
@@ -25,7 +28,8 @@ use proto::{
     code::response,
     properties::{self, PGROUP},
     record::{
-        RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT, SYS_FLAG_TRANSACTION_ROLLBACK,
+        RecordError, RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT,
+        SYS_FLAG_TRANSACTION_ROLLBACK,
     },
     request::EndTransactionHeader,
 };
@@ -219,12 +223,8 @@ async fn commit(
 ) -> Result<Ended, Refusal> {
     let (topic, queue_id) = real_queue(half).unwrap_or_default();
     let scanned = Scanned::of(half.properties_text());
-    let level = scanned.delay.and_then(|text| text.parse().ok()).filter(|level| *level > 0);
     let fields = committed_fields(half, topic, queue_id);
-    let waiting = match level {
-        Some(level) => Some(encode_delayed(worker, shard, &fields, level)?),
-        None => None,
-    };
+    let waiting = encode_later(worker, shard, &scanned, &fields)?;
     let append = || {
         let moment = worker.executor.moment();
         let (index_keys, now) = (shard.store.settings().index_keys, moment.wall);
@@ -261,18 +261,35 @@ async fn commit(
     }
 }
 
-/// A message with a delay level waits from its commit on.
-fn encode_delayed(
+/// A message with a delay level or a timer waits from its commit on; `None`: it is for consumers now.
+fn encode_later(
     worker: &Worker,
     shard: &Shard,
+    scanned: &Scanned<'_>,
     fields: &RecordFields<'_>,
-    level: i32,
-) -> Result<(Vec<u8>, WaitingPlace), Refusal> {
+) -> Result<Option<(Vec<u8>, WaitingPlace)>, Refusal> {
+    let level = scanned.delay.and_then(|text| text.parse().ok()).filter(|level| *level > 0);
+    if level.is_none() && scanned.timer.is_none() {
+        return Ok(None);
+    }
     let text = without_waiting(&String::from_utf8_lossy(fields.properties[0]));
     let fields = RecordFields { properties: [text.as_bytes(), b"", b""], ..*fields };
     let bytes_max = fields.body.len();
-    encode_waiting(&worker.delay_levels, &fields, level, shard.number, bytes_max)
-        .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))
+    let encoded = match level {
+        Some(level) => {
+            encode_waiting(&worker.delay_levels, &fields, level, shard.number, bytes_max)
+        }
+        None => {
+            let now = worker.executor.now();
+            // It was taken: what the configuration allows now does not matter.
+            let named = timer::named(scanned, &text, now)?;
+            let Some(Timer { deliver_ms, until }) = named else { return Ok(None) };
+            let place = WaitingPlace::of_timer(shard.number, worker.shard_count, until);
+            encode_timer(place, &fields, deliver_ms, bytes_max).map(|record| (record, place))
+        }
+    };
+    let illegal = |error: RecordError| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string());
+    encoded.map(Some).map_err(illegal)
 }
 
 async fn append_alone(

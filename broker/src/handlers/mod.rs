@@ -23,6 +23,7 @@ pub(crate) mod patience;
 pub mod pull;
 pub mod query_message;
 pub mod queue_locks;
+pub mod recall;
 pub mod reset_offsets;
 pub mod resume_check;
 pub mod runtime_info;

@@ -18,7 +18,7 @@ use crate::{
     worker::Worker,
 };
 use proto::{
-    body::{MessageQueue, ResetOffsets},
+    body::{MessageQueue, ResetOffsets, TopicConfig},
     code::response,
     request::ResetOffsetHeader,
 };
@@ -42,6 +42,8 @@ enum Goal {
 struct Wanted {
     group: String,
     topic: String,
+    /// The topic as it was when that was asked. One that is made again is another one.
+    config: Arc<TopicConfig>,
     /// All queues otherwise.
     only: Option<u32>,
     goal: Goal,
@@ -50,7 +52,13 @@ struct Wanted {
 }
 
 /// A queue and where the group goes on there.
-type Target = (u32, i64);
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    queue_id: u32,
+    offset: i64,
+    /// It is there or before already, and is not to skip anything.
+    stays: bool,
+}
 
 /// Serves the request.
 pub fn reset(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
@@ -81,7 +89,7 @@ fn prepare(worker: &Worker, request: &Request<'_>) -> Result<Wanted, Refusal> {
     let (group, topic) = (header.group, header.topic);
     let control = worker.control_plane().control.borrow();
     let metadata = control.snapshot();
-    metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
+    let config = metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
     metadata.group(group).ok_or_else(|| Refusal::group_not_exist(group))?;
     if metadata.subscriptions(group).is_some_and(|online| online.broadcast) {
         return Err(Refusal::system_error(format!(
@@ -98,7 +106,8 @@ fn prepare(worker: &Worker, request: &Request<'_>) -> Result<Wanted, Refusal> {
     };
     // Requests for one queue do not say whether progress may move forward: it may.
     let only_back = !header.is_force && only.is_none();
-    Ok(Wanted { group: group.to_owned(), topic: topic.to_owned(), only, goal, only_back })
+    let config = Arc::clone(config);
+    Ok(Wanted { group: group.to_owned(), topic: topic.to_owned(), config, only, goal, only_back })
 }
 
 fn no_such_queue(wanted: &Wanted) -> Refusal {
@@ -116,22 +125,25 @@ async fn targets(
     asker: ConnectionId,
     wanted: &Wanted,
 ) -> Result<Vec<Target>, Refusal> {
-    let read_queues = there.metadata.borrow().topic(&wanted.topic).map(|it| it.read_queue_nums);
-    let read_queues = read_queues.and_then(|queues| u32::try_from(queues).ok()).unwrap_or(0);
+    let read_queues = u32::try_from(wanted.config.read_queue_nums).unwrap_or(0);
     let mut found = Vec::new();
     for shard in &there.hosted {
-        let before = found.len();
+        let (mut before, mut more) = (0, 0);
         let owned = owned_queues(there, shard, &wanted.topic).filter(|id| *id < read_queues);
         for queue_id in owned.filter(|id| wanted.only.is_none_or(|only| only == *id)) {
-            found.push((queue_id, target(there, shard, asker, wanted, queue_id).await?));
+            found.push(target(there, shard, asker, wanted, queue_id).await?);
+            {
+                let resets = &shard.store.state().derived.offset_resets;
+                before = resets.len();
+                more += usize::from(!resets.has(&wanted.group, &wanted.topic, queue_id));
+            }
             if found.len() % PIECE_QUEUES == 0 {
                 there.executor.yield_now().await;
             }
         }
-        let (marks, more) = (shard.store.state().derived.offset_resets.len(), found.len() - before);
-        if marks + more > MARKS_MAX {
+        if before + more > MARKS_MAX {
             let remark = format!(
-                "shard={}: {more} queues are to be reset, {marks} groups' queues are and have not gone on yet, the limit is {MARKS_MAX}",
+                "shard={}: {more} queues are to be reset, and {before} are whose groups have not gone on yet, the limit is {MARKS_MAX}",
                 shard.number
             );
             return Err(Refusal::system_error(remark));
@@ -146,7 +158,7 @@ async fn target(
     asker: ConnectionId,
     wanted: &Wanted,
     queue_id: u32,
-) -> Result<i64, Refusal> {
+) -> Result<Target, Refusal> {
     let Wanted { group, topic, goal, .. } = wanted;
     let bounds = shard.store.state().queue(topic, queue_id).map(|it| (it.min(), it.max()));
     let (min, max) = bounds.unwrap_or((0, 0));
@@ -165,15 +177,17 @@ async fn target(
         }
     };
     let committed = shard.store.state().derived.group_offsets.get(group, topic, queue_id);
-    let stays = committed.filter(|committed| wanted.only_back && *committed < goal);
-    Ok(stays.unwrap_or(goal))
+    let stays = committed.filter(|committed| wanted.only_back && *committed <= goal);
+    Ok(Target { queue_id, offset: stays.unwrap_or(goal), stays: stays.is_some() })
 }
 
 /// Resets the queues that a worker's shards own.
 async fn set(there: &Worker, wanted: &Wanted, all: &[Target]) -> Result<(), Refusal> {
     let Wanted { group, topic, .. } = wanted;
     for shard in &there.hosted {
-        let here = |target: &&Target| there.owner_of(topic, target.0) == shard.number;
+        let here = |target: &&Target| {
+            !target.stays && there.owner_of(topic, target.queue_id) == shard.number
+        };
         let mut left = all.iter().filter(here).peekable();
         if left.peek().is_none() {
             continue;
@@ -182,8 +196,8 @@ async fn set(there: &Worker, wanted: &Wanted, all: &[Target]) -> Result<(), Refu
             check_still_there(there, wanted)?;
             {
                 let mut state = shard.store.state_mut();
-                for (queue_id, target) in left.by_ref().take(PIECE_QUEUES) {
-                    state.reset_group_offset(group, topic, *queue_id, *target)?;
+                for Target { queue_id, offset, .. } in left.by_ref().take(PIECE_QUEUES) {
+                    state.reset_group_offset(group, topic, *queue_id, *offset)?;
                 }
             }
             there.executor.yield_now().await;
@@ -196,22 +210,26 @@ async fn set(there: &Worker, wanted: &Wanted, all: &[Target]) -> Result<(), Refu
     Ok(())
 }
 
-/// A topic or a group that is gone meanwhile takes no offsets.
+/// A topic or a group that is gone meanwhile takes no offsets; those that were found are not those of a topic that was made
+/// again.
 fn check_still_there(there: &Worker, wanted: &Wanted) -> Result<(), Refusal> {
     let metadata = there.metadata.borrow();
-    let Wanted { group, topic, .. } = wanted;
-    metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
+    let Wanted { group, topic, config, .. } = wanted;
+    let now = metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
     metadata.group(group).ok_or_else(|| Refusal::group_not_exist(group))?;
+    if !Arc::ptr_eq(now, config) {
+        let remark = format!("topic[{topic}] has been changed meanwhile, ask again");
+        return Err(Refusal::new(response::SYSTEM_BUSY, remark));
+    }
     Ok(())
 }
 
 async fn answer(worker: &Rc<Worker>, topic: String, all: Arc<[Target]>) -> Response {
     let (settings, entries) = (Arc::clone(&worker.config), all.len());
     let make = move || {
-        let row = |(queue_id, offset): &Target| {
-            let broker_name = settings.broker_name.clone();
-            let queue_id = *queue_id as i32;
-            (MessageQueue { topic: topic.clone(), broker_name, queue_id }, *offset)
+        let row = |target: &Target| {
+            let (broker_name, queue_id) = (settings.broker_name.clone(), target.queue_id as i32);
+            (MessageQueue { topic: topic.clone(), broker_name, queue_id }, target.offset)
         };
         let mut body = Vec::new();
         ResetOffsets { offset_table: all.iter().map(row).collect() }.write(&mut body);

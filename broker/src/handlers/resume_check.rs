@@ -27,7 +27,7 @@ use proto::{
 };
 use remoting::ConnectionId;
 use std::rc::Rc;
-use store::PhysicalOffset;
+use store::{PhysicalOffset, state::WaitsFor};
 
 /// Serves the request where the log is.
 pub fn resume(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
@@ -98,6 +98,8 @@ async fn take_back(
     let record = encode_half(waiting, &fields, fields.body.len())
         .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))?;
     let parts = RecordParts::Waiting(waiting);
+    // Who asks is an operator, and no producer decides on the others meanwhile for its sake.
+    shard.store.state().admit_wait(WaitsFor::Decision)?;
     let appended = append_patiently(there, shard, || {
         append_record(there, shard, (topic, queue_id), &record, &parts, there.executor.now())
     });

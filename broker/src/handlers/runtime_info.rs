@@ -144,7 +144,7 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
 
 /// Keys that tools parse as numbers: thread pools, the page cache, a dispatcher that runs behind and a timer wheel do
 /// not exist here, so nothing ever waits in them.
-const ZEROS: [&str; 22] = [
+const ZEROS: [&str; 21] = [
     "dispatchMaxBuffer",
     "sendThreadPoolQueueSize",
     "sendThreadPoolQueueCapacity",
@@ -164,7 +164,6 @@ const ZEROS: [&str; 22] = [
     "dispatchBehindBytes",
     "timerReadBehind",
     "timerOffsetBehind",
-    "timerCongestNum",
     "timerEnqueueTps",
     "timerDequeueTps",
 ];

@@ -6,14 +6,13 @@
 
 use super::send::{
     Appended, Origin, Verdict, append_record, check, check_fields, check_keys,
-    check_not_transactional, check_time, create_topic, illegal, refuse,
+    check_not_transactional, check_time, create_topic, illegal, refuse, timer,
 };
 use crate::{
     client_calls::ClientRequest,
     control::MetadataSnapshot,
     error::Refusal,
     limits::Held,
-    not_yet,
     ops::RecordParts,
     properties::Scanned,
     request::Request,
@@ -121,7 +120,7 @@ fn admit(
         cluster_property: &worker.cluster_property,
     };
     let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.cluster_property));
-    not_yet::check_message(&scanned)?;
+    timer::check_none(&scanned)?;
     check_not_transactional(&scanned, header.sys_flag)?;
     check_keys(&scanned)?;
     check_fields(worker, &fields)?;

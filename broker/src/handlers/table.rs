@@ -3,7 +3,7 @@
 
 use super::{
     ask_client, client_lifecycle, clone_offsets, consumer_offset, consumer_status, end_transaction,
-    group_queries, groups, pull, query_message, queue_locks, reset_offsets, resume_check,
+    group_queries, groups, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
     runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
@@ -116,6 +116,7 @@ pub const LINES: &[Line] = lines! {
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     CONSUMER_SEND_MSG_BACK: Here, Group, Patient(send_back::serve);
+    RECALL_MESSAGE: Here, TopicWrite, Task(recall::recall);
     END_TRANSACTION: Here, TopicWrite, Patient(end_transaction::serve);
     SEND_REPLY_MESSAGE: Here, TopicWrite, Patient(send_reply::serve_v1);
     SEND_REPLY_MESSAGE_V2: Here, TopicWrite, Patient(send_reply::serve_v2);

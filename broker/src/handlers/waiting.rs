@@ -5,7 +5,10 @@
 
 use crate::delay_levels::{DelayLevels, WaitingPlace};
 use proto::{
-    properties::{self, DELAY, REAL_QID, REAL_TOPIC, TRANSACTION_CHECK_TIMES},
+    properties::{
+        self, DELAY, REAL_QID, REAL_TOPIC, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS,
+        TIMER_DEQUEUE_MS, TIMER_ENQUEUE_MS, TIMER_OUT_MS, TRANSACTION_CHECK_TIMES,
+    },
     record::{
         PROPERTIES_BYTES_MAX, RecordError, RecordFields, RecordView, SYS_FLAG_TRANSACTION_COMMIT,
         SYS_FLAG_TRANSACTION_MASK,
@@ -14,6 +17,29 @@ use proto::{
 
 /// How often a half message was checked, as its properties say it: the name, ten digits, separators.
 const CHECK_TIMES_BYTES: usize = TRANSACTION_CHECK_TIMES.len() + 13;
+
+/// What [`timer_entries`] adds at most: two names, thirteen digits and more, separators.
+const DELIVERED_BYTES: usize = TIMER_ENQUEUE_MS.len() + TIMER_DEQUEUE_MS.len() + 2 * 22 + 1;
+
+/// What a half message that names its time gets at its commit and at its delivery.
+const TIMER_BYTES: usize = TIMER_OUT_MS.len() + 22 + DELIVERED_BYTES;
+const _: () = assert!(TIMER_BYTES > CHECK_TIMES_BYTES);
+
+/// The properties by which a message names the time of its delivery.
+const TIMER_NAMES: [&str; 3] = [TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS];
+
+fn names_a_time(text: &str) -> bool {
+    TIMER_NAMES.iter().any(|name| properties::get(text, name).is_some())
+}
+
+/// What is added to the properties of a message that named its time when it is delivered: since when it waited, and until
+/// when.
+pub fn timer_entries(waiting: &RecordView<'_>, now: i64) -> String {
+    let mut text = properties::joint(waiting.properties_text()).to_owned();
+    properties::append(&mut text, TIMER_ENQUEUE_MS, &waiting.store_timestamp().to_string());
+    properties::append(&mut text, TIMER_DEQUEUE_MS, &now.to_string());
+    text
+}
 
 /// The copy that waits, and where. `fields` are those of the message, which is for a queue of `shard` and asks for a level
 /// above 0.
@@ -28,6 +54,13 @@ pub fn encode_waiting(
     let place = levels.place(level, shard);
     let mut text = text_of(fields);
     with(&mut text, DELAY, &level.to_string());
+    // As in Java the level goes before a time, and leaves nothing of it.
+    if names_a_time(&text) {
+        let others = properties::iter(&text).filter(|(name, _)| !TIMER_NAMES.contains(name));
+        let mut kept = String::with_capacity(text.len());
+        others.for_each(|(name, value)| properties::append(&mut kept, name, value));
+        text = kept;
+    }
     Ok((encode_at(place, fields, text, 0, body_bytes_max)?, place))
 }
 
@@ -39,7 +72,21 @@ pub fn encode_half(
 ) -> Result<Vec<u8>, RecordError> {
     let sys_flag = fields.sys_flag & !SYS_FLAG_TRANSACTION_MASK;
     let fields = RecordFields { sys_flag, ..*fields };
-    encode_at(place, &fields, text_of(&fields), CHECK_TIMES_BYTES, body_bytes_max)
+    let text = text_of(&fields);
+    let room = if names_a_time(&text) { TIMER_BYTES } else { CHECK_TIMES_BYTES };
+    encode_at(place, &fields, text, room, body_bytes_max)
+}
+
+/// The message that waits for the time that it names: `deliver_ms` of the wall clock.
+pub fn encode_timer(
+    place: WaitingPlace,
+    fields: &RecordFields<'_>,
+    deliver_ms: i64,
+    body_bytes_max: usize,
+) -> Result<Vec<u8>, RecordError> {
+    let mut text = text_of(fields);
+    with(&mut text, TIMER_OUT_MS, &deliver_ms.to_string());
+    encode_at(place, fields, text, DELIVERED_BYTES, body_bytes_max)
 }
 
 /// Says for which queue it is. Our entries stand last: a message that is sent again may bring old ones along, and the last
@@ -135,6 +182,7 @@ pub fn copied_fields<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delay_levels::Until;
 
     fn fields<'a>(topic: &'a str, properties: &'a str) -> RecordFields<'a> {
         RecordFields {
@@ -184,10 +232,20 @@ mod tests {
         let levels = DelayLevels::parse("1s 5s 10s", 1).unwrap();
         let old = "REAL_TOPIC\u{1}old\u{2}REAL_QID\u{1}9\u{2}DELAY\u{1}40\u{2}";
         let (record, place) = encode_waiting(&levels, &fields("new", old), 40, 0, 100).unwrap();
-        assert_eq!(place.delay_ms, 10_000, "the last level");
+        assert_eq!(place.until, Until::After(10_000), "the last level");
         let waiting = RecordView::parse(&record).unwrap();
         assert_eq!(real_queue(&waiting), Some(("new", 5)));
         assert_eq!(properties::get(waiting.properties_text(), DELAY), Some("3"));
+    }
+
+    #[test]
+    fn a_level_goes_before_a_time_and_leaves_nothing_of_it() {
+        let levels = DelayLevels::parse("1s 5s", 1).unwrap();
+        let text = "TIMER_DELAY_SEC\u{1}9\u{2}DELAY\u{1}1\u{2}TIMER_DELIVER_MS\u{1}7\u{2}A\u{1}b";
+        let (record, _) = encode_waiting(&levels, &fields("orders", text), 1, 0, 100).unwrap();
+        let waiting = RecordView::parse(&record).unwrap();
+        let expected = "DELAY=1;A=b;CLUSTER=c;REAL_TOPIC=orders;REAL_QID=5;";
+        assert_eq!(shown(waiting.properties_text()), expected);
     }
 
     #[test]
@@ -242,6 +300,25 @@ mod tests {
             ..committed_fields(&half, "orders", 5)
         };
         encode_waiting(&levels, &committed, 9, 0, 100).unwrap();
+
+        let of_length = |bytes: usize| {
+            let text = format!("A\u{1}{}\u{2}TIMER_DELAY_MS\u{1}9", "x".repeat(bytes));
+            encode_half(place, &fields("orders", &text), 100)
+        };
+        let longest = (0..PROPERTIES_BYTES_MAX).rev().find_map(|bytes| of_length(bytes).ok());
+        let longest = longest.unwrap();
+        let half = RecordView::parse(&longest).unwrap();
+        let text = without_waiting(half.properties_text());
+        let committed = RecordFields {
+            properties: [text.as_bytes(), b"", b""],
+            ..committed_fields(&half, "orders", 5)
+        };
+        let place = WaitingPlace::of_timer(0, 1, Until::After(9));
+        let mut waiting = encode_timer(place, &committed, i64::MAX, 100).unwrap();
+        proto::record::patch(&mut waiting, 1, 2, i64::MAX);
+        let waiting = RecordView::parse(&waiting).unwrap();
+        let entries = timer_entries(&waiting, i64::MIN);
+        assert!(waiting.properties().len() + entries.len() <= PROPERTIES_BYTES_MAX);
     }
 
     #[test]

@@ -438,7 +438,7 @@ impl Output {
 }
 
 impl Sent {
-    fn from_line(line: &str) -> Option<Sent> {
+    pub(super) fn from_line(line: &str) -> Option<Sent> {
         let mut words = line.strip_prefix("SENT ")?.splitn(4, ' ');
         Some(Sent {
             message_id: words.next()?.to_owned(),

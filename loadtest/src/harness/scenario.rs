@@ -174,6 +174,28 @@ pub fn delayed(program: &Program, peer: &Peer) {
     assert_same(&sent, &consumer.finish());
 }
 
+/// Messages that name the time of their delivery: all arrive once, none before its time, and none that was recalled.
+pub fn timed(program: &Program, peer: &Peer) {
+    let topic = peer.new_topic("timed", QUEUES);
+    let namesrv = peer.namesrv_addr.as_str();
+    let consumer = start_consumer(program, peer, "consume", (&topic, &unique("group")), None);
+    let began = Instant::now();
+    let delay_ms = LEVEL_3.as_millis().to_string();
+    let output = program.run(&["timed", namesrv, &topic, &unique("producers"), "18", &delay_ms]);
+    let sent: Vec<Sent> = output.lines().filter_map(Sent::from_line).collect();
+    let recalled = output.lines().filter(|line| line.starts_with("RECALLED "));
+    let recalled: Vec<&str> = recalled.collect();
+    assert_eq!((sent.len(), recalled.len()), (12, 6), "{output}");
+    assert!(recalled.iter().all(|line| line.ends_with(" true")), "{output}");
+    let early = consumer.received().len();
+    // Java's broker delivers when the second begins in which a message is due.
+    let least = if peer.side == Side::Ours { LEVEL_3 } else { LEVEL_3 - Duration::from_secs(2) };
+    assert!(early == 0 || began.elapsed() >= least, "{early} messages came early");
+    await_all(&consumer, sent.len(), peer);
+    std::thread::sleep(QUIET);
+    assert_same(&sent, &consumer.finish());
+}
+
 /// A listener fails each message once: each comes again, later, and none is lost.
 pub fn retried(program: &Program, peer: &Peer) {
     let topic = peer.new_topic("retried", QUEUES);

@@ -86,9 +86,10 @@ const JAVA_4_ONLY: Stories = &[
         scenario::restart_resumes(&program.with_java_option(VIP_CHANNEL), peer, 100);
     }),
 ];
-const JAVA_5_ONLY: Stories = &[("matching_pull", |program, peer| {
-    scenario::matching(program, peer, "matchingpull");
-})];
+const JAVA_5_ONLY: Stories = &[
+    ("matching_pull", |program, peer| scenario::matching(program, peer, "matchingpull")),
+    ("timed", scenario::timed),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -122,7 +123,7 @@ fn ask_ours_again_and_again() {
 
 /// Each library's stories, those that take longest first.
 fn stories() -> Vec<Trial> {
-    let rows: [Row; 9] = [
+    let rows: [Row; 11] = [
         (
             Library::Go,
             "go",
@@ -133,7 +134,10 @@ fn stories() -> Vec<Trial> {
             ],
         ),
         (Library::Node, "node", OURS_AND_JAVA_4, &[COMMON, LATER, RETRIED, GIVEN_UP]),
-        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED, BROADCAST, RESET]),
+        (Library::Python, "python", OURS_AND_JAVA_4, &[COMMON, LATER, ORDERED, BROADCAST]),
+        // These do not do what a broker of 4.9 asks them for when offsets are reset, and stay where they are.
+        (Library::Node, "node", OURS, &[RESET]),
+        (Library::Python, "python", OURS, &[RESET]),
         // The client drops a message whose sending back fails, for any reason: of Java's broker 2 of 20 were lost.
         (Library::Python, "python", OURS, &[RETRIED]),
         // Against Java's broker it passes, too, and takes a minute: the time of a lock there.

@@ -149,6 +149,18 @@ header! {
 }
 
 header! {
+    /// `RECALL_MESSAGE` (370). Source: Apache RocketMQ 5.3.3, remoting `RecallMessageRequestHeader`.
+    RecallHeader {
+        /// Topic of the message.
+        topic: &'a str = "topic" required,
+        /// What the answer to its send has given, see [`crate::recall_handle`].
+        recall_handle: &'a str = "recallHandle" required,
+        /// Producer group of who recalls it.
+        producer_group: Option<&'a str> = "producerGroup" optional,
+    }
+}
+
+header! {
     /// `RESUME_CHECK_HALF_MESSAGE` (323): take back a half message that was given up.
     /// Source: Apache RocketMQ 5.3.3, remoting `ResumeCheckHalfMessageRequestHeader`.
     ResumeCheckHeader {

@@ -10,7 +10,8 @@
 //! | 2 | topic removed | the topic's name, without a length: its queues start again at 0 |
 //! | 3 | group removed | the group's name, without a length |
 //! | 4 | delivered | i64 due, ms, and u64 position of a record that waited: it waits no more |
-//! | 5, 6 | | reserved: cancelled, carried |
+//! | 5 | cancelled | as delivered: the record is delivered to nobody |
+//! | 6 | | reserved: carried |
 //! | 7 | half ended | u64 position of a half message, u8 outcome: 1 committed, 2 rolled back, 3 given up |
 //! | 8 | half checked | repeated: u64 position of a half message, i64 when it is checked next, ms, u32 how often it was checked |
 //! | 9 | offsets reset | as group offsets; the smallest i64 for an offset: the group has heard it, see [`super::offset_resets`] |
@@ -32,6 +33,8 @@ pub const KIND_TOPIC_REMOVED: u16 = 2;
 pub const KIND_GROUP_REMOVED: u16 = 3;
 /// Kind of [`ControlEntry::Delivered`].
 pub const KIND_DELIVERED: u16 = 4;
+/// Kind of [`ControlEntry::Cancelled`].
+pub const KIND_CANCELLED: u16 = 5;
 /// Kind of [`ControlEntry::HalfEnded`].
 pub const KIND_HALF_ENDED: u16 = 7;
 /// Kind of [`ControlEntry::HalfChecked`].
@@ -59,6 +62,13 @@ pub enum ControlEntry<'a> {
     /// A record waits no more, see [`super::deferred`]. The message that it became stands right behind, in the same batch;
     /// there is none if nobody can have it.
     Delivered {
+        /// When it was due, ms.
+        due: i64,
+        /// Where it lies.
+        position: u64,
+    },
+    /// A record waits no more, and nobody gets it: its producer has recalled it.
+    Cancelled {
         /// When it was due, ms.
         due: i64,
         /// Where it lies.
@@ -111,19 +121,23 @@ impl<'a> ControlEntry<'a> {
             KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
             KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
             KIND_GROUP_REMOVED => Ok(ControlEntry::GroupRemoved { group: text()? }),
-            KIND_DELIVERED => match <[u8; 16]>::try_from(content).map(u128::from_be_bytes) {
-                Ok(both) => Ok(ControlEntry::Delivered {
-                    due: (both >> u64::BITS) as i64,
-                    position: both as u64,
-                }),
-                Err(_) => Err(malformed("is no due time and position")),
-            },
+            KIND_DELIVERED | KIND_CANCELLED => {
+                let both = <[u8; 16]>::try_from(content).map(u128::from_be_bytes);
+                let both = both.map_err(|_| malformed("is no due time and position"))?;
+                let (due, position) = ((both >> u64::BITS) as i64, both as u64);
+                Ok(match kind {
+                    KIND_DELIVERED => ControlEntry::Delivered { due, position },
+                    _ => ControlEntry::Cancelled { due, position },
+                })
+            }
             KIND_HALF_ENDED => half_ended(content)
                 .ok_or_else(|| malformed("is no position and outcome of a half message")),
             KIND_HALF_CHECKED => HalfChecks::decode(content)
                 .map(ControlEntry::HalfChecked)
                 .ok_or_else(|| malformed("is followed by a part of a check")),
-            KIND_OFFSETS_RESET => Ok(ControlEntry::OffsetsReset(OffsetChanges::decode(content)?)),
+            KIND_OFFSETS_RESET => {
+                Ok(ControlEntry::OffsetsReset(OffsetChanges::decode_of(kind, content)?))
+            }
             KIND_EPOCH => EpochEntry::decode(content).map(ControlEntry::Epoch).map_err(malformed),
             kind => Err(ControlError::Unknown { kind }),
         }
@@ -136,6 +150,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::TopicRemoved { .. } => KIND_TOPIC_REMOVED,
             ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
             ControlEntry::Delivered { .. } => KIND_DELIVERED,
+            ControlEntry::Cancelled { .. } => KIND_CANCELLED,
             ControlEntry::HalfEnded { .. } => KIND_HALF_ENDED,
             ControlEntry::HalfChecked(_) => KIND_HALF_CHECKED,
             ControlEntry::OffsetsReset(_) => KIND_OFFSETS_RESET,
@@ -156,7 +171,8 @@ impl<'a> ControlEntry<'a> {
     fn content(&self) -> Cow<'a, [u8]> {
         Cow::Borrowed(match self {
             ControlEntry::Epoch(entry) => return Cow::Owned(entry.content().to_vec()),
-            ControlEntry::Delivered { due, position } => {
+            ControlEntry::Delivered { due, position }
+            | ControlEntry::Cancelled { due, position } => {
                 return Cow::Owned([due.to_be_bytes(), position.to_be_bytes()].concat());
             }
             ControlEntry::HalfEnded { position, outcome } => {
@@ -209,6 +225,7 @@ mod tests {
             ControlEntry::TopicRemoved { topic: "orders" },
             ControlEntry::GroupRemoved { group: "" },
             ControlEntry::Delivered { due: -3, position: u64::MAX - 1 },
+            ControlEntry::Cancelled { due: 7, position: 9 },
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::Committed },
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::GivenUp },
             ControlEntry::HalfChecked(rows),
@@ -235,17 +252,21 @@ mod tests {
             KIND_DELIVERED,
             KIND_HALF_ENDED,
             KIND_HALF_CHECKED,
+            KIND_CANCELLED,
+            KIND_OFFSETS_RESET,
             KIND_EPOCH,
         ];
         for kind in known {
             let error = ControlEntry::decode(kind, &bad).err();
-            assert!(matches!(error, Some(ControlError::Malformed { .. })), "{error:?}");
+            let is_so =
+                matches!(error, Some(ControlError::Malformed { kind: of, .. }) if of == kind);
+            assert!(is_so, "{kind}: {error:?}");
         }
         for outcome in [0, 4] {
             let content = [&[0; 8][..], &[outcome]].concat();
             assert!(ControlEntry::decode(KIND_HALF_ENDED, &content).is_err(), "{outcome}");
         }
-        for kind in [0, 5, 10, 99, u16::MAX] {
+        for kind in [0, 6, 10, 99, u16::MAX] {
             assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));
         }
     }

@@ -77,8 +77,10 @@ pub struct ShardState {
 /// For what records of a topic wait, instead of being for consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
-    /// Their time: messages with a delay level.
-    Time,
+    /// The time of their delay level.
+    Level,
+    /// The time that they name themselves.
+    Timer,
     /// A decision: half messages. They have a time, too, when their producer is asked for it.
     Decision,
 }
@@ -87,14 +89,15 @@ impl WaitsFor {
     /// The topic whose records wait so.
     pub fn topic(self) -> &'static str {
         match self {
-            WaitsFor::Time => deferred::SCHEDULE_TOPIC,
+            WaitsFor::Level => deferred::SCHEDULE_TOPIC,
+            WaitsFor::Timer => deferred::TIMER_TOPIC,
             WaitsFor::Decision => half_messages::HALF_TOPIC,
         }
     }
 
     /// For what records of this topic wait.
     pub fn of(topic: &str) -> Option<WaitsFor> {
-        [WaitsFor::Time, WaitsFor::Decision]
+        [WaitsFor::Level, WaitsFor::Timer, WaitsFor::Decision]
             .into_iter()
             .find(|waits_for| waits_for.topic() == topic)
     }
@@ -113,7 +116,8 @@ impl ShardState {
     /// A record was committed that waits from now on, in a queue of a waiting topic.
     pub(crate) fn insert(&mut self, waits_for: WaitsFor, record: Due) {
         match waits_for {
-            WaitsFor::Time => self.deferred.insert(record),
+            WaitsFor::Level => self.deferred.insert(record),
+            WaitsFor::Timer => self.deferred.insert(record.of_timer()),
             WaitsFor::Decision => {
                 self.half_messages.insert(record.position, record.bytes, record.due);
             }

@@ -30,9 +30,14 @@ pub struct OffsetChange<'a> {
 impl<'a> OffsetChanges<'a> {
     /// Reads a content; all of it is checked.
     pub fn decode(content: &'a [u8]) -> Result<OffsetChanges<'a>, ControlError> {
+        OffsetChanges::decode_of(KIND_GROUP_OFFSETS, content)
+    }
+
+    /// The same of an entry of another kind, with the same layout.
+    pub fn decode_of(kind: u16, content: &'a [u8]) -> Result<OffsetChanges<'a>, ControlError> {
         let walk = Walk::new(content);
         for change in walk {
-            change.map_err(|what| ControlError::Malformed { kind: KIND_GROUP_OFFSETS, what })?;
+            change.map_err(|what| ControlError::Malformed { kind, what })?;
         }
         Ok(OffsetChanges(content))
     }

@@ -1,21 +1,27 @@
 //! Queues on which a group was told to go on elsewhere, and has not done so yet.
 //!
 //! A reset sets the group's offset ([`super::group_offsets`]) and marks the queue, in one entry of the log. While the mark is
-//! there, what members of the group commit does not count: they speak of where they were before. The next pull of the queue is
-//! told where to go on, unless it comes from there; the mark ends with the next commit or pull that shows that the group has
-//! heard it. So a reset holds whether the group is online or not, and a late commit does not undo it.
+//! there, a pull of the queue that comes from elsewhere is told where to go on, and what the group commits
+//! does not count: it speaks of where it was before. Somebody has heard it when a pull comes from the place; from then on what was
+//! served from there on may be committed, and the first such commit ends the mark. Clients still commit late what they had in hand.
+//! So a reset holds whether the group is online or not, and a late commit does not undo it. A connection that was told and pulls
+//! from elsewhere again, a second later, has a will of its own: that ends the mark, too.
 //!
 //! As with offsets there are two values: what holds now, and what the log has committed, which is the state. The end of a mark
-//! is in the log before any offset that was committed after it.
+//! is in the log before any offset that was committed after it. Who was told and has heard is not in the log.
 
 use super::{
     ControlEntry, ControlError, DerivedState,
+    control::KIND_OFFSETS_RESET,
     group_offsets::OffsetRefused,
-    offset_changes::{COUNTS_BYTES, OffsetChange, OffsetChanges, PAIR_BYTES, write_pairs},
+    offset_changes::{
+        COUNTS_BYTES, OffsetChange, OffsetChanges, PAIR_BYTES, PAIRS_MAX, write_pairs,
+    },
 };
 use crate::index::SectionKind;
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound::{Excluded, Included, Unbounded},
     rc::Rc,
 };
 
@@ -24,12 +30,93 @@ pub const MARKS_MAX: usize = 65_536;
 /// In entries, instead of an offset: the group has heard it.
 pub const HEARD: i64 = i64::MIN;
 
+/// Times that pulls are told because of one reset, at most: clients that go on as they please pull in turn.
+const TELLS_MAX: u8 = 16;
+/// How long a connection may have pulls on their way after it was told, ms.
+const HEAR_MS: i64 = 1_000;
+/// What comes so long after a group has heard it is not late, ms.
+const SETTLED_MS: i64 = 60_000;
+/// Bytes of an entry, about: what is done at the commit gate in one step.
+const ENTRY_BYTES: usize = 64 * 1024;
+/// Marks of one piece of a snapshot.
+const STEP_MARKS: usize = 4_096;
+
+/// Who pulls from a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Puller {
+    /// A number of its connection that no other one has.
+    pub connection: u64,
+    /// From where.
+    pub offset: i64,
+    /// Time of a clock that does not go back, ms.
+    pub now: i64,
+}
+
 /// A mark that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reset {
     target: i64,
-    /// A pull was told, which came from elsewhere.
-    told: bool,
+    /// The connection that was told last, and when.
+    told: Option<(u64, i64)>,
+    /// How often one was.
+    tells: u8,
+    heard: Option<Heard>,
+}
+
+/// Somebody pulls from the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    by: u64,
+    /// What was served ends here.
+    up_to: i64,
+    since: i64,
+}
+
+/// What a pull means for a mark.
+enum Pulled {
+    /// It goes on where it is.
+    Served,
+    /// It is told.
+    Told,
+    /// It goes on, and the mark ends.
+    Over,
+}
+
+impl Reset {
+    fn to(target: i64) -> Reset {
+        Reset { target, told: None, tells: 0, heard: None }
+    }
+
+    /// Whether this was served since the group has heard it.
+    fn has_served(&self, offset: i64) -> bool {
+        self.heard.is_some_and(|heard| (self.target..=heard.up_to).contains(&offset))
+    }
+
+    fn on_pull(&mut self, Puller { connection, offset, now }: Puller) -> Pulled {
+        let served = self.has_served(offset);
+        match &mut self.heard {
+            Some(heard) if now - heard.since >= SETTLED_MS => return Pulled::Over,
+            Some(heard) if served || (heard.by == connection && offset > self.target) => {
+                *heard = Heard { by: connection, up_to: heard.up_to.max(offset), ..*heard };
+                return Pulled::Served;
+            }
+            None if offset == self.target => {
+                self.heard = Some(Heard { by: connection, up_to: offset, since: now });
+                return Pulled::Served;
+            }
+            _ => {}
+        }
+        let by_itself = self.heard.is_some_and(|heard| heard.by == connection);
+        // What it asked for before it heard of it does not say what it wants.
+        let had_time =
+            self.told.is_some_and(|(told, at)| told == connection && now - at >= HEAR_MS);
+        if by_itself || had_time || self.tells == TELLS_MAX {
+            return Pulled::Over;
+        }
+        self.told = Some((connection, now));
+        self.tells += 1;
+        Pulled::Told
+    }
 }
 
 #[derive(Default)]
@@ -48,7 +135,7 @@ impl Mark {
     fn apply(&mut self, target: Option<i64>, position: u64) {
         self.committed = target;
         if !self.dirty && position >= self.said_from && self.target() != target {
-            self.now = target.map(|target| Reset { target, told: false });
+            self.now = target.map(Reset::to);
         }
     }
 
@@ -79,6 +166,21 @@ pub struct OffsetResets {
 }
 
 impl OffsetResets {
+    /// Whether anything is known of the group.
+    pub fn has_group(&self, group: &str) -> bool {
+        self.marks.contains_key(group)
+    }
+
+    /// Whether anything is known of the topic.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.marks.values().any(|topics| topics.contains_key(topic))
+    }
+
+    /// Whether a queue is marked, or was a moment ago.
+    pub fn has(&self, group: &str, topic: &str, queue_id: u32) -> bool {
+        self.mark(group, topic, queue_id).is_some()
+    }
+
     /// Whether no queue is marked, or was a moment ago.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -120,10 +222,10 @@ impl OffsetResets {
 
     /// Marks a queue: its group goes on at `target`.
     pub(crate) fn reset(&mut self, group: &str, topic: &str, queue_id: u32, target: i64) {
-        self.change(group, topic, queue_id, Some(Reset { target, told: false }));
+        self.change(group, topic, queue_id, Some(Reset::to(target)));
     }
 
-    /// A member of the group commits an offset. Whether it counts: not before the group has heard where it is to go on.
+    /// A member of the group commits an offset. Whether it counts.
     pub(crate) fn may_commit(
         &mut self,
         group: &str,
@@ -131,26 +233,47 @@ impl OffsetResets {
         queue_id: u32,
         offset: i64,
     ) -> bool {
-        match self.mark(group, topic, queue_id).and_then(Mark::target) {
-            None => true,
-            Some(target) if target == offset => {
+        let Some(reset) = self.mark(group, topic, queue_id).and_then(|mark| mark.now) else {
+            return true;
+        };
+        // Clients commit where they were told to go before they go there: that is what the offset is.
+        let counts = offset == reset.target || reset.has_served(offset);
+        if counts && offset != reset.target {
+            self.change(group, topic, queue_id, None);
+        }
+        counts
+    }
+
+    /// A member of the group pulls. Returns where it is to go on, if it has to be told.
+    pub fn on_pull(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: u32,
+        puller: Puller,
+    ) -> Option<i64> {
+        let mark = self.marks.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id)?;
+        let reset = mark.now.as_mut()?;
+        match reset.on_pull(puller) {
+            Pulled::Served => None,
+            Pulled::Told => Some(reset.target),
+            Pulled::Over => {
                 self.change(group, topic, queue_id, None);
-                true
+                None
             }
-            Some(_) => false,
         }
     }
 
-    /// A member of the group pulls from `offset`. Returns where it is to go on, if it has to be told.
-    pub fn on_pull(&mut self, group: &str, topic: &str, queue_id: u32, offset: i64) -> Option<i64> {
-        let mark = self.marks.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id)?;
-        let reset = mark.now.as_mut()?;
-        if reset.target == offset || reset.told {
-            self.change(group, topic, queue_id, None);
-            return None;
+    /// A member of the group gets the messages `from` to `to`.
+    pub fn on_served(&mut self, group: &str, topic: &str, queue_id: u32, from: i64, to: i64) {
+        let topics = self.marks.get_mut(group);
+        let mark = topics.and_then(|topics| topics.get_mut(topic)?.get_mut(&queue_id));
+        let Some(reset) = mark.and_then(|mark| mark.now.as_mut()) else { return };
+        if reset.has_served(from)
+            && let Some(heard) = &mut reset.heard
+        {
+            heard.up_to = heard.up_to.max(to);
         }
-        reset.told = true;
-        Some(reset.target)
     }
 
     fn mark(&self, group: &str, topic: &str, queue_id: u32) -> Option<&Mark> {
@@ -158,28 +281,25 @@ impl OffsetResets {
     }
 
     fn change(&mut self, group: &str, topic: &str, queue_id: u32, now: Option<Reset>) {
-        let (mark, group, topic) = self.find_or_add(group, topic, queue_id);
+        let (queues, group, topic) = self.queues(group, topic);
+        let before = queues.len();
+        let mark = queues.entry(queue_id).or_default();
         mark.now = now;
-        if !std::mem::replace(&mut mark.dirty, true) {
+        let was_dirty = std::mem::replace(&mut mark.dirty, true);
+        let added = queues.len() - before;
+        self.count += added;
+        if !was_dirty {
             self.unwritten.push_back((group, topic, queue_id));
             self.noted += 1;
         }
     }
 
-    fn find_or_add(
-        &mut self,
-        group: &str,
-        topic: &str,
-        queue_id: u32,
-    ) -> (&mut Mark, Rc<str>, Rc<str>) {
+    /// The marks of a group on a topic, and these names as they are shared.
+    fn queues(&mut self, group: &str, topic: &str) -> (&mut Queues, Rc<str>, Rc<str>) {
         let group = shared(&self.marks, group);
         let topics = self.marks.entry(Rc::clone(&group)).or_default();
         let topic = shared(topics, topic);
-        let queues = topics.entry(Rc::clone(&topic)).or_default();
-        let before = queues.len();
-        queues.entry(queue_id).or_default();
-        self.count += queues.len() - before;
-        (queues.get_mut(&queue_id).expect("it was added"), group, topic)
+        (topics.entry(Rc::clone(&topic)).or_default(), group, topic)
     }
 
     /// Whether `take_change` has something to return.
@@ -200,22 +320,44 @@ impl OffsetResets {
     /// Changes that were not returned yet, the oldest, as the content of one control entry of at most `bytes_max` bytes,
     /// which is appended at `position`. Call until `None`.
     pub(crate) fn take_change(&mut self, bytes_max: usize, position: u64) -> Option<Vec<u8>> {
+        let bytes_max = bytes_max.min(ENTRY_BYTES);
         let mut content = Vec::new();
-        while let Some((group, topic, queue_id)) = self.unwritten.pop_front() {
-            let mark = self.marks.get_mut(&group).and_then(|topics| topics.get_mut(&topic));
-            let mark = mark.and_then(|queues| queues.get_mut(&queue_id));
-            let Some(mark) = mark.filter(|mark| mark.dirty) else { continue };
-            let bytes = COUNTS_BYTES + group.len() + topic.len() + PAIR_BYTES;
-            if !content.is_empty() && content.len() + bytes > bytes_max {
-                self.unwritten.push_front((group, topic, queue_id));
+        while let Some((group, topic, _)) = self.unwritten.front() {
+            let (group, topic) = (Rc::clone(group), Rc::clone(topic));
+            let names = COUNTS_BYTES + group.len() + topic.len();
+            let room = bytes_max.saturating_sub(content.len() + names) / PAIR_BYTES;
+            if room == 0 && !content.is_empty() {
                 break;
             }
-            mark.dirty = false;
-            mark.said_from = position;
-            let offset = mark.target().unwrap_or(HEARD);
-            write_pairs(&mut content, &group, &topic, std::iter::once((queue_id, offset)));
+            let run = self.take_run(&group, &topic, room.clamp(1, PAIRS_MAX), position);
+            if !run.is_empty() {
+                write_pairs(&mut content, &group, &topic, run.into_iter());
+            }
         }
         (!content.is_empty()).then_some(content)
+    }
+
+    /// Of the changes that stand first, those of a group on a topic.
+    fn take_run(
+        &mut self,
+        group: &str,
+        topic: &str,
+        count_max: usize,
+        position: u64,
+    ) -> Vec<(u32, i64)> {
+        let mut run = Vec::new();
+        let mut queues = self.marks.get_mut(group).and_then(|topics| topics.get_mut(topic));
+        while run.len() < count_max
+            && let Some((.., queue_id)) =
+                self.unwritten.pop_front_if(|(of, on, _)| **of == *group && **on == *topic)
+        {
+            let mark = queues.as_mut().and_then(|queues| queues.get_mut(&queue_id));
+            let Some(mark) = mark.filter(|mark| mark.dirty) else { continue };
+            mark.dirty = false;
+            mark.said_from = position;
+            run.push((queue_id, mark.target().unwrap_or(HEARD)));
+        }
+        run
     }
 
     /// A control entry that deletes the topic is about to be appended, at `position` or behind it.
@@ -232,27 +374,46 @@ impl OffsetResets {
     }
 
     fn take(&mut self, changes: OffsetChanges<'_>, position: u64) {
-        for OffsetChange { group, topic, queue_id, offset } in changes.iter() {
-            let target = (offset != HEARD).then_some(offset);
-            // Most ends are those of marks that are gone already.
-            if target.is_none() && self.mark(group, topic, queue_id).is_none() {
-                continue;
-            }
-            let (mark, ..) = self.find_or_add(group, topic, queue_id);
-            mark.apply(target, position);
-            if mark.is_over(position) {
-                self.drop_mark(group, topic, queue_id);
-            }
+        let mut changes = changes.iter().peekable();
+        while let Some(OffsetChange { group, topic, .. }) = changes.peek().copied() {
+            let same = |next: &OffsetChange<'_>| (next.group, next.topic) == (group, topic);
+            let run = std::iter::from_fn(|| changes.next_if(same));
+            self.apply_run(group, topic, run, position);
         }
     }
 
-    fn drop_mark(&mut self, group: &str, topic: &str, queue_id: u32) {
-        let Some(topics) = self.marks.get_mut(group) else { return };
-        let Some(queues) = topics.get_mut(topic) else { return };
-        self.count -= usize::from(queues.remove(&queue_id).is_some());
-        if queues.is_empty() {
-            topics.remove(topic);
+    fn apply_run<'a>(
+        &mut self,
+        group: &str,
+        topic: &str,
+        run: impl Iterator<Item = OffsetChange<'a>>,
+        position: u64,
+    ) {
+        let (queues, ..) = self.queues(group, topic);
+        let before = queues.len();
+        for OffsetChange { queue_id, offset, .. } in run {
+            let target = (offset != HEARD).then_some(offset);
+            // Most ends are those of marks that are gone already.
+            if target.is_none() && !queues.contains_key(&queue_id) {
+                continue;
+            }
+            let mark = queues.entry(queue_id).or_default();
+            mark.apply(target, position);
+            if mark.is_over(position) {
+                queues.remove(&queue_id);
+            }
         }
+        let after = queues.len();
+        self.count = self.count + after - before;
+        if after == 0 {
+            self.drop_names(group, topic);
+        }
+    }
+
+    /// A group has no marks on a topic any more.
+    fn drop_names(&mut self, group: &str, topic: &str) {
+        let Some(topics) = self.marks.get_mut(group) else { return };
+        topics.remove(topic);
         if topics.is_empty() {
             self.marks.remove(group);
         }
@@ -279,8 +440,8 @@ impl OffsetResets {
 
 impl DerivedState for OffsetResets {
     const SECTION: SectionKind = SectionKind::OffsetResets;
-    /// There are so few that one piece of work takes all.
-    type Place = ();
+    /// The last mark that was looked at.
+    type Place = Option<Name>;
 
     fn apply(&mut self, entry: &ControlEntry<'_>, position: u64) {
         match entry {
@@ -289,22 +450,45 @@ impl DerivedState for OffsetResets {
             ControlEntry::GroupRemoved { group } => self.remove(|of, _| of == *group, position),
             ControlEntry::GroupOffsets(_)
             | ControlEntry::Delivered { .. }
+            | ControlEntry::Cancelled { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
             | ControlEntry::Epoch(_) => {}
         }
     }
 
-    fn snapshot(&self, (): &mut (), pieces: &mut Vec<Vec<u8>>) -> bool {
-        let committed: Vec<OffsetChange<'_>> = self.walk(|mark| mark.committed).collect();
-        if !committed.is_empty() {
-            pieces.push(OffsetChanges::encode(&committed));
+    fn snapshot(&self, place: &mut Option<Name>, pieces: &mut Vec<Vec<u8>>) -> bool {
+        let (mut left, mut content) = (STEP_MARKS, Vec::new());
+        let last = place.take();
+        let first_group = last.as_ref().map_or(Unbounded, |(group, ..)| Included(&**group));
+        'marks: for (group, topics) in self.marks.range::<str, _>((first_group, Unbounded)) {
+            let of_group = last.as_ref().filter(|(last, ..)| last == group);
+            let first_topic = of_group.map_or(Unbounded, |(_, topic, _)| Included(&**topic));
+            for (topic, queues) in topics.range::<str, _>((first_topic, Unbounded)) {
+                let of_topic = of_group.filter(|(_, last, _)| last == topic);
+                let first = of_topic.map_or(Unbounded, |(.., queue_id)| Excluded(*queue_id));
+                let some: Vec<_> = queues.range((first, Unbounded)).take(left).collect();
+                left -= some.len();
+                let of_log = |(queue_id, mark): &(&u32, &Mark)| Some((**queue_id, mark.committed?));
+                let mut committed = some.iter().filter_map(of_log).peekable();
+                if committed.peek().is_some() {
+                    write_pairs(&mut content, group, topic, committed);
+                }
+                if left == 0 {
+                    let queue_id = some.last().map_or(u32::MAX, |(queue_id, _)| **queue_id);
+                    *place = Some((Rc::clone(group), Rc::clone(topic), queue_id));
+                    break 'marks;
+                }
+            }
         }
-        false
+        if !content.is_empty() {
+            pieces.push(content);
+        }
+        place.is_some()
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), ControlError> {
-        self.take(OffsetChanges::decode(piece)?, 0);
+        self.take(OffsetChanges::decode_of(KIND_OFFSETS_RESET, piece)?, 0);
         Ok(())
     }
 }

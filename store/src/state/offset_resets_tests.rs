@@ -24,38 +24,84 @@ fn commit(resets: &mut OffsetResets, contents: &[Vec<u8>], position: u64) {
 
 /// What a start with an index file of now finds.
 fn copy(resets: &OffsetResets) -> OffsetResets {
-    let mut pieces = Vec::new();
-    assert!(!resets.snapshot(&mut (), &mut pieces));
+    let (mut place, mut pieces) = (None, Vec::new());
+    while resets.snapshot(&mut place, &mut pieces) {}
     let mut copy = OffsetResets::default();
     pieces.iter().for_each(|piece| copy.restore(piece).expect("whole"));
     copy
 }
 
-#[test]
-fn a_pull_from_elsewhere_is_told_once_and_commits_do_not_count_until_it_is_heard() {
-    let mut resets = OffsetResets::default();
-    assert_eq!(resets.on_pull(G, T, 3, 100), None);
-    resets.reset(G, T, 3, 40);
-    assert!(!resets.may_commit(G, T, 3, 101));
-    assert!(resets.may_commit(G, T, 2, 101) && resets.may_commit("other", T, 3, 101));
-    assert_eq!(resets.on_pull(G, T, 3, 100), Some(40));
-    assert!(!resets.may_commit(G, T, 3, 101), "it was on its way");
-    // Clients commit where they were told to go before they go there.
-    assert!(resets.may_commit(G, T, 3, 40));
-    assert!(resets.may_commit(G, T, 3, 50));
-    assert_eq!(resets.on_pull(G, T, 3, 100), None);
+fn pull(resets: &mut OffsetResets, queue: u32, connection: u64, offset: i64) -> Option<i64> {
+    resets.on_pull(G, T, queue, Puller { connection, offset, now: 0 })
+}
+
+/// The same when it has had the time to hear what it was told.
+fn pull_later(resets: &mut OffsetResets, queue: u32, connection: u64, offset: i64) -> Option<i64> {
+    resets.on_pull(G, T, queue, Puller { connection, offset, now: HEAR_MS })
 }
 
 #[test]
-fn whoever_pulls_from_there_or_again_has_heard_it() {
+fn commits_do_not_count_until_somebody_pulls_from_the_place() {
+    let mut resets = OffsetResets::default();
+    assert_eq!(pull(&mut resets, 3, 1, 100), None);
+    resets.reset(G, T, 3, 40);
+    assert!(!resets.may_commit(G, T, 3, 101));
+    assert!(resets.may_commit(G, T, 2, 101) && resets.may_commit("other", T, 3, 101));
+    // It may just be there: 40 hangs, and what is behind is consumed.
+    assert!(resets.may_commit(G, T, 3, 40));
+    assert_eq!(pull(&mut resets, 3, 1, 100), Some(40));
+    assert!(!resets.may_commit(G, T, 3, 101), "it was on its way");
+    assert_eq!(pull(&mut resets, 3, 1, 40), None);
+    assert!(!resets.may_commit(G, T, 3, 101), "clients commit late what they had in hand");
+    resets.on_served(G, T, 3, 40, 72);
+    assert!(!resets.may_commit(G, T, 3, 101) && !resets.may_commit(G, T, 3, 39));
+    assert!(resets.may_commit(G, T, 3, 72));
+    assert!(resets.may_commit(G, T, 3, 101), "it is over");
+    assert_eq!(pull(&mut resets, 3, 1, 100), None);
+}
+
+#[test]
+fn who_skips_does_not_go_back_with_late_commits() {
+    let mut resets = OffsetResets::default();
+    resets.reset(G, T, 0, 100);
+    assert_eq!(pull(&mut resets, 0, 1, 31), Some(100));
+    assert_eq!(pull(&mut resets, 0, 1, 100), None);
+    assert!([10, 20, 31].into_iter().all(|late| !resets.may_commit(G, T, 0, late)));
+    // Nothing matched for a while, and it has asked for what comes next.
+    assert_eq!(pull(&mut resets, 0, 1, 104), None);
+    assert!(resets.may_commit(G, T, 0, 103));
+    assert!(resets.iter().next().is_none());
+}
+
+#[test]
+fn each_connection_is_told() {
     let mut resets = OffsetResets::default();
     resets.reset(G, T, 0, 40);
-    assert_eq!(resets.on_pull(G, T, 0, 40), None, "it is there already");
-    assert!(resets.may_commit(G, T, 0, 45));
-    resets.reset(G, T, 0, 7);
-    assert_eq!(resets.on_pull(G, T, 0, 45), Some(7));
-    assert_eq!(resets.on_pull(G, T, 0, 46), None, "who does not go there is not asked for ever");
-    assert!(resets.may_commit(G, T, 0, 47));
+    // One had the queue before, the other has it now.
+    assert_eq!(pull(&mut resets, 0, 1, 100), Some(40));
+    assert_eq!(pull(&mut resets, 0, 2, 100), Some(40));
+    assert_eq!(pull(&mut resets, 0, 2, 40), None);
+    assert_eq!(pull(&mut resets, 0, 3, 100), Some(40), "who comes late, too");
+    assert_eq!(pull(&mut resets, 0, 2, 60), None);
+    assert_eq!(pull(&mut resets, 0, 4, 50), None, "another one goes on there");
+    assert!(!resets.may_commit(G, T, 0, 100));
+    assert_eq!(pull(&mut resets, 0, 3, 100), Some(40), "it had two on their way");
+    assert_eq!(pull_later(&mut resets, 0, 3, 100), None, "who does not want to need not");
+    assert!(resets.may_commit(G, T, 0, 100));
+}
+
+#[test]
+fn a_mark_ends_by_itself_when_nobody_says_anything() {
+    let mut resets = OffsetResets::default();
+    resets.reset(G, T, 0, 40);
+    let mut at = |now| resets.on_pull(G, T, 0, Puller { connection: 1, offset: 40, now });
+    assert_eq!([0, SETTLED_MS - 1, SETTLED_MS].map(&mut at), [None; 3]);
+    assert!(resets.may_commit(G, T, 0, 7));
+    // Clients that go on as they please, in turn.
+    resets.reset(G, T, 0, 40);
+    let told = (0..100).filter(|turn| pull(&mut resets, 0, turn % 2, 100).is_some()).count();
+    assert_eq!(told, usize::from(TELLS_MAX));
+    assert!(resets.may_commit(G, T, 0, 100));
 }
 
 #[test]
@@ -66,15 +112,17 @@ fn a_mark_lasts_from_its_entry_to_the_one_that_ends_it() {
     let set = take(&mut resets, 10);
     assert!(copy(&resets).is_empty());
     // A group that is fast hears it before the log has it.
-    assert_eq!(resets.on_pull(G, T, 0, 40), None);
+    assert_eq!(pull(&mut resets, 0, 1, 40), None);
+    resets.on_served(G, T, 0, 40, 50);
+    assert!(resets.may_commit(G, T, 0, 45));
     commit(&mut resets, &set, 10);
     assert!(resets.may_commit(G, T, 0, 99), "it was heard");
     let mut after = copy(&resets);
-    assert_eq!(after.on_pull(G, T, 0, 99), Some(40), "the log does not know that yet");
+    assert_eq!(pull(&mut after, 0, 1, 99), Some(40), "the log does not know that yet");
     let ended = take(&mut resets, 20);
     resets.reset(G, T, 0, 5);
     commit(&mut resets, &ended, 20);
-    assert_eq!(resets.on_pull(G, T, 0, 99), Some(5), "the end of the one before");
+    assert_eq!(pull(&mut resets, 0, 1, 99), Some(5), "the end of the one before");
     assert!(copy(&resets).is_empty());
 }
 
@@ -88,7 +136,11 @@ fn nothing_is_left_of_marks_that_have_ended_and_of_what_is_deleted() {
     let set = take(&mut resets, 10);
     assert!(set.len() > 10, "entries have a limit");
     commit(&mut resets, &set, 10);
-    (0..100).for_each(|queue| assert!(resets.may_commit(G, T, queue, 1)));
+    for queue in 0..100 {
+        assert_eq!(pull(&mut resets, queue, 1, 1), None);
+        resets.on_served(G, T, queue, 1, 2);
+        assert!(resets.may_commit(G, T, queue, 2));
+    }
     let ended = take(&mut resets, 20);
     commit(&mut resets, &ended, 20);
     assert_eq!((resets.len(), resets.iter().count()), (100, 100));
@@ -137,11 +189,15 @@ fn the_state_is_what_the_committed_entries_say() {
                     now.insert((queue, target));
                 }
                 1 => {
-                    let target = random.i64(0..9);
-                    let counts = resets.may_commit(G, T, queue, target);
-                    let marked = now.iter().any(|(of, _)| *of == queue);
-                    let heard = now.remove(&(queue, target));
-                    assert_eq!(counts, !marked || heard);
+                    // Who is told and comes again from elsewhere ends it.
+                    let marked = now.iter().find(|(of, _)| *of == queue).copied();
+                    let told = pull(&mut resets, queue, 1, 100);
+                    assert_eq!(told, marked.map(|(_, target)| target));
+                    if let Some(marked) = marked {
+                        assert_eq!(pull_later(&mut resets, queue, 1, 100), None);
+                        now.remove(&marked);
+                    }
+                    assert!(resets.may_commit(G, T, queue, 77));
                 }
                 2 => log.extend(take(&mut resets, step).into_iter().map(|entry| (step, entry))),
                 3 => {}
@@ -164,4 +220,23 @@ fn the_state_is_what_the_committed_entries_say() {
             assert_eq!(copied.iter().map(own).collect::<BTreeSet<_>>(), state, "step {step}");
         }
     }
+}
+
+#[test]
+fn a_snapshot_of_many_is_taken_in_pieces() {
+    let mut resets = OffsetResets::default();
+    let names = ["a", "b", "c"];
+    for queue in 0..3_000 {
+        for name in names {
+            resets.reset(name, T, queue, i64::from(queue));
+            resets.reset(G, name, queue, i64::from(queue) + 1);
+        }
+    }
+    let set = take(&mut resets, 10);
+    commit(&mut resets, &set, 10);
+    let (mut place, mut pieces) = (None, Vec::new());
+    while resets.snapshot(&mut place, &mut pieces) {}
+    assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < 64 * 1024));
+    assert!(copy(&resets).iter().eq(resets.iter()), "all, once");
+    assert_eq!(resets.len(), 18_000);
 }

@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 use store::state::{
-    deferred::SCHEDULE_TOPIC,
+    deferred::{SCHEDULE_TOPIC, TIMER_TOPIC},
     half_messages::{HALF_TOPIC, HalfCheck},
 };
 
@@ -327,7 +327,9 @@ impl Book {
         let mut waiting = BTreeMap::new();
         for item in &self.items {
             match &item.what {
-                What::Message { queue, record, .. } if queue.0 == SCHEDULE_TOPIC => {
+                What::Message { queue, record, .. }
+                    if [SCHEDULE_TOPIC, TIMER_TOPIC].contains(&&*queue.0) =>
+                {
                     let due = RecordView::parse(record).expect("our own");
                     let key = (due.prepared_transaction_offset(), item.start);
                     waiting.insert(key, item.is_sure());

@@ -58,6 +58,8 @@ pub(super) struct History {
     pub(super) halves: bool,
     /// Groups are told to go on elsewhere.
     pub(super) resets: bool,
+    /// Messages name their time, and are recalled.
+    pub(super) timers: bool,
     /// The wall clock was set in this life.
     pub(super) clock_set: bool,
     /// It was set back, or in an earlier life: then store times say nothing about ages.
@@ -97,6 +99,7 @@ impl History {
             bent,
             halves: seed % 4 == 2,
             resets: seed % 8 == 7,
+            timers: seed % 8 == 5,
             clock_set: false,
             clock_set_back: false,
             impatient: false,

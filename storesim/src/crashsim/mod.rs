@@ -14,6 +14,7 @@ mod reads;
 mod resets;
 mod rot;
 mod space;
+mod timers;
 mod waiting;
 pub(crate) mod work;
 
@@ -81,6 +82,8 @@ pub struct Summary {
     pub halves_ended: u64,
     /// Half messages that were open after a boot.
     pub halves_compared: u64,
+    /// Records that were to be recalled.
+    pub recalled: u64,
     /// Queues on which groups were told to go on elsewhere.
     pub resets: u64,
     /// Of those, the ones that a boot found.
@@ -123,6 +126,7 @@ impl Played for Summary {
         self.halves_checked += other.halves_checked;
         self.halves_ended += other.halves_ended;
         self.halves_compared += other.halves_compared;
+        self.recalled += other.recalled;
         self.resets += other.resets;
         self.resets_compared += other.resets_compared;
     }

@@ -6,13 +6,32 @@ use super::{
     work::Life,
 };
 use std::collections::BTreeMap;
-use store::state::{OffsetResets, group_offsets::OffsetChange};
+use store::state::{OffsetResets, group_offsets::OffsetChange, offset_resets::Puller};
+
+/// A queue that is marked, as the store should see it. Nobody has had the time to hear what was told, and no mark gets old.
+#[derive(Clone, Copy)]
+struct Mark {
+    target: i64,
+    tells: u32,
+    /// The connection that pulled from there, and up to where was served.
+    heard: Option<(u64, i64)>,
+}
+
+impl Mark {
+    fn to(target: i64) -> Mark {
+        Mark { target, tells: 0, heard: None }
+    }
+
+    fn served(&self, offset: i64) -> bool {
+        self.heard.is_some_and(|(_, up_to)| self.target <= offset && offset <= up_to)
+    }
+}
 
 /// What a life knows of resets.
 #[derive(Default)]
 pub(super) struct Resets {
-    /// Queues that are marked: where to, and whether a pull was told.
-    marks: BTreeMap<OffsetName, (i64, bool)>,
+    /// Queues that are marked.
+    marks: BTreeMap<OffsetName, Mark>,
     /// Changes of them that are not in the log.
     dirty: BTreeMap<OffsetName, Option<i64>>,
 }
@@ -21,7 +40,7 @@ impl Resets {
     /// As a start has found them.
     pub(super) fn found(resets: &OffsetResets) -> Resets {
         let marks = resets.iter().map(|OffsetChange { group, topic, queue_id, offset }| {
-            ((group.to_owned(), topic.to_owned(), queue_id), (offset, false))
+            ((group.to_owned(), topic.to_owned(), queue_id), Mark::to(offset))
         });
         Resets { marks: marks.collect(), dirty: BTreeMap::new() }
     }
@@ -31,16 +50,33 @@ impl Resets {
         self.dirty.insert(name.clone(), None);
     }
 
-    /// Whether an offset counts that a group commits.
-    pub(super) fn counts(&mut self, name: &OffsetName, offset: i64) -> bool {
-        match self.marks.get(name) {
-            None => true,
-            Some((target, _)) if *target == offset => {
-                self.end(name);
-                true
-            }
-            Some(_) => false,
+    /// Where a pull is told to go on.
+    fn pull(&mut self, name: &OffsetName, connection: u64, offset: i64) -> Option<i64> {
+        let mark = self.marks.get_mut(name)?;
+        let by = mark.heard.map(|(by, _)| by);
+        let goes_on = by == Some(connection) && offset > mark.target;
+        if mark.served(offset) || goes_on || (by.is_none() && offset == mark.target) {
+            let up_to = mark.heard.map_or(offset, |(_, up_to)| up_to.max(offset));
+            mark.heard = Some((connection, up_to));
+            return None;
         }
+        if by == Some(connection) || mark.tells == 16 {
+            self.end(name);
+            return None;
+        }
+        mark.tells += 1;
+        Some(mark.target)
+    }
+
+    /// Whether an offset counts that a group commits.
+    fn counts(&mut self, name: &OffsetName, offset: i64) -> bool {
+        let Some(mark) = self.marks.get(name) else { return true };
+        let ends = offset != mark.target && mark.served(offset);
+        let counts = ends || offset == mark.target;
+        if ends {
+            self.end(name);
+        }
+        counts
     }
 
     /// What the next control entry of resets says, if there is one.
@@ -63,9 +99,14 @@ impl Life<'_> {
             0 | 1 => self.reset(&name),
             2 => self.pull_of_group(&name),
             _ => {
-                // Somebody who was told goes there.
-                let target = self.resets.marks.get(&name).map(|(target, _)| *target);
-                self.commit(name, target.unwrap_or(0));
+                // Somebody who was told goes there, gets something, and says so.
+                let Some(Mark { target, .. }) = self.resets.marks.get(&name).copied() else {
+                    return;
+                };
+                self.pull_from(&name, target);
+                self.serve(&name, target);
+                let offset = target + self.history.rng.i64(0..12);
+                self.commit(name, offset);
             }
         }
     }
@@ -81,28 +122,34 @@ impl Life<'_> {
         }
         self.history.summary.resets += 1;
         self.note_offset(name.clone(), target);
-        self.resets.marks.insert(name.clone(), (target, false));
+        self.resets.marks.insert(name.clone(), Mark::to(target));
         self.resets.dirty.insert(name.clone(), Some(target));
     }
 
     fn pull_of_group(&mut self, name: &OffsetName) {
         let offset = self.history.rng.i64(0..50);
+        self.pull_from(name, offset);
+    }
+
+    fn pull_from(&mut self, name: &OffsetName, offset: i64) {
+        let connection = self.history.rng.u64(0..2);
+        let puller = Puller { connection, offset, now: 0 };
         let told = {
             let mut state = self.store.state_mut();
-            state.derived.offset_resets.on_pull(&name.0, &name.1, name.2, offset)
+            state.derived.offset_resets.on_pull(&name.0, &name.1, name.2, puller)
         };
-        let expected = match self.resets.marks.get_mut(name) {
-            None => None,
-            Some((target, told)) if *target == offset || *told => {
-                self.resets.end(name);
-                None
-            }
-            Some((target, told)) => {
-                *told = true;
-                Some(*target)
-            }
-        };
-        assert_eq!(told, expected, "{name:?} pulls from {offset}");
+        let expected = self.resets.pull(name, connection, offset);
+        assert_eq!(told, expected, "{name:?} is pulled by {connection} from {offset}");
+    }
+
+    fn serve(&mut self, name: &OffsetName, from: i64) {
+        let to = from + 9;
+        let mut state = self.store.state_mut();
+        state.derived.offset_resets.on_served(&name.0, &name.1, name.2, from, to);
+        let mark = self.resets.marks.get_mut(name).filter(|mark| mark.served(from));
+        if let Some((_, up_to)) = mark.and_then(|mark| mark.heard.as_mut()) {
+            *up_to = to.max(*up_to);
+        }
     }
 
     /// A group commits an offset. One of a group that is told to go on elsewhere does not count.

@@ -242,6 +242,10 @@ impl<'h> Life<'h> {
             self.work_on_halves();
             return Ok(());
         }
+        if self.history.timers && self.history.rng.u8(0..4) == 0 {
+            self.work_on_timers();
+            return Ok(());
+        }
         if self.history.resets && self.history.rng.u8(0..4) == 0 {
             self.work_on_resets();
             return Ok(());

@@ -15,7 +15,7 @@ use crate::{
     control::{Control, MessageFilter},
     error::Refusal,
     mailbox::CoreMessage,
-    ops::PullOp,
+    ops::{Pull, PullOp},
     request::Request,
     response::{Pulled, Responder, Response},
     shard::{Shard, parked::Parked},
@@ -102,6 +102,9 @@ pub fn run_forwarded(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Up
 
 /// Runs a pull on the shard that owns its queue.
 pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Uptime) {
+    if let Some(told) = told_to_go_elsewhere(shard, &op, now) {
+        return nothing(worker, shard, op.responder, told);
+    }
     let can_wait = !op.responder.oneway;
     let outcome = plan::first(&mut shard.store.state_mut(), &mut op.pull, can_wait);
     carry_out(worker, shard, begin_waiting(op, now), outcome);
@@ -115,10 +118,24 @@ pub fn run_again(
     now: Uptime,
     passed: &mut Option<Passed>,
 ) {
-    let told = plan::told_to_go_elsewhere(&mut shard.store.state_mut(), &parked.op.pull);
-    let outcome =
-        told.unwrap_or_else(|| plan::again(&shard.store.state(), &mut parked, now, passed));
+    if let Some(told) = told_to_go_elsewhere(shard, &parked.op, now) {
+        return nothing(worker, shard, parked.op.responder, told);
+    }
+    let outcome = plan::again(&shard.store.state(), &mut parked, now, passed);
     carry_out(worker, shard, parked, outcome);
+}
+
+/// Mostly no group is told to go elsewhere.
+fn has_resets(shard: &Shard) -> bool {
+    !shard.store.state().derived.offset_resets.is_empty()
+}
+
+fn told_to_go_elsewhere(shard: &Shard, op: &PullOp, now: Uptime) -> Option<Pulled> {
+    if !has_resets(shard) {
+        return None;
+    }
+    let state = &mut shard.store.state_mut();
+    plan::told_to_go_elsewhere(state, &op.pull, op.responder.connection, now)
 }
 
 /// The time of a parked pull is over.
@@ -150,6 +167,12 @@ fn park(worker: &Worker, shard: &Shard, parked: Parked, otherwise: Pulled) {
     if worker.stopping.get() {
         return nothing(worker, shard, parked.op.responder, otherwise);
     }
+    // Its group may have been told while it was looked for on the disk.
+    if has_resets(shard)
+        && let Some(told) = told_to_go_elsewhere(shard, &parked.op, worker.executor.uptime())
+    {
+        return nothing(worker, shard, parked.op.responder, told);
+    }
     let pull = &parked.op.pull;
     let slot = shard.store.state_mut().queue_slot(&pull.topic.topic_name, pull.queue_id);
     if let Err(parked) = shard.parked.borrow_mut().park(slot, parked) {
@@ -177,6 +200,17 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.uptime());
     let pulled = Pulled { permit, ..plan::with_messages(&plan, op.pull.offset) };
     worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
+    drop(state);
+    note_served(shard, &op.pull, &plan);
+}
+
+/// A group that has heard where it is to go on may commit what it got from there on.
+fn note_served(shard: &Shard, pull: &Pull, plan: &PullPlan) {
+    if has_resets(shard) {
+        let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
+        let resets = &mut shard.store.state_mut().derived.offset_resets;
+        resets.on_served(group, topic, pull.queue_id, pull.offset, plan.next_offset);
+    }
 }
 
 /// Messages are there, and the connection takes none: the pull waits a little, or is answered without them.
@@ -300,5 +334,6 @@ async fn read(
     let messages = plan.pieces.len() - damaged;
     shard.tally.pulled(messages as u64, plan.bytes as u64);
     note_pulled(shard, op, &plan, messages, worker.executor.uptime());
+    note_served(shard, &op.pull, &plan);
     Ok(Pulled { body, permit, ..plan::with_messages(&plan, op.pull.offset) })
 }

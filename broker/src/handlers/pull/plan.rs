@@ -3,11 +3,13 @@
 use crate::{control::MessageFilter, ops::Pull, response::Pulled, shard::parked::Parked};
 use filter::Filter;
 use proto::{body::TopicConfig, code::response, record::RecordView};
+use remoting::ConnectionId;
 use runtime::Uptime;
 use std::sync::Arc;
 use store::{
     PullPlan, PullStatus, StoreState,
     read::{Planned, PullLimits},
+    state::offset_resets::Puller,
 };
 
 /// Entries that one pull looks at, matching or not: 16,000 bytes of a consume queue, as in Java.
@@ -35,25 +37,26 @@ pub(super) fn first(state: &mut StoreState, pull: &mut Pull, can_wait: bool) -> 
         let (group, topic) = (&pull.group.group_name, &pull.topic.topic_name);
         let _ = state.commit_group_offset(group, topic, pull.queue_id, offset);
     }
-    if let Some(told) = told_to_go_elsewhere(state, pull) {
-        return told;
-    }
     match plan(state, pull) {
         Planned::Now(plan) => decide(pull, can_wait, plan),
         Planned::OnDisk => Outcome::OnDisk,
     }
 }
 
-/// The answer to a pull whose group is told to go on elsewhere in its queue, see [`store::state::offset_resets`].
-pub(super) fn told_to_go_elsewhere(state: &mut StoreState, pull: &Pull) -> Option<Outcome> {
-    if state.derived.offset_resets.is_empty() {
-        return None;
-    }
-    let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
+/// The answer to a pull that is told to go on elsewhere, see [`store::state::offset_resets`].
+pub(super) fn told_to_go_elsewhere(
+    state: &mut StoreState,
+    pull: &Pull,
+    connection: ConnectionId,
+    now: Uptime,
+) -> Option<Pulled> {
     let resets = &mut state.derived.offset_resets;
-    let target = resets.on_pull(group, topic, pull.queue_id, pull.offset)?;
+    let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
+    let now = now - Uptime::default();
+    let puller = Puller { connection: connection.to_u64(), offset: pull.offset, now };
+    let target = resets.on_pull(group, topic, pull.queue_id, puller)?;
     let queue = state.queue(topic, pull.queue_id);
-    Some(Outcome::Nothing(Pulled {
+    Some(Pulled {
         code: response::PULL_OFFSET_MOVED,
         status: "OFFSET_RESET".into(),
         next_offset: target,
@@ -62,7 +65,7 @@ pub(super) fn told_to_go_elsewhere(state: &mut StoreState, pull: &Pull) -> Optio
         span: 0,
         body: Vec::new(),
         permit: None,
-    }))
+    })
 }
 
 /// What a plan means for a pull that may still wait.

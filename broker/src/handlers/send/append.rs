@@ -20,7 +20,10 @@ impl Appended {
     /// One message.
     fn one(queue_id: u32, placed: Placed) -> Appended {
         let Placed { queue_offset, physical, end } = placed;
-        Appended { until: end, sent: Sent { queue_id, queue_offset, physical, more: None } }
+        Appended {
+            until: end,
+            sent: Sent { queue_id, queue_offset, physical, more: None, recall_handle: None },
+        }
     }
 }
 
@@ -79,7 +82,7 @@ fn put_waiting(
     (now, time): (i64, i64),
 ) -> Placed {
     let slot = state.queue_slot(place.waits_for.topic(), place.queue_id);
-    let due = time.saturating_add(place.delay_ms);
+    let due = place.until.due(time, now);
     let mut keys = Vec::new();
     if index_keys {
         collect_keys(record, &mut keys);
@@ -162,6 +165,7 @@ pub(super) fn append_records(
         queue_offset: first.queue_offset,
         physical: first.physical,
         more: (!more.is_empty()).then(|| more.into_boxed_slice()),
+        recall_handle: None,
     };
     Ok(Appended { until, sent })
 }

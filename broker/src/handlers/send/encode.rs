@@ -1,11 +1,11 @@
 //! From a request to the records that are stored: plain functions. A single message is encoded by whoever has the
 //! memory for it; a batch is encoded here.
 
+use super::timer::{self, Timer};
 use crate::{
     config::BrokerConfig,
     control::names,
     error::Refusal,
-    not_yet,
     properties::{KEYS_MAX, Scanned},
 };
 use proto::{
@@ -85,6 +85,8 @@ pub(super) enum Wait {
     Level(i32),
     /// What its producer decides, who is asked first after so many ms.
     Decision(i64),
+    /// The time that it names.
+    Timer(Timer),
 }
 
 /// For what a message waits. One that a consumer sends again is decided, though its properties may still say that it was
@@ -93,10 +95,16 @@ pub(super) fn wanted_wait(
     config: &BrokerConfig,
     scanned: &Scanned<'_>,
     header: &SendHeader<'_>,
+    now: i64,
 ) -> Result<Wait, Refusal> {
     check_phase(scanned, header.sys_flag)?;
     let level = wanted_level(scanned)?;
-    let timed = if level > 0 { Wait::Level(level) } else { Wait::Nothing };
+    let timed = if level > 0 {
+        Wait::Level(level)
+    } else {
+        let timer = timer::wanted(config, scanned, header.properties, now)?;
+        timer.map_or(Wait::Nothing, Wait::Timer)
+    };
     if !scanned.transaction {
         return Ok(timed);
     }
@@ -174,7 +182,7 @@ pub(super) fn encode_batch(
 ) -> Result<EncodedBatch, Refusal> {
     let header = origin.header;
     let of_batch = Scanned::of(header.properties);
-    not_yet::check_message(&of_batch)?;
+    timer::check_none(&of_batch)?;
     check_not_transactional(&of_batch, header.sys_flag)?;
     check_keys(&of_batch)?;
     check_no_delay(&of_batch)?;
@@ -196,7 +204,7 @@ pub(super) fn encode_batch(
         let text = std::str::from_utf8(message.properties)
             .map_err(|_| illegal("properties of a message in a batch are not text".to_owned()))?;
         let scanned = Scanned::of(text);
-        not_yet::check_message(&scanned)?;
+        timer::check_none(&scanned)?;
         check_not_transactional(&scanned, 0)?;
         check_keys(&scanned)?;
         check_no_delay(&scanned)?;

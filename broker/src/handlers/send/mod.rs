@@ -9,17 +9,17 @@ mod append;
 mod encode;
 #[cfg(test)]
 mod tests;
+pub(super) mod timer;
 
 use super::{
-    Needed, create_and_serve_again,
-    waiting::{encode_half, encode_waiting},
+    Needed, create_and_serve_again, recall,
+    waiting::{encode_half, encode_timer, encode_waiting},
 };
 use crate::{
     control::{Control, MetadataSnapshot, WantedTopic, names},
     delay_levels::WaitingPlace,
     error::Refusal,
     mailbox::CoreMessage,
-    not_yet,
     ops::{AppendOp, RecordParts},
     properties::Scanned,
     request::Request,
@@ -38,6 +38,7 @@ use proto::{
 };
 use std::rc::Rc;
 use store::{QueueSlot, Refused, store_state::Append};
+use timer::Timer;
 
 /// A send that passed the checks.
 struct Admitted<'a> {
@@ -206,10 +207,9 @@ fn append_one(
     let parts = scanned.stored(&worker.cluster_property);
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
-    let checked = not_yet::check_message(&scanned).and_then(|()| {
-        encode::check_keys(&scanned)?;
+    let checked = encode::check_keys(&scanned).and_then(|()| {
         check_fields(worker, &fields)?;
-        encode::wanted_wait(&worker.config, &scanned, &admitted.header)
+        encode::wanted_wait(&worker.config, &scanned, &admitted.header, request.now)
     });
     match checked {
         Err(refusal) => return refuse(worker, responder, refusal),
@@ -253,7 +253,7 @@ pub(super) fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result
     fields.check(limit).map_err(|error| encode::illegal(error.to_string()))
 }
 
-/// A message with a delay level, and a half message, wait in another topic, on the same shard, for the queue that they are
+/// A message with a delay level or a timer, and a half message, wait in another topic, on the same shard, for the queue that they are
 /// for.
 fn append_waiting(
     worker: &Rc<Worker>,
@@ -271,6 +271,10 @@ fn append_waiting(
         Wait::Decision(first_check_ms) => {
             let place = WaitingPlace::of_half(admitted.owner, worker.shard_count, first_check_ms);
             encode_half(place, fields, limit).map(|record| (record, place))
+        }
+        Wait::Timer(Timer { deliver_ms, until }) => {
+            let place = WaitingPlace::of_timer(admitted.owner, worker.shard_count, until);
+            encode_timer(place, fields, deliver_ms, limit).map(|record| (record, place))
         }
     };
     match encoded {
@@ -401,7 +405,14 @@ pub(super) fn append_record(
         RecordParts::Waiting(place) => {
             let queue = (*place, queue_id);
             let time = shard.due_time(worker.executor.moment());
-            return append::append_waiting(state, index_keys, queue, records, now, time);
+            let appended = append::append_waiting(state, index_keys, queue, records, now, time);
+            return appended.map(|mut appended| {
+                let broker_name = &worker.config.broker_name;
+                let physical = appended.sent.physical;
+                appended.sent.recall_handle =
+                    recall::handle_of(*place, broker_name, records, physical);
+                appended
+            });
         }
         RecordParts::One(tags_code) => {
             one = [(records.len() as u32, *tags_code)];

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::BrokerConfig,
     control::{MetadataSnapshot, WantedTopic},
+    delay_levels::Until,
     error::Refusal,
     handlers::fixtures::{NOW, commit, control, responder},
     ops::{AppendOp, RecordParts},
@@ -276,16 +277,6 @@ fn what_is_tried_too_often_goes_to_the_dead_letters() {
     assert!(!is_dead(15, None) && is_dead(16, None));
 }
 
-#[test]
-fn kinds_that_come_later_are_refused_alone_and_in_a_batch() {
-    let timed = "TIMER_DELAY_MS\u{1}5";
-    let expected =
-        "timer messages (TIMER_DELAY_MS) are not supported by this version of the broker";
-    let alone = crate::not_yet::check_message(&Scanned::of(timed)).expect_err("later");
-    assert_eq!((alone.code, alone.remark.as_str()), (response::MESSAGE_ILLEGAL, expected));
-    in_no_batch(timed, expected);
-}
-
 /// Of a message in it, and of the batch.
 fn in_no_batch(properties: &str, expected: &str) {
     let to = header("t", 1);
@@ -301,6 +292,8 @@ fn in_no_batch(properties: &str, expected: &str) {
 #[test]
 fn a_batch_holds_nothing_that_waits() {
     in_no_batch("DELAY\u{1}3", "a message with DELAY=3 cannot be in a batch");
+    let expected = "a message of a batch, or a reply, cannot be delivered later (TIMER_DELAY_MS)";
+    in_no_batch("TIMER_DELAY_MS\u{1}5", expected);
     let expected = "a message of a batch, or a reply, is not transactional";
     in_no_batch("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p", expected);
     let phase = SendHeader { sys_flag: 8, ..header("t", 1) };
@@ -315,16 +308,21 @@ fn a_message_waits_for_what_it_says() {
         let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
         let header =
             SendHeader { sys_flag, reconsume_times, properties: &text, ..header(topic, 0) };
-        encode::wanted_wait(&config, &Scanned::of(&text), &header)
+        encode::wanted_wait(&config, &Scanned::of(&text), &header, 1_000)
             .map_err(|refusal| (refusal.code, refusal.remark))
     };
     let half = "TRAN_MSG=true;PGROUP=p;";
+    let at = super::Timer { deliver_ms: 1_007, until: Until::At(1_007) };
     for (topic, sys_flag, tries, text, expected) in [
         ("t", 0, 0, "TAGS=a;", Wait::Nothing),
         ("t", 0x301, 0, "TRAN_MSG=false;DELAY=0;", Wait::Nothing),
         ("t", 0, 0, "DELAY=2;", Wait::Level(2)),
         ("t", 4, 0, half, Wait::Decision(6_000)),
         ("t", 0, 0, half, Wait::Decision(6_000)),
+        ("t", 0, 0, "TIMER_DELIVER_MS=1007;", Wait::Timer(at)),
+        ("t", 0, 0, "TIMER_DELIVER_MS=1000;", Wait::Nothing),
+        ("t", 0, 0, "TIMER_DELIVER_MS=1007;DELAY=2;", Wait::Level(2)),
+        ("t", 4, 0, "TRAN_MSG=true;PGROUP=p;TIMER_DELAY_MS=9;", Wait::Decision(6_000)),
         ("t", 4, 0, "TRAN_MSG=TRUE;PGROUP=p;DELAY=2;", Wait::Decision(6_000)),
         // A consumer sends it again.
         ("t", 4, 1, "TRAN_MSG=true;PGROUP=p;DELAY=2;", Wait::Level(2)),
@@ -349,6 +347,7 @@ fn a_message_waits_for_what_it_says() {
         (0x30c, "", "(12)"),
         (4, "TRAN_MSG=true;", "PGROUP"),
         (0, "DELAY=soon;", "soon"),
+        (4, "TRAN_MSG=true;PGROUP=p;TIMER_DELAY_MS=soon;", "soon"),
     ] {
         let (code, remark) = wait("t", sys_flag, 0, text).expect_err(text);
         assert_eq!(code, response::MESSAGE_ILLEGAL, "{sys_flag} {text}");
@@ -357,7 +356,7 @@ fn a_message_waits_for_what_it_says() {
     let forbidden = BrokerConfig { reject_transaction_message: true, ..BrokerConfig::default() };
     let scanned = Scanned::of("TRAN_MSG\u{1}true");
     let refusal =
-        encode::wanted_wait(&forbidden, &scanned, &header("t", 0)).expect_err("forbidden");
+        encode::wanted_wait(&forbidden, &scanned, &header("t", 0), 0).expect_err("forbidden");
     assert_eq!(refusal.code, response::NO_PERMISSION);
 }
 

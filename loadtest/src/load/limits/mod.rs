@@ -14,6 +14,7 @@ pub mod other_client;
 pub mod parked_pulls;
 pub mod pipeline;
 pub mod quiet;
+pub mod timers;
 pub mod topics;
 pub mod transactions;
 pub mod wide_topic;
@@ -41,6 +42,7 @@ pub const LIMITS: &[&Limit] = &[
     &wide_topic::LIMIT,
     &groups::LIMIT,
     &transactions::LIMIT,
+    &timers::LIMIT,
 ];
 
 /// How long the other client runs alone before a limit begins, so that what it sees first is no start.

@@ -535,6 +535,7 @@ impl DerivedState for GroupOffsets {
             ControlEntry::TopicRemoved { topic } => self.remove(TOPIC, topic, position),
             ControlEntry::GroupRemoved { group } => self.remove(GROUP, group, position),
             ControlEntry::Delivered { .. }
+            | ControlEntry::Cancelled { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
             | ControlEntry::Epoch(_) => {}

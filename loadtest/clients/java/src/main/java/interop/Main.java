@@ -1,6 +1,8 @@
 // Entry of the Java client programs: one verb per feature, the same words and output lines as the other languages.
 //   produce NAMESRV TOPIC GROUP COUNT [TAG]                     SENT <offset message id> <queue> <offset> <body>
 //   delayed NAMESRV TOPIC GROUP COUNT LEVEL                     the same, with a delay level
+//   timed   NAMESRV TOPIC GROUP COUNT MS                        the same, delivered so much later; each third is recalled: RECALLED
+//                                                               <body> true. Needs 5.x
 //   ordered NAMESRV TOPIC GROUP COUNT                           the same, the queue of each message chosen by one of 16 keys
 //   orderly NAMESRV TOPIC GROUP EXPECT SECONDS                  like consume, in order; each tenth message of a queue is failed once
 //   matching, matchingpull NAMESRV TOPIC GROUP EXPECT SECONDS SQL   like consume and litepull, with an SQL92 filter; produce gives
@@ -66,6 +68,9 @@ public final class Main {
                 break;
             case "delayed":
                 Produce.one(target, rest[0], Integer.parseInt(rest[1]), null, Integer.parseInt(rest[2]));
+                break;
+            case "timed":
+                Timed.run(target, rest[0], Integer.parseInt(rest[1]), Long.parseLong(rest[2]));
                 break;
             case "ordered":
                 Produce.ordered(target, rest[0], Integer.parseInt(rest[1]));

@@ -88,7 +88,7 @@ final class Produce {
         return group + "." + ProcessHandle.current().pid() + "-" + n;
     }
 
-    private static void print(String messageId, int queue, long offset, String body) {
+    static void print(String messageId, int queue, long offset, String body) {
         System.out.println("SENT " + messageId + " " + queue + " " + offset + " " + body);
     }
 }
