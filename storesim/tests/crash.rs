@@ -141,7 +141,7 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::DeliveredAtAppend, 4_027),
     (Mutation::HalfEndedAtAppend, 19_602),
     (Mutation::EndHalfTwice, 2),
-    (Mutation::LateCommits, 7),
+    (Mutation::LateCommits, 31),
     (Mutation::UnreadableIsFailure, 0),
     (Mutation::UnreadableNeighbours, 0),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
