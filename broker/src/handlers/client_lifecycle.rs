@@ -2,7 +2,7 @@
 //! CHECK_CLIENT_CONFIG and the connection lists for tools.
 
 use crate::{
-    control::{ClientConnection, Control, Subscription, names},
+    control::{ClientConnection, Control, Subscription},
     error::Refusal,
     request::Request,
     response::Response,
@@ -44,26 +44,27 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
     }
     // All else is taken in. Clients write the refusal into their log and go on.
     Err(Refusal::system_error(format!(
-        "{left_out} parts of the heartbeat of {} are left out, because they are over a limit or badly named: clients hold \
+        "{left_out} parts of the heartbeat are left out, because they are over a limit or badly named: clients hold \
          {member_bytes} of {member_bytes_max} bytes, topics and groups {table_bytes} of {table_bytes_max}, one connection at \
-         most an eighth of what is free, key=memoryBudgetMiB",
+         most an eighth of what is free, key=memoryBudgetMiB; {}",
         sender(&data)
     )))
 }
+
+/// Characters of a name that a refusal repeats.
+const SHOWN_CHARS: usize = 64;
 
 /// Who sent a heartbeat, and the first of its groups: names of clients say little to people.
 fn sender(data: &HeartbeatData) -> String {
     const SHOWN: usize = 3;
     let consumers = data.consumer_data_set.iter().map(|data| data.group_name.as_str());
     let producers = data.producer_data_set.iter().map(|data| data.group_name.as_str());
-    let groups: Vec<&str> = consumers.chain(producers).take(SHOWN).collect();
-    let client_id = cut(&data.client_id);
-    let groups: Vec<String> = groups.into_iter().map(cut).collect();
-    format!("client {client_id} (groups {})", groups.join(", "))
+    let groups: Vec<String> = consumers.chain(producers).take(SHOWN).map(cut).collect();
+    format!("client {} (groups {})", cut(&data.client_id), groups.join(", "))
 }
 
 fn cut(name: &str) -> String {
-    name.chars().take(names::GROUP_CHARS_MAX).collect()
+    name.chars().take(SHOWN_CHARS).collect()
 }
 
 /// UNREGISTER_CLIENT.
