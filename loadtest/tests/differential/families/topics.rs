@@ -31,6 +31,11 @@ pub(crate) const KNOWN: &[Known] = &[
         "topics/RMQ_SYS_TRACE_TOPIC: ours nothing",
         "FAULT: Java lists RMQ_SYS_TRACE_TOPIC among its system topics, whether tracing is on or not",
     ),
+    (
+        "system_topics::java_4",
+        "topics/rmq_sys_wheel_timer: ours",
+        "our broker has the timers of 5.x",
+    ),
     ("stats_of_more_queues_to_read::java_5", "stats/", STATS),
     ("names_and_queues_that_are_refused", "*", CODES),
 ];
