@@ -50,6 +50,8 @@ pub struct Program {
     pub(super) home: PathBuf,
     /// A virtual machine runs verbs that end by themselves, one for all.
     served: bool,
+    /// At its end it sometimes does not commit all that it has consumed, whoever's the broker is.
+    pub(super) forgets: bool,
 }
 
 /// `SENT` line: the broker has this message.
@@ -123,7 +125,8 @@ impl Library {
         let home = out.join("home");
         fs::create_dir_all(&home).expect("the target directory is writable");
         let served = matches!(self, Library::Java(_));
-        Program { words: self.words(&out, &home), home, served }
+        let forgets = matches!(self, Library::Go);
+        Program { words: self.words(&out, &home), home, served, forgets }
     }
 
     /// Fetches libraries and compiles into `out`.
@@ -199,7 +202,7 @@ impl Program {
     pub fn with_java_option(&self, option: &str) -> Program {
         let mut words = self.words.clone();
         words.insert(1, option.to_owned());
-        Program { words, home: self.home.clone(), served: self.served }
+        Program { words, ..self.clone() }
     }
 
     /// Runs to the end and returns standard output; panics unless it ends with 0 in time.
