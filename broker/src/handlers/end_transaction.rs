@@ -6,7 +6,7 @@
 //! what it does not take for seconds leaves the half message open: its producer is asked again.
 
 use super::{
-    patience::{PATIENCE_MS, PAUSE, append_patiently},
+    patience::{PATIENCE_MS, PAUSE, append_control_patiently, append_patiently},
     send::{
         append_ended, append_waiting_again,
         timer::{self, Timer},
@@ -178,7 +178,7 @@ async fn append_end(
         let half = RecordView::parse(record).map_err(|_| not_found(decision))?;
         return commit(worker, shard, &half, &entry).await;
     }
-    let until = append_alone(worker, shard, &entry).await?;
+    let until = append_control_patiently(worker, shard, &entry).await?;
     shard.tally.rolled_back();
     Ok(Ended { until, gone: None })
 }
@@ -239,7 +239,7 @@ async fn commit(
     };
     loop {
         if !gone_topics(worker, [topic].into_iter()).await.is_empty() {
-            let until = append_alone(worker, shard, entry).await?;
+            let until = append_control_patiently(worker, shard, entry).await?;
             shard.tally.half_lost();
             tracing::warn!(
                 shard = shard.number,
@@ -290,17 +290,4 @@ fn encode_later(
     };
     let illegal = |error: RecordError| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string());
     encoded.map(Some).map_err(illegal)
-}
-
-async fn append_alone(
-    worker: &Worker,
-    shard: &Shard,
-    entry: &ControlEntry<'_>,
-) -> Result<u64, Refusal> {
-    let end = append_patiently(worker, shard, || {
-        let at = shard.store.state_mut().append_control(entry, worker.executor.now())?;
-        shard.store.appended();
-        Ok(at + entry.bytes() as u64)
-    });
-    Ok(end.await?)
 }

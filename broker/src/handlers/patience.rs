@@ -3,7 +3,7 @@
 use crate::{error::Refusal, shard::Shard, worker::Worker};
 use proto::code::response;
 use std::time::Duration;
-use store::Refused;
+use store::{Refused, state::ControlEntry};
 
 /// How long the log may refuse for load: clients wait for 3 to 5 s.
 pub(crate) const PATIENCE_MS: i64 = 5_000;
@@ -49,6 +49,20 @@ pub(crate) async fn append_patiently<T>(
             result => return Ok(result?),
         }
     }
+}
+
+/// Appends a control entry alone, in the same way. Returns the position behind it.
+pub(crate) async fn append_control_patiently(
+    worker: &Worker,
+    shard: &Shard,
+    entry: &ControlEntry<'_>,
+) -> Result<u64, NotTaken> {
+    let append = || {
+        let at = shard.store.state_mut().append_control(entry, worker.executor.now())?;
+        shard.store.appended();
+        Ok(at + entry.bytes() as u64)
+    };
+    append_patiently(worker, shard, append).await
 }
 
 /// Writes what groups have committed, and what they are told, into the log, as soon as that takes it, and waits until it is

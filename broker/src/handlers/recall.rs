@@ -7,7 +7,7 @@
 //! A send that its client has tried twice has two copies; a handle is for the one whose answer it came with.
 
 use super::{
-    patience::{PATIENCE_MS, PAUSE, append_patiently},
+    patience::{PATIENCE_MS, PAUSE, append_control_patiently},
     view_message::place_at,
     waiting::real_queue,
 };
@@ -163,12 +163,7 @@ fn due_of(record: &[u8], handle: &RecallHandle) -> Option<i64> {
 
 async fn cancel(there: &Worker, shard: &Shard, due: i64, position: u64) -> Result<(), Refusal> {
     let entry = ControlEntry::Cancelled { due, position };
-    let appended = append_patiently(there, shard, || {
-        let at = shard.store.state_mut().append_control(&entry, there.executor.now())?;
-        shard.store.appended();
-        Ok(at + entry.bytes() as u64)
-    });
-    match appended.await {
+    match append_control_patiently(there, shard, &entry).await {
         Ok(until) => {
             // Nothing is awaited between the append and this: positions in the commit queue never go back.
             let committed = shard.committed(until);

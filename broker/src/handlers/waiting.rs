@@ -56,10 +56,7 @@ pub fn encode_waiting(
     with(&mut text, DELAY, &level.to_string());
     // As in Java the level goes before a time, and leaves nothing of it.
     if names_a_time(&text) {
-        let others = properties::iter(&text).filter(|(name, _)| !TIMER_NAMES.contains(name));
-        let mut kept = String::with_capacity(text.len());
-        others.for_each(|(name, value)| properties::append(&mut kept, name, value));
-        text = kept;
+        text = without_all(&text, TIMER_NAMES);
     }
     Ok((encode_at(place, fields, text, 0, body_bytes_max)?, place))
 }
@@ -130,9 +127,12 @@ pub fn with(text: &mut String, name: &str, value: &str) {
 
 /// The properties of a message without those that say that it waited.
 pub fn without_waiting(text: &str) -> String {
+    without_all(text, [REAL_TOPIC, REAL_QID, TRANSACTION_CHECK_TIMES])
+}
+
+fn without_all(text: &str, names: [&str; 3]) -> String {
     let mut kept = String::with_capacity(text.len());
-    let ours = [REAL_TOPIC, REAL_QID, TRANSACTION_CHECK_TIMES];
-    let others = properties::iter(text).filter(|(name, _)| !ours.contains(name));
+    let others = properties::iter(text).filter(|(name, _)| !names.contains(name));
     others.for_each(|(name, value)| properties::append(&mut kept, name, value));
     kept
 }

@@ -252,8 +252,7 @@ impl OffsetResets {
         queue_id: u32,
         puller: Puller,
     ) -> Option<i64> {
-        let mark = self.marks.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id)?;
-        let reset = mark.now.as_mut()?;
+        let reset = self.reset_of(group, topic, queue_id)?;
         match reset.on_pull(puller) {
             Pulled::Served => None,
             Pulled::Told => Some(reset.target),
@@ -266,9 +265,7 @@ impl OffsetResets {
 
     /// A member of the group gets the messages `from` to `to`.
     pub fn on_served(&mut self, group: &str, topic: &str, queue_id: u32, from: i64, to: i64) {
-        let topics = self.marks.get_mut(group);
-        let mark = topics.and_then(|topics| topics.get_mut(topic)?.get_mut(&queue_id));
-        let Some(reset) = mark.and_then(|mark| mark.now.as_mut()) else { return };
+        let Some(reset) = self.reset_of(group, topic, queue_id) else { return };
         if reset.has_served(from)
             && let Some(heard) = &mut reset.heard
         {
@@ -278,6 +275,10 @@ impl OffsetResets {
 
     fn mark(&self, group: &str, topic: &str, queue_id: u32) -> Option<&Mark> {
         self.marks.get(group)?.get(topic)?.get(&queue_id)
+    }
+
+    fn reset_of(&mut self, group: &str, topic: &str, queue_id: u32) -> Option<&mut Reset> {
+        self.marks.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id)?.now.as_mut()
     }
 
     fn change(&mut self, group: &str, topic: &str, queue_id: u32, now: Option<Reset>) {

@@ -102,7 +102,7 @@ pub fn run_forwarded(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Up
 
 /// Runs a pull on the shard that owns its queue.
 pub fn run(worker: &Rc<Worker>, shard: &Shard, mut op: PullOp, now: Uptime) {
-    if let Some(told) = told_to_go_elsewhere(shard, &op, now) {
+    if let Some(told) = told_to_go_elsewhere(worker, shard, &op) {
         return nothing(worker, shard, op.responder, told);
     }
     let can_wait = !op.responder.oneway;
@@ -118,7 +118,7 @@ pub fn run_again(
     now: Uptime,
     passed: &mut Option<Passed>,
 ) {
-    if let Some(told) = told_to_go_elsewhere(shard, &parked.op, now) {
+    if let Some(told) = told_to_go_elsewhere(worker, shard, &parked.op) {
         return nothing(worker, shard, parked.op.responder, told);
     }
     let outcome = plan::again(&shard.store.state(), &mut parked, now, passed);
@@ -130,11 +130,11 @@ fn has_resets(shard: &Shard) -> bool {
     !shard.store.state().derived.offset_resets.is_empty()
 }
 
-fn told_to_go_elsewhere(shard: &Shard, op: &PullOp, now: Uptime) -> Option<Pulled> {
+fn told_to_go_elsewhere(worker: &Worker, shard: &Shard, op: &PullOp) -> Option<Pulled> {
     if !has_resets(shard) {
         return None;
     }
-    let state = &mut shard.store.state_mut();
+    let (state, now) = (&mut shard.store.state_mut(), worker.executor.uptime());
     plan::told_to_go_elsewhere(state, &op.pull, op.responder.connection, now)
 }
 
@@ -168,9 +168,7 @@ fn park(worker: &Worker, shard: &Shard, parked: Parked, otherwise: Pulled) {
         return nothing(worker, shard, parked.op.responder, otherwise);
     }
     // Its group may have been told while it was looked for on the disk.
-    if has_resets(shard)
-        && let Some(told) = told_to_go_elsewhere(shard, &parked.op, worker.executor.uptime())
-    {
+    if let Some(told) = told_to_go_elsewhere(worker, shard, &parked.op) {
         return nothing(worker, shard, parked.op.responder, told);
     }
     let pull = &parked.op.pull;
