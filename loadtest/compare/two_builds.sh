@@ -45,6 +45,7 @@ measure() { # BUILD WORK
   case $2 in
     1x1) send "$1" "$2" --connections 1 --window 1 --spin ;;
     4x64) send "$1" "$2" --connections 4 --window 64 ;;
+    16x64) send "$1" "$2" --connections 16 --window 64 ;;
     batch32) send "$1" "$2" --connections 4 --window 8 --batch 32 ;;
     pull)
       # Fits the tail cache: pulls measure the broker, not the disk.
@@ -61,7 +62,7 @@ round() { # BUILDS...
     start_ringmq "$build" "${program[$build]}" flushDiskType="$flush" tailCacheMiB=128
     seconds=1 warmup=3 results=/dev/null send "$build" warm-up --connections 4 --window 64
   done
-  for name in 1x1 4x64 batch32 pull; do
+  for name in 1x1 4x64 16x64 batch32 pull; do
     for build in "$@"; do measure "$build" "$name"; done
   done
   stop_servers
