@@ -245,6 +245,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
             .max(UNINDEXED_ENTRIES_MIN),
         deferred_max: config.shard_timers_in_memory_max as usize,
         half_messages_max: config.shard_open_transactions_max as usize,
+        popped_max: config.shard_popped_max as usize,
         group_offset_bytes_max: usize::try_from(config.shard_group_offsets_mib << 20)
             .unwrap_or(usize::MAX),
         index_keys: config.message_index_enable,
@@ -413,6 +414,7 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
 async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>) {
     worker.stopping.set(true);
     worker.client_calls.borrow_mut().stop();
+    worker.pop_waits.borrow_mut().stop();
     let executor = &worker.executor;
     // The rest of the time is for the disk.
     let patience_ms = i64::from(worker.config.shutdown_seconds_max) * 600;

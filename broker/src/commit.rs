@@ -4,7 +4,7 @@
 
 use crate::{
     error::Refusal,
-    handlers::{pull, send},
+    handlers::{pop, pull, send},
     health,
     shard::{
         OnCommit, Shard,
@@ -101,6 +101,7 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
     shard.look_at_room();
     shard.look_at_due();
     shard.wake_parked();
+    pop::tell_grown(worker, shard);
     if run_woken(worker, shard) {
         shard.many_woken.raise();
     }
@@ -131,6 +132,7 @@ pub async fn room_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
 pub async fn woken_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     loop {
         shard.many_woken.wait().await;
+        pop::tell_grown(&worker, &shard);
         while run_woken(&worker, &shard) {
             worker.executor.yield_now().await;
         }
@@ -171,9 +173,13 @@ pub async fn tick_loop(worker: Rc<Worker>) {
             plane.tick_often(&worker, now.uptime);
         }
         worker.client_calls.borrow_mut().expire(now.uptime);
+        while worker.pop_waits.borrow_mut().expire(now.uptime, PARKED_AT_ONCE) {
+            worker.executor.yield_now().await;
+        }
         worker.cold_reads.refill();
         for shard in &worker.hosted {
             give_up_expired(&worker, shard, now.uptime).await;
+            pop::tell_visible(&worker, shard, now);
             if is_new_second {
                 shard.each_second(now);
                 send::run_waiting(&worker, shard, now.wall);

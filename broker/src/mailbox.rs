@@ -51,6 +51,8 @@ pub enum Notice {
     ConnectionClosed(ConnectionId),
     /// Ends a connection that is silent or was replaced.
     CloseConnection(ConnectionId),
+    /// There may be something to pop of a topic for those that wait for this queue, or for any.
+    PopGrew(Arc<str>, Option<u32>),
 }
 
 /// Who waits for what a [`Call`] returns.

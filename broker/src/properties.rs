@@ -30,7 +30,8 @@ pub struct Scanned<'a> {
     pub timer_delivered: bool,
     /// Where the entry of `WAIT` lies, its separator included.
     wait: Option<(usize, usize)>,
-    has_cluster: bool,
+    /// `CLUSTER`: the message was stored before, here or elsewhere.
+    cluster: Option<&'a str>,
 }
 
 impl<'a> Scanned<'a> {
@@ -45,7 +46,7 @@ impl<'a> Scanned<'a> {
             timer: None,
             timer_delivered: false,
             wait: None,
-            has_cluster: false,
+            cluster: None,
         };
         for (name, value) in properties::iter(text) {
             match name {
@@ -57,7 +58,7 @@ impl<'a> Scanned<'a> {
                 DELAY => scanned.delay = Some(value),
                 TIMER_DELAY_SEC | TIMER_DELAY_MS | TIMER_DELIVER_MS => scanned.timer = Some(name),
                 TIMER_OUT_MS => scanned.timer_delivered = true,
-                CLUSTER => scanned.has_cluster = true,
+                CLUSTER => scanned.cluster = Some(value),
                 _ => {}
             }
         }
@@ -80,8 +81,9 @@ impl<'a> Scanned<'a> {
         out.extend(split_keys(unique, keys).map(|key| key_hash(topic, key)));
     }
 
-    /// The stored text in three pieces: without `WAIT`, which has done its work, and with our cluster's name.
-    /// `cluster` begins with a separator.
+    /// The stored text in three pieces: without `WAIT`, which has done its work, and with our cluster's name, whatever the
+    /// message says. Of two entries with one name the later counts (see [`properties`]), so what another cluster wrote need
+    /// not be cut out. `cluster` is a [`cluster_property`].
     pub fn stored<'b>(&self, cluster: &'b str) -> [&'b [u8]; 3]
     where
         'a: 'b,
@@ -92,7 +94,7 @@ impl<'a> Scanned<'a> {
             None => (Some(bytes), Some(&b""[..])),
         };
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-        if self.has_cluster {
+        if self.cluster.is_some() && self.cluster == cluster.get(CLUSTER_NAME_AT..) {
             return [before, after, b""];
         }
         let last = if after.is_empty() { before.last() } else { after.last() };
@@ -110,6 +112,9 @@ impl<'a> Scanned<'a> {
         Some((start, end + usize::from(separated)))
     }
 }
+
+/// Where the cluster's name begins in a [`cluster_property`].
+const CLUSTER_NAME_AT: usize = "\u{2}".len() + CLUSTER.len() + "\u{1}".len();
 
 /// The entry that is added to each message, with a separator in front.
 pub fn cluster_property(cluster: &str) -> String {
@@ -135,7 +140,26 @@ mod tests {
         assert_eq!(stored("WAIT\u{1}true\u{2}A\u{1}b"), "A=b;CLUSTER=c1");
         assert_eq!(stored("A\u{1}b\u{2}WAIT\u{1}false\u{2}C\u{1}d\u{2}"), "A=b;C=d;CLUSTER=c1");
         assert_eq!(stored("A\u{1}b\u{2}WAIT\u{1}true"), "A=b;CLUSTER=c1");
-        assert_eq!(stored("CLUSTER\u{1}c9\u{2}"), "CLUSTER=c9;");
+    }
+
+    #[test]
+    fn our_cluster_counts_whatever_the_message_says() {
+        assert_eq!(stored("CLUSTER\u{1}c1\u{2}"), "CLUSTER=c1;");
+        assert_eq!(stored("A\u{1}b\u{2}CLUSTER\u{1}c1"), "A=b;CLUSTER=c1");
+        assert_eq!(stored("CLUSTER\u{1}c9\u{2}CLUSTER\u{1}c1"), "CLUSTER=c9;CLUSTER=c1");
+        let cluster = cluster_property("c1");
+        for elsewhere in [
+            "CLUSTER\u{1}c9",
+            "CLUSTER\u{1}c9\u{2}A\u{1}b\u{2}",
+            "CLUSTER\u{1}c9\u{2}WAIT\u{1}true\u{2}A\u{1}b",
+            "CLUSTER\u{1}c1\u{2}CLUSTER\u{1}c9",
+            "CLUSTER\u{1}c",
+            "CLUSTER\u{1}c11",
+        ] {
+            let text = Scanned::of(elsewhere).stored(&cluster).concat();
+            let text = String::from_utf8(text).expect("text");
+            assert_eq!(properties::get(&text, CLUSTER), Some("c1"), "{elsewhere}");
+        }
     }
 
     #[test]

@@ -16,10 +16,11 @@ use proto::body::DataVersion;
 use runtime::{Millis, Uptime};
 
 mod peer;
+mod questions;
 #[cfg(test)]
 mod tests;
 
-pub use peer::{Registrar, start};
+pub use peer::{Registrar, RouteAnswer, start};
 
 /// Bounds of the period. Source: 4.9.8 `BrokerController.start`.
 const PERIOD_MS: std::ops::RangeInclusive<Millis> = 10_000..=60_000;
@@ -447,6 +448,14 @@ impl Registration {
     /// Whether this name server knows this broker, as far as we know.
     pub fn is_registered(&self, index: usize) -> bool {
         self.peers.get(index).is_some_and(|peer| peer.reported == Reported::Registered)
+    }
+
+    /// Whether a connection to this name server stands, over which something may be asked.
+    pub fn is_connected(&self, index: usize) -> bool {
+        let connected = |peer: &Server| {
+            matches!(peer.state, State::Connected | State::Waiting { .. }) && !self.stopping
+        };
+        self.peers.get(index).is_some_and(connected)
     }
 
     /// Whether it is known of each name server that it serves us or that it does not.

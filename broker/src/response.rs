@@ -113,6 +113,19 @@ impl Pulled {
     }
 }
 
+/// The answer to a pop.
+#[derive(Debug)]
+pub struct PopAnswer {
+    /// 0, 209, 210.
+    pub code: i32,
+    /// Name of the status, or why there is nothing.
+    pub remark: Cow<'static, str>,
+    /// Its ext fields.
+    pub fields: Vec<(&'static str, String)>,
+    /// Records, one behind the other.
+    pub body: Vec<u8>,
+}
+
 /// What a request is answered with.
 #[derive(Debug)]
 pub enum Response {
@@ -128,6 +141,8 @@ pub enum Response {
     Number(&'static str, i64),
     /// A pull's result.
     Pulled(Box<Pulled>),
+    /// A pop's result.
+    Popped(Box<PopAnswer>),
     /// Success with a body, and ext fields.
     Body(Vec<u8>, Vec<(&'static str, String)>),
     /// Success with a body that others hold, too.

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Refusal,
-    response::{Pulled, Responder, Response, Sent},
+    response::{PopAnswer, Pulled, Responder, Response, Sent},
 };
 use proto::{
     code::response,
@@ -63,6 +63,7 @@ pub fn encode(
                 ext.iter().map(|(name, value)| (*name, ExtValue::Str(value))).collect();
             write_body(write_buffer, &responder, &ext, body);
         }
+        Response::Popped(answer) => write_popped(write_buffer, &responder, answer),
         Response::Shared(body) => write_shared(write_buffer, &responder, body),
     }
 }
@@ -80,6 +81,12 @@ fn write_body(
         return write_plain(write_buffer, responder, response::SYSTEM_ERROR, Some(&remark));
     }
     write_head(write_buffer, responder, response::SUCCESS, None, ext, body);
+}
+
+fn write_popped(write_buffer: &WriteBuffer, responder: &Responder, answer: &PopAnswer) {
+    let ext: Vec<_> =
+        answer.fields.iter().map(|(name, value)| (*name, ExtValue::Str(value))).collect();
+    write_head(write_buffer, responder, answer.code, Some(&answer.remark), &ext, &answer.body);
 }
 
 fn write_shared(write_buffer: &WriteBuffer, responder: &Responder, body: &SharedBody) {

@@ -125,6 +125,9 @@ counters! {
     /// Of those, messages that name the time of their delivery.
     timers: Gauge("ringmq_timers") info["timerCongestNum"]
         = store.state().derived.deferred.timers();
+    /// Messages that were popped and not acknowledged.
+    popped: Gauge("ringmq_popped") info["ringmq.popped"]
+        = store.state().derived.popped.in_flight() as u64;
     /// Half messages that were committed.
     halves_committed: Counter("ringmq_half_messages_committed_total") info["ringmq.halfMessagesCommitted"];
     /// Half messages that were rolled back.

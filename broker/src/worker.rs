@@ -23,6 +23,7 @@ use crate::{
     limits::{HeldBytes, OpenRequest, OpenRequests, Semaphore},
     mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
+    pop_waits::PopWaits,
     request::{Request, owner_of},
     response::{Pulled, Responder, Response},
     response_encoder::{self, SendStamp},
@@ -51,6 +52,8 @@ pub const CONTROL_WORKER: usize = 0;
 pub const TICK: Duration = Duration::from_millis(50);
 /// Queries by key of one worker's connections that may be open at once.
 const KEY_QUERIES_MAX: usize = 8;
+/// Pops of one worker's connections that look at the shards at once; each may bring an answer.
+const POP_LOOKS_MAX: usize = 32;
 /// Queries by key that may wait for that; more are refused.
 const KEY_QUERIES_WAITING_MAX: usize = 1_024;
 /// Replies on their way may hold one of so many parts of what connections may leave unread.
@@ -110,6 +113,12 @@ pub struct Worker {
     pub key_queries: Rc<Semaphore>,
     /// Requests of ours to clients of this worker that wait for their response.
     pub client_calls: RefCell<ClientCalls>,
+    /// Pops of the connections here that wait for messages.
+    pub pop_waits: RefCell<PopWaits>,
+    /// Pops that look at the shards at once.
+    pub pop_looks: Rc<Semaphore>,
+    /// Where the next pop of any queue begins.
+    pub pop_turn: Cell<u32>,
     /// What this worker waits for from others.
     pub pending_returns: RefCell<PendingReturns>,
     /// Memory that sockets are read into.
@@ -183,6 +192,9 @@ impl Worker {
         let delay_levels = DelayLevels::parse(&config.message_delay_level, shard_count);
         let delay_levels = delay_levels.expect("the configuration was checked");
         let outdated = vec![false; executor.count()];
+        let pops_max = config.max_pop_polling_size.min(memory.pops_max) as usize;
+        let pop_waits =
+            PopWaits::new(pops_max / executor.count(), config.pop_polling_size as usize);
         Rc::new(Worker {
             executor,
             mesh,
@@ -206,6 +218,9 @@ impl Worker {
             replies,
             key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),
             client_calls: RefCell::default(),
+            pop_waits: RefCell::new(pop_waits),
+            pop_looks: Semaphore::new(POP_LOOKS_MAX, usize::MAX),
+            pop_turn: Cell::new(0),
             pending_returns: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             arena: RefCell::default(),
@@ -393,6 +408,7 @@ impl Worker {
             }
             Notice::ConnectionClosed(connection) => self.forget_connection(connection),
             Notice::CloseConnection(connection) => self.close_soon(connection),
+            Notice::PopGrew(topic, queue_id) => self.pop_waits.borrow_mut().tell(&topic, queue_id),
         }
     }
 
@@ -458,6 +474,7 @@ impl Worker {
             self.open_connections.fetch_sub(1, Relaxed);
         }
         self.client_calls.borrow_mut().connection_closed(connection);
+        self.pop_waits.borrow_mut().connection_closed(connection);
         self.broadcast(&Notice::ConnectionClosed(connection));
     }
 

@@ -45,11 +45,43 @@ fn committed(connection: &mut Connection, group: &str, topic: &str) -> Vec<Optio
     (0..QUEUES).map(of_queue).collect()
 }
 
+/// Offset that a group has committed by queue of topic `a`, as GET_CONSUME_STATS tells it.
+fn progress(connection: &mut Connection, ext: &[(&str, &str)]) -> Vec<(i64, i64)> {
+    let stats = json(connection, request::GET_CONSUME_STATS, ext);
+    let table = stats["offsetTable"].as_object().expect("a table");
+    let of_queue = |queue: i32| {
+        let key = format!(r#"{{"brokerName":"broker-a","queueId":{queue},"topic":"a"}}"#);
+        let told = table.get(&key)?;
+        Some((told["brokerOffset"].as_i64()?, told["consumerOffset"].as_i64()?))
+    };
+    (0..QUEUES).filter_map(of_queue).collect()
+}
+
+/// Whatever shard they are on.
+#[test]
+fn progress_is_told_of_all_queues_of_a_topic() {
+    let (_broker, mut connection) = start();
+    let (of_g, on_a) = (("consumerGroup", "g"), ("topic", "a"));
+    assert!(progress(&mut connection, &[of_g]).is_empty(), "it has consumed nothing");
+    assert_eq!(progress(&mut connection, &[of_g, on_a]), [(0, 0); QUEUES as usize]);
+    for _ in 0..3 {
+        connection.send(&Message::new("a", 1, b"body")).unwrap();
+    }
+    connection.commit_offset("g", "a", 0, 7).unwrap();
+    let mut expected = vec![(0, 0); QUEUES as usize];
+    (expected[0], expected[1]) = ((0, 7), (3, 0));
+    for asked in [&[of_g][..], &[of_g, on_a], &[of_g, ("topicList", "b;a;")]] {
+        assert_eq!(progress(&mut connection, asked), expected, "{asked:?}");
+    }
+}
+
 #[test]
 fn topics_and_subscriptions_of_a_group() {
-    let (_broker, mut connection) = start();
+    let (broker, mut connection) = start();
     let topics = |connection: &mut Connection| {
-        json(connection, request::QUERY_TOPICS_BY_CONSUMER, &[("group", "g")])["topicList"].clone()
+        let found = json(connection, request::QUERY_TOPICS_BY_CONSUMER, &[("group", "g")]);
+        assert_eq!(found["brokerAddr"], broker.broker_addr().to_string());
+        found["topicList"].clone()
     };
     assert_eq!(topics(&mut connection), serde_json::json!([]));
     for topic in ["b", "a"] {

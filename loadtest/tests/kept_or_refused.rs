@@ -187,6 +187,9 @@ fn tools_find_what_they_parse() {
     ] {
         assert!(value(key).parse::<i64>().is_ok(), "{key}={}", value(key));
     }
+    let latency = |key: &str| value(key).parse::<f64>().expect("a number");
+    let (of_99, of_999) = (latency("putLatency99"), latency("putLatency999"));
+    assert!(0.0 < of_99 && of_99 <= of_999, "50 have waited: {of_99} {of_999}");
     let distribution = value("putMessageDistributeTime");
     let counts = distribution.split_whitespace().map(|pair| {
         let (label, count) = pair.rsplit_once(':').expect("label and count");

@@ -22,6 +22,7 @@ use store::{
         group_offsets::{OffsetChange, OffsetChanges},
         half_messages::HalfCheck,
         offset_resets::HEARD,
+        popped::progress::QueueProgress,
     },
 };
 
@@ -100,6 +101,27 @@ fn offsets(changes: OffsetChanges<'_>) -> Vec<Value> {
         json!({ "group": group, "topic": topic, "queueId": queue_id, "offset": offset })
     };
     changes.into_iter().map(row).collect()
+}
+
+/// What the log says of a queue that a group pops. In flight without times: no more.
+fn popped(queue: QueueProgress<'_>) -> Value {
+    let rows = queue.rows().map(|(offset, said)| match said {
+        Some(flight) => json!({
+            "offset": offset,
+            "poppedAt": flight.popped_at,
+            "visibleAt": flight.visible_at,
+            "again": flight.again,
+        }),
+        None => json!({ "offset": offset }),
+    });
+    json!({
+        "group": queue.group,
+        "topic": queue.topic,
+        "queueId": queue.queue_id,
+        "anew": queue.anew,
+        "cursor": queue.cursor,
+        "inFlight": rows.collect::<Vec<_>>(),
+    })
 }
 
 impl Dump<'_> {
@@ -219,6 +241,9 @@ impl Dump<'_> {
             }
             Ok(ControlEntry::OffsetsReset(changes)) => {
                 json!({ "offsetsReset": offsets(changes) })
+            }
+            Ok(ControlEntry::PopProgress(progress)) => {
+                json!({ "popProgress": progress.iter().map(popped).collect::<Vec<_>>() })
             }
             Ok(ControlEntry::Epoch(EpochEntry { writer, previous_epoch, previous_end })) => json!({
                 "epoch": {

@@ -1,7 +1,8 @@
 //! The key-value table of a name server: operators' values by namespace, foremost the order-topic configuration.
 //!
 //! A plain table; [`crate::handle`] changes it and the shell keeps it on disk in the shape of Java's `kvConfig.json`
-//! (`{"configTable":{namespace:{key:value}}}`). Namespaces without keys do not exist.
+//! (`{"configTable":{namespace:{key:value}}}`). A namespace that lost its last key stays, empty, as in Java: brokers forget
+//! which topics are ordered only when they are sent a table without them. It goes when a put needs its room.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Namespace whose entries (`topic` -> `broker-a:4;broker-b:4`) are sent to brokers and clients.
 pub const ORDER_TOPIC_NAMESPACE: &str = "ORDER_TOPIC_CONFIG";
-/// Most bytes of all namespaces, keys and values; a put beyond is refused.
+/// Most bytes of all names of namespaces, keys and values; a put beyond is refused.
 pub const KV_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Why a file is not a KV table.
@@ -39,7 +40,7 @@ pub enum KvPutError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvConfig {
     table: BTreeMap<String, BTreeMap<String, String>>,
-    /// Sum of the lengths of keys and values, for the limit.
+    /// Sum of the lengths of names, keys and values, for the limit.
     bytes: usize,
     /// Grows with each change; shows the shell what is on disk.
     generation: u64,
@@ -60,9 +61,8 @@ impl KvConfig {
         let strict = proto::fastjson::to_strict(bytes).map_err(|e| KvFormatError(e.to_string()))?;
         let on_disk: OnDisk =
             serde_json::from_slice(&strict).map_err(|e| KvFormatError(e.to_string()))?;
-        let mut table = on_disk.config_table;
-        table.retain(|_, entries| !entries.is_empty());
-        let bytes = table.values().flatten().map(|(key, value)| key.len() + value.len()).sum();
+        let table = on_disk.config_table;
+        let bytes = table.iter().map(|(name, entries)| name.len() + bytes_of(entries)).sum();
         Ok(Some(KvConfig { table, bytes, generation: 0 }))
     }
 
@@ -82,9 +82,15 @@ impl KvConfig {
         if namespace.is_empty() || key.is_empty() {
             return Err(KvPutError::Empty);
         }
-        let wanted = key.len() + value.len();
+        let of_name = if self.table.contains_key(namespace) { 0 } else { namespace.len() };
+        let wanted = of_name + key.len() + value.len();
         if self.bytes + wanted > KV_BYTES_MAX {
-            return Err(KvPutError::Full { known: self.bytes, wanted, limit: KV_BYTES_MAX });
+            let known = self.bytes - self.empty_bytes(namespace);
+            if known + wanted > KV_BYTES_MAX {
+                return Err(KvPutError::Full { known, wanted, limit: KV_BYTES_MAX });
+            }
+            self.table.retain(|name, entries| !entries.is_empty() || name == namespace);
+            self.bytes = known;
         }
         let entries = self.table.entry(namespace.to_owned()).or_default();
         if let Some(old) = entries.insert(key.to_owned(), value.to_owned()) {
@@ -102,16 +108,17 @@ impl KvConfig {
 
     /// Removes a value (`DELETE_KV_CONFIG`, 102). Nothing there is no error.
     pub fn remove(&mut self, namespace: &str, key: &str) {
-        let Some(entries) = self.table.get_mut(namespace) else {
-            return;
-        };
-        if let Some(old) = entries.remove(key) {
+        let entries = self.table.get_mut(namespace);
+        if let Some(old) = entries.and_then(|entries| entries.remove(key)) {
             self.bytes -= key.len() + old.len();
             self.generation += 1;
         }
-        if entries.is_empty() {
-            self.table.remove(namespace);
-        }
+    }
+
+    /// What namespaces without keys take up, all but one.
+    fn empty_bytes(&self, but: &str) -> usize {
+        let empty = self.table.iter().filter(|(name, entries)| entries.is_empty() && *name != but);
+        empty.map(|(name, _)| name.len()).sum()
     }
 
     /// All values of a namespace (`GET_KVLIST_BY_NAMESPACE`, 219).
@@ -120,11 +127,15 @@ impl KvConfig {
     }
 }
 
+fn bytes_of(entries: &BTreeMap<String, String>) -> usize {
+    entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Put, overwrite, remove; what is written is read back; an empty namespace vanishes.
+    /// Put, overwrite, remove; what is written is read back, an empty namespace with it.
     #[test]
     fn a_table_survives_its_file() {
         let mut kv = KvConfig::default();
@@ -138,10 +149,14 @@ mod tests {
         kv.remove("other", "ü");
         kv.remove("nowhere", "x");
         assert_eq!(kv.generation(), 4);
-        assert_eq!(kv.namespace("other"), None);
+        assert_eq!(kv.namespace("other"), Some(&BTreeMap::new()));
+        assert_eq!((kv.get("other", "ü"), kv.namespace("nowhere")), (None, None));
         assert_eq!(kv.get(ORDER_TOPIC_NAMESPACE, "orders"), Some("broker-a:4;broker-b:4"));
         kv.remove(ORDER_TOPIC_NAMESPACE, "orders");
-        assert_eq!(kv.bytes, 0);
+        let again = KvConfig::read(&kv.to_file()).unwrap().unwrap();
+        assert_eq!((&again.table, again.bytes), (&kv.table, kv.bytes));
+        assert_eq!(again.namespace(ORDER_TOPIC_NAMESPACE), Some(&BTreeMap::new()));
+        assert_eq!(kv.bytes, ORDER_TOPIC_NAMESPACE.len() + "other".len());
     }
 
     #[test]
@@ -162,5 +177,24 @@ mod tests {
         let big = "x".repeat(KV_BYTES_MAX);
         assert!(matches!(kv.put("n", "k", &big), Err(KvPutError::Full { .. })));
         assert_eq!(kv, KvConfig::default());
+        assert!(matches!(kv.put(&big, "k", "v"), Err(KvPutError::Full { .. })));
+    }
+
+    #[test]
+    fn empty_namespaces_make_room() {
+        let mut kv = KvConfig::default();
+        let long = "n".repeat(KV_BYTES_MAX / 2);
+        for name in [&*long, "kept", "n"] {
+            kv.put(name, "k", "v").unwrap();
+        }
+        kv.remove(&long, "k");
+        kv.remove("n", "k");
+        assert!(kv.namespace(&long).is_some(), "as long as there is room");
+        kv.put("n", "k", &long).unwrap();
+        assert!(kv.namespace(&long).is_none() && kv.get("kept", "k").is_some());
+        assert_eq!(kv.bytes, "kept".len() + 2 + "n".len() + 1 + long.len());
+        kv.remove("n", "k");
+        kv.remove("kept", "k");
+        assert_eq!(kv.bytes, "kept".len() + "n".len());
     }
 }

@@ -18,5 +18,6 @@ pub mod frame;
 pub mod message_id;
 pub mod properties;
 pub mod recall_handle;
+pub mod receipt;
 pub mod record;
 pub mod request;

@@ -327,6 +327,27 @@ pub fn patch_prepared_transaction_offset(record: &mut [u8], value: i64) {
     put_at(record, BORN_HOST_AT + hosts + 8 + 4, value);
 }
 
+/// Bytes of a record, and its offset in its queue, of which only the first bytes are at hand; `None` when they do not reach
+/// that far, or the record says that it is no longer than its head.
+pub fn size_and_queue_offset_of(prefix: &[u8]) -> Option<(usize, i64)> {
+    let size = u32::from_be_bytes(*prefix.get(TOTAL_SIZE_AT..)?.first_chunk()?) as usize;
+    let offset = prefix.get(QUEUE_OFFSET_AT..)?.first_chunk().map(|it| i64::from_be_bytes(*it))?;
+    (size >= OVERHEAD_BYTES).then_some((size, offset))
+}
+
+/// Adds to how often a record says that its message was consumed again. No checksum covers it.
+pub fn add_reconsume_times(record: &mut [u8], more: u32) {
+    assert!(record.len() >= OVERHEAD_BYTES);
+    let sys_flag = i32::from(record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default());
+    let host = |flag: i32| if sys_flag & flag != 0 { HOST_V6_BYTES } else { HOST_V4_BYTES };
+    let at = BORN_HOST_AT + host(SYS_FLAG_BORN_HOST_V6) + 8 + host(SYS_FLAG_STORE_HOST_V6);
+    let Some(slot) = record.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) else {
+        unreachable!("an encoded record is longer than its head");
+    };
+    let more = i32::try_from(more).unwrap_or(i32::MAX);
+    *slot = i32::from_be_bytes(*slot).saturating_add(more).to_be_bytes();
+}
+
 #[inline]
 fn put_at(record: &mut [u8], at: usize, value: i64) {
     let Some(slot) = record.get_mut(at..at + 8) else {

@@ -21,6 +21,12 @@ fn seeds() -> Vec<Vec<u8>> {
         br#"{"offsetTable":{"t@g":{0:5,"1":6},"r":{"$ref":"$.offsetTable"}}} // end"#.to_vec(),
     );
     seeds.push(
+        br#"{"counter":3,"messageRequestModeMap":{"t":{"g":{"consumerGroup":"g","mode":"POP","popShareQueueNum":-1,"topic":"t"}}}}"#.to_vec(),
+    );
+    seeds.push(
+        br#"{"messageQueueAssignments":[{"messageQueue":{"queueId":-1,"topic":"t"},"mode":1}],"messageModel":"X"}"#.to_vec(),
+    );
+    seeds.push(
         br#"{"table":{"a":"\u00e9\ud83d\ude00\x41\v\0","b":1.5e3,"c":null,"d":true}}"#.to_vec(),
     );
     seeds
@@ -121,6 +127,11 @@ fn read_everything(bytes: &[u8]) {
         LockBatchResponse,
         CheckClientRequest,
         HeartbeatData,
+        QueryAssignmentRequest,
+        QueryAssignmentResponse,
+        SetRequestModeRequest,
+        GroupRequestMode,
+        RequestModeTable,
         ClusterInfo
     );
     if let Ok(route) = RouteData::read(bytes) {

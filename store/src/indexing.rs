@@ -274,6 +274,7 @@ impl<D: Disk> IndexJob<'_, D> {
             lineage,
             self.snapshot(|states| &states.deferred, pause).await,
             self.snapshot(|states| &states.half_messages, pause).await,
+            self.snapshot(|states| &states.popped, pause).await,
         ];
         let buckets = self.sort_keys(pause).await;
         let key_count = buckets.iter().map(|bucket| bucket.len() as u64).sum();

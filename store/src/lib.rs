@@ -17,6 +17,7 @@ mod cold_chunks;
 mod cold_gate;
 mod cold_read;
 pub mod consume_queue;
+pub mod consuming;
 pub mod directory;
 pub mod error;
 pub mod format;
@@ -51,6 +52,7 @@ pub mod store_state;
 
 pub use crate::{
     accept::NotAccepted,
+    consuming::{PopAsk, PopPlace, PopRead, PopStart},
     error::{Refused, StoreError},
     layout::Layout,
     offset::PhysicalOffset,

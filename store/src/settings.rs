@@ -49,6 +49,8 @@ pub struct Settings {
     pub deferred_max: usize,
     /// Most half messages that are open.
     pub half_messages_max: usize,
+    /// Most messages that groups may have popped and not acknowledged.
+    pub popped_max: usize,
     /// Memory for reads of old messages, bytes.
     pub cold_cache_bytes: usize,
     /// Bytes kept zeroed in front of the log, so that a sync writes no file metadata. 0 turns it off.

@@ -166,6 +166,10 @@ impl<D: Disk> Store<D> {
         state.derived.group_offsets.limit_bytes(settings.group_offset_bytes_max);
         state.derived.deferred.limit(settings.deferred_max);
         state.derived.half_messages.limit(settings.half_messages_max);
+        state.derived.popped.limit(settings.popped_max);
+        if state.log.leads() {
+            state.settle_popped();
+        }
         let zeroed = state.log.appended();
         let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);

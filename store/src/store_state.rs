@@ -8,7 +8,7 @@
 //! Only what assigns offsets changes when an entry is appended: a queue that was deleted is another one from then on.
 
 use crate::{
-    batch::{self, CONTROL_HEADER_BYTES},
+    batch,
     capture::UnindexedMax,
     consume_queue::{ConsumeQueue, Entry, LOST_MAX, record_check},
     error::Refused,
@@ -20,11 +20,7 @@ use crate::{
     queue_table::QueueTable,
     recent_keys::RecentKeys,
     ring::TailRing,
-    state::{
-        ControlEntry, GroupOffsets, ShardState, WaitsFor,
-        deferred::Due,
-        group_offsets::{self, OffsetChanges, OffsetRefused},
-    },
+    state::{ControlEntry, ShardState, WaitsFor, deferred::Due},
 };
 use std::collections::VecDeque;
 
@@ -72,13 +68,6 @@ impl PendingControl {
     }
 }
 
-/// A point in the order in which groups commit offsets and are told to go on elsewhere.
-#[derive(Clone, Copy, Debug)]
-pub struct OffsetsMark {
-    offsets: u64,
-    resets: u64,
-}
-
 /// Counters since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -122,7 +111,9 @@ pub struct StoreState {
     pub(crate) clock_ms: i64,
     /// Position and store timestamp, about once a second.
     pub(crate) clock_marks: VecDeque<(u64, i64)>,
-    counters: Counters,
+    pub(crate) counters: Counters,
+    /// The last entry of what groups consume was of pops.
+    pub(crate) popped_was_last: bool,
     pub(crate) earliest_store_ms: Option<i64>,
 }
 
@@ -148,6 +139,7 @@ impl StoreState {
             clock_ms: 0,
             clock_marks: VecDeque::new(),
             counters: Counters::default(),
+            popped_was_last: false,
             earliest_store_ms: None,
         }
     }
@@ -286,94 +278,18 @@ impl StoreState {
         Ok(self.append_admitted(entry, now))
     }
 
-    fn append_admitted(&mut self, entry: &ControlEntry<'_>, now: i64) -> u64 {
+    /// The control entry that was appended last, and its position, while it is not committed.
+    #[doc(hidden)]
+    pub fn last_control(&self) -> Option<(u64, &[u8])> {
+        self.pending_control.back().map(|control| (control.position, &*control.bytes))
+    }
+
+    pub(crate) fn append_admitted(&mut self, entry: &ControlEntry<'_>, now: i64) -> u64 {
         let mut bytes = vec![0; entry.bytes()].into_boxed_slice();
         entry.encode(&mut bytes);
         let position = self.log.append(bytes.len(), now, |_, out| out.copy_from_slice(&bytes));
         self.pending_control.push_back(PendingControl { position, bytes });
         position
-    }
-
-    /// A group has consumed up to `offset`. Counts what is refused. False: the group is told to go on elsewhere, and speaks
-    /// of where it was before.
-    pub fn commit_group_offset(
-        &mut self,
-        group: &str,
-        topic: &str,
-        queue_id: u32,
-        offset: i64,
-    ) -> Result<bool, OffsetRefused> {
-        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
-        if !offset_resets.is_empty() && !offset_resets.may_commit(group, topic, queue_id, offset) {
-            return Ok(false);
-        }
-        let taken = group_offsets.set(group, topic, queue_id, offset);
-        self.counters.refused_offsets += u64::from(taken.is_err());
-        taken.map(|()| true)
-    }
-
-    /// A group is told to go on at `target`, see [`crate::state::offset_resets`].
-    pub fn reset_group_offset(
-        &mut self,
-        group: &str,
-        topic: &str,
-        queue_id: u32,
-        target: i64,
-    ) -> Result<(), OffsetRefused> {
-        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
-        offset_resets.admit(group, topic, queue_id)?;
-        group_offsets.set(group, topic, queue_id, target)?;
-        offset_resets.reset(group, topic, queue_id, target);
-        Ok(())
-    }
-
-    /// An offset was refused before it came here.
-    pub fn count_refused_offset(&mut self) {
-        self.counters.refused_offsets += 1;
-    }
-
-    /// Appends what groups committed since the last call, as much as one control entry holds: call until `None`. What is
-    /// refused now stays dirty for the next call.
-    pub fn append_group_offsets(&mut self, now: i64) -> Result<Option<u64>, Refused> {
-        self.derived.group_offsets.sweep();
-        if !self.has_unwritten_offsets() {
-            return Ok(None);
-        }
-        let record_bytes_max = self.log.shape().entry_bytes_max;
-        let wanted = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
-        let bytes_max = GroupOffsets::change_bytes_max(wanted);
-        self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max)?;
-        let at = self.log.appended();
-        let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;
-        // Resets first: what is committed after one has ended stands behind its end.
-        let (content, kind): (_, fn(_) -> _) = match offset_resets.take_change(bytes_max, at) {
-            Some(content) => (content, ControlEntry::OffsetsReset),
-            None => match group_offsets.take_change(bytes_max, at) {
-                Some(content) => (content, ControlEntry::GroupOffsets),
-                None => return Ok(None),
-            },
-        };
-        let changes = OffsetChanges::decode(&content).expect("written by take_change");
-        let entry = kind(changes);
-        let position = self.append_admitted(&entry, now);
-        Ok(Some(position + entry.bytes() as u64))
-    }
-
-    /// Whether [`StoreState::append_group_offsets`] may have something to append.
-    pub fn has_unwritten_offsets(&self) -> bool {
-        self.derived.group_offsets.is_dirty() || self.derived.offset_resets.is_dirty()
-    }
-
-    /// Where all that groups have committed, and all resets, end until now.
-    pub fn offsets_mark(&self) -> OffsetsMark {
-        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
-        OffsetsMark { offsets: group_offsets.mark(), resets: offset_resets.noted() }
-    }
-
-    /// Whether all before the mark was appended.
-    pub fn has_appended(&self, mark: OffsetsMark) -> bool {
-        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
-        group_offsets.has_taken(mark.offsets) && offset_resets.has_taken(mark.resets)
     }
 
     /// Begins an epoch that this store leads, see [`CommitLog::begin_epoch`]. Returns the position to wait for.
@@ -506,8 +422,10 @@ impl StoreState {
     /// Deletes a topic's queues: durable as a control entry, visible at once. Offsets of groups go with them.
     pub fn remove_topic(&mut self, topic: &str, now: i64) -> Result<Option<u64>, Refused> {
         // Offsets may be committed on a topic that never had a message.
-        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
-        let is_known = group_offsets.has_topic(topic) || offset_resets.has_topic(topic);
+        let ShardState { group_offsets, offset_resets, popped, .. } = &self.derived;
+        let is_known = group_offsets.has_topic(topic)
+            || offset_resets.has_topic(topic)
+            || popped.has_topic(topic);
         if self.queues.topic(topic).is_none() && !is_known {
             return Ok(None);
         }
@@ -516,7 +434,14 @@ impl StoreState {
         self.queues.remove_topic(topic);
         self.derived.group_offsets.forget_topic(topic, position);
         self.derived.offset_resets.forget_topic(topic, position);
+        self.derived.popped.forget_topic(topic, position);
         Ok(Some(position + entry.bytes() as u64))
+    }
+
+    /// Topic and queue id of a queue, unless its topic was deleted.
+    pub fn place_of(&self, slot: QueueSlot) -> Option<(&str, u32)> {
+        let queue = &self.queues[slot];
+        (!queue.is_removed()).then(|| (self.queues.topic_of(queue), queue.queue_id))
     }
 
     /// Numbers of the queues of a topic here.
@@ -526,14 +451,18 @@ impl StoreState {
 
     /// Deletes the offsets of a group, durably, if there are any.
     pub fn remove_group(&mut self, group: &str, now: i64) -> Result<Option<u64>, Refused> {
-        let ShardState { group_offsets, offset_resets, .. } = &self.derived;
-        if !group_offsets.has_group(group) && !offset_resets.has_group(group) {
+        let ShardState { group_offsets, offset_resets, popped, .. } = &self.derived;
+        let is_known = group_offsets.has_group(group)
+            || offset_resets.has_group(group)
+            || popped.has_group(group);
+        if !is_known {
             return Ok(None);
         }
         let entry = ControlEntry::GroupRemoved { group };
         let position = self.append_control(&entry, now)?;
         self.derived.group_offsets.forget_group(group, position);
         self.derived.offset_resets.forget_group(group, position);
+        self.derived.popped.forget_group(group, position);
         Ok(Some(position + entry.bytes() as u64))
     }
 
@@ -658,6 +587,7 @@ impl StoreState {
             ControlEntry::TopicRemoved { topic } => self.queues.remove_topic(topic),
             ControlEntry::GroupOffsets(_)
             | ControlEntry::OffsetsReset(_)
+            | ControlEntry::PopProgress(_)
             | ControlEntry::GroupRemoved { .. }
             | ControlEntry::Delivered { .. }
             | ControlEntry::Cancelled { .. }

@@ -1,6 +1,7 @@
 //! The state over a log that nobody writes: what is visible when, groups, offsets of groups, what a start replays.
 
 use super::*;
+use crate::state::group_offsets::{self, OffsetChanges};
 
 const ALONE: CommitRule =
     CommitRule { stored: crate::log::Stored::Flushed, limit: CommitRule::ALONE };

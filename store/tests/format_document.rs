@@ -126,6 +126,7 @@ fn control_entries() {
         ("half ended", control::KIND_HALF_ENDED),
         ("half checked", control::KIND_HALF_CHECKED),
         ("offsets reset", control::KIND_OFFSETS_RESET),
+        ("pop progress", control::KIND_POP_PROGRESS),
         ("epoch", control::KIND_EPOCH),
     ];
     let listed = kinds("control kinds", 2);
@@ -291,6 +292,7 @@ fn sections_of_an_index_file() {
         SectionKind::Deferred => "deferred",
         SectionKind::HalfMessages => "half messages",
         SectionKind::OffsetResets => "offset resets",
+        SectionKind::Popped => "popped",
     };
     for kind in SectionKind::ALL {
         let said = (kind.number(), kind.item_bytes().to_string());
@@ -316,7 +318,8 @@ fn sections_of_an_index_file() {
         | SectionKind::Lineage
         | SectionKind::Deferred
         | SectionKind::HalfMessages
-        | SectionKind::OffsetResets => b"\0\0\0\x05piece".to_vec(),
+        | SectionKind::OffsetResets
+        | SectionKind::Popped => b"\0\0\0\x05piece".to_vec(),
     };
     let mut first = 1u32;
     for at in 0..SectionKind::ALL.len() {

@@ -33,6 +33,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.halves_compared > 50, "{sum:?}");
     assert!(sum.recalled > 50, "{sum:?}");
     assert!(sum.resets > 100 && sum.resets_compared > 20, "{sum:?}");
+    assert!(sum.popped > 200 && sum.acked > 100 && sum.pops_compared > 20, "{sum:?}");
     assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
 }
 

@@ -51,6 +51,7 @@ pub const IGNORED: &[Ignored] = &[
             "consumerManageThreadPoolNums",
             "heartbeatThreadPoolNums",
             "endTransactionThreadPoolNums",
+            "loadBalanceProcessorThreadPoolNums",
             "serverWorkerThreads",
             "serverCallbackExecutorThreads",
             "serverSelectorThreads",
@@ -73,6 +74,7 @@ pub const IGNORED: &[Ignored] = &[
             "consumerManagerThreadPoolQueueCapacity",
             "heartbeatThreadPoolQueueCapacity",
             "endTransactionPoolQueueCapacity",
+            "loadBalanceThreadPoolQueueCapacity",
             "adminBrokerThreadPoolQueueCapacity",
             "brokerFastFailureEnable",
             "waitTimeMillsInSendQueue",
@@ -453,7 +455,7 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Note,
     },
     Ignored {
-        names: &["rejectPullConsumerEnable", "defaultMessageRequestMode"],
+        names: &["rejectPullConsumerEnable"],
         reason: "this part of Java 5 is not offered yet; requests for it are refused",
         weight: Weight::Warn,
     },
@@ -480,8 +482,6 @@ pub const IGNORED: &[Ignored] = &[
     },
     Ignored {
         names: &[
-            "popPollingSize",
-            "maxPopPollingSize",
             "popPollingMapSize",
             "popLongPollingForceNotifyInterval",
             "popCkStayBufferTime",
@@ -514,13 +514,8 @@ pub const IGNORED: &[Ignored] = &[
             "reviveQueueNum",
             "reviveScanTime",
             "skipWhenCKRePutReachMaxTimes",
-            "defaultPopShareQueueNum",
-            "serverLoadBalancerEnable",
-            "loadBalancePollNameServerInterval",
-            "loadBalanceProcessorThreadPoolNums",
-            "loadBalanceThreadPoolQueueCapacity",
         ],
-        reason: "POP consuming is not offered yet; requests for it are refused",
+        reason: "what is popped is a state of the shard: nothing is written for each message, and nothing goes to a retry topic",
         weight: Weight::Note,
     },
     Ignored {
@@ -600,7 +595,6 @@ pub(super) fn says_no(name: &str, value: &str) -> bool {
         || match name {
             "totalReplicas" | "inSyncReplicas" | "minInSyncReplicas" => value == "1",
             "tls.server.mode" => is("disabled") || is("permissive"),
-            "defaultMessageRequestMode" => is("PULL"),
             "metricsExporterType" => is("DISABLE"),
             _ => false,
         }

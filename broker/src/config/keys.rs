@@ -5,8 +5,12 @@
 //! nobody else anything). Keys of our own carry their unit
 //! in the name. Keys that mean nothing here are in `ignored.rs`.
 
-use super::value::{BROKER_ROLES, BrokerRole, CoreList, FLUSH_DISK_TYPES, FlushDiskType};
+use super::value::{
+    BROKER_ROLES, BrokerRole, CoreList, DefaultRequestMode, FLUSH_DISK_TYPES, FlushDiskType,
+    REQUEST_MODES,
+};
 use daemon::{bind_address::BindAddress, config::ConfigKind, config_keys};
+use proto::body::MessageRequestMode;
 
 /// One key of `broker.conf`.
 pub type Key = daemon::config::Key<BrokerConfig>;
@@ -20,6 +24,8 @@ const ANY: ConfigKind = whole(0, i64::MAX);
 const PORT: ConfigKind = whole(1, 65_535);
 /// The VIP port is two below, and must exist.
 const LISTEN_PORT: ConfigKind = whole(3, 65_535);
+/// Whatever a number of Java's may be.
+const ANY_INT: ConfigKind = whole(i32::MIN as i64, i32::MAX as i64);
 /// Bits of a permission: 1 inherit, 2 write, 4 read, 8 priority.
 const PERMISSION: ConfigKind = whole(0, 15);
 const PERCENT: ConfigKind = whole(0, 100);
@@ -117,6 +123,14 @@ pub struct BrokerConfig {
     short_polling_time_ms: u64 = 1_000, "shortPollingTimeMills", PERIOD_MS, "ms", Live;
     /// Whether members of a group are notified at once when others come or go.
     notify_consumer_ids_changed_enable: bool = true, "notifyConsumerIdsChangedEnable", ConfigKind::Bool, "", Live;
+    /// Whether the broker divides a topic's queues among the members of a group that ask it for theirs. False: each gets all.
+    server_load_balancer_enable: bool = true, "serverLoadBalancerEnable", ConfigKind::Bool, "", Live;
+    /// How such members get messages where nobody has set it for their topic and group.
+    default_message_request_mode: DefaultRequestMode = DefaultRequestMode(MessageRequestMode::Pull), "defaultMessageRequestMode", ConfigKind::Choice(REQUEST_MODES), "", Live;
+    /// With POP, so many members behind a member share its queues. All share all queues if it is not above 0, or there are not more members.
+    default_pop_share_queue_num: i32 = -1, "defaultPopShareQueueNum", ANY_INT, "", Live;
+    /// How long the broker believes what a name server has said of a topic's queues in the cluster, which it divides.
+    load_balance_poll_name_server_interval_ms: u64 = 30_000, "loadBalancePollNameServerInterval", PERIOD_MS, "ms", Live;
     /// Whether the queues that an orderly consumer has locked are free as soon as its connection ends, by whatever. False: it may
     /// still consume for 30 s, and they are free after 31. True: somebody else has them at once, and where only the connection
     /// was lost, two consumers work on a queue for a while.
@@ -184,6 +198,12 @@ pub struct BrokerConfig {
     shard_timers_in_memory_max: u32 = 0, "shardTimersInMemoryMax", whole(0, 100_000_000), "", Start;
     /// Most half messages of a shard that nobody has decided. 0: by the memory budget.
     shard_open_transactions_max: u32 = 0, "shardOpenTransactionsMax", whole(0, 100_000_000), "", Start;
+    /// Most messages of a shard that groups have popped and not acknowledged; more are not given out. 0: by the memory budget.
+    shard_popped_max: u32 = 0, "shardPoppedMax", whole(0, 100_000_000), "", Start;
+    /// Most pops of a group on a topic that wait for messages, on one executor.
+    pop_polling_size: u32 = 1_024, "popPollingSize", whole(1, 1_000_000), "", Start;
+    /// Most pops that wait for messages, over all executors. The memory budget may allow fewer.
+    max_pop_polling_size: u32 = 100_000, "maxPopPollingSize", whole(1, 10_000_000), "", Start;
     /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
     shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.

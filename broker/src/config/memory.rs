@@ -34,6 +34,10 @@ const SMALL_RECORD_BYTES: u64 = 256;
 const DEFERRED_BYTES: u64 = 96;
 /// Of a half message that is open: its entries in two such trees, and its place among those that nobody is online for.
 const HALF_MESSAGE_BYTES: u64 = 176;
+/// Of a message that was popped and not acknowledged: its entries in two trees, and among what the log lacks.
+const POPPED_BYTES: u64 = 176;
+/// Of a pop that waits: its task, its place in the tables, its names.
+const POP_BYTES: u64 = 2_048;
 /// Of a connection: tasks, buffers, and the kernel's socket.
 const CONNECTION_BYTES: u64 = 5 * 1024;
 /// Of a pull that waits, its filter aside.
@@ -65,6 +69,9 @@ const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
 const DEFERRED: Share = Share { least: 1_000, most: 1_000_000 };
 const HALF_MESSAGES: Share = Share { least: 100, most: 1_000_000 };
+const POPPED: Share = Share { least: 1_000, most: 500_000 };
+/// Pops that wait, on all executors.
+const POPS: Share = Share { least: 128, most: 100_000 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
@@ -142,6 +149,10 @@ pub struct MemoryPlan {
     pub deferred_max: u32,
     /// `shardOpenTransactionsMax` in force.
     pub half_messages_max: u32,
+    /// `shardPoppedMax` in force.
+    pub popped_max: u32,
+    /// Pops that may wait, over all executors.
+    pub pops_max: u32,
     /// `connectionsMax` in force.
     pub connections_max: u32,
     /// Clients in groups and what they subscribe.
@@ -238,6 +249,12 @@ impl MemoryPlan {
                 left / 32 / shards,
                 HALF_MESSAGE_BYTES,
             )),
+            popped_max: whole(POPPED.of(
+                config.shard_popped_max.into(),
+                left / 64 / shards,
+                POPPED_BYTES,
+            )),
+            pops_max: whole(POPS.of(0, left / 64, POP_BYTES)),
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
             group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
@@ -257,6 +274,7 @@ impl MemoryPlan {
         config.shard_group_offsets_mib = self.group_offsets_mib;
         config.shard_timers_in_memory_max = self.deferred_max;
         config.shard_open_transactions_max = self.half_messages_max;
+        config.shard_popped_max = self.popped_max;
         config.connections_max = self.connections_max;
         config.shard_parked_pulls_max = self.parked_pulls_max;
     }
@@ -291,6 +309,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
     let cold = COLD_CACHE_MIB.least_of(config.shard_cold_cache_mib.into());
     let deferred = DEFERRED.least_of(config.shard_timers_in_memory_max.into());
     let halves = HALF_MESSAGES.least_of(config.shard_open_transactions_max.into());
+    let popped = POPPED.least_of(config.shard_popped_max.into());
     let offsets = GROUP_OFFSETS_MIB.least_of(config.shard_group_offsets_mib);
     let tail = match config.tail_cache_mib {
         0 => shards * tail_cache_bytes_least(config),
@@ -340,6 +359,12 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
             shards * halves.saturating_mul(HALF_MESSAGE_BYTES),
             "shardOpenTransactionsMax",
         ),
+        part(
+            format!("{popped} popped messages of each shard"),
+            shards * popped.saturating_mul(POPPED_BYTES),
+            "shardPoppedMax",
+        ),
+        part(format!("{} waiting pops", POPS.least), POPS.least * POP_BYTES, ""),
         part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
         part(
             format!("{parked} waiting pulls of each shard"),
@@ -407,7 +432,8 @@ fn entries_within(bytes: u64) -> u64 {
 fn tables_bytes(config: &BrokerConfig) -> u64 {
     let root = Path::new(&config.store_path_root_dir).join("config");
     let bytes = |name: &str| std::fs::metadata(root.join(name)).map_or(0, |found| found.len());
-    let files = ["topics.json", "subscriptionGroup.json", "queueLocks.json"];
+    let files =
+        ["topics.json", "subscriptionGroup.json", "queueLocks.json", "messageRequestMode.json"];
     TABLE_BYTES_PER_FILE_BYTE * files.map(bytes).iter().sum::<u64>()
 }
 

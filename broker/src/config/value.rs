@@ -1,6 +1,7 @@
 //! Types of configuration values that only the broker has, beside those of [`daemon::config`].
 
 use daemon::config::{ConfigKind, ConfigValue};
+use proto::body::MessageRequestMode;
 
 /// When an answer `SEND_OK` may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,24 @@ impl ConfigValue for BrokerRole {
             BrokerRole::SyncMaster => "SYNC_MASTER".to_owned(),
             BrokerRole::Slave => "SLAVE".to_owned(),
         }
+    }
+}
+
+/// How consumers get messages where nobody has said how, as the key has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultRequestMode(pub MessageRequestMode);
+
+/// Words of [`DefaultRequestMode`] as Java writes them.
+pub(super) const REQUEST_MODES: &[&str] = &["PULL", "POP"];
+
+impl ConfigValue for DefaultRequestMode {
+    fn read(text: &str, _: &ConfigKind) -> Option<Self> {
+        let mut all = MessageRequestMode::ALL.iter();
+        all.find(|mode| mode.name().eq_ignore_ascii_case(text)).map(|mode| Self(*mode))
+    }
+
+    fn text(&self) -> String {
+        self.0.name().to_owned()
     }
 }
 

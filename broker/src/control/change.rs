@@ -2,20 +2,23 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | table: 1 topics, 2 groups, 3 queue locks |
-//! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped; 6 locked, 7 unlocked |
-//! | 8 | timestamp of the table's version after the change, ms; 0 for locks |
+//! | 1 | table: 1 topics, 2 groups, 3 queue locks, 4 request modes |
+//! | 1 | what: 1 put, 2 removed, 3 only the version moved, 4 deleted: what shards hold of it is to be dropped, 5 dropped; 6 locked, 7 unlocked; 8 mode set, 9 a topic's modes removed, 10 a group's |
+//! | 8 | timestamp of the table's version after the change, ms; 0 for locks and modes |
 //! | 8 | its counter |
-//! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name; locks: client, group and queues, JSON |
+//! | n | put: the configuration, JSON in Java's shape; removed, deleted, dropped: the name; locks: client, group and queues, JSON; a mode: JSON in Java's shape; modes removed: the name |
 //!
 //! Topics are always deleted by 4; former versions wrote 2, behind which nothing may be dropped any more: the topic may have
 //! been made again. Numbers are little-endian. The counter makes replaying harmless: a table passes over what it contains already.
 
-use proto::body::{BodyError, DataVersion, LockedQueues, SubscriptionGroupConfig, TopicConfig};
+use proto::body::{
+    BodyError, DataVersion, GroupRequestMode, LockedQueues, SubscriptionGroupConfig, TopicConfig,
+};
 
 const TOPICS: u8 = 1;
 const GROUPS: u8 = 2;
 const LOCKS: u8 = 3;
+const MODES: u8 = 4;
 const PUT: u8 = 1;
 const REMOVED: u8 = 2;
 const VERSION: u8 = 3;
@@ -23,6 +26,9 @@ const DELETED: u8 = 4;
 const DROPPED: u8 = 5;
 const LOCKED: u8 = 6;
 const UNLOCKED: u8 = 7;
+const MODE_SET: u8 = 8;
+const TOPIC_MODES: u8 = 9;
+const GROUP_MODES: u8 = 10;
 const HEAD_BYTES: usize = 2 + 2 * size_of::<i64>();
 
 /// What a change did to a table whose entries are `F`.
@@ -49,6 +55,12 @@ pub(super) enum Change {
     Locked(DataVersion, LockedQueues),
     /// Nobody holds these queues now.
     Unlocked(DataVersion, LockedQueues),
+    /// A group gets messages of a topic in this way now.
+    ModeSet(DataVersion, GroupRequestMode),
+    /// The modes of all groups for this topic are gone.
+    TopicModesRemoved(DataVersion, String),
+    /// The modes of this group for all topics are gone.
+    GroupModesRemoved(DataVersion, String),
 }
 
 /// A record of the journal that is none of ours, although its checksum is right: another version wrote it.
@@ -124,6 +136,23 @@ pub(super) fn queues_unlocked(version: DataVersion, held: &LockedQueues) -> Vec<
     locks(UNLOCKED, version, held)
 }
 
+/// The record of a mode that was set.
+pub(super) fn mode_set(version: DataVersion, mode: &GroupRequestMode) -> Vec<u8> {
+    let mut record = head(MODES, MODE_SET, version);
+    mode.write(&mut record);
+    record
+}
+
+/// The record of a topic that has no modes any more.
+pub(super) fn topic_modes_removed(version: DataVersion, topic: &str) -> Vec<u8> {
+    named(MODES, TOPIC_MODES, version, topic)
+}
+
+/// The record of a group that has no modes any more.
+pub(super) fn group_modes_removed(version: DataVersion, group: &str) -> Vec<u8> {
+    named(MODES, GROUP_MODES, version, group)
+}
+
 fn locks(what: u8, version: DataVersion, held: &LockedQueues) -> Vec<u8> {
     let mut record = head(LOCKS, what, version);
     held.write(&mut record);
@@ -170,6 +199,9 @@ pub(super) fn read(record: &[u8]) -> Result<Change, ChangeError> {
         (GROUPS, DROPPED) => Ok(Change::Groups(version, What::Dropped(name()?))),
         (LOCKS, LOCKED) => Ok(Change::Locked(version, LockedQueues::read(rest)?)),
         (LOCKS, UNLOCKED) => Ok(Change::Unlocked(version, LockedQueues::read(rest)?)),
+        (MODES, MODE_SET) => Ok(Change::ModeSet(version, GroupRequestMode::read(rest)?)),
+        (MODES, TOPIC_MODES) => Ok(Change::TopicModesRemoved(version, name()?)),
+        (MODES, GROUP_MODES) => Ok(Change::GroupModesRemoved(version, name()?)),
         (table, what) => Err(ChangeError::Unknown { table, what }),
     }
 }
@@ -188,6 +220,11 @@ mod tests {
             client_id: "10.0.0.1@7".to_owned(),
             consumer_group: "cg".to_owned(),
             queues: [("orders".to_owned(), vec![0, 3])].into(),
+        };
+        let mode = GroupRequestMode {
+            consumer_group: "cg".to_owned(),
+            pop_share_queue_num: -1,
+            ..GroupRequestMode::default()
         };
         for (record, change) in [
             (topic_put(VERSION_7, &topic), Change::Topics(VERSION_7, What::Put(topic.clone()))),
@@ -215,6 +252,15 @@ mod tests {
             (group_put(VERSION_7, &group), Change::Groups(VERSION_7, What::Put(group.clone()))),
             (queues_locked(VERSION_7, &held), Change::Locked(VERSION_7, held.clone())),
             (queues_unlocked(VERSION_7, &held), Change::Unlocked(VERSION_7, held.clone())),
+            (mode_set(VERSION_7, &mode), Change::ModeSet(VERSION_7, mode.clone())),
+            (
+                topic_modes_removed(VERSION_7, "orders"),
+                Change::TopicModesRemoved(VERSION_7, "orders".to_owned()),
+            ),
+            (
+                group_modes_removed(VERSION_7, "cg"),
+                Change::GroupModesRemoved(VERSION_7, "cg".to_owned()),
+            ),
             (
                 group_removed(VERSION_7, "cg"),
                 Change::Groups(VERSION_7, What::Removed("cg".to_owned())),

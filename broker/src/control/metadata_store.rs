@@ -1,5 +1,5 @@
-//! The files of metadata: `topics.json` and `subscriptionGroup.json` in Java's shapes, `queueLocks.json`, and the journal of
-//! changes beside them.
+//! The files of metadata: `topics.json`, `subscriptionGroup.json` and `messageRequestMode.json` in Java's shapes,
+//! `queueLocks.json`, and the journal of changes beside them.
 //!
 //! A change is appended to the journal, many in one write; when that is full, at an orderly stop and after a start that
 //! found changes in it, all files are written whole ([`store::metadata::journal`]). All always together: what a backup
@@ -16,6 +16,7 @@ use store::{StoreError, metadata::journal::Journal};
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";
 pub(super) const QUEUE_LOCKS: &str = "queueLocks.json";
+pub(super) const REQUEST_MODES: &str = "messageRequestMode.json";
 /// Smallest room of a journal, bytes: some five thousand changes.
 const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 /// Largest: it is filled with zeros when it is born, while changes wait.
@@ -44,9 +45,11 @@ impl<D: Disk> MetadataStore<D> {
         let topics = |json: &[u8]| owner.borrow_mut().load_topics(json);
         let groups = |json: &[u8]| owner.borrow_mut().load_groups(json);
         let locks = |json: &[u8]| owner.borrow_mut().load_queue_locks(json);
+        let modes = |json: &[u8]| owner.borrow_mut().load_request_modes(json);
         let mut over_backup = is_from_backup(&disk, &dir.join(TOPICS), topics).await?;
         over_backup |= is_from_backup(&disk, &dir.join(GROUPS), groups).await?;
         over_backup |= is_from_backup(&disk, &dir.join(QUEUE_LOCKS), locks).await?;
+        over_backup |= is_from_backup(&disk, &dir.join(REQUEST_MODES), modes).await?;
         let control = owner.into_inner();
         let mut replayed = 0_u64;
         for change in found.changes(over_backup) {
@@ -117,32 +120,40 @@ async fn is_from_backup<D: Disk>(
 }
 
 /// Name and content of each file.
-type Files = [(&'static str, Vec<u8>); 3];
+type Files = [(&'static str, Vec<u8>); 4];
 
 /// All files as they are to be now. They are encoded piece by piece, from tables that nobody changes meanwhile: a table
 /// of 200,000 topics in one piece would hold up everybody on this worker for half a second.
 async fn whole(control: &RefCell<Control>, pause: impl AsyncFn()) -> Files {
-    let (topics, groups, locks) = {
+    let (topics, groups, locks, modes) = {
         let control = control.borrow();
-        (control.topics().file(), control.groups().file(), control.queue_locks().file())
+        let (topics, groups) = (control.topics().file(), control.groups().file());
+        (topics, groups, control.queue_locks().file(), control.request_modes().all())
     };
     [
         (TOPICS, topics.encode(&pause).await),
         (GROUPS, groups.encode(&pause).await),
         (QUEUE_LOCKS, locks.encode(&pause).await),
+        (REQUEST_MODES, modes.encode(&pause).await),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::BrokerConfig;
-    use proto::body::{LockBatchRequest, MessageQueue, SubscriptionGroupConfig, TopicConfig};
+    use crate::{
+        config::BrokerConfig,
+        control::{RequestMode, tables::Deleted},
+    };
+    use proto::body::{
+        LockBatchRequest, MessageQueue, MessageRequestMode, SubscriptionGroupConfig, TopicConfig,
+    };
     use remoting::ConnectionId;
     use runtime::{
         Uptime,
         sim::{SimDisk, block_on},
     };
+    use std::collections::BTreeSet;
 
     const DIR: &str = "/data/config";
     const NOW: i64 = 1_700_000_000_000;
@@ -178,13 +189,18 @@ mod tests {
                     control.lock_queues(now, ConnectionId::new(0, 0, 1), &asked).expect("room");
                 }
             }
-            3 => {
+            // One change at a time: of several in one write a power cut may leave the first ones alone.
+            3 if step.is_multiple_of(3) => {
                 control.delete_topic(NOW, &name).expect("a good name");
+            }
+            3 if step % 3 == 1 => {
                 control.delete_group(NOW, &name, step.is_multiple_of(2)).expect("a good name");
-                if step.is_multiple_of(3) {
-                    let deleted = control.tables().deleted;
-                    control.dropped(NOW, &deleted);
-                }
+            }
+            3 => {
+                let Deleted { topics, groups } = control.tables().deleted;
+                let topics: BTreeSet<String> = topics.into_iter().take(1).collect();
+                let groups = groups.into_iter().take(1 - topics.len()).collect();
+                control.dropped(NOW, &Deleted { topics, groups });
             }
             2 => {
                 let group = SubscriptionGroupConfig {
@@ -192,6 +208,15 @@ mod tests {
                     ..SubscriptionGroupConfig::default()
                 };
                 control.update_group(NOW, group).expect("a good name");
+            }
+            // A group is made by step 2 alone: one that came into being for its mode would be a second change.
+            4 if control.groups().get(&name).is_some() => {
+                let mode = RequestMode {
+                    mode: MessageRequestMode::Pop,
+                    pop_share_queue_num: (step % 16) as i32,
+                };
+                let set = control.set_request_mode(NOW, &name, &name, mode);
+                set.expect("the group is there and the topic may be");
             }
             _ => {
                 let queues = (step % 16) as i32;
@@ -205,15 +230,17 @@ mod tests {
         }
         let effects = control.effects();
         let changes = effects.topic_changes.into_iter().chain(effects.group_changes);
-        changes.chain(effects.lock_changes).collect()
+        changes.chain(effects.lock_changes).chain(effects.mode_changes).collect()
     }
 
     /// All tables, in an order that every life has.
-    fn tables(control: &RefCell<Control>) -> [Vec<u8>; 3] {
+    fn tables(control: &RefCell<Control>) -> [Vec<u8>; 4] {
         let control = control.borrow();
         let locks = control.queue_locks().file();
         let locks = block_on(locks.encode(&async || ())).expect("no disk is needed");
-        [control.topics_json(), control.groups_json(), locks]
+        let modes = control.request_modes().all();
+        let modes = block_on(modes.encode(&async || ())).expect("no disk is needed");
+        [control.topics_json(), control.groups_json(), locks, modes]
     }
 
     /// Lives of the real tables, each ended by a power cut at any call: a start finds what was promised, or that and
@@ -260,7 +287,7 @@ mod tests {
             }
             last = Some(tables(&control));
         }
-        for name in [TOPICS, GROUPS, QUEUE_LOCKS] {
+        for name in [TOPICS, GROUPS, QUEUE_LOCKS, REQUEST_MODES] {
             assert!(disk.flip_bit(&Path::new(DIR).join(name), 0, 2));
         }
         let (control, mut files) = start(&disk).expect("power");

@@ -18,6 +18,7 @@ pub mod names;
 mod notifications;
 pub mod plane;
 mod queue_locks;
+mod request_modes;
 mod shared_table;
 mod snapshot;
 mod stored_table;
@@ -35,7 +36,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proto::body::{
-    DataVersion, HeartbeatData, LockBatchRequest, MessageQueue, QueueLockTable,
+    DataVersion, HeartbeatData, LockBatchRequest, MessageQueue, QueueLockTable, RequestModeTable,
     SubscriptionGroupConfig, TopicConfig,
 };
 
@@ -51,6 +52,7 @@ pub use metadata::{
 };
 pub use names::CLIENT_ID_BYTES_MAX;
 pub use queue_locks::QueueLocks;
+pub use request_modes::{AllModes, RequestMode, RequestModes};
 pub use shared_table::SharedTable;
 pub use snapshot::{MetadataSnapshot, is_readable, is_writable};
 pub use subscription::{
@@ -79,6 +81,8 @@ pub struct Effects {
     pub group_changes: Vec<Vec<u8>>,
     /// Changes of who holds which queue, the same.
     pub lock_changes: Vec<Vec<u8>>,
+    /// Changes of how groups get messages, the same.
+    pub mode_changes: Vec<Vec<u8>>,
     /// A new snapshot for all shards.
     pub publish: Option<Arc<MetadataSnapshot>>,
     /// The change is to be registered with name servers at once; [`Topics::since`] says what it is.
@@ -89,6 +93,17 @@ pub struct Effects {
     pub close: Vec<ConnectionId>,
 }
 
+/// What became of [`Control::set_request_mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeSet {
+    /// It is set.
+    Done,
+    /// There is no such topic (code 17).
+    NoTopic,
+    /// There is no such group, and it may not be created (code 26).
+    NoGroup,
+}
+
 /// The owner of topics, groups and members.
 #[derive(Debug)]
 pub struct Control {
@@ -96,6 +111,7 @@ pub struct Control {
     groups: Groups,
     members: Members,
     queue_locks: QueueLocks,
+    request_modes: RequestModes,
     /// What topics and groups take up.
     table_memory: Rc<TableMemory>,
     broker_permission: i32,
@@ -133,6 +149,7 @@ impl Control {
             topics: Topics::at_boot(rules, Rc::clone(&memory), now),
             groups: Groups::at_boot(auto_create_groups, Rc::clone(&memory), now),
             queue_locks: QueueLocks::new(Rc::clone(&memory), config.orderly_release_on_close),
+            request_modes: RequestModes::new(Rc::clone(&memory)),
             table_memory: memory,
             durable: Tables::default(),
             members: Members::default(),
@@ -173,6 +190,14 @@ impl Control {
         Ok(())
     }
 
+    /// Merges the content of `messageRequestMode.json`, at start.
+    pub fn load_request_modes(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
+        let table = RequestModeTable::read(json)
+            .map_err(|cause| MetadataFileError { file: metadata_store::REQUEST_MODES, cause })?;
+        self.request_modes.load(&table);
+        Ok(())
+    }
+
     /// Replays a change of the journal over what was loaded, at start. [`Control::loaded`] ends that.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), ChangeError> {
         match change::read(record)? {
@@ -180,12 +205,26 @@ impl Control {
             Change::Groups(version, what) => self.groups.replay(version, what),
             Change::Locked(version, held) => self.queue_locks.replay_locked(version, &held),
             Change::Unlocked(version, held) => self.queue_locks.replay_unlocked(version, &held),
+            Change::ModeSet(version, mode) => self.request_modes.replay_set(version, &mode),
+            Change::TopicModesRemoved(version, topic) => {
+                self.request_modes.replay_topic_removed(version, &topic);
+            }
+            Change::GroupModesRemoved(version, group) => {
+                self.request_modes.replay_group_removed(version, &group);
+            }
         }
         Ok(())
     }
 
     /// Everything is loaded and replayed: it came from the disk.
     pub fn loaded(&mut self) {
+        let (topics, groups) = (&self.topics, &self.groups);
+        let has_topic = |name: &str| topics.get(name).is_some();
+        let has_group = |name: &str| groups.get(name).is_some();
+        let without = self.request_modes.retain(has_topic, has_group);
+        if without > 0 {
+            tracing::warn!(without, "request modes go: their topics or groups are not there");
+        }
         self.durable = self.tables();
     }
 
@@ -268,6 +307,7 @@ impl Control {
             topic_changes: self.topics.take_changes(),
             group_changes: self.groups.take_changes(),
             lock_changes: self.queue_locks.take_changes(),
+            mode_changes: self.request_modes.take_changes(),
             publish: self.publish(),
             register: std::mem::replace(&mut self.registered, announced) != announced,
             notify: std::mem::take(&mut self.notify),
@@ -338,6 +378,11 @@ impl Control {
         &self.queue_locks
     }
 
+    /// The request modes, for reading.
+    pub fn request_modes(&self) -> &RequestModes {
+        &self.request_modes
+    }
+
     /// The topic of a send, created when allowed. `Ok(None)`: code 17.
     pub fn topic_for_send(
         &mut self,
@@ -402,7 +447,11 @@ impl Control {
 
     /// `DELETE_TOPIC_IN_BROKER`. False: there was none.
     pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, MetadataError> {
-        self.topics.delete(topic, now)
+        let was_there = self.topics.delete(topic, now)?;
+        if was_there {
+            self.request_modes.topic_deleted(topic);
+        }
+        Ok(was_there)
     }
 
     /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`.
@@ -422,7 +471,29 @@ impl Control {
         group: &str,
         with_offsets: bool,
     ) -> Result<bool, MetadataError> {
-        self.groups.delete(group, with_offsets, now)
+        let was_there = self.groups.delete(group, with_offsets, now)?;
+        if was_there {
+            self.request_modes.group_deleted(group);
+        }
+        Ok(was_there)
+    }
+
+    /// `SET_MESSAGE_REQUEST_MODE`. The group is created when it is missing and that is allowed, as Java's broker does.
+    pub fn set_request_mode(
+        &mut self,
+        now: i64,
+        topic: &str,
+        group: &str,
+        mode: RequestMode,
+    ) -> Result<ModeSet, MetadataError> {
+        if self.topics.get(topic).is_none() {
+            return Ok(ModeSet::NoTopic);
+        }
+        let may_be = names::check_group(group).is_ok();
+        if !may_be || self.groups.find_or_create(group, now)?.is_none() {
+            return Ok(ModeSet::NoGroup);
+        }
+        self.request_modes.set(topic, group, mode).map(|()| ModeSet::Done)
     }
 
     /// The answer of a registration named these order topics, all others are not.

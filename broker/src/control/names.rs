@@ -24,6 +24,8 @@ pub const AUTO_CREATE_TOPIC: &str = "TBW102";
 pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// Topic of Java's benchmark.
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
+/// Topic of what clients trace, unless they are told another one. The broker's whether tracing is on or not.
+pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 /// Topic of events about offsets that were moved.
 pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 /// Topic of the decisions on half messages.
@@ -158,7 +160,8 @@ pub struct SystemTopics {
 impl SystemTopics {
     /// The fixed names and those that `more` adds (cluster, broker, reply, trace).
     pub fn with(more: impl IntoIterator<Item = String>) -> SystemTopics {
-        let fixed = [AUTO_CREATE_TOPIC, BENCHMARK_TOPIC].iter().chain(NOT_SENDABLE);
+        let sendable = [AUTO_CREATE_TOPIC, BENCHMARK_TOPIC, TRACE_TOPIC];
+        let fixed = sendable.iter().chain(NOT_SENDABLE);
         let names = fixed.map(|name| (*name).to_owned()).chain(more).collect();
         SystemTopics { names: Arc::new(names) }
     }
@@ -207,11 +210,14 @@ mod tests {
     #[test]
     fn the_broker_knows_its_own_topics() {
         let system = SystemTopics::with(["c1".to_owned()]);
-        for own in ["TBW102", "c1", "BenchmarkTest", "rmq_sys_anything", "SCHEDULE_TOPIC_XXXX"] {
+        for own in ["TBW102", "c1", "BenchmarkTest", "RMQ_SYS_TRACE_TOPIC", "SCHEDULE_TOPIC_XXXX"] {
             assert!(system.contains(own), "{own}");
+            assert!(system.names().any(|name| name == own), "{own}");
         }
+        assert!(system.contains("rmq_sys_anything"));
         assert!(!system.contains("orders"));
         assert!(SystemTopics::is_send_forbidden("SCHEDULE_TOPIC_XXXX"));
         assert!(!SystemTopics::is_send_forbidden("TBW102"), "Java lets clients send to it");
+        assert!(!SystemTopics::is_send_forbidden("RMQ_SYS_TRACE_TOPIC"), "clients trace there");
     }
 }

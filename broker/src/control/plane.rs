@@ -5,6 +5,7 @@
 
 use crate::{
     client_calls::write_to_client,
+    cluster_queues::ClusterQueues,
     control::{
         Control, Effects,
         drop_rounds::Drops,
@@ -20,6 +21,7 @@ use crate::{
     one_shot::OneShot,
     registration::Registrar,
     stats::{Days, Rates, Sum},
+    wait_times::LastMinute,
     worker::Worker,
 };
 use proto::{
@@ -27,7 +29,7 @@ use proto::{
     code::request,
 };
 use remoting::{ConnectionId, SharedBody};
-use runtime::{DirectDisk, Moment, Signal, Uptime};
+use runtime::{DirectDisk, Moment, RateLimit, Signal, Uptime};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -50,6 +52,8 @@ pub struct ControlPlane {
     pub rates: RefCell<Rates>,
     /// Totals of yesterday and today.
     pub days: Cell<Days>,
+    /// How long sends of the last minute waited.
+    pub last_minute: RefCell<LastMinute>,
     /// When the broker started.
     pub boot: Moment,
     /// The answer to GET_BROKER_RUNTIME_INFO that was made last, and when.
@@ -62,6 +66,10 @@ pub struct ControlPlane {
     pub turns: Turns,
     /// Who waits for shards to drop what was deleted.
     pub drops: Drops,
+    /// Queues of topics in the whole cluster.
+    pub cluster_queues: ClusterQueues,
+    /// Consumers that asked for their queues by a strategy that is none of ours.
+    pub unknown_strategies: RateLimit,
     /// Not here while [`ControlPlane::write_loop`] writes.
     files: RefCell<Option<MetadataStore<DirectDisk>>>,
     /// Who waits for what was decided to be durable, with the changes that are not.
@@ -93,12 +101,15 @@ impl ControlPlane {
             registrar: RefCell::default(),
             rates: RefCell::default(),
             days: Cell::default(),
+            last_minute: RefCell::default(),
             boot: now,
             figures: RefCell::default(),
             all_topics,
             all_groups,
             turns: Turns::default(),
             drops: Drops::default(),
+            cluster_queues: ClusterQueues::default(),
+            unknown_strategies: RateLimit::default(),
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),
             unsaved: RefCell::default(),
@@ -130,6 +141,7 @@ impl ControlPlane {
             topic_changes,
             group_changes,
             lock_changes,
+            mode_changes,
             publish,
             register,
             notify,
@@ -140,7 +152,7 @@ impl ControlPlane {
             self.visibility.borrow_mut().published(version, workers, Uptime::now());
             worker.broadcast(&Notice::Metadata(metadata));
         }
-        let changes = [topic_changes, group_changes, lock_changes];
+        let changes = [topic_changes, group_changes, lock_changes, mode_changes];
         if changes.iter().any(|changes| !changes.is_empty()) {
             self.unsaved.borrow_mut().extend(changes.into_iter().flatten());
             self.writer_wanted.raise();
@@ -353,6 +365,8 @@ impl ControlPlane {
         let mut days = self.days.get();
         days.note(wall, sum);
         self.days.set(days);
+        let waits = worker.totals.iter().map(|totals| &totals.waits);
+        self.last_minute.borrow_mut().tick(now, waits);
         let (last_ms, last) = self.last_stats.get();
         let interval_ms = i64::from(worker.config.stats_interval_seconds) * 1000;
         if now - last_ms >= interval_ms {

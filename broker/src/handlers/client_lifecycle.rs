@@ -16,6 +16,7 @@ use proto::{
 /// HEART_BEAT.
 pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
     let data = HeartbeatData::read(request.body)?;
+    check_named(&data)?;
     control.admit_heartbeat(&data)?;
     let client = ClientConnection {
         connection: request.peer.connection,
@@ -49,6 +50,16 @@ pub fn heartbeat(control: &mut Control, request: &Request<'_>) -> Result<Respons
          most an eighth of what is free, key=memoryBudgetMiB; {}",
         sender(&data)
     )))
+}
+
+/// Who is in a group has a name there: without one no client gets its share of the queues, and no reply finds its requester.
+fn check_named(data: &HeartbeatData) -> Result<(), Refusal> {
+    let joins = !data.consumer_data_set.is_empty() || !data.producer_data_set.is_empty();
+    if joins && data.client_id.is_empty() {
+        let remark = format!("a heartbeat without clientID; {}", sender(data));
+        return Err(Refusal::system_error(remark));
+    }
+    Ok(())
 }
 
 /// Characters of a name that a refusal repeats.
@@ -276,6 +287,28 @@ mod tests {
             Err(Refusal::filter_unsupported("SQL92"))
         );
         assert_eq!(check_with(&mut off, "TAG", "a"), Ok(()));
+    }
+
+    #[test]
+    fn who_has_no_name_is_in_no_group() {
+        let mut control = control();
+        control.saved_effects();
+        for body in [
+            &br#"{"consumerDataSet":[{"groupName":"g"}]}"#[..],
+            br#"{"clientID":"","producerDataSet":[{"groupName":"g"}]}"#,
+            br#"{"clientID":null,"producerDataSet":[{"groupName":"g"}]}"#,
+        ] {
+            let refused =
+                with_request(34, &[], body, |request| heartbeat(&mut control, request).map(drop));
+            let refusal = refused.expect_err("nobody");
+            assert_eq!(refusal.code, response::SYSTEM_ERROR);
+            assert!(refusal.remark.starts_with("a heartbeat without clientID"), "{refusal:?}");
+            assert!(refusal.remark.contains("(groups g)"), "{refusal:?}");
+        }
+        assert!(control.saved_effects().publish.is_none());
+        let nothing =
+            with_request(34, &[], b"{}", |request| heartbeat(&mut control, request).map(drop));
+        assert_eq!(nothing, Ok(()), "it asks for nothing");
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn life<Fut: Future<Output = ()> + 'static>(
                 group_offset_bytes_max: usize::MAX,
                 deferred_max: usize::MAX,
                 half_messages_max: usize::MAX,
+                popped_max: usize::MAX,
                 unindexed_entries_max: u64::MAX,
                 shard: 0,
                 dir: dir.join("shard-000"),

@@ -22,17 +22,18 @@ use std::{
     sync::Arc,
 };
 
-/// QUERY_TOPICS_BY_CONSUMER: topics on which the group has committed offsets.
+/// QUERY_TOPICS_BY_CONSUMER: topics on which the group has committed offsets, with our address, as by 5.x.
 pub fn topics(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     let asked = GroupHeader::from_ext(&request.header.ext).map(|header| header.group.to_owned());
     Box::pin(async move {
         let seen = topics_of_group(&worker, asked?).await;
         let entries = seen.len();
+        let broker_addr = Some(worker.config.client_address());
         let make = move || {
             let names: BTreeSet<Box<str>> = seen.into_iter().collect();
             let topic_list = names.into_iter().map(String::from).collect();
             let mut body = Vec::new();
-            TopicList { topic_list, broker_addr: None }.write(&mut body);
+            TopicList { topic_list, broker_addr }.write(&mut body);
             body
         };
         Ok(Response::body(large_body::made(&worker, entries, make).await))

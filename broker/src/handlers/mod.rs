@@ -2,10 +2,13 @@
 //! requests; [`table`] lists them, one file per family does what they ask for.
 //!
 //! A request is admitted where its socket is, run where its queue is, and answered where its socket is. Sends and pulls
-//! have typed operations of their own, without a task (but to create a topic or a group, and to read from the disk).
+//! have typed operations of their own, without a task (but to create a topic or a group, and to read from the disk). A pop is
+//! a task without a permit, because it may wait: [`crate::pop_waits`] says how many there may be.
 //! Everything else is a plain function on its owner, or one task.
 
+pub mod allocation;
 pub mod ask_client;
+pub mod assignment;
 pub mod client_lifecycle;
 pub mod clone_offsets;
 pub mod consume_times;
@@ -20,6 +23,7 @@ pub mod group_queries;
 pub mod groups;
 mod large_body;
 pub(crate) mod patience;
+pub mod pop;
 pub mod pull;
 pub mod query_message;
 pub mod queue_locks;

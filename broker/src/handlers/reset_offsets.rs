@@ -206,6 +206,8 @@ async fn set(there: &Worker, wanted: &Wanted, all: &[Target]) -> Result<(), Refu
         let slots = shard.store.state().slots_of(topic);
         shard.wake(slots);
         write_offsets(there, shard).await?;
+        // Nothing is popped before the log has it.
+        shard.wake_pops(topic);
     }
     Ok(())
 }

@@ -101,6 +101,10 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     let (put_ms, get_ms) = wait_times::longest(waits());
     put("putMessageEntireTimeMax", put_ms.to_string());
     put("getMessageEntireTimeMax", get_ms.to_string());
+    let last_minute = plane.last_minute.borrow();
+    for (key, per_mille) in [("putLatency99", 990), ("putLatency999", 999)] {
+        put(key, format!("{:.2}", last_minute.put_ms(per_mille, waits())));
+    }
     // Java without a pool of such buffers.
     put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
     put("remainHowManyDataToFlush", format!("{} B", sum.inflight_bytes));

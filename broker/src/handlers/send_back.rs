@@ -12,7 +12,8 @@ use super::{
     waiting::{copied_fields, encode_waiting},
 };
 use crate::{
-    control::{Control, is_writable, names},
+    config::BrokerConfig,
+    control::{Control, MetadataSnapshot, is_writable, names},
     error::Refusal,
     ops::RecordParts,
     request::Request,
@@ -100,6 +101,9 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responde
 
 /// Finds out what is to be appended. `None`: nothing.
 async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Returned>, Refusal> {
+    if !wants_retries(&worker.config, &worker.metadata.borrow(), &back.group)? {
+        return Ok(None);
+    }
     let retry = names::retry_topic(&back.group);
     if !is_known(worker, &back.group, &retry) {
         let (group, unit_mode) = (back.group.clone(), back.unit_mode);
@@ -138,14 +142,24 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
     Ok(Some(Returned { queue_id, shard, record, parts, topic }))
 }
 
+/// Whether a group takes back what it failed. Asked before anything is made for it: one that is not there yet will.
+fn wants_retries(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    group: &str,
+) -> Result<bool, Refusal> {
+    let Some(group) = metadata.group(group) else { return Ok(true) };
+    if !metadata.broker_writable() {
+        return Err(broker_forbidden(config));
+    }
+    Ok(group.retry_queue_nums > 0)
+}
+
 /// Most tries, and queues of the retry topic. `None`: the group wants no retries.
 fn admit(worker: &Worker, back: &SendBack, retry: &str) -> Result<Option<(i32, u32)>, Refusal> {
     let metadata = worker.metadata.borrow();
     let group = metadata.group(&back.group).ok_or_else(|| no_group(&back.group))?;
-    if !metadata.broker_writable() {
-        return Err(broker_forbidden(&worker.config));
-    }
-    if group.retry_queue_nums <= 0 {
+    if !wants_retries(&worker.config, &metadata, &back.group)? {
         return Ok(None);
     }
     let topic = metadata.topic(retry).ok_or_else(|| Refusal::topic_not_exist(retry))?;
@@ -248,5 +262,34 @@ async fn append_here(worker: &Rc<Worker>, copy: &Returned) -> Result<(), NoAnswe
             tracing::warn!(topic = copy.topic, %refused, "a message that was sent back is not taken; its consumer gets no answer");
             Err(NoAnswer)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handlers::fixtures::{NOW, control};
+    use proto::body::SubscriptionGroupConfig;
+
+    /// A group that is there, and one that is not, of a broker with this permission.
+    fn answers(retry_queue_nums: i32, permission: i32) -> [Result<bool, Refusal>; 2] {
+        let mut control = control();
+        let config = BrokerConfig { broker_permission: permission, ..BrokerConfig::default() };
+        control.apply_config(NOW, &config);
+        let group_name = "g".to_owned();
+        let group = SubscriptionGroupConfig { group_name, retry_queue_nums, ..Default::default() };
+        control.update_group(NOW, group).expect("a good group");
+        let metadata = control.saved_effects().publish.expect("a snapshot");
+        ["g", "new"].map(|group| wants_retries(&config, &metadata, group))
+    }
+
+    #[test]
+    fn nothing_is_made_for_a_group_that_wants_no_retries_or_may_not_have_them() {
+        assert_eq!(answers(1, 6), [Ok(true), Ok(true)]);
+        assert_eq!(answers(0, 6), [Ok(false), Ok(true)]);
+        assert_eq!(answers(-1, 6), [Ok(false), Ok(true)]);
+        let [there, new] = answers(0, 4);
+        assert_eq!(there.expect_err("read only").code, response::NO_PERMISSION);
+        assert_eq!(new, Ok(true), "whether it may come into being is asked first");
     }
 }

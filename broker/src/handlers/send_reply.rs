@@ -107,7 +107,7 @@ fn admit(
     let queue_id = match check(&worker.config, &worker.metadata.borrow(), header)? {
         Verdict::Append { queue_id, .. } => queue_id,
         Verdict::UnknownTopic => return Ok(Admission::Create),
-        Verdict::DeadLetter => {
+        Verdict::DeadLetter | Verdict::UnknownGroup => {
             return Err(illegal(format!("a reply cannot go to the topic[{}]", header.topic)));
         }
     };

@@ -2,7 +2,7 @@
 //! its shards in pieces of work: a topic may have 65,535 queues, a group any number of topics, a topic any number of groups.
 
 use crate::{request::first_queue_on, shard::Shard, worker::Worker};
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 use store::{StoreState, state::group_offsets::Place};
 
 /// Queues looked at in one piece of work.
@@ -25,33 +25,26 @@ pub struct QueueReport {
     pub committed: Option<i64>,
 }
 
-/// The queues of a topic, with the offsets of a group.
+/// The queues of a topic that were ever used, with the offsets of a group.
 pub async fn queues_of_topic(
     worker: &Rc<Worker>,
     topic: String,
     group: Option<String>,
 ) -> Vec<QueueReport> {
-    let look = move |there: Rc<Worker>| async move {
-        let mut reports = Vec::new();
-        for shard in &there.hosted {
-            add_queues(&there, shard, &topic, group.as_deref(), &mut reports).await;
-        }
-        reports
-    };
-    worker.gather_from_workers(look).await.into_iter().flatten().collect()
+    queues_of_topics(worker, [topic].into(), group).await
 }
 
-/// The queues of all topics that a group has committed offsets on, or of one of these topics, with these offsets.
-pub async fn queues_of_group(
+/// The same of several topics.
+pub async fn queues_of_topics(
     worker: &Rc<Worker>,
-    group: String,
-    only: Option<String>,
+    topics: Arc<[String]>,
+    group: Option<String>,
 ) -> Vec<QueueReport> {
     let look = move |there: Rc<Worker>| async move {
         let mut reports = Vec::new();
         for shard in &there.hosted {
-            for topic in topics_there(&there, shard, &group, only.as_deref()).await {
-                add_queues(&there, shard, &topic, Some(&group), &mut reports).await;
+            for topic in &*topics {
+                add_queues(&there, shard, topic, group.as_deref(), &mut reports).await;
             }
         }
         reports
@@ -120,7 +113,7 @@ async fn names(
     found
 }
 
-/// Adds the queues of a topic that a shard owns and has, as far as the topic reaches.
+/// Adds the queues of a topic that a shard owns and that were ever used, as far as the topic reaches.
 async fn add_queues(
     there: &Worker,
     shard: &Shard,
@@ -154,21 +147,20 @@ fn owned(topic: &str, shard: u16, count: u16, queues: u32) -> impl Iterator<Item
     (first_queue_on(shard, topic, count)..queues).step_by(usize::from(count))
 }
 
+/// `None`: the queue never had a message, and the group has committed nothing there.
 fn report(
     state: &StoreState,
     topic: &str,
     queue_id: u32,
     group: Option<&str>,
 ) -> Option<QueueReport> {
-    let (entries, last_store_ms) = state.queue_with_time(topic, queue_id)?;
-    Some(QueueReport {
-        topic: topic.into(),
-        queue_id,
-        min: entries.min(),
-        max: entries.max(),
-        last_store_ms,
-        committed: group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id)),
-    })
+    let committed = group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id));
+    let (min, max, last_store_ms) = match state.queue_with_time(topic, queue_id) {
+        Some((entries, last_store_ms)) => (entries.min(), entries.max(), last_store_ms),
+        None if committed.is_some() => (0, 0, 0),
+        None => return None,
+    };
+    Some(QueueReport { topic: topic.into(), queue_id, min, max, last_store_ms, committed })
 }
 
 #[cfg(test)]
@@ -180,14 +172,17 @@ mod tests {
     fn a_queue_is_reported_with_what_a_group_has_committed_there() {
         let mut state = state_with_messages(&[("a", 0, 3), ("a", 1, 1)]);
         state.commit_group_offset("g", "a", 0, 2).expect("room");
-        let reported = |queue_id, group| {
-            let report = report(&state, "a", queue_id, group)?;
+        let reported = |state: &StoreState, queue_id, group| {
+            let report = report(state, "a", queue_id, group)?;
             Some((report.min, report.max, report.committed))
         };
-        assert_eq!(reported(0, Some("g")), Some((0, 3, Some(2))));
-        assert_eq!(reported(1, Some("g")), Some((0, 1, None)));
-        assert_eq!(reported(0, None), Some((0, 3, None)));
-        assert_eq!(reported(2, Some("g")), None);
+        assert_eq!(reported(&state, 0, Some("g")), Some((0, 3, Some(2))));
+        assert_eq!(reported(&state, 1, Some("g")), Some((0, 1, None)));
+        assert_eq!(reported(&state, 0, None), Some((0, 3, None)));
+        assert_eq!(reported(&state, 2, Some("g")), None);
+        state.commit_group_offset("g", "a", 2, 5).expect("room");
+        assert_eq!(reported(&state, 2, Some("g")), Some((0, 0, Some(5))), "without a message");
+        assert_eq!(reported(&state, 2, None), None);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! is refused with code 3.
 
 use super::{
-    ask_client, client_lifecycle, clone_offsets, consumer_offset, consumer_status, end_transaction,
-    group_queries, groups, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
-    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
+    ask_client, assignment, client_lifecycle, clone_offsets, consumer_offset, consumer_status,
+    end_transaction, group_queries, groups, pop, pull, query_message, queue_locks, recall,
+    reset_offsets, resume_check, runtime_info, send, send_back, send_reply, topics, view_message,
+    whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -115,6 +116,10 @@ pub const LINES: &[Line] = lines! {
     SEND_BATCH_MESSAGE: Here, TopicWrite, Message(send::serve_batch);
     PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
     LITE_PULL_MESSAGE: Here, TopicRead, Message(pull::serve);
+    POP_MESSAGE: Here, TopicRead, Message(pop::serve);
+    ACK_MESSAGE: Here, TopicRead, Message(pop::ack);
+    BATCH_ACK_MESSAGE: Here, TopicRead, Task(pop::ack_many);
+    CHANGE_MESSAGE_INVISIBLETIME: Here, TopicRead, Message(pop::change_invisible);
     CONSUMER_SEND_MSG_BACK: Here, Group, Patient(send_back::serve);
     RECALL_MESSAGE: Here, TopicWrite, Task(recall::recall);
     END_TRANSACTION: Here, TopicWrite, Patient(end_transaction::serve);
@@ -139,6 +144,9 @@ pub const LINES: &[Line] = lines! {
     GET_PRODUCER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::producer_connections);
     LOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::lock);
     UNLOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::unlock);
+    QUERY_ASSIGNMENT: Control, Group, Task(assignment::query);
+    SET_MESSAGE_REQUEST_MODE: Control, Admin, OnControl(assignment::set_mode);
+    GET_ALL_MESSAGE_REQUEST_MODE: Control, Admin, LargeTask(assignment::all_modes);
 
     GET_CONSUMER_RUNNING_INFO: Control, Admin, LargeTask(ask_client::running_info);
     CONSUME_MESSAGE_DIRECTLY: Control, Admin, Task(ask_client::consume_directly);
@@ -208,7 +216,7 @@ mod tests {
             let found = line_of(line.code).expect("it is in the table");
             assert_eq!((found.code, found.name), (line.code, line.name));
         }
-        let served: Vec<i32> = (-1..100_000).filter(|code| line_of(*code).is_some()).collect();
+        let served: Vec<i32> = (-1..300_000).filter(|code| line_of(*code).is_some()).collect();
         assert_eq!(served.len(), LINES.len(), "nothing else is");
     }
 

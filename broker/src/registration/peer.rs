@@ -1,10 +1,11 @@
 //! [`Registration`] over sockets: one task per name server talks, one task per connection listens, one task ticks.
 //!
 //! Nothing here is cancelled: an answer that takes too long ends by closing its socket from the tick. Everything runs
-//! on one executor, that of the control owner, whose topics are registered.
+//! on one executor, that of the control owner, whose topics are registered. Over the same connections others ask for routes
+//! ([`Registrar::route`]): a question that is not answered is given up alone.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeSet,
     future::poll_fn,
     ops::ControlFlow::{Break, Continue},
@@ -14,23 +15,27 @@ use std::{
 };
 
 use proto::{
-    body::{DataVersion, KvTable, RegisterBrokerBody, TopicConfigTable},
+    body::{DataVersion, KvTable, RegisterBrokerBody, RouteData, TopicConfigTable},
     code::{request, response},
     command::{
         self, ExtValue, Header, HeaderArena, HeaderKind, Language, OUR_VERSION, RequestHead,
     },
     record,
 };
-use remoting::{FrameReader, ReadHalf, Transport};
-use runtime::{Closer, Executor, Millis};
+use remoting::{FrameReader, ReadHalf, Transport, WriteHalf};
+use runtime::{Closer, Executor, Millis, Uptime};
 
-use crate::control::{
-    Control, PERM_READ, PERM_WRITE,
-    tables::{PART_BYTES, TopicParts},
+use crate::{
+    control::{
+        Control, PERM_READ, PERM_WRITE,
+        tables::{PART_BYTES, TopicParts},
+    },
+    one_shot::OneShot,
 };
 
 use super::{
     Action, Identity, Learned, Options, Registration, ServerRequest, ServerResponse, StateChange,
+    questions::{Answer, Questions},
 };
 
 /// Precision of all deadlines here; also the most by which a coalesced change is late.
@@ -39,6 +44,19 @@ const TICK: Duration = Duration::from_millis(100);
 const SCRATCH_BYTES: usize = 4096;
 /// Longest that [`Registrar::stop`] takes, in ticks.
 const STOP_TICKS_MAX: u32 = 20;
+/// How long one name server may take to answer a question before the next one is asked.
+const ANSWER_MS_MAX: Millis = 1_000;
+
+/// What name servers say of a topic's route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteAnswer {
+    /// The route.
+    Known(RouteData),
+    /// No broker that a name server knows has the topic.
+    Unknown,
+    /// None answered, or none is connected.
+    Silence,
+}
 
 /// Handle to the running registration. Clones share it.
 #[derive(Clone)]
@@ -60,6 +78,9 @@ struct Shared {
     /// By name server: the present connection and its number.
     links: RefCell<Vec<(u64, Option<Closer>)>>,
     last_learned: RefCell<Learned>,
+    questions: RefCell<Questions>,
+    /// The name server that answered a question last: it is asked first.
+    answered_last: Cell<usize>,
     /// Who waits in [`Registrar::registered`] or [`Registrar::no_stale_registration`].
     waiters: RefCell<Vec<Waker>>,
 }
@@ -82,6 +103,8 @@ pub fn start(
         parts: RefCell::new(vec![None; servers.len()]),
         links: RefCell::new(servers.iter().map(|_| (0, None)).collect()),
         last_learned: RefCell::default(),
+        questions: RefCell::new(Questions::new(servers.len())),
+        answered_last: Cell::new(0),
         waiters: RefCell::default(),
     });
     for index in 0..servers.len() {
@@ -113,6 +136,35 @@ impl Registrar {
             !before.iter().any(|asked| now.contains(asked))
         })
         .await;
+    }
+
+    /// What name servers say of a topic's route, within `patience` ms. They are asked one after the other until one knows the
+    /// topic: one that has just started may know little yet.
+    pub async fn route(&self, topic: &str, patience: Millis) -> RouteAnswer {
+        let shared = &self.shared;
+        let deadline = shared.executor.uptime() + patience;
+        let count = shared.registration.borrow().count();
+        let first = shared.answered_last.get();
+        let mut said = RouteAnswer::Silence;
+        for index in (0..count).map(|step| (first + step) % count) {
+            let now = shared.executor.uptime();
+            if now >= deadline {
+                break;
+            }
+            if !shared.registration.borrow().is_connected(index) {
+                continue;
+            }
+            let asked = shared.ask_for_route(index, topic, deadline.min(now + ANSWER_MS_MAX));
+            match asked.wait().await.as_ref().map_or(RouteAnswer::Silence, read_route) {
+                RouteAnswer::Silence => {}
+                RouteAnswer::Unknown => said = RouteAnswer::Unknown,
+                known => {
+                    shared.answered_last.set(index);
+                    return known;
+                }
+            }
+        }
+        said
     }
 
     async fn wait_until(&self, patience: Millis, done: impl Fn(&Registration) -> bool) {
@@ -152,6 +204,7 @@ impl Registrar {
     /// Unregisters everywhere; resolves when all have answered, after two seconds at most. For the shutdown.
     pub async fn stop(&self) {
         self.shared.registration.borrow_mut().stop();
+        self.shared.questions.borrow_mut().stop();
         self.shared.wake_all();
         for _ in 0..STOP_TICKS_MAX {
             if self.shared.registration.borrow().is_closed() {
@@ -181,19 +234,45 @@ impl Shared {
         }
     }
 
-    /// Resolves with the next action that is not to wait.
-    async fn next_action(&self, index: usize) -> Action {
+    /// Resolves with the next action that is not to wait, or else with a question to send.
+    async fn next_step(&self, index: usize) -> Step {
         poll_fn(|context| {
-            let version = self.announced();
-            match self.registration.borrow_mut().next(index, version, self.executor.uptime()) {
-                Action::Wait => {
-                    self.wakers.borrow_mut()[index] = Some(context.waker().clone());
-                    Poll::Pending
-                }
-                action => Poll::Ready(action),
+            let (version, now) = (self.announced(), self.executor.uptime());
+            let action = self.registration.borrow_mut().next(index, version, now);
+            if action != Action::Wait {
+                return Poll::Ready(Step::Registration(action));
             }
+            if self.registration.borrow().is_connected(index)
+                && let Some(frame) = self.questions.borrow_mut().take_unsent(index)
+            {
+                return Poll::Ready(Step::Question(frame));
+            }
+            self.wakers.borrow_mut()[index] = Some(context.waker().clone());
+            Poll::Pending
         })
         .await
+    }
+
+    /// Has the task of a name server ask it for a topic's route. It answers until then, or is taken not to.
+    fn ask_for_route(&self, index: usize, topic: &str, until: Uptime) -> OneShot<Option<Answer>> {
+        let frame = |opaque: i32| {
+            let ext: [(&str, ExtValue<'_>); 1] = [("topic", topic.into())];
+            let head = RequestHead {
+                code: request::GET_ROUTEINFO_BY_TOPIC,
+                language: Language::Java,
+                version: OUR_VERSION,
+                opaque,
+                oneway: false,
+                remark: None,
+                ext: &ext,
+            };
+            let mut out = Vec::new();
+            command::write_request(&mut out, HeaderKind::Json, &head, b"");
+            out
+        };
+        let asked = self.questions.borrow_mut().ask(index, until, frame);
+        self.wake(index);
+        asked
     }
 
     /// Version at the last change that has to be registered with name servers, and that the disk holds.
@@ -277,6 +356,9 @@ impl Shared {
         if !header.is_response() || self.links.borrow()[index].0 != link {
             return;
         }
+        if self.questions.borrow_mut().answered(index, header, body) {
+            return;
+        }
         let response = read_response(header, body);
         let now = self.executor.uptime();
         let change = self.registration.borrow_mut().answered(index, header.opaque, response, now);
@@ -296,6 +378,7 @@ impl Shared {
         if let Some(closer) = closer {
             closer.close();
         }
+        self.questions.borrow_mut().lost(index);
         let news = self.registration.borrow_mut().lost(index, why, self.executor.uptime());
         self.report(index, news);
     }
@@ -344,11 +427,26 @@ impl Shared {
     }
 }
 
-/// Does what the state machine says for one name server until the end.
+/// What the task of a name server does next.
+enum Step {
+    /// What the state machine says.
+    Registration(Action),
+    /// It sends this frame.
+    Question(Vec<u8>),
+}
+
+/// Does what the state machine says for one name server until the end, and sends what others ask it.
 async fn talk(shared: Rc<Shared>, index: usize) {
     let mut writer = None;
     loop {
-        match shared.next_action(index).await {
+        let action = match shared.next_step(index).await {
+            Step::Registration(action) => action,
+            Step::Question(frame) => {
+                send(&shared, index, &mut writer, &frame).await;
+                continue;
+            }
+        };
+        match action {
             Action::Wait => unreachable!("waiting happens inside"),
             Action::Done => return,
             Action::Connect => {
@@ -370,17 +468,22 @@ async fn talk(shared: Rc<Shared>, index: usize) {
                     }
                 }
             }
-            Action::Send(send) => {
-                let link = shared.links.borrow()[index].0;
-                let bytes = shared.request(index, send);
-                let Some(writer) = writer.as_mut() else {
-                    unreachable!("the state machine sends only when connected");
-                };
-                if let Err(error) = writer.write_all(&bytes).await {
-                    shared.lost(index, link, &format!("cannot send: {error}"));
-                }
+            Action::Send(what) => {
+                let bytes = shared.request(index, what);
+                send(&shared, index, &mut writer, &bytes).await;
             }
         }
+    }
+}
+
+/// Sends a frame over the present connection.
+async fn send(shared: &Shared, index: usize, writer: &mut Option<WriteHalf>, bytes: &[u8]) {
+    let link = shared.links.borrow()[index].0;
+    let Some(writer) = writer.as_mut() else {
+        unreachable!("the state machine sends only when connected");
+    };
+    if let Err(error) = writer.write_all(bytes).await {
+        shared.lost(index, link, &format!("cannot send: {error}"));
     }
 }
 
@@ -432,12 +535,28 @@ fn read_response(header: &Header<'_>, body: &[u8]) -> ServerResponse {
     }
 }
 
+/// What an answer to a question for a topic's route says. One that cannot be understood is none.
+fn read_route(answer: &Answer) -> RouteAnswer {
+    match answer.code {
+        response::SUCCESS => match RouteData::read(&answer.body) {
+            Ok(route) => RouteAnswer::Known(route),
+            Err(error) => {
+                tracing::warn!(%error, "a name server's answer with a route cannot be read");
+                RouteAnswer::Silence
+            }
+        },
+        response::TOPIC_NOT_EXIST => RouteAnswer::Unknown,
+        _ => RouteAnswer::Silence,
+    }
+}
+
 /// The one look at the clock: gives up connections whose answer is late and lets everybody look for something due.
 async fn tick(shared: Rc<Shared>) {
     while !shared.registration.borrow().is_closed() {
         shared.executor.sleep(TICK).await;
-        let late: Vec<usize> =
-            shared.registration.borrow().overdue(shared.executor.uptime()).collect();
+        let now = shared.executor.uptime();
+        shared.questions.borrow_mut().expire(now);
+        let late: Vec<usize> = shared.registration.borrow().overdue(now).collect();
         for index in late {
             let closer = shared.links.borrow()[index].1.clone();
             if let Some(closer) = closer {

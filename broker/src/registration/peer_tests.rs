@@ -63,11 +63,18 @@ fn a_broker_comes_changes_and_goes() {
             registrar.registered(5_000).await;
             wait_for("second", true).await;
             assert!(state.borrow().routes().route("first").is_none(), "everything was sent again");
+            // Others ask over the same connections: who is dead is passed over.
+            let answer = registrar.route("second", 2_000).await;
+            let RouteAnswer::Known(route) = answer else { panic!("{answer:?}") };
+            let [queues] = &route.queue_datas[..] else { panic!("{route:?}") };
+            assert_eq!((queues.broker_name.as_str(), queues.perm), ("broker-a", 6));
+            assert_eq!(registrar.route("nobody", 2_000).await, RouteAnswer::Unknown);
             registrar.no_stale_registration(0).await;
             assert_eq!(registrar.registered_count(), 1);
             let learned = registrar.shared.last_learned.borrow().clone();
             assert_eq!(learned, Learned::default(), "this name server has nothing to tell");
             registrar.stop().await;
+            assert_eq!(registrar.route("second", 2_000).await, RouteAnswer::Silence);
             wait_for("second", false).await;
             executor.stop().request();
             serving.await.map_err(|error| error.to_string())

@@ -9,6 +9,7 @@ pub mod group_pulls;
 pub mod on_commit;
 pub mod parked;
 mod parked_filters;
+pub mod pop_interest;
 mod retention;
 pub mod room_waits;
 
@@ -23,6 +24,7 @@ use group_pulls::GroupPulls;
 pub use on_commit::OnCommit;
 use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
+use pop_interest::PopInterest;
 use retention::Hours;
 use room_waits::RoomWaits;
 use runtime::{DirectDisk, Executor, Moment, Signal};
@@ -41,6 +43,8 @@ pub struct Shard {
     pub store: Rc<Store<DirectDisk>>,
     /// Pulls that wait for messages.
     pub parked: RefCell<ParkedPulls>,
+    /// Who waits for messages to pop.
+    pub pop_interest: RefCell<PopInterest>,
     /// What sends need to know of their topics.
     pub admission_cache: RefCell<AdmissionCache>,
     /// Sends that wait for the next segment.
@@ -80,6 +84,7 @@ impl Shard {
             room_waits: RefCell::new(RoomWaits::new(settings.record_bytes_max)),
             store,
             parked: RefCell::new(parked),
+            pop_interest: RefCell::default(),
             admission_cache: RefCell::default(),
             group_pulls: RefCell::new(group_pulls),
             tally: Tally::default(),
@@ -144,10 +149,24 @@ impl Shard {
         committed.wait().await
     }
 
-    /// Notes which queues have grown, for [`ParkedPulls::take_woken`].
+    /// Notes which queues have grown, for [`ParkedPulls::take_woken`] and [`PopInterest::take_grown`].
     pub fn wake_parked(&self) {
         let mut parked = self.parked.borrow_mut();
-        self.store.state_mut().take_published(|slot| parked.wake(slot));
+        let mut interest = self.pop_interest.borrow_mut();
+        if interest.is_empty() {
+            return self.store.state_mut().take_published(|slot| parked.wake(slot));
+        }
+        let mut grown = Vec::new();
+        self.store.state_mut().take_published(|slot| {
+            parked.wake(slot);
+            grown.push(slot);
+        });
+        let state = self.store.state();
+        for slot in grown {
+            if let Some((topic, queue_id)) = state.place_of(slot) {
+                interest.grew(topic, queue_id);
+            }
+        }
     }
 
     /// Wakes retention when a new segment was taken from the disk: fast producers fill a small one within a second.
@@ -190,6 +209,9 @@ impl Shard {
     /// Housekeeping: offsets of groups, figures of the store, retention.
     pub fn each_second(&self, now: Moment) {
         self.writing_offsets.set(true);
+        self.store.state_mut().write_popped();
+        let time = self.due_time(now);
+        self.store.state_mut().forget_idle_pops(time);
         self.store.each_second();
         if now.uptime.seconds() % 60 == 0 {
             self.group_pulls.borrow_mut().forget_idle(now.uptime);
@@ -207,6 +229,7 @@ impl Shard {
 
     /// Writes all that groups committed into the log, as far as that takes it: for the end.
     pub fn append_all_group_offsets(&self, now: i64) {
+        self.store.state_mut().write_popped();
         while self.append_if_taken(now) {}
     }
 
@@ -231,6 +254,7 @@ impl Shard {
     pub fn remove_topic(&self, topic: &str, now: i64) -> Result<(), Refused> {
         self.admission_cache.borrow_mut().clear();
         self.group_pulls.borrow_mut().forget_topic(topic);
+        self.pop_interest.borrow_mut().changed(topic);
         let slots = self.store.state().slots_of(topic);
         if self.store.state_mut().remove_topic(topic, now)?.is_some() {
             self.store.appended();
@@ -239,10 +263,22 @@ impl Shard {
         Ok(())
     }
 
-    /// Runs the pulls again that wait for these queues.
+    /// Runs the pulls and pops again that wait for these queues.
     pub fn wake(&self, slots: impl IntoIterator<Item = QueueSlot>) {
-        let mut parked = self.parked.borrow_mut();
-        slots.into_iter().for_each(|slot| parked.wake(slot));
+        let (mut parked, state) = (self.parked.borrow_mut(), self.store.state());
+        let mut interest = self.pop_interest.borrow_mut();
+        for slot in slots {
+            parked.wake(slot);
+            if let Some((topic, queue_id)) = state.place_of(slot) {
+                interest.grew(topic, queue_id);
+            }
+        }
+        self.many_woken.raise();
+    }
+
+    /// Has pops look again that wait for messages of a topic.
+    pub fn wake_pops(&self, topic: &str) {
+        self.pop_interest.borrow_mut().changed(topic);
         self.many_woken.raise();
     }
 

@@ -9,7 +9,7 @@ mod name_servers;
 
 use libtest_mimic::{Arguments, Trial};
 use loadtest::harness::{
-    self, Peer, Side, ordered,
+    self, Peer, Side, ordered, pop,
     program::{Library, Program},
     resets, scenario,
 };
@@ -89,6 +89,11 @@ const JAVA_4_ONLY: Stories = &[
 const JAVA_5_ONLY: Stories = &[
     ("matching_pull", |program, peer| scenario::matching(program, peer, "matchingpull")),
     ("timed", scenario::timed),
+    ("pop_switched", pop::switched),
+    ("pop_taken_over", pop::taken_over),
+    ("pop", pop::shared),
+    ("pop_retried", pop::retried),
+    ("pop_tags", pop::tagged),
 ];
 
 fn main() -> ExitCode {

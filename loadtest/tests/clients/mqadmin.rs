@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
+use client::Answer;
 use libtest_mimic::Trial;
 use loadtest::harness::{
     Peer, Side,
@@ -9,6 +10,8 @@ use loadtest::harness::{
     program::{Library, Program, Sent},
     scenario, unique, wait_until,
 };
+use proto::code::request;
+use serde_json::json;
 
 type Play = fn(&Admin<'_>);
 const BOTH: &[&str] = &["4.9.8", "5.3.3"];
@@ -17,12 +20,13 @@ const ONLY_5: &[&str] = &["5.3.3"];
 
 /// Each story with mqadmin and the client program of a release.
 pub(crate) fn trials() -> Vec<Trial> {
-    let stories: [(&str, &'static [&'static str], Play); 8] = [
+    let stories: [(&str, &'static [&'static str], Play); 9] = [
         ("cluster_list_and_broker_status", BOTH, cluster_list_and_broker_status),
         ("configurations_are_exported", BOTH, configurations_are_exported),
         ("attributes", ONLY_5, attributes),
         ("topics", BOTH, topics),
         ("groups", BOTH, groups),
+        ("request_modes", ONLY_5, request_modes),
         ("consumers", BOTH, consumers),
         ("resets", BOTH, resets),
         ("messages", BOTH, messages),
@@ -209,6 +213,32 @@ fn groups(admin: &Admin<'_>) {
         }
     }
     assert_eq!(diff_sum, behind.len() as i64, "{progress}");
+}
+
+/// `setConsumeMode`, of one broker and of all.
+fn request_modes(admin: &Admin<'_>) {
+    let (topic, group) = (admin.peer.new_topic("admin-mode", 4), unique("admin-mode"));
+    let (mut connection, broker) = (admin.peer.connect_broker(), admin.broker());
+    connection.create_group(&group).expect("a group");
+    let names = ["-t", &topic, "-g", &group];
+    let mut set_by = |whose: [&str; 2], mode: &str, share: &str| {
+        let words = [&whose[..], &names, &["-m", mode, "-q", share]].concat();
+        let output = admin.ask("setConsumeMode", &words);
+        assert!(output.contains(&format!("set consume mode to {broker} success")), "{output}");
+        let answer = connection.call(request::GET_ALL_MESSAGE_REQUEST_MODE, &[], &[]);
+        let modes = answer.and_then(Answer::success).and_then(|answer| answer.json());
+        let modes = modes.expect("JSON");
+        let of_group = &modes["messageRequestModeMap"][&topic][&group];
+        json!([of_group["mode"], of_group["popShareQueueNum"]])
+    };
+    assert_eq!(set_by(["-b", &broker], "POP", "2"), json!(["POP", 2]));
+    assert_eq!(set_by(["-c", "DefaultCluster"], "PULL", "0"), json!(["PULL", 0]));
+    let namesrv = &admin.peer.namesrv_addr;
+    let unknown = unique("admin-mode");
+    let words = ["-b", &broker, "-t", &unknown, "-g", &group, "-m", "POP"];
+    let words = [&["setConsumeMode", "-n", namesrv], &words[..]].concat();
+    let output = admin.mqadmin.borrow_mut().run(&words);
+    assert!(output.contains("Exception"), "{output}");
 }
 
 /// What tools ask of a consumer, through the broker: `consumerConnection`, `consumerStatus`, `queryMsgById -d`.

@@ -5,7 +5,7 @@ use super::{
     normal::Normal,
     state,
 };
-use client::{Answer, ClientError, Connection, NewTopic, PullRequest};
+use client::{Answer, ClientError, Connection, NewTopic, PullRequest, Ticket};
 use loadtest::harness::{self, Peer, Side, wait_until};
 use proto::{
     code::{request, response},
@@ -151,7 +151,12 @@ impl Play {
         call(&mut self.broker, &self.names, ask).expect("an answer")
     }
 
-    /// The same over another connection.
+    /// Sends a request over another connection and does not wait for its answer.
+    pub(crate) fn start_over(&self, connection: &mut Connection, ask: &Ask) -> Ticket {
+        ask.start(&self.names, connection).expect("it is written")
+    }
+
+    /// Sends what the script needs over another connection.
     pub(crate) fn prepare_over(&mut self, connection: &mut Connection, ask: &Ask) -> Answer {
         let answer = call(connection, &self.names, ask);
         answer.and_then(Answer::success).expect("what the script needs is there")
@@ -281,6 +286,11 @@ impl Play {
     /// An answer's JSON, made comparable.
     pub(crate) fn json(&self, answer: &Answer) -> Value {
         self.normal.json(&answer.body).unwrap_or_default()
+    }
+
+    /// Messages that an answer brings, made comparable.
+    pub(crate) fn messages(&self, answer: &Answer) -> Value {
+        self.normal.messages(&answer.body)
     }
 
     /// What is called so in this run.

@@ -71,6 +71,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
         half_messages_max: usize::MAX,
+        popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,

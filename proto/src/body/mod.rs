@@ -6,6 +6,7 @@
 //! The files under `config/` have the same shapes, only pretty-printed, and are read by the same readers.
 //! Always holds: what `write` wrote `read` gives back; a limit is checked before memory is spent on foreign bytes.
 
+mod assignment;
 mod client;
 mod cluster;
 mod connection;
@@ -17,6 +18,7 @@ mod lock;
 mod member;
 mod offset;
 pub mod pieces;
+mod pop;
 mod queue;
 mod register;
 mod route;
@@ -29,6 +31,10 @@ mod topic;
 mod version;
 mod writer;
 
+pub use assignment::{
+    GroupRequestMode, MessageRequestMode, QueryAssignmentRequest, QueryAssignmentResponse,
+    QueueAssignment, RequestModeTable, SetRequestModeRequest,
+};
 pub use client::{CheckClientRequest, ConsumerIdList};
 pub use cluster::ClusterInfo;
 pub use connection::{Connection, ConsumerConnection, ProducerConnection};
@@ -40,6 +46,7 @@ pub use kv::KvTable;
 pub use lock::{LockBatchRequest, LockBatchResponse, LockedQueues, QueueLockTable};
 pub use member::Json;
 pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
+pub use pop::{AckBits, BatchAck, BatchAckBody};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
 pub use route::{BrokerData, QueueData, RouteData};

@@ -11,7 +11,7 @@ use super::writer::Dialect;
 use super::{BodyError, DataVersion, java_enum};
 
 java_enum! {
-    /// How many tags a message of the topic has. Only carried through.
+    /// How many tags a message of the topic has, which the flags of its messages repeat.
     TopicFilterType {
         /// One tag.
         #[default]
@@ -102,7 +102,7 @@ body! {
     /// Names of topics: answers of 206, 224, 304, 305, 311-313 and 343. Source: Apache RocketMQ 4.9.8, `TopicList`.
     #[derive(Eq)]
     TopicList("body", TABLE_BODY_BYTES_MAX) {
-        /// Address of a broker, in answers of brokers about system topics.
+        /// Address of a broker: of some that a name server knows (304), or of the one that answers (343).
         broker_addr: Option<String> = "brokerAddr",
         /// The names.
         topic_list: Vec<String> = "topicList",

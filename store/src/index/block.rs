@@ -80,6 +80,8 @@ pub enum SectionKind {
     HalfMessages = 35,
     /// Queues on which groups are told to go on elsewhere, in pieces.
     OffsetResets = 36,
+    /// Queues that groups pop, and what is in flight of them, in pieces.
+    Popped = 37,
 }
 
 /// Sections that every file has.
@@ -95,7 +97,7 @@ const FIRST_STATE: u16 = 32;
 
 impl SectionKind {
     /// All kinds that this code knows.
-    pub const ALL: [SectionKind; 10] = [
+    pub const ALL: [SectionKind; 11] = [
         SectionKind::Fences,
         SectionKind::Rows,
         SectionKind::Topics,
@@ -106,6 +108,7 @@ impl SectionKind {
         SectionKind::Deferred,
         SectionKind::HalfMessages,
         SectionKind::OffsetResets,
+        SectionKind::Popped,
     ];
 
     /// Its number in a file.
@@ -133,7 +136,8 @@ impl SectionKind {
             | SectionKind::Lineage
             | SectionKind::Deferred
             | SectionKind::HalfMessages
-            | SectionKind::OffsetResets => 1,
+            | SectionKind::OffsetResets
+            | SectionKind::Popped => 1,
             SectionKind::Entries => 20,
             SectionKind::Keys => 8,
         }

@@ -15,12 +15,13 @@
 //! | 7 | half ended | u64 position of a half message, u8 outcome: 1 committed, 2 rolled back, 3 given up |
 //! | 8 | half checked | repeated: u64 position of a half message, i64 when it is checked next, ms, u32 how often it was checked |
 //! | 9 | offsets reset | as group offsets; the smallest i64 for an offset: the group has heard it, see [`super::offset_resets`] |
-//! | 10 | | reserved: POP progress |
+//! | 10 | pop progress | repeated: group, topic, u32 queue id, u8 flags (1: what was said of the queue before does not count, 2: the place counts), i64 place behind all that was popped, u16 number of rows, rows of i64 offset, i64 time of its pop, ms (the smallest i64: in flight no more), i64 when it is visible again, ms, u32 times it was popped before, see [`super::popped`] |
 //! | 11 | epoch | u64 store id of its writer, u32 epoch before, u64 position where that ended and this one begins |
 
 use super::{
     group_offsets::OffsetChanges,
     half_messages::{HalfChecks, HalfOutcome},
+    popped::PopProgress,
 };
 use crate::{batch, lineage::EpochEntry};
 use std::borrow::Cow;
@@ -41,6 +42,8 @@ pub const KIND_HALF_ENDED: u16 = 7;
 pub const KIND_HALF_CHECKED: u16 = 8;
 /// Kind of [`ControlEntry::OffsetsReset`].
 pub const KIND_OFFSETS_RESET: u16 = 9;
+/// Kind of [`ControlEntry::PopProgress`].
+pub const KIND_POP_PROGRESS: u16 = 10;
 /// Kind of [`ControlEntry::Epoch`].
 pub const KIND_EPOCH: u16 = 11;
 
@@ -85,6 +88,8 @@ pub enum ControlEntry<'a> {
     HalfChecked(HalfChecks<'a>),
     /// Groups are told to go on elsewhere, or have heard it, see [`super::offset_resets`].
     OffsetsReset(OffsetChanges<'a>),
+    /// What groups have popped and acknowledged, see [`super::popped`].
+    PopProgress(PopProgress<'a>),
     /// An epoch begins. Stands first in its start batch, and nowhere else.
     Epoch(EpochEntry),
 }
@@ -138,6 +143,7 @@ impl<'a> ControlEntry<'a> {
             KIND_OFFSETS_RESET => {
                 Ok(ControlEntry::OffsetsReset(OffsetChanges::decode_of(kind, content)?))
             }
+            KIND_POP_PROGRESS => Ok(ControlEntry::PopProgress(PopProgress::decode(content)?)),
             KIND_EPOCH => EpochEntry::decode(content).map(ControlEntry::Epoch).map_err(malformed),
             kind => Err(ControlError::Unknown { kind }),
         }
@@ -154,6 +160,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::HalfEnded { .. } => KIND_HALF_ENDED,
             ControlEntry::HalfChecked(_) => KIND_HALF_CHECKED,
             ControlEntry::OffsetsReset(_) => KIND_OFFSETS_RESET,
+            ControlEntry::PopProgress(_) => KIND_POP_PROGRESS,
             ControlEntry::Epoch(_) => KIND_EPOCH,
         }
     }
@@ -182,6 +189,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::GroupOffsets(changes) | ControlEntry::OffsetsReset(changes) => {
                 changes.content()
             }
+            ControlEntry::PopProgress(progress) => progress.content(),
             ControlEntry::TopicRemoved { topic } => topic.as_bytes(),
             ControlEntry::GroupRemoved { group } => group.as_bytes(),
         })
@@ -229,6 +237,7 @@ mod tests {
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::Committed },
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::GivenUp },
             ControlEntry::HalfChecked(rows),
+            ControlEntry::PopProgress(PopProgress::decode(&[]).expect("of no queue")),
             ControlEntry::Epoch(EpochEntry { writer: 7, previous_epoch: 1, previous_end: 900 }),
         ] {
             let mut bytes = vec![0; entry.bytes()];
@@ -254,6 +263,7 @@ mod tests {
             KIND_HALF_CHECKED,
             KIND_CANCELLED,
             KIND_OFFSETS_RESET,
+            KIND_POP_PROGRESS,
             KIND_EPOCH,
         ];
         for kind in known {
@@ -266,7 +276,7 @@ mod tests {
             let content = [&[0; 8][..], &[outcome]].concat();
             assert!(ControlEntry::decode(KIND_HALF_ENDED, &content).is_err(), "{outcome}");
         }
-        for kind in [0, 6, 10, 99, u16::MAX] {
+        for kind in [0, 6, 99, u16::MAX] {
             assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));
         }
     }

@@ -17,6 +17,7 @@ pub mod group_offsets;
 pub mod half_messages;
 mod offset_changes;
 pub mod offset_resets;
+pub mod popped;
 mod rows;
 
 pub use self::{
@@ -25,6 +26,7 @@ pub use self::{
     group_offsets::GroupOffsets,
     half_messages::HalfMessages,
     offset_resets::OffsetResets,
+    popped::Popped,
 };
 
 use self::deferred::Due;
@@ -32,6 +34,7 @@ use crate::{
     index::{SectionKind, StateSection},
     lineage::Lineage,
 };
+use std::{collections::BTreeMap, rc::Rc};
 
 /// A state that follows from the log.
 pub trait DerivedState {
@@ -72,6 +75,8 @@ pub struct ShardState {
     pub deferred: Deferred,
     /// Half messages.
     pub half_messages: HalfMessages,
+    /// What groups have popped.
+    pub popped: Popped,
 }
 
 /// For what records of a topic wait, instead of being for consumers.
@@ -111,6 +116,7 @@ impl ShardState {
         self.lineage.apply(entry, position);
         self.deferred.apply(entry, position);
         self.half_messages.apply(entry, position);
+        self.popped.apply(entry, position);
     }
 
     /// A record was committed that waits from now on, in a queue of a waiting topic.
@@ -140,6 +146,7 @@ impl ShardState {
                     Lineage::SECTION => self.lineage.restore(piece)?,
                     Deferred::SECTION => self.deferred.restore(piece)?,
                     HalfMessages::SECTION => self.half_messages.restore(piece)?,
+                    Popped::SECTION => self.popped.restore(piece)?,
                     other => unreachable!("section {other:?} is no state"),
                 }
             }
@@ -149,25 +156,27 @@ impl ShardState {
 
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
-        let Self { group_offsets, offset_resets, lineage, deferred, half_messages } = self;
+        let Self { group_offsets, offset_resets, lineage, deferred, half_messages, popped } = self;
         vec![
             section_of(group_offsets),
             section_of(offset_resets),
             section_of(lineage),
             section_of(deferred),
             section_of(half_messages),
+            section_of(popped),
         ]
     }
 
     /// Position of the oldest byte of the log that a state still needs.
     pub(crate) fn holds_back(&self) -> Option<u64> {
-        let Self { group_offsets, offset_resets, lineage, deferred, half_messages } = self;
+        let Self { group_offsets, offset_resets, lineage, deferred, half_messages, popped } = self;
         let needed = [
             group_offsets.holds_back(),
             offset_resets.holds_back(),
             lineage.holds_back(),
             deferred.holds_back(),
             half_messages.holds_back(),
+            popped.holds_back(),
         ];
         needed.into_iter().flatten().min()
     }
@@ -177,4 +186,9 @@ fn section_of<S: DerivedState>(state: &S) -> StateSection {
     let (mut place, mut pieces) = (S::Place::default(), Vec::new());
     while state.snapshot(&mut place, &mut pieces) {}
     StateSection { kind: S::SECTION, pieces }
+}
+
+/// The name as it is a key already, or a new one.
+fn shared<V>(map: &BTreeMap<Rc<str>, V>, name: &str) -> Rc<str> {
+    map.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Rc::clone(name))
 }

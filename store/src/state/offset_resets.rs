@@ -17,6 +17,7 @@ use super::{
     offset_changes::{
         COUNTS_BYTES, OffsetChange, OffsetChanges, PAIR_BYTES, PAIRS_MAX, write_pairs,
     },
+    shared,
 };
 use crate::index::SectionKind;
 use std::{
@@ -263,6 +264,18 @@ impl OffsetResets {
         }
     }
 
+    /// A member of the group pops the queue, which begins at the place: that ends the mark. False: not before the log has it.
+    pub(crate) fn may_pop(&mut self, group: &str, topic: &str, queue_id: u32) -> bool {
+        match self.mark(group, topic, queue_id) {
+            Some(Mark { now: Some(_), dirty: true, .. }) => false,
+            Some(Mark { now: Some(_), .. }) => {
+                self.change(group, topic, queue_id, None);
+                true
+            }
+            _ => true,
+        }
+    }
+
     /// A member of the group gets the messages `from` to `to`.
     pub fn on_served(&mut self, group: &str, topic: &str, queue_id: u32, from: i64, to: i64) {
         let Some(reset) = self.reset_of(group, topic, queue_id) else { return };
@@ -454,6 +467,7 @@ impl DerivedState for OffsetResets {
             | ControlEntry::Cancelled { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
+            | ControlEntry::PopProgress(_)
             | ControlEntry::Epoch(_) => {}
         }
     }
@@ -498,11 +512,6 @@ fn forget(mark: &mut Mark, position: u64) {
     mark.now = None;
     mark.dirty = false;
     mark.said_from = position;
-}
-
-/// The name as it is a key already, or a new one.
-fn shared<V>(map: &BTreeMap<Rc<str>, V>, name: &str) -> Rc<str> {
-    map.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Rc::clone(name))
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ pub(crate) type QueueName = (String, u32);
 /// Group, topic and queue.
 pub(crate) type OffsetName = (String, String, u32);
 
+/// What the log says of a queue that a group pops: the place, and what is in flight by offset, each with the time of its pop, when
+/// it is visible again, and how often it was popped before.
+pub(crate) type Said = (Option<i64>, BTreeMap<i64, (i64, i64, u32)>);
+
 pub(crate) enum What {
     Message {
         queue: QueueName,
@@ -64,6 +68,8 @@ pub(crate) enum What {
     Offsets(Vec<(OffsetName, i64)>),
     /// Groups are told to go on elsewhere, or have heard it.
     Resets(Vec<(OffsetName, Option<i64>)>),
+    /// How far a group is with popping queues.
+    Popped(Vec<(OffsetName, Option<Said>)>),
     /// A record waits no more: when it was due, and its position.
     Delivered(i64, u64),
     /// A half message ended, which lies at this position.
@@ -78,7 +84,7 @@ fn targets(resets: &[(OffsetName, Option<i64>)]) -> impl Iterator<Item = (Offset
 }
 
 /// What may be known of each group's offsets on each queue; `None`: nothing.
-pub(crate) type Possible = BTreeMap<OffsetName, BTreeSet<Option<i64>>>;
+pub(crate) type Possible<T = i64> = BTreeMap<OffsetName, BTreeSet<Option<T>>>;
 
 /// A half message that may be open.
 pub(crate) struct MaybeOpen {
@@ -150,7 +156,7 @@ impl State {
             What::GroupRemoved(group) => self.remove_group(group),
             What::Offsets(offsets) => self.offsets.extend(offsets.iter().cloned()),
             What::Resets(resets) => self.offsets.extend(targets(resets)),
-            What::Delivered(..) | What::HalfEnded(_) | What::HalfChecked(_) => {}
+            What::Popped(_) | What::Delivered(..) | What::HalfEnded(_) | What::HalfChecked(_) => {}
         }
     }
 
@@ -289,7 +295,19 @@ impl Book {
         })
     }
 
-    fn possible(&self, said: impl Fn(&What) -> Vec<(OffsetName, Option<i64>)>) -> Possible {
+    /// The same of how far groups are with popping.
+    pub(crate) fn possible_pops(&self) -> Possible<Said> {
+        self.possible(|what| match what {
+            What::Popped(all) => all.clone(),
+            What::Resets(resets) => targets(resets).map(|(name, _)| (name, None)).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    fn possible<T: Clone + Ord>(
+        &self,
+        said: impl Fn(&What) -> Vec<(OffsetName, Option<T>)>,
+    ) -> Possible<T> {
         let mut open = Possible::new();
         for item in &self.items {
             open.extend(said(&item.what).into_iter().map(|(name, _)| (name, BTreeSet::new())));
@@ -303,7 +321,7 @@ impl Book {
                     What::TopicRemoved(topic) if *topic == name.1 => None,
                     What::GroupRemoved(group) if *group == name.0 => None,
                     _ => match values.iter().find(|(set, _)| *set == name) {
-                        Some((_, value)) => *value,
+                        Some((_, value)) => value.clone(),
                         None => continue,
                     },
                 };

@@ -12,6 +12,7 @@ use fastrand::Rng;
 use runtime::sim::{FaultClass, SimDisk, block_on};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     io::ErrorKind,
     rc::Rc,
 };
@@ -60,6 +61,12 @@ pub(super) struct History {
     pub(super) resets: bool,
     /// Messages name their time, and are recalled.
     pub(super) timers: bool,
+    /// A group pops.
+    pub(super) pops: bool,
+    /// The time by which it does, ms.
+    pub(super) pop_clock: i64,
+    /// What it has ever acknowledged.
+    pub(super) acked: BTreeMap<OffsetName, BTreeSet<i64>>,
     /// The wall clock was set in this life.
     pub(super) clock_set: bool,
     /// It was set back, or in an earlier life: then store times say nothing about ages.
@@ -100,6 +107,9 @@ impl History {
             halves: seed % 4 == 2,
             resets: seed % 8 == 7,
             timers: seed % 8 == 5,
+            pops: seed % 8 == 3,
+            pop_clock: 0,
+            acked: BTreeMap::new(),
             clock_set: false,
             clock_set_back: false,
             impatient: false,
@@ -311,6 +321,7 @@ impl History {
         self.compare_waiting(store)?;
         self.compare_halves(store)?;
         self.compare_resets(store)?;
+        self.compare_pops(&store.state())?;
         Ok(state)
     }
 
@@ -455,13 +466,13 @@ impl History {
 }
 
 /// What was found of each group on each queue is what may be known.
-fn is_possible(
+pub(super) fn is_possible<T: Clone + Debug + Ord>(
     what: &str,
-    found: &BTreeMap<OffsetName, i64>,
-    possible: &Possible,
+    found: &BTreeMap<OffsetName, T>,
+    possible: &Possible<T>,
 ) -> Result<(), String> {
     for name in found.keys().chain(possible.keys()) {
-        let said = found.get(name).copied();
+        let said = found.get(name).cloned();
         let values = possible.get(name);
         if values.is_none_or(|values| !values.contains(&said)) {
             return Err(format!("the {what} of {name:?} is {said:?}, not {values:?}"));
@@ -497,6 +508,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         group_offset_bytes_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1_000..8_000) },
         deferred_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1..20) },
         half_messages_max: usize::MAX,
+        popped_max: usize::MAX,
         index_keys: rng.bool(),
         cold_cache_bytes: 1 << 20,
         tail_cache_bytes,

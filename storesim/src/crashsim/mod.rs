@@ -10,6 +10,7 @@ mod halves;
 mod hasty;
 mod lives;
 mod mutant;
+mod pops;
 mod reads;
 mod resets;
 mod rot;
@@ -88,6 +89,12 @@ pub struct Summary {
     pub resets: u64,
     /// Of those, the ones that a boot found.
     pub resets_compared: u64,
+    /// Messages popped.
+    pub popped: u64,
+    /// Of those, acknowledged.
+    pub acked: u64,
+    /// Queues with pops that a boot found.
+    pub pops_compared: u64,
 }
 
 impl Played for Summary {
@@ -129,6 +136,9 @@ impl Played for Summary {
         self.recalled += other.recalled;
         self.resets += other.resets;
         self.resets_compared += other.resets_compared;
+        self.popped += other.popped;
+        self.acked += other.acked;
+        self.pops_compared += other.pops_compared;
     }
 }
 

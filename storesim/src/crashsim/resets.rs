@@ -50,6 +50,16 @@ impl Resets {
         self.dirty.insert(name.clone(), None);
     }
 
+    /// Whether a pop may begin, which ends a mark: not before the log has it.
+    pub(super) fn may_pop(&mut self, name: &OffsetName) -> bool {
+        let is_marked = self.marks.contains_key(name);
+        let may = !is_marked || !self.dirty.contains_key(name);
+        if is_marked && may {
+            self.end(name);
+        }
+        may
+    }
+
     /// Where a pull is told to go on.
     fn pull(&mut self, name: &OffsetName, connection: u64, offset: i64) -> Option<i64> {
         let mark = self.marks.get_mut(name)?;
@@ -113,17 +123,23 @@ impl Life<'_> {
 
     fn reset(&mut self, name: &OffsetName) {
         let target = self.history.rng.i64(0..50);
+        self.reset_to(name, target);
+    }
+
+    /// Whether there was room.
+    pub(super) fn reset_to(&mut self, name: &OffsetName, target: i64) -> bool {
         self.changes += 1;
         let reset = self.store.state_mut().reset_group_offset(&name.0, &name.1, name.2, target);
         if reset.is_err() {
             assert!(!self.state.offsets.contains_key(name), "one that is there can be reset");
             self.history.summary.refused_offsets += 1;
-            return;
+            return false;
         }
         self.history.summary.resets += 1;
         self.note_offset(name.clone(), target);
         self.resets.marks.insert(name.clone(), Mark::to(target));
         self.resets.dirty.insert(name.clone(), Some(target));
+        true
     }
 
     fn pull_of_group(&mut self, name: &OffsetName) {

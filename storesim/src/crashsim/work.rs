@@ -5,6 +5,7 @@ use super::{
     hasty::Haste,
     lives::{Bent, History},
     mutant::{MutantDisk, Mutation},
+    pops::Pops,
     reads::Reading,
     resets::Resets,
     rot,
@@ -22,6 +23,7 @@ use std::{
     rc::Rc,
 };
 use store::{
+    batch::control_entry,
     error::{Refused, StoreError},
     index::key_hash,
     lookup::keys_of,
@@ -68,6 +70,7 @@ pub(super) struct Life<'h> {
     /// Group offsets committed and not yet in the log.
     dirty: BTreeMap<OffsetName, i64>,
     pub(super) resets: Resets,
+    pub(super) pops: Pops,
     commit_error: Rc<RefCell<Option<String>>>,
     /// Records that are due and were not delivered yet.
     pub(super) handed_out: Vec<Due>,
@@ -102,6 +105,7 @@ impl<'h> Life<'h> {
     ) -> Life<'h> {
         let retiring = Rc::new(Cell::new(history.retiring));
         let resets = Resets::found(&store.state().derived.offset_resets);
+        let pops = Pops::found(&store.state());
         // A disturbed start may not have found room for the next segment.
         let scarce = store.state().log.is_starved();
         let index_rotten = history.summary.rotten_indexes > 0;
@@ -117,6 +121,7 @@ impl<'h> Life<'h> {
             state,
             dirty: BTreeMap::new(),
             resets,
+            pops,
             commit_error: Rc::default(),
             handed_out: Vec::new(),
             readings: Vec::new(),
@@ -248,6 +253,10 @@ impl<'h> Life<'h> {
         }
         if self.history.resets && self.history.rng.u8(0..4) == 0 {
             self.work_on_resets();
+            return Ok(());
+        }
+        if self.history.pops && self.history.rng.u8(0..4) == 0 {
+            self.work_on_pops();
             return Ok(());
         }
         match (self.history.bent, self.history.rng.u8(0..24)) {
@@ -437,16 +446,25 @@ impl<'h> Life<'h> {
         }
     }
 
-    fn append_offsets(&mut self) {
+    pub(super) fn append_offsets(&mut self) {
         let now = self.now();
         let result = self.store.state_mut().append_group_offsets(now);
         let Ok(Some(end)) = result else { return };
         self.store.appended();
         let closed = matches!(self.store.state().admit(1, 1), Err(Refused::DiskFull { .. }));
         self.history.summary.offsets_while_full += u64::from(closed);
-        let what = self.resets.take().unwrap_or_else(|| {
-            What::Offsets(std::mem::take(&mut self.dirty).into_iter().collect())
-        });
+        let entry = self.store.state().last_control().map(|(_, bytes)| bytes.to_vec());
+        let entry = entry.expect("it was appended");
+        let (kind, content) = control_entry(&entry).expect("our own");
+        let what = match ControlEntry::decode(kind, content).expect("our own") {
+            ControlEntry::PopProgress(progress) => self.note_progress(progress),
+            ControlEntry::OffsetsReset(_) => {
+                let what = self.resets.take().expect("somebody was told");
+                self.pops.reset(&what);
+                what
+            }
+            _ => What::Offsets(std::mem::take(&mut self.dirty).into_iter().collect()),
+        };
         self.history.book.add(end - 1, end, what);
     }
 
@@ -461,20 +479,26 @@ impl<'h> Life<'h> {
         self.state.remove_topic(&topic);
         self.dirty.retain(|name, _| name.1 != topic);
         self.resets.forget(|name| name.1 == topic);
+        self.pops.forget(|name| name.1 == topic);
         self.history.book.add(end - 1, end, What::TopicRemoved(topic));
     }
 
     fn remove_group(&mut self) {
-        self.changes += 1;
         let group = self.group();
+        self.remove_group_of(&group);
+    }
+
+    pub(super) fn remove_group_of(&mut self, group: &str) {
+        self.changes += 1;
         let now = self.now();
-        let result = self.store.state_mut().remove_group(&group, now);
+        let result = self.store.state_mut().remove_group(group, now);
         let Ok(Some(end)) = result else { return };
         self.store.appended();
-        self.state.remove_group(&group);
+        self.state.remove_group(group);
         self.dirty.retain(|name, _| name.0 != group);
         self.resets.forget(|name| name.0 == group);
-        self.history.book.add(end - 1, end, What::GroupRemoved(group));
+        self.pops.forget(|name| name.0 == group);
+        self.history.book.add(end - 1, end, What::GroupRemoved(group.to_owned()));
     }
 
     /// Somebody sets the wall clock, by minutes or by years.

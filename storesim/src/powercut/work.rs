@@ -167,6 +167,7 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
         half_messages_max: usize::MAX,
+        popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,
         index_keys: true,
         cold_cache_bytes: 1 << 20,

@@ -55,6 +55,7 @@ impl Node {
             group_offset_bytes_max: usize::MAX,
             deferred_max: usize::MAX,
             half_messages_max: usize::MAX,
+            popped_max: usize::MAX,
             unindexed_entries_max: u64::MAX,
             index_keys: rng.bool(),
             cold_cache_bytes: 1 << 20,

@@ -23,8 +23,8 @@ const PARK_MS_MAX: i64 = 60_000;
 const EXPRESSION_SHOWN: usize = 200;
 
 /// Whether the group of a pull may come into being, which is the control owner's decision.
-pub(super) fn may_create_group(metadata: &MetadataSnapshot, header: &PullHeader<'_>) -> bool {
-    metadata.auto_create_groups && metadata.group(header.consumer_group).is_none()
+pub(in crate::handlers) fn may_create_group(metadata: &MetadataSnapshot, group: &str) -> bool {
+    metadata.auto_create_groups && metadata.group(group).is_none()
 }
 
 /// Checks group, topic, permissions and queue of a pull to a store of `shards`, and attaches its filter.
@@ -99,15 +99,8 @@ fn filter_of(
     header: &PullHeader<'_>,
 ) -> Result<MessageFilter, Refusal> {
     if header.sys_flag & PULL_SUBSCRIPTION != 0 {
-        let refused = |why: String| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, why);
-        let (text, expression_type) = (header.subscription, header.expression_type);
-        let tags = MessageFilter::of_pull(header.topic, text, expression_type);
-        if let Some(tags) = tags.map_err(|error| refused(error.to_string()))? {
-            return Ok(tags);
-        }
-        let (text, expression_type) = (text.unwrap_or(""), expression_type.unwrap_or(""));
-        let filter = expressions.filter(expression_type, text);
-        return filter.map_err(|why| refused(no_filter(header, text, &why)));
+        let (text, language) = (header.subscription, header.expression_type);
+        return filter_of_request(expressions, header.topic, text, language);
     }
     let not_exist = |what: &str| {
         Refusal::new(
@@ -134,12 +127,29 @@ fn filter_of(
         return Err(not_yet::class_filter());
     }
     subscription.filter.clone().map_err(|why| {
-        let why = no_filter(header, &subscription.sub_string, &why);
+        let why = no_filter(header.topic, &subscription.sub_string, &why);
         Refusal::new(response::FILTER_DATA_NOT_EXIST, why)
     })
 }
 
-fn no_filter(header: &PullHeader<'_>, text: &str, why: &str) -> String {
+/// The filter that a request brings along. Without one everything passes.
+pub fn filter_of_request(
+    expressions: &Expressions,
+    topic: &str,
+    text: Option<&str>,
+    language: Option<&str>,
+) -> Result<MessageFilter, Refusal> {
+    let refused = |why: String| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, why);
+    let tags = MessageFilter::of_pull(topic, text, language);
+    if let Some(tags) = tags.map_err(|error| refused(error.to_string()))? {
+        return Ok(tags);
+    }
+    let (text, language) = (text.unwrap_or(""), language.unwrap_or(""));
+    let filter = expressions.filter(language, text);
+    filter.map_err(|why| refused(no_filter(topic, text, &why)))
+}
+
+fn no_filter(topic: &str, text: &str, why: &str) -> String {
     let start: String = text.chars().take(EXPRESSION_SHOWN).collect();
-    format!("the subscription {start:?} of topic {} is no filter: {why}", header.topic)
+    format!("the subscription {start:?} of topic {topic} is no filter: {why}")
 }

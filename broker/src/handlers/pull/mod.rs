@@ -4,7 +4,7 @@
 //! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data. Messages are only
 //! given to a connection that has `room` for them.
 
-mod admit;
+pub(super) mod admit;
 mod plan;
 mod room;
 #[cfg(test)]
@@ -21,14 +21,15 @@ use crate::{
     shard::{Shard, parked::Parked},
     worker::{Worker, discard},
 };
+pub use admit::filter_of_request;
 use plan::Outcome;
-pub use plan::Passed;
+pub use plan::{Passed, limits_of, plan_of};
 use proto::request::PullHeader;
 use remoting::TransferPermit;
 use room::Room;
 use runtime::Uptime;
 use std::{rc::Rc, sync::Arc};
-use store::{PullPlan, PullStatus, StoreError};
+use store::{PullPlan, PullStatus, StoreError, read::PullLimits};
 
 /// Serves a pull from its connection's worker.
 pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
@@ -42,7 +43,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         Err(error) => return worker.respond(responder, Refusal::from(error).into()),
     };
     let metadata = Arc::clone(&worker.metadata.borrow());
-    if admit::may_create_group(&metadata, &header) {
+    if admit::may_create_group(&metadata, header.consumer_group) {
         return create_group(worker, request, header.consumer_group, responder);
     }
     let pull = match admit::check(
@@ -263,7 +264,11 @@ async fn run_cold(
         Some(plan) => Ok(plan),
         // It may have waited long: nothing is looked up for a connection that is gone.
         None if is_gone(worker, &parked.op) => return discard(parked.op.responder),
-        None => plan_on_disk(shard, &parked.op).await,
+        None => {
+            let pull = &parked.op.pull;
+            let (topic, limits) = (&*pull.topic.topic_name, plan::limits(pull));
+            plan_on_disk(shard, topic, pull.queue_id, limits, &pull.filter).await
+        }
     };
     let read = match planned {
         Ok(plan) if plan.status == PullStatus::Found => {
@@ -297,20 +302,23 @@ fn is_gone(worker: &Worker, op: &PullOp) -> bool {
     matches!(room::for_messages(worker, op, room::From::Disk, 1), Room::Gone)
 }
 
-/// Plans a pull whose entries have left memory.
-async fn plan_on_disk(shard: &Shard, op: &PullOp) -> Result<PullPlan, StoreError> {
-    let pull = &op.pull;
-    let (topic, limits) = (&*pull.topic.topic_name, plan::limits(pull));
-    match &pull.filter {
+/// Plans for a reader whose entries have left memory.
+pub async fn plan_on_disk(
+    shard: &Shard,
+    topic: &str,
+    queue_id: u32,
+    limits: PullLimits,
+    filter: &MessageFilter,
+) -> Result<PullPlan, StoreError> {
+    let store = &shard.store;
+    match filter {
         MessageFilter::Sql(sql) => {
-            let (queue_id, look_bytes) = (pull.queue_id, plan::look_bytes(sql));
-            let selects = plan::selects(sql);
-            let store = &shard.store;
+            let (look_bytes, selects) = (plan::look_bytes(sql), plan::selects(sql));
             store.plan_pull_by_record_on_disk(topic, queue_id, limits, look_bytes, selects).await
         }
         filter => {
             let matches = |code| filter.matches(code);
-            shard.store.plan_pull_on_disk(topic, pull.queue_id, limits, matches).await
+            store.plan_pull_on_disk(topic, queue_id, limits, matches).await
         }
     }
 }

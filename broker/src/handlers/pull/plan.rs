@@ -192,17 +192,27 @@ fn at_deadline(parked: &Parked, mut plan: PullPlan) -> Outcome {
 
 /// How far a pull may look.
 pub(super) fn limits(pull: &Pull) -> PullLimits {
-    PullLimits {
-        offset: pull.offset,
-        count_max: pull.count_max as usize,
-        bytes_max: pull.bytes_max as usize,
-        scan_max: SCAN_ENTRIES.max(pull.count_max as usize),
-    }
+    limits_of(pull.offset, pull.count_max as usize, pull.bytes_max as usize)
+}
+
+/// The same of any reader.
+pub fn limits_of(offset: i64, count_max: usize, bytes_max: usize) -> PullLimits {
+    PullLimits { offset, count_max, bytes_max, scan_max: SCAN_ENTRIES.max(count_max) }
 }
 
 fn plan(state: &StoreState, pull: &Pull) -> Planned {
-    let (topic, queue_id, limits) = (&*pull.topic.topic_name, pull.queue_id, limits(pull));
-    match &pull.filter {
+    plan_of(state, &pull.topic.topic_name, pull.queue_id, limits(pull), &pull.filter)
+}
+
+/// What a reader finds with a filter.
+pub fn plan_of(
+    state: &StoreState,
+    topic: &str,
+    queue_id: u32,
+    limits: PullLimits,
+    filter: &MessageFilter,
+) -> Planned {
+    match filter {
         MessageFilter::Sql(sql) => {
             state.plan_pull_by_record(topic, queue_id, limits, look_bytes(sql), selects(sql))
         }

@@ -7,7 +7,12 @@ use crate::{
     error::Refusal,
     not_yet,
 };
-use proto::{body::TopicConfig, code::response, request::SendHeader};
+use proto::{
+    body::{TopicConfig, TopicFilterType},
+    code::response,
+    record::SYS_FLAG_MULTI_TAGS,
+    request::SendHeader,
+};
 
 /// What becomes of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +21,15 @@ pub(in crate::handlers) enum Verdict {
     Append {
         /// The queue.
         queue_id: u32,
-        /// Nothing else has to be checked for sends to this topic than that their queue id is below this.
+        /// Nothing else has to be looked at for sends to this topic than that their queue id is below this.
         cacheable: Option<u32>,
+        /// Bits that its topic adds to its flags.
+        flags: i32,
     },
     /// The topic may come into being, which is the control owner's decision.
     UnknownTopic,
+    /// It goes to the retry topic of a group that may come into being, which is the control owner's decision.
+    UnknownGroup,
     /// A consumer sends again what it has failed too often: it goes to the dead letters of the group.
     DeadLetter,
 }
@@ -52,11 +61,29 @@ pub(in crate::handlers) fn check(
     forbid_system_topic(header.topic)?;
     let queue_id = choose_queue(topic, header.queue_id)?;
     let is_retry = names::is_retry_topic(header.topic);
-    if is_retry && is_used_up(metadata, header)? {
-        return Ok(Verdict::DeadLetter);
+    if is_retry {
+        match is_used_up(metadata, header) {
+            None => return Ok(Verdict::UnknownGroup),
+            Some(true) => return Ok(Verdict::DeadLetter),
+            Some(false) => {}
+        }
     }
-    let cacheable = (!topic.order && !is_retry).then(|| topic.queues());
-    Ok(Verdict::Append { queue_id, cacheable })
+    let flags = flags_of(topic);
+    let cacheable = (!topic.order && !is_retry && flags == 0).then(|| topic.queues());
+    Ok(Verdict::Append { queue_id, cacheable, flags })
+}
+
+/// Bits that a topic adds to the flags of its messages.
+pub(super) fn flags_of(topic: &TopicConfig) -> i32 {
+    match topic.topic_filter_type {
+        TopicFilterType::SingleTag => 0,
+        TopicFilterType::MultiTag => SYS_FLAG_MULTI_TAGS,
+    }
+}
+
+/// The group whose retry topic this is.
+pub(super) fn group_of_retry(topic: &str) -> &str {
+    topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default()
 }
 
 /// The broker takes no messages.
@@ -104,12 +131,9 @@ fn choose_queue(topic: &TopicConfig, wanted: i32) -> Result<u32, Refusal> {
     Ok(queue_id)
 }
 
-/// Whether a message that its consumer sends again by itself has used up its tries. The group must exist.
-fn is_used_up(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Result<bool, Refusal> {
-    let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
-    let Some(config) = metadata.group(group) else {
-        return Err(no_group(group));
-    };
+/// Whether a message that its consumer sends again by itself has used up its tries. `None`: there is no such group.
+fn is_used_up(metadata: &MetadataSnapshot, header: &SendHeader<'_>) -> Option<bool> {
+    let config = metadata.group(group_of_retry(header.topic))?;
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
-    Ok(header.reconsume_times >= tries_max)
+    Some(header.reconsume_times >= tries_max)
 }

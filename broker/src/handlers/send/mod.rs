@@ -2,7 +2,8 @@
 //!
 //! A send is checked where its socket is (`admit`) and appended where its queue is (`append`). When both are on one
 //! worker the record of one message is encoded once, straight into the log's memory; otherwise, and for a batch, it is
-//! encoded here (`encode`) and handed over as bytes. Nothing is awaited and nothing is spawned, but to create a topic.
+//! encoded here (`encode`) and handed over as bytes. Nothing is awaited and nothing is spawned, but to create a topic or,
+//! for its retry topic, a group.
 
 mod admit;
 mod append;
@@ -57,6 +58,8 @@ enum Admission<'a> {
     Append(Admitted<'a>),
     /// The topic is unknown, and may come into being.
     Create,
+    /// The group whose retry topic it names is unknown, and may come into being.
+    CreateGroup,
     /// It goes to the dead letters of the group whose retry topic it names.
     DeadLetter,
 }
@@ -130,6 +133,7 @@ fn serve(worker: &Rc<Worker>, request: &Request<'_>, header: SendHeader<'_>, res
         }
         Ok(Admission::Append(admitted)) => append_one(worker, request, &admitted, responder),
         Ok(Admission::Create) => create_topic(worker, request, &header, responder),
+        Ok(Admission::CreateGroup) => create_group(worker, request, &header, responder),
         Ok(Admission::DeadLetter) => append_dead_letter(worker, request, &header, responder),
         Err(refusal) => refuse(worker, responder, refusal),
     }
@@ -142,16 +146,18 @@ fn append_dead_letter(
     header: &SendHeader<'_>,
     responder: Responder,
 ) {
-    let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+    let group = admit::group_of_retry(header.topic);
     let topic = names::dlq_topic(group);
-    if worker.metadata.borrow().topic(&topic).is_none() {
+    let flags = worker.metadata.borrow().topic(&topic).map(|config| admit::flags_of(config));
+    let Some(flags) = flags else {
         let create = |control: &mut Control| {
             control.dlq_topic(request.now, group).map(drop).map_err(Refusal::from)
         };
         let needed = Needed::Topic(&topic);
         return create_and_serve_again(worker, request, responder, needed, create, send_refused);
-    }
-    let header = SendHeader { topic: &topic, queue_id: 0, ..*header };
+    };
+    let sys_flag = header.sys_flag | flags;
+    let header = SendHeader { topic: &topic, queue_id: 0, sys_flag, ..*header };
     let admitted = Admitted { is_dead_letter: true, ..Admitted::new(worker, header, 0) };
     append_one(worker, request, &admitted, responder);
 }
@@ -175,7 +181,8 @@ fn admit<'a>(
         return Ok(Admission::Append(admitted));
     }
     match admit::check(&worker.config, &metadata, &header)? {
-        Verdict::Append { queue_id, cacheable } => {
+        Verdict::Append { queue_id, cacheable, flags } => {
+            let header = SendHeader { sys_flag: header.sys_flag | flags, ..header };
             let admitted = Admitted::new(worker, header, queue_id);
             if let Some(queues) = cacheable {
                 admitted.remember(&metadata, queues);
@@ -183,6 +190,7 @@ fn admit<'a>(
             Ok(Admission::Append(admitted))
         }
         Verdict::UnknownTopic => Ok(Admission::Create),
+        Verdict::UnknownGroup => Ok(Admission::CreateGroup),
         Verdict::DeadLetter => Ok(Admission::DeadLetter),
     }
 }
@@ -456,4 +464,21 @@ pub(super) fn create_topic(
     };
     let needed = Needed::Topic(header.topic);
     create_and_serve_again(worker, request, responder, needed, create, send_refused);
+}
+
+/// The control owner creates the group whose retry topic it names, or refuses, and the send goes on from there.
+fn create_group(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    header: &SendHeader<'_>,
+    responder: Responder,
+) {
+    let group = admit::group_of_retry(header.topic);
+    let create = |control: &mut Control| group_for_retry(control, request.now, group);
+    let needed = Needed::Group(group);
+    create_and_serve_again(worker, request, responder, needed, create, send_refused);
+}
+
+fn group_for_retry(control: &mut Control, now: i64, group: &str) -> Result<(), Refusal> {
+    control.group(now, group)?.map(drop).ok_or_else(|| no_group(group))
 }

@@ -4,7 +4,7 @@ use super::{
     admit::{self, Verdict},
     append,
     encode::{self, Origin, Wait},
-    is_deleted,
+    group_for_retry, is_deleted,
 };
 use crate::{
     config::BrokerConfig,
@@ -16,7 +16,7 @@ use crate::{
     properties::Scanned,
 };
 use proto::{
-    body::{SubscriptionGroupConfig, TopicConfig},
+    body::{SubscriptionGroupConfig, TopicConfig, TopicFilterType},
     code::response,
     record::RecordView,
     request::SendHeader,
@@ -77,7 +77,7 @@ fn check(topics: &[TopicConfig], header: &SendHeader<'_>) -> Result<Verdict, Ref
 fn a_send_goes_to_a_queue_that_exists() {
     let plain = [topic("plain", |_| ())];
     let to = |queue_id| check(&plain, &header("plain", queue_id));
-    assert_eq!(to(3), Ok(Verdict::Append { queue_id: 3, cacheable: Some(4) }));
+    assert_eq!(to(3), Ok(Verdict::Append { queue_id: 3, cacheable: Some(4), flags: 0 }));
     let refusal = to(4).expect_err("read and write queues are counted");
     assert_eq!(refusal.code, response::SYSTEM_ERROR);
     assert_eq!(
@@ -90,13 +90,32 @@ fn a_send_goes_to_a_queue_that_exists() {
 
 #[test]
 fn what_needs_more_than_its_queue_is_not_cached() {
-    let topics = [topic("ordered", |topic| topic.order = true)];
+    let several = |topic: &mut TopicConfig| topic.topic_filter_type = TopicFilterType::MultiTag;
+    let topics = [topic("ordered", |topic| topic.order = true), topic("tagged", several)];
     let cacheable = |name| match check(&topics, &header(name, 0)) {
         Ok(Verdict::Append { cacheable, .. }) => cacheable,
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(cacheable("ordered"), None, "the broker's permission counts");
     assert_eq!(cacheable("%RETRY%g"), None, "the group's limit of tries counts");
+    assert_eq!(cacheable("tagged"), None, "its messages say so");
+}
+
+#[test]
+fn messages_of_a_topic_of_several_tags_say_so() {
+    let several = |topic: &mut TopicConfig| topic.topic_filter_type = TopicFilterType::MultiTag;
+    let topics = [topic("tagged", several), topic("plain", |_| ())];
+    for (name, expected) in [("tagged", 2), ("plain", 0)] {
+        let Ok(Verdict::Append { flags, .. }) = check(&topics, &header(name, 0)) else {
+            panic!("it is taken")
+        };
+        assert_eq!(flags, expected, "{name}");
+        let to = SendHeader { sys_flag: flags, ..header(name, 1) };
+        let (records, _) =
+            encode::encode_batch(&origin(&to), &batch_of(&[b"x"], ""), 1_000).expect("a batch");
+        let stored = RecordView::parse(&records).expect("a record");
+        assert_eq!(stored.sys_flag(), expected, "{name}");
+    }
 }
 
 #[test]
@@ -167,6 +186,14 @@ fn what_is_stored_carries_the_properties_of_message_batch_and_cluster() {
     assert_eq!(parts, [(records.len() as u32, i64::from(proto::record::string_hash("a")))]);
     let view = RecordView::parse(&records).expect("a record");
     assert_eq!(view.properties_text(), "TAGS\u{1}a\u{2}BATCH\u{1}b\u{2}CLUSTER\u{1}c");
+    let elsewhere = "CLUSTER\u{1}elsewhere";
+    for (of_batch, own) in [(elsewhere, ""), ("", elsewhere), (elsewhere, elsewhere)] {
+        let header = SendHeader { properties: of_batch, ..header };
+        let body = batch_of(&[b"one"], own);
+        let (records, _) = encode::encode_batch(&origin(&header), &body, 1_000).expect("a batch");
+        let view = RecordView::parse(&records).expect("a record");
+        assert_eq!(proto::properties::get(view.properties_text(), "CLUSTER"), Some("c"));
+    }
 }
 
 #[test]
@@ -258,9 +285,17 @@ fn topics_of_the_broker_take_no_messages_from_clients() {
 }
 
 #[test]
-fn a_retry_topic_without_its_group_takes_nothing() {
-    let retry = [topic("%RETRY%nobody", |_| ())];
-    let refusal = check(&retry, &header("%RETRY%nobody", 0)).expect_err("no such group");
+fn a_retry_topic_brings_its_group_along_where_groups_come_by_themselves() {
+    let retry = [topic("%RETRY%new", |_| ())];
+    assert_eq!(check(&retry, &header("%RETRY%new", 0)), Ok(Verdict::UnknownGroup));
+    let mut control = control();
+    assert_eq!(group_for_retry(&mut control, NOW, "new"), Ok(()));
+    assert!(control.saved_effects().publish.expect("a snapshot").group("new").is_some());
+
+    let config = BrokerConfig { auto_create_subscription_group: false, ..BrokerConfig::default() };
+    control.apply_config(NOW, &config);
+    assert_eq!(group_for_retry(&mut control, NOW, "new"), Ok(()), "it is there");
+    let refusal = group_for_retry(&mut control, NOW, "nobody").expect_err("not by itself");
     assert_eq!(refusal.code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
     assert_eq!(refusal.remark, "subscription group not exist, nobody");
 }

@@ -12,11 +12,6 @@ pub(crate) const KNOWN: &[Known] = &[
     ("consumer::java_5", "*/ext: ours nothing", SECOND),
     ("group_with_an_illegal_name", "*", NAMES),
     ("leaving_nothing", "nothing/code: ours 1, Java's 0", FIELDS),
-    (
-        "heartbeat_without_a_client",
-        "heartbeat/code: ours 0, Java's 1",
-        "FAULT: a heartbeat without clientID is answered with success; Java fails, so that the client notices",
-    ),
 ];
 
 const SECOND: &str = "heartbeats without subscriptions of 5.x are an option that clients have off";

@@ -1,11 +1,13 @@
 //! The cases, by families of requests.
 
+mod assignments;
 mod batches;
 mod groups;
 mod locks;
 mod members;
 mod name_server;
 mod offsets;
+mod pop;
 mod progress;
 mod pulls;
 mod queries;
@@ -23,7 +25,7 @@ type Family = (&'static str, Vec<Case>, &'static [Known]);
 
 /// Every case.
 pub(crate) fn all() -> Vec<Case> {
-    let families: [Family; 15] = [
+    let families: [Family; 19] = [
         ("sends", sends::cases(), sends::KNOWN),
         ("batches", batches::cases(), batches::KNOWN),
         ("pulls", pulls::cases(), pulls::KNOWN),
@@ -37,6 +39,10 @@ pub(crate) fn all() -> Vec<Case> {
         ("progress", progress::cases(), progress::KNOWN),
         ("queries", queries::cases(), queries::KNOWN),
         ("timers", timers::cases(), timers::KNOWN),
+        ("pops", pop::taken::cases(), pop::taken::KNOWN),
+        ("pop_acks", pop::acks::cases(), pop::acks::KNOWN),
+        ("pop_orders", pop::orders::cases(), pop::orders::KNOWN),
+        ("assignments", assignments::cases(), assignments::KNOWN),
         ("name_server", name_server::cases(), name_server::KNOWN),
         ("unserved", unserved::cases(), unserved::KNOWN),
     ];

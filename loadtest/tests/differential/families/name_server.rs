@@ -24,7 +24,6 @@ pub(crate) const KNOWN: &[Known] = &[
     ("route_without_fields", "route/code: ours 1, Java's 17", FIELDS),
     ("route_of_an_unknown_topic_deleted", "absent/code: ours 1, Java's 0", FIELDS),
     ("names_of_topics_of_an_unknown_cluster", "absent/", FIELDS),
-    ("value_deleted", "list/", "a namespace without keys is none; Java keeps it, empty"),
     ("value_without_its_fields", "*/code: ours 1, Java's", FIELDS),
     ("registered_and_gone", "*/enableActingMaster: ours false, Java", ACTING),
     ("write_permission_of_no_broker", "*", FIELDS),

@@ -37,26 +37,6 @@ pub(crate) const KNOWN: &[Known] = &[
     ("delay_level_text", "send/ext: ours", EXT),
     ("delay_level_1.5", "send/code: ours 13, Java's 1", LEVELS),
     ("delay_level_1.5", "send/ext: ours", EXT),
-    (
-        "properties_of_another_cluster",
-        "state/*/CLUSTER: ours \"elsewhere\"",
-        "FAULT: Java overwrites CLUSTER with its own cluster",
-    ),
-    (
-        "topic_of_several_tags",
-        "state/*/sysFlag: ours 0, Java's 2",
-        "FAULT: Java sets the bit of several tags (2) of messages of a MULTI_TAG topic",
-    ),
-    (
-        "retry_topic_of_an_unknown_group",
-        "send/",
-        "FAULT: Java makes the group and its retry topic, as autoCreateSubscriptionGroup says, and stores the message",
-    ),
-    (
-        "retry_topic_of_an_unknown_group",
-        "state/",
-        "FAULT: Java makes the group and its retry topic",
-    ),
     ("reply_*", "*ext/msgId: ours nothing, Java's \"HIDDEN\"", REPLIES),
     ("reply_*", "*ext/queueId: ours nothing, Java's \"0\"", REPLIES),
     ("reply_*", "*ext/queueOffset: ours nothing, Java's \"HIDDEN\"", REPLIES),

@@ -27,11 +27,6 @@ pub(crate) const KNOWN: &[Known] = &[
     ("attribute_of_compaction", "*", LATER),
     ("attribute_of_batch_queues", "*", LATER),
     (
-        "system_topics",
-        "topics/RMQ_SYS_TRACE_TOPIC: ours nothing",
-        "FAULT: Java lists RMQ_SYS_TRACE_TOPIC among its system topics, whether tracing is on or not",
-    ),
-    (
         "system_topics::java_4",
         "topics/rmq_sys_wheel_timer: ours",
         "our broker has the timers of 5.x",

@@ -18,16 +18,12 @@ pub(crate) const KNOWN: &[Known] = &[
         r#"figures/*: ours "there", Java's nothing"#,
         "figures of the other release, for its tools",
     ),
-    ("names_of_runtime_figures", "figures/putLatency99: ours nothing", LATENCY),
-    ("names_of_runtime_figures", "figures/putLatency999: ours nothing", LATENCY),
     (
         "names_of_runtime_figures::java_5",
         "figures/litePull*: ours nothing",
         "pulls have no queue of threads here",
     ),
 ];
-
-const LATENCY: &str = "FAULT: Java tells the latency of 99 and 99.9 % of its puts";
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {

@@ -538,6 +538,7 @@ impl DerivedState for GroupOffsets {
             | ControlEntry::Cancelled { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
+            | ControlEntry::PopProgress(_)
             | ControlEntry::Epoch(_) => {}
         }
     }

@@ -58,6 +58,11 @@ final class Consume {
         Listener listener) throws Exception {
         DefaultMQPushConsumer consumer = subscribed(target, group, wanted);
         consumer.setMaxReconsumeTimes(most);
+        listen(consumer, received, listener);
+    }
+
+    /** Starts a consumer, and ends it when enough was received. */
+    static void listen(DefaultMQPushConsumer consumer, Received received, Listener listener) throws Exception {
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             // One message at a time, as is the default.
             for (MessageExt message : messages) {
@@ -107,7 +112,7 @@ final class Consume {
         run(consumer, received);
     }
 
-    private static DefaultMQPushConsumer subscribed(Target target, String group, MessageSelector wanted) throws Exception {
+    static DefaultMQPushConsumer subscribed(Target target, String group, MessageSelector wanted) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);

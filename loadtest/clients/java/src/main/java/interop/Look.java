@@ -80,7 +80,7 @@ final class Look {
         admin.shutdown();
     }
 
-    private static DefaultMQAdminExt admin(Target target) throws Exception {
+    static DefaultMQAdminExt admin(Target target) throws Exception {
         DefaultMQAdminExt admin = new DefaultMQAdminExt();
         admin.setInstanceName(target.topic);
         admin.setNamesrvAddr(target.namesrv);

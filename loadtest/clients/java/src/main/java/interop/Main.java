@@ -12,6 +12,13 @@
 //   consume NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     RECV <queue> <offset> <body>, at the end DONE <count>
 //   failing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES[/MOST]     a listener that fails each message TIMES times: FAIL <tries before> <body>,
 //                                                               then RECV; it gives up after MOST retries
+//   popmode NAMESRV TOPIC GROUP BROKER POP|PULL                 tells the broker at this address how the group gets the topic's
+//                                                               messages: MODE POP|PULL. This and the three below need 5.x
+//   pop     NAMESRV TOPIC GROUP EXPECT SECONDS [EXPRESSION]     like consume, in the way that the broker says: QUEUES <queue>...
+//                                                               when it gets others, -1 for all; TRIED <tries before> <body>
+//                                                               before each RECV
+//   popfailing NAMESRV TOPIC GROUP EXPECT SECONDS TIMES         the same, and fails each message TIMES times: FAIL <tries before> <body>
+//   popholding NAMESRV TOPIC GROUP EXPECT SECONDS               the same, and is never done with a message: HELD <tries before> <body>
 //   broadcast NAMESRV TOPIC GROUP EXPECT SECONDS NAME           like consume, broadcasting, as the instance of this name
 //   request NAMESRV TOPIC GROUP COUNT                           sends requests and waits for their replies: REPLY <body> <body of the reply>
 //   transact NAMESRV TOPIC GROUP COUNT                          transactional messages, see Transact: HALF COMMIT_MESSAGE|ROLLBACK_MESSAGE <body>,
@@ -80,6 +87,18 @@ public final class Main {
                 break;
             case "failing":
                 Consume.failing(target, rest[0], new Received(rest), rest[3]);
+                break;
+            case "popmode":
+                Pop.mode(target, rest[0], rest[1], rest[2]);
+                break;
+            case "pop":
+                Pop.consume(target, rest[0], new Received(rest), Received.expression(rest));
+                break;
+            case "popfailing":
+                Pop.failing(target, rest[0], new Received(rest), Integer.parseInt(rest[3]));
+                break;
+            case "popholding":
+                Pop.holding(target, rest[0], new Received(rest));
                 break;
             case "broadcast":
                 Consume.broadcast(target, rest[0], new Received(rest), rest[3]);

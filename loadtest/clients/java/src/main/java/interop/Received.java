@@ -2,9 +2,12 @@ package interop;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
 
 /** Counts and prints what arrives and knows when to stop: enough messages, time over, or standard input closed. */
 final class Received {
@@ -40,7 +43,21 @@ final class Received {
     }
 
     void failed(MessageExt message) {
-        line("FAIL " + message.getReconsumeTimes() + " " + new String(message.getBody(), StandardCharsets.UTF_8));
+        note("FAIL", message);
+    }
+
+    /** What became of a message, with how often it was tried before. */
+    void note(String word, MessageExt message) {
+        line(word + " " + message.getReconsumeTimes() + " " + new String(message.getBody(), StandardCharsets.UTF_8));
+    }
+
+    /** Which queues this consumer has from now on. */
+    void queues(Set<MessageQueue> own) {
+        StringBuilder text = new StringBuilder("QUEUES");
+        for (MessageQueue queue : new TreeSet<>(own)) {
+            text.append(' ').append(queue.getQueueId());
+        }
+        line(text.toString());
     }
 
     boolean wanted() {
