@@ -1,7 +1,7 @@
 //! `mqbench`: how fast, how slow at worst, and at which cost does a broker serve?
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
-//! messages as fast as it can, `pull` reads a topic through, `idle` prices connections that do nothing, `topics`
+//! messages as fast as it can, `pull` reads a topic through, `pop` pops and acknowledges one, `idle` prices connections that do nothing, `topics`
 //! creates and deletes many topics, `find` looks for messages by key and time, `filters` prices SQL92 expressions, `limits` goes to the README's limits and watches another client meanwhile, `compare` turns the
 //! JSON lines of several runs into one table. All but `limits`, which starts our broker, work against any broker of this
 //! protocol. What runs is in `loadtest::load`; here is only the command line.
@@ -24,6 +24,7 @@ use loadtest::load::frames::{SendFrames, SendShape};
 use loadtest::load::group::{self, GroupRun};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::limits::{self, Limit};
+use loadtest::load::pop::{self, Ack, Pop};
 use loadtest::load::{LoadError, compare, process};
 use serde_json::Value;
 
@@ -42,6 +43,8 @@ enum Work {
     Fill(FillArgs),
     /// How fast can a topic be read from its beginning to its end?
     Pull(PullArgs),
+    /// How fast is a topic popped and acknowledged, and what does that cost the broker?
+    Pop(PopArgs),
     /// What does a connection cost that does nothing?
     Idle(IdleArgs),
     /// How fast are topics created and deleted, each acknowledged?
@@ -165,6 +168,36 @@ struct PullArgs {
     /// How often the whole topic is read.
     #[arg(long, default_value_t = 1)]
     repeat: u32,
+}
+
+#[derive(Args)]
+struct PopArgs {
+    #[command(flatten)]
+    target: Target,
+    /// The broker's name, as its configuration says: Java's finds nothing to acknowledge under another one.
+    #[arg(long, default_value = "broker-a")]
+    broker_name: String,
+    /// Topic.
+    #[arg(long, default_value = "mqbench")]
+    topic: String,
+    /// Group; the broker creates it (default: mqbench-pop and the process id, so that each run starts anew).
+    #[arg(long)]
+    group: Option<String>,
+    /// Connections.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Pops out at a time, per connection.
+    #[arg(long, default_value_t = 8)]
+    window: usize,
+    /// Messages asked for per pop, at most 32.
+    #[arg(long, default_value_t = 32)]
+    batch: u32,
+    /// How messages are acknowledged.
+    #[arg(long, value_enum, default_value_t = Ack::Each)]
+    ack: Ack,
+    /// Stop after so many seconds, even if there is more.
+    #[arg(long)]
+    seconds: Option<f64>,
 }
 
 #[derive(Args)]
@@ -295,6 +328,7 @@ fn main() -> ExitCode {
         Work::Send(args) => send(&args),
         Work::Fill(args) => fill(&args),
         Work::Pull(args) => pull(&args),
+        Work::Pop(args) => pop_messages(&args),
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
         Work::Find(args) => find_messages(&args),
@@ -366,6 +400,24 @@ fn pull(args: &PullArgs) -> Result<String, LoadError> {
         connections: args.connections,
         batch: args.batch,
         repeat: args.repeat,
+        broker_pid: args.target.broker_pid,
+    })?;
+    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn pop_messages(args: &PopArgs) -> Result<String, LoadError> {
+    args.target.pin()?;
+    let of_this_run = || format!("mqbench-pop-{}", std::process::id());
+    let report = pop::run(&Pop {
+        addr: args.target.addr,
+        broker_name: args.broker_name.clone(),
+        topic: args.topic.clone(),
+        group: args.group.clone().unwrap_or_else(of_this_run),
+        connections: args.connections,
+        window: args.window,
+        batch: args.batch,
+        ack: args.ack,
+        time_max: args.seconds.map(seconds).transpose()?,
         broker_pid: args.target.broker_pid,
     })?;
     Ok(args.target.show(&report, report.to_json(&args.target.label)))

@@ -1,4 +1,4 @@
-//! Reads just enough of an answer: `code` and `opaque`, and for pulls the next offset and the message count.
+//! Reads just enough of an answer: `code` and `opaque`, for pulls the next offset and the message count, single ext fields.
 //!
 //! JSON only, because the loader sends JSON and an answer comes in the kind of its request. `opaque` is looked for
 //! where the previous answer had it, counted from the header's end, and searched for only when it moved.
@@ -58,13 +58,14 @@ pub fn ext_number(header: &[u8], name: &str) -> Option<i64> {
     number(header, key.as_bytes())
 }
 
+/// The value of an ext field that holds text, as it stands in the header, without unescaping.
+pub fn ext_text<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
+    std::str::from_utf8(text(header, name)?).ok()
+}
+
 /// The remark of an answer as it stands in the header, without unescaping; for people to read.
 pub fn remark(header: &[u8]) -> Option<String> {
-    let key = b"\"remark\":\"";
-    let at = memmem::find(header, key)? + key.len();
-    let rest = header.get(at..)?;
-    let end = (0..rest.len()).find(|&i| rest[i] == b'"' && (i == 0 || rest[i - 1] != b'\\'))?;
-    Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    Some(String::from_utf8_lossy(text(header, "remark")?).into_owned())
 }
 
 /// Messages in a pull body, by walking their size words; None if a size does not fit.
@@ -79,6 +80,14 @@ pub fn count_messages(mut body: &[u8]) -> Option<u64> {
         count += 1;
     }
     Some(count)
+}
+
+fn text<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let key = format!("\"{name}\":\"");
+    let at = memmem::find(header, key.as_bytes())? + key.len();
+    let rest = header.get(at..)?;
+    let end = (0..rest.len()).find(|&i| rest[i] == b'"' && (i == 0 || rest[i - 1] != b'\\'))?;
+    Some(&rest[..end])
 }
 
 fn number(header: &[u8], key: &[u8]) -> Option<i64> {
@@ -139,6 +148,17 @@ mod tests {
         assert_eq!(ext_number(header, "minOffset"), Some(-1));
         assert_eq!(ext_number(header, "maxOffset"), None);
         assert_eq!(remark(header).as_deref(), Some(r#"a \"b\" c"#));
+    }
+
+    #[test]
+    fn ext_texts_end_at_their_quote() {
+        let header = br#"{"code":0,"extFields":{"msgOffsetInfo":"0 1 5,6;0 2 9","empty":"","popTime":"17","said":"a \"b\"","torn":"a"#;
+        assert_eq!(ext_text(header, "msgOffsetInfo"), Some("0 1 5,6;0 2 9"));
+        assert_eq!(ext_text(header, "empty"), Some(""));
+        assert_eq!(ext_text(header, "popTime"), Some("17"));
+        assert_eq!(ext_text(header, "said"), Some(r#"a \"b\""#));
+        assert_eq!(ext_text(header, "torn"), None);
+        assert_eq!(ext_text(header, "startOffsetInfo"), None);
     }
 
     #[test]

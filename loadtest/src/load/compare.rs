@@ -17,7 +17,7 @@ const CPU_RATES: [&str; 2] = ["acked_per_broker_cpu_second", "messages_per_broke
 /// How many system calls the broker made for a message, where somebody counted them (`loadtest/compare/wakes.sh`).
 const CALLS: &str = "calls_per_message";
 
-/// One measured run, as `mqbench send --json` or `mqbench pull --json` printed it.
+/// One measured run, as `mqbench send`, `pull` or `pop` printed it with `--json`.
 struct Run {
     system: String,
     work: String,

@@ -4,6 +4,9 @@
 //! `opaque` 9 digits (see `slots`), `bornTimestamp` 13 digits, the last 8 hex digits of UNIQ_KEY. The tests decode
 //! the result with the general decoders, so a template that drifts from the protocol does not compile into a lie.
 
+use std::fmt;
+use std::io::Write;
+
 use super::LoadError;
 
 /// Lowest `opaque` we send; all have nine digits, so that their place in a header never moves.
@@ -136,7 +139,8 @@ impl Template {
             is_batch = !single,
         );
         let body = if single { body } else { batch_body(shape.batch, &body, &unique) };
-        let bytes = frame(header.as_bytes(), &body);
+        let mut bytes = Vec::new();
+        append_frame(&mut bytes, format_args!("{header}"), &body);
         let counter_behind_prefix: Vec<usize> = memchr::memmem::find_iter(&bytes, UNIQUE_PREFIX)
             .map(|at| at + UNIQUE_PREFIX.len())
             .collect();
@@ -175,7 +179,7 @@ pub fn append_pull(
          \"subscription\":\"*\"}},\"flag\":0,\"language\":\"JAVA\",\"opaque\":{opaque},\
          \"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}"
     );
-    out.extend_from_slice(&frame(header.as_bytes(), &[]));
+    append_frame(out, format_args!("{header}"), &[]);
 }
 
 /// A GET_MIN_OFFSET request (code 31): cheap, answered from memory; used to touch a connection and to start a drain.
@@ -184,7 +188,7 @@ pub fn append_min_offset(out: &mut Vec<u8>, topic: &str, queue: u32, opaque: u32
         "{{\"code\":31,\"extFields\":{{\"queueId\":\"{queue}\",\"topic\":\"{topic}\"}},\"flag\":0,\
          \"language\":\"JAVA\",\"opaque\":{opaque},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}}"
     );
-    out.extend_from_slice(&frame(header.as_bytes(), &[]));
+    append_frame(out, format_args!("{header}"), &[]);
 }
 
 /// Refuses names that would have to be escaped in JSON.
@@ -207,14 +211,18 @@ pub fn check_range(
     if (min..=max).contains(&value) { Ok(()) } else { Err(LoadError::Range { what, range, value }) }
 }
 
-fn frame(header: &[u8], body: &[u8]) -> Vec<u8> {
-    let length = (4 + header.len() + body.len()) as u32;
-    let mut bytes = Vec::with_capacity(4 + length as usize);
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&(header.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(header);
-    bytes.extend_from_slice(body);
-    bytes
+/// Appends a frame, its header formatted in its place.
+pub(super) fn append_frame(out: &mut Vec<u8>, header: fmt::Arguments<'_>, body: &[u8]) {
+    let start = out.len();
+    // The two length words, known when the rest is there.
+    out.extend_from_slice(&[0; 8]);
+    // Writing into a vector does not fail.
+    let _ = out.write_fmt(header);
+    let header_bytes = (out.len() - start - 8) as u32;
+    out.extend_from_slice(body);
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    out[start + 4..start + 8].copy_from_slice(&header_bytes.to_be_bytes());
 }
 
 fn batch_body(messages: u32, body: &[u8], unique: &str) -> Vec<u8> {

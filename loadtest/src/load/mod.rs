@@ -18,6 +18,7 @@ pub mod frames;
 pub mod group;
 pub mod idle;
 pub mod limits;
+pub mod pop;
 pub mod process;
 pub mod report;
 pub mod slots;
