@@ -6,7 +6,7 @@ use crate::{
     batch::CONTROL_HEADER_BYTES,
     error::Refused,
     state::{
-        ControlEntry, GroupOffsets, Popped, ShardState,
+        ControlEntry, GroupOffsets, ShardState,
         group_offsets::{self, OffsetChanges, OffsetRefused},
         popped::{PopProgress, PopQueue},
     },
@@ -238,7 +238,8 @@ impl StoreState {
         }
         let record_bytes_max = self.log.shape().entry_bytes_max;
         let wanted = group_offsets::CONTENT_BYTES_MAX.min(record_bytes_max / 2);
-        let bytes_max = GroupOffsets::change_bytes_max(wanted).max(Popped::CHANGE_BYTES_MIN);
+        // A message in flight fits with its names, too: topics have shorter ones than an offset may name.
+        let bytes_max = GroupOffsets::change_bytes_max(wanted);
         self.log.admit_control(CONTROL_HEADER_BYTES + bytes_max)?;
         let at = self.log.appended();
         let ShardState { group_offsets, offset_resets, .. } = &mut self.derived;

@@ -139,7 +139,7 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::HideIndexRot, 1_780),
     (Mutation::DropEmptyRows, 68),
     (Mutation::SplitGroups, 42),
-    (Mutation::DeliveredAtAppend, 4_027),
+    (Mutation::DeliveredAtAppend, 17_571),
     (Mutation::HalfEndedAtAppend, 19_602),
     (Mutation::EndHalfTwice, 2),
     (Mutation::LateCommits, 31),

@@ -69,9 +69,9 @@ const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
 const DEFERRED: Share = Share { least: 1_000, most: 1_000_000 };
 const HALF_MESSAGES: Share = Share { least: 100, most: 1_000_000 };
-const POPPED: Share = Share { least: 1_000, most: 500_000 };
+const POPPED: Share = Share { least: 256, most: 500_000 };
 /// Pops that wait, on all executors.
-const POPS: Share = Share { least: 128, most: 100_000 };
+const POPS: Share = Share { least: 16, most: 100_000 };
 const CONNECTIONS: Share = Share { least: 256, most: 50_000 };
 const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.

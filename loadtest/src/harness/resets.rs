@@ -19,7 +19,8 @@ const BEGINNING: i64 = 0;
 const END: i64 = -1;
 
 /// A consumer that runs gets everything again, once; when it comes back, nothing of it. A group without a consumer that is
-/// told to go to the end gets what is sent from then on.
+/// told to go to the end gets what is sent from then on. Of Java's 4.9 broker only that everything comes again is expected: it
+/// remembers nothing, so that a late commit undoes it, and refuses a group without consumers.
 pub fn reset(program: &Program, peer: &Peer) {
     let topic = peer.new_topic("reset", QUEUES);
     let group = unique("group");
@@ -28,8 +29,17 @@ pub fn reset(program: &Program, peer: &Peer) {
     let sent = produce(program, peer, &topic, 40, None);
     await_all(&consumer, sent.len(), peer);
     // What it has not committed yet comes late.
+    let came_again = |wait| wait_until(wait, || consumer.received().len() >= 2 * sent.len());
+    if peer.side == Side::Java4 {
+        // It asks consumers, which may not be registered yet on a busy machine, and a late commit undoes it for a queue.
+        let told = wait_until(GO_ON_WAIT_MAX, || {
+            may_reset_to(peer, &topic, &group, BEGINNING) && came_again(GO_ON_WAIT_MAX / 2)
+        });
+        assert!(told, "{} of {} messages", consumer.received().len(), 2 * sent.len());
+        return drop(consumer.finish());
+    }
     reset_to(peer, &topic, &group, BEGINNING);
-    let again = wait_until(GO_ON_WAIT_MAX, || consumer.received().len() >= 2 * sent.len());
+    let again = came_again(GO_ON_WAIT_MAX);
     assert!(again, "{} of {} messages", consumer.received().len(), 2 * sent.len());
     std::thread::sleep(QUIET);
     let received = consumer.finish();
@@ -37,10 +47,6 @@ pub fn reset(program: &Program, peer: &Peer) {
     assert_same(&sent, first);
     assert_same(&sent, second);
 
-    if peer.side == Side::Java4 {
-        // It tells consumers and remembers nothing: without one it refuses.
-        return;
-    }
     produce(program, peer, &topic, 20, None);
     reset_to(peer, &topic, &group, END);
     let behind = produce(program, peer, &topic, 8, None);
@@ -50,6 +56,11 @@ pub fn reset(program: &Program, peer: &Peer) {
 
 /// Tells a group to go to a store time in all queues.
 fn reset_to(peer: &Peer, topic: &str, group: &str, timestamp: i64) {
+    assert!(may_reset_to(peer, topic, group, timestamp), "it is reset");
+}
+
+/// The same, unless the broker refuses.
+fn may_reset_to(peer: &Peer, topic: &str, group: &str, timestamp: i64) -> bool {
     let ext = [
         ("topic", topic.into()),
         ("group", group.into()),
@@ -57,5 +68,6 @@ fn reset_to(peer: &Peer, topic: &str, group: &str, timestamp: i64) {
         ("isForce", true.into()),
     ];
     let answer = peer.connect_broker().call(request::INVOKE_BROKER_TO_RESET_OFFSET, &ext, &[]);
-    answer.expect("an answer").success().expect("it is reset");
+    let refused = answer.expect("an answer").success().err();
+    refused.inspect(|why| println!("{group}: {why}")).is_none()
 }

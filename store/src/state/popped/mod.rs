@@ -66,9 +66,6 @@ pub struct Popped {
 }
 
 impl Popped {
-    /// Room that an entry has at least: for the longest names and a message in flight.
-    pub(crate) const CHANGE_BYTES_MIN: usize = 1024;
-
     /// Whether no queue is popped.
     pub fn is_empty(&self) -> bool {
         self.count == 0
