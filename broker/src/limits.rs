@@ -1,10 +1,11 @@
 //! Limits of what is served by tasks on one worker: how many are open, how many of one kind run at a time, and what they hold.
 
-use crate::{error::Refusal, one_shot::OneShot};
+use crate::{error::Refusal, fair_queue::FairQueue, one_shot::OneShot};
 use proto::code::response;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    hash::Hash,
     rc::Rc,
 };
 
@@ -117,6 +118,47 @@ pub struct Permit(Rc<Semaphore>);
 impl Drop for Permit {
     fn drop(&mut self) {
         let next = self.0.waiting.borrow_mut().pop_front();
+        match next {
+            Some(next) => next.set(()),
+            None => self.0.free.set(self.0.free.get() + 1),
+        }
+    }
+}
+
+/// Lets some run at a time; of the others each asker has its turn, however much one of them wants.
+pub struct Turns<K> {
+    free: Cell<usize>,
+    waiting: RefCell<FairQueue<K, OneShot<()>>>,
+}
+
+impl<K: Copy + Eq + Hash> Turns<K> {
+    /// So many run at a time.
+    pub fn new(running_max: usize) -> Rc<Turns<K>> {
+        let waiting = RefCell::new(FairQueue::new(usize::MAX));
+        Rc::new(Turns { free: Cell::new(running_max), waiting })
+    }
+
+    /// Waits until it is the asker's turn, which lasts until it is dropped.
+    pub async fn take(self: &Rc<Self>, asker: K) -> MyTurn<K> {
+        match self.free.get() {
+            0 => {
+                let turn = OneShot::default();
+                self.waiting.borrow_mut().push(asker, turn.clone());
+                // Whoever ends passes it on.
+                turn.wait().await;
+            }
+            free => self.free.set(free - 1),
+        }
+        MyTurn(Rc::clone(self))
+    }
+}
+
+/// The right to run.
+pub struct MyTurn<K: Copy + Eq + Hash>(Rc<Turns<K>>);
+
+impl<K: Copy + Eq + Hash> Drop for MyTurn<K> {
+    fn drop(&mut self) {
+        let next = self.0.waiting.borrow_mut().pop();
         match next {
             Some(next) => next.set(()),
             None => self.0.free.set(self.0.free.get() + 1),

@@ -31,9 +31,27 @@ pub enum Wake {
 pub struct Full {
     /// As many.
     pub pops: usize,
-    /// Of the group on the topic, or of all.
-    pub of_group: bool,
+    /// Of whom.
+    pub limit: Limit,
 }
+
+/// Whose pops are as many as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Those of a group that wait for the same.
+    Group,
+    /// Those of a connection.
+    Connection,
+    /// All that wait, or all.
+    All,
+}
+
+/// A connection may have one of so many parts of all pops.
+const CONNECTION_PART: usize = 8;
+/// But at least so many.
+const CONNECTION_LEAST: usize = 16;
+/// Pops that do not wait find room beside as many as may wait.
+const BESIDE_WAITING: usize = 2;
 
 /// Who waits for what.
 #[derive(Debug)]
@@ -70,6 +88,7 @@ type Waiting = AHashMap<Key, VecDeque<usize>>;
 pub struct PopWaits {
     /// All, also those that do not wait.
     pops: usize,
+    by_asker: AHashMap<ConnectionId, usize>,
     waiters: Slab<Waiter>,
     by_topic: AHashMap<Rc<str>, Waiting>,
     by_connection: AHashMap<ConnectionId, BTreeSet<usize>>,
@@ -83,6 +102,7 @@ impl PopWaits {
     pub fn new(count_max: usize, group_max: usize) -> PopWaits {
         PopWaits {
             pops: 0,
+            by_asker: AHashMap::new(),
             waiters: Slab::new(),
             by_topic: AHashMap::new(),
             by_connection: AHashMap::new(),
@@ -93,17 +113,29 @@ impl PopWaits {
     }
 
     /// A pop begins; it ends with [`PopWaits::end`].
-    pub fn begin(&mut self) -> Result<(), Full> {
-        if self.pops >= self.count_max {
-            return Err(Full { pops: self.pops, of_group: false });
+    pub fn begin(&mut self, connection: ConnectionId) -> Result<(), Full> {
+        if self.pops >= self.count_max.saturating_mul(BESIDE_WAITING) {
+            return Err(Full { pops: self.pops, limit: Limit::All });
         }
+        let most = (self.count_max / CONNECTION_PART).max(CONNECTION_LEAST);
+        let own = self.by_asker.entry(connection).or_default();
+        if *own >= most {
+            return Err(Full { pops: *own, limit: Limit::Connection });
+        }
+        *own += 1;
         self.pops += 1;
         Ok(())
     }
 
     /// A pop has ended.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, connection: ConnectionId) {
         self.pops -= 1;
+        if let Some(own) = self.by_asker.get_mut(&connection) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_asker.remove(&connection);
+            }
+        }
     }
 
     /// How many wait.
@@ -114,6 +146,9 @@ impl PopWaits {
     /// A pop begins to wait. Returns its number, with which it leaves.
     pub fn enter(&mut self, wait: &Wait<'_>) -> Result<usize, Full> {
         let Wait { topic, group, wanted, connection, deadline } = *wait;
+        if self.waiters.len() >= self.count_max {
+            return Err(Full { pops: self.waiters.len(), limit: Limit::All });
+        }
         let topic: Rc<str> = match self.by_topic.get_key_value(topic) {
             Some((topic, _)) => Rc::clone(topic),
             None => topic.into(),
@@ -122,7 +157,7 @@ impl PopWaits {
         let waiting = self.by_topic.entry(Rc::clone(&topic)).or_default();
         let waiting = waiting.entry(key.clone()).or_default();
         if waiting.len() >= self.group_max {
-            return Err(Full { pops: waiting.len(), of_group: true });
+            return Err(Full { pops: waiting.len(), limit: Limit::Group });
         }
         let (told, over, wake) = (false, None, OneShot::default());
         let waiter = Waiter { topic, key, connection, deadline, told, over, wake };
@@ -356,15 +391,29 @@ mod tests {
         for _ in 0..2 {
             waits.enter(&wait(connection, None, 5)).expect("room");
         }
-        let full = Full { pops: 2, of_group: true };
+        let full = Full { pops: 2, limit: Limit::Group };
         assert_eq!(waits.enter(&wait(connection, None, 5)), Err(full));
         let other = Wait { group: "h", ..wait(connection, None, 5) };
         waits.enter(&other).expect("room");
-        for _ in 0..3 {
-            waits.begin().expect("room");
-        }
-        assert_eq!(waits.begin(), Err(Full { pops: 3, of_group: false }));
-        waits.end();
-        waits.begin().expect("room");
+        let other = Wait { group: "i", ..wait(connection, None, 5) };
+        assert_eq!(waits.enter(&other), Err(Full { pops: 3, limit: Limit::All }));
+        // Others are served beside those that wait.
+        (0..6).for_each(|_| waits.begin(connection).expect("room"));
+        assert_eq!(waits.begin(connection), Err(Full { pops: 6, limit: Limit::All }));
+        waits.end(connection);
+        waits.begin(connection).expect("room");
+    }
+
+    #[test]
+    fn one_connection_leaves_room_for_others() {
+        let (connection, other) = connections();
+        let mut waits = PopWaits::new(1_000, 10);
+        (0..125).for_each(|_| waits.begin(connection).expect("room"));
+        let full = Full { pops: 125, limit: Limit::Connection };
+        assert_eq!(waits.begin(connection), Err(full));
+        waits.begin(other).expect("room");
+        (0..125).for_each(|_| waits.end(connection));
+        waits.end(other);
+        assert!(waits.by_asker.is_empty());
     }
 }

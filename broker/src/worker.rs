@@ -20,7 +20,7 @@ use crate::{
     error::Refusal,
     expressions::Expressions,
     health,
-    limits::{HeldBytes, OpenRequest, OpenRequests, Semaphore},
+    limits::{HeldBytes, OpenRequest, OpenRequests, Semaphore, Turns},
     mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
     pop_waits::PopWaits,
@@ -116,7 +116,7 @@ pub struct Worker {
     /// Pops of the connections here that wait for messages.
     pub pop_waits: RefCell<PopWaits>,
     /// Pops that look at the shards at once.
-    pub pop_looks: Rc<Semaphore>,
+    pub pop_looks: Rc<Turns<ConnectionId>>,
     /// Where the next pop of any queue begins.
     pub pop_turn: Cell<u32>,
     /// What this worker waits for from others.
@@ -219,7 +219,7 @@ impl Worker {
             key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),
             client_calls: RefCell::default(),
             pop_waits: RefCell::new(pop_waits),
-            pop_looks: Semaphore::new(POP_LOOKS_MAX, usize::MAX),
+            pop_looks: Turns::new(POP_LOOKS_MAX),
             pop_turn: Cell::new(0),
             pending_returns: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),

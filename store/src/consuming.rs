@@ -13,8 +13,8 @@ use crate::{
     store_state::StoreState,
 };
 
-/// After so long without a pop a queue is popped from its group's offset on, ms.
-const POP_IDLE_MS: i64 = 600_000;
+/// After so long without a pop a queue of which nothing is in flight is popped from its group's offset on, ms.
+const POP_IDLE_MS: i64 = 5_000;
 
 /// A point in the order in which groups commit offsets and are told to go on elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +162,12 @@ impl StoreState {
         if !popped.begin(group, topic, queue_id) {
             return None;
         }
-        popped.change(group, topic, queue_id, |queue| queue.start(ask, offset, bounds, room))?
+        let start = |queue: &mut PopQueue| queue.start(ask, offset, bounds, room);
+        let started = popped.change(group, topic, queue_id, start).flatten();
+        if started.is_none() {
+            popped.drop_if_empty(group, topic, queue_id);
+        }
+        started
     }
 
     /// What a pop has read goes out. Says of each that was found how often it was popped before; `None`: it is not to be given
@@ -177,6 +182,9 @@ impl StoreState {
         let end = |queue: &mut PopQueue| queue.finish(start, read);
         let given = self.derived.popped.change(group, topic, queue_id, end)??;
         self.follow_floor(place);
+        if given.is_empty() {
+            self.derived.popped.drop_if_empty(group, topic, queue_id);
+        }
         Some(given)
     }
 
@@ -293,7 +301,9 @@ impl StoreState {
 
     /// Forgets some of the queues that nobody has popped for long, at `now`, ms, of which nothing is in flight.
     pub fn forget_idle_pops(&mut self, now: i64) {
-        self.derived.popped.forget_idle(now, now - POP_IDLE_MS);
+        let ShardState { group_offsets, popped, .. } = &mut self.derived;
+        let offset = |group: &str, topic: &str, id| group_offsets.committed(group, topic, id);
+        popped.forget_idle(now, now - POP_IDLE_MS, offset);
     }
 
     /// Whether [`StoreState::append_group_offsets`] may have something to append.
@@ -340,6 +350,10 @@ impl PopQueue {
         // The log may have lost how far the group had popped: what it knows of behind that is passed before it is given out again.
         again.retain(|offset| *offset < cursor);
         again.truncate(ask.count_max);
+        if in_order.is_none() && cursor < max && !again.is_empty() {
+            // What fails again and again does not stop what was never tried.
+            again.truncate(self.share_of_again(ask.count_max));
+        }
         let count_max = ask.count_max.min(again.len() + room);
         let beginning = self.beginning();
         (count_max > 0).then_some(PopStart { again, cursor, count_max, in_order, beginning })

@@ -391,7 +391,7 @@ fn a_crash_between_what_the_log_says_of_pops_and_of_offsets_passes_nothing() {
     copy.derived.group_offsets = GroupOffsets::default();
     let ask = PopAsk { now: 2_000, popped_at: 2_000, count_max: 4, in_order: None };
     let start = copy.begin_pop(PLACE, ask, |_| 39).expect("there are messages");
-    assert_eq!((start.again, start.cursor), (vec![1, 2, 3, 4], 10));
+    assert_eq!((start.again, start.cursor), (vec![1, 2], 10), "half of it is for new ones");
 }
 
 #[test]
@@ -422,4 +422,29 @@ fn one_time_stands_for_what_shards_with_other_clocks_give() {
     assert_eq!(pop_as(&mut state, at(1_009, 2_000, 9)), [(2, 0), (3, 0)]);
     assert_eq!(pop_as(&mut state, at(1_010, 7, 9)), [], "a receipt of that time was given");
     assert_eq!(pop_as(&mut state, at(1_010, 8, 9)), [(1, 1)]);
+}
+
+#[test]
+fn what_fails_again_and_again_does_not_stop_what_was_never_tried() {
+    let mut state = queue_of(20);
+    assert_eq!(pop(&mut state, 10, 4).len(), 4);
+    // Nothing of it is ever acknowledged.
+    assert_eq!(pop(&mut state, 2_000, 4), [(0, 1), (1, 1), (4, 0), (5, 0)]);
+    assert_eq!(pop(&mut state, 2_001, 4), [(2, 1), (3, 1), (6, 0), (7, 0)]);
+    let one_by_one: Vec<_> = (4_000..4_004).flat_map(|now| pop(&mut state, now, 1)).collect();
+    assert_eq!(one_by_one, [(0, 2), (8, 0), (1, 2), (9, 0)]);
+}
+
+#[test]
+fn queues_of_which_nothing_was_popped_take_no_room() {
+    let mut state = queue_of(3);
+    let ask = PopAsk { now: 1, popped_at: 1, count_max: 4, in_order: None };
+    for queue_id in 1..100 {
+        let place = PopPlace { queue_id, ..PLACE };
+        let start = state.begin_pop(place, ask, |_| 0).expect("it may look");
+        let read = PopRead { found: &[], lost: &[], cursor: 0, popped_at: 1, visible_at: 2 };
+        assert_eq!(state.end_pop(place, &start, read), Some(vec![]));
+    }
+    assert!(state.derived.popped.is_empty());
+    assert_eq!(pop(&mut state, 10, 9).len(), 3);
 }

@@ -21,6 +21,8 @@ pub struct PopInterest {
     alarms: BTreeSet<(i64, Rc<str>, Wanted)>,
     /// Who is to be told.
     grown: Vec<Grown>,
+    /// More may be in flight again, of any topic.
+    has_room: bool,
 }
 
 #[derive(Debug, Default)]
@@ -90,8 +92,17 @@ impl PopInterest {
         }
     }
 
+    /// As many messages were in flight as may be, and are not any more: all that wait look, with the next tick.
+    pub fn room_freed(&mut self) {
+        self.has_room = true;
+    }
+
     /// Something is visible again at `now`, ms.
     pub fn look_at_alarms(&mut self, now: i64) {
+        if std::mem::take(&mut self.has_room) {
+            let all: Vec<Rc<str>> = self.topics.keys().map(Rc::clone).collect();
+            all.iter().for_each(|topic| self.changed(topic));
+        }
         while let Some((_, topic, wanted)) = self.alarms.first().filter(|(time, ..)| *time <= now) {
             let (topic, wanted) = (Rc::clone(topic), *wanted);
             self.tell(&topic, wanted);
@@ -143,6 +154,10 @@ mod tests {
         assert_eq!(interest.take_grown(), [told("t", Some(4), &[2])], "it was told nothing before");
         interest.grew("t", 4);
         assert_eq!(interest.take_grown(), []);
+        interest.room_freed();
+        interest.look_at_alarms(0);
+        assert_eq!(interest.take_grown(), [told("u", None, &[0])]);
+        interest.arm("u", None, 0);
         interest.arm("u", Some(9), 1);
         interest.changed("u");
         assert_eq!(interest.take_grown(), [told("u", None, &[0]), told("u", Some(9), &[1])]);

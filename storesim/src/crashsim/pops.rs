@@ -19,6 +19,8 @@ use store::{
 
 /// The group.
 pub(super) const POPPER: &str = "popper";
+/// After so long queues of which nothing is in flight are forgotten, ms.
+const IDLE_MS: i64 = 100_000;
 /// How long messages are in one hand, ms.
 const INVISIBLE_MS: i64 = 20;
 /// What a life knows of pops.
@@ -89,7 +91,8 @@ impl Life<'_> {
             0..6 => self.pop_some(&queue),
             6..10 => self.ack_some(&queue),
             10 => self.keep_one(&queue),
-            11 => self.remove_popper(),
+            11 if self.history.rng.bool() => self.remove_popper(),
+            11 => self.store.state_mut().forget_idle_pops(self.history.pop_clock + IDLE_MS),
             12 => self.reset_popper(&queue),
             13..16 => self.write_pops(),
             _ => self.append_offsets(),

@@ -19,7 +19,10 @@ use proto::{
     request::{AckHeader, AckPlaceHeader, ChangeInvisibleHeader},
 };
 use std::{collections::BTreeMap, rc::Rc};
-use store::{PopPlace, StoreState, state::popped::queue::PopQueue};
+use store::{
+    PopPlace, StoreState,
+    state::popped::{self, queue::PopQueue},
+};
 
 /// Has a receipt served where its queue is, once its topic and queue are checked.
 fn route(
@@ -116,9 +119,14 @@ fn ack_one(shard: &Shard, place: PopPlace<'_>, offset: i64, popped_at: i64, in_o
     let mut state = shard.store.state_mut();
     let PopPlace { group, topic, queue_id } = place;
     let was_full = state.derived.popped.room(group, topic, queue_id) == 0;
+    let is_full = state.derived.popped.left() < popped::QUEUE_COST;
     let counts = state.ack_popped(place, offset, popped_at);
+    let mut interest = shard.pop_interest.borrow_mut();
     if counts && (in_order || was_full) {
-        shard.pop_interest.borrow_mut().grew(topic, queue_id);
+        interest.grew(topic, queue_id);
+    }
+    if counts && is_full {
+        interest.room_freed();
     }
 }
 
@@ -167,7 +175,7 @@ fn change(
         Vec::new(),
         vec![
             ("popTime", popped_at.to_string()),
-            ("invisibleTime", visible_at.saturating_sub(popped_at).to_string()),
+            ("invisibleTime", visible_at.saturating_sub(popped_at).max(0).to_string()),
             ("reviveQid", revive_queue.to_string()),
         ],
     ))

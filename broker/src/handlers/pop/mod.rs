@@ -19,7 +19,7 @@ use super::{Needed, create_and_serve_again, pull::admit::may_create_group};
 use crate::{
     control::Control,
     error::Refusal,
-    pop_waits::{Full, Wait, Wake},
+    pop_waits::{Full, Limit, Wait, Wake},
     request::Request,
     response::{PopAnswer, Responder, Response},
     shard::Shard,
@@ -75,12 +75,13 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     if let Some(bytes_max) = worker.connections.borrow().unsent().answer_bytes_max() {
         pop.bytes_max = pop.bytes_max.min(bytes_max);
     }
-    let begun = worker.pop_waits.borrow_mut().begin();
+    let connection = responder.connection;
+    let begun = worker.pop_waits.borrow_mut().begin(connection);
     if let Err(full) = begun {
         let answer = nothing(&pop, response::POLLING_FULL, full_text(full), 0);
         return worker.respond(responder, answer);
     }
-    let running = Running { worker: Rc::clone(worker) };
+    let running = Running { worker: Rc::clone(worker), connection };
     let deadline = request.uptime + pop.wait_ms;
     worker.executor.spawn(run(running, Arc::new(pop), deadline, responder));
 }
@@ -88,11 +89,12 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
 /// A pop, from its checks to its answer.
 struct Running {
     worker: Rc<Worker>,
+    connection: ConnectionId,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.worker.pop_waits.borrow_mut().end();
+        self.worker.pop_waits.borrow_mut().end(self.connection);
     }
 }
 
@@ -153,7 +155,8 @@ async fn find(
         if let Some(Waiting { number, .. }) = &waiting {
             worker.pop_waits.borrow_mut().looks(*number);
         }
-        let looked = look(worker, pop, waiting.is_some(), connection).await;
+        // What a look needs is not kept while the pop waits.
+        let looked = Box::pin(look(worker, pop, waiting.is_some(), connection)).await;
         let tell_next = || {
             let key = (Rc::from(pop.group.group_name.as_str()), pop.queue_id);
             worker.pop_waits.borrow_mut().tell_next(&pop.topic.topic_name, key);
@@ -173,14 +176,16 @@ async fn find(
             }
             return Some(Ok(answer::found(pop, taken)));
         }
+        let why_nothing = taken.limited.as_deref().unwrap_or(NOTHING);
         let over = |code, why: &str| Some(Ok(nothing(pop, code, why.to_owned(), taken.rest)));
+        worker.connections.borrow().get(connection)?;
         if taken.has_passed && !is_over(passes_until) {
             worker.executor.yield_now().await;
             continue;
         }
         let Some(Waiting { number, .. }) = &waiting else {
             if is_over(deadline) {
-                return over(response::POLLING_TIMEOUT, NOTHING);
+                return over(response::POLLING_TIMEOUT, why_nothing);
             }
             match enter(worker, pop, deadline, connection) {
                 Ok(entered) => waiting = Some(entered),
@@ -195,7 +200,7 @@ async fn find(
         };
         match wake {
             Wake::Look => {}
-            Wake::Over => return over(response::POLLING_TIMEOUT, NOTHING),
+            Wake::Over => return over(response::POLLING_TIMEOUT, why_nothing),
             Wake::Gone => return None,
         }
     }
@@ -214,10 +219,11 @@ fn enter(
     entered.map(|number| Waiting { worker, number })
 }
 
-fn full_text(Full { pops, of_group }: Full) -> String {
-    let (of, key) = match of_group {
-        true => ("of the group wait for the same", "popPollingSize"),
-        false => ("are here", "maxPopPollingSize, memoryBudgetMiB"),
+fn full_text(Full { pops, limit }: Full) -> String {
+    let (of, key) = match limit {
+        Limit::Group => ("of the group wait for the same", "popPollingSize"),
+        Limit::Connection => ("of the connection are here", "maxPopPollingSize, memoryBudgetMiB"),
+        Limit::All => ("are here", "maxPopPollingSize, memoryBudgetMiB"),
     };
     format!("POLLING_FULL {pops} pops {of} already, key={key}")
 }
@@ -234,11 +240,11 @@ async fn look(
     waits: bool,
     asker: ConnectionId,
 ) -> Result<Taken, Refusal> {
-    let looks = worker.pop_looks.acquire().await;
-    let _permit = looks.map_err(|waiting| {
-        let remark = format!("{waiting} pops wait to look");
-        Refusal::new(response::SYSTEM_BUSY, remark)
-    })?;
+    let _turn = worker.pop_looks.take(asker).await;
+    if worker.connections.borrow().get(asker).is_none() {
+        // Nobody is there any more for what would be found; the next look at the connection says so.
+        return Ok(Taken::default());
+    }
     let mut all = Taken::default();
     for (shard, queues) in shards_of(worker, pop) {
         let look = Look {
@@ -274,6 +280,10 @@ async fn look(
 /// A part of an answer could not be read: the others are in flight, and go out without it.
 fn note_left_out(shard: u16, refusal: &Refusal) {
     let Refusal { code, remark } = refusal;
+    if [response::TOPIC_NOT_EXIST, response::SUBSCRIPTION_GROUP_NOT_EXIST].contains(code) {
+        // It was deleted meanwhile.
+        return;
+    }
     tracing::warn!(shard, code, remark, "a pop is answered without some queues");
 }
 

@@ -18,6 +18,7 @@ use store::{
     PopAsk, PopPlace, PopRead, PopStart, PullPlan, PullStatus, StoreError, StoreState,
     consume_queue::Entry,
     read::{Planned, PullLimits},
+    state::popped,
 };
 
 /// What was taken of one queue.
@@ -42,6 +43,8 @@ pub(super) struct Taken {
     pub(super) now: i64,
     /// Messages that are there and were not taken, about.
     pub(super) rest: i64,
+    /// Why nothing new is given out, if a limit is reached.
+    pub(super) limited: Option<String>,
     /// A filter has passed as many messages as one look goes over: there may be more behind them.
     pub(super) has_passed: bool,
 }
@@ -61,6 +64,7 @@ impl Taken {
         self.records.extend_from_slice(&other.records);
         self.rest += other.rest;
         self.has_passed |= other.has_passed;
+        self.limited = self.limited.take().or(other.limited);
     }
 }
 
@@ -129,10 +133,24 @@ pub(super) async fn take(there: Rc<Worker>, pop: Arc<Pop>, look: Look) -> Result
     }
     note_visible(&shard, &pop, &look.queues);
     match taken.count() {
-        0 => shard.tally.missed(),
+        0 => {
+            shard.tally.missed();
+            taken.limited = limit_reached(&shard.store.state(), look.shard);
+        }
         count => shard.tally.pulled(count as u64, taken.records.len() as u64),
     }
     Ok(taken)
+}
+
+/// Why a shard gives out nothing new.
+fn limit_reached(state: &StoreState, shard: u16) -> Option<String> {
+    let popped = &state.derived.popped;
+    (popped.left() < popped::QUEUE_COST).then(|| {
+        let (messages, queues) = (popped.in_flight(), popped.len());
+        format!(
+            "POLLING_LIMITED shard={shard} popped={messages} queues={queues} key=shardPoppedMax"
+        )
+    })
 }
 
 /// Topic and group may have been deleted since the pop was checked.

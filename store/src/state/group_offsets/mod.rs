@@ -150,6 +150,11 @@ impl GroupOffsets {
         self.pair(self.find(group, topic)?)?.slot(queue_id)?.current()
     }
 
+    /// The offset that the log has committed.
+    pub(crate) fn committed(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
+        self.pair(self.find(group, topic)?)?.slot(queue_id)?.committed()
+    }
+
     /// Commits an offset. Going backwards is allowed: tools reset offsets this way.
     pub fn set(
         &mut self,

@@ -32,11 +32,11 @@ pub const QUEUE_IN_FLIGHT_MAX: usize = 10_000;
 /// Bytes of an entry, about: what is done at the commit gate in one step.
 const ENTRY_BYTES: usize = 128 * 1024;
 /// A queue that a group pops takes up as much as so many messages in flight.
-const QUEUE_COST: usize = 4;
+pub const QUEUE_COST: usize = 4;
 /// Rows of one piece of a snapshot.
 const STEP_ROWS: usize = 2_048;
 /// Queues that one look for idle ones goes over.
-const STEP_QUEUES: usize = 1_024;
+const STEP_QUEUES: usize = 8_192;
 
 /// Group, topic, queue id.
 type Name = (Rc<str>, Rc<str>, u32);
@@ -203,18 +203,46 @@ impl Popped {
         topics.entry(topic).or_default()
     }
 
-    /// Forgets queues that nobody has popped since `before`, ms, and of which nothing is in flight, a piece at a time: the
-    /// group's offset says all. Of those that were there at the start nobody knows; they count as popped `now`.
-    pub(crate) fn forget_idle(&mut self, now: i64, before: i64) {
-        let (mut seen, last) = (Vec::new(), self.looked.take());
-        for (group, topic, queue_id, _) in self.range(last.as_ref()).take(STEP_QUEUES + 1) {
-            seen.push((Rc::clone(group), Rc::clone(topic), queue_id));
+    /// Forgets queues that nobody has popped since `before`, ms, and of which nothing is in flight, a piece at a time, if the log
+    /// has committed the group's offset where they are: that says all. Of those that were there at the start nobody knows; they
+    /// count as popped `now`.
+    pub(crate) fn forget_idle(
+        &mut self,
+        now: i64,
+        before: i64,
+        offset: impl Fn(&str, &str, u32) -> Option<i64>,
+    ) {
+        let (mut seen, mut next, mut left) = (Vec::new(), None, STEP_QUEUES);
+        let last = self.looked.take();
+        for (group, topic, queue_id, queue) in self.range(last.as_ref()) {
+            let name = || (Rc::clone(group), Rc::clone(topic), queue_id);
+            if left == 0 {
+                next = Some(name());
+                break;
+            }
+            left -= 1;
+            if queue.may_be_idle(before) {
+                seen.push(name());
+            }
         }
-        if seen.len() > STEP_QUEUES {
-            self.looked = seen.pop();
-        }
+        self.looked = next;
         for (group, topic, queue_id) in seen {
-            self.change(&group, &topic, queue_id, |queue| queue.look_idle(now, before));
+            let offset = offset(&group, &topic, queue_id);
+            self.change(&group, &topic, queue_id, |queue| queue.look_idle(now, offset));
+        }
+    }
+
+    /// Drops a queue of which nothing is known that the group's offset does not say, and the log neither.
+    pub(crate) fn drop_if_empty(&mut self, group: &str, topic: &str, queue_id: u32) {
+        let Some(queues) = self.queues.get_mut(group).and_then(|it| it.get_mut(topic)) else {
+            return;
+        };
+        if queues.get(&queue_id).is_some_and(PopQueue::is_untouched) {
+            queues.remove(&queue_id);
+            self.count -= 1;
+            if queues.is_empty() {
+                self.drop_names(group, topic);
+            }
         }
     }
 

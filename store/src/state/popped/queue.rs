@@ -20,6 +20,8 @@ pub struct PopQueue {
     next_visible: i64,
     /// The queue was popped in order last.
     in_order: bool,
+    /// See [`PopQueue::share_of_again`].
+    odd_is_new: bool,
     /// The attempt of a pop in order that has what is in flight.
     attempt: Option<Box<str>>,
     /// Somebody reads messages for a pop.
@@ -135,6 +137,12 @@ impl PopQueue {
         Some((self.now.keys().copied().collect(), same))
     }
 
+    /// How many of so many messages are given out again while there are new ones: half, and the odd one in turn.
+    pub fn share_of_again(&mut self, count_max: usize) -> usize {
+        self.odd_is_new = !self.odd_is_new;
+        if self.odd_is_new { count_max.div_ceil(2) } else { count_max / 2 }
+    }
+
     /// Whose attempt has what is in flight.
     pub fn set_attempt(&mut self, attempt: Option<Box<str>>) {
         self.attempt = attempt;
@@ -148,9 +156,8 @@ impl PopQueue {
 
     /// The group's first pop, or the first after it began anew: at `cursor`.
     pub fn begin(&mut self, cursor: i64) {
-        if self.cursor.is_none() {
-            self.advance(cursor);
-        }
+        // The group's offset says it to the log.
+        self.cursor = self.cursor.or(Some(cursor));
     }
 
     /// A message is popped. Returns how often it was before; the same attempt does not count.
@@ -249,16 +256,28 @@ impl PopQueue {
         self.beginning += 1;
     }
 
-    /// Begins anew if nothing is in flight and nobody has popped since `before`, ms: the group's offset says everything.
-    pub(super) fn look_idle(&mut self, now: i64, before: i64) {
-        if !self.now.is_empty() || self.busy || self.cursor.is_none() {
-            return;
+    /// Whether nothing is in flight, and nobody is known to have popped since `before`, ms.
+    pub(super) fn may_be_idle(&self, before: i64) -> bool {
+        self.now.is_empty() && !self.busy && self.cursor.is_some() && self.used < before
+    }
+
+    /// The same was found. Begins anew if the log has committed the group's offset where it is popped.
+    pub(super) fn look_idle(&mut self, now: i64, offset: Option<i64>) {
+        if self.used == 0 {
+            self.used = now;
+        } else if offset == self.cursor {
+            self.begin_anew();
         }
-        match self.used {
-            0 => self.used = now,
-            used if used < before => self.begin_anew(),
-            _ => {}
-        }
+    }
+
+    /// Whether nothing was ever popped of it: it stands where the group's offset is.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.now.is_empty()
+            && self.committed.is_empty()
+            && self.committed_cursor.is_none()
+            && !self.busy
+            && !self.is_unsaid()
+            && self.said_before == 0
     }
 
     /// Whether the log lacks something.
