@@ -35,6 +35,8 @@ const CONSUME_SECONDS: &str = "600";
 pub enum Library {
     /// `rocketmq-client` of this version (`4.9.8`, `5.3.3`); `rocketmq-tools` comes with it.
     Java(&'static str),
+    /// `rocketmq-spring-boot-starter` of this version in one application, which plays [`super::spring`] and nothing else.
+    Spring(&'static str),
     /// `github.com/apache/rocketmq-client-go/v2`, version in `clients/go/go.mod`.
     Go,
     /// `rocketmq` (the C++ client), version in `clients/python/requirements.txt`.
@@ -95,7 +97,7 @@ impl Library {
     /// Commands that show that the tools are there.
     fn tools(self) -> &'static [&'static [&'static str]] {
         match self {
-            Library::Java(_) => &[&["java", "-version"], &["mvn", "-version"]],
+            Library::Java(_) | Library::Spring(_) => &[&["java", "-version"], &["mvn", "-version"]],
             Library::Go => &[&["go", "version"]],
             Library::Python => &[&["python3", "-c", "import venv, ensurepip"]],
             Library::Node => &[&["node", "--version"], &["npm", "--version"]],
@@ -105,6 +107,7 @@ impl Library {
     fn install(self) -> Program {
         let (name, sources) = match self {
             Library::Java(version) => (format!("java-{version}"), "java"),
+            Library::Spring(version) => (format!("spring-{version}"), "spring"),
             Library::Go => ("go".to_owned(), "go"),
             Library::Python => ("python".to_owned(), "python"),
             Library::Node => ("node".to_owned(), "node"),
@@ -133,15 +136,8 @@ impl Library {
     fn make(self, sources: &Path, out: &Path) {
         let dir = |path: &Path| path.display().to_string();
         match self {
-            Library::Java(version) => make(Command::new("mvn").current_dir(sources).args([
-                "-q",
-                "-B",
-                "compile",
-                "dependency:copy-dependencies",
-                &format!("-Drmq={version}"),
-                &format!("-Dout={}", dir(out)),
-                &format!("-DoutputDirectory={}", dir(&out.join("lib"))),
-            ])),
+            Library::Java(version) => maven(sources, out, &format!("-Drmq={version}")),
+            Library::Spring(version) => maven(sources, out, &format!("-Dstarter={version}")),
             Library::Go => make(Command::new("go").current_dir(sources).args([
                 "build",
                 "-mod=readonly",
@@ -174,7 +170,7 @@ impl Library {
     fn words(self, out: &Path, home: &Path) -> Vec<String> {
         let path = |name: &str| out.join(name).display().to_string();
         match self {
-            Library::Java(_) => vec![
+            Library::Java(_) | Library::Spring(_) => vec![
                 "java".to_owned(),
                 "-Xmx192m".to_owned(),
                 // Programs of seconds: starting fast is all that counts.
@@ -494,6 +490,19 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
         fs::copy(from.join(name), to.join(name))
             .unwrap_or_else(|error| panic!("copy {name}: {error}"));
     }
+}
+
+/// Compiles a project whose `pom.xml` takes its place for outputs as a property, and copies the libraries that it needs.
+fn maven(sources: &Path, out: &Path, version: &str) {
+    make(Command::new("mvn").current_dir(sources).args([
+        "-q",
+        "-B",
+        "compile",
+        "dependency:copy-dependencies",
+        version,
+        &format!("-Dout={}", out.display()),
+        &format!("-DoutputDirectory={}", out.join("lib").display()),
+    ]));
 }
 
 fn make(command: &mut Command) {

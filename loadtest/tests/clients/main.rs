@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use loadtest::harness::{
     self, Peer, Side, ordered, pop,
     program::{Library, Program},
-    resets, scenario,
+    resets, scenario, spring,
 };
 use std::{
     process::ExitCode,
@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const JAVA_4: Library = Library::Java("4.9.8");
 const JAVA_5: Library = Library::Java("5.3.3");
+/// The newest release whose client (5.3.0) can wait for the reply to a request without a callback.
+const SPRING: Library = Library::Spring("2.3.1");
+/// The newest release, with client 5.3.2.
+const NEWEST_SPRING: Library = Library::Spring("2.3.5");
 /// Makes the Java client send, commit and query through the second port (listenPort - 2).
 const VIP_CHANNEL: &str = "-Dcom.rocketmq.sendMessageWithVIPChannel=true";
 /// Makes the Java client write its headers in the binary form.
@@ -128,7 +132,7 @@ fn ask_ours_again_and_again() {
 
 /// Each library's stories, those that take longest first.
 fn stories() -> Vec<Trial> {
-    let rows: [Row; 11] = [
+    let rows: [Row; 13] = [
         (
             Library::Go,
             "go",
@@ -151,6 +155,8 @@ fn stories() -> Vec<Trial> {
         (JAVA_4, "java_4", OURS_AND_JAVA_4, &[JAVA_4_ONLY]),
         (JAVA_5, "java_5", OURS_AND_JAVA_5, OF_JAVA),
         (JAVA_5, "java_5", OURS_AND_JAVA_5, &[JAVA_5_ONLY]),
+        (SPRING, "spring", OURS_AND_JAVA_5, &[&[("application", spring::application)]]),
+        (NEWEST_SPRING, "spring_newest", OURS_AND_JAVA_5, &[&[("application", spring::callbacks)]]),
     ];
     let mut trials = Vec::new();
     for (library, name, sides, groups) in rows {
