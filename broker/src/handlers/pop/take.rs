@@ -174,9 +174,13 @@ fn note_popped(there: &Worker, shard: &Shard, place: PopPlace<'_>, messages: usi
 
 /// Messages of a queue that were never popped.
 fn rest_of(state: &StoreState, place: PopPlace<'_>) -> i64 {
-    let max = state.queue(place.topic, place.queue_id).map_or(0, |queue| queue.max());
-    let popped = state.derived.popped.get(place.group, place.topic, place.queue_id);
-    popped.and_then(|queue| queue.cursor()).map_or(0, |cursor| (max - cursor).max(0))
+    let PopPlace { group, topic, queue_id } = place;
+    let Some(queue) = state.queue(topic, queue_id) else { return 0 };
+    let popped = state.derived.popped.get(group, topic, queue_id);
+    let cursor = popped.and_then(|queue| queue.cursor());
+    // Of a queue that is not popped now the group's offset says it.
+    let from = cursor.or_else(|| state.derived.group_offsets.get(group, topic, queue_id));
+    (queue.max() - from.unwrap_or(0).max(queue.min())).max(0)
 }
 
 /// Whoever waits is told when something is visible again.
