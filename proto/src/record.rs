@@ -320,11 +320,8 @@ pub const TIMESTAMP_PREFIX_BYTES: usize = BORN_HOST_AT + HOST_V6_BYTES + 8;
 
 /// Sets the field of an encoded record that holds when it is due, while it waits.
 pub fn patch_prepared_transaction_offset(record: &mut [u8], value: i64) {
-    assert!(record.len() >= OVERHEAD_BYTES);
-    let sys_flag = i32::from(record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default());
-    let host = |flag: i32| if sys_flag & flag != 0 { HOST_V6_BYTES } else { HOST_V4_BYTES };
-    let hosts = host(SYS_FLAG_BORN_HOST_V6) + host(SYS_FLAG_STORE_HOST_V6);
-    put_at(record, BORN_HOST_AT + hosts + 8 + 4, value);
+    let at = reconsume_times_at(record) + 4;
+    put_at(record, at, value);
 }
 
 /// Bytes of a record, and its offset in its queue, of which only the first bytes are at hand; `None` when they do not reach
@@ -337,15 +334,20 @@ pub fn size_and_queue_offset_of(prefix: &[u8]) -> Option<(usize, i64)> {
 
 /// Adds to how often a record says that its message was consumed again. No checksum covers it.
 pub fn add_reconsume_times(record: &mut [u8], more: u32) {
-    assert!(record.len() >= OVERHEAD_BYTES);
-    let sys_flag = i32::from(record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default());
-    let host = |flag: i32| if sys_flag & flag != 0 { HOST_V6_BYTES } else { HOST_V4_BYTES };
-    let at = BORN_HOST_AT + host(SYS_FLAG_BORN_HOST_V6) + 8 + host(SYS_FLAG_STORE_HOST_V6);
+    let at = reconsume_times_at(record);
     let Some(slot) = record.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) else {
         unreachable!("an encoded record is longer than its head");
     };
     let more = i32::try_from(more).unwrap_or(i32::MAX);
     *slot = i32::from_be_bytes(*slot).saturating_add(more).to_be_bytes();
+}
+
+/// Where the field stands, behind two hosts whose lengths the record says.
+fn reconsume_times_at(record: &[u8]) -> usize {
+    assert!(record.len() >= OVERHEAD_BYTES);
+    let sys_flag = i32::from(record.get(SYS_FLAG_AT + 3).copied().unwrap_or_default());
+    let host = |flag: i32| if sys_flag & flag != 0 { HOST_V6_BYTES } else { HOST_V4_BYTES };
+    BORN_HOST_AT + host(SYS_FLAG_BORN_HOST_V6) + 8 + host(SYS_FLAG_STORE_HOST_V6)
 }
 
 #[inline]

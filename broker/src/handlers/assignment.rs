@@ -130,8 +130,8 @@ fn encoded(message_queue_assignments: Option<Vec<QueueAssignment>>) -> Vec<u8> {
 }
 
 /// The queues of a topic in the cluster, as consumers see them. `None`: nobody knows the topic. All that is said about
-/// assignments stands on what this returns: name servers say it, and where none has ever answered, or there is none, this
-/// broker is the cluster.
+/// assignments stands on what this returns: name servers say it, and where none is configured, this broker is the
+/// cluster. Where none answers, nothing is said.
 async fn queues_of(worker: &Rc<Worker>, topic: &str) -> Option<TopicQueues> {
     names::check_consumed_topic(topic).ok()?;
     let plane = worker.control_plane();

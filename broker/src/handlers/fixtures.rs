@@ -3,12 +3,13 @@
 
 use crate::{
     config::BrokerConfig,
-    control::{Control, MessageFilter},
+    control::{Control, MessageFilter, MetadataSnapshot},
     ops::{Pull, PullOp},
     request::Request,
     response::{Responder, allow_unanswered},
 };
 use proto::{
+    body::{SubscriptionGroupConfig, TopicConfig},
     command::{HeaderArena, Language, OUR_VERSION, RequestHead, decode, write_request},
     frame::{HeaderKind, next_frame},
 };
@@ -25,6 +26,22 @@ use store::{
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 /// The same moment on the monotonic clock.
 pub(crate) const UPTIME: Uptime = Uptime::from_ms(5_000);
+
+/// What workers see of topic `t` and group `g`, once `change` has changed them.
+pub(crate) fn metadata(
+    change: impl FnOnce(&mut TopicConfig, &mut SubscriptionGroupConfig),
+) -> Arc<MetadataSnapshot> {
+    let mut topic = TopicConfig { topic_name: "t".to_owned(), perm: 6, ..TopicConfig::default() };
+    let mut group = SubscriptionGroupConfig {
+        group_name: "g".to_owned(),
+        ..SubscriptionGroupConfig::default()
+    };
+    change(&mut topic, &mut group);
+    let mut control = control();
+    control.update_topic(NOW, topic).expect("a good topic");
+    control.update_group(NOW, group).expect("a good group");
+    control.saved_effects().publish.expect("a snapshot")
+}
 
 /// The connection that requests come from.
 pub(crate) fn connection() -> ConnectionId {

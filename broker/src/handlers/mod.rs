@@ -303,6 +303,21 @@ pub(crate) async fn make_topic(
         .await
 }
 
+/// The group of a pull or a pop is unknown here: the control owner creates it, and the request goes on from there.
+fn create_group_and_serve_again(
+    worker: &Rc<Worker>,
+    request: &Request<'_>,
+    responder: Responder,
+    group: &str,
+) {
+    let create = |control: &mut Control| {
+        let found = control.group(request.now, group)?;
+        found.map(drop).ok_or_else(|| Refusal::group_not_exist(group))
+    };
+    let needed = Needed::Group(group);
+    create_and_serve_again(worker, request, responder, needed, create, Response::from);
+}
+
 /// Has the control worker create what a message needs, and serves the message again when that is durable and shown. `refused`
 /// makes the answer to a message of this kind that is not served.
 fn create_and_serve_again(

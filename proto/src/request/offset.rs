@@ -58,7 +58,8 @@ header! {
 }
 
 header! {
-    /// `GET_MIN_OFFSET` (31) and `GET_EARLIEST_MSG_STORETIME` (32): a queue and nothing else.
+    /// `GET_MIN_OFFSET` (31) and `GET_EARLIEST_MSG_STORETIME` (32): a queue and nothing else. Also what says where a receipt of
+    /// `ACK_MESSAGE` (200051) and `CHANGE_MESSAGE_INVISIBLETIME` (200053) belongs.
     /// Source: Apache RocketMQ 5.3.3, remoting `GetMinOffsetRequestHeader`, `GetEarliestMsgStoretimeRequestHeader`.
     QueueHeader {
         /// Topic of the queue.

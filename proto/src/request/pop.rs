@@ -38,16 +38,6 @@ pub const POP_FROM_MIN: i32 = 0;
 pub const POP_FROM_MAX: i32 = 1;
 
 header! {
-    /// Where a receipt belongs, of `ACK_MESSAGE` and `CHANGE_MESSAGE_INVISIBLETIME`.
-    AckPlaceHeader {
-        /// Topic of the message.
-        topic: &'a str = "topic" required,
-        /// Its queue.
-        queue_id: i32 = "queueId" required,
-    }
-}
-
-header! {
     /// `ACK_MESSAGE` (200051). Source: Apache RocketMQ 5.3.3, remoting `AckMessageRequestHeader`.
     AckHeader {
         /// Who has consumed.

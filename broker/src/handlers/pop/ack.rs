@@ -16,7 +16,7 @@ use proto::{
     body::{BatchAck, BatchAckBody},
     code::response,
     receipt::{REVIVE_QUEUE_IN_ORDER, Receipt},
-    request::{AckHeader, AckPlaceHeader, ChangeInvisibleHeader},
+    request::{AckHeader, ChangeInvisibleHeader, QueueHeader},
 };
 use std::{collections::BTreeMap, rc::Rc};
 use store::{
@@ -31,7 +31,7 @@ fn route(
     responder: Responder,
     serve: fn(&Rc<Worker>, &Shard, u32, &Request<'_>) -> Result<Response, Refusal>,
 ) {
-    let place = AckPlaceHeader::from_ext(&request.header.ext).map_err(Refusal::from);
+    let place = QueueHeader::from_ext(&request.header.ext).map_err(Refusal::from);
     let checked = place.and_then(|place| {
         let queue_id = check_queue(&worker.metadata.borrow(), place.topic, place.queue_id)?;
         Ok((worker.owner_of(place.topic, queue_id), queue_id))

@@ -15,9 +15,8 @@ mod tests;
 pub use ack::{ack, ack_many, change_invisible};
 pub(crate) use take::tell_grown;
 
-use super::{Needed, create_and_serve_again, pull::admit::may_create_group};
+use super::{create_group_and_serve_again, pull::admit::may_create_group};
 use crate::{
-    control::Control,
     error::Refusal,
     pop_waits::{Full, Limit, Wait, Wake},
     request::Request,
@@ -52,7 +51,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     };
     let metadata = Arc::clone(&worker.metadata.borrow());
     if may_create_group(&metadata, header.consumer_group) {
-        return create_group(worker, request, header.consumer_group, responder);
+        return create_group_and_serve_again(worker, request, responder, header.consumer_group);
     }
     if responder.connection.worker() != worker.executor.index() {
         // It came to the control worker to have its group made; its connection is elsewhere.
@@ -96,16 +95,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.worker.pop_waits.borrow_mut().end(self.connection);
     }
-}
-
-/// The group is unknown: the control owner creates it, and the pop goes on from there.
-fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, responder: Responder) {
-    let create = |control: &mut Control| {
-        let found = control.group(request.now, group)?;
-        found.map(drop).ok_or_else(|| Refusal::group_not_exist(group))
-    };
-    let needed = Needed::Group(group);
-    create_and_serve_again(worker, request, responder, needed, create, Response::from);
 }
 
 /// A pop that waits, until it is over.

@@ -10,7 +10,7 @@ use crate::{
     control::{MessageFilter, MetadataSnapshot},
     error::Refusal,
     expressions::Expressions,
-    handlers::fixtures::{NOW, control, with_request},
+    handlers::fixtures::{self, NOW, with_request},
     response::Response,
 };
 use proto::{
@@ -20,20 +20,14 @@ use proto::{
 };
 use std::sync::Arc;
 
+/// With four queues.
 fn metadata(
     change: impl FnOnce(&mut TopicConfig, &mut SubscriptionGroupConfig),
 ) -> Arc<MetadataSnapshot> {
-    let mut topic = TopicConfig { topic_name: "t".to_owned(), perm: 6, ..TopicConfig::default() };
-    topic.read_queue_nums = 4;
-    let mut group = SubscriptionGroupConfig {
-        group_name: "g".to_owned(),
-        ..SubscriptionGroupConfig::default()
-    };
-    change(&mut topic, &mut group);
-    let mut control = control();
-    control.update_topic(NOW, topic).expect("a good topic");
-    control.update_group(NOW, group).expect("a good group");
-    control.saved_effects().publish.expect("a snapshot")
+    fixtures::metadata(|topic, group| {
+        topic.read_queue_nums = 4;
+        change(topic, group);
+    })
 }
 
 fn check_with(

@@ -10,9 +10,9 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use super::{Needed, create_and_serve_again};
+use super::create_group_and_serve_again;
 use crate::{
-    control::{Control, MessageFilter},
+    control::MessageFilter,
     error::Refusal,
     mailbox::CoreMessage,
     ops::{Pull, PullOp},
@@ -44,7 +44,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     };
     let metadata = Arc::clone(&worker.metadata.borrow());
     if admit::may_create_group(&metadata, header.consumer_group) {
-        return create_group(worker, request, header.consumer_group, responder);
+        return create_group_and_serve_again(worker, request, responder, header.consumer_group);
     }
     let pull = match admit::check(
         &worker.config,
@@ -75,16 +75,6 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
             }
         }
     }
-}
-
-/// The group is unknown here: the control owner creates it, and the pull goes on from there.
-fn create_group(worker: &Rc<Worker>, request: &Request<'_>, group: &str, responder: Responder) {
-    let create = |control: &mut Control| {
-        let found = control.group(request.now, group)?;
-        found.map(drop).ok_or_else(|| Refusal::group_not_exist(group))
-    };
-    let needed = Needed::Group(group);
-    create_and_serve_again(worker, request, responder, needed, create, Response::from);
 }
 
 /// Runs a pull that another worker has checked. Topic or group may have been deleted meanwhile: then the offset that came

@@ -11,8 +11,8 @@ use crate::{
     expressions::Expressions,
     handlers::client_lifecycle,
     handlers::fixtures::{
-        NOW, UPTIME, append_tagged, commit, control, pull, responder, state_with_messages,
-        with_request,
+        NOW, UPTIME, append_tagged, commit, control, metadata, pull, responder,
+        state_with_messages, with_request,
     },
     ops::{Pull, PullOp},
     request::Request,
@@ -30,21 +30,6 @@ use store::{PullPlan, StoreState, read::Planned};
 /// Flags of a pull that may be suspended, commits, and brings its subscription.
 const SUSPEND: &str = "2";
 const COMMIT_AND_SUBSCRIPTION: &str = "5";
-
-fn metadata(
-    change: impl FnOnce(&mut TopicConfig, &mut SubscriptionGroupConfig),
-) -> Arc<MetadataSnapshot> {
-    let mut topic = TopicConfig { topic_name: "t".to_owned(), perm: 6, ..TopicConfig::default() };
-    let mut group = SubscriptionGroupConfig {
-        group_name: "g".to_owned(),
-        ..SubscriptionGroupConfig::default()
-    };
-    change(&mut topic, &mut group);
-    let mut control = control();
-    control.update_topic(NOW, topic).expect("a good topic");
-    control.update_group(NOW, group).expect("a good group");
-    control.saved_effects().publish.expect("a snapshot")
-}
 
 fn check(metadata: &MetadataSnapshot, fields: &[(&str, &str)]) -> Result<Pull, Refusal> {
     check_with(&BrokerConfig::default(), metadata, fields)
