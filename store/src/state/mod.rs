@@ -13,6 +13,7 @@
 
 pub mod control;
 pub mod deferred;
+mod fields;
 pub mod group_offsets;
 pub mod half_messages;
 mod offset_changes;

@@ -1,7 +1,10 @@
 //! Offsets that groups committed, as bytes: the content of a control entry, and of a piece of their section in index
 //! files. Source of the layout: [`super::control`].
 
-use super::control::{ControlError, KIND_GROUP_OFFSETS};
+use super::{
+    control::{ControlError, KIND_GROUP_OFFSETS},
+    fields::{Fields, write_texts},
+};
 
 /// Bytes of a queue id with its offset.
 pub(super) const PAIR_BYTES: usize = size_of::<u32>() + size_of::<i64>();
@@ -65,7 +68,7 @@ impl<'a> OffsetChanges<'a> {
 
 /// Walks a content offset by offset; ends with the first error.
 struct Walk<'a> {
-    rest: &'a [u8],
+    rest: Fields<'a>,
     group: &'a str,
     topic: &'a str,
     /// Pairs that follow under these names.
@@ -74,20 +77,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(content: &'a [u8]) -> Walk<'a> {
-        Walk { rest: content, group: "", topic: "", pairs: 0 }
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or("is cut")?;
-        self.rest = rest;
-        Ok(*head)
-    }
-
-    fn text(&mut self) -> Result<&'a str, &'static str> {
-        let bytes = usize::from(u16::from_be_bytes(self.take()?));
-        let (text, rest) = self.rest.split_at_checked(bytes).ok_or("is cut")?;
-        self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| "has a name that is not text")
+        Walk { rest: Fields(content), group: "", topic: "", pairs: 0 }
     }
 
     fn step(&mut self) -> Result<Option<OffsetChange<'a>>, &'static str> {
@@ -95,13 +85,13 @@ impl<'a> Walk<'a> {
             if self.rest.is_empty() {
                 return Ok(None);
             }
-            self.group = self.text()?;
-            self.topic = self.text()?;
-            self.pairs = u16::from_be_bytes(self.take()?);
+            self.group = self.rest.text()?;
+            self.topic = self.rest.text()?;
+            self.pairs = u16::from_be_bytes(self.rest.take()?);
         }
         self.pairs -= 1;
-        let queue_id = u32::from_be_bytes(self.take()?);
-        let offset = i64::from_be_bytes(self.take()?);
+        let queue_id = u32::from_be_bytes(self.rest.take()?);
+        let offset = i64::from_be_bytes(self.rest.take()?);
         Ok(Some(OffsetChange { group: self.group, topic: self.topic, queue_id, offset }))
     }
 }
@@ -112,7 +102,7 @@ impl<'a> Iterator for Walk<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            (self.rest, self.pairs) = (&[], 0);
+            (self.rest, self.pairs) = (Fields(&[]), 0);
         }
         step.transpose()
     }
@@ -124,10 +114,7 @@ pub(super) fn write_pairs(
     topic: &str,
     pairs: impl Iterator<Item = (u32, i64)>,
 ) {
-    for text in [group, topic] {
-        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        out.extend_from_slice(text.as_bytes());
-    }
+    write_texts(out, [group, topic]);
     let count_at = out.len();
     out.extend_from_slice(&[0; 2]);
     let mut count = 0u16;

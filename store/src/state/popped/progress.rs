@@ -3,6 +3,7 @@
 
 use crate::state::{
     control::{ControlError, KIND_POP_PROGRESS},
+    fields::{Fields, write_texts},
     rows::part,
 };
 
@@ -73,7 +74,7 @@ pub struct PopProgress<'a>(&'a [u8]);
 impl<'a> PopProgress<'a> {
     /// Reads a content; all of it is checked.
     pub fn decode(content: &'a [u8]) -> Result<PopProgress<'a>, ControlError> {
-        for queue in Walk(content) {
+        for queue in Walk::new(content) {
             queue.map_err(|what| ControlError::Malformed { kind: KIND_POP_PROGRESS, what })?;
         }
         Ok(PopProgress(content))
@@ -81,7 +82,7 @@ impl<'a> PopProgress<'a> {
 
     /// What it says, queue by queue.
     pub fn iter(&self) -> impl Iterator<Item = QueueProgress<'a>> + use<'a> {
-        Walk(self.0).map(|queue| queue.expect("checked when it was decoded"))
+        Walk::new(self.0).map(|queue| queue.expect("checked when it was decoded"))
     }
 
     /// The bytes.
@@ -91,36 +92,24 @@ impl<'a> PopProgress<'a> {
 }
 
 /// Walks a content queue by queue; ends with the first error.
-struct Walk<'a>(&'a [u8]);
+struct Walk<'a>(Fields<'a>);
 
 impl<'a> Walk<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or("is cut")?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn bytes(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
-        let (bytes, rest) = self.0.split_at_checked(count).ok_or("is cut")?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    fn text(&mut self) -> Result<&'a str, &'static str> {
-        let count = usize::from(u16::from_be_bytes(self.take()?));
-        std::str::from_utf8(self.bytes(count)?).map_err(|_| "has a name that is not text")
+    fn new(content: &'a [u8]) -> Walk<'a> {
+        Walk(Fields(content))
     }
 
     fn queue(&mut self) -> Result<QueueProgress<'a>, &'static str> {
-        let (group, topic) = (self.text()?, self.text()?);
-        let queue_id = u32::from_be_bytes(self.take()?);
-        let [flags] = self.take()?;
+        let fields = &mut self.0;
+        let (group, topic) = (fields.text()?, fields.text()?);
+        let queue_id = u32::from_be_bytes(fields.take()?);
+        let [flags] = fields.take()?;
         if flags & !(ANEW | CURSOR) != 0 {
             return Err("has a flag that is not known");
         }
-        let cursor = i64::from_be_bytes(self.take()?);
-        let count = usize::from(u16::from_be_bytes(self.take()?));
-        let (rows, _) = self.bytes(count * ROW_BYTES)?.as_chunks();
+        let cursor = i64::from_be_bytes(fields.take()?);
+        let count = usize::from(u16::from_be_bytes(fields.take()?));
+        let (rows, _) = fields.bytes(count * ROW_BYTES)?.as_chunks();
         let cursor = (flags & CURSOR != 0).then_some(cursor);
         Ok(QueueProgress { group, topic, queue_id, anew: flags & ANEW != 0, cursor, rows })
     }
@@ -135,7 +124,7 @@ impl<'a> Iterator for Walk<'a> {
         }
         let queue = self.queue();
         if queue.is_err() {
-            self.0 = &[];
+            self.0 = Fields(&[]);
         }
         Some(queue)
     }
@@ -155,10 +144,7 @@ pub(super) fn write(
     cursor: Option<i64>,
     rows: &[Said],
 ) {
-    for text in [group, topic] {
-        out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        out.extend_from_slice(text.as_bytes());
-    }
+    write_texts(out, [group, topic]);
     out.extend_from_slice(&queue_id.to_be_bytes());
     let has_cursor = if cursor.is_some() { CURSOR } else { 0 };
     out.push(has_cursor | if anew { ANEW } else { 0 });
