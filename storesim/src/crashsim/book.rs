@@ -339,11 +339,26 @@ impl Book {
         possible
     }
 
-    /// Records that may wait, by due time and position, and whether each must: an index file may have been influenced by
-    /// what rotted later, up to any place.
-    pub(crate) fn waiting(&self) -> BTreeMap<(i64, u64), bool> {
+    /// Where the first record lies that waits, or waits again when the power goes and nothing from `durable` on stays:
+    /// up to there the log must stay, too.
+    pub(crate) fn held_from(&self, durable: u64) -> Option<u64> {
+        let waiting = self.waiting(durable).into_iter();
+        let waiting = waiting.filter(|(_, must)| *must).map(|((_, position), _)| position);
+        let halves = self.halves(durable).into_iter();
+        let halves = halves.filter(|(_, half)| half.must).map(|(position, _)| position);
+        waiting.chain(halves).min()
+    }
+
+    /// What ends before a position.
+    fn before(&self, end: u64) -> impl Iterator<Item = &Item> {
+        self.items.iter().take_while(move |item| item.end <= end)
+    }
+
+    /// Records that may wait by what ends before a position, by due time and position, and whether each must: an index
+    /// file may have been influenced by what rotted later, up to any place.
+    pub(crate) fn waiting(&self, end: u64) -> BTreeMap<(i64, u64), bool> {
         let mut waiting = BTreeMap::new();
-        for item in &self.items {
+        for item in self.before(end) {
             match &item.what {
                 What::Message { queue, record, .. }
                     if [SCHEDULE_TOPIC, TIMER_TOPIC].contains(&&*queue.0) =>
@@ -364,10 +379,10 @@ impl Book {
         waiting
     }
 
-    /// Half messages that may be open, by position.
-    pub(crate) fn halves(&self) -> BTreeMap<u64, MaybeOpen> {
+    /// Half messages that may be open by what ends before another position, by position.
+    pub(crate) fn halves(&self, end: u64) -> BTreeMap<u64, MaybeOpen> {
         let mut open: BTreeMap<u64, MaybeOpen> = BTreeMap::new();
-        for item in &self.items {
+        for item in self.before(end) {
             match &item.what {
                 What::Message { queue, record, .. } if queue.0 == HALF_TOPIC => {
                     let record = RecordView::parse(record).expect("our own");

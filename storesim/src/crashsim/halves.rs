@@ -42,9 +42,23 @@ impl Life<'_> {
 
     /// Ends one, unless somebody is at it. The log may refuse that, or whoever began may think better of it.
     fn end_half(&mut self) {
-        let open: Vec<u64> =
-            self.store.state().derived.half_messages.iter().map(|half| half.position).collect();
-        let Some(position) = self.history.rng.choice(&open).copied() else { return };
+        let open = self.open_halves();
+        if let Some(position) = self.history.rng.choice(&open).copied() {
+            self.end_half_at(position);
+        }
+    }
+
+    fn open_halves(&self) -> Vec<u64> {
+        self.store.state().derived.half_messages.iter().map(|half| half.position).collect()
+    }
+
+    /// Ends what holds a part of the log back, so that only this makes it free.
+    pub(super) fn end_halves_before(&mut self, end: u64) {
+        let open = self.open_halves().into_iter().filter(|position| *position < end);
+        open.for_each(|position| self.end_half_at(position));
+    }
+
+    fn end_half_at(&mut self, position: u64) {
         let begun = self.store.state_mut().derived.half_messages.begin_end(position);
         let twice = self.history.disk.mutation == Some(Mutation::EndHalfTwice);
         match begun {

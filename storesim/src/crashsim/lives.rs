@@ -328,7 +328,7 @@ impl History {
     /// Half messages that are open were appended and not ended, stand as they were checked, and lie in the log.
     fn compare_halves(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
         let state = store.state();
-        let mut possible = self.book.halves();
+        let mut possible = self.book.halves(u64::MAX);
         for HalfCheck { position, due, checks } in state.derived.half_messages.iter() {
             let Some(half) = possible.remove(&position) else {
                 return Err(format!("the half message at {position} is open again"));
@@ -357,7 +357,7 @@ impl History {
     /// What waits is what was appended and not delivered, and lies in the log.
     fn compare_waiting(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
         let found: BTreeSet<(i64, u64)> = store.state().derived.deferred.iter().collect();
-        let possible = self.book.waiting();
+        let possible = self.book.waiting(u64::MAX);
         for (due, position) in &found {
             match possible.get(&(*due, *position)) {
                 None => {

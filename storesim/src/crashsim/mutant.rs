@@ -57,6 +57,8 @@ mutations! {
     EndHalfTwice = "end-half-twice",
     /// Offsets count that a group commits which is told to go on elsewhere.
     LateCommits = "late-commits",
+    /// A popped message is done from the moment on when it is handed out.
+    AckedAtPop = "acked-at-pop",
     /// A place that cannot be read fails like anything else that a disk refuses.
     UnreadableIsFailure = "unreadable-is-failure",
     /// A block that cannot be read takes its neighbours along, as for who reads larger pieces only.

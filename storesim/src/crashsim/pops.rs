@@ -6,6 +6,7 @@
 use super::{
     book::{OffsetName, QueueName, Said, What},
     lives::History,
+    mutant::Mutation,
     work::{Life, TOPICS},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +129,11 @@ impl Life<'_> {
         let (popped_at, visible_at) = (now, now + INVISIBLE_MS);
         let read = PopRead { found: &found, lost: &[], cursor, popped_at, visible_at };
         let given = state.end_pop(place, &start, read).expect("nobody resets it");
+        if self.history.disk.mutation == Some(Mutation::AckedAtPop) {
+            for offset in &found {
+                state.ack_popped(place, *offset, popped_at);
+            }
+        }
         drop(state);
         self.history.summary.popped += given.iter().flatten().count() as u64;
         let (name, exact) = (name_of(queue), self.history.is_exact());

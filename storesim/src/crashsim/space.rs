@@ -39,7 +39,7 @@ enum Went {
 }
 
 impl Life<'_> {
-    fn first_segment(store: &Store<MutantDisk>) -> u64 {
+    pub(super) fn first_segment(store: &Store<MutantDisk>) -> u64 {
         store.extent().begin
     }
 
@@ -50,6 +50,10 @@ impl Life<'_> {
         }
         let first = Self::first_segment(&self.store);
         let behind = self.store.settings().layout.end_of(first);
+        if self.history.rng.bool() {
+            self.deliver_before(behind);
+            self.end_halves_before(behind);
+        }
         self.retiring.set(behind.max(self.retiring.get()));
         self.history.retiring = self.retiring.get();
         let (expected, changes) = (self.goes_with(first, behind), self.changes);
@@ -108,7 +112,22 @@ impl Life<'_> {
         own.map(|(_, offset)| *offset).max().unwrap_or(0)
     }
 
+    /// What went did not wait, and does not wait again when the power goes now.
+    fn check_held(&mut self) -> Result<(), String> {
+        let first = Self::first_segment(&self.store);
+        if std::mem::replace(&mut self.begin, first) == first {
+            return Ok(());
+        }
+        match self.history.book.held_from(self.history.durable) {
+            Some(held) if held < first => {
+                Err(format!("the log begins at {first}, and what lies at {held} may wait again"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn check_retirement(&mut self) -> Result<(), String> {
+        self.check_held()?;
         let Some(retirement) = self.retirement.take_if(|one| one.outcome.is_ready()) else {
             return Ok(());
         };

@@ -12,6 +12,8 @@ use store::state::{
 
 /// What is handed out at once.
 pub(super) const AT_ONCE: Portion = Portion { records: 4, bytes: 8_192 };
+/// Portions that are delivered to make a part of the log free.
+const HOLDING_MAX: u32 = 16;
 
 impl Life<'_> {
     pub(super) fn append_waiting(&mut self) {
@@ -19,9 +21,28 @@ impl Life<'_> {
         self.append_behind(&queue, None);
     }
 
-    /// Delivers what was handed out, in its order, as far as the log takes it, and asks for more.
+    /// Delivers some of what is due at some time.
     pub(super) fn deliver(&mut self) {
         let now = self.history.rng.i64(0..DUE_MAX);
+        self.deliver_due(now);
+    }
+
+    /// Delivers what holds a part of the log back, so that only this makes it free.
+    pub(super) fn deliver_before(&mut self, end: u64) {
+        // They wait on until their delivery is durable, and a log that is full refuses it: there is no end to wait for.
+        for _ in 0..HOLDING_MAX {
+            let store = self.store.state();
+            let holds = store.derived.deferred.iter().any(|(_, position)| position < end);
+            drop(store);
+            if !holds {
+                return;
+            }
+            self.deliver_due(DUE_MAX);
+        }
+    }
+
+    /// Delivers what was handed out, in its order, as far as the log takes it, and asks for more.
+    fn deliver_due(&mut self, now: i64) {
         if self.handed_out.is_empty() {
             let due = &mut self.handed_out;
             self.store.state_mut().derived.deferred.take_due(now, AT_ONCE, due);

@@ -78,7 +78,9 @@ pub(super) struct Life<'h> {
     ticking: Option<Outcome<Result<(), StoreError>>>,
     /// Topics deleted in this life.
     pub(super) removals: Rc<Cell<u32>>,
-    /// The log begins here at most.
+    /// The log begins here.
+    pub(super) begin: u64,
+    /// It begins here at most.
     pub(super) retiring: Rc<Cell<u64>>,
     pub(super) retirement: Option<Retirement>,
     /// Changes of group offsets and topics, counted.
@@ -114,6 +116,7 @@ impl<'h> Life<'h> {
         let rotten = |(_, whole): &(PathBuf, bool)| !whole;
         let blind = history.book.is_unsettled()
             && rot::wholeness(&history.disk, &history.settings).iter().any(rotten);
+        let begin = Self::first_segment(&store);
         Life {
             history,
             store,
@@ -127,6 +130,7 @@ impl<'h> Life<'h> {
             readings: Vec::new(),
             ticking: None,
             removals: Rc::default(),
+            begin,
             retiring,
             retirement: None,
             changes: 0,
