@@ -139,20 +139,28 @@ impl<D: Disk> Missing<'_, D> {
         }
         let Some(last) = said.last() else { return Ok(said) };
         let numbers = numbers_in(&self.after, last, known);
+        let mut died = Names::new();
         for outline in &mut said {
-            outline.rows.retain_mut(|row| {
+            let Outline { topics, rows, .. } = outline;
+            rows.retain_mut(|row| {
                 let known = (row.number < known).then_some(row.number);
                 let number = numbers.get(&row.number).copied().or(known);
                 row.number = number.unwrap_or(row.number);
+                if let (None, Some(topic)) = (number, topics.get(row.topic as usize)) {
+                    died.insert((topic.clone(), row.queue_id));
+                }
                 number.is_some()
             });
         }
         if self.before.is_none() {
-            add_idle(&mut said, &self.after);
+            add_idle(&mut said, &self.after, &died);
         }
         Ok(said)
     }
 }
+
+/// Names of queues.
+type Names = AHashSet<(Box<str>, u32)>;
 
 fn by_name(outline: &Outline) -> AHashMap<(&str, u32), &Row> {
     let named = |row: &'_ Row| Some((outline.topics.get(row.topic as usize)?, row.queue_id));
@@ -187,8 +195,9 @@ fn is_other(number: u32, row: &Row) -> bool {
 }
 
 /// Adds to each of `said`, which follow each other up to `after`, the queues that only a later one knows although they
-/// are older: their messages up to there all went before the log begins.
-fn add_idle(said: &mut [Outline], after: &Outline) {
+/// are older: their messages up to there all went before the log begins. By a name of those that `died` a later one knows
+/// another queue, the first messages of which are lost.
+fn add_idle(said: &mut [Outline], after: &Outline, died: &Names) {
     for at in (0..said.len()).rev() {
         let (said, behind) = said.split_at_mut(at + 1);
         let (Some(outline), next) = (said.last_mut(), behind.first().unwrap_or(after)) else {
@@ -197,7 +206,8 @@ fn add_idle(said: &mut [Outline], after: &Outline) {
         let numbers: AHashSet<u32> = outline.rows.iter().map(|row| row.number).collect();
         let named = by_name(outline);
         let older = |(name, row): &(_, &Row)| {
-            row.start() > 0 && !numbers.contains(&row.number) && !named.contains_key(name)
+            let is_other = named.contains_key(name) || died.contains(&(name.0.into(), name.1));
+            row.start() > 0 && !numbers.contains(&row.number) && !is_other
         };
         let idle: Vec<(Box<str>, Row)> = by_name(next)
             .into_iter()
