@@ -20,8 +20,8 @@ const STRETCH_BYTES: u64 = 1024 * 1024;
 /// Such looks under way.
 const LOOKS_AT_ONCE: usize = 16;
 
-/// Makes sure that the segment which the log goes on in is there, and durable by name, and none behind it. Moves to the
-/// next segment when the last one was ended.
+/// Makes sure that the segment which the log goes on in is there, and durable by name and length, and none behind it. Moves
+/// to the next segment when the last one was ended.
 pub(super) async fn settle_segments<D: Disk>(
     disk: &D,
     settings: &Settings,
@@ -29,9 +29,13 @@ pub(super) async fn settle_segments<D: Disk>(
     position: u64,
 ) -> Result<(), StoreError> {
     let last = settings.layout.start_of(position);
-    segment_or_new(disk, settings, segments, last).await?;
+    let file = segment_or_new(disk, settings, segments, last).await?;
+    // A segment that the last start created and did not live to make durable may be among them: one that holds something
+    // and is too short would be refused.
+    file.sync()
+        .await
+        .map_err(|source| StoreError::io("sync", settings.segment_path(last), source))?;
     remove_segments_behind(disk, settings, segments, last).await?;
-    // A segment that the last start created and did not live to make durable may be among them.
     let error = |source| StoreError::io("sync", settings.dir.clone(), source);
     disk.sync_dir(&settings.dir).await.map_err(error)
 }
