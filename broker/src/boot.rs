@@ -243,7 +243,8 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
             .shard_index_entries_max
             .saturating_mul(INDEX_LAG_MAX)
             .max(UNINDEXED_ENTRIES_MIN),
-        deferred_max: config.shard_timers_in_memory_max as usize,
+        deferred_max: config.shard_timers_max as usize,
+        deferred_in_memory_max: config.shard_timers_in_memory_max as usize,
         half_messages_max: config.shard_open_transactions_max as usize,
         popped_max: config.shard_popped_max as usize,
         group_offset_bytes_max: usize::try_from(config.shard_group_offsets_mib << 20)

@@ -62,8 +62,7 @@ pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
             wait_for_due(&worker.executor, &shard.due_changed, next, time).await;
             continue;
         }
-        let places = due.iter().map(|due| (due.position, due.bytes));
-        let records = shard.store.read_waiting(places).await;
+        let records = shard.store.read_due(&due).await;
         let mut read = Vec::new();
         for (due, record) in due.drain(..).zip(&records) {
             match record {

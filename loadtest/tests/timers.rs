@@ -195,8 +195,17 @@ fn what_no_handle_is_for_is_refused() {
 
 #[test]
 fn what_waits_and_what_is_recalled_survives_kills() {
+    survive_kills(&[]);
+}
+
+#[test]
+fn so_does_what_memory_has_no_room_for() {
+    survive_kills(&[("shardTimersInMemoryMax", "40")]);
+}
+
+fn survive_kills(extra: &[(&str, &str)]) {
     const COUNT: i32 = 2_000;
-    let (mut broker, mut connection) = start(&[]);
+    let (mut broker, mut connection) = start(extra);
     let tickets: Vec<_> = (0..COUNT)
         .map(|number| {
             let (key, delay) = (format!("k{number}"), (2_000 + number % 2_500).to_string());

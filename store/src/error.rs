@@ -176,7 +176,7 @@ pub enum Refused {
         cause: Option<String>,
     },
     /// Too many records wait until they are due.
-    #[error("shard={shard} reason=timers waiting={waiting} limit={limit} (shardTimersInMemoryMax)")]
+    #[error("shard={shard} reason=timers waiting={waiting} limit={limit} (shardTimersMax)")]
     TooManyWait {
         /// Shard where they wait.
         shard: u16,

@@ -52,7 +52,7 @@ impl<D: Disk> Store<D> {
                 Err(error) => {
                     self.state.borrow_mut().index_failure = Some(error.to_string());
                     let shard = self.settings.shard;
-                    tracing::warn!(shard, %error, "an index file could not be written; its entries stay in memory");
+                    tracing::warn!(shard, %error, "an index file could not be written or read; what it is for waits");
                     self.indexes.resting.set(true);
                 }
             }
@@ -104,7 +104,7 @@ impl<D: Disk> Store<D> {
         if self.rebuild_damaged(pause).await? {
             return Ok(true);
         }
-        if self.seal_wanted(pause).await? {
+        if self.bring_far_in(pause).await? || self.seal_wanted(pause).await? {
             return Ok(true);
         }
         let Some(to) = self.wanted_index() else { return Ok(false) };

@@ -20,6 +20,7 @@ pub mod consume_queue;
 pub mod consuming;
 pub mod directory;
 pub mod error;
+mod far_search;
 pub mod format;
 pub mod index;
 #[doc(hidden)]

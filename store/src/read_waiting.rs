@@ -1,6 +1,9 @@
 //! Records that are due, read together: those that left the tail cache cost one trip to the disk each, side by side.
 
-use crate::{error::StoreError, join_bounded::join_bounded, store::Store};
+use crate::{
+    consume_queue::record_check, error::StoreError, join_bounded::join_bounded,
+    state::deferred::Due, store::Store,
+};
 use runtime::Disk;
 
 /// Reads in flight.
@@ -17,7 +20,24 @@ impl<D: Disk> Store<D> {
         join_bounded(reads, READS).await
     }
 
-    /// One such record.
+    /// Records that are due. What one says of itself proves that it is whole; else its entry and its batch are asked for.
+    pub async fn read_due(&self, all: &[Due]) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
+        join_bounded(all.iter().map(|due| self.read_one_due(due)), READS).await
+    }
+
+    async fn read_one_due(&self, due: &Due) -> Result<Option<Vec<u8>>, StoreError> {
+        let Due { position, bytes, check, .. } = *due;
+        let read = self.read_log(position, bytes as usize).await;
+        if let Ok(Some(record)) = read
+            && record_check(&record) == check
+            && self.check_record(position, &record).is_ok()
+        {
+            return Ok(Some(record));
+        }
+        self.read_one_waiting(position, bytes).await
+    }
+
+    /// A record that waits, whatever for.
     pub async fn read_one_waiting(
         &self,
         position: u64,

@@ -1,6 +1,6 @@
 //! How the store of a shard is opened: what its user chooses, once.
 
-use crate::{layout::Layout, log::Shape, recovery::progress::Progress};
+use crate::{layout::Layout, log::Shape, recovery::progress::Progress, state::deferred};
 use std::{path::PathBuf, sync::Arc};
 
 /// When a message counts as safe.
@@ -47,6 +47,8 @@ pub struct Settings {
     pub group_offset_bytes_max: usize,
     /// Most records that wait until they are due.
     pub deferred_max: usize,
+    /// Of those, most in memory. The others are brought in before they are due.
+    pub deferred_in_memory_max: usize,
     /// Most half messages that are open.
     pub half_messages_max: usize,
     /// Most messages that groups may have popped and not acknowledged.
@@ -60,6 +62,10 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub(crate) fn deferred_limits(&self) -> deferred::Limits {
+        deferred::Limits { near: self.deferred_in_memory_max, all: self.deferred_max }
+    }
+
     pub(crate) fn shape(&self) -> Shape {
         Shape {
             shard: self.shard,

@@ -164,7 +164,7 @@ impl<D: Disk> Store<D> {
         );
         state.limit_unindexed(settings.unindexed_entries_max);
         state.derived.group_offsets.limit_bytes(settings.group_offset_bytes_max);
-        state.derived.deferred.limit(settings.deferred_max);
+        state.derived.deferred.limit(settings.deferred_limits());
         state.derived.half_messages.limit(settings.half_messages_max);
         state.derived.popped.limit(settings.popped_max);
         if state.log.leads() {
@@ -239,7 +239,8 @@ impl<D: Disk> Store<D> {
             self.cold_gate.idle();
         }
         let damaged = !self.indexes.damaged.borrow().is_empty();
-        if damaged || self.wanted_index().is_some() || self.unsealed().is_some() {
+        if damaged || self.wanted_index().is_some() || self.unsealed().is_some() || self.wants_far()
+        {
             self.indexes.wanted.raise();
         }
         self.look_ahead();
@@ -304,7 +305,7 @@ impl<D: Disk> Store<D> {
     fn cross_gate(&self) -> bool {
         let moved = self.state.borrow_mut().cross_gate(self.rule.get());
         self.gate_moved.raise();
-        if self.wanted_index().is_some() {
+        if self.wanted_index().is_some() || self.wants_far() {
             self.indexes.wanted.raise();
         }
         self.look_ahead();

@@ -360,6 +360,7 @@ impl StoreState {
                     due: entry.tags_code(),
                     position: entry.position(),
                     bytes: entry.bytes(),
+                    check: entry.check(),
                     queue_id: queue.queue_id,
                 };
                 self.derived.insert(waits_for, record);

@@ -28,13 +28,13 @@ fn two_hundred_histories_hold() {
     assert!(sum.rotten_indexes > 30 && sum.rebuilt > 3 && sum.murky > 10, "{sum:?}");
     assert!(sum.retired > 20 && sum.keys_found > 1_000, "{sum:?}");
     assert!(sum.groups > 200, "{sum:?}");
-    assert!(sum.delivered > 200 && sum.waiting_compared > 200, "{sum:?}");
+    assert!(sum.delivered > 200 && sum.waiting_compared > 200 && sum.far_compared > 20, "{sum:?}");
     assert!(sum.halves_ended > 50 && sum.halves_checked > 30, "{sum:?}");
     assert!(sum.halves_compared > 50, "{sum:?}");
     assert!(sum.recalled > 50, "{sum:?}");
     assert!(sum.resets > 100 && sum.resets_compared > 20, "{sum:?}");
     assert!(sum.popped > 200 && sum.acked > 100 && sum.pops_compared > 20, "{sum:?}");
-    assert!(sum.refused > 500 && sum.offsets_while_full > 20, "{sum:?}");
+    assert!(sum.refused > 500 && sum.offsets_while_full > 5, "{sum:?}");
 }
 
 /// Seeds that failed once, and what they found. Each extension of the schedule makes other histories of them.
@@ -109,10 +109,14 @@ fn seeds_that_failed_hold_now() {
     // A deletion rotted, and the index files over it and behind it were made again: what came to the queue that was made
     // again went by the number of the one before, and nobody found it.
     play(8_849);
+    // So did what came to one whose first messages rotted, too.
+    play(8_613);
     // Under ASYNC_FLUSH a segment was retired in which messages had waited whose delivery a power cut could still take.
     for seed in [191, 2_032, 19_799] {
         play(seed);
     }
+    // A start went on in the first segment whose length the one before had not made durable, and wrote into it.
+    play(2_986);
     // The book took for unknown what the next index file knows of a queue, where the one over it cannot be opened.
     for seed in [675, 2_021, 4_431] {
         play(seed);
@@ -129,25 +133,25 @@ fn a_seed_is_a_history() {
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
     (Mutation::SkipSync, 0),
-    (Mutation::SkipDirectorySync, 0),
+    (Mutation::SkipDirectorySync, 2),
     (Mutation::SkipTailRewrite, 0),
-    (Mutation::SkipHeaderPosition, 4),
-    (Mutation::SkipIndexDirectorySync, 13),
-    (Mutation::IndexBeforeLog, 12),
-    (Mutation::IndexBeforeInfluence, 66),
-    (Mutation::SkipRetirementSync, 8),
-    (Mutation::HideIndexRot, 1_161),
-    (Mutation::DropEmptyRows, 11),
-    (Mutation::SplitGroups, 2),
-    (Mutation::DeliveredAtAppend, 4_835),
-    (Mutation::HalfEndedAtAppend, 2_794),
+    (Mutation::SkipHeaderPosition, 7),
+    (Mutation::SkipIndexDirectorySync, 148),
+    (Mutation::IndexBeforeLog, 4),
+    (Mutation::IndexBeforeInfluence, 164),
+    (Mutation::SkipRetirementSync, 32),
+    (Mutation::HideIndexRot, 43),
+    (Mutation::DropEmptyRows, 17),
+    (Mutation::SplitGroups, 18),
+    (Mutation::DeliveredAtAppend, 1_315),
+    (Mutation::HalfEndedAtAppend, 2_334),
     (Mutation::EndHalfTwice, 2),
-    (Mutation::LateCommits, 7),
+    (Mutation::LateCommits, 15),
     (Mutation::AckedAtPop, 3),
-    (Mutation::UnreadableIsFailure, 1),
-    (Mutation::UnreadableNeighbours, 1),
+    (Mutation::UnreadableIsFailure, 9),
+    (Mutation::UnreadableNeighbours, 9),
     // The store's own arithmetic fails earlier on a clock that goes back, in builds that check it for overflow.
-    (Mutation::OneClock, 24),
+    (Mutation::OneClock, 1),
 ];
 
 /// So many are tried for a mutation that its own seed does not notice any more, as after any change of what the store

@@ -194,7 +194,11 @@ pub struct BrokerConfig {
     shard_index_entries_max: u64 = 0, "shardIndexEntriesMax", whole(0, 1_000_000_000), "", Start;
     /// Memory of one shard for offsets of groups; more of them are refused. 0: from the memory budget, 1 to 256.
     shard_group_offsets_mib: u64 = 0, "shardGroupOffsetsMiB", whole(0, 64 * MIB), "MiB", Start;
-    /// Messages per shard that may wait until they are due: delayed ones, and those that are to be consumed again. 0: from the memory budget, at most 1,000,000.
+    /// Messages per shard that may wait until they are due: delayed ones, and those that are to be consumed again. 0: a hundred times
+    /// what is in memory, at most 10,000,000.
+    shard_timers_max: u32 = 0, "shardTimersMax", whole(0, 1_000_000_000), "", Start;
+    /// Of those, what a shard keeps in memory, the ones that are due first; the others are read when their time comes near. 0: from
+    /// the memory budget, at most 1,000,000.
     shard_timers_in_memory_max: u32 = 0, "shardTimersInMemoryMax", whole(0, 100_000_000), "", Start;
     /// Most half messages of a shard that nobody has decided. 0: by the memory budget.
     shard_open_transactions_max: u32 = 0, "shardOpenTransactionsMax", whole(0, 100_000_000), "", Start;

@@ -30,8 +30,9 @@ const SHARD_BUFFER_BYTES: u64 = 6 * MIB;
 const INDEX_ENTRY_BYTES: u64 = 64;
 /// The tail cache holds entries of its own: messages in it are taken for no smaller than this.
 const SMALL_RECORD_BYTES: u64 = 256;
-/// Of a message that waits until it is due: its entry in a tree that is half full.
-const DEFERRED_BYTES: u64 = 96;
+/// Of a message that waits until it is due: its entry in a tree that is half full, and one that was recalled, of which as
+/// many are remembered.
+const DEFERRED_BYTES: u64 = 128;
 /// Of a half message that is open: its entries in two such trees, and its place among those that nobody is online for.
 const HALF_MESSAGE_BYTES: u64 = 176;
 /// Of a message that was popped and not acknowledged: its entries in two trees, and among what the log lacks.
@@ -67,7 +68,10 @@ const TABLE_BYTES_LEAST: u64 = MIB + MIB / 2;
 const INDEX_ENTRIES: Share = Share { least: 20_000, most: 1_000_000 };
 const COLD_CACHE_MIB: Share = Share { least: 2, most: 16 };
 const GROUP_OFFSETS_MIB: Share = Share { least: 1, most: 256 };
-const DEFERRED: Share = Share { least: 1_000, most: 1_000_000 };
+const DEFERRED: Share = Share { least: 500, most: 1_000_000 };
+/// Messages that wait, for each in memory: all are looked at for each half of those that memory takes in.
+const DEFERRED_FOR_ONE_IN_MEMORY: u32 = 100;
+const DEFERRED_MOST: u32 = 10_000_000;
 const HALF_MESSAGES: Share = Share { least: 100, most: 1_000_000 };
 const POPPED: Share = Share { least: 256, most: 500_000 };
 /// Pops that wait, on all executors.
@@ -273,6 +277,10 @@ impl MemoryPlan {
         config.shard_cold_cache_mib = self.cold_cache_mib;
         config.shard_group_offsets_mib = self.group_offsets_mib;
         config.shard_timers_in_memory_max = self.deferred_max;
+        if config.shard_timers_max == 0 {
+            let for_all = self.deferred_max.saturating_mul(DEFERRED_FOR_ONE_IN_MEMORY);
+            config.shard_timers_max = for_all.min(DEFERRED_MOST);
+        }
         config.shard_open_transactions_max = self.half_messages_max;
         config.shard_popped_max = self.popped_max;
         config.connections_max = self.connections_max;

@@ -33,6 +33,7 @@ fn life<Fut: Future<Output = ()> + 'static>(
             let settings = Settings {
                 group_offset_bytes_max: usize::MAX,
                 deferred_max: usize::MAX,
+                deferred_in_memory_max: usize::MAX,
                 half_messages_max: usize::MAX,
                 popped_max: usize::MAX,
                 unindexed_entries_max: u64::MAX,

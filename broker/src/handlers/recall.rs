@@ -141,6 +141,11 @@ async fn recall_there(
             Cancel::Begun => return cancel(there, &shard, due, position).await,
             Cancel::Done => return Ok(()),
             Cancel::TooLate => return Err(too_late()),
+            Cancel::TooMany => {
+                let remark =
+                    "too many messages were recalled before their time (shardTimersInMemoryMax)";
+                return Err(Refusal::new(response::SYSTEM_BUSY, remark));
+            }
             Cancel::UnderWay if there.executor.uptime() < until => {
                 there.executor.sleep(PAUSE).await;
             }

@@ -70,6 +70,7 @@ pub(crate) fn settings(root: &Path, shard: u16) -> Settings {
         index_entries_max: 120,
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
+        deferred_in_memory_max: usize::MAX,
         half_messages_max: usize::MAX,
         popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,

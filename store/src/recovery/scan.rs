@@ -78,8 +78,10 @@ impl Scan {
         shape.entry_bytes_max = 0;
         let from = Resume { position: 0, tail: &[], committed: 0, epoch: 0, leads: false };
         let log = CommitLog::resume(shape, ring, from);
+        let mut state = StoreState::new(log);
+        state.derived.deferred.limit(settings.deferred_limits());
         Scan {
-            state: StoreState::new(log),
+            state,
             position: 0,
             proven: 0,
             epoch: 0,

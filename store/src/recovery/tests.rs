@@ -22,6 +22,7 @@ pub(super) fn settings() -> Settings {
         index_entries_max: 1_000,
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
+        deferred_in_memory_max: usize::MAX,
         half_messages_max: usize::MAX,
         popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,

@@ -18,6 +18,7 @@ pub(crate) fn settings(segment_bytes: u64) -> Settings {
         index_entries_max: u64::MAX,
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
+        deferred_in_memory_max: usize::MAX,
         half_messages_max: usize::MAX,
         popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,

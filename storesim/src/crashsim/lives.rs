@@ -9,6 +9,7 @@ use super::{
     work::{End, Life, TOPICS},
 };
 use fastrand::Rng;
+use futures_lite::future::yield_now;
 use runtime::sim::{FaultClass, SimDisk, block_on};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,7 @@ use store::{
     Layout,
     recovery::Report,
     settings::{FlushPolicy, Settings},
-    state::half_messages::HalfCheck,
+    state::{deferred::Due, half_messages::HalfCheck},
     store::Store,
 };
 
@@ -356,7 +357,17 @@ impl History {
 
     /// What waits is what was appended and not delivered, and lies in the log.
     fn compare_waiting(&mut self, store: &Store<MutantDisk>) -> Result<(), String> {
-        let found: BTreeSet<(i64, u64)> = store.state().derived.deferred.iter().collect();
+        let mut found: BTreeSet<(i64, u64)> = store.state().derived.deferred.iter().collect();
+        let near = found.len();
+        let visit = |due: Due| {
+            let key = (due.due, due.position);
+            if store.state().derived.deferred.is_far(key) {
+                found.insert(key);
+            }
+        };
+        let visited = block_on(store.visit_far(visit, &yield_now)).ok_or("a search hangs")?;
+        visited.map_err(|error| format!("looking for what waits: {error}"))?;
+        self.summary.far_compared += (found.len() - near) as u64;
         let possible = self.book.waiting(u64::MAX);
         for (due, position) in &found {
             match possible.get(&(*due, *position)) {
@@ -507,6 +518,7 @@ fn settings(rng: &mut Rng, bent: Bent) -> Settings {
         // Room for all offsets, or for some of them.
         group_offset_bytes_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1_000..8_000) },
         deferred_max: if rng.u8(0..4) > 0 { usize::MAX } else { rng.usize(1..20) },
+        deferred_in_memory_max: if rng.bool() { usize::MAX } else { rng.usize(2..24) },
         half_messages_max: usize::MAX,
         popped_max: usize::MAX,
         index_keys: rng.bool(),

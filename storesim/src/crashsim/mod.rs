@@ -77,6 +77,8 @@ pub struct Summary {
     pub delivered: u64,
     /// Records that waited after a boot.
     pub waiting_compared: u64,
+    /// Of those, the ones that were not in memory.
+    pub far_compared: u64,
     /// Half messages that were looked at.
     pub halves_checked: u64,
     /// Half messages that were to end.
@@ -130,6 +132,7 @@ impl Played for Summary {
         self.groups += other.groups;
         self.delivered += other.delivered;
         self.waiting_compared += other.waiting_compared;
+        self.far_compared += other.far_compared;
         self.halves_checked += other.halves_checked;
         self.halves_ended += other.halves_ended;
         self.halves_compared += other.halves_compared;

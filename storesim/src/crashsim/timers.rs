@@ -19,7 +19,13 @@ impl Life<'_> {
 
     /// The log may refuse it, or whoever began may think better of it: then it waits on.
     fn recall(&mut self) {
-        let waiting: Vec<(i64, u64)> = self.store.state().derived.deferred.iter().collect();
+        let mut waiting: Vec<(i64, u64)> = self.store.state().derived.deferred.iter().collect();
+        let lies = self.history.book.waiting(self.history.committed);
+        let store = self.store.state();
+        // Who recalls one that is not in memory has read it before.
+        let lies = lies.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key);
+        waiting.extend(lies.filter(|key| store.derived.deferred.is_far(*key)));
+        drop(store);
         let Some((due, position)) = self.history.rng.choice(&waiting).copied() else { return };
         let begun = self.store.state_mut().derived.deferred.begin_cancel(due, position);
         match begun {

@@ -166,6 +166,7 @@ pub(super) fn settings(seed: u64, dir: &Path, rng: &mut Rng) -> Settings {
         index_entries_max: rng.u64(50..2_000),
         group_offset_bytes_max: usize::MAX,
         deferred_max: usize::MAX,
+        deferred_in_memory_max: usize::MAX,
         half_messages_max: usize::MAX,
         popped_max: usize::MAX,
         unindexed_entries_max: u64::MAX,

@@ -54,6 +54,7 @@ impl Node {
             index_entries_max: u64::MAX,
             group_offset_bytes_max: usize::MAX,
             deferred_max: usize::MAX,
+            deferred_in_memory_max: usize::MAX,
             half_messages_max: usize::MAX,
             popped_max: usize::MAX,
             unindexed_entries_max: u64::MAX,

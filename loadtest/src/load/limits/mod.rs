@@ -43,6 +43,7 @@ pub const LIMITS: &[&Limit] = &[
     &groups::LIMIT,
     &transactions::LIMIT,
     &timers::LIMIT,
+    &timers::STEADY,
 ];
 
 /// How long the other client runs alone before a limit begins, so that what it sees first is no start.

@@ -1,28 +1,91 @@
-//! Messages that wait for their time: a million wait in one shard, one more is refused, and a tenth of them, which are due in one
-//! second, come in time.
+//! Messages that wait for their time: ten million wait in one shard, most of them not in memory, one more is refused, and
+//! 100,000 of them, which are due in one second, come in time.
 
 use client::{Connection, Message, NewTopic, send::now_ms};
 
 use super::{Limit, Outcome, Trial, pipeline, said};
-use crate::{harness::read_all, load::LoadError};
+use crate::{
+    harness::read_all,
+    load::{LoadError, process},
+};
 
 const TOPIC: &str = "limits-timers";
 const QUEUES: i32 = 8;
-const KEYS: &[(&str, &str)] = &[("shards", "1"), ("shardTimersInMemoryMax", "1000000")];
+const KEYS: &[(&str, &str)] = &[("shards", "1"), ("shardTimersMax", "10000000")];
 /// Most that are due in one second.
 const NEAR_MAX: u64 = 100_000;
 /// How long it is until then when their sending begins.
 const AHEAD_MS: i64 = 10_000;
 const FAR: (&str, &str) = ("TIMER_DELAY_SEC", "36000");
 
-/// A million.
+/// Ten million.
 pub const LIMIT: Limit = Limit {
     name: "timers",
     what: "messages of a shard that wait for their time",
-    full: 1_000_000,
+    full: 10_000_000,
     keys: KEYS,
     run,
 };
+
+/// More than memory holds, due in another order than they were sent in: each is read from the disk by itself, beside the
+/// commits, which go first.
+pub const STEADY: Limit = Limit {
+    name: "timers-steady",
+    what: "messages that wait, due one after the other, a tenth of them in memory",
+    full: 600_000,
+    keys: &[("shards", "1"), ("shardTimersInMemoryMax", "60000")],
+    run: run_steady,
+};
+
+/// How far apart the first and the last are due.
+const STEADY_MS: u64 = 60_000;
+/// So long before the first is due their sending begins, for each 100,000.
+const STEADY_AHEAD_MS: i64 = 1_500;
+/// Each message of so many is looked at when it has come.
+const STEADY_SAMPLE: u64 = 100;
+const SAMPLE_TOPIC: &str = "limits-timers-sample";
+
+/// What is sent first is due last in part: the order of sending says nothing about the order of delivery.
+fn run_steady(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
+    let mut client = Connection::connect(trial.addr)?;
+    client.set_timeout(pipeline::PATIENCE);
+    client.create_topic(&NewTopic::new(TOPIC, QUEUES))?;
+    client.create_topic(&NewTopic::new(SAMPLE_TOPIC, QUEUES))?;
+    let body = [b'x'; 128];
+    let due = now_ms() + STEADY_AHEAD_MS * (count / 100_000 + 2).cast_signed();
+    pipeline::run(&mut client, count, |client, number| {
+        // A prime number of milliseconds walks through all of them.
+        let at = (due + (number * 7_919 % STEADY_MS).cast_signed()).to_string();
+        let topic = if number % STEADY_SAMPLE == 0 { SAMPLE_TOPIC } else { TOPIC };
+        let message = Message { topic, ..message(&body, number) };
+        client.start_send(&message.with_properties(&[("TIMER_DELIVER_MS", &at)]))
+    })?;
+    let left_ms = due - now_ms();
+    let cpu = process::cpu_seconds(trial.pid)?;
+    pipeline::wait_for_figure(&mut client, "ringmq.deferredDelivered", count)?;
+    let cpu = process::cpu_seconds(trial.pid)? - cpu;
+    let (seen, said) = lateness(&mut client, SAMPLE_TOPIC);
+    let one_more = format!(
+        "not asked; {seen} looked at of those due within {} s ({left_ms} ms after the last was sent), {said}; {cpu:.1} s of CPU",
+        STEADY_MS / 1_000
+    );
+    Ok(Outcome { reached: count, one_more })
+}
+
+/// How late messages have come, ms, and how many say so.
+fn lateness(client: &mut Connection, topic: &str) -> (usize, String) {
+    let mut late: Vec<i64> = read_all(client, topic, QUEUES)
+        .iter()
+        .filter_map(|message| {
+            let at: i64 = message.property("TIMER_DELIVER_MS")?.parse().ok()?;
+            Some(message.store_timestamp - at)
+        })
+        .collect();
+    late.sort_unstable();
+    let of = |permille: usize| late.get((late.len() * permille / 1_000).min(late.len().max(1) - 1));
+    let [p50, p99, max] = [500, 990, 1_000].map(|permille| of(permille).copied().unwrap_or(-1));
+    (late.len(), format!("ms late: p50 {p50}, p99 {p99}, max {max}"))
+}
 
 fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let mut client = Connection::connect(trial.addr)?;
@@ -45,19 +108,9 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     };
     trial.hold();
     pipeline::wait_for_figure(&mut client, "ringmq.deferredDelivered", near)?;
-    let mut late: Vec<i64> = read_all(&mut client, TOPIC, QUEUES)
-        .iter()
-        .filter_map(|message| {
-            let at: i64 = message.property("TIMER_DELIVER_MS")?.parse().ok()?;
-            Some(message.store_timestamp - at)
-        })
-        .collect();
-    late.sort_unstable();
-    let of = |permille: usize| late.get((late.len() * permille / 1_000).min(late.len().max(1) - 1));
-    let [p50, p99, max] = [500, 990, 1_000].map(|permille| of(permille).copied().unwrap_or(-1));
+    let (seen, said) = lateness(&mut client, TOPIC);
     let one_more = format!(
-        "{more}; of {} due in one second ({left_ms} ms after the last was sent) ms late: p50 {p50}, p99 {p99}, max {max}",
-        late.len()
+        "{more}; of {seen} due in one second ({left_ms} ms after the last was sent) {said}"
     );
     Ok(Outcome { reached: count, one_more })
 }
