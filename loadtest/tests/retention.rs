@@ -2,17 +2,21 @@
 //! when there is room; and old segments go under the eyes of producers and consumers without disturbing either.
 //! Method: a broker on a small ext4 of its own (that takes root), filled by producers and by a file that is nobody's.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use client::{Connection, Message, NewTopic, PullRequest, PullStatus};
 use loadtest::harness::{
     ledger::{Ledger, ReadBack, runtime_info},
     our_broker::OurBroker,
     program::Library,
+    read_all,
     volume::Volume,
     wait_until,
 };
-use proto::code::response;
+use proto::code::{request, response};
 
 const MIB: u64 = 1 << 20;
 /// Each message waits for the disk, so that few large ones fill it sooner.
@@ -243,6 +247,56 @@ fn old_segments_go_and_everybody_goes_on() {
     assert_eq!(send_to(&mut connection, "early", &["late".to_owned()]), [3]);
     assert_eq!(early(&mut connection), (3, 4));
     assert_eq!(ledger.read_back(&mut connection, GROUP).lost, 0);
+}
+
+/// Of what waits, some is due while segments go, the rest when nobody looks any more.
+#[test]
+fn what_waits_is_carried_on_when_its_segment_goes() {
+    const EACH: usize = 60;
+    let Some(volume) = Volume::new("retention, what waits", 160 * MIB) else { return };
+    let (mut broker, mut connection) = start(&volume, &CLEANING);
+    connection.create_topic(&NewTopic::new("timed", 2)).unwrap();
+    let mut handles = Vec::new();
+    for number in 0..2 * EACH {
+        let (key, body) = (format!("k{number}"), number.to_string());
+        let delay =
+            if number < EACH { (15_000 + number * 200).to_string() } else { "3600000".into() };
+        let properties = [("UNIQ_KEY", key.as_str()), ("TIMER_DELAY_MS", delay.as_str())];
+        let message = Message::new("timed", (number % 2) as i32, body.as_bytes());
+        let sent = connection.send(&message.with_properties(&properties)).unwrap();
+        handles.push(sent.recall_handle.unwrap());
+    }
+    let mut ledger = Ledger::new(TOPIC, QUEUES, BODY_BYTES);
+    ledger.send(&mut connection, BULK).expect("room is made in time");
+    let went = wait_until(PATIENCE, || {
+        (0..2).all(|shard| figure(&mut connection, &format!("ringmq.shard{shard}.logBegin")) > 0)
+    });
+    let log = broker.log();
+    assert!(went && log.contains("what waits was carried on"), "{log}");
+
+    broker.kill9();
+    broker.restart();
+    let mut connection = connect(&broker);
+    for handle in &handles[EACH..EACH + EACH / 2] {
+        for _ in 0..2 {
+            let ext = [("producerGroup", "p"), ("topic", "timed"), ("recallHandle", handle)];
+            let ext = ext.map(|(name, value)| (name, value.into()));
+            let answer = connection.call(request::RECALL_MESSAGE, &ext, &[]).unwrap();
+            assert_eq!(answer.code, response::SUCCESS, "{answer:?}");
+        }
+    }
+    let mut all = Vec::new();
+    let arrived = wait_until(PATIENCE, || {
+        all = read_all(&mut connection, "timed", 2);
+        all.len() >= EACH
+    });
+    assert!(arrived, "{} of {EACH}", all.len());
+    let numbers: BTreeSet<usize> =
+        all.iter().map(|it| String::from_utf8_lossy(&it.body).parse().unwrap()).collect();
+    assert_eq!((all.len(), numbers), (EACH, (0..EACH).collect()), "each once");
+    let left =
+        wait_until(PATIENCE, || figure(&mut connection, "timerCongestNum") == (EACH / 2) as i64);
+    assert!(left, "{}", figure(&mut connection, "timerCongestNum"));
 }
 
 /// A consumer behind the first offset learns where to go on, and finds messages there.

@@ -227,6 +227,9 @@ impl Dump<'_> {
             Ok(ControlEntry::Cancelled { due, position }) => {
                 json!({ "cancelled": { "due": due, "position": position } })
             }
+            Ok(ControlEntry::Carried { due, position }) => {
+                json!({ "carried": { "due": due, "position": position } })
+            }
             Ok(ControlEntry::HalfEnded { position, outcome }) => {
                 json!({ "halfEnded": { "position": position, "outcome": outcome.name() } })
             }

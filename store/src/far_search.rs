@@ -122,6 +122,25 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
+    /// Shows all records of waiting topics that an index file has.
+    pub(crate) async fn visit_file<P, F>(
+        &self,
+        index: &Index<D>,
+        mut visit: impl FnMut(Due),
+        pause: &P,
+    ) -> Result<(), StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let queues = self.state.borrow().waiting_queues();
+        let blocks = BlockCache::new(BLOCKS_BYTES);
+        for queue in &queues {
+            self.visit_indexed(index, &blocks, queue, &mut visit, pause).await?;
+        }
+        Ok(())
+    }
+
     async fn visit_indexed<P, F>(
         &self,
         index: &Index<D>,

@@ -12,6 +12,7 @@ pub mod batch;
 mod by_id;
 #[doc(hidden)]
 pub mod capture;
+pub mod carry;
 pub mod clock_watch;
 mod cold_chunks;
 mod cold_gate;

@@ -157,7 +157,7 @@ impl<D: Disk> Store<D> {
         }
         let free = usage.free.saturating_add(room_bytes).min(usage.total);
         let usage = Usage { free, ..usage };
-        let oldest = self.oldest_sealed();
+        let oldest = self.oldest_whole();
         let clock_believed = self.believe_clock(now, policy.reserved_ms);
         let oldest_ms = oldest.as_ref().map(|index| self.stored_ms(index, now, clock_believed));
         let used_percent = if full { 100 } else { usage.used_percent() };
@@ -167,6 +167,12 @@ impl<D: Disk> Store<D> {
             self.note_space(policy, &usage);
             return Ok(false);
         };
+        if self.is_held(&index) {
+            // Room comes only once what waits there is carried on.
+            self.carry_wanted.set(true);
+            self.note_space(policy, &usage);
+            return Ok(false);
+        }
         let young = |oldest: i64| now.saturating_sub(oldest) <= policy.reserved_ms;
         let early = !clock_believed || oldest_ms.is_some_and(young);
         let segment = index.head().segment;
@@ -309,15 +315,25 @@ impl<D: Disk> Store<D> {
         self.state.borrow_mut().log.close_to_messages(reason);
     }
 
-    /// The index of the oldest segment, if the log has left it and the index is whole.
+    /// The index of the oldest segment, if the log has left it, the index is whole and nothing needs the segment.
     fn oldest_sealed(&self) -> Option<Rc<Index<D>>> {
+        self.oldest_whole().filter(|index| !self.is_held(index))
+    }
+
+    /// Whether something in the segment of an index is needed: records that wait.
+    pub(crate) fn is_held(&self, index: &Index<D>) -> bool {
+        let held = self.state.borrow().derived.holds_back();
+        held.is_some_and(|held| held < index.head().to)
+    }
+
+    /// The index of the oldest segment, if the log has left it and the index is whole.
+    pub(crate) fn oldest_whole(&self) -> Option<Rc<Index<D>>> {
         let indexes = self.indexes.files.borrow();
         let oldest = indexes.first()?;
         let head = oldest.head();
         let whole = head.covers_segment(&self.settings.layout);
         let first = self.segments.first();
-        let held = self.state.borrow().derived.holds_back();
-        let whole = whole && first == Some(head.segment) && held.is_none_or(|held| held >= head.to);
+        let whole = whole && first == Some(head.segment);
         // The last index file stays: it alone knows what the segments before it said.
         self.retiring_waits.set(whole && indexes.len() == 1);
         (whole && indexes.len() > 1).then(|| Rc::clone(oldest))
@@ -368,7 +384,7 @@ impl<D: Disk> Store<D> {
         self.segments.remove(head.segment);
         self.cold.forget(head.from, head.to);
         let behind = self.settings.layout.end_of(head.segment);
-        self.state.borrow_mut().derived.lineage.retire_before(behind);
+        self.state.borrow_mut().derived.retire_before(behind);
         self.note_earliest();
         self.ahead.disk_full.set(false);
         let tally = &self.tally;

@@ -75,6 +75,8 @@ pub struct Store<D: Disk> {
     /// Raised by appends; the commit loop waits for it.
     work: Signal,
     pub(crate) ahead: Ahead,
+    /// Retention waits for records that wait in the oldest segment to be carried on.
+    pub(crate) carry_wanted: Cell<bool>,
     /// Retention waits for a second index file.
     pub(crate) retiring_waits: Cell<bool>,
     pub(crate) space: Cell<Space>,
@@ -170,6 +172,9 @@ impl<D: Disk> Store<D> {
         if state.log.leads() {
             state.settle_popped();
         }
+        if let Some(first) = segments.keys().next() {
+            state.derived.deferred.retire_before(*first);
+        }
         let zeroed = state.log.appended();
         let ages = Ages::new((state.clock_ms > 0).then_some(state.clock_ms));
         let segment = state.log.segment_of(zeroed);
@@ -201,6 +206,7 @@ impl<D: Disk> Store<D> {
                 disk_full: Cell::new(false),
                 wanted,
             },
+            carry_wanted: Cell::new(false),
             retiring_waits: Cell::new(false),
             space: Cell::default(),
             ages,

@@ -592,6 +592,7 @@ impl StoreState {
             | ControlEntry::GroupRemoved { .. }
             | ControlEntry::Delivered { .. }
             | ControlEntry::Cancelled { .. }
+            | ControlEntry::Carried { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_) => {}
         }

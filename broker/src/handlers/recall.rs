@@ -31,11 +31,16 @@ use remoting::ConnectionId;
 use std::rc::Rc;
 use store::{
     PhysicalOffset,
+    lookup::KeyQuery,
     state::{
         ControlEntry, WaitsFor,
         deferred::{Cancel, TIMER_TOPIC},
     },
 };
+
+/// Copies of a message that are looked at, and their bytes.
+const COPIES_MAX: usize = 8;
+const COPIES_BYTES_MAX: usize = 1 << 24;
 
 /// The handle of a message that waits for its time now, if it can be recalled: one that is consumed again cannot.
 pub(super) fn handle_of(
@@ -128,18 +133,89 @@ async fn recall_there(
 ) -> Result<(), Refusal> {
     let shard = Rc::clone(there.hosted_shard(place.shard()));
     let position = place.position();
-    let too_late = || illegal("it is delivered or about to be");
     let store = Rc::clone(&shard.store);
     let read = async move { store.read_record(position).await };
-    // Its segment may be gone, long after it was delivered.
-    let record = there.cold_reads.read(asker, read).await??.ok_or_else(too_late)?;
-    let due = due_of(&record, handle).ok_or_else(|| illegal("no such message lies there"))?;
+    let there_now = match there.cold_reads.read(asker, read).await?? {
+        Some(record) => {
+            let due = due_of(&record, handle);
+            Some((due.ok_or_else(|| illegal("no such message lies there"))?, position))
+        }
+        // It was delivered, or carried on.
+        None if position < shard.store.extent().begin => {
+            carried_on(there, &shard, asker, handle).await?
+        }
+        None => None,
+    };
+    let Some((due, position)) = there_now else { return Err(too_late()) };
+    match recall_at(there, &shard, due, position).await? {
+        Recalled::Is => Ok(()),
+        Recalled::IsElsewhere => {
+            let next = carried_on(there, &shard, asker, handle).await?;
+            let (due, position) = next.ok_or_else(too_late)?;
+            match recall_at(there, &shard, due, position).await? {
+                Recalled::Is => Ok(()),
+                Recalled::IsElsewhere => Err(too_late()),
+            }
+        }
+    }
+}
+
+fn too_late() -> Refusal {
+    illegal("it is delivered or about to be")
+}
+
+/// When the message is due, and where it lies, that has waited for longer than its segment is kept: it is found by its key.
+async fn carried_on(
+    there: &Rc<Worker>,
+    shard: &Rc<Shard>,
+    asker: ConnectionId,
+    handle: &RecallHandle,
+) -> Result<Option<(i64, u64)>, Refusal> {
+    let query = KeyQuery {
+        topic: TIMER_TOPIC.into(),
+        key: handle.unique_key.as_str().into(),
+        store_ms: (i64::MIN, i64::MAX),
+        count_max: COPIES_MAX,
+        bytes_max: COPIES_BYTES_MAX,
+    };
+    let (store, executor) = (Rc::clone(&shard.store), there.executor.clone());
+    let find = async move { store.find_by_key(&query, &|| executor.yield_now()).await };
+    let found = there.cold_reads.read(asker, find).await??;
+    // The newest is the one that waits.
+    let places = found.iter().filter_map(|(_, record)| {
+        let due = due_of(record, handle)?;
+        let view = RecordView::parse(record).ok()?;
+        let out: i64 = properties::get(view.properties_text(), TIMER_OUT_MS)?.parse().ok()?;
+        let place = PhysicalOffset::from_wire(view.physical_offset())?;
+        (out == handle.deliver_ms).then_some((due, place.position()))
+    });
+    Ok(places.max_by_key(|(_, position)| *position))
+}
+
+/// What came of a recall.
+enum Recalled {
+    /// The message is recalled.
+    Is,
+    /// It waits at another place.
+    IsElsewhere,
+}
+
+async fn recall_at(
+    there: &Rc<Worker>,
+    shard: &Shard,
+    due: i64,
+    position: u64,
+) -> Result<Recalled, Refusal> {
     let until = there.executor.uptime() + PATIENCE_MS;
     loop {
         let begun = shard.store.state_mut().derived.deferred.begin_cancel(due, position);
         match begun {
-            Cancel::Begun => return cancel(there, &shard, due, position).await,
-            Cancel::Done => return Ok(()),
+            Cancel::Begun => {
+                cancel(there, shard, due, position).await?;
+                return Ok(Recalled::Is);
+            }
+            Cancel::Done => return Ok(Recalled::Is),
+            Cancel::Carried => return Ok(Recalled::IsElsewhere),
             Cancel::TooLate => return Err(too_late()),
             Cancel::TooMany => {
                 let remark =

@@ -46,7 +46,11 @@ async fn look(
     let room = Sum::of(totals).room_bytes;
     let now = executor.now();
     let pause = || executor.yield_now();
-    shard.store.retain(policy, usage, room, now, hours.allow(now), &pause).await
+    let went = shard.store.retain(policy, usage, room, now, hours.allow(now), &pause).await?;
+    if went || !shard.store.wants_carry() || shard.is_draining() {
+        return Ok(went);
+    }
+    shard.store.carry_on(now, |_| {}, &pause).await
 }
 
 /// What the configuration says about old segments.

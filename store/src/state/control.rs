@@ -11,7 +11,7 @@
 //! | 3 | group removed | the group's name, without a length |
 //! | 4 | delivered | i64 due, ms, and u64 position of a record that waited: it waits no more |
 //! | 5 | cancelled | as delivered: the record is delivered to nobody |
-//! | 6 | | reserved: carried |
+//! | 6 | carried | as delivered: the record waits on as the one that stands right behind, in the same batch |
 //! | 7 | half ended | u64 position of a half message, u8 outcome: 1 committed, 2 rolled back, 3 given up |
 //! | 8 | half checked | repeated: u64 position of a half message, i64 when it is checked next, ms, u32 how often it was checked |
 //! | 9 | offsets reset | as group offsets; the smallest i64 for an offset: the group has heard it, see [`super::offset_resets`] |
@@ -36,6 +36,8 @@ pub const KIND_GROUP_REMOVED: u16 = 3;
 pub const KIND_DELIVERED: u16 = 4;
 /// Kind of [`ControlEntry::Cancelled`].
 pub const KIND_CANCELLED: u16 = 5;
+/// Kind of [`ControlEntry::Carried`].
+pub const KIND_CARRIED: u16 = 6;
 /// Kind of [`ControlEntry::HalfEnded`].
 pub const KIND_HALF_ENDED: u16 = 7;
 /// Kind of [`ControlEntry::HalfChecked`].
@@ -75,6 +77,14 @@ pub enum ControlEntry<'a> {
         /// When it was due, ms.
         due: i64,
         /// Where it lies.
+        position: u64,
+    },
+    /// A record waits on at another place, because its segment is to be retired. It stands right behind, in the same
+    /// batch.
+    Carried {
+        /// When it is due, ms.
+        due: i64,
+        /// Where it lay.
         position: u64,
     },
     /// A half message ended, see [`super::half_messages`]. What it became stands right behind, in the same batch.
@@ -126,12 +136,13 @@ impl<'a> ControlEntry<'a> {
             KIND_GROUP_OFFSETS => Ok(ControlEntry::GroupOffsets(OffsetChanges::decode(content)?)),
             KIND_TOPIC_REMOVED => Ok(ControlEntry::TopicRemoved { topic: text()? }),
             KIND_GROUP_REMOVED => Ok(ControlEntry::GroupRemoved { group: text()? }),
-            KIND_DELIVERED | KIND_CANCELLED => {
+            KIND_DELIVERED | KIND_CANCELLED | KIND_CARRIED => {
                 let both = <[u8; 16]>::try_from(content).map(u128::from_be_bytes);
                 let both = both.map_err(|_| malformed("is no due time and position"))?;
                 let (due, position) = ((both >> u64::BITS) as i64, both as u64);
                 Ok(match kind {
                     KIND_DELIVERED => ControlEntry::Delivered { due, position },
+                    KIND_CARRIED => ControlEntry::Carried { due, position },
                     _ => ControlEntry::Cancelled { due, position },
                 })
             }
@@ -157,6 +168,7 @@ impl<'a> ControlEntry<'a> {
             ControlEntry::GroupRemoved { .. } => KIND_GROUP_REMOVED,
             ControlEntry::Delivered { .. } => KIND_DELIVERED,
             ControlEntry::Cancelled { .. } => KIND_CANCELLED,
+            ControlEntry::Carried { .. } => KIND_CARRIED,
             ControlEntry::HalfEnded { .. } => KIND_HALF_ENDED,
             ControlEntry::HalfChecked(_) => KIND_HALF_CHECKED,
             ControlEntry::OffsetsReset(_) => KIND_OFFSETS_RESET,
@@ -179,7 +191,8 @@ impl<'a> ControlEntry<'a> {
         Cow::Borrowed(match self {
             ControlEntry::Epoch(entry) => return Cow::Owned(entry.content().to_vec()),
             ControlEntry::Delivered { due, position }
-            | ControlEntry::Cancelled { due, position } => {
+            | ControlEntry::Cancelled { due, position }
+            | ControlEntry::Carried { due, position } => {
                 return Cow::Owned([due.to_be_bytes(), position.to_be_bytes()].concat());
             }
             ControlEntry::HalfEnded { position, outcome } => {
@@ -234,6 +247,7 @@ mod tests {
             ControlEntry::GroupRemoved { group: "" },
             ControlEntry::Delivered { due: -3, position: u64::MAX - 1 },
             ControlEntry::Cancelled { due: 7, position: 9 },
+            ControlEntry::Carried { due: 7, position: 9 },
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::Committed },
             ControlEntry::HalfEnded { position: 64, outcome: HalfOutcome::GivenUp },
             ControlEntry::HalfChecked(rows),
@@ -262,6 +276,7 @@ mod tests {
             KIND_HALF_ENDED,
             KIND_HALF_CHECKED,
             KIND_CANCELLED,
+            KIND_CARRIED,
             KIND_OFFSETS_RESET,
             KIND_POP_PROGRESS,
             KIND_EPOCH,
@@ -276,7 +291,7 @@ mod tests {
             let content = [&[0; 8][..], &[outcome]].concat();
             assert!(ControlEntry::decode(KIND_HALF_ENDED, &content).is_err(), "{outcome}");
         }
-        for kind in [0, 6, 99, u16::MAX] {
+        for kind in [0, 12, 99, u16::MAX] {
             assert_eq!(ControlEntry::decode(kind, b""), Err(ControlError::Unknown { kind }));
         }
     }

@@ -155,6 +155,17 @@ impl ShardState {
         Ok(())
     }
 
+    /// The log begins at `position` now.
+    pub(crate) fn retire_before(&mut self, position: u64) {
+        self.lineage.retire_before(position);
+        self.deferred.retire_before(position);
+    }
+
+    /// As [`ShardState::holds_back`], but for records that could be carried on.
+    pub(crate) fn holds_back_for_good(&self) -> Option<u64> {
+        self.half_messages.holds_back()
+    }
+
     /// All states as sections of an index file, in one piece of work.
     pub(crate) fn snapshot(&self) -> Vec<StateSection> {
         let Self { group_offsets, offset_resets, lineage, deferred, half_messages, popped } = self;

@@ -465,6 +465,7 @@ impl DerivedState for OffsetResets {
             ControlEntry::GroupOffsets(_)
             | ControlEntry::Delivered { .. }
             | ControlEntry::Cancelled { .. }
+            | ControlEntry::Carried { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
             | ControlEntry::PopProgress(_)

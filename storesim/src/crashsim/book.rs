@@ -72,6 +72,8 @@ pub(crate) enum What {
     Popped(Vec<(OffsetName, Option<Said>)>),
     /// A record waits no more: when it was due, and its position.
     Delivered(i64, u64),
+    /// A record waits on as the one behind: when it is due, and where it lay.
+    Carried(i64, u64),
     /// A half message ended, which lies at this position.
     HalfEnded(u64),
     /// Half messages were checked.
@@ -156,7 +158,11 @@ impl State {
             What::GroupRemoved(group) => self.remove_group(group),
             What::Offsets(offsets) => self.offsets.extend(offsets.iter().cloned()),
             What::Resets(resets) => self.offsets.extend(targets(resets)),
-            What::Popped(_) | What::Delivered(..) | What::HalfEnded(_) | What::HalfChecked(_) => {}
+            What::Popped(_)
+            | What::Delivered(..)
+            | What::Carried(..)
+            | What::HalfEnded(_)
+            | What::HalfChecked(_) => {}
         }
     }
 
@@ -367,10 +373,10 @@ impl Book {
                     let key = (due.prepared_transaction_offset(), item.start);
                     waiting.insert(key, item.is_sure());
                 }
-                What::Delivered(due, position) if item.is_sure() => {
+                What::Delivered(due, position) | What::Carried(due, position) if item.is_sure() => {
                     waiting.remove(&(*due, *position));
                 }
-                What::Delivered(due, position) => {
+                What::Delivered(due, position) | What::Carried(due, position) => {
                     waiting.entry((*due, *position)).and_modify(|must| *must = false);
                 }
                 _ => {}

@@ -5,6 +5,7 @@
 //! a few hundred seeds, the binary `crashsim` as many as one likes. Not used by the broker.
 
 pub(crate) mod book;
+mod carries;
 mod compare;
 mod halves;
 mod hasty;
@@ -79,6 +80,8 @@ pub struct Summary {
     pub waiting_compared: u64,
     /// Of those, the ones that were not in memory.
     pub far_compared: u64,
+    /// Records that were carried on.
+    pub carried: u64,
     /// Half messages that were looked at.
     pub halves_checked: u64,
     /// Half messages that were to end.
@@ -133,6 +136,7 @@ impl Played for Summary {
         self.delivered += other.delivered;
         self.waiting_compared += other.waiting_compared;
         self.far_compared += other.far_compared;
+        self.carried += other.carried;
         self.halves_checked += other.halves_checked;
         self.halves_ended += other.halves_ended;
         self.halves_compared += other.halves_compared;

@@ -45,7 +45,10 @@ impl Life<'_> {
 
     /// Lets go of the oldest segment, by order or by a policy.
     pub(super) fn retire(&mut self) {
-        if self.retirement.is_some() {
+        if self.history.rng.u8(0..3) == 0 {
+            self.carry_on();
+        }
+        if self.retirement.is_some() || self.carries.is_under_way() {
             return;
         }
         let first = Self::first_segment(&self.store);

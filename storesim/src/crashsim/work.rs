@@ -2,6 +2,7 @@
 
 use super::{
     book::{OffsetName, Placed, QueueName, State, What},
+    carries::Carries,
     hasty::Haste,
     lives::{Bent, History},
     mutant::{MutantDisk, Mutation},
@@ -71,6 +72,7 @@ pub(super) struct Life<'h> {
     dirty: BTreeMap<OffsetName, i64>,
     pub(super) resets: Resets,
     pub(super) pops: Pops,
+    pub(super) carries: Carries,
     commit_error: Rc<RefCell<Option<String>>>,
     /// Records that are due and were not delivered yet.
     pub(super) handed_out: Vec<Due>,
@@ -125,6 +127,7 @@ impl<'h> Life<'h> {
             dirty: BTreeMap::new(),
             resets,
             pops,
+            carries: Carries::default(),
             commit_error: Rc::default(),
             handed_out: Vec::new(),
             readings: Vec::new(),
@@ -531,6 +534,7 @@ impl<'h> Life<'h> {
 
     /// What holds after every step.
     pub(super) fn observe(&mut self) -> Result<(), String> {
+        self.note_carried()?;
         let (committed, flushed) = {
             let state = self.store.state();
             state.check();
@@ -564,7 +568,7 @@ impl<'h> Life<'h> {
             assert!(poisoned, "a poisoned log refuses");
             return if self.faults { Ok(()) } else { Err(format!("poisoned by nothing: {error}")) };
         }
-        if !self.readings.is_empty() || self.retirement.is_some() {
+        if !self.readings.is_empty() || self.retirement.is_some() || self.carries.is_under_way() {
             return Err("a read or a retirement never returned".into());
         }
         let state = self.store.state();

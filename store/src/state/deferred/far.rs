@@ -68,6 +68,11 @@ impl Counts {
         subtract(&mut self.queues, queue_id);
     }
 
+    /// None waits in the pieces that end at or before `position`.
+    fn free_before(&mut self, position: u64) {
+        self.pieces = self.pieces.split_off(&(position >> PIECE_BITS));
+    }
+
     /// Adds those of others.
     fn add_all(&mut self, other: Counts) {
         self.total += other.total;
@@ -206,6 +211,11 @@ impl Far {
     /// It says that a far record was delivered.
     pub(super) fn restore_delivered(&mut self, key: Key) {
         self.delivered.insert(key);
+    }
+
+    /// None waits before `position`.
+    pub(super) fn free_before(&mut self, position: u64) {
+        self.counts.free_before(position);
     }
 
     /// Where the pieces begin in which some wait, and how many.

@@ -5,7 +5,7 @@
 //! transaction ([`proto::record`]); so index files, a start and replicas know it without reading text. It stops waiting with a
 //! control entry that stands in one batch with the message that it becomes ([`ControlEntry::Delivered`]): both are there
 //! or neither, so nothing is delivered twice and nothing is lost. Or it is cancelled, by an entry alone
-//! ([`ControlEntry::Cancelled`]).
+//! ([`ControlEntry::Cancelled`]), or waits on at another place ([`ControlEntry::Carried`]).
 //!
 //! A record is taken once, to be delivered ([`Deferred::take_due`]) or cancelled; until its entry is committed it still waits for
 //! the state, which a start brings back, and is only marked.
@@ -70,6 +70,8 @@ pub enum Cancel {
     Done,
     /// It is handed out, or does not wait.
     TooLate,
+    /// It waits at another place by now.
+    Carried,
     /// So many were cancelled before their time that no more can be remembered.
     TooMany,
 }
@@ -97,12 +99,20 @@ struct Waiting {
     taken: Option<Taken>,
 }
 
+/// How a record has ended to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Delivered,
+    Cancelled,
+    Carried,
+}
+
 /// By whom a record was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
     /// Handed out by [`Deferred::take_due`].
     ToDeliver,
-    /// By [`Deferred::begin_cancel`].
+    /// By [`Deferred::begin_cancel`], or [`Deferred::begin_carry`].
     ToCancel,
 }
 
@@ -115,6 +125,10 @@ pub struct Deferred {
     far: Far,
     /// Those that were cancelled: all behind the floor, and the last before.
     cancelled: BTreeSet<Key>,
+    /// Those that wait on at another place, by where they lay, until their segment is gone.
+    carried: BTreeSet<(u64, i64)>,
+    /// The log begins here.
+    begin: u64,
     /// Nothing that was delivered lies behind, unless the far ones know of it: the horizon stays behind it.
     floor: Key,
     /// All records before this position are known here.
@@ -210,6 +224,9 @@ impl Deferred {
         if self.cancelled.contains(&key) {
             return Cancel::Done;
         }
+        if self.was_carried(key) {
+            return Cancel::Carried;
+        }
         if self.far.is_far(key) {
             return match () {
                 () if self.far.was_delivered(key) => Cancel::TooLate,
@@ -245,7 +262,7 @@ impl Deferred {
         // A start may bring entries again that a snapshot has seen.
         let is_counted = position < self.born_to;
         self.born_to = self.born_to.max(position + 1);
-        if is_counted && self.cancelled.contains(&key) {
+        if is_counted && (self.cancelled.contains(&key) || self.was_carried(key)) {
             return;
         }
         if !self.far.is_far(key) {
@@ -315,24 +332,32 @@ impl Deferred {
     }
 
     /// A record waits no more.
-    fn end(&mut self, key: Key, was_delivered: bool) {
+    fn end(&mut self, key: Key, how: Ended) {
         if self.far.is_far(key) {
             self.far.cancelling.remove(&key);
-            if !self.cancelled.contains(&key) && !self.far.was_delivered(key) {
-                self.far.end(key, was_delivered, TIMER_QUEUES);
+            if self.is_far(key) {
+                self.far.end(key, how == Ended::Delivered, TIMER_QUEUES);
             }
         } else {
             self.remove(key);
-            if was_delivered {
+            if how == Ended::Delivered {
                 self.floor = self.floor.max(key);
             }
         }
-        if !was_delivered {
-            self.note_cancelled(key);
-            if let Some(since) = self.cancelled_since.get_mut() {
-                since.push(key);
+        match how {
+            Ended::Delivered => {}
+            Ended::Carried => drop(self.carried.insert((key.1, key.0))),
+            Ended::Cancelled => {
+                self.note_cancelled(key);
+                if let Some(since) = self.cancelled_since.get_mut() {
+                    since.push(key);
+                }
             }
         }
+    }
+
+    fn was_carried(&self, (due, position): Key) -> bool {
+        self.carried.contains(&(position, due))
     }
 
     fn note_cancelled(&mut self, key: Key) {
@@ -388,7 +413,9 @@ impl Deferred {
     /// Whether a record that lies in the log waits and is not in memory.
     #[doc(hidden)]
     pub fn is_far(&self, key: (i64, u64)) -> bool {
-        let has_ended = || self.cancelled.contains(&key) || self.far.was_delivered(key);
+        let has_ended = || {
+            self.cancelled.contains(&key) || self.far.was_delivered(key) || self.was_carried(key)
+        };
         self.far.is_far(key) && !has_ended()
     }
 
@@ -403,6 +430,8 @@ impl Deferred {
     /// It is over.
     pub(crate) fn end_search(&mut self) {
         self.far.end_search();
+        // What it has seen before that went.
+        self.far.free_before(self.begin);
     }
 
     /// Brings in so many of those that were found, those first that are due first. Whether there are more.
@@ -431,17 +460,51 @@ impl Deferred {
     }
 }
 
+/// Carrying records to the end of the log, which the store does, so that their segment may be retired.
+impl Deferred {
+    /// Whether a record that lies in the log waits.
+    pub(crate) fn waits(&self, key: Key) -> bool {
+        self.waiting.contains_key(&key) || self.is_far(key)
+    }
+
+    /// It is to wait on at another place: until its entry is appended, or [`Deferred::keep`], nobody else takes it. Whether nobody
+    /// has taken it.
+    pub(crate) fn begin_carry(&mut self, key: Key) -> bool {
+        if self.far.is_far(key) {
+            return self.is_far(key) && self.far.cancelling.insert(key);
+        }
+        let waiting = self.waiting.get_mut(&key).filter(|waiting| waiting.taken.is_none());
+        let Some(waiting) = waiting else { return false };
+        waiting.taken = Some(Taken::ToCancel);
+        self.go_on_behind(key);
+        true
+    }
+
+    /// Somebody has looked at all that lies before `position`: no far record waits there.
+    pub(crate) fn free_before(&mut self, position: u64) {
+        self.far.free_before(position);
+    }
+
+    /// The log begins at `position` now.
+    pub(crate) fn retire_before(&mut self, position: u64) {
+        self.begin = position;
+        self.carried = self.carried.split_off(&(position, i64::MIN));
+        self.far.free_before(position);
+    }
+}
+
 impl DerivedState for Deferred {
     const SECTION: SectionKind = SectionKind::Deferred;
     type Place = Place;
 
     fn apply(&mut self, entry: &ControlEntry<'_>, at: u64) {
-        let (key, was_delivered) = match entry {
-            ControlEntry::Delivered { due, position } => ((*due, *position), true),
-            ControlEntry::Cancelled { due, position } => ((*due, *position), false),
+        let (key, how) = match entry {
+            ControlEntry::Delivered { due, position } => ((*due, *position), Ended::Delivered),
+            ControlEntry::Cancelled { due, position } => ((*due, *position), Ended::Cancelled),
+            ControlEntry::Carried { due, position } => ((*due, *position), Ended::Carried),
             _ => return,
         };
-        self.end(key, was_delivered);
+        self.end(key, how);
         self.ended = self.ended.max(at + 1);
     }
 
@@ -491,6 +554,7 @@ impl DerivedState for Deferred {
                 Row::FarPiece(position, count) => self.far.restore_piece(position, count),
                 Row::FarQueue(queue_id, count) => self.far.restore_queue(queue_id, count),
                 Row::FarDelivered(key) => self.far.restore_delivered(key),
+                Row::Carried((due, position)) => drop(self.carried.insert((position, due))),
             }
         }
         Ok(())
@@ -528,7 +592,9 @@ impl Deferred {
         let delivered = self.far.delivered().map(|key| Row::FarDelivered(*key));
         // Whoever reads their entries again must not subtract them again.
         let cancelled = self.cancelled_since.take().into_iter().flatten().map(Row::Cancelled);
-        far.chain(first).chain(pieces).chain(queues).chain(delivered).chain(cancelled)
+        let carried = self.carried.iter().map(|(position, due)| Row::Carried((*due, *position)));
+        let ended = delivered.chain(cancelled).chain(carried);
+        far.chain(first).chain(pieces).chain(queues).chain(ended)
     }
 
     /// What was written before and is behind it was given up while the snapshot was written, and is counted as far.

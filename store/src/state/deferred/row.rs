@@ -25,6 +25,8 @@ pub(super) enum Row {
     FarQueue(u32, u64),
     /// A far record was delivered.
     FarDelivered(Key),
+    /// A record waits on at another place than this one.
+    Carried(Key),
 }
 
 /// What stands for bytes in rows that are of no record: their last number says which they are.
@@ -46,6 +48,7 @@ impl Row {
                 ((count.cast_signed(), queue_id.into()), NO_RECORD, 5)
             }
             Row::FarDelivered(key) => (key, NO_RECORD, 6),
+            Row::Carried(key) => (key, NO_RECORD, 7),
         };
         let mut row = [0; ROW_BYTES];
         row[..8].copy_from_slice(&first.to_be_bytes());
@@ -68,6 +71,7 @@ impl Row {
             (NO_RECORD, 4) => Row::FarPiece(key.1, count),
             (NO_RECORD, 5) => Row::FarQueue(u32::try_from(key.1).ok()?, count),
             (NO_RECORD, 6) => Row::FarDelivered(key),
+            (NO_RECORD, 7) => Row::Carried(key),
             (NO_RECORD, _) => return None,
             (size, queue_id) => {
                 let entry = Entry::from_words((key.1, size), key.0);

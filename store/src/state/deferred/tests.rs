@@ -1,3 +1,5 @@
+//! Tests of records that wait, against plain models of them.
+
 use super::{far::PIECE_BITS, *};
 use std::collections::BTreeSet;
 

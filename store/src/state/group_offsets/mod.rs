@@ -541,6 +541,7 @@ impl DerivedState for GroupOffsets {
             ControlEntry::GroupRemoved { group } => self.remove(GROUP, group, position),
             ControlEntry::Delivered { .. }
             | ControlEntry::Cancelled { .. }
+            | ControlEntry::Carried { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
             | ControlEntry::PopProgress(_)

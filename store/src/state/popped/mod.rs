@@ -409,6 +409,7 @@ impl DerivedState for Popped {
             ControlEntry::GroupOffsets(_)
             | ControlEntry::Delivered { .. }
             | ControlEntry::Cancelled { .. }
+            | ControlEntry::Carried { .. }
             | ControlEntry::HalfEnded { .. }
             | ControlEntry::HalfChecked(_)
             | ControlEntry::Epoch(_) => {}
