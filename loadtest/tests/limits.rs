@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use loadtest::load::half_checks::{self, HalfChecks};
 use loadtest::load::limits::{self, Limit, Options, Row};
 
 /// Each loads a broker of its own with all that two cores can do.
@@ -69,6 +70,30 @@ fn timers_wait_and_come_in_time() {
 #[test]
 fn transactions_are_opened_and_all_committed() {
     run(&limits::transactions::LIMIT, 20_000);
+}
+
+/// Each is asked for, about once in each interval, and stays open.
+#[test]
+fn half_messages_are_checked_and_stay_open() {
+    const COUNT: u64 = 5_000;
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let report = half_checks::run(&HalfChecks {
+        count: COUNT,
+        producers: 2,
+        first_check: Duration::from_secs(10),
+        interval: Duration::from_secs(2),
+        quiet: Duration::from_secs(1),
+        measure: Duration::from_secs(6),
+        core: None,
+        keys: Vec::new(),
+    })
+    .unwrap();
+    println!("{report}");
+    assert_eq!(report.open_after, Some(COUNT));
+    assert_eq!((report.quiet.seen.refused, report.checked.seen.refused), (0, 0));
+    // Those of the first moment count for no phase; a busy machine may fall behind.
+    let checks = report.checked.asked.checks;
+    assert!((COUNT / 2..=5 * COUNT).contains(&checks), "{checks}");
 }
 
 #[test]

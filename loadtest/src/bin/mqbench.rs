@@ -1,10 +1,13 @@
 //! `mqbench`: how fast, how slow at worst, and at which cost does a broker serve?
 //!
 //! `send` loads it and measures (closed loop with a window, or open loop at a rate), `fill` writes a number of
-//! messages as fast as it can, `pull` reads a topic through, `pop` pops and acknowledges one, `idle` prices connections that do nothing, `topics`
-//! creates and deletes many topics, `find` looks for messages by key and time, `filters` prices SQL92 expressions, `limits` goes to the README's limits and watches another client meanwhile, `compare` turns the
-//! JSON lines of several runs into one table. All but `limits`, which starts our broker, work against any broker of this
-//! protocol. What runs is in `loadtest::load`; here is only the command line.
+//! messages as fast as it can, `pull` reads a topic through, `pop` pops and acknowledges one, `follow` has consumers with
+//! filters follow a topic that grows at a rate, `idle` prices connections that do nothing, `topics` creates and deletes many
+//! topics, `find` looks for messages by key and time, `filters` prices SQL92 expressions, `limits` goes to the README's
+//! limits and watches another client meanwhile, `half-checks` does so while half messages are checked, `group` runs the
+//! broker in a control group, `compare` turns the JSON lines of several runs into one table. All but `limits`, `half-checks`
+//! and `group`, which start our broker, work against any broker of this protocol. What runs is in `loadtest::load`; here is
+//! only the command line.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,8 +23,10 @@ use loadtest::load::drain::{self, Drain};
 use loadtest::load::drive::{self, Plan, Until};
 use loadtest::load::filters;
 use loadtest::load::find::{self, Find};
+use loadtest::load::follow::{self, Follow};
 use loadtest::load::frames::{SendFrames, SendShape};
 use loadtest::load::group::{self, GroupRun};
+use loadtest::load::half_checks::{self, HalfChecks};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::limits::{self, Limit};
 use loadtest::load::pop::{self, Ack, Pop};
@@ -45,6 +50,8 @@ enum Work {
     Pull(PullArgs),
     /// How fast is a topic popped and acknowledged, and what does that cost the broker?
     Pop(PopArgs),
+    /// What do consumers with filters cost the broker while messages come at a fixed rate?
+    Follow(FollowArgs),
     /// What does a connection cost that does nothing?
     Idle(IdleArgs),
     /// How fast are topics created and deleted, each acknowledged?
@@ -55,6 +62,8 @@ enum Work {
     Group(GroupArgs),
     /// Are the README's limits reached, and does another client notice? Starts a broker for each.
     Limits(LimitsArgs),
+    /// What does it cost to check a million open half messages, and does another client notice? Starts a broker.
+    HalfChecks(HalfChecksArgs),
     /// What does it cost to evaluate an SQL92 filter over a message? Needs no broker.
     Filters,
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
@@ -201,6 +210,45 @@ struct PopArgs {
 }
 
 #[derive(Args)]
+struct FollowArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Topic; created (or widened) with the given number of queues before the run.
+    #[arg(long, default_value = "mqbench-follow")]
+    topic: String,
+    /// Queues of the topic.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Bytes of a message's body, at least 16; its properties take some 90 more.
+    #[arg(long, default_value_t = 128)]
+    body: usize,
+    /// Messages per second.
+    #[arg(long, default_value_t = 100_000.0)]
+    rate: f64,
+    /// Messages per request.
+    #[arg(long, default_value_t = 32)]
+    batch: u32,
+    /// Connections of the producer.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Consumers, each in a group of its own, with a connection of its own, on all queues.
+    #[arg(long, default_value_t = 4)]
+    consumers: usize,
+    /// Messages asked for per pull.
+    #[arg(long, default_value_t = 32)]
+    pull_batch: u32,
+    /// Seconds to measure, per case.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds of load before that, per case.
+    #[arg(long, default_value_t = 2.0)]
+    warmup: f64,
+    /// Cases (default: all): alone, all, tags-1, tags-50, tags-100, sql-1, sql-50, sql-100. The number: percent that match.
+    #[arg(long = "case", value_name = "CASE", value_delimiter = ',')]
+    cases: Vec<String>,
+}
+
+#[derive(Args)]
 struct IdleArgs {
     #[command(flatten)]
     target: Target,
@@ -298,6 +346,39 @@ struct LimitsArgs {
 }
 
 #[derive(Args)]
+struct HalfChecksArgs {
+    /// Half messages.
+    #[arg(long, default_value_t = 1_000_000)]
+    count: u64,
+    /// Producers of their group that are online, and answer each check with "unknown".
+    #[arg(long, default_value_t = 1)]
+    producers: usize,
+    /// Age in seconds at which a half message is checked first: more than it takes to send all of them, and the quiet phase.
+    #[arg(long, default_value_t = 60.0)]
+    first_check: f64,
+    /// Seconds between two checks of a half message.
+    #[arg(long, default_value_t = 60.0)]
+    interval: f64,
+    /// Seconds to measure while all are open and none is due.
+    #[arg(long, default_value_t = 10.0)]
+    quiet: f64,
+    /// Seconds to measure from the first check on.
+    #[arg(long, default_value_t = 120.0)]
+    seconds: f64,
+    /// Pin this process to a core, but not the broker, which has `shardCores`.
+    #[arg(long)]
+    core: Option<usize>,
+    #[command(flatten)]
+    broker: OwnBroker,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Name of the run in the JSON object.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
+#[derive(Args)]
 struct GroupArgs {
     /// Limits of the groups, MiB, one after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [64, 96, 128, 256])]
@@ -329,11 +410,13 @@ fn main() -> ExitCode {
         Work::Fill(args) => fill(&args),
         Work::Pull(args) => pull(&args),
         Work::Pop(args) => pop_messages(&args),
+        Work::Follow(args) => follow_topic(&args),
         Work::Idle(args) => idle(&args),
         Work::Topics(args) => topics(&args),
         Work::Find(args) => find_messages(&args),
         Work::Group(args) => run_groups(&args),
         Work::Limits(args) => run_limits(&args),
+        Work::HalfChecks(args) => check_halves(&args),
         Work::Filters => price_filters(),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
@@ -421,6 +504,36 @@ fn pop_messages(args: &PopArgs) -> Result<String, LoadError> {
         broker_pid: args.target.broker_pid,
     })?;
     Ok(args.target.show(&report, report.to_json(&args.target.label)))
+}
+
+fn follow_topic(args: &FollowArgs) -> Result<String, LoadError> {
+    let plan = Follow {
+        addr: args.target.addr,
+        topic: args.topic.clone(),
+        queues: args.queues,
+        body_bytes: args.body,
+        batch: args.batch,
+        rate: args.rate,
+        connections: args.connections,
+        consumers: args.consumers,
+        pull_batch: args.pull_batch,
+        warmup: seconds(args.warmup)?,
+        measure: seconds(args.seconds)?,
+        cases: follow::find(&args.cases)?,
+        broker_pid: args.target.broker_pid,
+    };
+    args.target.pin()?;
+    let json = args.target.json;
+    if !json {
+        println!("{}", follow::report::HEAD);
+    }
+    let show = |row: &follow::report::CaseReport| {
+        if !json {
+            println!("{row}");
+        }
+    };
+    let report = follow::run(&plan, show)?;
+    Ok(if json { report.to_json(&args.target.label).to_string() } else { String::new() })
 }
 
 fn idle(args: &IdleArgs) -> Result<String, LoadError> {
@@ -522,6 +635,20 @@ fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
     };
     let report = limits::run(&limits::find(&args.names)?, &options, show)?;
     Ok(if args.json { report.to_json(&args.label).to_string() } else { String::new() })
+}
+
+fn check_halves(args: &HalfChecksArgs) -> Result<String, LoadError> {
+    let report = half_checks::run(&HalfChecks {
+        count: args.count,
+        producers: args.producers,
+        first_check: seconds(args.first_check)?,
+        interval: seconds(args.interval)?,
+        quiet: seconds(args.quiet)?,
+        measure: seconds(args.seconds)?,
+        core: args.core,
+        keys: args.broker.prepare()?,
+    })?;
+    Ok(if args.json { report.to_json(&args.label).to_string() } else { report.to_string() })
 }
 
 fn compare(files: &[String], against: Option<&str>) -> Result<String, LoadError> {

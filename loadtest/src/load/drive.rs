@@ -232,7 +232,8 @@ impl Driver<'_> {
     /// Open loop: everything that is due by now, in turn over the connections.
     fn issue_due(&mut self) -> Result<(), LoadError> {
         let Some(rate) = self.plan.rate else { return Ok(()) };
-        let due = (self.now as f64 / 1e9 * rate) as u64;
+        // The first is due at once.
+        let due = (self.now as f64 / 1e9 * rate) as u64 + 1;
         let until = due.min(self.issued + DUE_PER_TURN_MAX);
         while self.issued < until {
             let intended = (self.issued as f64 / rate * 1e9) as u64;

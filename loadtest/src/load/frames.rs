@@ -14,11 +14,11 @@ pub const OPAQUE_MIN: u32 = 100_000_000;
 /// Most topics of one run: their numbers have six digits.
 pub const TOPICS_MAX: u64 = 1_000_000;
 const TOPIC_DIGITS: usize = 6;
-const BORN_PLACEHOLDER: &str = "1700000000000";
-const OPAQUE_PLACEHOLDER: &str = "100000000";
+pub(super) const BORN_PLACEHOLDER: &str = "1700000000000";
+pub(super) const OPAQUE_PLACEHOLDER: &str = "100000000";
 /// IPv4, pid, class loader hash, month time, counter, as Java builds it; only the last 8 digits count up here.
-const UNIQUE_PREFIX: &str = "7F000001303918B4AAC208A1";
-const UNIQUE_COUNTER_PLACEHOLDER: &str = "00000000";
+pub(super) const UNIQUE_PREFIX: &str = "7F000001303918B4AAC208A1";
+pub(super) const UNIQUE_COUNTER_PLACEHOLDER: &str = "00000000";
 
 /// What the send templates are made from.
 #[derive(Clone, Debug)]
@@ -240,11 +240,13 @@ fn batch_body(messages: u32, body: &[u8], unique: &str) -> Vec<u8> {
     out
 }
 
-fn place_of(bytes: &[u8], key: &str) -> usize {
+/// Behind the first `key`, which is there.
+pub(super) fn place_of(bytes: &[u8], key: &str) -> usize {
     memchr::memmem::find(bytes, key.as_bytes()).expect("we wrote this key ourselves") + key.len()
 }
 
-fn write_digits(place: &mut [u8], mut value: u64) {
+/// Fills the place with decimal digits.
+pub(super) fn write_digits(place: &mut [u8], mut value: u64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
@@ -252,7 +254,8 @@ fn write_digits(place: &mut [u8], mut value: u64) {
     assert!(value == 0);
 }
 
-fn write_hex(place: &mut [u8], mut value: u32) {
+/// Fills the place with hexadecimal digits.
+pub(super) fn write_hex(place: &mut [u8], mut value: u32) {
     for digit in place.iter_mut().rev() {
         *digit = b"0123456789ABCDEF"[(value & 15) as usize];
         value >>= 4;

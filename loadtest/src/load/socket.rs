@@ -25,6 +25,8 @@ pub struct LoaderSocket {
     inbox: Vec<u8>,
     start: usize,
     end: usize,
+    /// Whether [`Watch::flush`] watches it for room to write.
+    write_watched: bool,
 }
 
 impl LoaderSocket {
@@ -41,6 +43,7 @@ impl LoaderSocket {
             inbox: vec![0; INBOX_BYTES_START],
             start: 0,
             end: 0,
+            write_watched: false,
         })
     }
 
@@ -173,6 +176,22 @@ impl Watch {
         flags.set(epoll::EventFlags::OUT, wanted);
         epoll::modify(&self.set, &socket.stream, epoll::EventData::new_u64(index as u64), flags)
             .map_err(|e| LoadError::io("watching a connection")(e.into()))
+    }
+
+    /// Writes what the socket takes; while something is left it is also watched for room to write. `answers`: seen so far,
+    /// for the error.
+    pub fn flush(
+        &self,
+        index: usize,
+        socket: &mut LoaderSocket,
+        answers: u64,
+    ) -> Result<(), LoadError> {
+        let left = !socket.flush().map_err(|_| LoadError::Closed { index, acked: answers })?;
+        if left != socket.write_watched {
+            socket.write_watched = left;
+            self.want_write(index, socket, left)?;
+        }
+        Ok(())
     }
 
     /// Waits up to `nanos` and appends what is ready to `ready` (cleared first).

@@ -252,9 +252,10 @@ impl fmt::Display for Row {
 }
 
 /// What the columns of a [`Row`] are.
-pub const HEAD: &str = "\
-                                      send, ms          pull, ms       own delay   resident, MiB   seconds
-limit              asked   reached    worst   99.9 %    worst   99.9 %    worst before   peak  after";
+pub const HEAD: &str = concat!(
+    "                                      send, ms          pull, ms       own delay   resident, MiB   seconds\n",
+    "limit              asked   reached    worst   99.9 %    worst   99.9 %    worst before   peak  after"
+);
 
 impl LimitsReport {
     /// One JSON object.
