@@ -9,6 +9,7 @@ use proto::code::response;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC: &str = "selected";
+const RETRY: &str = "%RETRY%readers";
 const MESSAGES: usize = 6_000;
 const BODY_BYTES: usize = 2_048;
 
@@ -116,4 +117,45 @@ fn a_pull_waits_for_what_matches() {
         .unwrap();
     let refused = consumer.pull(&PullRequest { sub_version: 2, ..pull }).unwrap_err();
     assert_eq!(refused.code(), Some(response::FILTER_DATA_NOT_EXIST), "{refused}");
+}
+
+/// What a group failed under a former expression does not come again when it has another one, from memory as from the disk.
+/// Without `filterSupportRetry` all of it does, as with Java's broker.
+#[test]
+fn what_was_failed_is_filtered_again_if_that_is_wanted() {
+    let (filtered, all) = (&["red", "none"][..], &["red", "green", "none"][..]);
+    for (filters, expected) in [("true", filtered), ("false", all)] {
+        let mut broker = OurBroker::standalone(&[("shards", "1"), ("filterSupportRetry", filters)]);
+        for life in ["memory", "disk"] {
+            let mut connection = connect(&broker);
+            let subscriptions =
+                [Subscription { topic: TOPIC, expression: "color = 'red'", version: 1 }];
+            let heartbeat = Heartbeat {
+                client_id: "c",
+                consumer_group: Some("readers"),
+                subscriptions: &subscriptions,
+                producer_group: None,
+            };
+            connection.heartbeat_with("SQL92", &heartbeat).unwrap();
+            if life == "memory" {
+                // As clients send what they failed, when the broker cannot be asked to.
+                for (color, topic) in [("red", TOPIC), ("green", TOPIC), ("none", "unsubscribed")] {
+                    let properties = [("RETRY_TOPIC", topic), ("color", color)];
+                    let message = Message::new(RETRY, 0, b"x").with_properties(&properties);
+                    connection.send(&message).unwrap();
+                }
+            }
+            let pull =
+                PullRequest { subscription: Some("*"), ..PullRequest::new("readers", RETRY, 0, 0) };
+            let pulled = connection.pull(&pull).unwrap();
+            let colors: Vec<&str> =
+                pulled.messages.iter().filter_map(|message| message.property("color")).collect();
+            assert_eq!((&colors[..], pulled.next_offset), (expected, 3), "{filters}, {life}");
+            if life == "memory" {
+                drop(connection);
+                broker.stop();
+                broker.restart();
+            }
+        }
+    }
 }

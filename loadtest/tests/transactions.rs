@@ -507,3 +507,37 @@ fn no_more_half_messages_are_open_than_may_be() {
     assert_eq!(end(&mut connection, place(&open[3]), COMMIT, GROUP).code, response::SUCCESS);
     connection.send(&half(0, b"x", &HALF)).unwrap();
 }
+
+/// What GET_CONSUME_STATS says of the topic of half messages: its queues, and the sums of their ends and of a group's offsets.
+fn progress(connection: &mut Connection, ext: &[(&str, ExtValue<'_>)]) -> (usize, i64, i64) {
+    let answer = connection.call(request::GET_CONSUME_STATS, ext, &[]).unwrap();
+    let stats = answer.success().unwrap().json().unwrap();
+    let table = stats["offsetTable"].as_object().expect("a table");
+    assert!(table.keys().all(|queue| queue.contains(HALF_TOPIC)), "{stats}");
+    let of = |name: &str| table.values().map(|queue| queue[name].as_i64().unwrap()).sum::<i64>();
+    (table.len(), of("brokerOffset"), of("consumerOffset"))
+}
+
+/// Operators ask Java's broker how far it is with half messages by the group that it has for them.
+#[test]
+fn the_progress_of_the_brokers_own_group_says_how_many_are_open() {
+    let (mut broker, mut connection) = start(&[]);
+    let own = ("consumerGroup", "CID_RMQ_SYS_TRANS".into());
+    assert_eq!(progress(&mut connection, &[own]), (2, 0, 0), "a queue on each shard");
+    let sent: Vec<Sent> =
+        (0..10).map(|n| connection.send(&half(n % QUEUES, b"x", &HALF)).unwrap()).collect();
+    let on_theirs = ("topic", HALF_TOPIC.into());
+    assert_eq!(progress(&mut connection, &[own, on_theirs]), (2, 10, 0));
+    for (number, outcome) in [(9, COMMIT), (4, ROLLBACK), (0, COMMIT)] {
+        let ended = end(&mut connection, place(&sent[number]), outcome, GROUP);
+        assert_eq!(ended.code, response::SUCCESS);
+    }
+    for life in 0..2 {
+        assert_eq!(progress(&mut connection, &[own]), (2, 10, 3), "seven are open, life {life}");
+        let others = [("consumerGroup", "others".into()), on_theirs];
+        assert_eq!(progress(&mut connection, &others), (2, 10, 0), "it has consumed none");
+        broker.stop();
+        broker.restart();
+        connection = connect(broker.broker_addr(), PATIENCE);
+    }
+}

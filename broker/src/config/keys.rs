@@ -103,8 +103,8 @@ pub struct BrokerConfig {
     recall_message_enable: bool = true, "recallMessageEnable", ConfigKind::Bool, "", Live;
     /// Whether consumers may filter by SQL92 expressions.
     enable_property_filter: bool = true, "enablePropertyFilter", ConfigKind::Bool, "", Live;
-    /// Whether messages of retry topics are filtered by the filter of their first topic.
-    filter_support_retry: bool = false, "filterSupportRetry", ConfigKind::Bool, "", Later;
+    /// Whether what a group failed is filtered again before it gets it again, by what it wants from the topic it came from.
+    filter_support_retry: bool = false, "filterSupportRetry", ConfigKind::Bool, "", Live;
     /// Whether replies of request-reply are stored beside being delivered.
     store_reply_message_enable: bool = true, "storeReplyMessageEnable", ConfigKind::Bool, "", Live;
 

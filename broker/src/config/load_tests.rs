@@ -161,7 +161,7 @@ fn a_mistyped_key_is_told_with_its_neighbour() {
 fn keys_without_meaning_here_are_explained() {
     let read = notices(
         "sendMessageThreadPoolNums=16\nhaMasterAddress=10.0.0.1:10912\nslaveReadEnable=false\n\
-         filterSupportRetry=true\nstorePathConsumeQueue=/q\nstorePathIndex=/i\nstoreCheckpoint=/c\nabortFile=/a\n\
+         maxTransferCountOnMessageInDisk=4\nstorePathConsumeQueue=/q\nstorePathIndex=/i\nstoreCheckpoint=/c\nabortFile=/a\n\
          enableDLegerCommitLog=false\nminInSyncReplicas=1\ntimerPrecisionMs=1000",
     );
     assert_eq!(read.len(), 11, "{read:?}");
@@ -178,7 +178,10 @@ fn keys_without_meaning_here_are_explained() {
     );
     assert_eq!(read[1].0, Level::Warn);
     assert_eq!(read[2].0, Level::Info);
-    assert_eq!(read[3].1, "filterSupportRetry is understood, but nothing acts on it yet");
+    assert_eq!(
+        read[3].1,
+        "maxTransferCountOnMessageInDisk is understood, but nothing acts on it yet"
+    );
 }
 
 /// What a group of replicas, access control or a second place of messages promises is not dropped for a warning.

@@ -28,7 +28,7 @@ const PREDEFINED: &[&str] = &[
     "CID_ONSAPI_PULL",
     "CID_ONSAPI_PERMISSION",
     "CID_ONSAPI_OWNER",
-    "CID_RMQ_SYS_TRANS",
+    names::TRANS_GROUP,
 ];
 
 /// The table of groups.

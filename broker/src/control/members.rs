@@ -2,11 +2,11 @@
 //!
 //! Owned by `Control` on the control worker, fed by heartbeats, unregister requests, closed connections and a tick. The
 //! key is the connection: one client speaks over several connections to several brokers, but over one to each. A group
-//! has one set of subscriptions: the last heartbeat wins, and a subscription is replaced only by a larger version. What
-//! always holds: a group in the table has at least one member; the index by connection names exactly the groups that
-//! have the connection; a client id leads to the connection that last named it with a producer group, while that is in
-//! one under this name. Maps are ordered, so that one history gives one outcome. Source: Apache RocketMQ 4.9.8,
-//! `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
+//! has one set of subscriptions: the last heartbeat wins, and a subscription is replaced by a larger version, or by any when
+//! no member wants it any more ([`super::member_wishes`]). What always holds: a group in the table has at least one member;
+//! the index by connection names exactly the groups that have the connection; a client id leads to the connection that last
+//! named it with a producer group, while that is in one under this name. Maps are ordered, so that one history gives one
+//! outcome. Source: Apache RocketMQ 4.9.8, `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use proto::command::Language;
 use remoting::ConnectionId;
 use runtime::Uptime;
 
+use super::member_wishes::{MemberWishes, WISH_BYTES, wish_of};
 use super::members_memory::{MembersMemory, group_bytes, member_bytes};
 use super::names::{self, CLIENT_ID_BYTES_MAX};
 use super::shared_table::SharedTable;
@@ -75,6 +76,7 @@ struct ConsumerGroup {
     message_model: MessageModel,
     consume_from_where: ConsumeFromWhere,
     members: BTreeMap<ConnectionId, Member>,
+    wishes: MemberWishes,
 }
 
 #[derive(Debug, Default)]
@@ -351,6 +353,9 @@ impl Members {
         let producing: usize = self.producers.values().map(BTreeMap::len).sum();
         assert_eq!(named, consuming + producing);
         assert!(self.consumers.values().all(|group| !group.members.is_empty()));
+        for group in self.consumers.values() {
+            group.wishes.check(|member| group.members.contains_key(&member));
+        }
         assert!(self.producers.values().all(|group| !group.is_empty()));
         for (client_id, connection) in &self.producers_by_id {
             let ids = &self.by_connection[connection].producer_ids;
@@ -366,8 +371,9 @@ impl Members {
             let members = members.values().map(|member| member_bytes(&member.client_id));
             group_bytes(name) + members.sum::<usize>()
         });
-        let wishes = self.subscriptions.iter().map(|(_, wishes)| wishes.bytes());
-        groups.chain(wishes).sum()
+        let published = self.subscriptions.iter().map(|(_, published)| published.bytes());
+        let wishes = self.consumers.values().map(|group| group.wishes.bytes());
+        groups.chain(published).chain(wishes).sum()
     }
 
     /// Bytes that are there because of a connection: its memberships, and its part of each group.
@@ -378,8 +384,10 @@ impl Members {
             own + shared / members.len()
         };
         let consuming = memberships.consumer_groups.iter().map(|name| {
-            let wishes = self.subscriptions.get(name).map_or(0, |wishes| wishes.bytes());
-            held(&self.consumers[name].members, group_bytes(name) + wishes)
+            let published = self.subscriptions.get(name).map_or(0, |published| published.bytes());
+            let group = &self.consumers[name];
+            let own = group.wishes.bytes_of(connection);
+            own + held(&group.members, group_bytes(name) + published)
         });
         let producing = memberships
             .producer_groups
@@ -402,13 +410,14 @@ impl Members {
             message_model: data.message_model,
             consume_from_where: data.consume_from_where,
             members: BTreeMap::new(),
+            wishes: MemberWishes::default(),
         });
         held.consume_type = data.consume_type;
         held.message_model = data.message_model;
         held.consume_from_where = data.consume_from_where;
         // A known connection with another client id replaces the entry; the group has not changed by that.
         let is_new = held.members.insert(connection, member.clone()).is_none();
-        let topics_changed = self.subscribe(&group, data, left_out);
+        let topics_changed = self.subscribe(connection, &group, data, left_out);
         Some(is_new || topics_changed)
     }
 
@@ -470,31 +479,37 @@ impl Members {
 
     /// Takes over the subscriptions of a heartbeat and publishes them when anything differs. True: a topic came or
     /// went.
-    fn subscribe(&mut self, group: &str, data: &ConsumerData, left_out: &mut usize) -> bool {
+    fn subscribe(
+        &mut self,
+        connection: ConnectionId,
+        group: &str,
+        data: &ConsumerData,
+        left_out: &mut usize,
+    ) -> bool {
+        let Some(held) = self.consumers.get_mut(group) else { return false };
         let published = self.subscriptions.get(group).cloned().unwrap_or_default();
         let mut room = self.memory.room();
+        let former_bytes = held.wishes.remove(connection);
+        let mut wishes = Vec::with_capacity(former_bytes / WISH_BYTES);
         let mut next = GroupSubscriptions {
             broadcast: data.message_model == MessageModel::Broadcasting,
             topics: BTreeMap::new(),
         };
-        for wish in &data.subscription_data_set {
-            let held = published.topics.get_key_value(wish.topic.as_str());
-            let (topic, subscription) = match held {
-                Some((topic, old)) if wish.sub_version <= old.sub_version => {
-                    (Arc::clone(topic), Arc::clone(old))
-                }
-                Some((topic, _)) => {
-                    (Arc::clone(topic), Arc::new(Subscription::from_heartbeat(wish)))
-                }
-                None if names::check_topic(&wish.topic).is_err() => {
-                    *left_out += 1;
-                    continue;
-                }
-                None => {
-                    (Arc::from(wish.topic.as_str()), Arc::new(Subscription::from_heartbeat(wish)))
-                }
-            };
-            let before = held.map_or(0, |(_, old)| old.bytes);
+        for wanted in &data.subscription_data_set {
+            let known = published.topics.get_key_value(wanted.topic.as_str());
+            if known.is_none() && names::check_topic(&wanted.topic).is_err() {
+                *left_out += 1;
+                continue;
+            }
+            let wish = wish_of(wanted);
+            let topic = known
+                .map_or_else(|| Arc::from(wanted.topic.as_str()), |(topic, _)| Arc::clone(topic));
+            let kept = known.filter(|(_, old)| held.wishes.keep(old, wanted.sub_version, wish));
+            let subscription = kept.map_or_else(
+                || Arc::new(Subscription::from_heartbeat(wanted)),
+                |(_, old)| Arc::clone(old),
+            );
+            let before = known.map_or(0, |(_, old)| old.bytes);
             let more = subscription.bytes.saturating_sub(before);
             if next.topics.len() >= GROUP_TOPICS_MAX || more > room {
                 *left_out += 1;
@@ -502,9 +517,18 @@ impl Members {
             }
             room -= more;
             next.topics.insert(topic, subscription);
+            // Without room it is not remembered who wants it: what is published gives way a little sooner.
+            let is_paid = WISH_BYTES * wishes.len() < former_bytes;
+            if wishes.len() < GROUP_TOPICS_MAX && (is_paid || room >= WISH_BYTES) {
+                room -= if is_paid { 0 } else { WISH_BYTES };
+                wishes.push(wish);
+            }
         }
+        held.wishes.put(connection, wishes);
         // What went makes room only now: this never refuses what was taken above.
-        assert!(self.memory.replace(published.bytes(), next.bytes()), "it was counted");
+        let before = published.bytes() + former_bytes;
+        let after = next.bytes() + held.wishes.bytes_of(connection);
+        assert!(self.memory.replace(before, after), "it was counted");
         let topics_changed = !next.topics.keys().eq(published.topics.keys());
         if next != *published || self.subscriptions.get(group).is_none() {
             self.subscriptions.insert(group, Arc::new(next));
@@ -517,7 +541,8 @@ impl Members {
         self.forget(connection, |memberships| memberships.consumer_groups.remove(group));
         let Some(held) = self.consumers.get_mut(group) else { return false };
         let gone = held.members.remove(&connection);
-        self.memory.release(gone.as_ref().map_or(0, |member| member_bytes(&member.client_id)));
+        let of_member = gone.as_ref().map_or(0, |member| member_bytes(&member.client_id));
+        self.memory.release(of_member + held.wishes.remove(connection));
         if held.members.is_empty() {
             self.consumers.remove(group);
             let wishes = self.subscriptions.remove(group);

@@ -91,24 +91,115 @@ fn the_same_connection_may_change_its_client_id_quietly() {
     members.check();
 }
 
+/// A member of group `cg` wants this from `orders`.
+fn wants(members: &mut Members, number: u64, text: &str, version: i64) -> Vec<String> {
+    let client_id = format!("c{number}");
+    let data = beat(&client_id, &[consumer("cg", &[wish("orders", text, version)])], &[]);
+    let changes = members.heartbeat(NOW, &peer(number), &data);
+    members.check();
+    changed(&changes)
+}
+
+/// What group `cg` wants from `orders`, and which version that is.
+fn wanted(members: &Members) -> (String, i64) {
+    let subscription = members.subscription("cg", "orders").unwrap();
+    (subscription.sub_string.clone(), subscription.sub_version)
+}
+
+fn is(text: &str, version: i64) -> (String, i64) {
+    (text.to_owned(), version)
+}
+
 #[test]
-fn a_subscription_gives_way_to_a_larger_version_only() {
+fn a_subscription_gives_way_to_a_larger_version() {
     let mut members = Members::default();
-    let send = |members: &mut Members, text: &str, version: i64| {
-        let data = beat("a", &[consumer("cg", &[wish("orders", text, version)])], &[]);
-        changed(&members.heartbeat(NOW, &peer(1), &data))
-    };
-    let text = |members: &Members| members.subscription("cg", "orders").unwrap().sub_string.clone();
-    send(&mut members, "a", 5);
+    wants(&mut members, 1, "a", 5);
     let seen = members.subscriptions().clone();
-    assert_eq!(send(&mut members, "b", 5), [""; 0]);
-    assert_eq!(text(&members), "a");
+    wants(&mut members, 1, "a", 4);
+    assert_eq!(wanted(&members), is("a", 5));
     assert!(members.subscriptions().is_same(&seen), "nothing to publish");
-    assert_eq!(send(&mut members, "b", 6), [""; 0], "a new expression is no reason to rebalance");
-    assert_eq!(text(&members), "b");
+    assert_eq!(wants(&mut members, 1, "b", 6), [""; 0], "a new expression is no rebalance");
+    assert_eq!(wanted(&members), is("b", 6));
     assert!(!members.subscriptions().is_same(&seen), "but all shards must hear of it");
-    send(&mut members, "c", 4);
-    assert_eq!(text(&members), "b");
+}
+
+/// A client's clock went back, or it counts no versions.
+#[test]
+fn who_alone_wants_something_else_gets_it_whatever_its_version_is() {
+    let mut members = Members::default();
+    wants(&mut members, 1, "a", 5);
+    wants(&mut members, 1, "b", 4);
+    assert_eq!(wanted(&members), is("b", 4));
+    wants(&mut members, 1, "c", 4);
+    assert_eq!(wanted(&members), is("c", 4));
+}
+
+/// Members that disagree do not take turns: the newest version wins, with which one or the other came first.
+#[test]
+fn the_newest_version_wins_while_somebody_wants_it() {
+    let mut members = Members::default();
+    wants(&mut members, 1, "a", 5);
+    for _ in 0..3 {
+        wants(&mut members, 2, "b", 7);
+        assert_eq!(wanted(&members), is("b", 7));
+        wants(&mut members, 1, "a", 5);
+        assert_eq!(wanted(&members), is("b", 7));
+    }
+    // One of those that want it changes its mind, by a clock that went back: the others have not.
+    wants(&mut members, 3, "b", 6);
+    wants(&mut members, 2, "c", 4);
+    assert_eq!(wanted(&members), is("b", 7));
+    wants(&mut members, 3, "c", 3);
+    assert_eq!(wanted(&members), is("c", 3), "nobody wants the former one any more");
+    wants(&mut members, 1, "a", 5);
+    assert_eq!(wanted(&members), is("a", 5), "now that is the newest");
+}
+
+/// A clock was ahead, is set right, and the members of the group are restarted one by one with another expression.
+#[test]
+fn what_nobody_wants_any_more_gives_way_when_the_last_one_has_left() {
+    let mut members = Members::default();
+    wants(&mut members, 1, "a", 900);
+    wants(&mut members, 2, "a", 900);
+    members.connection_closed(connection(1));
+    wants(&mut members, 3, "b", 5);
+    assert_eq!(wanted(&members), is("a", 900), "one of two still wants it");
+    members.unregister(connection(2), None, Some("cg"));
+    wants(&mut members, 3, "b", 5);
+    assert_eq!(wanted(&members), is("b", 5));
+    // One that dies without a word wants it until it was silent for too long.
+    wants(&mut members, 4, "c", 900);
+    let late = NOW + SILENCE_MS_MAX + 1;
+    let data = beat("c3", &[consumer("cg", &[wish("orders", "b", 5)])], &[]);
+    members.heartbeat(late, &peer(3), &data);
+    assert_eq!(wanted(&members), is("c", 900));
+    members.expire(late, SILENCE_MS_MAX);
+    members.heartbeat(late, &peer(3), &data);
+    assert_eq!(wanted(&members), is("b", 5));
+    members.check();
+}
+
+/// What is not remembered for lack of memory is neither lost nor counted twice.
+#[test]
+fn who_wants_what_takes_up_memory_and_gives_it_back() {
+    let mut members = Members::default();
+    let topics = |count: usize| (0..count).map(|n| wish(&format!("t{n}"), "a", 1));
+    for count in [5, 0, 3] {
+        let wishes: Vec<SubscriptionData> = topics(count).collect();
+        members.heartbeat(NOW, &peer(1), &beat("a", &[consumer("cg", &wishes)], &[]));
+        members.check();
+    }
+    // The group's memory is full: another member of it joins, and its topics stay.
+    let (full, _) = members.memory();
+    members.limit_memory(full + 600);
+    let wishes: Vec<SubscriptionData> = topics(3).collect();
+    let joins = beat("b", &[consumer("cg", &wishes)], &[]);
+    let changes = members.heartbeat(NOW, &peer(2), &joins);
+    assert_eq!((changes.left_out, changed(&changes)), (0, vec!["cg".to_owned()]));
+    members.check();
+    assert!(members.memory().0 <= full + 600);
+    (1..3).for_each(|number| drop(members.connection_closed(connection(number))));
+    assert_eq!(members.memory().0, 0);
 }
 
 /// The members of a group disagree: the last heartbeat wins, and topics vanish.

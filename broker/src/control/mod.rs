@@ -10,6 +10,7 @@ mod attributes;
 mod change;
 pub mod drop_rounds;
 mod groups;
+mod member_wishes;
 mod members;
 mod members_memory;
 mod metadata;

@@ -39,6 +39,9 @@ pub const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 /// Prefix of groups that come into being even when automatic creation is off.
 pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 
+/// Group as which Java's broker keeps how far it is with half messages.
+pub const TRANS_GROUP: &str = "CID_RMQ_SYS_TRANS";
+
 /// Bytes of a client id; a heartbeat with a longer one is left out and counted.
 pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use filter::Filter;
 use proto::body::SubscriptionData;
-use proto::record::string_hash;
+use proto::properties::{self, RETRY_TOPIC, TAGS};
+use proto::record::{RecordView, string_hash};
 
 /// Tags of one subscription that are taken in; more make a pull fail and are cut from a heartbeat. Java has no limit.
 pub const TAGS_MAX: usize = 1_024;
@@ -19,9 +20,9 @@ const SUBSCRIPTION_BYTES: usize = 400;
 /// Of a tag, its text aside: its string, and its hash.
 const TAG_BYTES: usize = 60;
 /// The expression that matches everything.
-const ALL: &str = "*";
+pub(super) const ALL: &str = "*";
 /// The expression type of tag filters.
-const TAG: &str = "TAG";
+pub(super) const TAG: &str = "TAG";
 /// The expression type of filters over properties.
 pub const SQL92: &str = "SQL92";
 
@@ -53,9 +54,12 @@ pub enum MessageFilter {
     Hashes(Arc<[i32]>),
     /// Those whose properties match.
     Sql(Arc<Filter>),
+    /// In a group's retry topic: those that it still wants from the topic they came from (`filterSupportRetry`).
+    Retried(Arc<GroupSubscriptions>),
 }
 
-/// Two filters over properties are the same when they are one: each expression is compiled once.
+/// Two filters over properties are the same when they are one: each expression is compiled once. So are two by what a group
+/// wants: it is published once for each change.
 impl PartialEq for MessageFilter {
     fn eq(&self, other: &MessageFilter) -> bool {
         match (self, other) {
@@ -64,6 +68,7 @@ impl PartialEq for MessageFilter {
                 Arc::ptr_eq(one, other) || one == other
             }
             (MessageFilter::Sql(one), MessageFilter::Sql(other)) => Arc::ptr_eq(one, other),
+            (MessageFilter::Retried(one), MessageFilter::Retried(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -117,9 +122,28 @@ impl MessageFilter {
     /// Whether a consume-queue entry with this tags code can match. Only the low 32 bits count: they are the hash.
     pub fn matches(&self, tags_code: i64) -> bool {
         match self {
-            MessageFilter::All | MessageFilter::Sql(_) => true,
+            MessageFilter::All | MessageFilter::Sql(_) | MessageFilter::Retried(_) => true,
             // Cutting off the high half is the meaning of a tags code.
             MessageFilter::Hashes(hashes) => hashes.binary_search(&(tags_code as i32)).is_ok(),
+        }
+    }
+
+    /// How much work it is for a record that it has to be shown, in units of the smallest expression. `None`: it decides by tags
+    /// codes and is shown none.
+    pub fn record_weight(&self) -> Option<usize> {
+        match self {
+            MessageFilter::All | MessageFilter::Hashes(_) => None,
+            MessageFilter::Sql(filter) => Some(filter.weight()),
+            MessageFilter::Retried(wishes) => Some(wishes.record_weight()),
+        }
+    }
+
+    /// Whether a record matches whose tags code can.
+    pub fn matches_record(&self, record: &RecordView<'_>) -> bool {
+        match self {
+            MessageFilter::All | MessageFilter::Hashes(_) => true,
+            MessageFilter::Sql(filter) => filter.matches(record.properties()),
+            MessageFilter::Retried(wishes) => wishes.want_again(record),
         }
     }
 }
@@ -133,7 +157,7 @@ pub struct Subscription {
     pub sub_string: String,
     /// `TAG`, or what the client said (`SQL92`).
     pub expression_type: String,
-    /// Client's version of the subscription, ms of its clock; larger is newer.
+    /// Client's version of the subscription, ms of its clock; larger is newer, as far as clocks are right.
     pub sub_version: i64,
     /// The broker leaves filtering to a filter server.
     pub class_filter_mode: bool,
@@ -185,6 +209,26 @@ impl Subscription {
         }
     }
 
+    /// Whether it may leave a message out. What is no filter leaves out nothing.
+    fn selects(&self) -> bool {
+        !matches!(self.filter, Ok(MessageFilter::All) | Err(_))
+    }
+
+    /// Whether a message of the topic is wanted, whatever queue it lies in now. Tags are compared as text: clients do that with
+    /// what they pull of the topic itself, but not with what comes from a retry topic.
+    fn wants(&self, record: &RecordView<'_>) -> bool {
+        match &self.filter {
+            Ok(tags @ MessageFilter::Hashes(_)) => {
+                let tag = properties::get(record.properties_text(), TAGS);
+                tag.is_some_and(|tag| {
+                    tags.matches(string_hash(tag).into()) && self.tags.iter().any(|one| one == tag)
+                })
+            }
+            Ok(filter) => filter.matches_record(record),
+            Err(_) => true,
+        }
+    }
+
     /// As tools are shown it.
     pub fn to_data(&self) -> SubscriptionData {
         SubscriptionData {
@@ -222,7 +266,8 @@ pub fn compile(expression_type: &str, text: &str) -> Compiled {
     }
 }
 
-fn is_tag_type(expression_type: &str) -> bool {
+/// Whether that is the type of tag filters.
+pub(super) fn is_tag_type(expression_type: &str) -> bool {
     expression_type.is_empty() || expression_type == TAG
 }
 
@@ -256,6 +301,25 @@ impl GroupSubscriptions {
     /// Bytes that they take up.
     pub fn bytes(&self) -> usize {
         self.topics.values().map(|subscription| subscription.bytes).sum()
+    }
+
+    /// Whether one of them may leave a message out.
+    pub fn select(&self) -> bool {
+        self.topics.values().any(|subscription| subscription.selects())
+    }
+
+    /// Whether a message that the group failed is still wanted, by what the group wants from the topic that it came from. When
+    /// that says nothing, as with an expression that is none, it is: what a retry topic passes over is lost to the group.
+    fn want_again(&self, record: &RecordView<'_>) -> bool {
+        let topic = properties::get(record.properties_text(), RETRY_TOPIC);
+        let subscription = topic.and_then(|topic| self.topics.get(topic));
+        subscription.is_none_or(|subscription| subscription.wants(record))
+    }
+
+    /// That of the largest expression: which one a record meets is known when it is read.
+    fn record_weight(&self) -> usize {
+        let filters = self.topics.values().filter_map(|wish| wish.filter.as_ref().ok());
+        filters.filter_map(MessageFilter::record_weight).max().unwrap_or(1)
     }
 }
 
@@ -337,6 +401,75 @@ mod tests {
             let found = Subscription::from_heartbeat(&wrong).filter.expect_err(text);
             assert!(found.contains(reason), "{found}");
         }
+    }
+
+    /// Whether a group that wants this, as expression type and text by topic, still wants a message with these properties that
+    /// it failed.
+    fn wanted_again(wishes: &[(&str, &str, &str)], properties: &[(&str, &str)]) -> bool {
+        let subscribed = |(topic, expression_type, text): &(&str, &str, &str)| {
+            let subscription = Subscription::from_heartbeat(&SubscriptionData {
+                topic: (*topic).to_owned(),
+                expression_type: (*expression_type).to_owned(),
+                sub_string: (*text).to_owned(),
+                ..SubscriptionData::default()
+            });
+            (Arc::from(*topic), Arc::new(subscription))
+        };
+        let topics = wishes.iter().map(subscribed).collect();
+        let wishes = GroupSubscriptions { broadcast: false, topics };
+        let mut text = String::new();
+        properties.iter().for_each(|(name, value)| properties::append(&mut text, name, value));
+        let bytes = proto::record::RecordFields {
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: ([10, 0, 0, 1], 99).into(),
+            store_host: ([10, 0, 0, 2], 98).into(),
+            reconsume_times: 1,
+            prepared_transaction_offset: 0,
+            body: b"body",
+            topic: "%RETRY%g",
+            properties: [text.as_bytes(), b"", b""],
+        }
+        .encode();
+        let record = RecordView::parse(&bytes).expect("our own");
+        MessageFilter::Retried(Arc::new(wishes)).matches_record(&record)
+    }
+
+    #[test]
+    fn what_was_failed_is_selected_by_the_topic_that_it_came_from() {
+        let of_t = |entry| [("RETRY_TOPIC", "t"), entry];
+        let sql = [("t", "SQL92", "a > 1"), ("u", "", "x")];
+        assert!(wanted_again(&sql, &of_t(("a", "2"))));
+        assert!(!wanted_again(&sql, &of_t(("a", "1"))));
+        assert!(!wanted_again(&sql, &of_t(("b", "2"))), "as in its own topic");
+        let tags = [("t", "TAG", "x || y"), ("u", "SQL92", "a > 1")];
+        assert!(wanted_again(&tags, &of_t(("TAGS", "y"))));
+        assert!(!wanted_again(&tags, &of_t(("TAGS", "z"))));
+        assert!(!wanted_again(&tags, &of_t(("a", "2"))), "without a tag");
+        // Equal hashes are not equal tags, and no client looks again.
+        assert_eq!(string_hash("Aa"), string_hash("BB"));
+        assert!(!wanted_again(&[("t", "TAG", "Aa")], &of_t(("TAGS", "BB"))));
+    }
+
+    #[test]
+    fn what_no_subscription_decides_is_not_lost() {
+        let failed = [("RETRY_TOPIC", "t"), ("a", "1"), ("TAGS", "z")];
+        assert!(wanted_again(&[("t", "SQL92", "a >")], &failed), "no filter");
+        assert!(wanted_again(&[("t", "TAG", "*")], &failed));
+        assert!(wanted_again(&[("u", "TAG", "x")], &failed), "not subscribed any more");
+        assert!(wanted_again(&[("t", "TAG", "x")], &failed[1..]), "from nowhere");
+    }
+
+    #[test]
+    fn only_filters_that_look_at_records_have_a_weight() {
+        assert_eq!(MessageFilter::All.record_weight(), None);
+        assert_eq!(MessageFilter::of(["a"]).record_weight(), None);
+        let none = MessageFilter::Retried(Arc::default());
+        assert_eq!(none.record_weight(), Some(1));
+        assert!(none.matches(hash("a")) && none == none.clone());
+        assert_ne!(none, MessageFilter::Retried(Arc::default()), "another one");
     }
 
     /// A C++ client sends the text only; a Java client may send any hashes: ours count.

@@ -1,9 +1,9 @@
 //! What the shards know of topics and groups: the parts of answers that are gathered from all of them. Each worker looks at
 //! its shards in pieces of work: a topic may have 65,535 queues, a group any number of topics, a topic any number of groups.
 
-use crate::{request::first_queue_on, shard::Shard, worker::Worker};
+use crate::{control::names, request::first_queue_on, shard::Shard, worker::Worker};
 use std::{rc::Rc, sync::Arc};
-use store::{StoreState, state::group_offsets::Place};
+use store::{StoreState, state::group_offsets::Place, state::half_messages::HALF_TOPIC};
 
 /// Queues looked at in one piece of work.
 pub const PIECE_QUEUES: usize = 512;
@@ -52,12 +52,16 @@ pub async fn queues_of_topics(
     worker.gather_from_workers(look).await.into_iter().flatten().collect()
 }
 
-/// Topics that a group has committed offsets on, in any order; each may be named more than once.
+/// Topics that a group has committed offsets on, in any order; each may be named more than once. The broker's own group for half
+/// messages is on their topic, as with Java's broker.
 pub async fn topics_of_group(worker: &Rc<Worker>, group: String) -> Vec<Box<str>> {
     let look = move |there: Rc<Worker>| async move {
         let mut topics = Vec::new();
         for shard in &there.hosted {
             topics.extend(topics_there(&there, shard, &group, None).await);
+            if group == names::TRANS_GROUP {
+                topics.push(HALF_TOPIC.into());
+            }
         }
         topics
     };
@@ -79,10 +83,11 @@ pub async fn topics_there(
         };
         state.derived.group_offsets.topics_of(group, place, take)
     };
-    names(there, shard, walk).await
+    names_found(there, shard, walk).await
 }
 
-/// Groups that have committed offsets on a topic, in any order; each may be named more than once.
+/// Groups that have committed offsets on a topic, in any order; each may be named more than once. On that of half messages is
+/// the broker's own.
 pub async fn groups_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<Box<str>> {
     let look = move |there: Rc<Worker>| async move {
         let mut groups = Vec::new();
@@ -93,7 +98,10 @@ pub async fn groups_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<Box<str>
                     .group_offsets
                     .groups_on(&topic, place, |group| found.push(group.into()))
             };
-            groups.extend(names(&there, shard, walk).await);
+            groups.extend(names_found(&there, shard, walk).await);
+            if topic == HALF_TOPIC {
+                groups.push(names::TRANS_GROUP.into());
+            }
         }
         groups
     };
@@ -101,7 +109,7 @@ pub async fn groups_of_topic(worker: &Rc<Worker>, topic: String) -> Vec<Box<str>
 }
 
 /// Names that `walk` finds, piece by piece, as long as it says that there are more.
-async fn names(
+async fn names_found(
     there: &Worker,
     shard: &Shard,
     walk: impl Fn(&StoreState, &mut Place, &mut Vec<Box<str>>) -> bool,
@@ -154,13 +162,26 @@ fn report(
     queue_id: u32,
     group: Option<&str>,
 ) -> Option<QueueReport> {
-    let committed = group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id));
+    let mut committed =
+        group.and_then(|group| state.derived.group_offsets.get(group, topic, queue_id));
     let (min, max, last_store_ms) = match state.queue_with_time(topic, queue_id) {
         Some((entries, last_store_ms)) => (entries.min(), entries.max(), last_store_ms),
         None if committed.is_some() => (0, 0, 0),
         None => return None,
     };
+    if topic == HALF_TOPIC && group == Some(names::TRANS_GROUP) {
+        committed = Some(halves_done(state, min, max));
+    }
     Some(QueueReport { topic: topic.into(), queue_id, min, max, last_store_ms, committed })
+}
+
+/// How far the broker is with the half messages of a shard, which lie in one queue. Java's broker keeps an offset, up to which all are
+/// decided or were asked for and appended again; what is behind it are those that wait for a decision, and what operators look
+/// for. Here none is appended again, and one may be decided long after those behind it. So that the difference is what it says,
+/// the number of those that are open, the offset lies that far before the end, whichever they are.
+fn halves_done(state: &StoreState, min: i64, max: i64) -> i64 {
+    let open = i64::try_from(state.derived.half_messages.len()).unwrap_or(i64::MAX);
+    max.saturating_sub(open).max(min)
 }
 
 #[cfg(test)]
@@ -183,6 +204,18 @@ mod tests {
         state.commit_group_offset("g", "a", 2, 5).expect("room");
         assert_eq!(reported(&state, 2, Some("g")), Some((0, 0, Some(5))), "without a message");
         assert_eq!(reported(&state, 2, None), None);
+    }
+
+    #[test]
+    fn what_the_broker_has_not_done_of_half_messages_is_what_is_open() {
+        let mut state = state_with_messages(&[(HALF_TOPIC, 0, 3), ("a", 0, 2)]);
+        let open = state.derived.half_messages.len() as i64;
+        state.commit_group_offset(names::TRANS_GROUP, HALF_TOPIC, 0, 1).expect("room");
+        let done = |topic, group| report(&state, topic, 0, Some(group)).expect("used").committed;
+        assert_eq!(done(HALF_TOPIC, names::TRANS_GROUP), Some(3 - open), "nobody else says it");
+        assert_eq!(done(HALF_TOPIC, "g"), None);
+        assert_eq!(done("a", names::TRANS_GROUP), None);
+        assert_eq!(halves_done(&StoreState::unwritten(0), 4, 9), 9, "none is open");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use crate::control::MessageFilter;
 use ahash::AHashMap;
-use filter::Filter;
 use std::{collections::hash_map::Entry, sync::Arc};
 
 /// Of a filter besides what it consists of: its allocation and its place here.
@@ -14,8 +13,8 @@ const FILTER_BYTES: usize = 64;
 /// Filters, and how many pulls have each.
 pub(super) struct ParkedFilters {
     pulls_by_hashes: AHashMap<Arc<[i32]>, usize>,
-    /// By their address: an expression is compiled once for the pulls of a group.
-    pulls_by_sql: AHashMap<usize, usize>,
+    /// By their address: an expression is compiled once for the pulls of a group, and what a group wants is published once.
+    pulls_by_address: AHashMap<usize, usize>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -23,16 +22,21 @@ pub(super) struct ParkedFilters {
 impl ParkedFilters {
     /// Room for filters of `bytes_max` bytes together.
     pub(super) fn new(bytes_max: usize) -> ParkedFilters {
-        let (pulls_by_hashes, pulls_by_sql) = (AHashMap::new(), AHashMap::new());
-        ParkedFilters { pulls_by_hashes, pulls_by_sql, bytes: 0, bytes_max }
+        let (pulls_by_hashes, pulls_by_address) = (AHashMap::new(), AHashMap::new());
+        ParkedFilters { pulls_by_hashes, pulls_by_address, bytes: 0, bytes_max }
     }
 
     /// A pull begins to wait: it shares the filter of those that have the same one. False: there is no room for one more.
     pub(super) fn share(&mut self, filter: &mut MessageFilter) -> bool {
         let hashes = match filter {
             MessageFilter::All => return true,
-            MessageFilter::Sql(sql) => return self.share_sql(sql),
             MessageFilter::Hashes(hashes) => hashes,
+            MessageFilter::Sql(sql) => {
+                return self.share_at(address(sql), || sql.memory_bytes());
+            }
+            MessageFilter::Retried(wishes) => {
+                return self.share_at(address(wishes), || wishes.bytes());
+            }
         };
         match self.pulls_by_hashes.entry(Arc::clone(hashes)) {
             Entry::Occupied(mut known) => {
@@ -51,11 +55,12 @@ impl ParkedFilters {
         true
     }
 
-    fn share_sql(&mut self, sql: &Arc<Filter>) -> bool {
-        let pulls = self.pulls_by_sql.entry(address(sql)).or_default();
-        let more = if *pulls == 0 { bytes_of_sql(sql) } else { 0 };
+    /// `content_bytes`: what it holds, which is asked once for all pulls that share it.
+    fn share_at(&mut self, address: usize, content_bytes: impl FnOnce() -> usize) -> bool {
+        let pulls = self.pulls_by_address.entry(address).or_default();
+        let more = if *pulls == 0 { FILTER_BYTES + content_bytes() } else { 0 };
         if self.bytes + more > self.bytes_max {
-            self.pulls_by_sql.remove(&address(sql));
+            self.pulls_by_address.remove(&address);
             return false;
         }
         *pulls += 1;
@@ -63,13 +68,13 @@ impl ParkedFilters {
         true
     }
 
-    fn release_sql(&mut self, sql: &Arc<Filter>) {
+    fn release_at(&mut self, address: usize, content_bytes: impl FnOnce() -> usize) {
         let pulls =
-            self.pulls_by_sql.get_mut(&address(sql)).expect("who waits has shared its filter");
+            self.pulls_by_address.get_mut(&address).expect("who waits has shared its filter");
         *pulls -= 1;
         if *pulls == 0 {
-            self.pulls_by_sql.remove(&address(sql));
-            self.bytes -= bytes_of_sql(sql);
+            self.pulls_by_address.remove(&address);
+            self.bytes -= FILTER_BYTES + content_bytes();
         }
     }
 
@@ -77,8 +82,13 @@ impl ParkedFilters {
     pub(super) fn release(&mut self, filter: &MessageFilter) {
         let hashes = match filter {
             MessageFilter::All => return,
-            MessageFilter::Sql(sql) => return self.release_sql(sql),
             MessageFilter::Hashes(hashes) => hashes,
+            MessageFilter::Sql(sql) => {
+                return self.release_at(address(sql), || sql.memory_bytes());
+            }
+            MessageFilter::Retried(wishes) => {
+                return self.release_at(address(wishes), || wishes.bytes());
+            }
         };
         let pulls = self.pulls_by_hashes.get_mut(hashes).expect("who waits has shared its filter");
         *pulls -= 1;
@@ -94,12 +104,8 @@ impl ParkedFilters {
     }
 }
 
-fn address(sql: &Arc<Filter>) -> usize {
-    Arc::as_ptr(sql).addr()
-}
-
-fn bytes_of_sql(sql: &Filter) -> usize {
-    FILTER_BYTES + sql.memory_bytes()
+fn address<T>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared).addr()
 }
 
 fn bytes_of(hashes: &[i32]) -> usize {
@@ -109,6 +115,8 @@ fn bytes_of(hashes: &[i32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::GroupSubscriptions;
+    use filter::Filter;
 
     fn tags(from: usize, to: usize) -> MessageFilter {
         let tags: Vec<String> = (from..to).map(|n| format!("tag-{n}")).collect();
@@ -135,15 +143,27 @@ mod tests {
     fn an_expression_counts_once_for_all_pulls_that_have_it() {
         let sql = |text: &str| Arc::new(Filter::compile(text).unwrap());
         let (one, other) = (sql("a = 1"), sql("a = 1"));
-        let bytes = bytes_of_sql(&one);
+        let bytes = FILTER_BYTES + one.memory_bytes();
         let mut filters = ParkedFilters::new(bytes + 1);
         let mut pulls = [(); 3].map(|()| MessageFilter::Sql(Arc::clone(&one)));
         assert!(pulls.iter_mut().all(|filter| filters.share(filter)));
         assert_eq!(filters.bytes(), bytes);
         assert!(!filters.share(&mut MessageFilter::Sql(Arc::clone(&other))), "no room for two");
         pulls.iter().for_each(|filter| filters.release(filter));
-        assert_eq!((filters.bytes(), filters.pulls_by_sql.len()), (0, 0));
+        assert_eq!((filters.bytes(), filters.pulls_by_address.len()), (0, 0));
         assert!(filters.share(&mut MessageFilter::Sql(other)));
+    }
+
+    #[test]
+    fn what_a_group_wants_counts_once_for_all_pulls_of_its_retry_topic() {
+        let wishes = Arc::new(GroupSubscriptions::default());
+        let mut filters = ParkedFilters::new(FILTER_BYTES);
+        let mut pulls = [(); 2].map(|()| MessageFilter::Retried(Arc::clone(&wishes)));
+        assert!(pulls.iter_mut().all(|filter| filters.share(filter)));
+        assert_eq!(filters.bytes(), FILTER_BYTES);
+        assert!(!filters.share(&mut MessageFilter::Retried(Arc::default())), "published later");
+        pulls.iter().for_each(|filter| filters.release(filter));
+        assert_eq!((filters.bytes(), filters.pulls_by_address.len()), (0, 0));
     }
 
     #[test]

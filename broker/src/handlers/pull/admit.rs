@@ -3,7 +3,7 @@
 
 use crate::{
     config::BrokerConfig,
-    control::{MessageFilter, MetadataSnapshot, is_readable},
+    control::{MessageFilter, MetadataSnapshot, is_readable, names},
     error::Refusal,
     expressions::Expressions,
     not_yet,
@@ -65,6 +65,10 @@ pub(super) fn check(
     if matches!(filter, MessageFilter::Sql(_)) && !config.enable_property_filter {
         return Err(Refusal::filter_unsupported("SQL92"));
     }
+    let filter = match filter {
+        MessageFilter::All if config.filter_support_retry => of_retried(metadata, header.topic),
+        filter => filter,
+    };
     let wants_suspend = header.sys_flag & PULL_SUSPEND != 0;
     let suspend_ms = match (wants_suspend, config.long_polling_enable) {
         (false, _) => 0,
@@ -130,6 +134,17 @@ fn filter_of(
         let why = no_filter(header.topic, &subscription.sub_string, &why);
         Refusal::new(response::FILTER_DATA_NOT_EXIST, why)
     })
+}
+
+/// The filter of a pull that names none, with `filterSupportRetry`: what a group failed it gets again only if it still wants that
+/// from the topic it came from. A filter that somebody has named for the retry topic itself goes before.
+fn of_retried(metadata: &MetadataSnapshot, topic: &str) -> MessageFilter {
+    let group = topic.strip_prefix(names::RETRY_PREFIX);
+    let wishes = group.and_then(|group| metadata.subscriptions(group));
+    match wishes.filter(|wishes| wishes.select()) {
+        Some(wishes) => MessageFilter::Retried(Arc::clone(wishes)),
+        None => MessageFilter::All,
+    }
 }
 
 /// The filter that a request brings along. Without one everything passes.

@@ -301,12 +301,12 @@ pub async fn plan_on_disk(
     filter: &MessageFilter,
 ) -> Result<PullPlan, StoreError> {
     let store = &shard.store;
-    match filter {
-        MessageFilter::Sql(sql) => {
-            let (look_bytes, selects) = (plan::look_bytes(sql), plan::selects(sql));
+    match filter.record_weight() {
+        Some(weight) => {
+            let (look_bytes, selects) = (plan::look_bytes(weight), plan::selects(filter));
             store.plan_pull_by_record_on_disk(topic, queue_id, limits, look_bytes, selects).await
         }
-        filter => {
+        None => {
             let matches = |code| filter.matches(code);
             store.plan_pull_on_disk(topic, queue_id, limits, matches).await
         }

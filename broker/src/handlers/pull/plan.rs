@@ -1,7 +1,6 @@
 //! What becomes of a pull where its queue is: plain functions on the shard's state.
 
 use crate::{control::MessageFilter, ops::Pull, response::Pulled, shard::parked::Parked};
-use filter::Filter;
 use proto::{body::TopicConfig, code::response, record::RecordView};
 use remoting::ConnectionId;
 use runtime::Uptime;
@@ -15,7 +14,7 @@ use store::{
 /// Entries that one pull looks at, matching or not: 16,000 bytes of a consume queue, as in Java.
 const SCAN_ENTRIES: usize = 800;
 
-/// Bytes of records that a pull with a small filter over properties looks at.
+/// Bytes of records that a pull looks at whose filter is shown them and is small.
 const LOOK_BYTES: usize = 1024 * 1024;
 
 /// What becomes of a pull.
@@ -212,25 +211,26 @@ pub fn plan_of(
     limits: PullLimits,
     filter: &MessageFilter,
 ) -> Planned {
-    match filter {
-        MessageFilter::Sql(sql) => {
-            state.plan_pull_by_record(topic, queue_id, limits, look_bytes(sql), selects(sql))
+    match filter.record_weight() {
+        Some(weight) => {
+            let look_bytes = look_bytes(weight);
+            state.plan_pull_by_record(topic, queue_id, limits, look_bytes, selects(filter))
         }
-        filter => {
+        None => {
             let matches = |code| filter.matches(code);
             state.plan_pull(topic, queue_id, limits, Vec::new(), matches)
         }
     }
 }
 
-/// Bytes of records that one pull may look at: fewer the more work the filter is.
-pub(super) fn look_bytes(sql: &Filter) -> usize {
-    LOOK_BYTES / sql.weight()
+/// Bytes of records that one pull may look at: fewer the more work its filter is ([`MessageFilter::record_weight`]).
+pub(super) fn look_bytes(weight: usize) -> usize {
+    LOOK_BYTES / weight.max(1)
 }
 
 /// What a filter says of a stored record.
-pub(super) fn selects(sql: &Filter) -> impl Fn(&[u8]) -> bool {
-    |record| RecordView::parse(record).is_ok_and(|record| sql.matches(record.properties()))
+pub(super) fn selects(filter: &MessageFilter) -> impl Fn(&[u8]) -> bool {
+    |record| RecordView::parse(record).is_ok_and(|record| filter.matches_record(&record))
 }
 
 fn code_of(plan: &PullPlan, offset: i64) -> i32 {

@@ -151,6 +151,37 @@ fn the_expression_of_a_heartbeat_filters_the_pulls_of_its_group() {
     assert!(remark.contains("the end at byte 3"), "{remark}");
 }
 
+#[test]
+fn what_a_group_failed_is_filtered_again_only_if_that_is_switched_on() {
+    let subscribed = |text: &str| {
+        let mut control = control();
+        let body = format!(
+            r#"{{"clientID":"c","consumerDataSet":[{{"groupName":"g","messageModel":"CLUSTERING","subscriptionDataSet":[
+            {{"subString":"{text}","subVersion":1,"topic":"t"}},
+            {{"subString":"*","subVersion":1,"topic":"%RETRY%g"}}]}}]}}"#
+        );
+        let beat = |request: &Request<'_>| client_lifecycle::heartbeat(&mut control, request);
+        with_request(request::HEART_BEAT, &[], body.as_bytes(), beat).expect("taken in");
+        let topic = TopicConfig { topic_name: "t".to_owned(), ..TopicConfig::default() };
+        control.update_topic(NOW, topic).expect("a good topic");
+        control.saved_effects().publish.expect("a snapshot")
+    };
+    let on = BrokerConfig { filter_support_retry: true, ..BrokerConfig::default() };
+    let filter = |config: &BrokerConfig, text: &str, fields: &[(&str, &str)]| {
+        let usual = [("topic", "%RETRY%g"), ("queueId", "0"), ("sysFlag", SUSPEND)];
+        let all = usual.iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name));
+        let all: Vec<_> = all.chain(fields).copied().collect();
+        check_with(config, &subscribed(text), &all).expect("admitted").filter
+    };
+    assert_eq!(filter(&BrokerConfig::default(), "a", &[]), MessageFilter::All);
+    assert!(matches!(filter(&on, "a", &[]), MessageFilter::Retried(_)));
+    assert_eq!(filter(&on, "*", &[]), MessageFilter::All, "nothing is left out");
+    let own = [("sysFlag", COMMIT_AND_SUBSCRIPTION), ("subscription", "b")];
+    assert_eq!(filter(&on, "a", &own), MessageFilter::of(["b"]), "it names a filter itself");
+    assert!(matches!(filter(&on, "a", &own[..1]), MessageFilter::Retried(_)), "it names none");
+    assert_eq!(filter(&on, "a", &[("topic", "t")]), MessageFilter::of(["a"]));
+}
+
 fn code(outcome: &Outcome) -> i32 {
     match outcome {
         Outcome::Nothing(pulled) => pulled.code,

@@ -11,10 +11,13 @@ use proto::code::request;
 pub(crate) const KNOWN: &[Known] = &[
     ("consumer::java_5", "*/ext: ours nothing", SECOND),
     ("group_with_an_illegal_name", "*", NAMES),
+    ("subscription_changed", "after the older/", CHANGED),
     ("leaving_nothing", "nothing/code: ours 1, Java's 0", FIELDS),
 ];
 
 const SECOND: &str = "heartbeats without subscriptions of 5.x are an option that clients have off";
+const CHANGED: &str =
+    "the only member of a group gets what it wants now, also when its clock went back";
 const NAMES: &str = "names that clients refuse make no groups, as in 5.x";
 const FIELDS: &str = "a field that every client sends is missing, which is refused by its name";
 
