@@ -36,6 +36,8 @@ const AT_ONCE: Portion = Portion { records: 256, bytes: 1 << 20 };
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after it has refused one for another reason.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
+/// Pause when what is due is not here.
+const LATE_MS: i64 = 5;
 /// When something is read again that the disk did not give.
 const ASIDE_MS: i64 = 10_000;
 
@@ -57,8 +59,13 @@ pub async fn delivery_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
             due.push(again);
         }
         if due.is_empty() {
-            let next = shard.store.state().derived.deferred.next_due();
-            let next = next.or((!aside.is_empty()).then_some(i64::MAX));
+            let (next, more) = {
+                let deferred = &shard.store.state().derived.deferred;
+                (deferred.next_due(), !deferred.is_empty() || !aside.is_empty())
+            };
+            // Others have taken what waits, and may let it wait on; or what is due next is not in memory yet.
+            let next = next.or(more.then_some(i64::MAX));
+            let next = next.map(|due| if due <= time { time + LATE_MS } else { due });
             wait_for_due(&worker.executor, &shard.due_changed, next, time).await;
             continue;
         }

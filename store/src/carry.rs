@@ -16,46 +16,80 @@ use proto::record::RecordView;
 use runtime::Disk;
 use std::future::Future;
 
-/// Records of a segment that are carried at most.
-const RECORDS_MAX: usize = 250_000;
-/// Records that are read and appended at once.
-const AT_ONCE: usize = 64;
+/// Records that are looked for at once; when there are more, the rest comes with the next look.
+const RECORDS_MAX: usize = 50_000;
+/// Bytes that are read and appended at once; one record always is.
+const BYTES_AT_ONCE: u64 = 1 << 20;
+/// Tries to append one, each behind what was in flight at the one before.
+const TRIES_MAX: u32 = 100;
+/// A segment that cannot be made free now is left alone for so long.
+const PAUSE_MICROS: u64 = 60_000_000;
 
-/// A record that waits on at another place.
-pub struct Carried<'a> {
-    /// Where its control entry stands.
-    pub control_at: u64,
-    /// The control entry.
-    pub entry: ControlEntry<'a>,
-    /// Where the record is now.
-    pub placed: Placed,
-    /// Its bytes there.
-    pub record: &'a [u8],
+/// What was appended.
+pub enum Noted<'a> {
+    /// A record waits on at another place, with its bytes there.
+    Carried {
+        /// Where its control entry stands.
+        control_at: u64,
+        /// The control entry.
+        entry: ControlEntry<'a>,
+        /// Where the record is now.
+        placed: Placed,
+        /// Its bytes there.
+        record: &'a [u8],
+    },
+    /// A record is lost to damage, and waits no more.
+    Lost {
+        /// Where its control entry stands.
+        control_at: u64,
+        /// The control entry.
+        entry: ControlEntry<'a>,
+    },
 }
 
-/// Why no more is carried now.
-enum Stop {
-    /// The log refuses it.
-    Refused(Refused),
-    /// The disk fails.
-    Failed(StoreError),
+/// What is to be carried.
+struct Found {
+    records: Vec<Due>,
+    /// There are more.
+    more: bool,
+}
+
+/// Where the time and the end of appends come from.
+pub trait Carrier {
+    /// The wall clock, ms.
+    fn now(&self) -> i64;
+    /// Whether the log may still be appended to.
+    fn may_append(&self) -> bool;
+    /// Hears what was appended.
+    fn noted(&self, noted: Noted<'_>);
 }
 
 impl<D: Disk> Store<D> {
-    /// Whether retention waits for records to be carried on. Says so once for each time that it looked.
+    /// Whether retention waits for records to be carried on, and it may be tried now. Says so once for each time that
+    /// retention looked.
     pub fn wants_carry(&self) -> bool {
-        self.carry_wanted.take() && self.state.borrow().log.leads()
+        let rested = self.disk.uptime_micros() >= self.carry_again.get();
+        self.carry_wanted.take() && rested
     }
 
-    /// Carries on what waits in the oldest segment. Returns whether nothing is left there: then it can go. `seen` hears
-    /// of each record that was appended. Errors: the disk's.
-    pub async fn carry_on<P, F>(
-        &self,
-        now: i64,
-        mut seen: impl FnMut(Carried<'_>),
-        pause: &P,
-    ) -> Result<bool, StoreError>
+    /// Carries on what waits in the oldest segment. Returns whether nothing holds it any more: then it can go. Else it is
+    /// left alone for a while. Errors: the disk's.
+    pub async fn carry_on<C, P, F>(&self, carrier: &C, pause: &P) -> Result<bool, StoreError>
     where
+        C: Carrier,
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let carried = self.carry_oldest(carrier, pause).await;
+        if !matches!(carried, Ok(true)) {
+            self.carry_again.set(self.disk.uptime_micros() + PAUSE_MICROS);
+        }
+        carried
+    }
+
+    async fn carry_oldest<C, P, F>(&self, carrier: &C, pause: &P) -> Result<bool, StoreError>
+    where
+        C: Carrier,
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
@@ -65,107 +99,174 @@ impl<D: Disk> Store<D> {
         if for_good.is_some_and(|held| held < to) {
             return Ok(false);
         }
-        let Some(all) = self.waiting_in(&index, pause).await? else { return Ok(false) };
-        for some in all.chunks(AT_ONCE) {
-            match self.carry_some(some, now, &mut seen).await {
-                Ok(()) => {}
-                Err(Stop::Refused(refused)) => {
-                    let shard = self.settings.shard;
-                    tracing::debug!(shard, %refused, "records wait to be carried on");
-                    return Ok(false);
-                }
-                Err(Stop::Failed(error)) => return Err(error),
+        let leads = self.state.borrow().log.leads();
+        let mut records = 0;
+        loop {
+            let Some(found) = self.waiting_in(&index, pause).await? else { return Ok(false) };
+            // What a follower carries its leader does.
+            if found.records.is_empty() || !leads {
+                break;
             }
-            let appended = self.state.borrow().log.appended();
-            self.wait_durable(appended).await?;
+            let carried = self.carry_all(&found.records, carrier).await?;
+            records += carried;
+            if carried < found.records.len() && !found.more {
+                // Somebody has taken one, or the log takes no more.
+                break;
+            }
+            if carried == 0 {
+                return Ok(false);
+            }
         }
-        // Somebody may have taken one, to deliver it.
         let left = self.waiting_in(&index, pause).await?;
-        if left.is_none_or(|left| !left.is_empty()) {
+        if left.is_none_or(|left| !left.records.is_empty()) {
             return Ok(false);
         }
         self.state.borrow_mut().derived.deferred.free_before(to);
-        if !all.is_empty() {
+        if records > 0 {
             let (shard, segment) = (self.settings.shard, index.head().segment);
-            tracing::info!(shard, segment, records = all.len(), "what waits was carried on");
+            tracing::info!(shard, segment, records, "what waits was carried on");
         }
-        Ok(true)
+        Ok(!self.is_held(&index))
     }
 
-    /// The records that wait in the segment of an index. `None`: so many that carrying them frees nothing.
+    /// Records that wait in the segment of an index. `None`: so many bytes that carrying them frees little.
     async fn waiting_in<P, F>(
         &self,
         index: &Index<D>,
         pause: &P,
-    ) -> Result<Option<Vec<Due>>, StoreError>
+    ) -> Result<Option<Found>, StoreError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
         let bytes_max = self.settings.layout.bytes_of(index.head().segment) / 2;
-        let (mut all, mut bytes, mut too_many) = (Vec::new(), 0, false);
+        let (mut found, mut bytes) = (Found { records: Vec::new(), more: false }, 0);
         let visit = |record: Due| {
             if self.state.borrow().derived.deferred.waits((record.due, record.position)) {
                 bytes += u64::from(record.bytes);
-                too_many |= bytes > bytes_max || all.len() == RECORDS_MAX;
-                if !too_many {
-                    all.push(record);
+                match found.records.len() {
+                    RECORDS_MAX => found.more = true,
+                    _ => found.records.push(record),
                 }
             }
         };
         self.visit_file(index, visit, pause).await?;
-        Ok((!too_many).then_some(all))
+        Ok((bytes <= bytes_max).then_some(found))
     }
 
-    async fn carry_some(
+    /// Returns how many wait no more where they were.
+    async fn carry_all<C: Carrier>(&self, all: &[Due], carrier: &C) -> Result<usize, StoreError> {
+        let (mut rest, mut carried) = (all, 0);
+        while let Some(first) = rest.first() {
+            let mut bytes = u64::from(first.bytes);
+            let behind = rest.iter().skip(1).take_while(|due| {
+                bytes += u64::from(due.bytes);
+                bytes <= BYTES_AT_ONCE
+            });
+            let (some, more) = rest.split_at(1 + behind.count());
+            let (done, stopped) = self.carry_some(some, carrier).await?;
+            carried += done;
+            let appended = self.state.borrow().log.appended();
+            self.wait_durable_by(appended, &self.gate_moved_for_carry).await?;
+            if stopped {
+                break;
+            }
+            rest = more;
+        }
+        Ok(carried)
+    }
+
+    /// Returns how many were carried, and whether the log takes no more.
+    async fn carry_some<C: Carrier>(
         &self,
         some: &[Due],
-        now: i64,
-        seen: &mut impl FnMut(Carried<'_>),
-    ) -> Result<(), Stop> {
+        carrier: &C,
+    ) -> Result<(usize, bool), StoreError> {
         let begin = |due: &&Due| {
             let deferred = &mut self.state.borrow_mut().derived.deferred;
             deferred.begin_carry((due.due, due.position))
         };
         let begun: Vec<Due> = some.iter().filter(begin).copied().collect();
         let records = self.read_due(&begun).await;
-        let mut stop = None;
+        let (mut carried, mut stopped, mut failed) = (0, false, None);
         for (due, record) in begun.iter().zip(records) {
-            let carried = match record {
-                _ if stop.is_some() => false,
-                Ok(Some(record)) => match self.carry_one(due, record, now, seen) {
-                    Ok(()) => true,
-                    Err(refused) => {
-                        stop = Some(Stop::Refused(refused));
-                        false
-                    }
-                },
-                // Who delivers it notes that it is lost.
-                Ok(None) => false,
+            let taken = match record {
+                _ if stopped || failed.is_some() => false,
+                Ok(record) => self.carry_patiently(due, record, carrier).await?,
                 Err(error) => {
-                    stop = Some(Stop::Failed(error));
+                    failed = Some(error);
                     false
                 }
             };
-            if !carried {
+            if taken {
+                carried += 1;
+            } else {
+                stopped |= failed.is_none();
                 self.state.borrow_mut().derived.deferred.keep(due.due, due.position);
             }
         }
         self.appended();
-        stop.map_or(Ok(()), Err)
+        failed.map_or(Ok((carried, stopped)), Err)
     }
 
-    fn carry_one(
+    /// Whether the log took it.
+    async fn carry_patiently<C: Carrier>(
         &self,
         due: &Due,
-        mut record: Vec<u8>,
-        now: i64,
-        seen: &mut impl FnMut(Carried<'_>),
+        mut record: Option<Vec<u8>>,
+        carrier: &C,
+    ) -> Result<bool, StoreError> {
+        for _ in 0..TRIES_MAX {
+            if !carrier.may_append() {
+                return Ok(false);
+            }
+            let tried = match &mut record {
+                Some(record) => self.carry_one(due, record, carrier),
+                None => self.give_up(due, carrier),
+            };
+            match tried {
+                Ok(()) => return Ok(true),
+                Err(Refused::Busy { .. } | Refused::RoomAwaited { .. }) => {
+                    self.appended();
+                    let appended = self.state.borrow().log.appended();
+                    self.wait_durable_by(appended, &self.gate_moved_for_carry).await?;
+                }
+                Err(refused) => {
+                    let shard = self.settings.shard;
+                    tracing::debug!(shard, %refused, "records wait to be carried on");
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A record is lost: who would deliver it had to say so, too.
+    fn give_up<C: Carrier>(&self, due: &Due, carrier: &C) -> Result<(), Refused> {
+        let (shard, position) = (self.settings.shard, due.position);
+        let entry = ControlEntry::Delivered { due: due.due, position };
+        let control_at = self.state.borrow_mut().append_control(&entry, carrier.now())?;
+        tracing::error!(shard, position, "a message that waited is lost to damage");
+        carrier.noted(Noted::Lost { control_at, entry });
+        Ok(())
+    }
+
+    fn carry_one<C: Carrier>(
+        &self,
+        due: &Due,
+        record: &mut [u8],
+        carrier: &C,
     ) -> Result<(), Refused> {
         let entry = ControlEntry::Carried { due: due.due, position: due.position };
-        let mut state = self.state.borrow_mut();
+        let (now, mut state) = (carrier.now(), self.state.borrow_mut());
+        let (inflight, limit) =
+            (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
+        // Sends go first, as they do before deliveries.
+        if inflight > 0 && inflight + record.len() as u64 > limit {
+            return Err(Refused::Busy { shard: self.settings.shard, inflight, limit });
+        }
         state.admit_group(&entry, record.len())?;
-        let view = RecordView::parse(&record).expect("it was checked when it was read");
+        let view = RecordView::parse(record).expect("it was checked when it was read");
         let (topic, queue_id) = (view.topic(), view.queue_id().cast_unsigned());
         let slot = state.queue_slot(topic, queue_id);
         let hashes: Vec<u32> = match self.settings.index_keys {
@@ -174,11 +275,11 @@ impl<D: Disk> Store<D> {
         };
         let message = Append { slot, bytes: record.len(), tags_code: due.due, keys: &hashes };
         let (control_at, placed) = state.append_group(&entry, message, now, |placed, out| {
-            proto::record::patch(&mut record, placed.queue_offset, placed.physical.to_wire(), now);
-            out.copy_from_slice(&record);
+            proto::record::patch(record, placed.queue_offset, placed.physical.to_wire(), now);
+            out.copy_from_slice(record);
         });
         drop(state);
-        seen(Carried { control_at, entry, placed, record: &record });
+        carrier.noted(Noted::Carried { control_at, entry, placed, record });
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use runtime::Disk;
 use std::future::Future;
 
 /// Entries looked at between two pauses.
-const PIECE_ENTRIES: usize = 4_096;
+const PIECE_ENTRIES: usize = 1_024;
 /// Records brought in between two pauses.
 const PIECE_RECORDS: usize = 1_024;
 /// Blocks of entries are read once: there is nothing to keep.

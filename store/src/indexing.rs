@@ -20,7 +20,7 @@ use crate::{
     store::Store,
     store_state::StoreState,
 };
-use runtime::Disk;
+use runtime::{Disk, Signal};
 use std::{cell::RefCell, future::Future, path::PathBuf, rc::Rc};
 
 /// Entries copied between two pauses.
@@ -101,10 +101,27 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        if self.rebuild_damaged(pause).await? {
+        // What fails does not keep the others from their work.
+        let rebuilt = self.rebuild_damaged(pause).await;
+        if let Ok(true) = rebuilt {
             return Ok(true);
         }
-        if self.bring_far_in(pause).await? || self.seal_wanted(pause).await? {
+        let far = self.bring_far_in(pause).await;
+        if let (Ok(_), Ok(true)) = (&rebuilt, &far) {
+            return Ok(true);
+        }
+        let written = self.write_wanted(pause).await;
+        rebuilt?;
+        far?;
+        written
+    }
+
+    async fn write_wanted<P, F>(&self, pause: &P) -> Result<bool, StoreError>
+    where
+        P: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        if self.seal_wanted(pause).await? {
             return Ok(true);
         }
         let Some(to) = self.wanted_index() else { return Ok(false) };
@@ -191,12 +208,21 @@ impl<D: Disk> Store<D> {
     /// Waits until the log is durable and committed up to a position that was appended.
     #[doc(hidden)]
     pub async fn wait_durable(&self, position: u64) -> Result<(), StoreError> {
+        self.wait_durable_by(position, &self.gate_moved).await
+    }
+
+    /// The same, with a signal of one's own that is raised when the gate moved.
+    pub(crate) async fn wait_durable_by(
+        &self,
+        position: u64,
+        gate_moved: &Signal,
+    ) -> Result<(), StoreError> {
         while !self.durable_up_to(position).await? {
             if let Some(reason) = self.state.borrow().log.poisoned() {
                 let reason = reason.to_owned();
                 return Err(StoreError::Poisoned { shard: self.settings.shard, reason });
             }
-            self.gate_moved.wait().await;
+            gate_moved.wait().await;
         }
         Ok(())
     }

@@ -77,13 +77,17 @@ pub struct Store<D: Disk> {
     pub(crate) ahead: Ahead,
     /// Retention waits for records that wait in the oldest segment to be carried on.
     pub(crate) carry_wanted: Cell<bool>,
+    /// By the disk's clock, when that is tried again.
+    pub(crate) carry_again: Cell<u64>,
     /// Retention waits for a second index file.
     pub(crate) retiring_waits: Cell<bool>,
     pub(crate) space: Cell<Space>,
     pub(crate) ages: Ages,
     pub(crate) indexes: Indexes<D>,
-    /// Raised when the gate moved or the log was poisoned: the indexer may wait for it.
+    /// Raised when the gate moved or the log was poisoned: the indexer may wait for it. A signal wakes one task.
     pub(crate) gate_moved: Signal,
+    /// The same for who carries records on.
+    pub(crate) gate_moved_for_carry: Signal,
     pub(crate) cold: ColdChunks<D>,
     pub(crate) cold_gate: ColdGate,
     /// Commits of this second.
@@ -166,7 +170,7 @@ impl<D: Disk> Store<D> {
         );
         state.limit_unindexed(settings.unindexed_entries_max);
         state.derived.group_offsets.limit_bytes(settings.group_offset_bytes_max);
-        state.derived.deferred.limit(settings.deferred_limits());
+        state.derived.deferred.limit(settings.deferred_limits(), settings.layout);
         state.derived.half_messages.limit(settings.half_messages_max);
         state.derived.popped.limit(settings.popped_max);
         if state.log.leads() {
@@ -207,6 +211,7 @@ impl<D: Disk> Store<D> {
                 wanted,
             },
             carry_wanted: Cell::new(false),
+            carry_again: Cell::new(0),
             retiring_waits: Cell::new(false),
             space: Cell::default(),
             ages,
@@ -218,6 +223,7 @@ impl<D: Disk> Store<D> {
                 resting: Cell::new(false),
             },
             gate_moved: Signal::default(),
+            gate_moved_for_carry: Signal::default(),
             cold_gate: ColdGate::default(),
             commits: Cell::new(0),
             tally: Tally::default(),
@@ -298,7 +304,7 @@ impl<D: Disk> Store<D> {
         self.check_not_poisoned()?;
         let Some(write) = self.state.borrow_mut().log.take_write() else { return Ok(false) };
         if let Err(error) = self.commit(&write).await {
-            self.gate_moved.raise();
+            self.raise_gate_moved();
             self.state.borrow_mut().log.poison(error.to_string());
             return Err(error);
         }
@@ -306,11 +312,16 @@ impl<D: Disk> Store<D> {
         Ok(true)
     }
 
+    pub(crate) fn raise_gate_moved(&self) {
+        self.gate_moved.raise();
+        self.gate_moved_for_carry.raise();
+    }
+
     /// Moves the gate as far as the rule allows and makes visible what has crossed it. The commit loop does so after
     /// each write.
     fn cross_gate(&self) -> bool {
         let moved = self.state.borrow_mut().cross_gate(self.rule.get());
-        self.gate_moved.raise();
+        self.raise_gate_moved();
         if self.wanted_index().is_some() || self.wants_far() {
             self.indexes.wanted.raise();
         }
@@ -420,7 +431,7 @@ impl<D: Disk> Store<D> {
         }
         drop(state);
         self.sync_done.raise();
-        self.gate_moved.raise();
+        self.raise_gate_moved();
         synced
     }
 

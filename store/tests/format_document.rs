@@ -123,6 +123,7 @@ fn control_entries() {
         ("group removed", control::KIND_GROUP_REMOVED),
         ("delivered", control::KIND_DELIVERED),
         ("cancelled", control::KIND_CANCELLED),
+        ("carried", control::KIND_CARRIED),
         ("half ended", control::KIND_HALF_ENDED),
         ("half checked", control::KIND_HALF_CHECKED),
         ("offsets reset", control::KIND_OFFSETS_RESET),

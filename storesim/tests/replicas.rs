@@ -31,9 +31,9 @@ fn a_seed_is_a_history_of_two_stores() {
 
 /// Each mutation, and the first seed that notices it as the schedule is now.
 const NOTICED: [(Mutation, u64); Mutation::MUTATIONS.len()] = [
-    (Mutation::AckBeforeSync, 85),
-    (Mutation::CutNotSynced, 3),
-    (Mutation::WitnessOfOthers, 133),
+    (Mutation::AckBeforeSync, 329),
+    (Mutation::CutNotSynced, 13),
+    (Mutation::WitnessOfOthers, 631),
     (Mutation::OldEpochAccepted, 2),
     (Mutation::LineageIgnored, 0),
     (Mutation::StartWithoutEpoch, 0),

@@ -7,7 +7,11 @@ use crate::{
 };
 use runtime::Executor;
 use std::{rc::Rc, sync::Arc};
-use store::{StoreError, retention::Policy};
+use store::{
+    StoreError,
+    carry::{Carrier, Noted},
+    retention::Policy,
+};
 
 /// Runs for ever.
 pub(super) async fn run(
@@ -50,7 +54,31 @@ async fn look(
     if went || !shard.store.wants_carry() || shard.is_draining() {
         return Ok(went);
     }
-    shard.store.carry_on(now, |_| {}, &pause).await
+    let carried = shard.store.carry_on(&Carrying { shard, executor }, &pause).await;
+    shard.due_changed.raise();
+    carried
+}
+
+/// Carries on what waits for longer than its segment is kept.
+struct Carrying<'a> {
+    shard: &'a Shard,
+    executor: &'a Executor,
+}
+
+impl Carrier for Carrying<'_> {
+    fn now(&self) -> i64 {
+        self.executor.now()
+    }
+
+    fn may_append(&self) -> bool {
+        !self.shard.is_draining()
+    }
+
+    fn noted(&self, noted: Noted<'_>) {
+        if let Noted::Lost { .. } = noted {
+            self.shard.tally.undeliverable();
+        }
+    }
 }
 
 /// What the configuration says about old segments.

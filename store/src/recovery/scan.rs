@@ -79,7 +79,7 @@ impl Scan {
         let from = Resume { position: 0, tail: &[], committed: 0, epoch: 0, leads: false };
         let log = CommitLog::resume(shape, ring, from);
         let mut state = StoreState::new(log);
-        state.derived.deferred.limit(settings.deferred_limits());
+        state.derived.deferred.limit(settings.deferred_limits(), settings.layout);
         Scan {
             state,
             position: 0,

@@ -30,11 +30,12 @@ pub(super) async fn settle_segments<D: Disk>(
 ) -> Result<(), StoreError> {
     let last = settings.layout.start_of(position);
     let file = segment_or_new(disk, settings, segments, last).await?;
-    // A segment that the last start created and did not live to make durable may be among them: one that holds something
-    // and is too short would be refused.
-    file.sync()
-        .await
-        .map_err(|source| StoreError::io("sync", settings.segment_path(last), source))?;
+    if position == last {
+        // The last start may have created it and not lived to make its length durable. Nothing is in it yet; one that holds
+        // something and is too short would be refused.
+        let error = |source| StoreError::io("sync", settings.segment_path(last), source);
+        file.sync().await.map_err(error)?;
+    }
     remove_segments_behind(disk, settings, segments, last).await?;
     let error = |source| StoreError::io("sync", settings.dir.clone(), source);
     disk.sync_dir(&settings.dir).await.map_err(error)

@@ -6,17 +6,20 @@ use super::{
 };
 use futures_lite::future::yield_now;
 use proto::record::RecordView;
-use runtime::sim::Outcome;
+use runtime::sim::{Outcome, SimClock};
 use std::{cell::RefCell, rc::Rc};
-use store::{error::StoreError, state::ControlEntry};
+use store::{
+    carry::{Carrier, Noted},
+    error::StoreError,
+    state::ControlEntry,
+};
 
 /// What the store has appended by itself.
-struct Seen {
-    control: (u64, u64),
-    due: i64,
-    from: u64,
-    placed: store::Placed,
-    record: Rc<[u8]>,
+enum Seen {
+    /// Control entry, from where to where; due time and place of the record before; and where it is now, with its bytes.
+    Carried((u64, u64), (i64, u64), store::Placed, Rc<[u8]>),
+    /// The control entry, and due time and place of the record.
+    Lost((u64, u64), (i64, u64)),
 }
 
 /// Records that are being carried on.
@@ -32,44 +35,63 @@ impl Carries {
     }
 }
 
+struct Watch {
+    clock: SimClock,
+    seen: Rc<RefCell<Vec<Seen>>>,
+}
+
+impl Carrier for Watch {
+    fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    fn may_append(&self) -> bool {
+        true
+    }
+
+    fn noted(&self, noted: Noted<'_>) {
+        let place = |entry: ControlEntry<'_>, at: u64| match entry {
+            ControlEntry::Carried { due, position } | ControlEntry::Delivered { due, position } => {
+                ((at, at + entry.bytes() as u64), (due, position))
+            }
+            other => panic!("{other:?} carries nothing"),
+        };
+        self.seen.borrow_mut().push(match noted {
+            Noted::Carried { control_at, entry, placed, record } => {
+                let (control, from) = place(entry, control_at);
+                Seen::Carried(control, from, placed, record.into())
+            }
+            Noted::Lost { control_at, entry } => {
+                let (control, from) = place(entry, control_at);
+                Seen::Lost(control, from)
+            }
+        });
+    }
+}
+
 impl Life<'_> {
     pub(super) fn carry_on(&mut self) {
         if self.retirement.is_some() || self.carries.is_under_way() {
             return;
         }
-        let (store, seen, now) = (self.store.clone(), self.carries.seen.clone(), self.now());
-        let outcome = self.stepper.spawn("carry", async move {
-            let see = |carried: store::carry::Carried<'_>| {
-                let ControlEntry::Carried { due, position: from } = carried.entry else { return };
-                let at = carried.control_at;
-                let control = (at, at + carried.entry.bytes() as u64);
-                let (placed, record) = (carried.placed, carried.record.into());
-                seen.borrow_mut().push(Seen { control, due, from, placed, record });
-            };
-            store.carry_on(now, see, &yield_now).await
-        });
+        let clock = self.history.disk.sim.clock();
+        let (store, watch) = (self.store.clone(), Watch { clock, seen: self.carries.seen.clone() });
+        let outcome =
+            self.stepper.spawn("carry", async move { store.carry_on(&watch, &yield_now).await });
         self.carries.outcome = Some(outcome);
     }
 
     /// Notes what was carried since the last step.
     pub(super) fn note_carried(&mut self) -> Result<(), String> {
-        for Seen { control, due, from, placed, record } in self.carries.seen.take() {
-            let view = RecordView::parse(&record).map_err(|_| "what was carried is no record")?;
-            let queue = (view.topic().to_owned(), view.queue_id().cast_unsigned());
-            let (position, offset) = (placed.physical.position(), placed.queue_offset);
-            let before = self.history.book.items.iter().find(|item| item.start == from);
-            let Some(What::Message { key, .. }) = before.map(|item| &item.what) else {
-                return Err(format!("what was carried from {from} was no message"));
-            };
-            let key = *key;
-            let book = &mut self.history.book;
-            book.add(control.0, control.1, What::Carried(due, from));
-            book.add_group(control.0, placed.end);
-            let what = What::Message { queue: queue.clone(), offset, record: record.clone(), key };
-            book.add(position, placed.end, what);
-            let message = Placed { position, end: placed.end, record: Some(record), key };
-            self.state.append(&queue, offset, message);
-            self.history.summary.carried += 1;
+        for seen in self.carries.seen.take() {
+            match seen {
+                Seen::Lost((from, to), (due, position)) => {
+                    self.history.book.add(from, to, What::Delivered(due, position));
+                }
+                Seen::Carried(control, from, placed, record) => {
+                    self.note_one(control, from, &placed, record)?;
+                }
+            }
         }
         let over = self.carries.outcome.take_if(|outcome| outcome.is_ready());
         match over.and_then(|outcome| outcome.take()) {
@@ -78,5 +100,31 @@ impl Life<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn note_one(
+        &mut self,
+        control: (u64, u64),
+        (due, from): (i64, u64),
+        placed: &store::Placed,
+        record: Rc<[u8]>,
+    ) -> Result<(), String> {
+        let view = RecordView::parse(&record).map_err(|_| "what was carried is no record")?;
+        let queue = (view.topic().to_owned(), view.queue_id().cast_unsigned());
+        let (position, offset) = (placed.physical.position(), placed.queue_offset);
+        let before = self.history.book.items.iter().find(|item| item.start == from);
+        let Some(What::Message { key, .. }) = before.map(|item| &item.what) else {
+            return Err(format!("what was carried from {from} was no message"));
+        };
+        let key = *key;
+        let book = &mut self.history.book;
+        book.add(control.0, control.1, What::Carried(due, from));
+        book.add_group(control.0, placed.end);
+        let what = What::Message { queue: queue.clone(), offset, record: record.clone(), key };
+        book.add(position, placed.end, what);
+        let message = Placed { position, end: placed.end, record: Some(record), key };
+        self.state.append(&queue, offset, message);
+        self.history.summary.carried += 1;
+        Ok(())
     }
 }

@@ -569,7 +569,7 @@ impl<'h> Life<'h> {
             return if self.faults { Ok(()) } else { Err(format!("poisoned by nothing: {error}")) };
         }
         if !self.readings.is_empty() || self.retirement.is_some() || self.carries.is_under_way() {
-            return Err("a read or a retirement never returned".into());
+            return Err("a read, a retirement or a carry never returned".into());
         }
         let state = self.store.state();
         if state.log.poisoned().is_some() {

@@ -8,23 +8,44 @@
 //! [`Far::has_ended`]. For that the horizon never comes down to anything that was delivered: see `Deferred::floor`.
 
 use super::{Key, Waiting};
+use crate::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A piece of the log, see [`Counts::first`].
-pub(super) const PIECE_BITS: u32 = 16;
+/// A piece of a log of which nobody has said how it is divided, bytes.
+const PIECE_BYTES: u64 = 1 << 16;
 
-/// How many records wait, by where they lie. In a piece there may be fewer: an entry that ends the waiting of a record is no
-/// proof that the record was ever seen, damage may have taken it along.
+/// How many records wait, by where they lie. In a segment there may be fewer: an entry that ends the waiting of a record is
+/// no proof that the record was ever seen, damage may have taken it along.
 #[derive(Default)]
 pub(super) struct Counts {
+    layout: Option<Layout>,
     total: u64,
-    /// In each piece of the log, by number: what the oldest of them holds back is found without a look at all.
+    /// In each segment, by where it begins.
     pieces: BTreeMap<u64, u64>,
     /// In each queue.
     queues: BTreeMap<u32, u64>,
 }
 
 impl Counts {
+    /// None, in a log that is divided so.
+    fn none(layout: Option<Layout>) -> Counts {
+        Counts { layout, ..Counts::default() }
+    }
+
+    /// The log is divided so. To be said before anything is counted.
+    pub(super) fn divide(&mut self, layout: Layout) {
+        assert!(self.pieces.is_empty() || self.layout == Some(layout), "counted otherwise");
+        self.layout = Some(layout);
+    }
+
+    /// Where the segment of a position begins.
+    pub(super) fn piece(&self, position: u64) -> u64 {
+        match self.layout {
+            Some(layout) => layout.start_of(position),
+            None => position - position % PIECE_BYTES,
+        }
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -32,26 +53,27 @@ impl Counts {
     /// One more.
     pub(super) fn add(&mut self, position: u64, queue_id: u32) {
         self.total += 1;
-        *self.pieces.entry(position >> PIECE_BITS).or_default() += 1;
+        *self.pieces.entry(self.piece(position)).or_default() += 1;
         *self.queues.entry(queue_id).or_default() += 1;
     }
 
     /// One less.
     pub(super) fn subtract(&mut self, position: u64, queue_id: u32) {
         self.total = self.total.saturating_sub(1);
-        subtract(&mut self.pieces, position >> PIECE_BITS);
+        let piece = self.piece(position);
+        subtract(&mut self.pieces, piece);
         subtract(&mut self.queues, queue_id);
     }
 
-    /// Where the piece of the log begins in which the oldest lies.
+    /// Where the segment begins in which the oldest lies.
     pub(super) fn first(&self) -> Option<u64> {
-        self.pieces.first_key_value().map(|(piece, _)| piece << PIECE_BITS)
+        self.pieces.first_key_value().map(|(piece, _)| *piece)
     }
 
     /// Whether some may lie in a part of the log.
     pub(super) fn any_in(&self, from: u64, to: u64) -> bool {
-        let last = to.saturating_sub(1) >> PIECE_BITS;
-        self.pieces.range(from >> PIECE_BITS..=last.max(from >> PIECE_BITS)).next().is_some()
+        let from = self.piece(from);
+        self.pieces.range(from..to.max(from + 1)).next().is_some()
     }
 
     pub(super) fn in_queue(&self, queue_id: u32) -> u64 {
@@ -68,9 +90,12 @@ impl Counts {
         subtract(&mut self.queues, queue_id);
     }
 
-    /// None waits in the pieces that end at or before `position`.
+    /// None waits in the segments before the one of `position`.
     fn free_before(&mut self, position: u64) {
-        self.pieces = self.pieces.split_off(&(position >> PIECE_BITS));
+        let piece = self.piece(position);
+        while self.pieces.first_key_value().is_some_and(|(first, _)| *first < piece) {
+            self.pieces.pop_first();
+        }
     }
 
     /// Adds those of others.
@@ -100,6 +125,8 @@ fn subtract<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
 pub(super) struct Far {
     /// The first key that is far. `None`: none is.
     horizon: Option<Key>,
+    /// Where the horizon was when the counts were taken over from a snapshot.
+    counted_from: Option<Key>,
     counts: Counts,
     /// Far records that were delivered: a start meets such where memory had them when they were.
     delivered: BTreeSet<Key>,
@@ -140,6 +167,11 @@ impl Loading {
 impl Far {
     pub(super) fn horizon(&self) -> Option<Key> {
         self.horizon
+    }
+
+    /// See [`Counts::divide`].
+    pub(super) fn divide(&mut self, layout: Layout) {
+        self.counts.divide(layout);
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -195,11 +227,18 @@ impl Far {
     /// A snapshot says where the horizon was.
     pub(super) fn restore_horizon(&mut self, horizon: Key) {
         self.horizon = Some(horizon);
+        self.counted_from = Some(horizon);
     }
 
-    /// It says how many wait in a piece of the log.
+    /// Whether a snapshot that has seen a record has counted it as far. One that is far only since is counted here.
+    pub(super) fn was_counted(&self, key: Key) -> bool {
+        self.counted_from.is_some_and(|from| key >= from)
+    }
+
+    /// It says how many wait in a segment.
     pub(super) fn restore_piece(&mut self, position: u64, count: u64) {
-        *self.counts.pieces.entry(position >> PIECE_BITS).or_default() += count;
+        let piece = self.counts.piece(position);
+        *self.counts.pieces.entry(piece).or_default() += count;
     }
 
     /// It says how many wait in a queue.
@@ -218,9 +257,9 @@ impl Far {
         self.counts.free_before(position);
     }
 
-    /// Where the pieces begin in which some wait, and how many.
+    /// Where the segments begin in which some wait, and how many.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.counts.pieces.iter().map(|(piece, count)| (piece << PIECE_BITS, *count))
+        self.counts.pieces.iter().map(|(piece, count)| (*piece, *count))
     }
 
     /// Queues in which some wait, and how many.
@@ -234,13 +273,14 @@ impl Far {
 
     /// A search begins for so many. Records from `born_from` on are born while it lasts.
     pub(super) fn begin(&mut self, room: usize, born_from: u64) {
+        let layout = self.counts.layout;
         self.loading = Some(Loading {
             found: BTreeMap::new(),
             room,
             bound: None,
-            counted: Counts::default(),
+            counted: Counts::none(layout),
             born_from,
-            since: Counts::default(),
+            since: Counts::none(layout),
         });
     }
 
@@ -276,7 +316,7 @@ impl Far {
             None => self.loading = None,
         }
         if self.horizon.is_none() {
-            self.counts = Counts::default();
+            self.counts = Counts::none(self.counts.layout);
         }
         next
     }

@@ -23,7 +23,7 @@ use self::{
     row::{ROW_BYTES, Row},
 };
 use super::{ControlEntry, ControlError, DerivedState, control::KIND_DELIVERED, rows};
-use crate::index::SectionKind;
+use crate::{index::SectionKind, layout::Layout};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -179,7 +179,9 @@ impl Deferred {
     }
 
     /// More than so many shall not wait. What the log holds already does.
-    pub(crate) fn limit(&mut self, limits: Limits) {
+    pub(crate) fn limit(&mut self, limits: Limits, layout: Layout) {
+        self.counts.divide(layout);
+        self.far.divide(layout);
         self.limits = limits;
         self.give_up_last();
     }
@@ -217,15 +219,15 @@ impl Deferred {
     /// A record that waits shall not be delivered. Of one that is not in memory it is believed that it was born.
     pub fn begin_cancel(&mut self, due: i64, position: u64) -> Cancel {
         let key = (due, position);
-        let is_full = self.cancelled.len() >= self.limits.near.max(CANCELLED_MAX);
-        if is_full && self.cancelled.first().is_some_and(|first| *first > self.floor) {
-            return Cancel::TooMany;
-        }
         if self.cancelled.contains(&key) {
             return Cancel::Done;
         }
-        if self.was_carried(key) {
+        // Where its segment is gone, nobody remembers that it was.
+        if self.was_carried(key) || position < self.begin {
             return Cancel::Carried;
+        }
+        if !self.has_room_to_cancel() {
+            return Cancel::TooMany;
         }
         if self.far.is_far(key) {
             return match () {
@@ -268,7 +270,7 @@ impl Deferred {
         if !self.far.is_far(key) {
             self.insert_near(key, waiting);
             self.give_up_last();
-        } else if !is_counted {
+        } else if !is_counted || !self.far.was_counted(key) {
             self.far.add(key, waiting);
         }
     }
@@ -360,6 +362,19 @@ impl Deferred {
         self.carried.contains(&(position, due))
     }
 
+    /// Whether one more that was cancelled can be remembered. The first of those before the horizon is given up for that:
+    /// memory keeps what is due before it.
+    fn has_room_to_cancel(&mut self) -> bool {
+        if self.cancelled.len() < self.limits.near.max(CANCELLED_MAX) {
+            return true;
+        }
+        let first = self.cancelled.first().copied();
+        let Some(first) = first.filter(|first| !self.far.is_far(*first)) else { return false };
+        self.cancelled.pop_first();
+        self.floor = self.floor.max(first);
+        true
+    }
+
     fn note_cancelled(&mut self, key: Key) {
         self.cancelled.insert(key);
         while self.cancelled.len() > CANCELLED_MAX
@@ -422,7 +437,8 @@ impl Deferred {
     /// The look has come to a record of a waiting topic.
     pub(crate) fn found(&mut self, record: Due) {
         let Due { due, position, bytes, check, queue_id } = record;
-        if self.is_far((due, position)) {
+        // A segment may go while its index file is looked at, and with it the knowledge of what was carried on.
+        if position >= self.begin && self.is_far((due, position)) {
             self.far.found((due, position), Waiting { bytes, check, queue_id, taken: None });
         }
     }

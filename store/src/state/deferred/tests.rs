@@ -1,7 +1,14 @@
 //! Tests of records that wait, against plain models of them.
 
-use super::{far::PIECE_BITS, *};
+use super::*;
 use std::collections::BTreeSet;
+
+/// Segments of these tests.
+const PIECE: u64 = 1 << 16;
+
+fn layout() -> Layout {
+    Layout::new(PIECE, PIECE).expect("a power of two")
+}
 
 fn record(due: i64, position: u64) -> Due {
     Due { due, position, bytes: 100, check: (position % 7) as u16, queue_id: (position % 3) as u32 }
@@ -63,23 +70,60 @@ fn what_is_handed_out_waits_again_after_a_start() {
 #[test]
 fn the_last_that_were_cancelled_are_known_after_a_start() {
     let mut deferred = Deferred::default();
-    deferred.limit(Limits { near: 2, all: usize::MAX });
-    let count = CANCELLED_MAX as i64;
+    deferred.limit(Limits { near: 2, all: usize::MAX }, layout());
+    let count = CANCELLED_MAX as i64 + 5;
     for due in 0..count {
         deferred.insert(record(due, 7));
         assert_eq!(deferred.begin_cancel(due, 7), Cancel::Begun);
         deferred.apply(&ControlEntry::Cancelled { due, position: 7 }, 0);
     }
-    deferred.insert(record(5, 8));
     deferred.insert(record(count, 8));
-    assert_eq!(deferred.begin_cancel(count, 8), Cancel::TooMany, "all of them must be known");
-    deliver(&mut deferred, 5, 8);
     let mut after = copy(&deferred);
-    assert_eq!(after.begin_cancel(count, 8), Cancel::Begun, "the first ones need not be known");
-    after.apply(&ControlEntry::Cancelled { due: count, position: 8 }, 0);
-    assert_eq!((after.len(), after.cancelled.len()), (0, CANCELLED_MAX));
+    assert_eq!((after.len(), after.cancelled.len()), (1, CANCELLED_MAX));
     assert_eq!(after.begin_cancel(count - 1, 7), Cancel::Done);
     assert_eq!(after.begin_cancel(0, 7), Cancel::TooLate, "nobody knows any more");
+    assert_eq!(after.begin_cancel(count, 8), Cancel::Begun);
+}
+
+#[test]
+fn what_is_cancelled_beyond_the_horizon_must_be_remembered() {
+    let mut deferred = Deferred::default();
+    deferred.limit(Limits { near: 2, all: usize::MAX }, layout());
+    (0..2).for_each(|at| deferred.insert(record(1, at)));
+    for due in 10..10 + CANCELLED_MAX as i64 {
+        let position = due as u64;
+        deferred.insert(record(due, position));
+        assert_eq!(deferred.begin_cancel(due, position), Cancel::Begun);
+        deferred.apply(&ControlEntry::Cancelled { due, position }, 0);
+        assert_eq!(deferred.begin_cancel(due, position), Cancel::Done);
+    }
+    deferred.insert(record(9, 50_000));
+    assert_eq!(deferred.begin_cancel(9, 50_000), Cancel::TooMany);
+    assert_eq!(deferred.begin_cancel(10, 10), Cancel::Done, "again is no other one");
+    deferred.retire_before(PIECE);
+    assert_eq!(deferred.begin_cancel(9, 50_000), Cancel::Carried, "its segment is gone");
+}
+
+/// A start with less memory gives up what the snapshot had not counted as far.
+#[test]
+fn a_start_with_less_memory_knows_where_far_records_lie() {
+    let mut deferred = Deferred::default();
+    deferred.limit(Limits { near: 10, all: usize::MAX }, layout());
+    (0..20).for_each(|at| deferred.insert(record(40 + at as i64, at)));
+    let (mut place, mut pieces) = (Place::default(), Vec::new());
+    while !matches!(place, Place::Waiting(Some(_))) {
+        deferred.snapshot(&mut place, &mut pieces);
+    }
+    // Behind what is written of it already.
+    let late = record(42, 3 * PIECE);
+    deferred.insert(late);
+    while deferred.snapshot(&mut place, &mut pieces) {}
+    let mut after = Deferred::default();
+    after.limit(Limits { near: 0, all: usize::MAX }, layout());
+    pieces.iter().for_each(|piece| after.restore(piece).expect("whole"));
+    after.limit(Limits { near: 0, all: usize::MAX }, layout());
+    after.insert(late);
+    assert!(after.is_far((42, 3 * PIECE)) && after.any_far_in(3 * PIECE, 4 * PIECE));
 }
 
 #[test]
@@ -97,7 +141,7 @@ fn large_records_are_handed_out_one_by_one() {
 #[test]
 fn the_oldest_record_holds_the_log_back() {
     let mut deferred = Deferred::default();
-    let piece = 1 << PIECE_BITS;
+    let piece = PIECE;
     deferred.insert(record(5, 3 * piece + 9));
     deferred.insert(record(1, 7 * piece));
     deferred.insert(record(9, 3 * piece + 1));
@@ -217,7 +261,7 @@ fn what_memory_has_no_room_for_waits_all_the_same() {
         let mut random = fastrand::Rng::with_seed(seed);
         let limits = Limits { near: random.usize(2..12), all: usize::MAX };
         let mut deferred = Deferred::default();
-        deferred.limit(limits);
+        deferred.limit(limits, layout());
         let (mut log, mut waiting, mut now) = (Log::default(), BTreeSet::new(), 0);
         // A snapshot that is being taken, and where the log was when it began.
         let mut snapshot: Option<(Place, Vec<Vec<u8>>, usize, usize)> = None;
@@ -279,16 +323,16 @@ fn what_memory_has_no_room_for_waits_all_the_same() {
                         continue;
                     }
                     deferred = Deferred::default();
+                    deferred.limit(limits, layout());
                     pieces.iter().for_each(|piece| deferred.restore(piece).expect("whole"));
-                    deferred.limit(limits);
+                    deferred.limit(limits, layout());
                     log.replay(&mut deferred, born, ended);
                     starts += 1;
                 }
             }
             assert_eq!(log.all(&deferred), waiting, "seed {seed} step {step}");
             assert_eq!(deferred.len(), waiting.len(), "seed {seed} step {step}");
-            let first =
-                waiting.iter().map(|(_, position)| position >> PIECE_BITS << PIECE_BITS).min();
+            let first = waiting.iter().map(|(_, position)| position / PIECE * PIECE).min();
             let holds_back = deferred.holds_back().unwrap_or(u64::MAX);
             assert!(first.is_none_or(|first| holds_back <= first), "seed {seed} step {step}");
             far_max = far_max.max(deferred.far());
