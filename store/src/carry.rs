@@ -23,7 +23,7 @@ const BYTES_AT_ONCE: u64 = 1 << 20;
 /// Tries to append one, each behind what was in flight at the one before.
 const TRIES_MAX: u32 = 100;
 /// A segment that cannot be made free now is left alone for so long.
-const PAUSE_MICROS: u64 = 60_000_000;
+const PAUSE_MICROS: u64 = 10_000_000;
 
 /// What was appended.
 pub enum Noted<'a> {
