@@ -2,7 +2,7 @@
 //!
 //! Starts our broker, sends it half messages that nobody decides on, and watches it for two phases: all are open and none is
 //! due, then they are due, and producers are asked and answer "unknown" each time. An
-//! [`OtherClient`](super::limits::other_client::OtherClient) sends and pulls in both. They are checked in the order and at about
+//! [`OtherClient`] sends and pulls in both. They are checked in the order and at about
 //! the pace in which they were sent, if the broker keeps up.
 
 pub mod producers;
