@@ -126,9 +126,8 @@ fn deliver(
     let entry = ControlEntry::Delivered { due: *due, position: *position };
     let (number, state) = (shard.number, &mut shard.store.state_mut());
     let Some((waiting, topic, queue_id)) = *message else {
-        state.append_control(&entry, now)?;
+        state.append_lost(*due, *position, now)?;
         shard.tally.undeliverable();
-        tracing::error!(shard = number, position, "a message that waited is lost to damage");
         return Ok(());
     };
     if gone.contains(topic) {
@@ -143,11 +142,7 @@ fn deliver(
         false => String::new(),
     };
     fields.properties = [waiting.properties(), entries.as_bytes(), b""];
-    let bytes = fields.encoded_len() as u64;
-    let (inflight, limit) = (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
-    if inflight > 0 && inflight + bytes > limit {
-        return Err(Refused::Busy { shard: number, inflight, limit });
-    }
+    state.admit_behind_sends(fields.encoded_len())?;
     let index_keys = shard.store.settings().index_keys;
     let scanned = Scanned::of(waiting.properties_text());
     append_ended(state, index_keys, &entry, &scanned, &fields, now)?;

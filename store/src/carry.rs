@@ -47,13 +47,6 @@ pub enum Noted<'a> {
     },
 }
 
-/// What is to be carried.
-struct Found {
-    records: Vec<Due>,
-    /// There are more.
-    more: bool,
-}
-
 /// Where the time and the end of appends come from.
 pub trait Carrier {
     /// The wall clock, ms.
@@ -103,23 +96,16 @@ impl<D: Disk> Store<D> {
         let mut records = 0;
         loop {
             let Some(found) = self.waiting_in(&index, pause).await? else { return Ok(false) };
+            if found.is_empty() {
+                break;
+            }
             // What a follower carries its leader does.
-            if found.records.is_empty() || !leads {
-                break;
-            }
-            let carried = self.carry_all(&found.records, carrier).await?;
-            records += carried;
-            if carried < found.records.len() && !found.more {
-                // Somebody has taken one, or the log takes no more.
-                break;
-            }
+            let carried = if leads { self.carry_all(&found, carrier).await? } else { 0 };
             if carried == 0 {
+                // Somebody has taken what is left, or the log takes no more.
                 return Ok(false);
             }
-        }
-        let left = self.waiting_in(&index, pause).await?;
-        if left.is_none_or(|left| !left.records.is_empty()) {
-            return Ok(false);
+            records += carried;
         }
         self.state.borrow_mut().derived.deferred.free_before(to);
         if records > 0 {
@@ -129,24 +115,24 @@ impl<D: Disk> Store<D> {
         Ok(!self.is_held(&index))
     }
 
-    /// Records that wait in the segment of an index. `None`: so many bytes that carrying them frees little.
+    /// Records that wait in the segment of an index, as many as are looked for at once. `None`: so many bytes that carrying
+    /// them frees little.
     async fn waiting_in<P, F>(
         &self,
         index: &Index<D>,
         pause: &P,
-    ) -> Result<Option<Found>, StoreError>
+    ) -> Result<Option<Vec<Due>>, StoreError>
     where
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
         let bytes_max = self.settings.layout.bytes_of(index.head().segment) / 2;
-        let (mut found, mut bytes) = (Found { records: Vec::new(), more: false }, 0);
+        let (mut found, mut bytes) = (Vec::new(), 0);
         let visit = |record: Due| {
             if self.state.borrow().derived.deferred.waits((record.due, record.position)) {
                 bytes += u64::from(record.bytes);
-                match found.records.len() {
-                    RECORDS_MAX => found.more = true,
-                    _ => found.records.push(record),
+                if found.len() < RECORDS_MAX {
+                    found.push(record);
                 }
             }
         };
@@ -243,10 +229,9 @@ impl<D: Disk> Store<D> {
 
     /// A record is lost: who would deliver it had to say so, too.
     fn give_up<C: Carrier>(&self, due: &Due, carrier: &C) -> Result<(), Refused> {
-        let (shard, position) = (self.settings.shard, due.position);
-        let entry = ControlEntry::Delivered { due: due.due, position };
-        let control_at = self.state.borrow_mut().append_control(&entry, carrier.now())?;
-        tracing::error!(shard, position, "a message that waited is lost to damage");
+        let Due { due, position, .. } = *due;
+        let control_at = self.state.borrow_mut().append_lost(due, position, carrier.now())?;
+        let entry = ControlEntry::Delivered { due, position };
         carrier.noted(Noted::Lost { control_at, entry });
         Ok(())
     }
@@ -259,12 +244,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<(), Refused> {
         let entry = ControlEntry::Carried { due: due.due, position: due.position };
         let (now, mut state) = (carrier.now(), self.state.borrow_mut());
-        let (inflight, limit) =
-            (state.log.inflight_bytes(), state.log.shape().inflight_bytes_max / 2);
-        // Sends go first, as they do before deliveries.
-        if inflight > 0 && inflight + record.len() as u64 > limit {
-            return Err(Refused::Busy { shard: self.settings.shard, inflight, limit });
-        }
+        state.admit_behind_sends(record.len())?;
         state.admit_group(&entry, record.len())?;
         let view = RecordView::parse(record).expect("it was checked when it was read");
         let (topic, queue_id) = (view.topic(), view.queue_id().cast_unsigned());

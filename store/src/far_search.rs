@@ -33,13 +33,7 @@ struct WaitingQueue {
 
 impl WaitingQueue {
     fn record(&self, entry: &Entry) -> Option<Due> {
-        let record = Due {
-            due: entry.tags_code(),
-            position: entry.position(),
-            bytes: entry.bytes(),
-            check: entry.check(),
-            queue_id: self.queue_id,
-        };
+        let record = Due::of(entry, self.queue_id);
         let record = if self.waits_for == WaitsFor::Timer { record.of_timer() } else { record };
         (entry.bytes() > 0).then_some(record)
     }
@@ -104,18 +98,14 @@ impl<D: Disk> Store<D> {
         P: Fn() -> F,
         F: Future<Output = ()>,
     {
-        let queues = self.state.borrow().waiting_queues();
         let indexes = self.indexes.files.borrow().clone();
-        let blocks = BlockCache::new(BLOCKS_BYTES);
         for index in indexes {
             let (from, to) = (index.head().from, index.head().to);
-            if !self.state.borrow().derived.deferred.any_far_in(from, to) {
-                continue;
-            }
-            for queue in &queues {
-                self.visit_indexed(&index, &blocks, queue, &mut visit, pause).await?;
+            if self.state.borrow().derived.deferred.any_far_in(from, to) {
+                self.visit_file(&index, &mut visit, pause).await?;
             }
         }
+        let queues = self.state.borrow().waiting_queues();
         for queue in &queues {
             self.visit_unindexed(queue, &mut visit, pause).await;
         }

@@ -256,6 +256,25 @@ impl StoreState {
         self.admit_unindexed()
     }
 
+    /// Whether a record of `bytes` that waited may be appended now: sends go first, so such take at most half of what may be in
+    /// flight.
+    pub fn admit_behind_sends(&self, bytes: usize) -> Result<(), Refused> {
+        let (inflight, limit) =
+            (self.log.inflight_bytes(), self.log.shape().inflight_bytes_max / 2);
+        if inflight > 0 && inflight + bytes as u64 > limit {
+            return Err(Refused::Busy { shard: self.shard(), inflight, limit });
+        }
+        Ok(())
+    }
+
+    /// Appends the note that a record waits no more which is lost to damage. Returns the position of the note.
+    pub fn append_lost(&mut self, due: i64, position: u64, now: i64) -> Result<u64, Refused> {
+        let at = self.append_control(&ControlEntry::Delivered { due, position }, now)?;
+        let shard = self.shard();
+        tracing::error!(shard, position, "a message that waited is lost to damage");
+        Ok(at)
+    }
+
     /// Appends an admitted group: a control entry and a message that always lie in one batch, so that both are there or
     /// neither, whatever is cut or rots. Returns the position of the control entry, and what [`StoreState::append`] does.
     pub fn append_group(
@@ -356,14 +375,7 @@ impl StoreState {
             if let Some(waits_for) = queue.waits_for
                 && entry.bytes() > 0
             {
-                let record = Due {
-                    due: entry.tags_code(),
-                    position: entry.position(),
-                    bytes: entry.bytes(),
-                    check: entry.check(),
-                    queue_id: queue.queue_id,
-                };
-                self.derived.insert(waits_for, record);
+                self.derived.insert(waits_for, Due::of(&entry, queue.queue_id));
             }
             self.unindexed += 1;
             self.published_entries += 1;

@@ -23,7 +23,7 @@ use self::{
     row::{ROW_BYTES, Row},
 };
 use super::{ControlEntry, ControlError, DerivedState, control::KIND_DELIVERED, rows};
-use crate::{index::SectionKind, layout::Layout};
+use crate::{consume_queue::Entry, index::SectionKind, layout::Layout};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +53,17 @@ pub struct Due {
 }
 
 impl Due {
+    /// What an entry of a queue of a waiting topic says.
+    pub(crate) fn of(entry: &Entry, queue_id: u32) -> Due {
+        Due {
+            due: entry.tags_code(),
+            position: entry.position(),
+            bytes: entry.bytes(),
+            check: entry.check(),
+            queue_id,
+        }
+    }
+
     /// The same in the topic of timers.
     pub(crate) fn of_timer(self) -> Due {
         Due { queue_id: self.queue_id | TIMER_QUEUES, ..self }
