@@ -23,6 +23,7 @@ use rustix::{
 };
 
 use crate::{
+    descriptor::{self, Descriptor, freeing_bytes, with_room},
     direct_buf::AlignedBuf,
     disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage},
     reactor::Reactor,
@@ -104,7 +105,7 @@ impl Disk for DirectDisk {
         let opened = self.on_pool(path, move |path| {
             if let Open::Create { bytes } = mode {
                 assert!(bytes.is_multiple_of(BLOCK_BYTES as u64), "{bytes} bytes are no blocks");
-                create_zeroed(path, bytes)?;
+                with_room(|| create_zeroed(path, bytes))?;
             }
             let file = OpenOptions::new()
                 .read(true)
@@ -115,8 +116,8 @@ impl Disk for DirectDisk {
             Ok((OwnedFd::from(file), len))
         });
         let (file, len) = opened.await?;
-        let (file, reactor) = (Rc::new(file), Rc::clone(&self.reactor));
-        Ok(DirectFile { file, len, reactor })
+        let file = Rc::new(Descriptor::new(file, &self.reactor.pool));
+        Ok(DirectFile { file, len, reactor: Rc::clone(&self.reactor) })
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -128,7 +129,9 @@ impl Disk for DirectDisk {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        self.on_pool(path, |path| std::fs::remove_file(path)).await
+        let file = self.on_pool(path, descriptor::remove).await?;
+        drop(file.map(|file| Descriptor::new(file, &self.reactor.pool)));
+        Ok(())
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -149,10 +152,9 @@ impl Disk for DirectDisk {
             // As df counts: what is kept back for root is neither used nor free.
             let used = stat.f_blocks.saturating_sub(stat.f_bfree);
             let total = used.saturating_add(stat.f_bavail);
-            Ok(Usage {
-                total: total.saturating_mul(stat.f_frsize),
-                free: stat.f_bavail.saturating_mul(stat.f_frsize),
-            })
+            let total = total.saturating_mul(stat.f_frsize);
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(freeing_bytes());
+            Ok(Usage { total, free: free.min(total) })
         })
         .await
     }
@@ -243,7 +245,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
 
 /// An open O_DIRECT file.
 pub struct DirectFile {
-    file: Rc<OwnedFd>,
+    file: Rc<Descriptor>,
     len: u64,
     reactor: Rc<Reactor>,
 }
@@ -299,15 +301,11 @@ impl DiskFile for DirectFile {
     }
 
     async fn close(self) -> io::Result<()> {
-        // The last handle of a file without a name frees its blocks, which takes its time.
-        match Rc::try_unwrap(self.file) {
-            Ok(file) => {
-                self.reactor.blocking(move || drop(file)).await;
-                Ok(())
-            }
-            // An operation that nobody waits for is under way: it closes the file.
-            Err(_) => Ok(()),
+        // Otherwise an operation that nobody waits for is under way: it closes the file.
+        if let Ok(file) = Rc::try_unwrap(self.file) {
+            file.close().await;
         }
+        Ok(())
     }
 }
 

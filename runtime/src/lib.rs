@@ -3,6 +3,7 @@
 //! This is the only crate that names the executor library. See `ARCHITECTURE.md`, "runtime".
 
 pub mod clock;
+mod descriptor;
 mod direct_buf;
 mod direct_disk;
 pub mod disk;

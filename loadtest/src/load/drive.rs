@@ -11,6 +11,7 @@ use super::answers::{self, AnswerScanner};
 use super::frames::{SendFrames, check_range};
 use super::report::{Latency, SendReport};
 use super::slots::{SLOTS_MAX, Slots};
+use super::slowest::Slowest;
 use super::socket::{LoaderSocket, Ready, Watch};
 use super::{LoadError, process};
 
@@ -115,6 +116,7 @@ struct Count {
     refused: std::collections::BTreeMap<i32, u64>,
     remark: Option<String>,
     latency: Latency,
+    slowest: Slowest,
     broker_cpu: f64,
     own_cpu: f64,
 }
@@ -219,7 +221,9 @@ impl Driver<'_> {
             };
             if mark.code == 0 {
                 self.count.acked_requests += 1;
-                self.count.latency.record(self.now.saturating_sub(since));
+                let latency = self.now.saturating_sub(since);
+                self.count.latency.record(latency);
+                self.count.slowest.answered(latency);
             } else {
                 self.count.refuse(mark.code, header);
                 // The message is still to be sent.
@@ -293,7 +297,8 @@ impl Driver<'_> {
     }
 
     fn look_at_clock(&mut self) {
-        self.now = nanos(self.started.elapsed());
+        let before = std::mem::replace(&mut self.now, nanos(self.started.elapsed()));
+        self.count.slowest.look(self.now, self.now - before);
     }
 
     fn report(self) -> Result<SendReport, LoadError> {
@@ -305,6 +310,8 @@ impl Driver<'_> {
             remark: self.count.remark,
             strays: self.count.strays,
             latency: self.count.latency,
+            started_ms: self.born_base_ms,
+            slowest: self.count.slowest.into_moments(),
             loader_cpu_seconds: process::cpu_seconds(std::process::id())? - self.count.own_cpu,
             broker_cpu_seconds: None,
             broker_memory: None,
@@ -326,6 +333,7 @@ impl Count {
             refused: Default::default(),
             remark: None,
             latency: Latency::new(),
+            slowest: Slowest::default(),
             broker_cpu: 0.0,
             own_cpu: 0.0,
         }

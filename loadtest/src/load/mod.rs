@@ -24,6 +24,7 @@ pub mod pop;
 pub mod process;
 pub mod report;
 pub mod slots;
+pub mod slowest;
 pub mod socket;
 
 pub use error::LoadError;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::process::Memory;
+use super::slowest::Moment;
 
 const LATENCY_NANOS_MAX: u64 = 120_000_000_000;
 
@@ -61,6 +62,10 @@ pub struct SendReport {
     pub strays: u64,
     /// Of acknowledged requests.
     pub latency: Latency,
+    /// When the run started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Its slowest tenths of a second, the slowest first.
+    pub slowest: Vec<Moment>,
     /// Our own CPU time; close to `seconds` without spinning means that the loader was the limit.
     pub loader_cpu_seconds: f64,
     /// The broker's CPU time, if its process was named.
@@ -94,6 +99,7 @@ impl SendReport {
             "p99_us": self.latency.micros_at(0.99),
             "p999_us": self.latency.micros_at(0.999),
             "max_us": self.latency.micros_max(),
+            "slowest": self.slowest.iter().map(|moment| moment.to_json(self.started_ms)).collect::<Vec<_>>(),
             "loader_cpu_seconds": self.loader_cpu_seconds,
             "broker_cpu_seconds": self.broker_cpu_seconds,
             "acked_per_broker_cpu_second": self.acked_per_broker_cpu_second(),

@@ -40,7 +40,7 @@ pub(crate) use op::Interest;
 pub(crate) use timers::Sleep;
 use timers::Timers;
 
-use crate::direct_buf::AlignedBuf;
+use crate::{descriptor::Descriptor, direct_buf::AlignedBuf};
 
 /// Flag of io_uring_enter(2): take over what has completed, too.
 const GET_EVENTS: u32 = 1;
@@ -61,9 +61,10 @@ pub(crate) struct Held {
     pub(crate) memory: Memory,
 }
 
-/// A file of this executor alone, or one that others know, too.
+/// A socket of this executor alone, a file on a disk, or a bell, which others know, too.
 pub(crate) enum File {
     Own(#[allow(dead_code, reason = "kept, not read")] Rc<OwnedFd>),
+    OnDisk(#[allow(dead_code, reason = "kept, not read")] Rc<Descriptor>),
     Shared(#[allow(dead_code, reason = "kept, not read")] Arc<OwnedFd>),
 }
 

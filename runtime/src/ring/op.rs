@@ -13,7 +13,7 @@ use std::{
 use io_uring::{opcode, squeue, types};
 
 use super::{CHAINED_WRITE, File, Held, Memory, Ring, State};
-use crate::direct_buf::AlignedBuf;
+use crate::{descriptor::Descriptor, direct_buf::AlignedBuf};
 
 /// Flag of a write: it is durable when it is done (RWF_DSYNC of pwritev2(2)).
 const DURABLY: i32 = 0x2;
@@ -122,11 +122,16 @@ impl Ring {
     }
 
     /// Reads blocks at a position of a file that was opened for direct I/O.
-    pub(crate) fn read(self: &Rc<Self>, file: &Rc<OwnedFd>, mut into: AlignedBuf, at: u64) -> Op {
+    pub(crate) fn read(
+        self: &Rc<Self>,
+        file: &Rc<Descriptor>,
+        mut into: AlignedBuf,
+        at: u64,
+    ) -> Op {
         let bytes = transfer_bytes(into.len());
         let start = into.as_mut_ptr();
         let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, bytes).offset(at).build();
-        let held = Held { file: File::Own(Rc::clone(file)), memory: Memory::Blocks(into) };
+        let held = Held { file: File::OnDisk(Rc::clone(file)), memory: Memory::Blocks(into) };
         // SAFETY: file and memory are held, and the memory has as many bytes.
         unsafe { self.one(entry, held, false) }
     }
@@ -134,7 +139,7 @@ impl Ring {
     /// Writes blocks at a position; `through`: they are durable when it is done.
     pub(crate) fn write(
         self: &Rc<Self>,
-        file: &Rc<OwnedFd>,
+        file: &Rc<Descriptor>,
         blocks: AlignedBuf,
         at: u64,
         through: bool,
@@ -149,7 +154,7 @@ impl Ring {
     /// or is short, and then that is the result. For kernels with [`super::KernelFeatures::chained`].
     pub(crate) fn write_and_sync(
         self: &Rc<Self>,
-        file: &Rc<OwnedFd>,
+        file: &Rc<Descriptor>,
         blocks: AlignedBuf,
         at: u64,
     ) -> Op {
@@ -167,20 +172,20 @@ impl Ring {
     }
 
     /// Makes durable what was written to a file (fdatasync).
-    pub(crate) fn sync(self: &Rc<Self>, file: &Rc<OwnedFd>) -> Op {
-        let held = Held { file: File::Own(Rc::clone(file)), memory: Memory::None };
+    pub(crate) fn sync(self: &Rc<Self>, file: &Rc<Descriptor>) -> Op {
+        let held = Held { file: File::OnDisk(Rc::clone(file)), memory: Memory::None };
         // SAFETY: it points to nothing; the file is held.
         unsafe { self.one(sync_entry(file), held, false) }
     }
 }
 
-fn write_entry(file: &Rc<OwnedFd>, blocks: AlignedBuf, at: u64) -> (opcode::Write, Held) {
+fn write_entry(file: &Rc<Descriptor>, blocks: AlignedBuf, at: u64) -> (opcode::Write, Held) {
     let bytes = transfer_bytes(blocks.len());
     let write = opcode::Write::new(types::Fd(file.as_raw_fd()), blocks.as_ptr(), bytes).offset(at);
-    (write, Held { file: File::Own(Rc::clone(file)), memory: Memory::Blocks(blocks) })
+    (write, Held { file: File::OnDisk(Rc::clone(file)), memory: Memory::Blocks(blocks) })
 }
 
-fn sync_entry(file: &Rc<OwnedFd>) -> squeue::Entry {
+fn sync_entry(file: &Rc<Descriptor>) -> squeue::Entry {
     opcode::Fsync::new(types::Fd(file.as_raw_fd())).flags(types::FsyncFlags::DATASYNC).build()
 }
 

@@ -1,6 +1,12 @@
 //! The real disk behind the seam: what is written comes back, what is refused is refused with the name of the file.
 
-use std::{future::Future, io::ErrorKind, path::PathBuf};
+use std::{
+    future::Future,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use runtime::{BLOCK_BYTES, DirectDisk, Disk, DiskFile, Executor, Mesh, Open, Settings, Stop, run};
 
@@ -146,4 +152,54 @@ fn failures_name_the_file_and_keep_their_kind() {
         assert!(huge.is_err());
         assert_eq!(disk.list(&dir).await.unwrap().len(), 1);
     });
+}
+
+/// The disk frees the blocks of a file without a name when its last handle goes, and takes its time for that (16 ms for
+/// 90 MB where they are discarded): the executor must not wait for it, whoever lets go of the handle. With a name it can
+/// be seen: then it waits for the threads that all blocking jobs have.
+#[test]
+fn the_last_handle_of_a_file_goes_on_another_thread() {
+    let _alone = harness::alone();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    harness::ends(move || {
+        run(Settings::default(), Stop::new(), move |here: Executor, _: Mesh<()>| {
+            let path = path.clone();
+            async move {
+                let disk = here.disk();
+                let file = disk.open(&path, Open::Create { bytes: 4096 }).await.unwrap();
+
+                // Both threads are occupied until the test meets them.
+                let (begin, end) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+                let jobs = [(); 2].map(|()| {
+                    let (begin, end, here) = (Arc::clone(&begin), Arc::clone(&end), here.clone());
+                    here.clone().spawn(async move {
+                        let work = move || {
+                            begin.wait();
+                            end.wait();
+                        };
+                        here.blocking(work).await;
+                    })
+                });
+                here.sleep(Duration::from_millis(1)).await;
+                begin.wait();
+                drop(file);
+                assert!(is_open(&path), "closed by the executor");
+                end.wait();
+                while is_open(&path) {
+                    here.sleep(Duration::from_millis(1)).await;
+                }
+                drop(jobs);
+                Ok(())
+            }
+        })
+        .unwrap();
+    });
+}
+
+/// Whether this process has a handle of a file that had this name.
+fn is_open(path: &Path) -> bool {
+    let handles = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+    let mut names = handles.filter_map(|handle| std::fs::read_link(handle.path()).ok());
+    names.any(|name| name == path)
 }
