@@ -184,6 +184,14 @@ impl Peer {
         );
     }
 
+    /// Kills a broker of ours, as a power cut that spares the disk.
+    pub fn kill9(&mut self) {
+        let Running::Ours(broker) = &mut self.broker else {
+            panic!("Java's broker is not ours to kill")
+        };
+        broker.kill9();
+    }
+
     /// Starts it again on the same data and ports.
     pub fn start_again(&mut self) {
         let Running::Ours(broker) = &mut self.broker else {

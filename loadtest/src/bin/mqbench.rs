@@ -30,6 +30,7 @@ use loadtest::load::half_checks::{self, HalfChecks};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::limits::{self, Limit};
 use loadtest::load::pop::{self, Ack, Pop};
+use loadtest::load::waiting::{self, Waiting};
 use loadtest::load::{LoadError, compare, process};
 use serde_json::Value;
 
@@ -64,6 +65,9 @@ enum Work {
     Limits(LimitsArgs),
     /// What does it cost to check a million open half messages, and does another client notice? Starts a broker.
     HalfChecks(HalfChecksArgs),
+    /// What do messages cost that wait for their time, what does a start with them cost, and do they come in time? Starts
+    /// a broker.
+    Waiting(WaitingArgs),
     /// What does it cost to evaluate an SQL92 filter over a message? Needs no broker.
     Filters,
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
@@ -379,6 +383,33 @@ struct HalfChecksArgs {
 }
 
 #[derive(Args)]
+struct WaitingArgs {
+    /// Messages.
+    #[arg(long, default_value_t = 1_000_000)]
+    count: u64,
+    /// Seconds between the first and the last that is due.
+    #[arg(long, default_value_t = 3_600.0)]
+    spread: f64,
+    /// Seconds to measure from the first one on.
+    #[arg(long, default_value_t = 60.0)]
+    seconds: f64,
+    /// Kill the broker and start it again before that.
+    #[arg(long)]
+    restart: bool,
+    /// Pin this process to a core, but not the broker, which has `shardCores`.
+    #[arg(long)]
+    core: Option<usize>,
+    #[command(flatten)]
+    broker: OwnBroker,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Name of the run in the JSON object.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
+#[derive(Args)]
 struct GroupArgs {
     /// Limits of the groups, MiB, one after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [64, 96, 128, 256])]
@@ -417,6 +448,7 @@ fn main() -> ExitCode {
         Work::Group(args) => run_groups(&args),
         Work::Limits(args) => run_limits(&args),
         Work::HalfChecks(args) => check_halves(&args),
+        Work::Waiting(args) => wait_for_time(&args),
         Work::Filters => price_filters(),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
@@ -645,6 +677,18 @@ fn check_halves(args: &HalfChecksArgs) -> Result<String, LoadError> {
         interval: seconds(args.interval)?,
         quiet: seconds(args.quiet)?,
         measure: seconds(args.seconds)?,
+        core: args.core,
+        keys: args.broker.prepare()?,
+    })?;
+    Ok(if args.json { report.to_json(&args.label).to_string() } else { report.to_string() })
+}
+
+fn wait_for_time(args: &WaitingArgs) -> Result<String, LoadError> {
+    let report = waiting::run(&Waiting {
+        count: args.count,
+        spread: seconds(args.spread)?,
+        measure: seconds(args.seconds)?,
+        restart: args.restart,
         core: args.core,
         keys: args.broker.prepare()?,
     })?;

@@ -64,6 +64,42 @@ pub fn owner_dies(program: &Program, peer: &Peer) {
     assert_in_order(&mut one.received(), &mut two.finish());
 }
 
+/// Our broker is killed (SIGKILL) while two consumers of a group work through what has piled up, and started again: nothing
+/// is lost, and what comes for the first time comes in order.
+pub fn broker_killed(program: &Program, peer: &mut Peer) {
+    const PILED_UP: usize = 10_000;
+    const BEGUN: usize = 200;
+    let topic = peer.new_topic("ordered", QUEUES);
+    let group = unique("group");
+    let mut sent = produce_ordered(program, peer, &topic, PILED_UP);
+    let start = || start_consumer(program, peer, "orderly", (&topic, &group), None);
+    let (one, two) = (start(), start());
+    let arrived = || one.received().len() + two.received().len();
+    let begun = wait_until(ARRIVE_WAIT_MAX, || arrived() >= BEGUN);
+    assert!(begun, "{} arrived\n{}", arrived(), peer.log_tail());
+    peer.kill9();
+    let middle = arrived();
+    assert!(middle < PILED_UP, "all had arrived before the broker was killed");
+    peer.start_again();
+    let killed = Instant::now();
+    sent.extend(produce_ordered(program, peer, &topic, 160));
+    let mut wanted: HashSet<String> = sent.iter().map(|sent| sent.body.clone()).collect();
+    let complete = wait_until(ARRIVE_WAIT_MAX, || {
+        for received in [one.received(), two.received()].concat() {
+            wanted.remove(&received.body);
+        }
+        wanted.is_empty()
+    });
+    assert!(complete, "{} of {} lost\n{}", wanted.len(), sent.len(), peer.log_tail());
+    let took = killed.elapsed();
+    eprintln!("killed after {middle} of {PILED_UP}; all had arrived {took:?} after the next start");
+    let (mut first, mut second) = (one.finish(), two.finish());
+    assert_in_order(&mut first, &mut second);
+    let mut received = [first, second].concat();
+    drop_redelivered(&mut received);
+    assert_same(&sent, &received);
+}
+
 /// Two consumers that have divided the queues of a topic.
 struct Divided {
     topic: String,

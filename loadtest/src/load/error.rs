@@ -40,6 +40,14 @@ pub enum LoadError {
         /// Requests without an answer.
         in_flight: usize,
     },
+    /// The time for which something was planned came before it was ready.
+    #[error(
+        "{what} took longer than planned: start again with fewer, or on a machine that does nothing else"
+    )]
+    Late {
+        /// What, in words.
+        what: &'static str,
+    },
     /// An answer that the scanner cannot read.
     #[error("unreadable answer on connection {index}: {reason}")]
     Unreadable {

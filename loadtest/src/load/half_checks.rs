@@ -75,7 +75,8 @@ pub fn run(run: &HalfChecks) -> Result<HalfChecksReport, LoadError> {
         await_first_check(&mut producers, run.first_check + FIRST_CHECK_LATE_MAX)?;
     }
     let checked = phase(&broker, &mut producers, run.measure)?;
-    let open_after = open_now(&mut client)?;
+    // Another one: the broker has closed a connection that was silent for so long.
+    let open_after = open_now(&mut Connection::connect(addr)?)?;
     Ok(HalfChecksReport {
         open: run.count,
         producers: run.producers,

@@ -26,5 +26,6 @@ pub mod report;
 pub mod slots;
 pub mod slowest;
 pub mod socket;
+pub mod waiting;
 
 pub use error::LoadError;

@@ -171,11 +171,21 @@ fn stories() -> Vec<Trial> {
 
 /// Stories that need a broker of their own.
 fn own_brokers() -> Vec<Trial> {
-    vec![trial("java_4::broker_restart".to_owned(), |test| {
-        if let Some(program) = JAVA_4.program(test) {
-            scenario::broker_restart(&program, &mut Peer::own());
-        }
-    })]
+    type Own = fn(&Program, &mut Peer);
+    let rows: [(Library, &str, Own); 4] = [
+        (JAVA_4, "java_4::broker_restart", scenario::broker_restart),
+        (JAVA_4, "java_4::ordered_broker_killed", ordered::broker_killed),
+        (JAVA_5, "java_5::ordered_broker_killed", ordered::broker_killed),
+        (Library::Go, "go::ordered_broker_killed", ordered::broker_killed),
+    ];
+    let own = |(library, name, play): (Library, &str, Own)| {
+        trial(name.to_owned(), move |test| {
+            if let Some(program) = library.program(test) {
+                play(&program, &mut Peer::own());
+            }
+        })
+    };
+    rows.into_iter().map(own).collect()
 }
 
 fn story_trial(library: Library, name: &str, side: Side, story: &str, play: Play) -> Trial {

@@ -54,8 +54,7 @@ fn run_steady(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let body = [b'x'; 128];
     let due = now_ms() + STEADY_AHEAD_MS * (count / 100_000 + 2).cast_signed();
     pipeline::run(&mut client, count, |client, number| {
-        // A prime number of milliseconds walks through all of them.
-        let at = (due + (number * 7_919 % STEADY_MS).cast_signed()).to_string();
+        let at = (due + scattered(number, STEADY_MS)).to_string();
         let topic = if number % STEADY_SAMPLE == 0 { SAMPLE_TOPIC } else { TOPIC };
         let message = Message { topic, ..message(&body, number) };
         client.start_send(&message.with_properties(&[("TIMER_DELIVER_MS", &at)]))
@@ -64,7 +63,8 @@ fn run_steady(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     let cpu = process::cpu_seconds(trial.pid)?;
     pipeline::wait_for_figure(&mut client, "ringmq.deferredDelivered", count)?;
     let cpu = process::cpu_seconds(trial.pid)? - cpu;
-    let (seen, said) = lateness(&mut client, SAMPLE_TOPIC);
+    let (seen, late) = lateness(&mut client, SAMPLE_TOPIC);
+    let said = in_words(late);
     let one_more = format!(
         "not asked; {seen} looked at of those due within {} s ({left_ms} ms after the last was sent), {said}; {cpu:.1} s of CPU",
         STEADY_MS / 1_000
@@ -72,8 +72,14 @@ fn run_steady(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     Ok(Outcome { reached: count, one_more })
 }
 
-/// How late messages have come, ms, and how many say so.
-fn lateness(client: &mut Connection, topic: &str) -> (usize, String) {
+/// Where between 0 and `spread_ms` a message is due: a prime number of milliseconds walks through all of them, so that the
+/// order of sending says nothing about the order of delivery.
+pub(crate) fn scattered(number: u64, spread_ms: u64) -> i64 {
+    (number * 7_919 % spread_ms).cast_signed()
+}
+
+/// How many messages have come that say when they were due, and how late, ms: p50, p99, max.
+pub(crate) fn lateness(client: &mut Connection, topic: &str) -> (usize, [i64; 3]) {
     let mut late: Vec<i64> = read_all(client, topic, QUEUES)
         .iter()
         .filter_map(|message| {
@@ -83,8 +89,12 @@ fn lateness(client: &mut Connection, topic: &str) -> (usize, String) {
         .collect();
     late.sort_unstable();
     let of = |permille: usize| late.get((late.len() * permille / 1_000).min(late.len().max(1) - 1));
-    let [p50, p99, max] = [500, 990, 1_000].map(|permille| of(permille).copied().unwrap_or(-1));
-    (late.len(), format!("ms late: p50 {p50}, p99 {p99}, max {max}"))
+    let of = |permille: usize| of(permille).copied().unwrap_or(-1);
+    (late.len(), [500, 990, 1_000].map(of))
+}
+
+fn in_words([p50, p99, max]: [i64; 3]) -> String {
+    format!("ms late: p50 {p50}, p99 {p99}, max {max}")
 }
 
 fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
@@ -108,7 +118,8 @@ fn run(trial: &Trial, count: u64) -> Result<Outcome, LoadError> {
     };
     trial.hold();
     pipeline::wait_for_figure(&mut client, "ringmq.deferredDelivered", near)?;
-    let (seen, said) = lateness(&mut client, TOPIC);
+    let (seen, late) = lateness(&mut client, TOPIC);
+    let said = in_words(late);
     let one_more = format!(
         "{more}; of {seen} due in one second ({left_ms} ms after the last was sent) {said}"
     );
