@@ -67,7 +67,7 @@ pub fn owner_dies(program: &Program, peer: &Peer) {
 /// Our broker is killed (SIGKILL) while two consumers of a group work through what has piled up, and started again: nothing
 /// is lost, and what comes for the first time comes in order.
 pub fn broker_killed(program: &Program, peer: &mut Peer) {
-    const PILED_UP: usize = 10_000;
+    const PILED_UP: usize = 3_000;
     const BEGUN: usize = 200;
     let topic = peer.new_topic("ordered", QUEUES);
     let group = unique("group");
