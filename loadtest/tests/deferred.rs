@@ -2,13 +2,13 @@
 //! should, where they should, once, with the properties that clients go by. Method: our own client against a broker of
 //! two shards with short levels, SIGKILL in the middle.
 
-use client::{Answer, Connection, ExtValue, Message, NewTopic, Received};
+use client::{Answer, Connection, ExtValue, Message, NewTopic, Received, Ticket};
 use loadtest::harness::{
     connect, has_passed, ledger::await_figure, our_broker::OurBroker, read_all, wait_until,
 };
 use proto::code::{request, response};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -52,6 +52,17 @@ fn send_back(
     ];
     ext.extend(tries_max.map(|most| ("maxReconsumeTimes", most.into())));
     connection.call(request::CONSUMER_SEND_MSG_BACK, &ext, &[]).unwrap()
+}
+
+/// The same, not waiting for the answer.
+fn start_send_back(connection: &mut Connection, group: &str, offset: i64) -> Option<Ticket> {
+    let ext = [
+        ("offset", ExtValue::I64(offset)),
+        ("group", group.into()),
+        ("delayLevel", 1.into()),
+        ("originTopic", "orders".into()),
+    ];
+    connection.start(request::CONSUMER_SEND_MSG_BACK, &ext, &[]).ok()
 }
 
 #[test]
@@ -104,7 +115,7 @@ fn a_delayed_message_arrives_after_its_time_once_and_as_it_was() {
 
 #[test]
 fn what_waits_survives_a_kill_and_is_delivered_once() {
-    const COUNT: i32 = 2_000;
+    const COUNT: i32 = 10_000;
     let (mut broker, mut connection) = start();
     connection.create_topic(&NewTopic::new("orders", QUEUES)).unwrap();
     let tickets: Vec<_> = (0..COUNT)
@@ -135,6 +146,69 @@ fn what_waits_survives_a_kill_and_is_delivered_once() {
     assert_eq!(seen.len(), messages.len(), "none lost");
     assert!(seen.values().all(|times| *times == 1), "none doubled");
     await_figure(&mut connection, "ringmq.deferred", 0);
+}
+
+/// Consumers that fail everything, and a kill in the middle of their sending back, again and again. Who has no answer sends
+/// back once more; what was answered comes again, once.
+#[test]
+fn a_storm_of_retries_loses_nothing_over_kills() {
+    const COUNT: usize = 3_000;
+    const ROUNDS: usize = 3;
+    let (mut broker, mut connection) = start();
+    connection.create_topic(&NewTopic::new("orders", QUEUES)).unwrap();
+    connection.create_group("workers").unwrap();
+    let tickets: Vec<_> = (0..COUNT)
+        .map(|number| {
+            let (queue, body) = (number as i32 % QUEUES, number.to_string());
+            connection.start_send(&Message::new("orders", queue, body.as_bytes())).unwrap()
+        })
+        .collect();
+    for ticket in tickets {
+        connection.finish_send(ticket).unwrap();
+    }
+    let messages = await_all(&mut connection, "orders", QUEUES, COUNT);
+    let (mut at_once, mut interrupted) = (BTreeSet::new(), 0);
+    for part in messages.chunks(COUNT / ROUNDS) {
+        let tickets: Vec<Option<Ticket>> = part
+            .iter()
+            .map(|it| start_send_back(&mut connection, "workers", it.physical_offset))
+            .collect();
+        // The kill comes when a third of them is answered; what was answered besides may still be read.
+        let mut answered = Vec::new();
+        for (number, ticket) in tickets.into_iter().enumerate() {
+            if number == part.len() / 3 {
+                broker.kill9();
+            }
+            let answer = ticket.map(|ticket| connection.finish(ticket));
+            answered.push(answer.is_some_and(|it| it.is_ok_and(|answer| answer.code == 0)));
+        }
+        let (done, open): (Vec<_>, Vec<_>) =
+            part.iter().zip(answered).partition(|(_, answered)| *answered);
+        at_once.extend(done.iter().map(|(it, _)| it.body.clone()));
+        interrupted += open.len();
+        broker.restart();
+        connection = connect(broker.broker_addr(), PATIENCE);
+        for (it, _) in open {
+            let answer = send_back(&mut connection, "workers", it.physical_offset, 1, None);
+            assert_eq!((answer.code, answer.remark), (0, None));
+        }
+    }
+    let mut seen: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    let arrived = wait_until(PATIENCE, || {
+        seen.clear();
+        for message in read_all(&mut connection, "%RETRY%workers", 1) {
+            assert_eq!(message.reconsume_times, 1);
+            *seen.entry(message.body).or_default() += 1;
+        }
+        seen.len() == COUNT
+    });
+    assert!(arrived, "{} of {COUNT} came again", seen.len());
+    await_figure(&mut connection, "ringmq.deferred", 0);
+    println!("{} were answered before a kill, {interrupted} were not", at_once.len());
+    assert!(!at_once.is_empty() && interrupted > 0, "the kills were not in the middle");
+    let doubled = seen.iter().filter(|(body, times)| at_once.contains(*body) && **times > 1);
+    assert_eq!(doubled.count(), 0, "what was answered came more than once");
+    assert!(seen.values().all(|times| *times <= 2));
 }
 
 #[test]
