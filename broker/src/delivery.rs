@@ -133,7 +133,15 @@ fn deliver(
     if gone.contains(topic) {
         state.append_control(&entry, now)?;
         shard.tally.undeliverable();
-        tracing::debug!(shard = number, topic, "a message has waited for a topic that was deleted");
+        if let Some(left_out) = shard.gone_when_due.note() {
+            tracing::warn!(
+                shard = number,
+                topic,
+                position,
+                left_out,
+                "a message was due whose topic is deleted; it is gone"
+            );
+        }
         return Ok(());
     }
     let mut fields = copied_fields(&waiting, topic, queue_id);

@@ -68,4 +68,6 @@ pub struct Pull {
     pub group: Arc<SubscriptionGroupConfig>,
     /// The offset that the group has consumed up to, which travels along.
     pub commit: Option<i64>,
+    /// Version of the metadata by which it may read.
+    pub metadata_version: u64,
 }

@@ -1,7 +1,7 @@
 //! The few properties of a message that the broker looks at, found in one pass over their text.
 
 use proto::properties::{
-    self, CLUSTER, DELAY, KEYS, TAGS, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS,
+    self, CLUSTER, DELAY, KEYS, POP_CK, TAGS, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS,
     TIMER_OUT_MS, TRAN_MSG, UNIQ_KEY, WAIT,
 };
 
@@ -32,6 +32,8 @@ pub struct Scanned<'a> {
     wait: Option<(usize, usize)>,
     /// `CLUSTER`: the message was stored before, here or elsewhere.
     cluster: Option<&'a str>,
+    /// `POP_CK`: its sender has popped it.
+    popped: bool,
 }
 
 impl<'a> Scanned<'a> {
@@ -47,6 +49,7 @@ impl<'a> Scanned<'a> {
             timer_delivered: false,
             wait: None,
             cluster: None,
+            popped: false,
         };
         for (name, value) in properties::iter(text) {
             match name {
@@ -59,6 +62,7 @@ impl<'a> Scanned<'a> {
                 TIMER_DELAY_SEC | TIMER_DELAY_MS | TIMER_DELIVER_MS => scanned.timer = Some(name),
                 TIMER_OUT_MS => scanned.timer_delivered = true,
                 CLUSTER => scanned.cluster = Some(value),
+                POP_CK => scanned.popped = true,
                 _ => {}
             }
         }
@@ -101,6 +105,15 @@ impl<'a> Scanned<'a> {
         let separated = last.is_none_or(|byte| *byte == ENTRY_END);
         let cluster = cluster.as_bytes();
         [before, after, if separated { cluster.get(1..).unwrap_or_default() } else { cluster }]
+    }
+
+    /// The text without the receipt of an earlier pop, if there is one: clients would take that for the one of their pop.
+    pub fn without_receipt(&self) -> Option<String> {
+        self.popped.then(|| {
+            let mut others = String::with_capacity(self.text.len());
+            properties::without(self.text, POP_CK, &mut others);
+            others
+        })
     }
 
     /// Both are slices of our text, so their addresses tell where the entry lies.
@@ -160,6 +173,13 @@ mod tests {
             let text = String::from_utf8(text).expect("text");
             assert_eq!(properties::get(&text, CLUSTER), Some("c1"), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn the_receipt_of_an_earlier_pop_goes() {
+        assert_eq!(Scanned::of("A\u{1}b\u{2}").without_receipt(), None);
+        let others = Scanned::of("A\u{1}b\u{2}POP_CK\u{1}0 1 2\u{2}C\u{1}d").without_receipt();
+        assert_eq!(others.as_deref(), Some("A\u{1}b\u{2}C\u{1}d\u{2}"));
     }
 
     #[test]

@@ -262,3 +262,85 @@ fn a_read_only_broker_has_read_only_routes() {
     let route = namesrv.route("BenchmarkTest", true).unwrap();
     assert_eq!(route["queueDatas"][0]["perm"], 4, "{route}");
 }
+
+/// Whoever waits for messages is asked again for its rights before it gets any.
+#[test]
+fn rights_that_are_taken_away_hold_for_who_waits() {
+    let (broker, mut connection) = start();
+    connection.create_topic(&NewTopic::new("rights", 1)).unwrap();
+    connection.create_group("readers").unwrap();
+    let waiting = |name: &'static str| {
+        let mut puller = Connection::connect(broker.broker_addr()).unwrap();
+        let pull = PullRequest {
+            park: Duration::from_secs(20),
+            ..PullRequest::new("readers", name, 0, 0)
+        };
+        let pulled = puller.start_pull(&pull).unwrap();
+        let mut popper = Connection::connect(broker.broker_addr()).unwrap();
+        let ext = [
+            ("consumerGroup", ExtValue::from("readers")),
+            ("topic", name.into()),
+            ("queueId", (-1).into()),
+            ("maxMsgNums", 1.into()),
+            ("invisibleTime", 60_000.into()),
+            ("pollTime", 20_000.into()),
+            ("bornTime", ExtValue::I64(client::send::now_ms())),
+            ("initMode", 0.into()),
+        ];
+        let popped = popper.start(request::POP_MESSAGE, &ext, &[]).unwrap();
+        (puller, pulled, popper, popped)
+    };
+    let (mut puller, pulled, mut popper, popped) = waiting("rights");
+    std::thread::sleep(Duration::from_millis(300));
+    connection.create_topic(&NewTopic { perm: 2, ..NewTopic::new("rights", 1) }).unwrap();
+    connection.send(&Message::new("rights", 0, b"not for you")).unwrap();
+    assert_eq!(puller.finish(pulled).unwrap().code, response::NO_PERMISSION);
+    assert_eq!(popper.finish(popped).unwrap().code, response::NO_PERMISSION);
+}
+
+#[test]
+fn a_receipt_of_an_earlier_pop_is_not_kept() {
+    let (_broker, mut connection) = start();
+    connection.create_topic(&NewTopic::new("popped", 1)).unwrap();
+    let properties = [("a", "b"), ("POP_CK", "0 1 2 3 0 brk 0 0"), ("c", "d")];
+    let message = Message::new("popped", 0, b"body").with_properties(&properties);
+    connection.send(&message).unwrap();
+    connection.send_batch(&[message.clone(), message]).unwrap();
+    let pulled = connection.pull(&PullRequest::new("readers", "popped", 0, 0)).unwrap();
+    assert_eq!(pulled.messages.len(), 3);
+    for message in pulled.messages {
+        let kept = ["a", "POP_CK", "c"].map(|name| message.property(name));
+        assert_eq!(kept, [Some("b"), None, Some("d")], "{}", message.properties);
+    }
+}
+
+/// Absent they mean all queues, and a time instead of an offset: what is unreadable must not mean that.
+#[test]
+fn a_reset_whose_numbers_are_unreadable_is_refused() {
+    let (_broker, mut connection) = start();
+    connection.create_topic(&NewTopic::new("reset", 1)).unwrap();
+    connection.create_group("readers").unwrap();
+    let common: [(&str, ExtValue<'_>); 4] = [
+        ("topic", "reset".into()),
+        ("group", "readers".into()),
+        ("timestamp", (-1).into()),
+        ("isForce", "true".into()),
+    ];
+    for field in ["offset", "queueId"] {
+        let ext = [&common[..], &[(field, "x".into())]].concat();
+        let answer = connection.call(request::INVOKE_BROKER_TO_RESET_OFFSET, &ext, &[]).unwrap();
+        assert_eq!(answer.code, response::SYSTEM_ERROR);
+        assert!(answer.remark.is_some_and(|remark| remark.contains(field)));
+    }
+}
+
+#[test]
+fn a_half_message_to_a_retry_topic_is_one() {
+    let (_broker, mut connection) = start();
+    connection.create_group("failing").unwrap();
+    let properties = [("TRAN_MSG", "true"), ("PGROUP", "deciders")];
+    let half = Message { sys_flag: 4, ..Message::new("%RETRY%failing", 0, b"half") };
+    connection.send(&half.with_properties(&properties)).unwrap();
+    let seen = connection.pull(&PullRequest::new("failing", "%RETRY%failing", 0, 0)).unwrap();
+    assert!(seen.messages.is_empty(), "nobody has decided");
+}

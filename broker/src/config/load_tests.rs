@@ -142,6 +142,12 @@ fn limits_must_fit_each_other() {
 }
 
 #[test]
+fn a_limit_below_which_nothing_is_popped_starts_nothing() {
+    assert!(problems("shardPoppedMax=63\n")[0].contains("at least 64"));
+    assert_eq!(loaded(&["-c", "b", "-n", "ns:9876"], Some("shardPoppedMax=64\n")).notices, vec![]);
+}
+
+#[test]
 fn a_mistyped_key_is_told_with_its_neighbour() {
     let read = notices("brokrName=a\nautoCreateTopicEnabel=true\nsomethingElseEntirely=1");
     let texts: Vec<_> = read.iter().map(|(_, text)| text.as_str()).collect();

@@ -13,6 +13,8 @@ const BLOCK_BYTES: u64 = 4_096;
 const MIB: u64 = 1024 * 1024;
 /// Java's bounds of registerNameServerPeriod.
 const REGISTER_PERIOD_MS: (u64, u64) = (10_000, 60_000);
+/// What a full pop takes, with its queue.
+const SHARD_POPPED_LEAST: u32 = 64;
 /// Java's bounds of diskMaxUsedSpaceRatio.
 const DISK_RATIO: (u32, u32) = (10, 95);
 
@@ -82,6 +84,13 @@ impl BrokerConfig {
                 self.connection_inflight_bytes_max
             );
             problem("shardInflightBytesMax", self.shard_inflight_bytes_max.to_string(), expected);
+        }
+        if self.shard_popped_max != 0 && self.shard_popped_max < SHARD_POPPED_LEAST {
+            let expected = format!(
+                "0 (by the memory budget) or at least {SHARD_POPPED_LEAST}: a queue counts as some messages, and nothing would \
+                 be given out"
+            );
+            problem("shardPoppedMax", self.shard_popped_max.to_string(), expected);
         }
         if self.disk_space_clean_forcibly_ratio > self.disk_space_warning_level_ratio {
             let expected = format!(

@@ -150,6 +150,7 @@ pub(crate) fn pull(topic: &str, offset: i64) -> Pull {
         suspend_ms: 1_000,
         group: Arc::default(),
         commit: None,
+        metadata_version: 0,
     }
 }
 

@@ -27,7 +27,7 @@ use parked::ParkedPulls;
 use pop_interest::PopInterest;
 use retention::Hours;
 use room_waits::RoomWaits;
-use runtime::{DirectDisk, Executor, Moment, Signal};
+use runtime::{DirectDisk, Executor, Moment, RateLimit, Signal};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -69,6 +69,8 @@ pub struct Shard {
     writing_offsets: Cell<bool>,
     retention_wanted: Signal,
     room_end: Cell<u64>,
+    /// Messages were due whose topic is deleted.
+    pub gone_when_due: RateLimit,
 }
 
 impl Shard {
@@ -99,6 +101,7 @@ impl Shard {
             writing_offsets: Cell::new(false),
             retention_wanted: Signal::default(),
             room_end: Cell::new(0),
+            gone_when_due: RateLimit::default(),
         }
     }
 

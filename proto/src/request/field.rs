@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Bytes of a bad value that an error repeats; a peer may send 16 MiB.
 const SHOWN_BYTES_MAX: usize = 64;
 
-/// A mandatory field is missing or does not have its type. The text is fit for a remark.
+/// A mandatory field is missing, or a field does not have its type. The text is fit for a remark.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", self.sentence())]
 pub struct FieldError {
@@ -81,8 +81,16 @@ pub(super) fn optional<'a, T: Field<'a>>(text: Option<&'a str>) -> Option<T> {
     text.and_then(T::read)
 }
 
-/// Declares a typed header as a table: field, type, wire name, and `required`, `optional` (an `Option`) or
-/// `default(value)`.
+/// A field that may be absent and means something else then: what is unreadable must not count as absent.
+pub(super) fn readable<'a, T: Field<'a>>(
+    name: &'static str,
+    text: Option<&'a str>,
+) -> Result<Option<T>, FieldError> {
+    text.map(|text| required(name, Some(text))).transpose()
+}
+
+/// Declares a typed header as a table: field, type, wire name, and `required`, `optional` (an `Option`), `readable` (the
+/// same, but what is unreadable is an error) or `default(value)`.
 macro_rules! header {
     (
         $(#[$outer:meta])*
@@ -125,6 +133,12 @@ macro_rules! rule {
     };
     (optional $wire:literal, $text:ident) => {
         $crate::request::field::optional($text)
+    };
+    (readable $wire:literal, $text:ident) => {
+        $crate::request::field::readable($wire, $text)?
+    };
+    (readable $wire:literal, $text:ident, $default:expr) => {
+        $crate::request::field::readable($wire, $text)?.unwrap_or($default)
     };
     (default $wire:literal, $text:ident, $default:expr) => {
         $crate::request::field::optional($text).unwrap_or($default)

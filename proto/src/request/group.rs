@@ -68,9 +68,9 @@ header! {
         /// Whether progress may also move forward; absent is false.
         is_force: bool = "isForce" default(false),
         /// One queue, or -1 (also when absent) for all; from 5.x tools.
-        queue_id: i32 = "queueId" default(-1),
+        queue_id: i32 = "queueId" readable(-1),
         /// An exact offset instead of a time; from 5.x tools.
-        offset: Option<i64> = "offset" optional,
+        offset: Option<i64> = "offset" readable,
     }
 }
 

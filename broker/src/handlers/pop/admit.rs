@@ -45,6 +45,52 @@ pub(super) struct Pop {
     pub(super) attempt: Option<String>,
 }
 
+fn forbidden(remark: String) -> Refusal {
+    Refusal::new(response::NO_PERMISSION, remark)
+}
+
+fn check_broker(config: &BrokerConfig, metadata: &MetadataSnapshot) -> Result<(), Refusal> {
+    if metadata.broker_readable() {
+        return Ok(());
+    }
+    Err(forbidden(format!("the broker[{}] pop message is forbidden", config.broker_name)))
+}
+
+fn readable_topic<'a>(
+    metadata: &'a MetadataSnapshot,
+    name: &str,
+) -> Result<&'a Arc<TopicConfig>, Refusal> {
+    let topic = metadata.topic(name).ok_or_else(|| Refusal::topic_not_exist(name))?;
+    if !is_readable(topic.perm) {
+        return Err(forbidden(format!("the topic[{name}] peeking message is forbidden")));
+    }
+    Ok(topic)
+}
+
+fn consuming_group<'a>(
+    metadata: &'a MetadataSnapshot,
+    name: &str,
+) -> Result<&'a Arc<SubscriptionGroupConfig>, Refusal> {
+    let group = metadata.group(name).ok_or_else(|| Refusal::group_not_exist(name))?;
+    if !group.consume_enable {
+        return Err(forbidden(format!("subscription group no permission, {name}")));
+    }
+    Ok(group)
+}
+
+/// Whether a pop that was checked before may still take messages: topic and group may have been deleted, and rights taken
+/// away.
+pub(super) fn check_again(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    topic: &str,
+    group: &str,
+) -> Result<(), Refusal> {
+    check_broker(config, metadata)?;
+    readable_topic(metadata, topic)?;
+    consuming_group(metadata, group).map(drop)
+}
+
 /// Checks group, topic, permissions, queue and filter. `now` is the wall clock's.
 pub(super) fn check(
     config: &BrokerConfig,
@@ -59,11 +105,7 @@ pub(super) fn check(
         let remark = format!("the broker[{}] pop message is timeout too much", config.broker_name);
         return Err(Refusal::new(response::POLLING_TIMEOUT, remark));
     }
-    let forbidden = |remark: String| Refusal::new(response::NO_PERMISSION, remark);
-    if !metadata.broker_readable() {
-        let remark = format!("the broker[{}] pop message is forbidden", config.broker_name);
-        return Err(forbidden(remark));
-    }
+    check_broker(config, metadata)?;
     let invalid = |remark: String| Refusal::new(response::INVALID_PARAMETER, remark);
     let wanted = header.max_msg_nums;
     let Some(count_max) = usize::try_from(wanted).ok().filter(|_| wanted <= MESSAGES_MAX) else {
@@ -72,23 +114,14 @@ pub(super) fn check(
             "the broker[{broker}] pop message's num is greater than {MESSAGES_MAX} or negative: {wanted}"
         )));
     };
-    let topic =
-        metadata.topic(header.topic).ok_or_else(|| Refusal::topic_not_exist(header.topic))?;
-    if !is_readable(topic.perm) {
-        let remark = format!("the topic[{}] peeking message is forbidden", header.topic);
-        return Err(forbidden(remark));
-    }
+    let topic = readable_topic(metadata, header.topic)?;
     if header.queue_id >= topic.read_queue_nums {
         let (wanted, topic, queues) = (header.queue_id, header.topic, topic.read_queue_nums);
         return Err(invalid(format!(
             "queueId[{wanted}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{queues}]"
         )));
     }
-    let group_name = header.consumer_group;
-    let group = metadata.group(group_name).ok_or_else(|| Refusal::group_not_exist(group_name))?;
-    if !group.consume_enable {
-        return Err(forbidden(format!("subscription group no permission, {group_name}")));
-    }
+    let group = consuming_group(metadata, header.consumer_group)?;
     if !(1..=INVISIBLE_MS_MAX).contains(&header.invisible_time) {
         let wanted = header.invisible_time;
         return Err(invalid(format!(

@@ -3,7 +3,10 @@
 //! Of each queue what is visible again goes out first, then what was never popped. All of it is decided in one step with what
 //! the tail cache holds; when something has to be read from the disk, other pops pass the queue meanwhile.
 
-use super::{admit::Pop, note_left_out};
+use super::{
+    admit::{self, Pop},
+    note_left_out,
+};
 use crate::{
     error::Refusal,
     handlers::pull::{limits_of, plan_of, plan_on_disk},
@@ -97,7 +100,7 @@ struct Read {
 pub(super) async fn take(there: Rc<Worker>, pop: Arc<Pop>, look: Look) -> Result<Taken, Refusal> {
     let shard = Rc::clone(there.hosted_shard(look.shard));
     let (topic, group) = (&*pop.topic.topic_name, &*pop.group.group_name);
-    check_exists(&there, topic, group)?;
+    check_again(&there, topic, group)?;
     if let Some(worker) = look.waits {
         shard.pop_interest.borrow_mut().arm(topic, pop.queue_id, worker);
     }
@@ -153,12 +156,8 @@ fn limit_reached(state: &StoreState, shard: u16) -> Option<String> {
     })
 }
 
-/// Topic and group may have been deleted since the pop was checked.
-fn check_exists(there: &Worker, topic: &str, group: &str) -> Result<(), Refusal> {
-    let metadata = there.metadata.borrow();
-    metadata.topic(topic).ok_or_else(|| Refusal::topic_not_exist(topic))?;
-    metadata.group(group).ok_or_else(|| Refusal::group_not_exist(group))?;
-    Ok(())
+fn check_again(there: &Worker, topic: &str, group: &str) -> Result<(), Refusal> {
+    admit::check_again(&there.config, &there.metadata.borrow(), topic, group)
 }
 
 /// Notes how much the group has popped, for tools.
@@ -211,7 +210,7 @@ async fn take_queue(
 ) -> Result<bool, Refusal> {
     let attempt = pop.in_order.then_some(pop.attempt.as_deref());
     // Others had their turn since the last queue.
-    check_exists(there, place.topic, place.group)?;
+    check_again(there, place.topic, place.group)?;
     let (now, popped_at) = (taken.now, taken.popped_at);
     let ask = PopAsk { now, popped_at, count_max, in_order: attempt };
     let first = |state: &StoreState| first_offset(state, place, pop.from_max);

@@ -11,7 +11,7 @@ use crate::{
     request::owner_of,
 };
 use proto::{
-    body::SubscriptionGroupConfig,
+    body::{SubscriptionGroupConfig, TopicConfig},
     code::response,
     request::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullHeader},
 };
@@ -35,23 +35,13 @@ pub(super) fn check(
     expressions: &Expressions,
     header: &PullHeader<'_>,
 ) -> Result<Pull, Refusal> {
-    let forbidden = |remark: String| Refusal::new(response::NO_PERMISSION, remark);
-    if !metadata.broker_readable() {
-        return Err(forbidden(format!(
-            "the broker[{}] pulling message is forbidden",
-            config.broker_name
-        )));
-    }
+    check_broker(config, metadata)?;
     let group_name = header.consumer_group;
     let group = metadata.group(group_name).ok_or_else(|| Refusal::group_not_exist(group_name))?;
-    if !group.consume_enable {
-        return Err(forbidden(format!("subscription group no permission, {group_name}")));
-    }
+    check_group(group)?;
     let topic =
         metadata.topic(header.topic).ok_or_else(|| Refusal::topic_not_exist(header.topic))?;
-    if !is_readable(topic.perm) {
-        return Err(forbidden(format!("the topic[{}] pulling message is forbidden", header.topic)));
-    }
+    check_topic(topic)?;
     let queue_id = u32::try_from(header.queue_id)
         .ok()
         .filter(|_| header.queue_id < topic.read_queue_nums)
@@ -93,7 +83,48 @@ pub(super) fn check(
         suspend_ms,
         group: Arc::clone(group),
         commit: commits.then_some(header.commit_offset),
+        metadata_version: metadata.version,
     })
+}
+
+fn forbidden(remark: String) -> Result<(), Refusal> {
+    Err(Refusal::new(response::NO_PERMISSION, remark))
+}
+
+fn check_broker(config: &BrokerConfig, metadata: &MetadataSnapshot) -> Result<(), Refusal> {
+    if metadata.broker_readable() {
+        return Ok(());
+    }
+    forbidden(format!("the broker[{}] pulling message is forbidden", config.broker_name))
+}
+
+fn check_group(group: &SubscriptionGroupConfig) -> Result<(), Refusal> {
+    if group.consume_enable {
+        return Ok(());
+    }
+    forbidden(format!("subscription group no permission, {}", group.group_name))
+}
+
+fn check_topic(topic: &TopicConfig) -> Result<(), Refusal> {
+    if is_readable(topic.perm) {
+        return Ok(());
+    }
+    forbidden(format!("the topic[{}] pulling message is forbidden", topic.topic_name))
+}
+
+/// Whether a pull that has waited may still read. What is deleted meanwhile is seen where its queue is.
+pub(super) fn check_again(
+    config: &BrokerConfig,
+    metadata: &MetadataSnapshot,
+    pull: &mut Pull,
+) -> Result<(), Refusal> {
+    if pull.metadata_version == metadata.version {
+        return Ok(());
+    }
+    pull.metadata_version = metadata.version;
+    check_broker(config, metadata)?;
+    metadata.group(&pull.group.group_name).map_or(Ok(()), |group| check_group(group))?;
+    metadata.topic(&pull.topic.topic_name).map_or(Ok(()), |topic| check_topic(topic))
 }
 
 fn filter_of(

@@ -112,6 +112,11 @@ pub fn run_again(
     if let Some(told) = told_to_go_elsewhere(worker, shard, &parked.op) {
         return nothing(worker, shard, parked.op.responder, told);
     }
+    let pull = &mut parked.op.pull;
+    let allowed = admit::check_again(&worker.config, &worker.metadata.borrow(), pull);
+    if let Err(refusal) = allowed {
+        return worker.respond(parked.op.responder, refusal.into());
+    }
     let outcome = plan::again(&shard.store.state(), &mut parked, now, passed);
     carry_out(worker, shard, parked, outcome);
 }

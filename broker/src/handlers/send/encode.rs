@@ -108,7 +108,8 @@ pub(super) fn wanted_wait(
     if !scanned.transaction {
         return Ok(timed);
     }
-    if names::is_retry_topic(header.topic) || (header.reconsume_times > 0 && level > 0) {
+    let again = header.reconsume_times > 0;
+    if again && (level > 0 || names::is_retry_topic(header.topic)) {
         return Ok(timed);
     }
     if config.reject_transaction_message {
@@ -208,7 +209,9 @@ pub(super) fn encode_batch(
         check_not_transactional(&scanned, 0)?;
         check_keys(&scanned)?;
         check_no_delay(&scanned)?;
-        let own = message.properties;
+        let unpopped = scanned.without_receipt();
+        let text = unpopped.as_deref().unwrap_or(text);
+        let own = text.as_bytes();
         let joint = proto::properties::joint(text).as_bytes();
         let fields = origin.fields(message.flag, message.body, [own, joint, &tail]);
         fields.check(limit).map_err(|error| illegal(error.to_string()))?;

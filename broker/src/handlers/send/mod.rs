@@ -211,7 +211,9 @@ fn append_one(
     admitted: &Admitted<'_>,
     responder: Responder,
 ) {
-    let scanned = Scanned::of(admitted.header.properties);
+    let sent = Scanned::of(admitted.header.properties);
+    let unpopped = sent.without_receipt();
+    let scanned = unpopped.as_deref().map_or(sent, Scanned::of);
     let parts = scanned.stored(&worker.cluster_property);
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
