@@ -215,6 +215,17 @@ pub fn log_root(config: &BrokerConfig) -> PathBuf {
     }
 }
 
+/// The configuration of the name server inside.
+pub fn name_server_settings(config: &BrokerConfig) -> namesrv::config::Config {
+    let root = Path::new(&config.store_path_root_dir).join("namesrv");
+    namesrv::config::Config {
+        listen_port: config.standalone_namesrv_port,
+        kv_config_path: root.join("kvConfig.json"),
+        config_store_path: root.join("namesrv.properties"),
+        ..namesrv::config::Config::default()
+    }
+}
+
 fn store_settings(context: &BootContext, shard: u16) -> Settings {
     let config = &context.config;
     let record_bytes_max = config.max_message_size as usize + RECORD_OVERHEAD_BYTES as usize;
@@ -369,13 +380,7 @@ async fn start_name_server(
     config: &BrokerConfig,
     addrs: &[SocketAddr],
 ) -> Result<(), Fatal> {
-    let root = Path::new(&config.store_path_root_dir).join("namesrv");
-    let settings = namesrv::config::Config {
-        listen_port: config.standalone_namesrv_port,
-        kv_config_path: root.join("kvConfig.json"),
-        config_store_path: root.join("namesrv.properties"),
-        ..namesrv::config::Config::default()
-    };
+    let settings = name_server_settings(config);
     let executor = worker.executor.clone();
     let state: Namesrv =
         namesrv::open(&executor, settings).await.map_err(Fatal::because(Cause::Data))?;

@@ -47,8 +47,7 @@ impl Room {
         let error = |error: io::Error| {
             Fatal::new(Cause::Data, format!("measure {}: {error}", log_root.display()))
         };
-        let existing = log_root.ancestors().find(|dir| dir.is_dir());
-        let dir = existing.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = existing(log_root);
         let stat = rustix::fs::statvfs(dir).map_err(|errno| error(errno.into()))?;
         Ok(Room { dir: dir.to_owned(), free: stat.f_bavail.saturating_mul(stat.f_frsize) })
     }
@@ -113,6 +112,12 @@ impl Room {
             config.file_reserved_time_hours
         )
     }
+}
+
+/// The part of the way to a directory that is there already.
+pub fn existing(dir: &Path) -> &Path {
+    let existing = dir.ancestors().find(|dir| dir.is_dir());
+    existing.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The largest message fits, and is a part of it.

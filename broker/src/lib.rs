@@ -7,6 +7,7 @@
 pub mod advertised;
 pub mod boot;
 pub mod calls;
+pub mod check;
 pub mod client_calls;
 pub mod cluster_queues;
 pub mod cold_reads;
@@ -42,6 +43,7 @@ pub mod request;
 pub mod response;
 pub mod response_encoder;
 pub mod shard;
+pub mod start;
 pub mod stats;
 pub mod table_memory;
 pub mod wait_times;

@@ -3,26 +3,27 @@
 use broker::{
     advertised,
     boot::{self, BootContext, Listen},
-    config::{
-        self, BrokerConfig, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing,
-    },
+    check,
+    config::{self, CommandLine, Given, KeysForm, Level, Loaded, Machine, Notice, Print, Sizing},
     first_start::{FirstStart, Room},
     health::{self, Condition},
-    open_files::Files,
     panel::StartupReport,
     recovery_report,
+    start::{
+        Ports, check_memory, fatal_of_directory, fill_in_limits, format_of, remark_on_file_system,
+        room_for, shards_of,
+    },
     stats::Totals,
 };
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal},
-    logging, open_files,
-    port::{self, HeldPort},
+    logging,
 };
-use runtime::{RunError, Settings, Stop};
+use runtime::{EXIT_INTERRUPTED, RunError, Settings, Stop};
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -30,12 +31,7 @@ use std::{
     },
     time::Duration,
 };
-use store::{
-    directory,
-    error::StoreError,
-    format::{self, Format},
-    layout::{Layout, USUAL_SEGMENT_BYTES},
-};
+use store::{directory, format};
 
 /// Name in messages.
 const PROGRAM: &str = "mqbroker";
@@ -49,15 +45,33 @@ fn main() -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
     };
+    let command_line = CommandLine::parse();
+    match command_line.keys {
+        Some(KeysForm::Text) => return print(&config::key_list().text()),
+        Some(KeysForm::Json) => return print(&config::key_list().json()),
+        None => {}
+    }
+    let only_check = command_line.check;
+    if only_check {
+        stop.set_unfinished_code(EXIT_INTERRUPTED);
+    }
     let machine = Machine::read();
-    let loaded = match load(&machine) {
+    let loaded = match load(command_line, &machine) {
         Ok(loaded) => loaded,
         Err(problem) => {
             // What else is odd may well belong to it.
             print_notices(problem.notices());
+            if only_check {
+                eprintln!(
+                    "{PROGRAM}: note: only the configuration was looked at, as it cannot be used"
+                );
+            }
             return Fatal::new(Cause::Configuration, problem).tell(PROGRAM);
         }
     };
+    if only_check {
+        return check(&loaded, &machine);
+    }
     let text = match loaded.print {
         Some(Print::All) => loaded.config.to_properties(),
         Some(Print::Important) => loaded.config.important_properties(),
@@ -65,9 +79,22 @@ fn main() -> ExitCode {
     };
     // What a start would say of this configuration belongs to what it means.
     print_notices(&loaded.notices);
+    print(&text)
+}
+
+fn print(text: &str) -> ExitCode {
     // A reader that wants no more, such as `head`, is content.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+/// What a start would say, all at once, and its exit code.
+fn check(loaded: &Loaded, machine: &Machine) -> ExitCode {
+    if let Err(problem) = logging::start_plain(PROGRAM) {
+        return Fatal::new(Cause::Other, problem).tell(PROGRAM);
+    }
+    print_notices(&loaded.notices);
+    check::run(loaded, machine).tell(PROGRAM)
 }
 
 fn print_notices(notices: &[Notice]) {
@@ -80,8 +107,7 @@ fn print_notices(notices: &[Notice]) {
     }
 }
 
-fn load(machine: &Machine) -> Result<Loaded, config::ConfigError> {
-    let command_line = CommandLine::parse();
+fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::ConfigError> {
     let file = command_line.config_file.as_deref().map(config::read_file).transpose()?;
     let given = Given {
         command_line,
@@ -166,18 +192,8 @@ fn run_locked(
         sizing = Sizing::with_shards(&config, machine, format.shards.into());
     }
     let memory = &sizing.memory;
-    if !memory.fits() {
-        let (value, expected) = config.too_little_memory(memory);
-        let sentence = format!("memoryBudgetMiB={value}: expected {expected}");
-        return Err(Fatal::new(Cause::Configuration, sentence));
-    }
-    let connections_asked = config.connections_max != 0;
-    memory.fill_in(&mut config);
-    let files = Files::of(&log_root, sizing.cores.len(), format.shards).count();
-    let limit = runtime::limits::open_files_max();
-    let connections =
-        open_files::connections(config.connections_max.into(), connections_asked, files, limit)?;
-    config.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
+    check_memory(&config, memory)?;
+    fill_in_limits(&mut config, &sizing, &log_root, format.shards)?;
     let probe = runtime::probe(&root).map_err(Fatal::because(Cause::Machine))?;
     tracing::info!(io_uring = %probe.kernel, durable_write = %probe.durable_write, "the machine was looked at");
     tracing::info!(
@@ -197,14 +213,7 @@ fn run_locked(
         open_transactions_of_shard_max = memory.half_messages_max,
         "memory is divided"
     );
-    if let Some(kind) = runtime::file_system_that_forgets(&root) {
-        tracing::warn!(
-            dir = %root.display(),
-            kind,
-            "the data directory is not on a local disk's own file system: what is acknowledged there may not survive a \
-             restart of the machine or the container (storePathRootDir)"
-        );
-    }
+    remark_on_file_system(&root, &root);
     let report =
         StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
@@ -252,26 +261,6 @@ fn run_locked(
     }
 }
 
-/// The room of a first start, which makes no more shards than find some on the disk, unless their number is configured.
-fn room_for(
-    config: &BrokerConfig,
-    machine: &Machine,
-    log_root: &Path,
-    sizing: &mut Sizing,
-) -> Result<Room, Fatal> {
-    let room = Room::of(log_root)?;
-    let shards_max = room.shards_max(config);
-    if config.shards == 0 && sizing.shards > shards_max {
-        *sizing = Sizing::with_shards(config, machine, shards_max);
-    }
-    room.check(config, shards_of(sizing)?)?;
-    Ok(room)
-}
-
-fn shards_of(sizing: &Sizing) -> Result<u16, Fatal> {
-    u16::try_from(sizing.shards).map_err(Fatal::because(Cause::Configuration))
-}
-
 fn stop_timeout(seconds_max: u32) -> Fatal {
     let sentence = format!(
         "not everything was on the disk {seconds_max} s after the stop was requested (shutdownSecondsMax): ending \
@@ -304,74 +293,4 @@ fn run_executors(settings: Settings, stop: Stop, context: BootContext) -> Result
         RunError::Main { error, .. } => Unended::Failed(failure.or_other(error)),
         error => Unended::Failed(Fatal::new(Cause::Machine, error)),
     })
-}
-
-fn fatal_of_directory(error: &StoreError) -> Fatal {
-    match error {
-        StoreError::Locked { .. } => Fatal::new(Cause::DirectoryInUse, error),
-        StoreError::Io { .. } => Fatal::new(
-            Cause::Data,
-            format!("{error}; storePathRootDir must be a directory that this user may write"),
-        ),
-        _ => Fatal::new(Cause::Data, error),
-    }
-}
-
-/// All ports of this broker.
-struct Ports {
-    client: HeldPort,
-    vip: HeldPort,
-    /// Of the name server inside.
-    name_server: Option<HeldPort>,
-}
-
-impl Ports {
-    fn hold(config: &BrokerConfig, standalone: bool) -> Result<Ports, Fatal> {
-        let hold = |port, key| port::hold(&config.bind_address, port, key);
-        Ok(Ports {
-            client: hold(config.listen_port, "listenPort")?,
-            vip: hold(config.vip_port(), "listenPort (the VIP port is two below it)")?,
-            name_server: standalone
-                .then(|| hold(config.standalone_namesrv_port, "standaloneNamesrvPort"))
-                .transpose()?,
-        })
-    }
-}
-
-/// The format of the store, made now if the directory is new, with segments that fit its room. What is fixed there goes
-/// before the configuration.
-fn format_of(
-    root: &Path,
-    config: &BrokerConfig,
-    shards: u16,
-    room: Option<&Room>,
-) -> Result<Format, Fatal> {
-    let configured = config.mapped_file_size_commit_log;
-    let layout = room.map_or(Layout::even(configured), |room| room.layout(config, shards));
-    let wanted = Format {
-        version: format::VERSION,
-        shards,
-        layout,
-        store_id: fastrand::u64(..) >> 8,
-        log_id: fastrand::u64(..) >> 8,
-    };
-    let format =
-        format::read_or_create(root, wanted.clone()).map_err(|error| fatal_of_directory(&error))?;
-    if config.shards != 0 && format.shards != shards {
-        tracing::warn!(
-            configured = shards,
-            formatted = format.shards,
-            "shards is fixed when the store is formatted; the configured number is ignored"
-        );
-    }
-    // What is not configured is chosen by the disk.
-    let formatted = format.layout.segment_bytes();
-    if formatted != configured && configured != USUAL_SEGMENT_BYTES {
-        tracing::warn!(
-            configured,
-            formatted,
-            "mappedFileSizeCommitLog is fixed when the store is formatted; the configured size is ignored"
-        );
-    }
-    Ok(format)
 }

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    io::Write as _,
     process::ExitCode,
     sync::{Arc, OnceLock},
 };
@@ -82,6 +83,39 @@ impl fmt::Display for Fatal {
     }
 }
 
+/// Everything that would keep a program from starting, in the order in which a start would meet it: for a check that
+/// looks at all of it, where a start ends at the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals(Vec<Fatal>);
+
+impl Refusals {
+    /// One more.
+    pub fn add(&mut self, fatal: Fatal) {
+        self.0.push(fatal);
+    }
+
+    /// What was found, or nothing and one refusal more.
+    pub fn keep<T>(&mut self, found: Result<T, Fatal>) -> Option<T> {
+        found.map_err(|fatal| self.add(fatal)).ok()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Fatal] {
+        &self.0
+    }
+
+    /// Tells all, as a start would tell the first, whose code is the program's. Without any it says that a start would
+    /// succeed, on standard output.
+    pub fn tell(&self, program: &str) -> ExitCode {
+        let codes: Vec<ExitCode> = self.0.iter().map(|fatal| fatal.tell(program)).collect();
+        codes.first().copied().unwrap_or_else(|| {
+            // A reader that wants no more is content.
+            let _ = writeln!(std::io::stdout(), "{program}: would start");
+            ExitCode::SUCCESS
+        })
+    }
+}
+
 /// The first failure of several executors, which can hand on no more than its sentence.
 #[derive(Clone, Debug, Default)]
 pub struct FirstFatal(Arc<OnceLock<Fatal>>);
@@ -103,6 +137,18 @@ impl FirstFatal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_keep_their_order_and_what_was_found() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.keep(Ok(7)), Some(7));
+        let fatals = [Fatal::new(Cause::Port, "a"), Fatal::new(Cause::Configuration, "b")];
+        for fatal in &fatals {
+            assert_eq!(refusals.keep::<()>(Err(fatal.clone())), None);
+        }
+        assert_eq!(refusals.all(), fatals);
+        assert_eq!(refusals.tell("test"), ExitCode::from(Cause::Port.code()));
+    }
 
     /// Rows of the table below "## Exit codes" begin with the code.
     #[test]

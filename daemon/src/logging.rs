@@ -5,13 +5,19 @@
 //! `main`; what it returns is kept until the end, so that the last lines get out.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{Arc, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    registry::LookupSpan,
+};
 
 /// Lines that may wait for the writing thread. The answer to one more is to drop it.
 pub const WAITING_LINES_MAX: usize = 8_192;
@@ -131,10 +137,7 @@ pub enum LoggingError {
 /// Starts logs to standard error for the whole process. `RUST_LOG` goes before `filter`. Panics when the system gives
 /// no thread.
 pub fn start(filter: &str) -> Result<Logging, LoggingError> {
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = from_environment.unwrap_or_else(|| filter.to_owned());
-    let filter =
-        EnvFilter::try_new(&filter).map_err(|cause| LoggingError::Filter { filter, cause })?;
+    let filter = filter_of(filter)?;
     let logging = write_to(io::stderr());
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
     tracing_subscriber::fmt()
@@ -145,6 +148,55 @@ pub fn start(filter: &str) -> Result<Logging, LoggingError> {
         .try_init()
         .map_err(|_| LoggingError::Twice)?;
     Ok(logging)
+}
+
+fn filter_of(filter: &str) -> Result<EnvFilter, LoggingError> {
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = from_environment.unwrap_or_else(|| filter.to_owned());
+    EnvFilter::try_new(&filter).map_err(|cause| LoggingError::Filter { filter, cause })
+}
+
+/// What [`start`] would refuse of a filter.
+pub fn check(filter: &str) -> Result<(), LoggingError> {
+    filter_of(filter).map(drop)
+}
+
+/// Logs of a program that only looks and ends: each line as it tells its own remarks (`program: warning: ...`), without a
+/// time, and whatever the filter: who asks what a start would warn about wants all of it.
+pub fn start_plain(program: &'static str) -> Result<(), LoggingError> {
+    tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .event_format(PlainLines { program })
+        .try_init()
+        .map_err(|_| LoggingError::Twice)
+}
+
+struct PlainLines {
+    program: &'static str,
+}
+
+impl<S, N> FormatEvent<S, N> for PlainLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "note",
+        };
+        write!(writer, "{}: {level}: ", self.program)?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 /// Starts the thread that writes lines to `out`.

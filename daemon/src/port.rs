@@ -7,7 +7,7 @@
 //! (an abstract Unix socket), which belongs to the same network namespace as the port.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{
         fd::OwnedFd,
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long a port may take to become free after its last owner has ended.
 const FREED_WITHIN: Duration = Duration::from_secs(1);
+/// Beginning of the kernel's name for an address that a program of ours holds.
+const NAME: &str = "ringmq listens on ";
 /// Pause between two attempts.
 const FREED_LOOK: Duration = Duration::from_millis(20);
 
@@ -74,9 +76,12 @@ pub fn hold(bind: &BindAddress, port: u16, key: &str) -> Result<HeldPort, Fatal>
 
 fn refusal(addr: SocketAddr, key: &str, error: &io::Error) -> String {
     let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("the port is in use: end the process that listens there, or change {key}")
-        }
+        io::ErrorKind::AddrInUse => match holder(addr) {
+            Some(who) => format!("the port is in use: {who} has it; end it, or change {key}"),
+            None => {
+                format!("the port is in use: end the process that listens there, or change {key}")
+            }
+        },
         io::ErrorKind::AddrNotAvailable => {
             format!("no interface of this machine has this address: change bindAddress ({error})")
         }
@@ -114,13 +119,45 @@ fn hold_one(addr: SocketAddr) -> io::Result<Held> {
     }
     rustix::net::bind(&socket, &addr)?;
     let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    let name = UnixAddr::from_abstract_name(format!("ringmq listens on {bound}"))?;
+    let name = UnixAddr::from_abstract_name(format!("{NAME}{bound}"))?;
     let name = match UnixListener::bind_addr(&name) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
         // Where Unix sockets are forbidden, the kernel's own check when the executors listen has to do.
         name => name.ok(),
     };
     Ok((bound, socket, name))
+}
+
+/// The program of ours that holds this port, in words, if one does: by its process id where that can be seen.
+fn holder(addr: SocketAddr) -> Option<String> {
+    let sockets = fs::read_to_string("/proc/net/unix").ok()?;
+    let inode = sockets.lines().find_map(|line| inode_of_holder(line, addr))?;
+    let process = process_with(&format!("socket:[{inode}]"));
+    Some(match process {
+        Some(id) => format!("process {id}, a broker or name server of RingMQ,"),
+        None => "a broker or name server of RingMQ".to_owned(),
+    })
+}
+
+/// The inode in a line of `/proc/net/unix` (Num RefCount Protocol Flags Type St Inode Path), when it is the name of a holder
+/// of this port, on whatever address of the family.
+fn inode_of_holder(line: &str, addr: SocketAddr) -> Option<&str> {
+    let (fields, held) = line.split_once(&format!("@{NAME}"))?;
+    let held: SocketAddr = held.parse().ok()?;
+    let same = held.port() == addr.port() && held.is_ipv6() == addr.is_ipv6();
+    fields.split_whitespace().nth(6).filter(|_| same)
+}
+
+/// The process that has this open, among those that this user may look into.
+fn process_with(open: &str) -> Option<u32> {
+    let names_it =
+        |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == open);
+    let mut processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.find_map(|process| {
+        let id = process.file_name().to_str()?.parse().ok()?;
+        let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        files.any(names_it).then_some(id)
+    })
 }
 
 /// Whether somebody on this machine can be reached over this family: a loopback address of it can be bound.
@@ -162,7 +199,10 @@ mod tests {
         let addr = held.addrs()[0];
         let refused = TcpStream::connect(addr).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        assert_eq!(hold(&loopback(), addr.port(), "listenPort").unwrap_err().cause, Cause::Port);
+        let refused = hold(&loopback(), addr.port(), "listenPort").unwrap_err();
+        assert_eq!(refused.cause, Cause::Port);
+        let named = format!("process {}, a broker or name server of RingMQ", std::process::id());
+        assert!(refused.sentence.contains(&named), "{refused}");
         let listener = TcpListener::bind(addr).unwrap();
         TcpStream::connect(addr).unwrap();
         drop((held, listener));

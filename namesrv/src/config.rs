@@ -3,12 +3,17 @@
 //! One table ([`KEYS`]) declares every key with its default and meaning; files, `-p`, `GET_NAMESRV_CONFIG` and
 //! `UPDATE_NAMESRV_CONFIG` all go through it. Keys of Java that have no counterpart here are accepted and echoed, never acted on.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use daemon::{
     bind_address::BindAddress,
     config::{ConfigKind, find, nearest_key},
     config_keys,
+    key_list::{KeyList, KeyRow, Told, WithoutMeaning},
     properties_file::{self, Entry},
 };
 
@@ -91,6 +96,34 @@ const JAVA_KEYS_REFUSED: &[(&str, &str)] = &[
     ("useTLS", "this key to be left out: TLS is not built yet"),
     ("tlsEnable", "this key to be left out: TLS is not built yet"),
 ];
+
+/// All keys as an operator reads them: `--keys`, and the page `deploy/configuration.md`. They are the same for everybody.
+pub fn key_list() -> KeyList {
+    let home = Path::new("$HOME").join("namesrv");
+    let defaults = Config {
+        kv_config_path: home.join("kvConfig.json"),
+        config_store_path: home.join("namesrv.properties"),
+        ..Config::default()
+    };
+    let refused = |(name, expected): &(&'static str, &'static str)| WithoutMeaning {
+        names: vec![*name],
+        reason: expected.split_once(": ").map_or(*expected, |(_, reason)| reason),
+        told: Told::Refused,
+    };
+    let accepted = WithoutMeaning {
+        names: JAVA_KEYS_WITHOUT_EFFECT.to_vec(),
+        reason: "nothing here is built in the way that this key adjusts",
+        told: Told::Accepted,
+    };
+    let without_meaning = std::iter::once(accepted).chain(JAVA_KEYS_REFUSED.iter().map(refused));
+    KeyList {
+        program: "mqnamesrv",
+        remark: "They stand in the file of -c. Those that are live act at once when they are changed while the name server runs \
+                 (updateNamesrvConfig of mqadmin); the others act from its next start on.",
+        keys: KEYS.iter().map(|key| KeyRow::of(key, &defaults)).collect(),
+        without_meaning: without_meaning.collect(),
+    }
+}
 
 /// A value that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -38,20 +38,35 @@ pub async fn open(
     executor: &runtime::Executor,
     config: Config,
 ) -> Result<Namesrv, DurableFileError> {
-    let parse = |bytes: &[u8]| match KvConfig::read(bytes) {
+    let read = durable_file::read(&executor.disk(), &config.kv_config_path, parse).await;
+    let kv = table_of(read.map(|loaded| loaded.map(|loaded| loaded.content)))?;
+    Ok(Namesrv::new(config, kv))
+}
+
+/// What [`open`] would refuse. Reads with ordinary system calls, and writes nothing.
+pub fn look(config: &Config) -> Result<(), DurableFileError> {
+    table_of(durable_file::look(&config.kv_config_path, parse)).map(drop)
+}
+
+fn parse(bytes: &[u8]) -> Result<KvConfig, String> {
+    match KvConfig::read(bytes) {
         Ok(None) => Err("it is empty".to_owned()),
         Ok(Some(table)) => Ok(table),
         Err(error) => Err(error.to_string()),
-    };
-    let kv = match durable_file::read(&executor.disk(), &config.kv_config_path, parse).await {
-        Ok(loaded) => loaded.map(|loaded| loaded.content).unwrap_or_default(),
+    }
+}
+
+/// What was read, or an empty table where there is none or only blanks.
+fn table_of(
+    read: Result<Option<KvConfig>, DurableFileError>,
+) -> Result<KvConfig, DurableFileError> {
+    match read {
         Err(DurableFileError::Unusable { path, contents })
             if contents.iter().all(|content| content.blank) =>
         {
             tracing::warn!(path = %path.display(), "the KV configuration is empty");
-            KvConfig::default()
+            Ok(KvConfig::default())
         }
-        Err(error) => return Err(error),
-    };
-    Ok(Namesrv::new(config, kv))
+        read => read.map(Option::unwrap_or_default),
+    }
 }

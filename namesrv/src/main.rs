@@ -10,12 +10,12 @@ use std::{
 
 use clap::Parser;
 use daemon::{
-    exit::{Cause, Fatal, FirstFatal},
+    exit::{Cause, Fatal, FirstFatal, Refusals},
     logging, notify, open_files, port, properties_file,
 };
 use namesrv::{config::Config, server};
 use remoting::Listener;
-use runtime::{Executor, Mesh, RunError, Settings, Stop};
+use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
 
 /// Name in messages.
 const PROGRAM: &str = "mqnamesrv";
@@ -41,6 +41,32 @@ struct CommandLine {
     /// Print all settings and exit
     #[arg(short = 'p', long = "printConfigItem")]
     print_config: bool,
+    #[arg(
+        long,
+        conflicts_with = "print_config",
+        help = "Say all that a start would refuse or warn about,\nand exit with its code; nothing is changed"
+    )]
+    check: bool,
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        hide_possible_values = true,
+        help = "List all keys with defaults, ranges and meanings,\nand exit; --keys=json for programs"
+    )]
+    keys: Option<KeysForm>,
+}
+
+/// How keys are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum KeysForm {
+    /// For a terminal.
+    Text,
+    /// For programs.
+    Json,
 }
 
 fn main() -> ExitCode {
@@ -50,14 +76,21 @@ fn main() -> ExitCode {
         Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
     };
     let line = CommandLine::parse();
+    match line.keys {
+        Some(KeysForm::Text) => return print(&namesrv::config::key_list().text()),
+        Some(KeysForm::Json) => return print(&namesrv::config::key_list().json()),
+        None => {}
+    }
     let config = match read_config(&line) {
         Ok(config) => config,
         Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
     if line.print_config {
-        // A reader that wants no more, such as `head`, is content.
-        let _ = std::io::stdout().write_all(config.to_properties().as_bytes());
-        return ExitCode::SUCCESS;
+        return print(&config.to_properties());
+    }
+    if line.check {
+        stop.set_unfinished_code(EXIT_INTERRUPTED);
+        return check(&config);
     }
     let log = match logging::start(LOG_FILTER) {
         Ok(log) => log,
@@ -69,6 +102,36 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => fatal.tell(PROGRAM),
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that wants no more, such as `head`, is content.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// What a start would say, all at once and in its order, and its exit code. Nothing is made or changed.
+fn check(config: &Config) -> ExitCode {
+    if let Err(problem) = logging::start_plain(PROGRAM) {
+        return Fatal::new(Cause::Other, problem).tell(PROGRAM);
+    }
+    let mut refusals = Refusals::default();
+    let filter = logging::check(LOG_FILTER);
+    refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
+    refusals.keep(connections(config));
+    refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
+    refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
+    refusals.keep(namesrv::look(config).map_err(Fatal::because(Cause::Data)));
+    refusals.tell(PROGRAM)
+}
+
+/// As many connections as the limit of open files, which is raised for it, leaves room for.
+fn connections(config: &Config) -> Result<u64, Fatal> {
+    runtime::limits::raise();
+    let wanted = config.connections_max as u64;
+    let asked = config.connections_max != Config::default().connections_max;
+    let limit = runtime::limits::open_files_max();
+    open_files::connections(wanted, asked, FILES_BESIDES, limit)
 }
 
 /// Defaults and the file of `-c`. Unknown keys are warned about once; all bad values are reported together.
@@ -97,11 +160,7 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
 }
 
 fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
-    runtime::limits::raise();
-    let wanted = config.connections_max as u64;
-    let asked = config.connections_max != Config::default().connections_max;
-    let limit = runtime::limits::open_files_max();
-    let connections = open_files::connections(wanted, asked, FILES_BESIDES, limit)?;
+    let connections = connections(&config)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
     stop.set_interruptible(false);

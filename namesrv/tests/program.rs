@@ -180,3 +180,36 @@ fn a_reader_that_wants_no_more_is_no_failure() {
         assert_eq!(text_of(&output), "", "{word}");
     }
 }
+
+/// `--check` says what a start would, with its code, and makes nothing; `--keys` lists what a file may hold.
+#[test]
+fn a_check_says_what_a_start_would() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = |output: &Output| {
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let fine = "listenPort=0\nbindAddress=127.0.0.1\nlistenprt=1\n";
+    let (code, text) = said(&with_settings(dir.path(), fine, &["--check"]));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("mqnamesrv: would start\n") && text.contains("listenprt"), "{text}");
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1, "the settings alone");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    fs::create_dir(dir.path().join("namesrv")).expect("a directory");
+    fs::write(dir.path().join("namesrv/kvConfig.json"), "{\"configTable").expect("a file");
+    let settings = format!("listenPort={port}\nbindAddress=127.0.0.1\n");
+    let (code, text) = said(&with_settings(dir.path(), &settings, &["--check"]));
+    assert_eq!(code, Some(4), "{text}");
+    assert!(
+        text.contains("the port is in use") && text.contains("kvConfig.json is damaged"),
+        "{text}"
+    );
+
+    let keys = mqnamesrv(dir.path(), &["--keys"]).output().expect("runs");
+    let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
+    assert!(keys.contains("kvConfigPath=$HOME/namesrv/kvConfig.json"), "{keys}");
+    let json = mqnamesrv(dir.path(), &["--keys=json"]).output().expect("runs");
+    assert!(json.stdout.starts_with(b"{\n  \"program\": \"mqnamesrv\""), "{json:?}");
+}

@@ -90,6 +90,15 @@ struct PathError {
     source: io::Error,
 }
 
+/// How full the file system of `dir` is, counted as df does: what is kept back for root is neither used nor free. Blocks.
+pub fn usage(dir: &Path) -> io::Result<Usage> {
+    let stat = rustix::fs::statvfs(dir)?;
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    let total = used.saturating_add(stat.f_bavail).saturating_mul(stat.f_frsize);
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    Ok(Usage { total, free: free.min(total) })
+}
+
 impl Disk for DirectDisk {
     type File = DirectFile;
     type Buf = DirectBuf;
@@ -148,13 +157,8 @@ impl Disk for DirectDisk {
 
     async fn usage(&self, dir: &Path) -> io::Result<Usage> {
         self.on_pool(dir, |dir| {
-            let stat = rustix::fs::statvfs(dir)?;
-            // As df counts: what is kept back for root is neither used nor free.
-            let used = stat.f_blocks.saturating_sub(stat.f_bfree);
-            let total = used.saturating_add(stat.f_bavail);
-            let total = total.saturating_mul(stat.f_frsize);
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize).saturating_add(freeing_bytes());
-            Ok(Usage { total, free: free.min(total) })
+            let Usage { total, free } = usage(dir)?;
+            Ok(Usage { total, free: free.saturating_add(freeing_bytes()).min(total) })
         })
         .await
     }

@@ -107,45 +107,89 @@ pub async fn read<D: Disk, T, E: fmt::Display>(
     path: &Path,
     parse: impl Fn(&[u8]) -> Result<T, E>,
 ) -> Result<Option<Loaded<T>>, DurableFileError> {
-    let mut contents = Vec::new();
+    let mut search = Search::of(path);
     let new = beside(path, ".tmp");
     let backup = beside(path, ".bak");
     for candidate in [path, &new, &backup] {
-        let bytes = match disk.read_file(candidate).await {
+        let bytes = disk.read_file(candidate).await;
+        if let Some(content) = search.look(candidate, bytes, &parse)? {
+            if candidate == new {
+                finish(disk, &new, path).await?;
+            }
+            return Ok(Some(Loaded { content, from_backup: candidate == backup }));
+        }
+    }
+    search.end()
+}
+
+/// What [`read`] would find, with ordinary system calls: it blocks, and finishes no replacement.
+pub fn look<T, E: fmt::Display>(
+    path: &Path,
+    parse: impl Fn(&[u8]) -> Result<T, E>,
+) -> Result<Option<T>, DurableFileError> {
+    let mut search = Search::of(path);
+    for candidate in [path, &beside(path, ".tmp"), &beside(path, ".bak")] {
+        if let Some(content) = search.look(candidate, std::fs::read(candidate), &parse)? {
+            return Ok(Some(content));
+        }
+    }
+    search.end()
+}
+
+/// The search for a whole content under the names of a file, in their order.
+struct Search<'a> {
+    path: &'a Path,
+    unusable: Vec<UnusableContent>,
+}
+
+impl<'a> Search<'a> {
+    fn of(path: &'a Path) -> Search<'a> {
+        Search { path, unusable: Vec::new() }
+    }
+
+    /// The content of `candidate`, if it is whole.
+    fn look<T, E: fmt::Display>(
+        &mut self,
+        candidate: &Path,
+        bytes: io::Result<Vec<u8>>,
+        parse: impl Fn(&[u8]) -> Result<T, E>,
+    ) -> Result<Option<T>, DurableFileError> {
+        let path = candidate.to_owned();
+        let bytes = match bytes {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // As good as a content that is not whole: another one may be.
             Err(error) if is_unreadable(&error) => {
                 let reason = error.to_string();
-                let path = candidate.to_owned();
-                contents.push(UnusableContent { path, blank: false, reason });
-                continue;
+                self.unusable.push(UnusableContent { path, blank: false, reason });
+                return Ok(None);
             }
             Err(error) => return Err(failed("read", candidate)(error)),
         };
         match parse(&bytes) {
             Ok(content) => {
-                for unusable in &contents {
+                for unusable in &self.unusable {
                     tracing::error!(reason = %unusable, instead = %candidate.display(), "reading other content");
                 }
-                if candidate == new {
-                    finish(disk, &new, path).await?;
-                }
-                return Ok(Some(Loaded { content, from_backup: candidate == backup }));
+                Ok(Some(content))
             }
             // A replacement that was not finished when the machine stopped was promised to nobody.
-            Err(_) if candidate == new => {}
-            Err(error) => contents.push(UnusableContent {
-                path: candidate.to_owned(),
-                blank: bytes.trim_ascii().is_empty(),
-                reason: error.to_string(),
-            }),
+            Err(_) if candidate == beside(self.path, ".tmp") => Ok(None),
+            Err(error) => {
+                let (blank, reason) = (bytes.trim_ascii().is_empty(), error.to_string());
+                self.unusable.push(UnusableContent { path, blank, reason });
+                Ok(None)
+            }
         }
     }
-    if contents.is_empty() {
-        return Ok(None);
+
+    /// No name holds a whole content: there is none, or the error.
+    fn end<T>(self) -> Result<Option<T>, DurableFileError> {
+        if self.unusable.is_empty() {
+            return Ok(None);
+        }
+        Err(DurableFileError::Unusable { path: self.path.to_owned(), contents: self.unusable })
     }
-    Err(DurableFileError::Unusable { path: path.to_owned(), contents })
 }
 
 /// Ends a replacement that a crash interrupted, before the next one writes over it.
@@ -179,6 +223,20 @@ mod tests {
         let disk = SimDisk::new(seed);
         block_on(disk.create_dir_all(Path::new("/data/config"))).expect("power").expect("room");
         disk
+    }
+
+    #[test]
+    fn a_look_says_what_reading_would_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("topics.json");
+        assert!(look(&file, parse).unwrap().is_none());
+        std::fs::write(&file, "torn").unwrap();
+        let refused = look(&file, parse).unwrap_err().to_string();
+        assert!(refused.contains("topics.json is damaged"), "{refused}");
+        std::fs::write(beside(&file, ".tmp"), content(b'n')).unwrap();
+        assert_eq!(look(&file, parse).unwrap(), Some(content(b'n')));
+        assert_eq!(std::fs::read(&file).unwrap(), b"torn");
+        assert!(beside(&file, ".tmp").exists());
     }
 
     fn read_back(disk: &SimDisk) -> Option<Vec<u8>> {

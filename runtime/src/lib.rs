@@ -23,13 +23,13 @@ pub mod sim;
 mod stop;
 
 pub use clock::{Millis, Moment, Uptime};
-pub use direct_disk::{DirectBuf, DirectDisk, DirectFile, DurableWrite};
+pub use direct_disk::{DirectBuf, DirectDisk, DirectFile, DurableWrite, usage};
 pub use disk::{BLOCK_BYTES, Disk, DiskFile, Entry, Open, Usage, is_lack_of_room, is_unreadable};
 pub use executor::{EXIT_SOFTWARE, Executor, RunError, Task, run};
 pub use limits::file_system_that_forgets;
 pub use mesh::{Lane, Mesh, lanes_bytes};
 pub use net::{CONNECT_TIMEOUT, Closer, Connection, Listener, Reader, Writer};
-pub use probe::{ProbeError, ProbeReport, probe};
+pub use probe::{ProbeError, ProbeReport, probe, probe_unwritten, probe_uring};
 pub use rate_limit::RateLimit;
 pub use reactor::TASK_BUDGET;
 pub use ring::KernelFeatures;

@@ -122,11 +122,8 @@ pub enum ProbeError {
 
 /// Looks whether a broker can run here with its data in `dir`, and how long durability takes. Blocks; not for executors.
 pub fn probe(dir: &Path) -> Result<ProbeReport, ProbeError> {
-    let memlock_bytes = memlock_bytes();
-    if let Some(limit_bytes) = memlock_bytes.filter(|limit| *limit < MEMLOCK_BYTES_MIN) {
-        return Err(ProbeError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
-    }
-    let kernel = uring_works()?;
+    let memlock_bytes = enough_memlock()?;
+    let kernel = probe_uring()?;
     let scratch = match Scratch::create(dir) {
         Err(ProbeError::Write { source, .. }) if is_lack_of_room(&source) => {
             return Ok(ProbeReport {
@@ -175,8 +172,40 @@ fn is_durable_at_once(queue: &Path) -> bool {
     says("write_cache", "write through") || says("fua", "1")
 }
 
-/// Builds an executor, without running it.
-fn uring_works() -> Result<KernelFeatures, ProbeError> {
+/// What [`probe`] would refuse, as far as it shows without a file: nothing is written, and how long durability takes stays
+/// unknown. `dir` must exist. Blocks.
+pub fn probe_unwritten(dir: &Path) -> Vec<ProbeError> {
+    // Without lockable memory there is no io_uring either, and that would be a second sentence about one thing.
+    let kernel = enough_memlock().and_then(|_| probe_uring());
+    kernel.err().into_iter().chain(takes_direct_io(dir).err()).collect()
+}
+
+fn enough_memlock() -> Result<Option<u64>, ProbeError> {
+    let limit = memlock_bytes();
+    match limit.filter(|limit| *limit < MEMLOCK_BYTES_MIN) {
+        Some(limit_bytes) => {
+            Err(ProbeError::Memlock { limit_bytes, needed_bytes: MEMLOCK_BYTES_MIN })
+        }
+        None => Ok(limit),
+    }
+}
+
+/// Opens a file without a name (O_TMPFILE), which is gone when it is closed. Where there is none of that kind, nothing is
+/// known, and the start will find out.
+fn takes_direct_io(dir: &Path) -> Result<(), ProbeError> {
+    let open = |more: OFlags| {
+        let flags = (OFlags::TMPFILE | more).bits().cast_signed();
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(dir)
+    };
+    if open(OFlags::empty()).is_err() {
+        return Ok(());
+    }
+    let refused = open(OFlags::DIRECT).err();
+    refused.map_or(Ok(()), |source| Err(ProbeError::DirectIo { dir: dir.to_owned(), source }))
+}
+
+/// Whether an io_uring can be had: builds an executor, without running it. Blocks; not for executors.
+pub fn probe_uring() -> Result<KernelFeatures, ProbeError> {
     // On a thread of its own: the caller's may belong to an executor one day.
     let build =
         || executor::make(&Settings::default(), 0).map(|(_, reactor)| reactor.ring.features());
@@ -286,6 +315,14 @@ fn fill(block: &mut [u8], index: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_without_a_file_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        takes_direct_io(dir.path()).unwrap();
+        takes_direct_io(&dir.path().join("missing")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_device_without_a_cache_that_forgets_needs_no_flush() {

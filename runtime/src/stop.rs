@@ -9,7 +9,7 @@ use std::{
     fs, io, process,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
         mpsc,
     },
     thread,
@@ -34,6 +34,8 @@ pub struct Stop(Arc<Shared>);
 struct Shared {
     requested: AtomicBool,
     interruptible: AtomicBool,
+    /// Exit code of a request before anything runs.
+    unfinished: AtomicI32,
     bells: Mutex<Vec<Weak<Bell>>>,
     runner: Mutex<Option<mpsc::Sender<Event>>>,
 }
@@ -73,7 +75,7 @@ impl Stop {
                     tracing::info!(signal, "stopping");
                     stop.request();
                     if stop.is_before_run() {
-                        process::exit(0);
+                        process::exit(stop.0.unfinished.load(Ordering::SeqCst));
                     }
                 }
             }
@@ -100,6 +102,12 @@ impl Stop {
     /// [`Stop::requested`] afterwards and promises nothing if it was: one of the two sees the other.
     pub fn set_interruptible(&self, interruptible: bool) {
         self.0.interruptible.store(interruptible, Ordering::SeqCst);
+    }
+
+    /// A signal before anything runs ends the process with this code instead of 0: that of a program which was asked a
+    /// question, where 0 would be an answer.
+    pub fn set_unfinished_code(&self, code: i32) {
+        self.0.unfinished.store(code, Ordering::SeqCst);
     }
 
     /// Rings this bell, too, when it is requested.

@@ -5,7 +5,10 @@
 
 use crate::{error::StoreError, layout::Layout, offset::SHARDS_MAX};
 use runtime::BLOCK_BYTES;
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{Access, FlockOperation, access, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
@@ -169,29 +172,66 @@ pub fn lock(root: &Path) -> Result<Lock, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(|source| io("open", source))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).map_err(|source| io("read", source))?;
-        let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
-        return Err(StoreError::Locked { path, holder: holder.to_owned() });
-    }
+    take_lock(&mut file, &path)?;
     file.set_len(0).map_err(|source| io("truncate", source))?;
     file.rewind().map_err(|source| io("rewind", source))?;
     writeln!(file, "process {}", std::process::id()).map_err(|source| io("write", source))?;
     Ok(Lock { _file: file })
 }
 
+/// Takes the lock of an open file until it is closed, or names who has it.
+fn take_lock(file: &mut File, path: &Path) -> Result<(), StoreError> {
+    if flock(&*file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        return Ok(());
+    }
+    let mut holder = String::new();
+    let read = file.read_to_string(&mut holder);
+    read.map_err(|source| StoreError::io("read", path, source))?;
+    let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+    Err(StoreError::Locked { path: path.to_owned(), holder: holder.to_owned() })
+}
+
+/// What [`lock`] would refuse, without making or changing anything: whether somebody holds the directory, or it could not be
+/// made or written. A lock that nobody holds is held for this moment, as its file is there already. Blocking.
+pub fn check_lock(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("lock");
+    match File::options().read(true).write(true).open(&path) {
+        Ok(mut file) => take_lock(&mut file, &path),
+        Err(error) if error.kind() == ErrorKind::NotFound => check_writable(root),
+        Err(source) => Err(StoreError::io("open", path, source)),
+    }
+}
+
+/// Whether files could be made in `dir`, or the directory itself where it is missing: asks, and makes nothing.
+pub fn check_writable(dir: &Path) -> Result<(), StoreError> {
+    let failed = |errno: Errno| {
+        let action = if dir.exists() { "write in" } else { "create" };
+        StoreError::io(action, dir, errno.into())
+    };
+    let existing = dir.ancestors().find(|dir| dir.exists());
+    let existing = existing.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err(failed(Errno::NOTDIR));
+    }
+    access(existing, Access::WRITE_OK | Access::EXEC_OK).map_err(failed)
+}
+
 /// Reads `format.json`, or writes it with `wanted` when the directory is new. Blocking; called before executors start.
 /// Shards and segment size of an existing store stay what they are.
 pub fn read_or_create(root: &Path, wanted: Format) -> Result<Format, StoreError> {
+    if let Some(format) = read(root)? {
+        return Ok(format);
+    }
+    create(root, &root.join("format.json"), &wanted)?;
+    Ok(wanted)
+}
+
+/// Reads `format.json`, if it is there. Blocking.
+pub fn read(root: &Path) -> Result<Option<Format>, StoreError> {
     let path = root.join("format.json");
-    let malformed = |what: String| StoreError::Malformed { path: path.clone(), what };
     match fs::read(&path) {
-        Ok(bytes) => parse(&bytes).map_err(malformed),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            create(root, &path, &wanted)?;
-            Ok(wanted)
-        }
+        Ok(bytes) => parse(&bytes).map(Some).map_err(|what| StoreError::Malformed { path, what }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::io("read", path, source)),
     }
 }
@@ -219,6 +259,23 @@ mod tests {
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
         lock(dir.path()).expect("lock after release");
+    }
+
+    #[test]
+    fn a_look_at_the_lock_changes_nothing() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = dir.path().join("a/b");
+        check_lock(&root).expect("it could be made");
+        assert!(!dir.path().join("a").exists());
+        let held = lock(&root).expect("first lock");
+        let error = check_lock(&root).expect_err("held");
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        check_lock(&root).expect("released");
+        lock(&root).expect("the look has let go");
+        fs::write(dir.path().join("file"), "x").expect("room");
+        let error = check_lock(&dir.path().join("file/data")).expect_err("no directory");
+        assert!(error.to_string().contains("Not a directory"), "{error}");
     }
 
     fn format() -> Format {

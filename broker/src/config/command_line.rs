@@ -29,6 +29,34 @@ pub struct CommandLine {
         help = "Run a name server inside this process; also\nwhen neither -c nor a name server is given"
     )]
     pub standalone: bool,
+    /// Say all that a start would refuse or warn about, and exit with its code; nothing is made or changed.
+    #[arg(
+        long,
+        conflicts_with_all = ["print_all", "print_important"],
+        help = "Say all that a start would refuse or warn about,\nand exit with its code; nothing is changed"
+    )]
+    pub check: bool,
+    /// List all keys with defaults, ranges and meanings and exit; as text or as JSON.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        hide_possible_values = true,
+        help = "List all keys with defaults, ranges and meanings,\nand exit; --keys=json for programs"
+    )]
+    pub keys: Option<KeysForm>,
+}
+
+/// How keys are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeysForm {
+    /// For a terminal.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What to print instead of starting.
@@ -71,5 +99,10 @@ mod tests {
         assert_eq!(line.print(), Some(Print::Important));
         assert!(!line.standalone);
         assert!(CommandLine::parse_from(["mqbroker", "--standalone"]).standalone);
+        assert!(CommandLine::parse_from(["mqbroker", "--check", "-c", "b.conf"]).check);
+        let keys = |word| CommandLine::parse_from(["mqbroker", word]).keys;
+        assert_eq!(keys("--keys"), Some(KeysForm::Text));
+        assert_eq!(keys("--keys=json"), Some(KeysForm::Json));
+        assert!(CommandLine::try_parse_from(["mqbroker", "--check", "-p"]).is_err());
     }
 }

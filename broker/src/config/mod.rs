@@ -7,6 +7,7 @@
 
 mod command_line;
 mod ignored;
+mod key_list;
 mod keys;
 mod load;
 mod machine;
@@ -14,9 +15,10 @@ mod memory;
 mod rules;
 mod value;
 
-pub use command_line::{CommandLine, Print};
+pub use command_line::{CommandLine, KeysForm, Print};
 pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
 pub use ignored::{IGNORED, Ignored, Weight};
+pub use key_list::key_list;
 pub use keys::{BrokerConfig, KEYS, Key};
 pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
 pub use machine::{Machine, Sizing};

@@ -109,6 +109,24 @@ impl<D: Disk> MetadataStore<D> {
     }
 }
 
+/// What [`MetadataStore::load`] would refuse of the tables in `dir`, in words: reads them with ordinary system calls into an
+/// owner that is thrown away, and writes nothing. The journal is not read.
+pub fn look(dir: &Path, control: &mut Control) -> Vec<String> {
+    type Take = fn(&mut Control, &[u8]) -> Result<(), MetadataFileError>;
+    let takes: [(&str, Take); 4] = [
+        (TOPICS, Control::load_topics),
+        (GROUPS, Control::load_groups),
+        (QUEUE_LOCKS, Control::load_queue_locks),
+        (REQUEST_MODES, Control::load_request_modes),
+    ];
+    let owner = RefCell::new(control);
+    let refused = |(name, take): (&str, Take)| {
+        let taken = durable_file::look(&dir.join(name), |json| take(&mut owner.borrow_mut(), json));
+        taken.err().map(|error| error.to_string())
+    };
+    takes.into_iter().filter_map(refused).collect()
+}
+
 /// Has `take` take in a file, if it is there. True: it had to be read from its backup.
 async fn is_from_backup<D: Disk>(
     disk: &D,
