@@ -2,7 +2,7 @@
 //! theirs where they are. Codes are those of the Java 4.9 broker, so that clients
 //! retry and report as they are used to; remarks are ours and name cause, value and limit.
 
-use crate::control::MetadataError;
+use crate::control::{ListError, MetadataError};
 use proto::{body::BodyError, code::response, command::HeaderError, request::FieldError};
 use store::{Refused, StoreError, state::group_offsets::OffsetRefused};
 
@@ -82,6 +82,15 @@ impl From<MetadataError> for Refusal {
             _ => response::SYSTEM_ERROR,
         };
         Refusal::new(code, error.to_string())
+    }
+}
+
+impl From<ListError> for Refusal {
+    fn from(error: ListError) -> Refusal {
+        match error {
+            ListError::NoRoom(error) => error.into(),
+            _ => Refusal::system_error(error.to_string()),
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use std::{
     os::unix::fs::FileExt,
     path::PathBuf,
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use client::{Connection, KeyLookup, Message, NewTopic, PullRequest, PullStatus};
 use loadtest::harness::{ledger::runtime_info, our_broker::OurBroker, wait_until};
+use proto::code::request;
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -64,7 +65,12 @@ impl Shift {
     fn start(&self, keys: &[(&str, &str)]) -> OurBroker {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let (library, file) = (path("shift.so"), path("shift"));
-        let env = [("LD_PRELOAD", library.as_str()), ("CLOCK_SHIFT_FILE", file.as_str())];
+        let env = [
+            ("LD_PRELOAD", library.as_str()),
+            ("CLOCK_SHIFT_FILE", file.as_str()),
+            // Hours of the day are those of where the machine stands.
+            ("TZ", "UTC0"),
+        ];
         OurBroker::standalone_with_env(keys, &env)
     }
 }
@@ -140,6 +146,27 @@ fn a_start_two_years_ahead_deletes_nothing_and_does_not_stop_retention() {
         first(&mut connection),
         broker.log_tail()
     );
+}
+
+#[test]
+fn expired_segments_go_out_of_hours_when_an_operator_asks() {
+    let Some(shift) = Shift::new() else { return };
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let later = ((seconds / 3_600 + 8) % 24).to_string();
+    let rules = [("fileReservedTime", "1"), ("deleteWhen", later.as_str())];
+    let mut broker = shift.start(&[&SMALL_SEGMENTS[..], &rules].concat());
+    let mut connection = connect(&broker);
+    connection.create_topic(&NewTopic::new(TOPIC, 1)).unwrap();
+    fill(&mut connection, 3);
+    assert!(broker.stop().is_some());
+    shift.set(2 * HOUR);
+    broker.restart();
+    let mut connection = connect(&broker);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(first(&mut connection), 0, "it is not the hour: {}", broker.log_tail());
+    connection.call(request::DELETE_EXPIRED_COMMITLOG, &[], &[]).unwrap().success().unwrap();
+    let went = wait_until(PATIENCE, || first(&mut connection) >= 70);
+    assert!(went, "from {} on: {}", first(&mut connection), broker.log_tail());
 }
 
 #[test]

@@ -204,6 +204,53 @@ impl<D: Disk> Store<D> {
         Ok(found.and_then(|found| found.entries.first().copied()))
     }
 
+    /// Up to `count_max` entries from `offset` on with their offsets, from memory or from the disk. Those that were retired or
+    /// lost with their segment are missing.
+    pub async fn entries_from(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        offset: i64,
+        count_max: usize,
+    ) -> Result<Vec<(i64, Entry)>, StoreError> {
+        let (mut entries, mut next) = (Vec::new(), offset);
+        while entries.len() < count_max {
+            if self.push_resident(&mut entries, topic, queue_id, &mut next, count_max) {
+                continue;
+            }
+            let count = (count_max - entries.len()).min(ENTRIES_MAX);
+            let found = self.entries_on_disk(topic, queue_id, next, count).await?;
+            // Nothing is there and nothing was passed: that was the end.
+            let Some(found) = found.filter(|it| it.offset > next || !it.entries.is_empty()) else {
+                break;
+            };
+            let numbered = (found.offset..).zip(found.entries);
+            entries.extend(numbered);
+            next = entries.last().map_or(found.offset, |(last, _)| found.offset.max(last + 1));
+        }
+        Ok(entries)
+    }
+
+    /// Adds what memory holds from `next` on, and moves it. False: nothing.
+    fn push_resident(
+        &self,
+        entries: &mut Vec<(i64, Entry)>,
+        topic: &str,
+        queue_id: u32,
+        next: &mut i64,
+        count_max: usize,
+    ) -> bool {
+        let (before, state) = (*next, self.state.borrow());
+        let Some(queue) = state.queue(topic, queue_id) else { return false };
+        while entries.len() < count_max
+            && let Some(entry) = queue.get(*next)
+        {
+            entries.push((*next, entry));
+            *next += 1;
+        }
+        *next > before
+    }
+
     /// Up to `count_max` entries at `offset`, which is not in memory. `None`: look again, it has been retired or its
     /// queue is gone.
     async fn entries_on_disk(

@@ -106,9 +106,29 @@ pub(super) fn altered(
     current: Option<&Attributes>,
     change: &str,
 ) -> Result<Attributes, AttributeError> {
+    altered_by(current, change.split(',').filter(|_| !change.is_empty()))
+}
+
+/// The same of a change that lists of topics carry, whose names begin with `+` or `-`.
+pub(super) fn altered_by_map(
+    current: Option<&Attributes>,
+    change: &Attributes,
+) -> Result<Attributes, AttributeError> {
+    let entry = |(name, value): (&String, &String)| match name.starts_with('-') {
+        true => name.clone(),
+        false => format!("{name}={value}"),
+    };
+    let entries: Vec<String> = change.iter().map(entry).collect();
+    altered_by(current, entries.iter().map(String::as_str))
+}
+
+fn altered_by<'a>(
+    current: Option<&Attributes>,
+    change: impl Iterator<Item = &'a str>,
+) -> Result<Attributes, AttributeError> {
     let mut attributes = current.cloned().unwrap_or_default();
     let mut seen = Vec::new();
-    for entry in change.split(',').filter(|_| !change.is_empty()) {
+    for entry in change {
         let form = || AttributeError::Form { found: entry.to_owned() };
         let (name, value) = match (entry.strip_prefix('+'), entry.strip_prefix('-')) {
             (Some(added), _) => {

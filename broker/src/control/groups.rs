@@ -171,14 +171,23 @@ impl Groups {
         config: SubscriptionGroupConfig,
         now: i64,
     ) -> Result<Arc<SubscriptionGroupConfig>, MetadataError> {
-        names::check_group(&config.group_name)?;
-        let mut json = Vec::new();
-        config.write(&mut json);
-        if json.len() > GROUP_BYTES_MAX {
-            return Err(MetadataError::TooLarge { bytes: json.len(), limit: GROUP_BYTES_MAX });
-        }
+        check(&config)?;
         let name = config.group_name.clone();
         self.stored.put(&name, config, ("groups", GROUPS_MAX), now, change::group_put)
+    }
+
+    /// [`Groups::update`] of several groups with different names, each of which was checked: all, or none for want of room.
+    pub(super) fn update_all(
+        &mut self,
+        wanted: Vec<SubscriptionGroupConfig>,
+        now: i64,
+    ) -> Result<(), MetadataError> {
+        let named = wanted.iter().map(|group| (group.group_name.as_str(), group));
+        self.stored.admit_all(named, ("groups", GROUPS_MAX))?;
+        for group in wanted {
+            self.stored.put_admitted(&group.group_name.clone(), group, now, change::group_put);
+        }
+        Ok(())
     }
 
     /// `DELETE_SUBSCRIPTIONGROUP`. False: there was no such group, which is a success too. Its offsets go if `with_offsets`,
@@ -208,6 +217,17 @@ impl Groups {
         }
         Ok(known)
     }
+}
+
+/// Whether there may be such a group.
+pub(super) fn check(config: &SubscriptionGroupConfig) -> Result<(), MetadataError> {
+    names::check_group(&config.group_name)?;
+    let mut json = Vec::new();
+    config.write(&mut json);
+    if json.len() > GROUP_BYTES_MAX {
+        return Err(MetadataError::TooLarge { bytes: json.len(), limit: GROUP_BYTES_MAX });
+    }
+    Ok(())
 }
 
 /// A group with Java's defaults.

@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use proto::body::{
     Connection, ConsumeFromWhere, ConsumeType, ConsumerConnection, ConsumerData, HeartbeatData,
-    MessageModel, ProducerConnection,
+    MessageModel, ProducerConnection, ProducerInfo,
 };
 use proto::command::Language;
 
 use remoting::ConnectionId;
-use runtime::Uptime;
+use runtime::{Moment, Uptime};
 
 use super::member_wishes::{MemberWishes, WISH_BYTES, wish_of};
 use super::members_memory::{MembersMemory, group_bytes, member_bytes};
@@ -36,6 +36,9 @@ pub const CONNECTION_GROUPS_MAX: usize = 1_024;
 pub const GROUP_TOPICS_MAX: usize = 4_096;
 /// Members of one group; further ones are left out and counted. A notification goes to each of them.
 pub const GROUP_MEMBERS_MAX: usize = 20_000;
+
+/// Where a producer stands: its group, its connection.
+pub type ProducerPlace = (Arc<str>, ConnectionId);
 
 /// What the frame around a heartbeat says about its sender.
 #[derive(Clone, Copy, Debug)]
@@ -250,6 +253,24 @@ impl Members {
         Some(ProducerConnection {
             connection_set: held.values().map(Member::to_connection).collect(),
         })
+    }
+
+    /// Producers behind a place, by group and connection, at most `count_max`: where each stands, and what tools see of it.
+    pub fn producers_after(
+        &self,
+        after: Option<&ProducerPlace>,
+        count_max: usize,
+        now: Moment,
+    ) -> Vec<(ProducerPlace, ProducerInfo)> {
+        let first = after.map_or(Bound::Unbounded, |(group, _)| Bound::Included(&**group));
+        let groups = self.producers.range::<str, _>((first, Bound::Unbounded));
+        let behind = groups.flat_map(|(group, held)| {
+            let same = after.filter(|(of, _)| of == group);
+            let from = same.map_or(Bound::Unbounded, |(_, passed)| Bound::Excluded(*passed));
+            let members = held.range((from, Bound::Unbounded));
+            members.map(move |(id, member)| ((Arc::clone(group), *id), member.to_producer(now)))
+        });
+        behind.take(count_max).collect()
     }
 
     /// Connection and version of one client of a group, for requests that are passed on to it.
@@ -605,6 +626,16 @@ impl Member {
             client_id: self.client_id.to_string(),
             client_addr: self.address.to_string(),
             language: self.language.name().to_owned(),
+            version: self.version,
+        }
+    }
+
+    fn to_producer(&self, now: Moment) -> ProducerInfo {
+        ProducerInfo {
+            client_id: self.client_id.to_string(),
+            language: self.language.name().to_owned(),
+            last_update_timestamp: now.wall - (now.uptime - self.last_seen).max(0),
+            remote_ip: format!("/{}", self.address),
             version: self.version,
         }
     }

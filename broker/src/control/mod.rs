@@ -10,6 +10,7 @@ mod attributes;
 mod change;
 pub mod drop_rounds;
 mod groups;
+mod lists;
 mod member_wishes;
 mod members;
 mod members_memory;
@@ -18,6 +19,7 @@ pub mod metadata_store;
 pub mod names;
 mod notifications;
 pub mod plane;
+pub mod producer_answers;
 mod queue_locks;
 mod request_modes;
 mod shared_table;
@@ -43,9 +45,10 @@ use proto::body::{
 
 pub use change::ChangeError;
 pub use groups::Groups;
+pub use lists::{LIST_ENTRIES_MAX, ListError};
 pub use members::{
     CONNECTION_GROUPS_MAX, Changes, ClientConnection, GROUP_MEMBERS_MAX, GROUP_TOPICS_MAX, Members,
-    SILENCE_MS_MAX,
+    ProducerPlace, SILENCE_MS_MAX,
 };
 pub use metadata::{
     GROUPS_MAX, MetadataError, MetadataFileError, PERM_BITS, PERM_INHERIT, PERM_READ, PERM_WRITE,
@@ -446,6 +449,12 @@ impl Control {
         self.topics.update(TopicConfig { attributes, ..wanted }, now).map(drop)
     }
 
+    /// `UPDATE_AND_CREATE_TOPIC_LIST`: all of them or none.
+    pub fn update_topics(&mut self, now: i64, wanted: Vec<TopicConfig>) -> Result<(), ListError> {
+        let checked = lists::checked_topics(&self.topics, wanted)?;
+        Ok(self.topics.update_all(checked, now)?)
+    }
+
     /// `DELETE_TOPIC_IN_BROKER`. False: there was none.
     pub fn delete_topic(&mut self, now: i64, topic: &str) -> Result<bool, MetadataError> {
         let was_there = self.topics.delete(topic, now)?;
@@ -463,6 +472,16 @@ impl Control {
     ) -> Result<(), MetadataError> {
         attributes::check_group(&config.attributes)?;
         self.groups.update(config, now).map(drop)
+    }
+
+    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST`: all of them or none.
+    pub fn update_groups(
+        &mut self,
+        now: i64,
+        wanted: Vec<SubscriptionGroupConfig>,
+    ) -> Result<(), ListError> {
+        let checked = lists::checked_groups(wanted)?;
+        Ok(self.groups.update_all(checked, now)?)
     }
 
     /// `DELETE_SUBSCRIPTIONGROUP`, with its offsets or without. False: there was none.

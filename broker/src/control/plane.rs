@@ -11,6 +11,7 @@ use crate::{
         drop_rounds::Drops,
         metadata_store::MetadataStore,
         notifications::Notifications,
+        producer_answers::ProducerAnswers,
         table_answer::{TableAnswer, all_groups, all_topics},
         tables::Tables,
         turns::Turns,
@@ -62,6 +63,8 @@ pub struct ControlPlane {
     pub all_topics: TableAnswer<TopicConfig>,
     /// Answers to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
     pub all_groups: TableAnswer<SubscriptionGroupConfig>,
+    /// Answers to GET_ALL_PRODUCER_INFO.
+    pub producers: ProducerAnswers,
     /// What waits for the time of this worker.
     pub turns: Turns,
     /// Who waits for shards to drop what was deleted.
@@ -106,6 +109,7 @@ impl ControlPlane {
             figures: RefCell::default(),
             all_topics,
             all_groups,
+            producers: ProducerAnswers::default(),
             turns: Turns::default(),
             drops: Drops::default(),
             cluster_queues: ClusterQueues::default(),
@@ -359,6 +363,7 @@ impl ControlPlane {
         let control = self.control.borrow();
         self.all_topics.tick(&control, now);
         self.all_groups.tick(&control, now);
+        self.producers.release();
         drop(control);
         let sum = Sum::of(&worker.totals);
         self.rates.borrow_mut().sample(now, sum);

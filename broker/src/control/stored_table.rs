@@ -167,10 +167,43 @@ impl<V> StoredTable<V> {
         }
         let more = self.taken_by(name, &value).saturating_sub(self.taken(name));
         self.admit(name, more, what)?;
+        Ok(self.put_admitted(name, value, now, record))
+    }
+
+    /// Refuses entries that do not fit together beside all others. Each has another name.
+    pub(super) fn admit_all<'a>(
+        &self,
+        wanted: impl ExactSizeIterator<Item = (&'a str, &'a V)>,
+        (what, count_max): (&'static str, usize),
+    ) -> Result<(), MetadataError>
+    where
+        V: 'a,
+    {
+        let (entries, count) = (wanted.len(), self.entries.len());
+        let (mut new, mut more) = (0, 0usize);
+        for (name, value) in wanted {
+            new += usize::from(self.entries.get(name).is_none());
+            let taken = self.taken_by(name, value).saturating_sub(self.taken(name));
+            more = more.saturating_add(taken);
+        }
+        if new > 0 && count + new > count_max {
+            return Err(MetadataError::Full { what, count });
+        }
+        self.admit(&format!("{entries} at once"), more, what)
+    }
+
+    /// Puts an entry that was admitted, alone or with others.
+    pub(super) fn put_admitted(
+        &mut self,
+        name: &str,
+        value: V,
+        now: i64,
+        record: fn(DataVersion, &V) -> Vec<u8>,
+    ) -> Arc<V> {
         let value = Arc::new(value);
         self.insert(name, Arc::clone(&value));
         self.changed(now, |version| record(version, &value));
-        Ok(value)
+        value
     }
 
     /// Moves the version, and has the journal note what `record` makes of the new one.

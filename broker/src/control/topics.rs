@@ -296,11 +296,32 @@ impl Topics {
         wanted: TopicConfig,
         now: i64,
     ) -> Result<Arc<TopicConfig>, MetadataError> {
+        self.check(&wanted)?;
+        self.put(TopicConfig { order: false, ..wanted }, now)
+    }
+
+    /// Whether a client may ask for such a topic.
+    pub(super) fn check(&self, wanted: &TopicConfig) -> Result<(), MetadataError> {
         self.check_not_ours(&wanted.topic_name)?;
         check_range("readQueueNums", wanted.read_queue_nums, 0, QUEUES_MAX)?;
         check_range("writeQueueNums", wanted.write_queue_nums, 0, QUEUES_MAX)?;
-        check_range("perm", wanted.perm, 0, PERM_BITS)?;
-        self.put(TopicConfig { order: false, ..wanted }, now)
+        check_range("perm", wanted.perm, 0, PERM_BITS)
+    }
+
+    /// [`Topics::update`] of several topics with different names, each of which was checked: all, or none for want of room.
+    pub(super) fn update_all(
+        &mut self,
+        wanted: Vec<TopicConfig>,
+        now: i64,
+    ) -> Result<(), MetadataError> {
+        let named = wanted.iter().map(|topic| (topic.topic_name.as_str(), topic));
+        self.stored.admit_all(named, ("topics", TOPICS_MAX))?;
+        for topic in wanted {
+            let (name, topic) = (topic.topic_name.clone(), TopicConfig { order: false, ..topic });
+            self.stored.put_admitted(&name, topic, now, change::topic_put);
+            self.announce(name);
+        }
+        Ok(())
     }
 
     /// `DELETE_TOPIC_IN_BROKER`. False: there was no such topic, which is a success too.

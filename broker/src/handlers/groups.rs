@@ -1,5 +1,5 @@
 //! Administration of consumer groups, served by the control owner: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
-//! GET_SUBSCRIPTIONGROUP_CONFIG, DELETE_SUBSCRIPTIONGROUP, GET_CONSUME_STATS,
+//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, GET_SUBSCRIPTIONGROUP_CONFIG, DELETE_SUBSCRIPTIONGROUP, GET_CONSUME_STATS,
 //! QUERY_TOPIC_CONSUME_BY_WHO.
 
 use super::{
@@ -16,8 +16,8 @@ use crate::{
 };
 use proto::{
     body::{
-        ConsumeProgress, ConsumeStats, GroupList, MessageQueue, SubscriptionGroupConfig,
-        TopicConfig,
+        ConsumeProgress, ConsumeStats, GroupConfigList, GroupList, MessageQueue,
+        SubscriptionGroupConfig, TopicConfig,
     },
     request::{ConsumeStatsHeader, DeleteGroupHeader, GroupHeader, TopicHeader},
 };
@@ -31,6 +31,13 @@ use std::{
 pub fn update(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
     let config = SubscriptionGroupConfig::read(request.body)?;
     control.update_group(request.now, config)?;
+    Ok(Response::Done)
+}
+
+/// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: all or none.
+pub fn update_list(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
+    let wanted = GroupConfigList::read(request.body)?.group_config_list;
+    control.update_groups(request.now, wanted)?;
     Ok(Response::Done)
 }
 

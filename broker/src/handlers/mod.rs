@@ -9,11 +9,14 @@
 pub mod allocation;
 pub mod ask_client;
 pub mod assignment;
+pub mod cleanups;
 pub mod client_lifecycle;
 pub mod clone_offsets;
+pub mod consume_queue;
 pub mod consume_times;
 pub mod consumer_offset;
 pub mod consumer_status;
+pub mod corrections;
 #[cfg(test)]
 mod deletion_tests;
 pub mod end_transaction;
@@ -24,10 +27,12 @@ pub mod groups;
 mod large_body;
 pub(crate) mod patience;
 pub mod pop;
+pub mod producers;
 pub mod pull;
 pub mod query_message;
 pub mod queue_locks;
 pub mod recall;
+pub mod refused_codes;
 pub mod reset_offsets;
 pub mod resume_check;
 pub mod runtime_info;
@@ -143,7 +148,7 @@ fn with_request(
 fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
     let code = request.header.code;
     let Some(line) = table::line_of(code) else {
-        return worker.respond(responder, Refusal::unsupported(code).into());
+        return worker.respond(responder, refused_codes::refusal(code).into());
     };
     if let Err(refusal) = check_right(line.needs, request) {
         return worker.respond(responder, refusal.into());

@@ -1,11 +1,11 @@
 //! The one table of requests: what the broker serves, where, by which right, and by what. A code that is missing here
-//! is refused with code 3.
+//! is refused with code 3, see [`super::refused_codes`].
 
 use super::{
-    ask_client, assignment, client_lifecycle, clone_offsets, consumer_offset, consumer_status,
-    end_transaction, group_queries, groups, pop, pull, query_message, queue_locks, recall,
-    reset_offsets, resume_check, runtime_info, send, send_back, send_reply, topics, view_message,
-    whole_table,
+    ask_client, assignment, cleanups, client_lifecycle, clone_offsets, consume_queue,
+    consumer_offset, consumer_status, corrections, end_transaction, group_queries, groups, pop,
+    producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check, runtime_info,
+    send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -132,6 +132,7 @@ pub const LINES: &[Line] = lines! {
     GET_MIN_OFFSET: Queue, TopicRead, OnQueue(consumer_offset::min);
     SEARCH_OFFSET_BY_TIMESTAMP: Queue, TopicRead, Task(consumer_offset::search);
     GET_EARLIEST_MSG_STORETIME: Queue, TopicRead, Task(consumer_offset::earliest);
+    QUERY_CONSUME_QUEUE: Queue, Admin, LargeTask(consume_queue::query);
 
     QUERY_MESSAGE: Here, TopicRead, LargeTask(query_message::query);
     VIEW_MESSAGE_BY_ID: LogPosition, Admin, Task(view_message::view);
@@ -142,6 +143,7 @@ pub const LINES: &[Line] = lines! {
     CHECK_CLIENT_CONFIG: Control, None, OnControl(client_lifecycle::check_client_config);
     GET_CONSUMER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::consumer_connections);
     GET_PRODUCER_CONNECTION_LIST: Control, Admin, OnControl(client_lifecycle::producer_connections);
+    GET_ALL_PRODUCER_INFO: Control, Admin, LargeTask(producers::all);
     LOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::lock);
     UNLOCK_BATCH_MQ: Control, Group, OnControl(queue_locks::unlock);
     QUERY_ASSIGNMENT: Control, Group, Task(assignment::query);
@@ -152,6 +154,7 @@ pub const LINES: &[Line] = lines! {
     CONSUME_MESSAGE_DIRECTLY: Control, Admin, Task(ask_client::consume_directly);
 
     UPDATE_AND_CREATE_TOPIC: Control, Admin, Task(topics::update);
+    UPDATE_AND_CREATE_TOPIC_LIST: Control, Admin, Task(topics::update_list);
     DELETE_TOPIC_IN_BROKER: Control, Admin, Task(topics::delete);
     GET_ALL_TOPIC_CONFIG: Control, Admin, Task(whole_table::all_topics);
     GET_TOPIC_CONFIG: Control, Admin, OnControl(topics::one);
@@ -159,6 +162,7 @@ pub const LINES: &[Line] = lines! {
     GET_SYSTEM_TOPIC_LIST_FROM_BROKER: Control, Admin, OnControl(topics::system);
 
     UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: Control, Admin, OnControl(groups::update);
+    UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: Control, Admin, OnControl(groups::update_list);
     GET_ALL_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, Task(whole_table::all_groups);
     GET_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, OnControl(groups::one);
     DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
@@ -168,12 +172,17 @@ pub const LINES: &[Line] = lines! {
     QUERY_SUBSCRIPTION_BY_CONSUMER: Control, Admin, OnControl(group_queries::subscription);
     QUERY_CONSUME_TIME_SPAN: Control, Admin, Task(group_queries::time_spans);
     CLONE_GROUP_OFFSET: Control, Admin, Task(clone_offsets::clone);
+    QUERY_CORRECTION_OFFSET: Control, Admin, Task(corrections::query);
     INVOKE_BROKER_TO_RESET_OFFSET: Control, Admin, LargeTask(reset_offsets::reset);
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS: Control, Admin, LargeTask(consumer_status::status);
     RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
 
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
     GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);
+
+    CLEAN_EXPIRED_CONSUMEQUEUE: Control, Admin, OnWorker(cleanups::nothing_to_clean);
+    CLEAN_UNUSED_TOPIC: Control, Admin, OnWorker(cleanups::nothing_to_clean);
+    DELETE_EXPIRED_COMMITLOG: Control, Admin, Task(cleanups::delete_expired);
 };
 
 /// Codes below this are found by one look.

@@ -1,5 +1,5 @@
-//! Administration of topics, served by the control owner: UPDATE_AND_CREATE_TOPIC, DELETE_TOPIC_IN_BROKER,
-//! GET_TOPIC_CONFIG, GET_TOPIC_STATS_INFO, GET_SYSTEM_TOPIC_LIST_FROM_BROKER.
+//! Administration of topics, served by the control owner: UPDATE_AND_CREATE_TOPIC, UPDATE_AND_CREATE_TOPIC_LIST,
+//! DELETE_TOPIC_IN_BROKER, GET_TOPIC_CONFIG, GET_TOPIC_STATS_INFO, GET_SYSTEM_TOPIC_LIST_FROM_BROKER.
 
 use super::{
     large_body,
@@ -13,7 +13,10 @@ use crate::{
     worker::Worker,
 };
 use proto::{
-    body::{MessageQueue, QueueBounds, TopicConfig, TopicFilterType, TopicList, TopicStatsTable},
+    body::{
+        MessageQueue, QueueBounds, TopicConfig, TopicConfigList, TopicFilterType, TopicList,
+        TopicStatsTable,
+    },
     request::{CreateTopicHeader, TopicHeader},
 };
 use std::{rc::Rc, sync::Arc};
@@ -27,6 +30,25 @@ pub fn update(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         worker.control_plane().registered().await;
         Ok(Response::Done)
     })
+}
+
+/// UPDATE_AND_CREATE_TOPIC_LIST: all or none, answered as one is.
+pub fn update_list(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
+    let updated = worker.control_plane().change(&worker, |control| change_all(control, request));
+    Box::pin(async move {
+        for topic in updated? {
+            worker.control_plane().shown(Some(&topic), None).await?;
+        }
+        worker.control_plane().registered().await;
+        Ok(Response::Done)
+    })
+}
+
+fn change_all(control: &mut Control, request: &Request<'_>) -> Result<Vec<String>, Refusal> {
+    let wanted = TopicConfigList::read(request.body)?.topic_config_list;
+    let names = wanted.iter().map(|topic| topic.topic_name.clone()).collect();
+    control.update_topics(request.now, wanted)?;
+    Ok(names)
 }
 
 fn change(control: &mut Control, request: &Request<'_>) -> Result<String, Refusal> {

@@ -68,6 +68,8 @@ pub struct Shard {
     /// Offsets of groups are being written into the log, an entry with each tick.
     writing_offsets: Cell<bool>,
     retention_wanted: Signal,
+    /// An operator wants expired segments to go now, whatever the hour is.
+    at_any_hour: Cell<bool>,
     room_end: Cell<u64>,
     /// Messages were due whose topic is deleted.
     pub gone_when_due: RateLimit,
@@ -100,6 +102,7 @@ impl Shard {
             draining: Cell::new(false),
             writing_offsets: Cell::new(false),
             retention_wanted: Signal::default(),
+            at_any_hour: Cell::new(false),
             room_end: Cell::new(0),
             gone_when_due: RateLimit::default(),
         }
@@ -178,6 +181,12 @@ impl Shard {
         if self.room_end.replace(room_end) != room_end {
             self.retention_wanted.raise();
         }
+    }
+
+    /// Has expired segments go now, at any hour of the day.
+    pub fn retain_now(&self) {
+        self.at_any_hour.set(true);
+        self.retention_wanted.raise();
     }
 
     /// The time by which messages are due, ms.

@@ -24,7 +24,13 @@ pub(super) async fn run(
     let mut failing = false;
     loop {
         shard.retention_wanted.wait().await;
-        let retained = look(&shard, &executor, &policy, &hours, &totals).await;
+        let at_any_hour = shard.at_any_hour.take();
+        let in_time = at_any_hour || hours.allow(executor.now());
+        let retained = look(&shard, &executor, &policy, in_time, &totals).await;
+        if at_any_hour && !matches!(retained, Ok(false)) {
+            // What was asked for is not done yet.
+            shard.at_any_hour.set(true);
+        }
         match &retained {
             // There may be more to let go.
             Ok(true) => shard.retention_wanted.raise(),
@@ -42,7 +48,7 @@ async fn look(
     shard: &Shard,
     executor: &Executor,
     policy: &Policy,
-    hours: &Hours,
+    in_time: bool,
     totals: &[Totals],
 ) -> Result<bool, StoreError> {
     let usage = shard.store.usage().await?;
@@ -50,7 +56,7 @@ async fn look(
     let room = Sum::of(totals).room_bytes;
     let now = executor.now();
     let pause = || executor.yield_now();
-    let went = shard.store.retain(policy, usage, room, now, hours.allow(now), &pause).await?;
+    let went = shard.store.retain(policy, usage, room, now, in_time, &pause).await?;
     if went || !shard.store.wants_carry() || shard.is_draining() {
         return Ok(went);
     }

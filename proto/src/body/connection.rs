@@ -1,4 +1,5 @@
-//! Who is connected: `GET_CONSUMER_CONNECTION_LIST` (203) and `GET_PRODUCER_CONNECTION_LIST` (204).
+//! Who is connected: `GET_CONSUMER_CONNECTION_LIST` (203), `GET_PRODUCER_CONNECTION_LIST` (204) and
+//! `GET_ALL_PRODUCER_INFO` (328).
 
 use std::collections::BTreeMap;
 
@@ -44,5 +45,31 @@ body! {
     ProducerConnection("body", TABLE_BODY_BYTES_MAX) {
         /// The members.
         connection_set: Vec<Connection> = "connectionSet",
+    }
+}
+
+body! {
+    /// One producer. Source: Apache RocketMQ 4.9.8, `ProducerInfo`.
+    #[derive(Eq)]
+    ProducerInfo("producerInfo") {
+        /// Its id.
+        client_id: String = "clientId",
+        /// Name of its language as in `LanguageCode`.
+        language: String = "language",
+        /// When it was last heard of, ms.
+        last_update_timestamp: i64 = "lastUpdateTimestamp",
+        /// Its address as Java prints it, `/host:port`.
+        remote_ip: String = "remoteIP",
+        /// Its version as in the command header.
+        version: i32 = "version",
+    }
+}
+
+body! {
+    /// The members of all producer groups. Source: Apache RocketMQ 4.9.8, `ProducerTableInfo`.
+    #[derive(Eq)]
+    ProducerTable("body", TABLE_BODY_BYTES_MAX) {
+        /// By group.
+        data: BTreeMap<String, Vec<ProducerInfo>> = "data",
     }
 }

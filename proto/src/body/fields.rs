@@ -11,6 +11,8 @@ use crate::fastjson;
 
 /// Limit of bodies that clients send every few seconds, in bytes.
 pub(super) const CLIENT_BODY_BYTES_MAX: usize = 4 << 20;
+/// Limit of bodies in which tools list topics or groups to be made, in bytes: they are made in one piece of work.
+pub(super) const LIST_BODY_BYTES_MAX: usize = 1 << 20;
 /// Limit of bodies that brokers and configuration files hold, in bytes.
 pub(super) const TABLE_BODY_BYTES_MAX: usize = 64 << 20;
 /// What a tree of values may take up, in times the limit of its body: bodies with a meaning take some 6 times their

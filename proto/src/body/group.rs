@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::TABLE_BODY_BYTES_MAX;
+use super::fields::{LIST_BODY_BYTES_MAX, TABLE_BODY_BYTES_MAX};
 use super::member::{Json, Member, body};
 use super::streamed::parse_table;
 use super::writer::Dialect;
@@ -90,5 +90,14 @@ body! {
     GroupList("body", TABLE_BODY_BYTES_MAX) {
         /// The names.
         group_list: Vec<String> = "groupList",
+    }
+}
+
+body! {
+    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST` (225). Source: Apache RocketMQ 5.3.3, `SubscriptionGroupList`.
+    #[derive(Eq)]
+    GroupConfigList("body", LIST_BODY_BYTES_MAX) {
+        /// The groups.
+        group_config_list: Vec<SubscriptionGroupConfig> = "groupConfigList",
     }
 }

@@ -10,6 +10,7 @@ mod assignment;
 mod client;
 mod cluster;
 mod connection;
+mod consume_queue;
 mod fields;
 mod group;
 mod heartbeat;
@@ -37,15 +38,18 @@ pub use assignment::{
 };
 pub use client::{CheckClientRequest, ConsumerIdList};
 pub use cluster::ClusterInfo;
-pub use connection::{Connection, ConsumerConnection, ProducerConnection};
-pub use group::{GroupList, SubscriptionGroupConfig, SubscriptionGroupTable};
+pub use connection::{
+    Connection, ConsumerConnection, ProducerConnection, ProducerInfo, ProducerTable,
+};
+pub use consume_queue::{ConsumeQueueAnswer, ConsumeQueueEntry, ConsumerFilter};
+pub use group::{GroupConfigList, GroupList, SubscriptionGroupConfig, SubscriptionGroupTable};
 pub use heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData,
 };
 pub use kv::KvTable;
 pub use lock::{LockBatchRequest, LockBatchResponse, LockedQueues, QueueLockTable};
 pub use member::Json;
-pub use offset::{ConsumerOffsetTable, DelayOffsetTable};
+pub use offset::{ConsumerOffsetTable, CorrectionOffsets, DelayOffsetTable};
 pub use pop::{AckBits, BatchAck, BatchAckBody};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
@@ -55,7 +59,7 @@ pub use stats::{
     ResetOffsets, TopicStatsTable,
 };
 pub use subscription::{GroupSubscription, SubscriptionData};
-pub use topic::{TopicConfig, TopicConfigTable, TopicFilterType, TopicList};
+pub use topic::{TopicConfig, TopicConfigList, TopicConfigTable, TopicFilterType, TopicList};
 pub use version::DataVersion;
 
 use thiserror::Error;

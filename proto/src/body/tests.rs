@@ -88,3 +88,38 @@ fn wrong_kinds_are_named() {
         assert_eq!(GroupList::read(text.as_bytes()).expect_err("wrong").to_string(), says);
     }
 }
+
+/// As Java writes them; see the files that declare them.
+#[test]
+fn bodies_of_tools_have_the_shape_of_javas() {
+    macro_rules! unchanged {
+        ($body:ident, $text:expr) => {{
+            let body = $body::read($text.as_bytes()).expect(stringify!($body));
+            let mut out = Vec::new();
+            body.write(&mut out);
+            assert_eq!(String::from_utf8(out).expect("text"), $text);
+            body
+        }};
+    }
+    let producers = unchanged!(
+        ProducerTable,
+        r#"{"data":{"pg":[{"clientId":"id","language":"JAVA","lastUpdateTimestamp":1700000000000,"remoteIP":"/10.0.0.9:5555","version":409}]}}"#
+    );
+    assert_eq!(producers.data["pg"].len(), 1);
+    let queue = unchanged!(
+        ConsumeQueueAnswer,
+        r#"{"filterData":"null","maxQueueIndex":9,"minQueueIndex":0,"queueData":[{"eval":false,"physicOffset":1,"physicSize":200,"tagsCode":97}]}"#
+    );
+    assert_eq!(queue.queue_data[0].physic_size, 200);
+    unchanged!(CorrectionOffsets, r#"{"correctionOffsets":{0:9,1:9223372036854775807}}"#);
+    let topics = TopicConfigList::read(
+        br#"{"topicConfigList":[{"topicName":"t","attributes":{"+message.type":"FIFO"}},null]}"#,
+    );
+    let topics = topics.expect("a list").topic_config_list;
+    assert_eq!((topics.len(), topics[0].write_queue_nums), (1, 16));
+    let groups = GroupConfigList::read(br#"{"groupConfigList":[{"groupName":"g"}]}"#);
+    assert_eq!(groups.expect("a list").group_config_list[0].retry_max_times, 16);
+    let long = vec![b' '; (1 << 20) + 1];
+    assert!(matches!(TopicConfigList::read(&long), Err(BodyError::TooLarge { .. })));
+    assert!(matches!(GroupConfigList::read(&long), Err(BodyError::TooLarge { .. })));
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::fields::TABLE_BODY_BYTES_MAX;
+use super::fields::{LIST_BODY_BYTES_MAX, TABLE_BODY_BYTES_MAX};
 use super::member::{Member, body};
 use super::streamed::parse_table;
 use super::writer::Dialect;
@@ -106,5 +106,15 @@ body! {
         broker_addr: Option<String> = "brokerAddr",
         /// The names.
         topic_list: Vec<String> = "topicList",
+    }
+}
+
+body! {
+    /// `UPDATE_AND_CREATE_TOPIC_LIST` (18). Attributes are a change here: their names begin with `+` or `-`.
+    /// Source: Apache RocketMQ 5.3.3, `CreateTopicListRequestBody`.
+    #[derive(Eq)]
+    TopicConfigList("body", LIST_BODY_BYTES_MAX) {
+        /// The topics.
+        topic_config_list: Vec<TopicConfig> = "topicConfigList",
     }
 }

@@ -68,3 +68,32 @@ header! {
         queue_id: i32 = "queueId" required,
     }
 }
+
+header! {
+    /// `QUERY_CORRECTION_OFFSET` (308). Source: Apache RocketMQ 5.3.3, remoting `QueryCorrectionOffsetHeader`.
+    QueryCorrectionOffsetHeader {
+        /// Groups that do not count, separated by commas.
+        filter_groups: Option<&'a str> = "filterGroups" optional,
+        /// The group that the others are compared with.
+        compare_group: &'a str = "compareGroup" required,
+        /// On which topic.
+        topic: &'a str = "topic" required,
+    }
+}
+
+header! {
+    /// `QUERY_CONSUME_QUEUE` (321). Numbers that are absent are 0, as in Java.
+    /// Source: Apache RocketMQ 5.3.3, remoting `QueryConsumeQueueRequestHeader`.
+    QueryConsumeQueueHeader {
+        /// Topic of the queue.
+        topic: &'a str = "topic" required,
+        /// The queue.
+        queue_id: i32 = "queueId" required,
+        /// Offset of the first entry.
+        index: i64 = "index" default(0),
+        /// How many entries.
+        count: i32 = "count" default(0),
+        /// A group whose subscription and filter are to be shown, too.
+        consumer_group: Option<&'a str> = "consumerGroup" optional,
+    }
+}

@@ -107,7 +107,23 @@ impl Comparison<'_> {
                 return Err(format!("the entry at {offset} is {found:?}, not {wanted:?}"));
             }
         }
-        Ok(())
+        self.listed(name, expected, min)
+    }
+
+    /// All entries in a row, across memory and index files.
+    fn listed(&self, name: &QueueName, expected: &QueueState, min: i64) -> Result<(), String> {
+        let count = expected.messages.len() + 1;
+        let list = async || self.store.entries_from(&name.0, name.1, min, count).await;
+        let found = self.settled("listing entries", list)?;
+        let found = found.iter().filter(|(_, entry)| entry.bytes() > 0);
+        let found: Vec<(i64, u64)> = found.map(|(at, entry)| (*at, entry.position())).collect();
+        let there = (0..).zip(&expected.messages).filter(|(at, _)| *at >= min);
+        let wanted = there.filter_map(|(at, message)| Some((at, message.as_ref()?.position)));
+        let wanted: Vec<(i64, u64)> = wanted.collect();
+        match found == wanted {
+            true => Ok(()),
+            false => Err(format!("the entries from {min} on are {found:?}, not {wanted:?}")),
+        }
     }
 
     /// A queue of which damage left several states possible: nothing is served that was not appended there, and what

@@ -14,6 +14,7 @@ mod queries;
 mod send_back;
 mod sends;
 mod timers;
+mod tools;
 mod topics;
 mod transactions;
 mod unserved;
@@ -25,7 +26,7 @@ type Family = (&'static str, Vec<Case>, &'static [Known]);
 
 /// Every case.
 pub(crate) fn all() -> Vec<Case> {
-    let families: [Family; 19] = [
+    let families: [Family; 20] = [
         ("sends", sends::cases(), sends::KNOWN),
         ("batches", batches::cases(), batches::KNOWN),
         ("pulls", pulls::cases(), pulls::KNOWN),
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         ("progress", progress::cases(), progress::KNOWN),
         ("queries", queries::cases(), queries::KNOWN),
         ("timers", timers::cases(), timers::KNOWN),
+        ("tools", tools::cases(), tools::KNOWN),
         ("pops", pop::taken::cases(), pop::taken::KNOWN),
         ("pop_acks", pop::acks::cases(), pop::acks::KNOWN),
         ("pop_orders", pop::orders::cases(), pop::orders::KNOWN),

@@ -50,9 +50,6 @@ fn refused() -> Vec<Case> {
     let asked = [
         (request::GET_ALL_CONSUMER_OFFSET, Ask::new(request::GET_ALL_CONSUMER_OFFSET)),
         (request::GET_ALL_DELAY_OFFSET, Ask::new(request::GET_ALL_DELAY_OFFSET)),
-        (request::GET_ALL_PRODUCER_INFO, Ask::new(request::GET_ALL_PRODUCER_INFO)),
-        (request::CLEAN_EXPIRED_CONSUMEQUEUE, Ask::new(request::CLEAN_EXPIRED_CONSUMEQUEUE)),
-        (request::CLEAN_UNUSED_TOPIC, Ask::new(request::CLEAN_UNUSED_TOPIC)),
         (
             request::VIEW_BROKER_STATS_DATA,
             with(request::VIEW_BROKER_STATS_DATA, "statsName", "TOPIC_PUT_NUMS")
@@ -61,17 +58,6 @@ fn refused() -> Vec<Case> {
         (
             request::GET_BROKER_CONSUME_STATS,
             with(request::GET_BROKER_CONSUME_STATS, "isOrder", "false"),
-        ),
-        (
-            request::QUERY_CONSUME_QUEUE,
-            with(request::QUERY_CONSUME_QUEUE, "topic", "TBW102")
-                .set("queueId", 0)
-                .set("index", 0)
-                .set("count", 1),
-        ),
-        (
-            request::QUERY_CORRECTION_OFFSET,
-            with(request::QUERY_CORRECTION_OFFSET, "topic", "TBW102").set("compareGroup", "<g>"),
         ),
         (request::UPDATE_BROKER_CONFIG, Ask::new(request::UPDATE_BROKER_CONFIG).text("colour=red")),
     ];

@@ -292,12 +292,22 @@ impl GroupOffsets {
         place: &mut Place,
         mut visit: impl FnMut(u32, i64),
     ) -> bool {
+        self.group_offsets_on(topic, place, |_, queue_id, offset| visit(queue_id, offset))
+    }
+
+    /// The same with their groups: group, queue, offset.
+    pub fn group_offsets_on(
+        &self,
+        topic: &str,
+        place: &mut Place,
+        mut visit: impl FnMut(&str, u32, i64),
+    ) -> bool {
         let numbers = self.lists[TOPIC].get(topic).map_or(&[][..], Vec::as_slice);
         let pairs = |at: usize| numbers.get(at).map(|number| self.pair(*number));
         self.walk(place, pairs, |pair, range| {
             for slot in &pair.slots()[range] {
                 if let Some(offset) = slot.current() {
-                    visit(slot.queue_id, offset);
+                    visit(&pair.names[GROUP], slot.queue_id, offset);
                 }
             }
             true
