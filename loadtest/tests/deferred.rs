@@ -54,15 +54,28 @@ fn send_back(
     connection.call(request::CONSUMER_SEND_MSG_BACK, &ext, &[]).unwrap()
 }
 
-/// The same, not waiting for the answer.
-fn start_send_back(connection: &mut Connection, group: &str, offset: i64) -> Option<Ticket> {
-    let ext = [
-        ("offset", ExtValue::I64(offset)),
-        ("group", group.into()),
-        ("delayLevel", 1.into()),
-        ("originTopic", "orders".into()),
-    ];
-    connection.start(request::CONSUMER_SEND_MSG_BACK, &ext, &[]).ok()
+/// Messages that are being sent back.
+struct SendingBack(Vec<Option<Ticket>>);
+
+fn start_all(connection: &mut Connection, messages: &[Received]) -> SendingBack {
+    let start = |message: &Received| {
+        let ext = [
+            ("offset", ExtValue::I64(message.physical_offset)),
+            ("group", "workers".into()),
+            ("delayLevel", 1.into()),
+            ("originTopic", "orders".into()),
+        ];
+        connection.start(request::CONSUMER_SEND_MSG_BACK, &ext, &[]).ok()
+    };
+    SendingBack(messages.iter().map(start).collect())
+}
+
+impl SendingBack {
+    /// Which were answered with success.
+    fn finish(self, connection: &mut Connection) -> Vec<bool> {
+        let mut answered = |ticket| connection.finish(ticket).is_ok_and(|answer| answer.code == 0);
+        self.0.into_iter().map(|ticket| ticket.is_some_and(&mut answered)).collect()
+    }
 }
 
 #[test]
@@ -169,19 +182,12 @@ fn a_storm_of_retries_loses_nothing_over_kills() {
     let messages = await_all(&mut connection, "orders", QUEUES, COUNT);
     let (mut at_once, mut interrupted) = (BTreeSet::new(), 0);
     for part in messages.chunks(COUNT / ROUNDS) {
-        let tickets: Vec<Option<Ticket>> = part
-            .iter()
-            .map(|it| start_send_back(&mut connection, "workers", it.physical_offset))
-            .collect();
-        // The kill comes when a third of them is answered; what was answered besides may still be read.
-        let mut answered = Vec::new();
-        for (number, ticket) in tickets.into_iter().enumerate() {
-            if number == part.len() / 3 {
-                broker.kill9();
-            }
-            let answer = ticket.map(|ticket| connection.finish(ticket));
-            answered.push(answer.is_some_and(|it| it.is_ok_and(|answer| answer.code == 0)));
-        }
+        // A third is answered; the broker is killed as soon as it has been asked for the others.
+        let (first, rest) = part.split_at(part.len() / 3);
+        let mut answered = start_all(&mut connection, first).finish(&mut connection);
+        let asked = start_all(&mut connection, rest);
+        broker.kill9();
+        answered.extend(asked.finish(&mut connection));
         let (done, open): (Vec<_>, Vec<_>) =
             part.iter().zip(answered).partition(|(_, answered)| *answered);
         at_once.extend(done.iter().map(|(it, _)| it.body.clone()));

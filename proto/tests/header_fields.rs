@@ -145,20 +145,35 @@ fn errors_are_good_remarks() {
 #[test]
 fn unreadable_optional_fields_take_their_default() {
     let pairs = [
-        ("topic", "t"),
+        ("offset", "7"),
         ("group", "g"),
-        ("timestamp", "-1"),
-        ("queueId", "x"),
-        ("offset", ""),
-        ("isForce", "yes"),
+        ("delayLevel", "0"),
+        ("unitMode", "yes"),
+        ("maxReconsumeTimes", "x"),
     ];
     with(&pairs, |ext| {
-        let reset = ResetOffsetHeader::from_ext(ext).expect("mandatory fields are there");
-        assert_eq!(
-            (reset.queue_id, reset.offset, reset.is_force, reset.timestamp),
-            (-1, None, false, -1)
-        );
+        let back = SendBackHeader::from_ext(ext).expect("mandatory fields are there");
+        assert_eq!((back.unit_mode, back.max_reconsume_times), (false, None));
     });
+}
+
+/// Absent, they make a reset one of all queues, or one to a time.
+#[test]
+fn unreadable_numbers_of_a_reset_are_errors() {
+    let common = [("topic", "t"), ("group", "g"), ("timestamp", "-1")];
+    let read = |pairs: &[(&str, &str)]| {
+        let pairs = [&common[..], pairs].concat();
+        with(&pairs, |ext| {
+            let reset = ResetOffsetHeader::from_ext(ext).map_err(|error| error.to_string())?;
+            Ok((reset.queue_id, reset.offset))
+        })
+    };
+    assert_eq!(read(&[]), Ok((-1, None)));
+    assert_eq!(read(&[("queueId", "3"), ("offset", "9")]), Ok((3, Some(9))));
+    let expected = "field queueId is \"x\", expected a 32 bit number".to_owned();
+    assert_eq!(read(&[("queueId", "x"), ("offset", "9")]), Err(expected));
+    let expected = "field offset is \"\", expected a 64 bit number".to_owned();
+    assert_eq!(read(&[("queueId", "3"), ("offset", "")]), Err(expected));
 }
 
 #[test]
