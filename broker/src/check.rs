@@ -12,6 +12,7 @@ use crate::{
     control::{Control, metadata_store},
     delay_levels::DelayLevels,
     first_start::{FirstStart, existing},
+    shard::policy,
     start::{self, Ports},
 };
 use daemon::{
@@ -25,7 +26,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use store::{directory, format};
+use store::{directory, format, space::Space};
 
 /// How long a name server may take to let us in: the other end of the world is nearer.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -146,23 +147,21 @@ impl Check<'_> {
             return;
         }
         let Ok(usage) = runtime::usage(existing(&self.log_root)) else { return };
-        let (used, config) = (usage.used_percent(), self.config);
-        let (closed, scarce) =
-            (config.disk_space_warning_level_ratio, config.disk_max_used_space_ratio);
-        if used > closed {
-            tracing::warn!(
+        let (used, policy) = (usage.used_percent(), policy(self.config));
+        match policy.space(used) {
+            Space::Closed => tracing::warn!(
                 used,
-                limit = closed,
+                limit = policy.closed_percent,
                 free_bytes = usage.free,
                 "the disk is nearly full: no messages are taken, consumers go on (diskSpaceWarningLevelRatio)"
-            );
-        } else if used > scarce {
-            tracing::warn!(
+            ),
+            Space::Scarce => tracing::warn!(
                 used,
-                limit = scarce,
+                limit = policy.used_max_percent,
                 free_bytes = usage.free,
                 "the disk is filling up (diskMaxUsedSpaceRatio)"
-            );
+            ),
+            Space::Enough => {}
         }
     }
 

@@ -4,7 +4,7 @@ use broker::{
     advertised,
     boot::{self, BootContext, Listen},
     check,
-    config::{self, CommandLine, Given, KeysForm, Level, Loaded, Machine, Notice, Print, Sizing},
+    config::{self, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing},
     first_start::{FirstStart, Room},
     health::{self, Condition},
     panel::StartupReport,
@@ -46,10 +46,8 @@ fn main() -> ExitCode {
         Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
     };
     let command_line = CommandLine::parse();
-    match command_line.keys {
-        Some(KeysForm::Text) => return print(&config::key_list().text()),
-        Some(KeysForm::Json) => return print(&config::key_list().json()),
-        None => {}
+    if let Some(form) = command_line.keys.form {
+        return print(&config::key_list().in_form(form));
     }
     let only_check = command_line.check;
     if only_check {

@@ -25,6 +25,32 @@ pub struct KeyList {
     pub without_meaning: Vec<WithoutMeaning>,
 }
 
+/// The option of a program's command line that lists its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct KeysArgument {
+    /// List all keys with defaults, ranges and meanings and exit; as text or as JSON.
+    #[arg(
+        long = "keys",
+        value_enum,
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        hide_possible_values = true,
+        help = "List all keys with defaults, ranges and meanings,\nand exit; --keys=json for programs"
+    )]
+    pub form: Option<KeysForm>,
+}
+
+/// How keys are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeysForm {
+    /// For a terminal.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// A key that means something here.
 pub struct KeyRow {
     name: &'static str,
@@ -147,6 +173,14 @@ fn row(cells: &[String]) -> String {
 }
 
 impl KeyList {
+    /// As it was asked for.
+    pub fn in_form(&self, form: KeysForm) -> String {
+        match form {
+            KeysForm::Text => self.text(),
+            KeysForm::Json => self.json(),
+        }
+    }
+
     /// For a terminal of 100 columns.
     pub fn text(&self) -> String {
         let mut out = wrapped(&format!("Keys of {}. {}", self.program, self.remark), COLUMNS, "");

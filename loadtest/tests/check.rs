@@ -12,37 +12,10 @@ use std::{
 };
 
 use client::Connection;
-use loadtest::harness::our_broker::{self, OurBroker};
-use loadtest::java_peer::free_ports;
-
-/// A standalone broker that would have its data in `dir/data`. Keys given here win.
-fn command(dir: &Path, keys: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let first = free_ports(4);
-    let set = [
-        ("brokerIP1", "127.0.0.1".to_owned()),
-        ("listenPort", (first + 2).to_string()),
-        ("standaloneNamesrvPort", (first + 1).to_string()),
-        ("shards", "1".to_owned()),
-        ("storePathRootDir", dir.join("data").display().to_string()),
-    ];
-    let ours = set.iter().filter(|(key, _)| !keys.iter().any(|(given, _)| given == key));
-    let ours = ours.map(|(key, value)| format!("{key}={value}\n"));
-    let lines: String =
-        ours.chain(keys.iter().map(|(key, value)| format!("{key}={value}\n"))).collect();
-    fs::write(dir.join("broker.conf"), lines).unwrap();
-    configured(dir, arguments)
-}
-
-/// A standalone broker with the configuration that is in `dir`.
-fn configured(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(our_broker::binary());
-    command.arg("--standalone").arg("-c").arg(dir.join("broker.conf")).args(arguments);
-    command.env_remove("NAMESRV_ADDR").env_remove("RUST_LOG").current_dir(dir).stdin(Stdio::null());
-    command
-}
+use loadtest::harness::our_broker::{self, OurBroker, command_in, standalone_in};
 
 fn check(dir: &Path, keys: &[(&str, &str)]) -> (i32, String) {
-    said(&command(dir, keys, &["--check"]).output().unwrap())
+    said(&standalone_in(dir, keys, &["--check"]).output().unwrap())
 }
 
 fn said(output: &Output) -> (i32, String) {
@@ -121,8 +94,8 @@ fn a_check_ends_as_a_start_does() {
     for (index, (keys, code)) in cases.iter().enumerate() {
         let dir = dir.path().join(index.to_string());
         fs::create_dir(&dir).unwrap();
-        let checked = said(&command(&dir, keys, &["--check"]).output().unwrap());
-        let started = said(&configured(&dir, &[]).output().unwrap());
+        let checked = said(&standalone_in(&dir, keys, &["--check"]).output().unwrap());
+        let started = said(&command_in(&dir, &[]).output().unwrap());
         let last = |text: &str| text.trim_end().rsplit("mqbroker: ").next().map(str::to_owned);
         assert_eq!((checked.0, started.0), (*code, *code), "{checked:?} {started:?}");
         let refusal = last(&started.1).unwrap();
@@ -134,7 +107,7 @@ fn a_check_ends_as_a_start_does() {
 fn limits_of_the_process_are_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let limited = |limit: &str, keys: &[(&str, &str)]| {
-        let broker = command(dir.path(), keys, &["--check"]);
+        let broker = standalone_in(dir.path(), keys, &["--check"]);
         let line: Vec<_> = std::iter::once(broker.get_program()).chain(broker.get_args()).collect();
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]).args(line);
@@ -158,7 +131,7 @@ fn an_interrupted_check_is_no_answer() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let keys = [("brokrName", "a"), ("standaloneNamesrvPort", port.as_str())];
-    let mut broker = command(dir.path(), &keys, &["--check"]);
+    let mut broker = standalone_in(dir.path(), &keys, &["--check"]);
     let mut child = broker.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     // Held until the end: a program whose errors nobody reads ends otherwise.
@@ -174,7 +147,7 @@ fn an_interrupted_check_is_no_answer() {
 fn a_running_broker_is_named_and_left_alone() {
     let mut broker = OurBroker::standalone(&[("shards", "1")]);
     let holder = format!("process {}", broker.pid());
-    let (code, text) = said(&configured(broker.dir(), &["--check"]).output().unwrap());
+    let (code, text) = said(&command_in(broker.dir(), &["--check"]).output().unwrap());
     assert_eq!(code, 3, "{text}");
     assert!(text.contains(&format!("lock is held by {holder}")), "{text}");
     let of_port = format!("the port is in use: {holder}, a broker or name server of RingMQ,");
@@ -189,7 +162,7 @@ fn a_running_broker_is_named_and_left_alone() {
     broker.configure("namesrvAddr", "127.0.0.1:1");
     let data = broker.dir().join("data");
     let before = everything(&data);
-    let (code, text) = said(&configured(broker.dir(), &["--check"]).output().unwrap());
+    let (code, text) = said(&command_in(broker.dir(), &["--check"]).output().unwrap());
     assert_eq!(code, 0, "{text}");
     for warned in [
         "mqbroker: warning: shards is fixed when the store is formatted",
@@ -200,7 +173,7 @@ fn a_running_broker_is_named_and_left_alone() {
     }
     assert_eq!(everything(&data), before);
     fs::write(data.join("format.json"), "{}").unwrap();
-    let (code, text) = said(&configured(broker.dir(), &["--check"]).output().unwrap());
+    let (code, text) = said(&command_in(broker.dir(), &["--check"]).output().unwrap());
     assert!(code == 6 && text.contains("format.json: cannot be read"), "{code} {text}");
 }
 

@@ -14,10 +14,9 @@ use std::{
 
 use client::{Connection, Message, NewTopic};
 use loadtest::harness::{
-    our_broker::{self, OurBroker},
+    our_broker::{self, OurBroker, standalone_in},
     wait_until,
 };
-use loadtest::java_peer::free_ports;
 
 const TOPIC: &str = "start";
 /// What happens soon on a quiet machine; on a busy one it may take its time.
@@ -164,30 +163,6 @@ fn a_name_server_that_is_away_is_told() {
     assert!(health.starts_with("name-server-away 127.0.0.1:1 (cannot connect"), "{health}");
 }
 
-/// Lines of configuration for a broker of its own in `dir`.
-fn configuration(dir: &Path, more: &[(&str, &str)]) -> String {
-    let first = free_ports(4);
-    let set = [
-        ("brokerIP1", "127.0.0.1".to_owned()),
-        ("listenPort", (first + 2).to_string()),
-        ("standaloneNamesrvPort", (first + 1).to_string()),
-        ("shards", "1".to_owned()),
-        ("storePathRootDir", dir.join("data").display().to_string()),
-    ];
-    let ours = set.iter().filter(|(key, _)| !more.iter().any(|(given, _)| given == key));
-    let ours = ours.map(|(key, value)| format!("{key}={value}\n"));
-    ours.chain(more.iter().map(|(key, value)| format!("{key}={value}\n"))).collect()
-}
-
-fn standalone(dir: &Path, more: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let file = dir.join("broker.conf");
-    std::fs::write(&file, configuration(dir, more)).unwrap();
-    let mut command = Command::new(our_broker::binary());
-    command.arg("--standalone").arg("-c").arg(file).args(arguments);
-    command.env_remove("NAMESRV_ADDR").env_remove("RUST_LOG").current_dir(dir).stdin(Stdio::null());
-    command
-}
-
 #[test]
 fn a_service_manager_is_told_when_it_serves_and_when_it_ends() {
     let dir = tempfile::tempdir().unwrap();
@@ -198,7 +173,7 @@ fn a_service_manager_is_told_when_it_serves_and_when_it_ends() {
         let read = manager.recv(&mut bytes).expect("a notification");
         String::from_utf8_lossy(&bytes[..read]).into_owned()
     };
-    let mut broker = standalone(dir.path(), &[], &[])
+    let mut broker = standalone_in(dir.path(), &[], &[])
         .env("NOTIFY_SOCKET", dir.path().join("notify"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -223,7 +198,7 @@ fn printing_a_configuration_shows_its_warnings() {
     let dir = tempfile::tempdir().unwrap();
     for option in ["-m", "-p"] {
         let keys = [("brokrName", "a"), ("slaveReadEnable", "true"), ("abortFile", "/a")];
-        let output = standalone(dir.path(), &keys, &[option]).output().unwrap();
+        let output = standalone_in(dir.path(), &keys, &[option]).output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("mqbroker: warning: line 6: brokrName is not a known key"), "{text}");
@@ -256,7 +231,7 @@ fn statistics_are_counts() {
 #[test]
 fn few_open_files_mean_few_connections_and_nothing_worse() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = standalone(dir.path(), &[("connectionsMax", "1000")], &[]);
+    let broker = standalone_in(dir.path(), &[("connectionsMax", "1000")], &[]);
     let log = std::fs::File::create(dir.path().join("log")).unwrap();
     let line: Vec<_> = std::iter::once(broker.get_program()).chain(broker.get_args()).collect();
     let mut limited = Command::new("sh");
@@ -306,7 +281,7 @@ fn each_cause_has_one_sentence_and_one_code() {
         std::fs::create_dir(&dir).unwrap();
         dir
     };
-    let start = |name: &str, keys: &[(&str, &str)]| standalone(&fresh(name), keys, &[]);
+    let start = |name: &str, keys: &[(&str, &str)]| standalone_in(&fresh(name), keys, &[]);
     fails(start("slave", &[("brokerRole", "SLAVE")]), 2, "brokerRole=SLAVE", "ASYNC_MASTER");
     let ledger = [("enableDLegerCommitLog", "true")];
     fails(start("ledger", &ledger), 2, "enableDLegerCommitLog=true", "to be left out");
@@ -323,13 +298,13 @@ fn each_cause_has_one_sentence_and_one_code() {
     fails(start("address", &keys), 4, "cannot listen on 192.0.2.77", "bindAddress");
 
     let mut little = Command::new("sh");
-    let broker = standalone(&fresh("memlock"), &[], &[]);
+    let broker = standalone_in(&fresh("memlock"), &[], &[]);
     let line: Vec<_> = std::iter::once(broker.get_program()).chain(broker.get_args()).collect();
     little.args(["-c", "ulimit -l 256 && exec \"$@\"", "sh"]).args(line);
     fails(little, 5, "may be locked", "LimitMEMLOCK=");
 
     let mut few = Command::new("sh");
-    let broker = standalone(&fresh("files"), &[], &[]);
+    let broker = standalone_in(&fresh("files"), &[], &[]);
     let line: Vec<_> = std::iter::once(broker.get_program()).chain(broker.get_args()).collect();
     few.args(["-c", "ulimit -n 60 && exec \"$@\"", "sh"]).args(line);
     fails(few, 5, "only 60 files may be open", "LimitNOFILE=");
@@ -338,10 +313,10 @@ fn each_cause_has_one_sentence_and_one_code() {
     let config = damaged.join("data/config");
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("topics.json"), "{\"topicConfigTable\":{\"a\"").unwrap();
-    fails(standalone(&damaged, &[], &[]), 6, "topics.json is damaged", "from a copy");
+    fails(standalone_in(&damaged, &[], &[]), 6, "topics.json is damaged", "from a copy");
     let file = fresh("file");
     std::fs::write(file.join("data"), "not a directory").unwrap();
-    fails(standalone(&file, &[], &[]), 6, "data", "storePathRootDir");
+    fails(standalone_in(&file, &[], &[]), 6, "data", "storePathRootDir");
 }
 
 /// As with `mqbroker -p | head`: nothing is said, and nothing failed. The loader is a tool, and ends by SIGPIPE as such.
@@ -367,7 +342,7 @@ fn a_reader_that_wants_no_more_is_no_failure() {
 fn warnings_are_told_beside_problems() {
     let dir = tempfile::tempdir().unwrap();
     let keys = [("flushDiskTyp", "ASYNC_FLUSH"), ("maxMessageSize", "-1")];
-    let output = standalone(dir.path(), &keys, &[]).output().unwrap();
+    let output = standalone_in(dir.path(), &keys, &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("maxMessageSize=-1"), "{text}");

@@ -11,6 +11,7 @@ use std::{
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal, Refusals},
+    key_list::KeysArgument,
     logging, notify, open_files, port, properties_file,
 };
 use namesrv::{config::Config, server};
@@ -47,26 +48,8 @@ struct CommandLine {
         help = "Say all that a start would refuse or warn about,\nand exit with its code; nothing is changed"
     )]
     check: bool,
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text",
-        hide_possible_values = true,
-        help = "List all keys with defaults, ranges and meanings,\nand exit; --keys=json for programs"
-    )]
-    keys: Option<KeysForm>,
-}
-
-/// How keys are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum KeysForm {
-    /// For a terminal.
-    Text,
-    /// For programs.
-    Json,
+    #[command(flatten)]
+    keys: KeysArgument,
 }
 
 fn main() -> ExitCode {
@@ -76,10 +59,8 @@ fn main() -> ExitCode {
         Err(error) => return Fatal::new(Cause::Machine, format!("signals: {error}")).tell(PROGRAM),
     };
     let line = CommandLine::parse();
-    match line.keys {
-        Some(KeysForm::Text) => return print(&namesrv::config::key_list().text()),
-        Some(KeysForm::Json) => return print(&namesrv::config::key_list().json()),
-        None => {}
+    if let Some(form) = line.keys.form {
+        return print(&namesrv::config::key_list().in_form(form));
     }
     let config = match read_config(&line) {
         Ok(config) => config,

@@ -58,10 +58,19 @@ impl Descriptor {
     /// Closes it and waits for that, but not for blocks to become free.
     pub(crate) async fn close(mut self) {
         let pool = Rc::clone(&self.pool);
-        match self.file.take().map(Nameless::of) {
-            Some(Ok(nameless)) => pool.run_freeing(|ended| nameless.free(ended)),
-            Some(Err(file)) => pool.run(move || drop(file)).await,
-            None => {}
+        if let Some(file) = self.take_named() {
+            pool.run(move || drop(file)).await;
+        }
+    }
+
+    /// Takes the file to be closed. One without a name is handed over to be freed.
+    fn take_named(&mut self) -> Option<OwnedFd> {
+        match Nameless::of(self.file.take()?) {
+            Ok(nameless) => {
+                self.pool.run_freeing(|ended| nameless.free(ended));
+                None
+            }
+            Err(named) => Some(named),
         }
     }
 }
@@ -74,10 +83,8 @@ impl AsRawFd for Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        match self.file.take().map(Nameless::of) {
-            Some(Ok(nameless)) => self.pool.run_freeing(|ended| nameless.free(ended)),
-            Some(Err(file)) => self.pool.run_unwatched(move || drop(file)),
-            None => {}
+        if let Some(file) = self.take_named() {
+            self.pool.run_unwatched(move || drop(file));
         }
     }
 }

@@ -97,6 +97,17 @@ pub enum Verdict {
 }
 
 impl Policy {
+    /// What a file system means that is used so far, percent.
+    pub fn space(&self, used_percent: u32) -> Space {
+        if used_percent > self.closed_percent {
+            Space::Closed
+        } else if used_percent > self.used_max_percent {
+            Space::Scarce
+        } else {
+            Space::Enough
+        }
+    }
+
     /// Decides about the oldest segment.
     pub fn verdict(&self, situation: &Situation) -> Verdict {
         let Situation { now, hour, used_percent, oldest_ms, clock_believed } = *situation;
@@ -274,13 +285,7 @@ impl<D: Disk> Store<D> {
 
     fn note_space(&self, policy: &Policy, usage: &Usage) {
         let used = usage.used_percent();
-        let space = if used > policy.closed_percent {
-            Space::Closed
-        } else if used > policy.used_max_percent {
-            Space::Scarce
-        } else {
-            Space::Enough
-        };
+        let space = policy.space(used);
         let reason = (space == Space::Closed).then(|| {
             let Usage { total, free } = usage;
             let limit = policy.closed_percent;

@@ -1,5 +1,6 @@
 //! The command line of `mqbroker`, with Java's letters.
 
+use daemon::key_list::KeysArgument;
 use std::path::PathBuf;
 
 /// Apache RocketMQ compatible message broker.
@@ -36,27 +37,9 @@ pub struct CommandLine {
         help = "Say all that a start would refuse or warn about,\nand exit with its code; nothing is changed"
     )]
     pub check: bool,
-    /// List all keys with defaults, ranges and meanings and exit; as text or as JSON.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text",
-        hide_possible_values = true,
-        help = "List all keys with defaults, ranges and meanings,\nand exit; --keys=json for programs"
-    )]
-    pub keys: Option<KeysForm>,
-}
-
-/// How keys are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum KeysForm {
-    /// For a terminal.
-    Text,
-    /// For programs.
-    Json,
+    /// Whether and how to list all keys.
+    #[command(flatten)]
+    pub keys: KeysArgument,
 }
 
 /// What to print instead of starting.
@@ -83,6 +66,7 @@ impl CommandLine {
 mod tests {
     use super::*;
     use clap::{CommandFactory, Parser};
+    use daemon::key_list::KeysForm;
 
     #[test]
     fn help_fits_a_terminal() {
@@ -100,7 +84,7 @@ mod tests {
         assert!(!line.standalone);
         assert!(CommandLine::parse_from(["mqbroker", "--standalone"]).standalone);
         assert!(CommandLine::parse_from(["mqbroker", "--check", "-c", "b.conf"]).check);
-        let keys = |word| CommandLine::parse_from(["mqbroker", word]).keys;
+        let keys = |word| CommandLine::parse_from(["mqbroker", word]).keys.form;
         assert_eq!(keys("--keys"), Some(KeysForm::Text));
         assert_eq!(keys("--keys=json"), Some(KeysForm::Json));
         assert!(CommandLine::try_parse_from(["mqbroker", "--check", "-p"]).is_err());

@@ -15,7 +15,7 @@ mod memory;
 mod rules;
 mod value;
 
-pub use command_line::{CommandLine, KeysForm, Print};
+pub use command_line::{CommandLine, Print};
 pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
 pub use ignored::{IGNORED, Ignored, Weight};
 pub use key_list::key_list;

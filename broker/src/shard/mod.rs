@@ -26,6 +26,7 @@ use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
 use pop_interest::PopInterest;
 use retention::Hours;
+pub use retention::policy;
 use room_waits::RoomWaits;
 use runtime::{DirectDisk, Executor, Moment, RateLimit, Signal};
 use std::{
@@ -122,7 +123,7 @@ impl Shard {
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
         executor.spawn(async move { store.index_loop(|| indexing.yield_now()).await });
-        let (policy, hours) = (retention::policy(config), Hours::of(&config.delete_when));
+        let (policy, hours) = (policy(config), Hours::of(&config.delete_when));
         let totals = Arc::clone(totals);
         executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours, totals));
     }

@@ -88,7 +88,7 @@ impl Carrier for Carrying<'_> {
 }
 
 /// What the configuration says about old segments.
-pub(super) fn policy(config: &BrokerConfig) -> Policy {
+pub fn policy(config: &BrokerConfig) -> Policy {
     Policy {
         reserved_ms: config.file_reserved_ms(),
         used_max_percent: config.disk_max_used_space_ratio,

@@ -92,7 +92,14 @@ struct Target {
     /// The broker's process id: reports its CPU seconds and its memory.
     #[arg(long)]
     broker_pid: Option<u32>,
-    /// One JSON object instead of text.
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How a run tells what it found.
+#[derive(Args)]
+struct Output {
+    /// One JSON object, of each run if there are several, instead of text.
     #[arg(long)]
     json: bool,
     /// Name of the run in the JSON object; `system/work` for `compare`.
@@ -341,12 +348,8 @@ struct LimitsArgs {
     hold: f64,
     #[command(flatten)]
     broker: OwnBroker,
-    /// One JSON object instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Name of the run in the JSON object.
-    #[arg(long, default_value = "")]
-    label: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -374,12 +377,8 @@ struct HalfChecksArgs {
     core: Option<usize>,
     #[command(flatten)]
     broker: OwnBroker,
-    /// One JSON object instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Name of the run in the JSON object.
-    #[arg(long, default_value = "")]
-    label: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -401,12 +400,8 @@ struct WaitingArgs {
     core: Option<usize>,
     #[command(flatten)]
     broker: OwnBroker,
-    /// One JSON object instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Name of the run in the JSON object.
-    #[arg(long, default_value = "")]
-    label: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -422,12 +417,8 @@ struct GroupArgs {
     seconds: f64,
     #[command(flatten)]
     broker: OwnBroker,
-    /// One JSON object per group instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Name of the run in the JSON object.
-    #[arg(long, default_value = "")]
-    label: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 fn main() -> ExitCode {
@@ -487,7 +478,7 @@ fn send(args: &SendArgs) -> Result<String, LoadError> {
     };
     args.target.pin()?;
     let report = drive::run(&plan, &mut frames)?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn fill(args: &FillArgs) -> Result<String, LoadError> {
@@ -503,7 +494,7 @@ fn fill(args: &FillArgs) -> Result<String, LoadError> {
     };
     args.target.pin()?;
     let report = drive::run(&plan, &mut frames)?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn pull(args: &PullArgs) -> Result<String, LoadError> {
@@ -517,7 +508,7 @@ fn pull(args: &PullArgs) -> Result<String, LoadError> {
         repeat: args.repeat,
         broker_pid: args.target.broker_pid,
     })?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn pop_messages(args: &PopArgs) -> Result<String, LoadError> {
@@ -535,7 +526,7 @@ fn pop_messages(args: &PopArgs) -> Result<String, LoadError> {
         time_max: args.seconds.map(seconds).transpose()?,
         broker_pid: args.target.broker_pid,
     })?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn follow_topic(args: &FollowArgs) -> Result<String, LoadError> {
@@ -555,7 +546,7 @@ fn follow_topic(args: &FollowArgs) -> Result<String, LoadError> {
         broker_pid: args.target.broker_pid,
     };
     args.target.pin()?;
-    let json = args.target.json;
+    let json = args.target.output.json;
     if !json {
         println!("{}", follow::report::HEAD);
     }
@@ -565,7 +556,7 @@ fn follow_topic(args: &FollowArgs) -> Result<String, LoadError> {
         }
     };
     let report = follow::run(&plan, show)?;
-    Ok(if json { report.to_json(&args.target.label).to_string() } else { String::new() })
+    Ok(args.target.output.show(&"", |label| report.to_json(label)))
 }
 
 fn idle(args: &IdleArgs) -> Result<String, LoadError> {
@@ -582,7 +573,7 @@ fn idle(args: &IdleArgs) -> Result<String, LoadError> {
         hold: seconds(args.hold)?,
         broker_pid,
     })?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn topics(args: &TopicsArgs) -> Result<String, LoadError> {
@@ -599,7 +590,7 @@ fn topics(args: &TopicsArgs) -> Result<String, LoadError> {
         delete: args.delete,
         broker_pid: args.target.broker_pid,
     })?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
@@ -612,7 +603,7 @@ fn find_messages(args: &FindArgs) -> Result<String, LoadError> {
         count: args.count,
         seed: args.seed,
     })?;
-    Ok(args.target.show(&report, report.to_json(&args.target.label)))
+    Ok(args.target.output.show(&report, |label| report.to_json(label)))
 }
 
 impl OwnBroker {
@@ -641,11 +632,7 @@ fn run_groups(args: &GroupArgs) -> Result<String, LoadError> {
             duration: seconds(args.seconds)?,
             keys: keys.clone(),
         })?;
-        if args.json {
-            println!("{}", report.to_json(&args.label));
-        } else {
-            println!("{report}");
-        }
+        println!("{}", args.output.show(&report, |label| report.to_json(label)));
     }
     Ok(String::new())
 }
@@ -657,16 +644,17 @@ fn run_limits(args: &LimitsArgs) -> Result<String, LoadError> {
     }
     let keys = args.broker.prepare()?;
     let options = limits::Options { count: args.count, hold: seconds(args.hold)?, keys };
-    if !args.json {
+    if !args.output.json {
         println!("{}", limits::HEAD);
     }
     let show = |row: &limits::Row| {
-        if !args.json {
+        if !args.output.json {
             println!("{row}");
         }
     };
     let report = limits::run(&limits::find(&args.names)?, &options, show)?;
-    Ok(if args.json { report.to_json(&args.label).to_string() } else { String::new() })
+    // Its rows were shown as they came.
+    Ok(args.output.show(&"", |label| report.to_json(label)))
 }
 
 fn check_halves(args: &HalfChecksArgs) -> Result<String, LoadError> {
@@ -680,7 +668,7 @@ fn check_halves(args: &HalfChecksArgs) -> Result<String, LoadError> {
         core: args.core,
         keys: args.broker.prepare()?,
     })?;
-    Ok(if args.json { report.to_json(&args.label).to_string() } else { report.to_string() })
+    Ok(args.output.show(&report, |label| report.to_json(label)))
 }
 
 fn wait_for_time(args: &WaitingArgs) -> Result<String, LoadError> {
@@ -692,7 +680,7 @@ fn wait_for_time(args: &WaitingArgs) -> Result<String, LoadError> {
         core: args.core,
         keys: args.broker.prepare()?,
     })?;
-    Ok(if args.json { report.to_json(&args.label).to_string() } else { report.to_string() })
+    Ok(args.output.show(&report, |label| report.to_json(label)))
 }
 
 fn compare(files: &[String], against: Option<&str>) -> Result<String, LoadError> {
@@ -719,9 +707,11 @@ impl Target {
     fn pin(&self) -> Result<(), LoadError> {
         self.core.map_or(Ok(()), process::pin_to)
     }
+}
 
-    fn show(&self, report: &impl std::fmt::Display, json: Value) -> String {
-        if self.json { json.to_string() } else { report.to_string() }
+impl Output {
+    fn show(&self, report: &impl std::fmt::Display, json: impl FnOnce(&str) -> Value) -> String {
+        if self.json { json(&self.label).to_string() } else { report.to_string() }
     }
 }
 

@@ -109,10 +109,7 @@ impl OurBroker {
             ("standaloneNamesrvPort", namesrv_port.to_string()),
             ("storePathRootDir", dir.path().join("data").display().to_string()),
         ];
-        let ours = set.iter().filter(|(key, _)| given(key).is_none());
-        let ours = ours.map(|(key, value)| format!("{key}={value}\n"));
-        let theirs = keys.iter().map(|(key, value)| format!("{key}={value}\n"));
-        let conf: String = ours.chain(theirs).collect();
+        let conf = lines_of(&set, keys);
         fs::write(dir.path().join("broker.conf"), conf).map_err(|e| e.to_string())?;
         let started = Instant::now();
         let namesrv_port = standalone.then_some(namesrv_port);
@@ -237,6 +234,46 @@ impl Drop for OurBroker {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Keys of a run with those that were asked for, which win.
+pub fn with_asked<'a>(
+    own: &[(&'a str, &'a str)],
+    asked: &'a [(String, String)],
+) -> Vec<(&'a str, &'a str)> {
+    let asked = asked.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    own.iter().copied().chain(asked).collect()
+}
+
+/// Lines of a configuration. Of `set` only what `keys` do not say.
+fn lines_of(set: &[(&str, String)], keys: &[(&str, &str)]) -> String {
+    let line = |key: &str, value: &str| format!("{key}={value}\n");
+    let ours = set.iter().filter(|(key, _)| !keys.iter().any(|(given, _)| given == key));
+    let ours = ours.map(|(key, value)| line(key, value));
+    ours.chain(keys.iter().map(|(key, value)| line(key, value))).collect()
+}
+
+/// A standalone broker, to be started by the caller, that would have its data in `dir/data`, on free ports. Keys given here
+/// win.
+pub fn standalone_in(dir: &Path, keys: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let first = free_ports(4);
+    let set = [
+        ("brokerIP1", "127.0.0.1".to_owned()),
+        ("listenPort", (first + 2).to_string()),
+        ("standaloneNamesrvPort", (first + 1).to_string()),
+        ("shards", "1".to_owned()),
+        ("storePathRootDir", dir.join("data").display().to_string()),
+    ];
+    fs::write(dir.join("broker.conf"), lines_of(&set, keys)).expect("the directory is ours");
+    command_in(dir, arguments)
+}
+
+/// A standalone broker with the configuration that is in `dir`, to be started by the caller.
+pub fn command_in(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("--standalone").arg("-c").arg(dir.join("broker.conf")).args(arguments);
+    command.env_remove("NAMESRV_ADDR").env_remove("RUST_LOG").current_dir(dir).stdin(Stdio::null());
+    command
 }
 
 /// Standard output and error go to the file `log`, which begins anew with each start.

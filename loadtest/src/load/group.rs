@@ -15,7 +15,7 @@ use super::drive::{self, Plan, Until};
 use super::frames::{self, OPAQUE_MIN, SendFrames, SendShape};
 use super::limits::crowd::Crowd;
 use crate::harness::control_group::ControlGroup;
-use crate::harness::our_broker::OurBroker;
+use crate::harness::our_broker::{OurBroker, with_asked};
 use client::{Connection, NewTopic};
 
 const QUEUES: u32 = 8;
@@ -73,8 +73,7 @@ pub fn run(run: &GroupRun) -> Result<GroupReport, LoadError> {
     // On a busy machine reading everything back takes longer than an idle connection is kept.
     let idle = ("serverChannelMaxIdleTimeSeconds", "3600");
     let own = [("connectionsMax", connections_max.as_str()), idle];
-    let asked = run.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let keys: Vec<(&str, &str)> = own.into_iter().chain(asked).collect();
+    let keys = with_asked(&own, &run.keys);
     let outcome = match OurBroker::in_group(&group.procs(), &keys) {
         Err(said) => Err(said.trim().to_owned()),
         Ok(mut broker) => {

@@ -18,7 +18,7 @@ use super::limits::other_client::OtherClient;
 use super::limits::pipeline;
 use super::process;
 use super::report::ratio;
-use crate::harness::our_broker::OurBroker;
+use crate::harness::our_broker::{OurBroker, with_asked};
 use producers::Producers;
 use report::{HalfChecksReport, Phase};
 
@@ -102,8 +102,7 @@ fn start_broker(run: &HalfChecks) -> OurBroker {
         ("transactionCheckInterval", interval.as_str()),
         ("transactionCheckMax", CHECKS_MAX),
     ];
-    let asked = run.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let keys: Vec<(&str, &str)> = own.into_iter().chain(asked).collect();
+    let keys = with_asked(&own, &run.keys);
     OurBroker::standalone(&keys)
 }
 

@@ -18,7 +18,7 @@ use super::limits::other_client::{OtherClient, Seen};
 use super::limits::{pipeline, timers};
 use super::process::{self, Memory};
 use super::report::ratio;
-use crate::harness::our_broker::OurBroker;
+use crate::harness::our_broker::{OurBroker, with_asked};
 
 const TOPIC: &str = "waiting";
 const QUEUES: i32 = 8;
@@ -69,8 +69,7 @@ pub struct WaitingReport {
 pub fn run(run: &Waiting) -> Result<WaitingReport, LoadError> {
     check_range("count", "1..=10000000", run.count, 1, 10_000_000)?;
     let own = [("shards", "1"), ("shardTimersMax", "10000000")];
-    let asked = run.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let keys: Vec<(&str, &str)> = own.into_iter().chain(asked).collect();
+    let keys = with_asked(&own, &run.keys);
     let mut broker = OurBroker::standalone(&keys);
     let memory_before = process::memory(broker.pid())?;
 
@@ -137,7 +136,7 @@ impl WaitingReport {
     /// One JSON object.
     pub fn to_json(&self, label: &str) -> Value {
         let [p50, p99, max] = self.late_ms;
-        json!({
+        let mut json = json!({
             "label": label,
             "waiting": self.waiting,
             "spread_seconds": self.spread.as_secs_f64(),
@@ -153,12 +152,9 @@ impl WaitingReport {
             "late_p50_ms": p50,
             "late_p99_ms": p99,
             "late_max_ms": max,
-            "send_p999_us": self.seen.sends.micros_at(0.999),
-            "send_worst_us": self.seen.sends.micros_max(),
-            "pull_p999_us": self.seen.pulls.micros_at(0.999),
-            "pull_worst_us": self.seen.pulls.micros_max(),
-            "own_delay_worst_us": self.seen.own_delay.micros_max(),
-        })
+        });
+        self.seen.add_to(&mut json);
+        json
     }
 }
 
@@ -195,15 +191,6 @@ impl fmt::Display for WaitingReport {
             ratio(self.broker_cpu_seconds, self.seconds),
             self.peak_bytes >> 20
         )?;
-        let (ms, Seen { sends, pulls, own_delay, .. }) = (|micros: f64| micros / 1e3, &self.seen);
-        write!(
-            f,
-            "other client: send p99.9 {:.1} ms, worst {:.1}; pull p99.9 {:.1}, worst {:.1}; own delay {:.1}",
-            ms(sends.micros_at(0.999)),
-            ms(sends.micros_max()),
-            ms(pulls.micros_at(0.999)),
-            ms(pulls.micros_max()),
-            ms(own_delay.micros_max())
-        )
+        write!(f, "{}", self.seen)
     }
 }

@@ -60,7 +60,7 @@ impl Phase {
 
     fn to_json(&self) -> Value {
         let Phase { asked, seen, memory, .. } = self;
-        json!({
+        let mut json = json!({
             "seconds": self.seconds,
             "broker_cpu_seconds": self.broker_cpu_seconds,
             "broker_cpu_per_second": self.broker_cpu_per_second(),
@@ -70,13 +70,9 @@ impl Phase {
             "checks_in_a_second_max": asked.per_second_max,
             "resident_bytes": memory.resident_bytes,
             "anonymous_bytes": memory.anonymous_bytes,
-            "send_p999_us": seen.sends.micros_at(0.999),
-            "send_worst_us": seen.sends.micros_max(),
-            "pull_p999_us": seen.pulls.micros_at(0.999),
-            "pull_worst_us": seen.pulls.micros_max(),
-            "own_delay_worst_us": seen.own_delay.micros_max(),
-            "refused": seen.refused,
-        })
+        });
+        seen.add_to(&mut json);
+        json
     }
 }
 
@@ -117,7 +113,6 @@ impl fmt::Display for HalfChecksReport {
             self.open, self.sent_per_second
         )?;
         for (name, phase) in [("quiet", &self.quiet), ("checked", &self.checked)] {
-            let ms = |micros: f64| micros / 1e3;
             writeln!(
                 f,
                 "{name:<9} {:>12} checks in {:.1} s = {:.0}/s, at most {} in a second",
@@ -134,16 +129,7 @@ impl fmt::Display for HalfChecksReport {
                 phase.broker_cpu_per_second(),
                 mib(phase.memory.resident_bytes)
             )?;
-            let Seen { sends, pulls, own_delay, refused } = &phase.seen;
-            writeln!(
-                f,
-                "  other client: send p99.9 {:.1} ms, worst {:.1}; pull p99.9 {:.1}, worst {:.1}; own delay {:.1}; {refused} refused",
-                ms(sends.micros_at(0.999)),
-                ms(sends.micros_max()),
-                ms(pulls.micros_at(0.999)),
-                ms(pulls.micros_max()),
-                ms(own_delay.micros_max())
-            )?;
+            writeln!(f, "  {}", phase.seen)?;
         }
         if self.quiet.asked.checks > 0 {
             writeln!(f, "NOT QUIET: checks fell due before the others were sent (--first-check)")?;

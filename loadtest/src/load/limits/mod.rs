@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use super::LoadError;
 use super::process::{self, Memory};
-use crate::harness::our_broker::OurBroker;
+use crate::harness::our_broker::{OurBroker, with_asked};
 use other_client::{OtherClient, Seen};
 
 /// All of them, in the order in which they run.
@@ -165,9 +165,7 @@ pub fn run(
 
 /// Runs one limit against a broker of its own.
 pub fn run_one(limit: &Limit, options: &Options) -> Result<Row, LoadError> {
-    let more = options.keys.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let keys: Vec<(&str, &str)> = limit.keys.iter().copied().chain(more).collect();
-    let broker = OurBroker::standalone(&keys);
+    let broker = OurBroker::standalone(&with_asked(limit.keys, &options.keys));
     let trial = Trial { addr: broker.broker_addr(), pid: broker.pid(), hold: options.hold };
     let other = OtherClient::start(trial.addr)?;
     std::thread::sleep(ALONE);
@@ -197,7 +195,7 @@ impl Row {
             Ok(outcome) => (Some(outcome.reached), Some(outcome.one_more.as_str()), None),
             Err(reason) => (None, None, Some(reason.as_str())),
         };
-        json!({
+        let mut json = json!({
             "name": self.name,
             "what": self.what,
             "asked": self.asked,
@@ -205,16 +203,12 @@ impl Row {
             "one_more": one_more,
             "failed": failed,
             "seconds": self.seconds,
-            "send_worst_us": self.seen.sends.micros_max(),
-            "send_p999_us": self.seen.sends.micros_at(0.999),
-            "pull_worst_us": self.seen.pulls.micros_max(),
-            "pull_p999_us": self.seen.pulls.micros_at(0.999),
-            "own_delay_worst_us": self.seen.own_delay.micros_max(),
-            "refused": self.seen.refused,
             "resident_bytes_before": self.before.resident_bytes,
             "resident_bytes_after": self.after.resident_bytes,
             "resident_bytes_peak": self.peak_bytes,
-        })
+        });
+        self.seen.add_to(&mut json);
+        json
     }
 }
 

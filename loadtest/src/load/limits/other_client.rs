@@ -4,6 +4,7 @@
 //! earlier ones were answered. How late it left is measured, too: on a machine that is busy with other work the other
 //! client itself waits for a processor, and that is not the broker's doing.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use client::{Connection, NewTopic};
+use serde_json::Value;
 
 use crate::load::LoadError;
 use crate::load::answers::{self, AnswerScanner};
@@ -42,6 +44,35 @@ pub struct Seen {
     pub own_delay: Latency,
     /// Requests that were answered with a code that is neither success nor "no message".
     pub refused: u64,
+}
+
+impl Seen {
+    /// Adds the figures to a JSON object.
+    pub fn add_to(&self, json: &mut Value) {
+        json["send_p999_us"] = self.sends.micros_at(0.999).into();
+        json["send_worst_us"] = self.sends.micros_max().into();
+        json["pull_p999_us"] = self.pulls.micros_at(0.999).into();
+        json["pull_worst_us"] = self.pulls.micros_max().into();
+        json["own_delay_worst_us"] = self.own_delay.micros_max().into();
+        json["refused"] = self.refused.into();
+    }
+}
+
+/// One line.
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { sends, pulls, own_delay, refused } = self;
+        let ms = |micros: f64| micros / 1e3;
+        write!(
+            f,
+            "other client: send p99.9 {:.1} ms, worst {:.1}; pull p99.9 {:.1}, worst {:.1}; own delay {:.1}; {refused} refused",
+            ms(sends.micros_at(0.999)),
+            ms(sends.micros_max()),
+            ms(pulls.micros_at(0.999)),
+            ms(pulls.micros_max()),
+            ms(own_delay.micros_max())
+        )
+    }
 }
 
 /// The client, on a thread of its own.
