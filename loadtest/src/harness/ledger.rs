@@ -114,7 +114,10 @@ impl Ledger {
             loop {
                 let pull = PullRequest::new(group, &self.topic, queue, offset);
                 let pulled = connection.pull(&pull).unwrap_or_else(|e| panic!("{pull:?}: {e}"));
-                if pulled.status == PullStatus::OffsetMoved && pulled.min_offset > offset {
+                // A segment may go while it is read: then the pull is led on, or told to look again.
+                let moved =
+                    matches!(pulled.status, PullStatus::OffsetMoved | PullStatus::RetryImmediately);
+                if moved && pulled.min_offset > offset {
                     let gone = (queue, offset)..(queue, pulled.min_offset);
                     retired += self.acked.range(gone).count() as u64;
                     offset = pulled.min_offset;
