@@ -426,19 +426,26 @@ fn a_wait_ends_in_time_and_with_its_connection() {
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(650) && took < Duration::from_secs(5), "{took:?}");
 
-    let waiting = Pop { poll_ms: 20_000, ..POP };
+    // Each of two executors lets three wait; the kernel deals connections out as it likes, all to one of them if it must.
     let mut others: Vec<Connection> =
         (0..40).map(|_| connect(broker.broker_addr(), PATIENCE)).collect();
-    for other in &mut others {
-        let _ticket = other.start(request::POP_MESSAGE, &waiting.ext(), &[]).unwrap();
+    let wait = |other: &mut Connection, poll_ms| {
+        other.start(request::POP_MESSAGE, &Pop { poll_ms, ..POP }.ext(), &[]).unwrap()
+    };
+    let tickets: Vec<_> = others.iter_mut().map(|other| wait(other, 3_000)).collect();
+    let tickets = others.iter_mut().zip(tickets);
+    let answers: Vec<_> = tickets.map(|(other, ticket)| other.finish(ticket).unwrap()).collect();
+    let (waited, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.code == response::POLLING_TIMEOUT);
+    assert!((3..=6).contains(&waited.len()), "{} waited", waited.len());
+    for answer in refused {
+        assert_eq!(answer.code, response::POLLING_FULL, "{answer:?}");
+        assert!(answer.remark.as_deref().is_some_and(|it| it.contains("key=popPollingSize")));
     }
-    // Two executors may each have three of them; the kernel deals connections out as it likes.
-    let full = wait_until(Duration::from_secs(10), || {
-        let answer = connection.call(request::POP_MESSAGE, &nothing.ext(), &[]).unwrap();
-        let remark = answer.remark.clone().unwrap_or_default();
-        answer.code == response::POLLING_FULL && remark.contains("key=popPollingSize")
-    });
-    assert!(full, "two executors have six of them");
+    for other in &mut others {
+        let _ticket = wait(other, 20_000);
+    }
+    thread::sleep(Duration::from_millis(300));
     drop(others);
     let free = wait_until(Duration::from_secs(10), || {
         let answer = connection.call(request::POP_MESSAGE, &nothing.ext(), &[]).unwrap();
