@@ -24,7 +24,7 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
     ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
     ("client", &["proto", "remoting"], &[]),
-    ("loadtest", &["proto", "client", "filter"], &[]),
+    ("loadtest", &["proto", "client", "filter"], &["mqstore"]),
 ];
 
 /// Crates of foreign bytes.

@@ -50,6 +50,16 @@ pub enum InspectError {
         /// What is missing.
         what: &'static str,
     },
+    /// A copy would not fit.
+    #[error("{path}: {wanted} bytes are to be copied, {free} are free; nothing was written", path = path.display())]
+    NoRoom {
+        /// Where to.
+        path: PathBuf,
+        /// Bytes of the copy.
+        wanted: u64,
+        /// Bytes that are free there.
+        free: u64,
+    },
     /// A repair while a broker runs, or one that the store's own code refused.
     #[error(transparent)]
     Store(#[from] store::StoreError),

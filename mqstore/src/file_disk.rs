@@ -63,6 +63,13 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+impl PlainFile {
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
 impl Disk for FileDisk {
     type File = PlainFile;
     type Buf = Vec<u8>;

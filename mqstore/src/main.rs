@@ -1,15 +1,16 @@
-//! The operator's tool for data directories: `verify`, `dump`, `stat`.
+//! The operator's tool for data directories: `verify`, `dump`, `stat`, `backup`, `restore`.
 //!
-//! Reads only and takes no lock, but for `verify --repair`; safe beside a running broker. Needs no io_uring.
+//! Reads them only and takes no lock, but for `verify --repair`; safe beside a running broker. Needs no io_uring.
 //! Exit code: 0 when everything is as it was written, 1 when damage was found, 2 when nothing could be looked at.
 
 use clap::{Args, Parser, Subcommand};
 use mqstore::{
-    DataDir, Filter, Findings, InspectError, Progress, Stat, dump, repair, stat, verify,
+    BackupOptions, DataDir, Filter, Findings, InspectError, Manifest, Progress, Stat, backup, dump,
+    repair, restore, stat, verify,
 };
 use std::{
     io::{BufWriter, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -52,6 +53,32 @@ enum Command {
         /// Topics and groups to show in the table.
         #[arg(long, default_value_t = 20)]
         top: usize,
+    },
+    /// Copies a data directory, also of a running broker, so that a broker can start from the copy.
+    Backup {
+        /// Data directory: storePathRootDir of the broker.
+        dir: PathBuf,
+        /// Where to; made, or empty.
+        target: PathBuf,
+        /// Directory of the log, if storePathCommitLog names another than DIR/commitlog.
+        #[arg(long)]
+        log: Option<PathBuf>,
+        /// A backup of before on the same file system: segments that it holds are linked instead of copied.
+        #[arg(long, value_name = "BACKUP")]
+        previous: Option<PathBuf>,
+        /// Read at most so many MiB a second, to leave the disk to the broker.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1 << 20))]
+        mib_per_second: Option<u64>,
+    },
+    /// Makes a data directory of a backup.
+    Restore {
+        /// Directory of the backup.
+        backup: PathBuf,
+        /// New data directory; made, or empty.
+        dir: PathBuf,
+        /// Where the log goes, if storePathCommitLog names another directory than DIR/commitlog; made, or empty.
+        #[arg(long)]
+        log: Option<PathBuf>,
     },
 }
 
@@ -103,6 +130,12 @@ fn main() -> ExitCode {
         Command::Verify { place, repair: true } => run_repair(&place),
         Command::Dump { place, wanted } => run_dump(&place, wanted),
         Command::Stat { place, json, top } => run_stat(&place, json, top),
+        Command::Backup { dir, target, log, previous, mib_per_second } => {
+            let bytes_per_second = mib_per_second.map(|mib| mib << 20);
+            let (log_root, previous) = (log.as_deref(), previous.as_deref());
+            run_backup(&dir, &target, &BackupOptions { log_root, previous, bytes_per_second })
+        }
+        Command::Restore { backup, dir, log } => run_restore(&backup, &dir, log.as_deref()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -129,6 +162,32 @@ fn run_repair(place: &Place) -> Result<bool, InspectError> {
     println!("{} index files made again", repaired.rebuilt);
     println!("now:\n{}", repaired.after);
     Ok(repaired.after.is_clean())
+}
+
+fn run_backup(
+    dir: &Path,
+    target: &Path,
+    options: &BackupOptions<'_>,
+) -> Result<bool, InspectError> {
+    let backed_up = backup(dir, target, options, &Progress::visible)?;
+    println!("{}", backed_up.verified);
+    print_spans(&backed_up.manifest);
+    println!("{} copied to {}", megabytes(backed_up.copied_bytes), target.display());
+    Ok(backed_up.verified.is_clean())
+}
+
+fn run_restore(backup: &Path, dir: &Path, log: Option<&Path>) -> Result<bool, InspectError> {
+    let restored = restore(backup, dir, log, &Progress::visible)?;
+    println!("{}", restored.verified);
+    print_spans(&restored.manifest);
+    println!("{} can be started from", dir.display());
+    Ok(restored.verified.is_clean())
+}
+
+fn print_spans(manifest: &Manifest) {
+    for span in &manifest.shards {
+        println!("shard {}: positions {} to {}", span.shard, span.from, span.end);
+    }
 }
 
 fn run_dump(place: &Place, wanted: Wanted) -> Result<bool, InspectError> {

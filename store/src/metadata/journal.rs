@@ -223,6 +223,11 @@ pub fn examine(bytes: &[u8], generation: u64) -> Examined {
     Examined { lost: scan.lost, cut: scan.cut, remains }
 }
 
+/// The changes in the bytes of a journal, as a start would read them.
+pub fn contents(bytes: &[u8], generation: u64) -> Vec<&[u8]> {
+    record::scan(bytes, generation).contents
+}
+
 /// The generation of a journal; `None` when the file is none.
 pub fn generation_of(path: &Path) -> Option<u64> {
     generation(path.file_name()?.to_str()?)
