@@ -14,7 +14,7 @@ use crate::{
     inbox,
     mailbox::CoreMessage,
     panel::StartupReport,
-    registration::{self, Identity, Options, Registrar},
+    registration::{self, Identity, Options, Registrar, address_server},
     response::allow_unanswered,
     response_encoder::SendStamp,
     shard::{Shard, group_pulls::GroupPulls, parked::ParkedPulls},
@@ -335,11 +335,24 @@ fn bind_all(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, 
 async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), Fatal> {
     let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
+    let address_server = address_server::url(config);
+    if let Some(url) = &address_server {
+        match address_server::ask(&worker.executor, url).await {
+            Ok(named) => servers = named,
+            Err(why) => address_server::warn(url, &why, &[]),
+        }
+    }
+    let named = servers.clone();
     if let Some(addrs) = &context.listen.name_server {
         start_name_server(worker, config, addrs).await?;
         servers.push(config.own_name_server());
     }
     let registrar = register(worker, context, &servers);
+    if let Some(url) = address_server {
+        let executor = worker.executor.clone();
+        let following = address_server::follow(executor, registrar.clone(), url, named.clone());
+        drop(worker.executor.spawn(following));
+    }
     if let Some(plane) = &worker.control {
         *plane.registrar.borrow_mut() = Some(registrar.clone());
     }
@@ -357,6 +370,7 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
         return Ok(());
     }
     let mut report = context.report.clone();
+    report.add_name_servers(named);
     for (index, server) in report.name_servers.iter_mut().enumerate() {
         server.registered = registrar.is_registered(index);
     }

@@ -81,6 +81,14 @@ impl StartupReport {
         }
     }
 
+    /// Name servers that only the start got to know: those of an address server come first, where a given list would stand.
+    pub fn add_name_servers(&mut self, addrs: Vec<String>) {
+        let known = |addr: &String| self.name_servers.iter().any(|server| server.addr == *addr);
+        let new: Vec<String> = addrs.into_iter().filter(|addr| !known(addr)).collect();
+        let new = new.into_iter().map(|addr| NameServer { addr, registered: false, inside: false });
+        self.name_servers.splice(0..0, new);
+    }
+
     /// The line that Java's broker prints too, and that scripts wait for. The last part is ours. Only name servers that
     /// know this broker are named.
     pub fn boot_line(&self) -> String {

@@ -8,13 +8,14 @@
 //! [`WHOLE_GAP_MS`]. After a lost connection the broker registers as soon as the name server is back (Java waits for
 //! the next period). What does not fit one request goes in parts, one after the other, each acknowledged before the next
 //! ([`crate::control::tables::TopicParts`]). Without `forceRegister` a period asks for the data version first. At the end the broker
-//! unregisters wherever it is connected. A slow or dead name server never delays the others.
+//! unregisters wherever it is connected, and so it does from a name server that is one no more ([`Registration::set_servers`]). A slow or dead name server never delays the others.
 
 use std::collections::BTreeMap;
 
 use proto::body::DataVersion;
 use runtime::{Millis, Uptime};
 
+pub mod address_server;
 mod peer;
 mod questions;
 #[cfg(test)]
@@ -173,6 +174,10 @@ pub struct Registration {
 #[derive(Debug)]
 struct Server {
     addr: String,
+    /// Runs in this process.
+    own: bool,
+    /// Is to be registered with no more.
+    retired: bool,
     state: State,
     /// Next periodic registration.
     due: Uptime,
@@ -226,25 +231,12 @@ enum Reported {
 impl Registration {
     /// Nothing sent yet; everything is due at `now`.
     pub fn new(options: Options, servers: &[String], now: Uptime) -> Registration {
-        let peer = |addr: &String| Server {
-            addr: addr.clone(),
-            state: State::Disconnected { retry_at: now },
-            due: now,
-            rounds: 0,
-            sent: None,
-            registered: None,
-            sent_at: Uptime::MIN,
-            must_register: true,
-            more: false,
-            unfinished: None,
-            failures: 0,
-            next_opaque: 0,
-            learned: Learned::default(),
-            reported: Reported::Nothing,
-        };
         let period_ms = options.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end());
         let options = Options { period_ms, ..options };
-        Registration { options, peers: servers.iter().map(peer).collect(), stopping: false }
+        let own = |index: usize| options.own_last && index + 1 == servers.len();
+        let server = |(index, addr): (usize, &String)| Server::new(addr, own(index), now);
+        let peers = servers.iter().enumerate().map(server).collect();
+        Registration { options, peers, stopping: false }
     }
 
     /// Number of name servers; they are addressed by index below.
@@ -257,12 +249,44 @@ impl Registration {
         &self.peers[index].addr
     }
 
+    /// From now on these are the name servers, besides the one in this process. Those that are no more are unregistered
+    /// from. Returns the indexes of those that are new; a place that somebody left may be taken again.
+    pub fn set_servers(&mut self, servers: &[String], now: Uptime) -> Vec<usize> {
+        for peer in &mut self.peers {
+            peer.retired |= !peer.own && !servers.contains(&peer.addr);
+        }
+        let mut new = Vec::new();
+        for addr in servers {
+            if self.active().any(|peer| peer.addr == *addr) {
+                continue;
+            }
+            let server = Server::new(addr, false, now);
+            let free = |peer: &Server| peer.retired && peer.state == State::Closed;
+            match self.peers.iter().position(free) {
+                Some(index) => {
+                    self.peers[index] = server;
+                    new.push(index);
+                }
+                None => {
+                    self.peers.push(server);
+                    new.push(self.peers.len() - 1);
+                }
+            }
+        }
+        new
+    }
+
+    /// Those that are to be registered with.
+    fn active(&self) -> impl Iterator<Item = &Server> {
+        self.peers.iter().filter(|peer| !peer.retired)
+    }
+
     /// What to do for one name server. Given out once: what it says has happened as far as this machine is concerned.
     /// `version` is that of the last change that has to be registered with name servers.
     pub fn next(&mut self, index: usize, version: DataVersion, now: Uptime) -> Action {
-        let (options, stopping) = (self.options, self.stopping);
-        let is_own = options.own_last && index + 1 == self.peers.len();
+        let options = self.options;
         let peer = &mut self.peers[index];
+        let stopping = self.stopping || peer.retired;
         match peer.state {
             State::Closed => Action::Done,
             State::Connecting | State::Waiting { .. } => Action::Wait,
@@ -283,7 +307,7 @@ impl Registration {
             ),
             State::Connected if peer.unfinished.is_some() => peer.go_on(now + options.timeout_ms),
             State::Connected if now >= peer.due => {
-                let forced = options.force && !is_own;
+                let forced = options.force && !peer.own;
                 let register = forced || peer.must_register || peer.sent.is_none();
                 if register {
                     peer.mark_sent(version, now);
@@ -383,8 +407,8 @@ impl Registration {
 
     /// The connection could not be made, or ended.
     pub fn lost(&mut self, index: usize, why: &str, now: Uptime) -> Option<StateChange> {
-        let stopping = self.stopping;
         let peer = &mut self.peers[index];
+        let stopping = self.stopping || peer.retired;
         if peer.state == State::Closed {
             return None;
         }
@@ -413,9 +437,9 @@ impl Registration {
         self.stopping = true;
     }
 
-    /// Whether every unregistration was answered or is pointless.
+    /// Whether it was stopped, and every unregistration was answered or is pointless.
     pub fn is_closed(&self) -> bool {
-        self.peers.iter().all(|peer| peer.state == State::Closed)
+        self.stopping && self.peers.iter().all(|peer| peer.state == State::Closed)
     }
 
     /// Whether every name server that can be reached knows this version of the topics, or a later one.
@@ -424,7 +448,7 @@ impl Registration {
             matches!(peer.state, State::Disconnected { .. } | State::Connecting | State::Closed)
         };
         let is_covered = |known: DataVersion| known.counter >= version.counter;
-        self.peers.iter().all(|peer| away(peer) || peer.registered.is_some_and(is_covered))
+        self.active().all(|peer| away(peer) || peer.registered.is_some_and(is_covered))
     }
 
     /// Registrations that are under way: name server and opaque.
@@ -442,7 +466,7 @@ impl Registration {
 
     /// How many name servers know this broker, as far as we know.
     pub fn registered_count(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.reported == Reported::Registered).count()
+        self.active().filter(|peer| peer.reported == Reported::Registered).count()
     }
 
     /// Whether this name server knows this broker, as far as we know.
@@ -453,14 +477,15 @@ impl Registration {
     /// Whether a connection to this name server stands, over which something may be asked.
     pub fn is_connected(&self, index: usize) -> bool {
         let connected = |peer: &Server| {
-            matches!(peer.state, State::Connected | State::Waiting { .. }) && !self.stopping
+            let connected = matches!(peer.state, State::Connected | State::Waiting { .. });
+            connected && !self.stopping && !peer.retired
         };
         self.peers.get(index).is_some_and(connected)
     }
 
     /// Whether it is known of each name server that it serves us or that it does not.
     pub fn is_settled(&self) -> bool {
-        self.peers.iter().all(|peer| peer.reported != Reported::Nothing)
+        self.active().all(|peer| peer.reported != Reported::Nothing)
     }
 
     /// One text for each name server that does not serve us.
@@ -469,14 +494,14 @@ impl Registration {
             Reported::Failing { why, .. } => Some(format!("{} ({why})", peer.addr)),
             _ => None,
         };
-        self.peers.iter().filter_map(text).collect()
+        self.active().filter_map(text).collect()
     }
 
     /// Everything the name servers answered, merged.
     pub fn learned(&self) -> Learned {
         let mut merged = Learned::default();
         for Learned { master_addr, ha_server_addr, order_topics } in
-            self.peers.iter().map(|peer| &peer.learned)
+            self.active().map(|peer| &peer.learned)
         {
             merged.master_addr = merged.master_addr.or_else(|| master_addr.clone());
             merged.ha_server_addr = merged.ha_server_addr.or_else(|| ha_server_addr.clone());
@@ -487,6 +512,27 @@ impl Registration {
 }
 
 impl Server {
+    fn new(addr: &str, own: bool, now: Uptime) -> Server {
+        Server {
+            addr: addr.to_owned(),
+            own,
+            retired: false,
+            state: State::Disconnected { retry_at: now },
+            due: now,
+            rounds: 0,
+            sent: None,
+            registered: None,
+            sent_at: Uptime::MIN,
+            must_register: true,
+            more: false,
+            unfinished: None,
+            failures: 0,
+            next_opaque: 0,
+            learned: Learned::default(),
+            reported: Reported::Nothing,
+        }
+    }
+
     fn opaque(&mut self) -> i32 {
         self.next_opaque = self.next_opaque.wrapping_add(1);
         self.next_opaque

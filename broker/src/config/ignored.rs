@@ -268,9 +268,9 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Refuse,
     },
     Ignored {
-        names: &["fetchNamesrvAddrByAddressServer", "fetchNameSrvAddrByDnsLookup"],
-        reason: "name servers are not looked up elsewhere, and this broker would be found by nobody: list them in \
-                 namesrvAddr",
+        names: &["fetchNameSrvAddrByDnsLookup"],
+        reason: "the addresses of one name are not taken for several name servers, and this broker would be found by \
+                 some only: list them in namesrvAddr",
         weight: Weight::Refuse,
     },
     Ignored {

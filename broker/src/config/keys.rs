@@ -58,6 +58,12 @@ pub struct BrokerConfig {
     bind_address: BindAddress = BindAddress::default(), "bindAddress", ConfigKind::BindAddress, "", Start, important;
     /// Name servers to register with.
     namesrv_addr: String = String::new(), "namesrvAddr", ConfigKind::Addresses, "", Start, important;
+    /// Whether name servers are asked of an address server over HTTP when namesrvAddr is empty: at the start and every two minutes.
+    fetch_namesrv_addr_by_address_server: bool = false, "fetchNamesrvAddrByAddressServer", ConfigKind::Bool, "", Start, important;
+    /// Host of the address server, or host:port; without a port it is 8080. It is asked for /rocketmq/ and rmqAddressServerSubGroup.
+    rmq_address_server_domain: String = "jmenv.tbsite.net".to_owned(), "rmqAddressServerDomain", ConfigKind::Text, "", Start;
+    /// Last part of the path at the address server.
+    rmq_address_server_sub_group: String = "nsaddr".to_owned(), "rmqAddressServerSubGroup", ConfigKind::Text, "", Start;
     /// Permission of the whole broker; without read no pull, without write no send to order topics.
     broker_permission: i32 = 6, "brokerPermission", PERMISSION, "bits", Live, important;
     /// Region that clients get for message trace.

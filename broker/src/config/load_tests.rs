@@ -215,7 +215,7 @@ fn a_promise_that_cannot_be_kept_starts_nothing() {
         "readOnlyCommitLogStorePaths=/old",
         "storePathCommitLog=/a,/b",
         "messageStorePlugIn=org.apache.rocketmq.tieredstore.TieredMessageStore",
-        "fetchNamesrvAddrByAddressServer=true",
+        "fetchNameSrvAddrByDnsLookup=true",
         "enableMultiDispatch=true",
     ] {
         let all = problems(&format!("brokerName=n0\n{line}\n"));

@@ -192,7 +192,12 @@ impl BrokerConfig {
                 "flushDiskType=ASYNC_FLUSH: a crash loses answered messages of up to the last";
             notices.push(Notice::info(format!("{text} {ms} ms (flushIntervalCommitLog)")));
         }
-        if !standalone && addresses(&self.namesrv_addr).next().is_none() {
+        let no_list = addresses(&self.namesrv_addr).next().is_none();
+        if self.fetch_namesrv_addr_by_address_server && !no_list {
+            let text = "namesrvAddr is given, so no address server is asked (fetchNamesrvAddrByAddressServer)";
+            notices.push(Notice::warn(text.to_owned()));
+        }
+        if !standalone && no_list && !self.fetch_namesrv_addr_by_address_server {
             let text = "no name server is given (namesrvAddr, -n, NAMESRV_ADDR): clients will not find this broker";
             notices.push(Notice::warn(text.to_owned()));
         }

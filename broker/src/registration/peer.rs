@@ -115,6 +115,24 @@ pub fn start(
 }
 
 impl Registrar {
+    /// Registers with these from now on, besides the name server in this process, and with those that are not among them no
+    /// more.
+    pub fn set_servers(&self, servers: &[String]) {
+        let shared = &self.shared;
+        let now = shared.executor.uptime();
+        let new = shared.registration.borrow_mut().set_servers(servers, now);
+        for index in new {
+            if index == shared.wakers.borrow().len() {
+                shared.wakers.borrow_mut().push(None);
+                shared.parts.borrow_mut().push(None);
+                shared.links.borrow_mut().push((0, None));
+                shared.questions.borrow_mut().add_server();
+            }
+            drop(shared.executor.spawn(talk(Rc::clone(shared), index)));
+        }
+        shared.wake_all();
+    }
+
     /// The topics have changed: register them with the name servers now, not with the next tick.
     pub fn changed(&self) {
         self.shared.wake_all();

@@ -40,6 +40,11 @@ impl Questions {
         Questions { calls: Calls::new(QUESTIONS_MAX), unsent, stopped: false }
     }
 
+    /// One more name server, behind the others.
+    pub(super) fn add_server(&mut self) {
+        self.unsent.push(VecDeque::new());
+    }
+
     /// Asks a name server: `frame` makes the request with the opaque that it is given. What is awaited is `None` when no
     /// answer comes until `deadline`.
     pub(super) fn ask(

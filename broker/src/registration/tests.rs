@@ -273,3 +273,44 @@ fn answers_are_merged() {
     registration.lost(1, "gone", at(1));
     assert_eq!(registration.learned().order_topics, None);
 }
+
+/// Registers one name server to the end.
+fn registered(registration: &mut Registration, index: usize, now: Millis) {
+    let send = join(registration, index, now);
+    let change = registration.answered(index, send.opaque, accepted(), at(now));
+    assert_eq!(change, Some(StateChange::Registered));
+}
+
+#[test]
+fn name_servers_come_and_go() {
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let own = Options { own_last: true, ..Options::default() };
+    let mut registration = Registration::new(own, &names(&["ns1:9876", "own:9876"]), at(0));
+    registered(&mut registration, 0, 0);
+    registered(&mut registration, 1, 0);
+    // One more, and the first one is one no more; the one inside always is.
+    assert_eq!(registration.set_servers(&names(&["ns2:9876"]), at(10)), [2]);
+    assert!(registration.set_servers(&names(&["ns2:9876"]), at(10)).is_empty());
+    let goodbye = sent(&mut registration, 0, V1, 20);
+    assert_eq!(goodbye.what, ServerRequest::Unregister);
+    assert_eq!(registration.registered_count(), 1, "that of this process");
+    assert!(!registration.is_connected(0) && registration.is_connected(1));
+    assert_eq!(registration.answered(0, goodbye.opaque, accepted(), at(30)), None);
+    assert_eq!(registration.next(0, V1, at(30)), Action::Done);
+    registered(&mut registration, 2, 40);
+    assert_eq!(registration.registered_count(), 2);
+    // The place that is free is taken again.
+    assert_eq!(registration.set_servers(&names(&["ns2:9876", "ns1:9876"]), at(50)), [0]);
+    registered(&mut registration, 0, 50);
+    // One that is not connected is given up at once.
+    assert_eq!(registration.lost(2, "away", at(60)), Some(failing("away")));
+    assert!(registration.set_servers(&names(&["ns1:9876"]), at(61)).is_empty());
+    assert!(registration.failing().is_empty());
+    assert_eq!(registration.next(2, V1, at(5_000)), Action::Done);
+    registration.stop();
+    assert!(!registration.is_closed());
+}
+
+fn failing(why: &str) -> StateChange {
+    StateChange::Failing { why: why.to_owned(), for_ms: 0 }
+}
