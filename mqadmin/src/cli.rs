@@ -86,15 +86,16 @@ fn run_entry(entry: &'static Entry, words: &[String], properties: &[(String, Str
 fn command_of(entry: &'static Entry) -> clap::Command {
     let command = clap::Command::new(entry.name)
         .bin_name(format!("mqadmin {}", entry.name))
-        .about(entry.about)
         .disable_version_flag(true);
     match &entry.kind {
-        Kind::Absent(reason) => command.after_help(*reason),
+        Kind::Absent(reason) => command.about(entry.about).after_help(*reason),
         Kind::Served(served) => {
             let examples = served.examples.iter();
             let examples = examples.map(|words| format!("  mqadmin {} {words}\n", entry.name));
             let examples = format!("Examples:\n{}", examples.collect::<String>());
-            Settings::augment_args((served.augment)(command)).after_help(examples)
+            let command = Settings::augment_args((served.augment)(command));
+            // What the structs of options say of themselves is for readers of the code.
+            command.about(entry.about).after_help(examples.trim_end().to_owned())
         }
     }
 }
@@ -122,7 +123,7 @@ fn completions(shell: Option<&String>) -> ExitCode {
     let Some(shell) = shell else {
         return not_understood("completions: one of bash, elvish, fish, powershell, zsh");
     };
-    let mut program = clap::Command::new("mqadmin").subcommand(clap::Command::new("help"));
+    let mut program = clap::Command::new("mqadmin");
     for entry in COMMANDS.iter().filter(|entry| matches!(entry.kind, Kind::Served(_))) {
         program = program.subcommand(command_of(entry));
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use clap::ArgAction::Set;
 use client::DefaultMqAdminExt;
 use proto::body::{Json, SubscriptionGroupConfig};
 use serde::Serialize;
@@ -21,13 +22,13 @@ pub(crate) struct UpdateSubGroup {
     #[arg(short = 'g', long = "groupName", value_name = "GROUP")]
     group_name: String,
     /// May consume
-    #[arg(short = 's', long = "consumeEnable", value_name = "BOOL", value_parser = boolean, default_value = "true")]
+    #[arg(short = 's', long = "consumeEnable", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "true")]
     consume_enable: bool,
     /// May begin at the oldest message
-    #[arg(short = 'm', long = "consumeFromMinEnable", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'm', long = "consumeFromMinEnable", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     consume_from_min_enable: bool,
     /// May consume as broadcast
-    #[arg(short = 'd', long = "consumeBroadcastEnable", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'd', long = "consumeBroadcastEnable", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     consume_broadcast_enable: bool,
     /// Queues of its retry topic
     #[arg(short = 'q', long = "retryQueueNums", value_name = "NUMBER", default_value_t = 1)]
@@ -42,10 +43,10 @@ pub(crate) struct UpdateSubGroup {
     #[arg(short = 'w', long = "whichBrokerWhenConsumeSlowly", value_name = "ID", default_value_t = 1)]
     which_broker_when_consume_slowly: i64,
     /// Tell members when members come and go
-    #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL", value_parser = boolean, default_value = "true")]
+    #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "true")]
     notify_consumer_ids_changed: bool,
     /// 5.x: POP and gRPC consumers get its messages in order
-    #[arg(short = 'o', long = "consumeMessageOrderly", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'o', long = "consumeMessageOrderly", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     consume_message_orderly: bool,
     /// 5.x: pauses between retries of POP and gRPC consumers, JSON
     #[arg(short = 'p', long = "groupRetryPolicy", value_name = "JSON")]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::ArgAction::Set;
 use client::admin_ext::{
     DirectConsumption, MessageTrack, OutgoingMessage, SendResult, body_of,
 };
@@ -47,7 +48,7 @@ pub(crate) struct SendMessage {
     #[arg(short = 'i', long = "qid", value_name = "NUMBER", requires = "broker", value_parser = clap::value_parser!(i32).range(0..))]
     qid: Option<i32>,
     /// Write a message trace, too
-    #[arg(short = 'm', long = "msgTraceEnable", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'm', long = "msgTraceEnable", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     msg_trace_enable: bool,
 }
 
@@ -140,7 +141,7 @@ pub(crate) struct QueryMsgById {
     #[arg(short = 'd', long = "clientId", value_name = "ID", requires = "consumer_group")]
     client_id: Option<String>,
     /// Send the messages to their topics again
-    #[arg(short = 's', long = "sendMessage", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 's', long = "sendMessage", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     send_message: bool,
     /// Part of the name by which Java's producer is known; of no effect here
     #[arg(short = 'u', long = "unitName", value_name = "UNIT")]

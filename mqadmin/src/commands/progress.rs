@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use clap::ArgAction::Set;
 use client::{AdminError, DefaultMqAdminExt};
 use proto::body::{
     ConsumeProgress, ConsumeStats, ConsumeType, ConsumerConnection, MessageModel, MessageQueue,
@@ -24,7 +25,7 @@ pub(crate) struct ConsumerProgress {
     #[arg(short = 'g', long = "groupName", value_name = "GROUP")]
     group_name: Option<String>,
     /// Whose queues they are
-    #[arg(short = 's', long = "showClientIP", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 's', long = "showClientIP", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     show_client_ip: bool,
     /// 5.x: one topic only
     #[arg(short = 't', long = "topicName", value_name = "TOPIC", requires = "group_name")]

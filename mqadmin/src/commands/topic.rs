@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use clap::ArgAction::Set;
 use client::{AdminError, DefaultMqAdminExt};
 use proto::body::{ClusterInfo, MessageQueue, QueueBounds, RouteData, TopicConfig};
 use serde::Serialize;
@@ -276,13 +277,13 @@ pub(crate) struct UpdateTopic {
     #[arg(short = 'p', long = "perm", value_name = "PERM", default_value_t = 6)]
     perm: i32,
     /// An ordered topic, whose queues name servers keep a list of
-    #[arg(short = 'o', long = "order", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'o', long = "order", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     order: bool,
     /// A topic of a unit
-    #[arg(short = 'u', long = "unit", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 'u', long = "unit", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     unit: bool,
     /// Has subscribers in units
-    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", value_parser = boolean, default_value = "false")]
+    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
     has_unit_sub: bool,
     /// 5.x: changes of attributes, +name=value,-name
     #[arg(short = 'a', long = "attributes", value_name = "CHANGES", allow_hyphen_values = true)]
