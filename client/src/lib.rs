@@ -17,8 +17,8 @@ pub mod offsets;
 pub mod pull;
 pub mod send;
 
-pub use admin_ext::{AdminConfig, AdminError, Credentials, DefaultMqAdminExt};
 pub use admin::{BrokerIdentity, KeyLookup, NewTopic};
+pub use admin_ext::{AdminConfig, AdminError, Credentials, DefaultMqAdminExt};
 pub use answer::{Answer, ServerRequest};
 pub use connection::{Connection, Ticket};
 pub use error::ClientError;

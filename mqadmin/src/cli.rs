@@ -103,7 +103,9 @@ fn command_of(entry: &'static Entry) -> clap::Command {
 fn help(name: &str) -> ExitCode {
     match registry::find(name) {
         None => not_understood(&unknown(name)),
-        Some(entry) if matches!(entry.kind, Kind::Absent(_)) => print(&format!("{}\n", absent(entry))),
+        Some(entry) if matches!(entry.kind, Kind::Absent(_)) => {
+            print(&format!("{}\n", absent(entry)))
+        }
         Some(entry) => print(&command_of(entry).render_help().to_string()),
     }
 }

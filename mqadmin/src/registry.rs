@@ -87,7 +87,10 @@ pub static COMMANDS: &[Entry] = &[
     served::<topic::UpdateTopic>(
         "updateTopic",
         "Update or create topic",
-        &["-n 127.0.0.1:9876 -c DefaultCluster -t orders -r 8 -w 8", "-b 127.0.0.1:10911 -t orders -p 4"],
+        &[
+            "-n 127.0.0.1:9876 -c DefaultCluster -t orders -r 8 -w 8",
+            "-b 127.0.0.1:10911 -t orders -p 4",
+        ],
     ),
     served::<topic::DeleteTopic>(
         "deleteTopic",
@@ -151,7 +154,11 @@ pub static COMMANDS: &[Entry] = &[
     served::<progress::ConsumerProgress>(
         "consumerProgress",
         "Query consumers's progress, speed",
-        &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 -g billing", "-n 127.0.0.1:9876 -g billing -s true"],
+        &[
+            "-n 127.0.0.1:9876",
+            "-n 127.0.0.1:9876 -g billing",
+            "-n 127.0.0.1:9876 -g billing -s true",
+        ],
     ),
     // Messages.
     served::<message::SendMessage>(

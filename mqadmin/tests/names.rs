@@ -44,7 +44,10 @@ fn every_command_of_java_is_accounted_for() {
     let not_yet: Vec<&str> = NOT_YET.split_whitespace().collect();
     assert_eq!(missing, not_yet, "the list of commands to come is not what is missing");
     let absent = COMMANDS.iter().filter(|entry| entry.absent().is_some()).count();
-    println!("{} served, {absent} absent for a reason, missing: {missing:?}", COMMANDS.len() - absent);
+    println!(
+        "{} served, {absent} absent for a reason, missing: {missing:?}",
+        COMMANDS.len() - absent
+    );
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl DefaultMqAdminExt {
             all.offset_table.extend(part.offset_table);
         }
         if all.offset_table.is_empty() {
-            let what = format!("group {group} has consumed nothing yet: no broker has an offset of it");
+            let what =
+                format!("group {group} has consumed nothing yet: no broker has an offset of it");
             return Err(AdminError::NotFound { what, code: response::CONSUMER_NOT_ONLINE });
         }
         Ok(all)

@@ -87,11 +87,8 @@ impl DefaultMqAdminExt {
         id: &str,
     ) -> Result<DirectConsumption, AdminError> {
         let store_host = self.view_message(id).await?.store_host.to_string();
-        let ext = [
-            ("consumerGroup", group.into()),
-            ("clientId", client_id.into()),
-            ("msgId", id.into()),
-        ];
+        let ext =
+            [("consumerGroup", group.into()), ("clientId", client_id.into()), ("msgId", id.into())];
         let request = self.slow_request(request::CONSUME_MESSAGE_DIRECTLY, &ext);
         let read: fn(&[u8]) -> Result<DirectConsumption, BodyError> = DirectConsumption::read;
         self.ask_broker(&store_host, &request).await?.body(read)
@@ -118,7 +115,10 @@ pub fn body_of(message: &Received) -> Result<Cow<'_, [u8]>, AdminError> {
     let bad = |reason: String| AdminError::Compressed { id: message.message_id(), reason };
     let kind = message.sys_flag & COMPRESSION_BITS;
     if !COMPRESSION_ZLIB.contains(&kind) {
-        return Err(bad(format!("its sysFlag {:#x} names another way than zlib", message.sys_flag)));
+        return Err(bad(format!(
+            "its sysFlag {:#x} names another way than zlib",
+            message.sys_flag
+        )));
     }
     let mut body = Vec::new();
     let mut inflating = flate2::read::ZlibDecoder::new(message.body.as_slice());

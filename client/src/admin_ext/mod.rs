@@ -222,10 +222,7 @@ impl Told {
     }
 
     /// What a reader of whole answers makes of a success.
-    fn read<T>(
-        self,
-        read: impl FnOnce(Answer) -> Result<T, ClientError>,
-    ) -> Result<T, AdminError> {
+    fn read<T>(self, read: impl FnOnce(Answer) -> Result<T, ClientError>) -> Result<T, AdminError> {
         let Told { addr, request, answer } = self.success()?;
         read(answer).map_err(|source| AdminError::Answer { addr, request, source })
     }

@@ -54,8 +54,7 @@ impl DefaultMqAdminExt {
         key: &str,
         value: &str,
     ) -> Result<(), AdminError> {
-        let ext =
-            [("namespace", namespace.into()), ("key", key.into()), ("value", value.into())];
+        let ext = [("namespace", namespace.into()), ("key", key.into()), ("value", value.into())];
         self.tell_name_servers(&self.request(request::PUT_KV_CONFIG, &ext)).await
     }
 
@@ -100,9 +99,9 @@ impl DefaultMqAdminExt {
 fn with_order_of(before: &str, value: &str) -> String {
     let broker = |part: &str| part.split(':').next().unwrap_or_default().to_owned();
     let new: Vec<&str> = value.split(';').filter(|part| !part.is_empty()).collect();
-    let kept = before.split(';').filter(|part| {
-        !part.is_empty() && !new.iter().any(|other| broker(other) == broker(part))
-    });
+    let kept = before
+        .split(';')
+        .filter(|part| !part.is_empty() && !new.iter().any(|other| broker(other) == broker(part)));
     kept.chain(new.iter().copied()).collect::<Vec<_>>().join(";")
 }
 

@@ -40,7 +40,8 @@ pub(super) fn create() -> String {
 /// Milliseconds since the month began: at most 31 days, which are 2.7 of 4.3 billion.
 fn ms_of_month(now: &Zoned) -> u32 {
     let begin = now.first_of_month().and_then(|first| first.start_of_day());
-    let since = begin.map_or(0, |begin| now.timestamp().as_millisecond() - begin.timestamp().as_millisecond());
+    let since = begin
+        .map_or(0, |begin| now.timestamp().as_millisecond() - begin.timestamp().as_millisecond());
     u32::try_from(since).unwrap_or(0)
 }
 

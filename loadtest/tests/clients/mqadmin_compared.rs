@@ -49,7 +49,11 @@ const CASES: &[Case] = &[
     ("consumerProgress -n {namesrv} -g {group} -s true", Lines::All, BOTH),
     ("consumerProgress -n {namesrv}", Lines::With("{group}"), BOTH),
     ("queryMsgById -n {namesrv} -i {id}", Lines::All, BOTH),
-    ("sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0", Lines::All, BOTH),
+    (
+        "sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0",
+        Lines::All,
+        BOTH,
+    ),
     ("updateSubGroup -n {namesrv} -b {broker} -g {new} -s true -r 3 -q 2", Lines::All, BOTH),
     ("updateSubGroup -n {namesrv} -c DefaultCluster -g {new} -d true", Lines::All, BOTH),
     ("updateTopic -n {namesrv} -b {broker} -t {new} -r 4 -w 4 -o true", Lines::All, BOTH),
@@ -68,7 +72,33 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
         })
     };
-    BOTH.iter().copied().map(trial).collect()
+    let shapes = Trial::test("mqadmin_compared::shapes", || {
+        shapes_are_told_apart();
+        Ok(())
+    });
+    BOTH.iter().copied().map(trial).chain([shapes]).collect()
+}
+
+/// The comparison sees what it is for.
+fn shapes_are_told_apart() {
+    let same = [
+        ("broker-a  0     12", "broker-a  3     7"),
+        ("   1.25(0,0ms)", " 12.00(3,17ms)"),
+        ("x {a=1, b=2}", "x {b=7, a=0}"),
+        ("a 7F00000100002A9F00000000000004D2", "a 7F00000100002A9F00000000000014D2"),
+    ];
+    for (java, ours) in same {
+        assert!(same_shape(java, ours), "{java:?} {ours:?}");
+    }
+    let different = [
+        ("broker-a  0", "broker-b  0"),
+        ("broker-a  0", "broker-a"),
+        ("a   1   2", "a  1  2"),
+        ("x=1", "x: 1"),
+    ];
+    for (java, ours) in different {
+        assert!(!same_shape(java, ours), "{java:?} {ours:?}");
+    }
 }
 
 /// Runs all cases, and tells all that differ.
@@ -92,9 +122,23 @@ fn compare(program: &Program, peer: &Peer) {
                 format!("== {line}: {what}\n-- Java:\n{expected}\n-- ours:\n{}", found.stdout)
             };
             differences.extend(difference.map(tell));
+            // What changes nothing new can be asked once more.
+            if !line.contains("{new}") {
+                differences.extend(not_json(&as_words(&of_ours)));
+            }
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Why the same with `--json` does not print lines of JSON.
+fn not_json(words: &[&str]) -> Option<String> {
+    let printed = our_mqadmin::run(&[&["--json"], words].concat());
+    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    let good = printed.code == Some(0)
+        && !printed.stdout.is_empty()
+        && printed.stdout.lines().all(is_json);
+    (!good).then(|| format!("== --json {words:?}: {printed:?}"))
 }
 
 /// What the cases name.
@@ -139,7 +183,8 @@ fn as_words(words: &[String]) -> Vec<&str> {
 /// The lines that are compared, without blanks at their ends.
 fn compared(prepared: &Prepared, lines: Lines, text: &str, tool: usize) -> Vec<String> {
     let text = text.replace(&prepared.new[tool], &prepared.new[0]);
-    let mut all: Vec<String> = text.trim_end().lines().map(|l| l.trim_end().to_owned()).collect();
+    let printed = text.trim_end().lines().map(str::trim_end).filter(|line| !is_of_a_trace(line));
+    let mut all: Vec<String> = printed.map(str::to_owned).collect();
     match lines {
         Lines::All => {}
         Lines::With(name) => {
@@ -160,6 +205,13 @@ fn compared(prepared: &Prepared, lines: Lines, text: &str, tool: usize) -> Vec<S
         }
     }
     all
+}
+
+/// Lines of a stack trace, which Java's tool prints on standard error when it goes on all the same.
+fn is_of_a_trace(line: &str) -> bool {
+    line.starts_with("\tat ")
+        || line.starts_with("For more information, please visit the url")
+        || (line.starts_with("org.apache.rocketmq.") && line.contains("Exception: "))
 }
 
 /// What differs first.
@@ -197,7 +249,12 @@ fn words_of(line: &str) -> Vec<Word> {
     for piece in line.split(' ') {
         if !piece.is_empty() {
             let gap = at - words.last().map_or(0, |word| word.end);
-            words.push(Word { text: without_numbers(piece), start: at, end: at + piece.len(), gap });
+            words.push(Word {
+                text: without_numbers(piece),
+                start: at,
+                end: at + piece.len(),
+                gap,
+            });
         }
         at += piece.len() + 1;
     }

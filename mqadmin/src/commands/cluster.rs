@@ -49,11 +49,7 @@ struct Row {
 }
 
 impl ClusterList {
-    async fn rows(
-        &self,
-        admin: &DefaultMqAdminExt,
-        out: &mut Output,
-    ) -> Result<Vec<Row>, Failure> {
+    async fn rows(&self, admin: &DefaultMqAdminExt, out: &mut Output) -> Result<Vec<Row>, Failure> {
         let known = admin.examine_broker_cluster_info().await?;
         let mut rows = addrs(&known, self.cluster_name.as_deref())?;
         for row in &mut rows {
@@ -90,7 +86,8 @@ impl Row {
     /// A figure as the broker writes it. Java prints `null` for one that is missing, nothing when the broker did not answer.
     fn text(&self, name: &str) -> String {
         let figures = self.figures.as_ref();
-        figures.map_or_else(String::new, |f| or_null(f.table.get(name).map(String::as_str)).to_owned())
+        figures
+            .map_or_else(String::new, |f| or_null(f.table.get(name).map(String::as_str)).to_owned())
     }
 
     /// The first number of a figure.
@@ -126,7 +123,8 @@ struct Broker {
 
 impl Broker {
     fn of(row: &Row) -> Broker {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64;
         let earliest = row.number::<f64>("earliestMessageTimeStamp");
         // 4.9 spells it with one r, 5.x with two.
         let out_tps = row.number("getTransferedTps").or_else(|| row.number("getTransferredTps"));

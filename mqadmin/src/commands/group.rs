@@ -40,7 +40,12 @@ pub(crate) struct UpdateSubGroup {
     #[arg(short = 'i', long = "brokerId", value_name = "ID", default_value_t = 0)]
     broker_id: i64,
     /// Broker to turn to for old messages
-    #[arg(short = 'w', long = "whichBrokerWhenConsumeSlowly", value_name = "ID", default_value_t = 1)]
+    #[arg(
+        short = 'w',
+        long = "whichBrokerWhenConsumeSlowly",
+        value_name = "ID",
+        default_value_t = 1
+    )]
     which_broker_when_consume_slowly: i64,
     /// Tell members when members come and go
     #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "true")]
@@ -74,9 +79,9 @@ impl Command for UpdateSubGroup {
 impl UpdateSubGroup {
     fn config(&self) -> Result<SubscriptionGroupConfig, Failure> {
         let policy = self.group_retry_policy.as_deref().map(serde_json::from_str::<Value>);
-        let policy = policy.transpose().map_err(|error| {
-            Failure::Usage(format!("-p groupRetryPolicy is not JSON: {error}"))
-        })?;
+        let policy = policy
+            .transpose()
+            .map_err(|error| Failure::Usage(format!("-p groupRetryPolicy is not JSON: {error}")))?;
         Ok(SubscriptionGroupConfig {
             attributes: attribute_changes(self.attributes.as_deref())?,
             group_name: self.group_name.clone(),

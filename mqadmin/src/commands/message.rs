@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ArgAction::Set;
-use client::admin_ext::{
-    DirectConsumption, MessageTrack, OutgoingMessage, SendResult, body_of,
-};
+use client::admin_ext::{DirectConsumption, MessageTrack, OutgoingMessage, SendResult, body_of};
 use client::{DefaultMqAdminExt, Received};
 use proto::body::MessageQueue;
 use serde::Serialize;

@@ -358,7 +358,8 @@ pub(crate) fn attribute_changes(text: Option<&str>) -> Result<BTreeMap<String, S
             Some('-') => value.is_empty(),
             _ => false,
         };
-        let wrong = || Failure::Usage(format!("attribute {change:?} is neither +name=value nor -name"));
+        let wrong =
+            || Failure::Usage(format!("attribute {change:?} is neither +name=value nor -name"));
         valid.then(|| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
     };
     changes.map(change).collect()
@@ -382,7 +383,8 @@ fn as_json<S: serde::Serializer>(config: &TopicConfig, serializer: S) -> Result<
 impl Display for Updated {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         // Java closes neither of these lines.
-        let order = self.order_conf.as_ref().map(|conf| format!("isOrder=true, orderConf=[{conf}]"));
+        let order =
+            self.order_conf.as_ref().map(|conf| format!("isOrder=true, orderConf=[{conf}]"));
         if let Some(order) = order.as_ref().filter(|_| !self.of_cluster) {
             write!(f, "set broker orderConf. {order}")?;
         }
