@@ -1,10 +1,13 @@
-//! A small client that speaks frames: what tests need to play producer, consumer, tool or broker.
+//! Two clients that speak frames: a small blocking one, which tests need to play producer, consumer, tool or broker, and
+//! [`admin_ext`], the asynchronous administration of clusters that `mqadmin` is built on.
 //!
+//! Of the first:
 //! One [`Connection`] is one blocking socket with a timeout; requests can be pipelined and answered in any order.
 //! It does exactly what it is asked: no routes, no retries, no rebalancing, no background thread. JSON bodies are
 //! written and read here without the types that our servers use, so that a mistake there does not cancel itself out.
 
 pub mod admin;
+pub mod admin_ext;
 pub mod answer;
 pub mod connection;
 pub mod error;
@@ -15,6 +18,7 @@ pub mod pull;
 pub mod send;
 
 pub use admin::{BrokerIdentity, KeyLookup, NewTopic};
+pub use admin_ext::{AdminConfig, AdminError, Credentials, DefaultMqAdminExt};
 pub use answer::{Answer, ServerRequest};
 pub use connection::{Connection, Ticket};
 pub use error::ClientError;

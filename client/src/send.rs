@@ -115,7 +115,8 @@ pub fn now_ms() -> i64 {
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn short_fields<'a>(
+/// The fields of 310 and 320. `n`, the broker's name, only 5.x brokers read, and none compares it.
+pub(crate) fn short_fields<'a>(
     message: &Message<'a>,
     properties: &'a str,
     is_batch: bool,

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod mqadmin;
 pub mod ordered;
 pub mod our_broker;
+pub mod our_mqadmin;
 pub mod pop;
 pub mod program;
 pub mod raw;

@@ -23,7 +23,8 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("mqstore", &["proto", "runtime", "store"], &[]),
     ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
     ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
-    ("client", &["proto", "remoting"], &[]),
+    ("client", &["proto", "remoting", "daemon"], &[]),
+    ("mqadmin", &["proto", "client"], &[]),
     ("loadtest", &["proto", "client", "filter"], &["mqstore"]),
 ];
 

@@ -21,3 +21,4 @@ pub mod recall_handle;
 pub mod receipt;
 pub mod record;
 pub mod request;
+pub mod version;

@@ -322,13 +322,20 @@ pub fn use_binary(path: &Path) {
 }
 
 fn find_or_build() -> PathBuf {
-    if let Some(named) = env::var_os("RINGMQ_BROKER") {
+    let crates = ["proto", "runtime", "remoting", "daemon", "store", "namesrv", "broker"];
+    built_program("RINGMQ_BROKER", ("broker", "mqbroker"), &crates)
+}
+
+/// A program of this workspace, as a package and its name: the one that a variable names, or that of the profile of the
+/// running test, built first when it is missing or older than the sources of these crates.
+pub fn built_program(variable: &str, (package, name): (&str, &str), crates: &[&str]) -> PathBuf {
+    if let Some(named) = env::var_os(variable) {
         return PathBuf::from(named);
     }
     let profile_dir = profile_dir();
-    let binary = profile_dir.join("mqbroker");
+    let binary = profile_dir.join(name);
     let built = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-    if built(&binary).is_some_and(|time| time >= newest_source()) {
+    if built(&binary).is_some_and(|time| time >= newest_source(crates)) {
         return binary;
     }
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
@@ -337,12 +344,12 @@ fn find_or_build() -> PathBuf {
     };
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "-p", "broker", "--bin", "mqbroker", "--profile", &profile])
+        .args(["build", "--quiet", "-p", package, "--bin", name, "--profile", &profile])
         .arg("--target-dir")
         .arg(profile_dir.parent().unwrap_or(&profile_dir))
         .current_dir(workspace)
         .status();
-    assert!(status.is_ok_and(|s| s.success()), "cargo build -p broker --bin mqbroker failed");
+    assert!(status.is_ok_and(|s| s.success()), "cargo build -p {package} --bin {name} failed");
     binary
 }
 
@@ -353,10 +360,9 @@ fn profile_dir() -> PathBuf {
     if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
 }
 
-/// When a source that the broker is made of was last changed.
-fn newest_source() -> SystemTime {
+/// When a source of these crates was last changed.
+fn newest_source(crates: &[&str]) -> SystemTime {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let crates = ["proto", "runtime", "remoting", "daemon", "store", "namesrv", "broker"];
     crates
         .iter()
         .map(|name| newest_below(&workspace.join(name).join("src")))

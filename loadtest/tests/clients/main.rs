@@ -5,6 +5,7 @@
 //! Part of a name picks stories: `cargo test -p loadtest --test clients -- go::ours`.
 
 mod mqadmin;
+mod mqadmin_compared;
 mod name_servers;
 
 use libtest_mimic::{Arguments, Trial};
@@ -103,8 +104,9 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials = [stories(), own_brokers(), name_servers::trials(), mqadmin::trials()];
-    let trials = trials.into_iter().flatten().collect();
+    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials()];
+    let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_mqadmin);
+    let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

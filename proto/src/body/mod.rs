@@ -23,6 +23,7 @@ mod pop;
 mod queue;
 mod register;
 mod route;
+mod running;
 mod stats;
 mod streamed;
 mod subscription;
@@ -54,6 +55,9 @@ pub use pop::{AckBits, BatchAck, BatchAckBody};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
 pub use route::{BrokerData, QueueData, RouteData};
+pub use running::{
+    ConsumeMessageDirectlyResult, ConsumeStatus, ConsumerRunningInfo, ProcessQueueInfo,
+};
 pub use stats::{
     ConsumeProgress, ConsumeStats, ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan,
     ResetOffsets, TopicStatsTable,

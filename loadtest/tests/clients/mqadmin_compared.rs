@@ -1,0 +1,295 @@
+//! Java's mqadmin 4.9.8 and ours, command by command beside each other, against our broker and against Java's: the same
+//! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
+//!
+//! A further command is a line of [`CASES`]. Words of a case are typed to both tools; `{topic}`, `{group}`, `{broker}`,
+//! `{id}` name what is prepared for it, `{new}` something that each tool has for itself.
+
+use libtest_mimic::Trial;
+use loadtest::harness::{
+    Peer, Side,
+    mqadmin::Mqadmin,
+    our_mqadmin,
+    program::{Library, Program},
+    scenario, unique,
+};
+
+/// The release whose output decides.
+const JAVA: &str = "4.9.8";
+
+/// What of an output is compared.
+#[derive(Clone, Copy, Debug)]
+enum Lines {
+    /// All lines in their order.
+    All,
+    /// The first line and those with this in them: other tests change the rest.
+    With(&'static str),
+    /// What stands before the first `:` or `=` of each line, sorted: values change by themselves.
+    Names,
+}
+
+/// A command: its words, what of its output is compared, and which brokers it is typed to.
+type Case = (&'static str, Lines, &'static [Side]);
+
+const BOTH: &[Side] = &[Side::Ours, Side::Java4];
+
+/// Commands that read, then those that change something, in this order.
+const CASES: &[Case] = &[
+    ("clusterList -n {namesrv}", Lines::All, BOTH),
+    ("clusterList -n {namesrv} -m", Lines::All, BOTH),
+    ("brokerStatus -b {broker}", Lines::Names, BOTH),
+    ("brokerStatus -n {namesrv} -c DefaultCluster", Lines::Names, BOTH),
+    ("getBrokerConfig -b {broker}", Lines::Names, BOTH),
+    ("getBrokerConfig -n {namesrv} -c DefaultCluster", Lines::Names, BOTH),
+    ("topicList -n {namesrv}", Lines::With("{topic}"), BOTH),
+    ("topicList -n {namesrv} -c", Lines::With("{topic}"), BOTH),
+    ("topicRoute -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("topicRoute -n {namesrv} -topic {topic} -l", Lines::All, BOTH),
+    ("topicStatus -n {namesrv} --topic={topic}", Lines::All, BOTH),
+    ("consumerProgress -n {namesrv} -g {group}", Lines::All, BOTH),
+    ("consumerProgress -n {namesrv} -g {group} -s true", Lines::All, BOTH),
+    ("consumerProgress -n {namesrv}", Lines::With("{group}"), BOTH),
+    ("queryMsgById -n {namesrv} -i {id}", Lines::All, BOTH),
+    (
+        "sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0",
+        Lines::All,
+        BOTH,
+    ),
+    ("updateSubGroup -n {namesrv} -b {broker} -g {new} -s true -r 3 -q 2", Lines::All, BOTH),
+    ("updateSubGroup -n {namesrv} -c DefaultCluster -g {new} -d true", Lines::All, BOTH),
+    ("updateTopic -n {namesrv} -b {broker} -t {new} -r 4 -w 4 -o true", Lines::All, BOTH),
+    ("updateTopic -n {namesrv} -c DefaultCluster -t {new} -p 4 -u true -s true", Lines::All, BOTH),
+    ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
+];
+
+/// One story for each side: a broker is prepared once.
+pub(crate) fn trials() -> Vec<Trial> {
+    let trial = |side: Side| {
+        crate::trial(format!("mqadmin_compared::{side:?}").to_lowercase(), move |test| {
+            if let Some(program) = Library::Java(JAVA).program(test)
+                && let Some(peer) = side.peer(test)
+            {
+                compare(&program, peer);
+            }
+        })
+    };
+    let shapes = Trial::test("mqadmin_compared::shapes", || {
+        shapes_are_told_apart();
+        Ok(())
+    });
+    BOTH.iter().copied().map(trial).chain([shapes]).collect()
+}
+
+/// The comparison sees what it is for.
+fn shapes_are_told_apart() {
+    let same = [
+        ("broker-a  0     12", "broker-a  3     7"),
+        ("   1.25(0,0ms)", " 12.00(3,17ms)"),
+        ("x {a=1, b=2}", "x {b=7, a=0}"),
+        ("a 7F00000100002A9F00000000000004D2", "a 7F00000100002A9F00000000000014D2"),
+    ];
+    for (java, ours) in same {
+        assert!(same_shape(java, ours), "{java:?} {ours:?}");
+    }
+    let different = [
+        ("broker-a  0", "broker-b  0"),
+        ("broker-a  0", "broker-a"),
+        ("a   1   2", "a  1  2"),
+        ("x=1", "x: 1"),
+    ];
+    for (java, ours) in different {
+        assert!(!same_shape(java, ours), "{java:?} {ours:?}");
+    }
+}
+
+/// Runs all cases, and tells all that differ.
+fn compare(program: &Program, peer: &Peer) {
+    let prepared = Prepared::new(program, peer);
+    let mut java = Mqadmin::start(program);
+    let mut differences = Vec::new();
+    for (line, lines, sides) in CASES {
+        if sides.contains(&peer.side) {
+            let (of_java, of_ours) = (prepared.words(line, 0), prepared.words(line, 1));
+            let expected = java.run(&as_words(&of_java));
+            let found = our_mqadmin::run(&as_words(&of_ours));
+            let difference = match found.code {
+                Some(0) => {
+                    let lines = |text: &str, tool| compared(&prepared, *lines, text, tool);
+                    different(&lines(&expected, 0), &lines(&found.stdout, 1))
+                }
+                code => Some(format!("ended with {code:?}: {}", found.stderr)),
+            };
+            let tell = |what| {
+                format!("== {line}: {what}\n-- Java:\n{expected}\n-- ours:\n{}", found.stdout)
+            };
+            differences.extend(difference.map(tell));
+            // What changes nothing new can be asked once more.
+            if !line.contains("{new}") {
+                differences.extend(not_json(&as_words(&of_ours)));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Why the same with `--json` does not print lines of JSON.
+fn not_json(words: &[&str]) -> Option<String> {
+    let printed = our_mqadmin::run(&[&["--json"], words].concat());
+    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    let good = printed.code == Some(0)
+        && !printed.stdout.is_empty()
+        && printed.stdout.lines().all(is_json);
+    (!good).then(|| format!("== --json {words:?}: {printed:?}"))
+}
+
+/// What the cases name.
+struct Prepared {
+    names: Vec<(&'static str, String)>,
+    /// Of Java's tool and ours; as long as each other, so that columns stay where they are.
+    new: [String; 2],
+}
+
+impl Prepared {
+    /// A topic with messages, and a group that has consumed some of them and is gone.
+    fn new(program: &Program, peer: &Peer) -> Prepared {
+        let (topic, group) = (peer.new_topic("compared", 4), unique("compared-group"));
+        scenario::keep_offsets(peer, &topic, &group);
+        let sent = scenario::produce(program, peer, &topic, 8, None);
+        scenario::consume_exactly(program, peer, "consume", (&topic, &group), 8);
+        scenario::produce(program, peer, &topic, 8, None);
+        let new = unique("compared-new");
+        let names = vec![
+            ("{topic}", topic),
+            ("{group}", group),
+            ("{namesrv}", peer.namesrv_addr.clone()),
+            ("{broker}", peer.broker_addr.to_string()),
+            ("{id}", sent[0].message_id.clone()),
+        ];
+        Prepared { names, new: [format!("{new}-1"), format!("{new}-2")] }
+    }
+
+    fn words(&self, line: &str, tool: usize) -> Vec<String> {
+        let fill = |word: &str| {
+            let named = self.names.iter().fold(word.to_owned(), |w, (name, v)| w.replace(name, v));
+            named.replace("{new}", &self.new[tool])
+        };
+        line.split(' ').map(fill).collect()
+    }
+}
+
+fn as_words(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+/// The lines that are compared, without blanks at their ends.
+fn compared(prepared: &Prepared, lines: Lines, text: &str, tool: usize) -> Vec<String> {
+    let text = text.replace(&prepared.new[tool], &prepared.new[0]);
+    let printed = text.trim_end().lines().map(str::trim_end).filter(|line| !is_of_a_trace(line));
+    let mut all: Vec<String> = printed.map(str::to_owned).collect();
+    match lines {
+        Lines::All => {}
+        Lines::With(name) => {
+            let wanted = &prepared.words(name, tool)[0];
+            let mut index = 0;
+            all.retain(|line| {
+                index += 1;
+                line.contains(wanted) || (index == 1 && line.starts_with('#'))
+            });
+            all.sort();
+        }
+        Lines::Names => {
+            all.iter_mut().for_each(|line| {
+                let end = line.find([':', '=']).filter(|_| !line.starts_with('=')).map(|at| at + 1);
+                line.truncate(end.unwrap_or(line.len()));
+            });
+            all.sort();
+        }
+    }
+    all
+}
+
+/// Lines of a stack trace, which Java's tool prints on standard error when it goes on all the same.
+fn is_of_a_trace(line: &str) -> bool {
+    line.starts_with("\tat ")
+        || line.starts_with("For more information, please visit the url")
+        || (line.starts_with("org.apache.rocketmq.") && line.contains("Exception: "))
+}
+
+/// What differs first.
+fn different(java: &[String], ours: &[String]) -> Option<String> {
+    if java.len() != ours.len() {
+        return Some(format!("{} lines, not {}", ours.len(), java.len()));
+    }
+    let mut pairs = java.iter().zip(ours);
+    let (java, ours) = pairs.find(|(java, ours)| !same_shape(java, ours))?;
+    Some(format!("not as {java:?}: {ours:?}"))
+}
+
+/// Whether two lines have the same words in the same columns: each begins where the other does, or ends there, or is
+/// as far from the word before. Of numbers and ids only that they are there counts.
+fn same_shape(java: &str, ours: &str) -> bool {
+    let (java, ours) = (words_of(java), words_of(ours));
+    java.len() == ours.len()
+        && java.iter().zip(&ours).all(|(a, b)| {
+            a.text == b.text && (a.start == b.start || a.end == b.end || a.gap == b.gap)
+        })
+}
+
+struct Word {
+    text: String,
+    start: usize,
+    end: usize,
+    /// Blanks before it.
+    gap: usize,
+}
+
+fn words_of(line: &str) -> Vec<Word> {
+    let line = with_sorted_map(line);
+    let mut words: Vec<Word> = Vec::new();
+    let mut at = 0;
+    for piece in line.split(' ') {
+        if !piece.is_empty() {
+            let gap = at - words.last().map_or(0, |word| word.end);
+            words.push(Word {
+                text: without_numbers(piece),
+                start: at,
+                end: at + piece.len(),
+                gap,
+            });
+        }
+        at += piece.len() + 1;
+    }
+    words
+}
+
+/// The entries of a map, `{a=1, b=2}`, have any order in Java.
+fn with_sorted_map(line: &str) -> String {
+    let Some((before, rest)) = line.split_once('{') else { return line.to_owned() };
+    let Some((inside, after)) = rest.split_once('}') else { return line.to_owned() };
+    let mut entries: Vec<&str> = inside.split(", ").collect();
+    entries.sort_unstable();
+    format!("{before}{{{}}}{after}", entries.join(", "))
+}
+
+/// Runs of digits become `#`, with what holds them together; ids of messages `ID`.
+fn without_numbers(word: &str) -> String {
+    let is_id = |part: &str| part.len() >= 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut out = String::new();
+    for part in word.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let end = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let rest = &part[end.len()..];
+        match is_id(end) {
+            true => out.push_str("ID"),
+            false => out.push_str(end),
+        }
+        out.push_str(rest);
+    }
+    let mut shape = String::new();
+    for c in out.chars() {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        let joined = shape.ends_with('#') && (c == '#' || c == '.' || c == ',');
+        if !joined {
+            shape.push(c);
+        }
+    }
+    shape
+}
