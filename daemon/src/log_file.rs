@@ -139,57 +139,74 @@ impl LogFile {
             self.day_end = day_end(SystemTime::now());
         } else if full || over {
             match self.roll() {
-                Ok(()) => self.bytes_end = self.place.file_bytes_max,
+                Ok(()) => {
+                    self.bytes_end = self.place.file_bytes_max;
+                    if let Err(error) = self.remove_oldest() {
+                        self.tell(&format!("files that are too old stay: {error}"));
+                    }
+                }
                 Err(error) => {
                     // Better a file that is too long than none.
                     self.bytes_end = self.bytes + RETRY_BYTES;
                     self.day_end = day_end(SystemTime::now());
-                    let line = format!(
-                        "log: {} goes on, it cannot be ended: {error}\n",
+                    self.tell(&format!(
+                        "{} goes on, it cannot be ended: {error}",
                         self.path.display()
-                    );
-                    let _ = self.append(line.as_bytes());
+                    ));
                 }
             }
         }
     }
 
-    /// Moves the file away, begins the next one, and removes what is too old.
+    /// A line of our own. Without room for it nobody could be told.
+    fn tell(&mut self, what: &str) {
+        let _ = self.append(format!("log: {what}\n").as_bytes());
+    }
+
+    fn former_dir(&self) -> PathBuf {
+        self.path.with_file_name(FORMER_DIR)
+    }
+
+    /// Moves the file away and begins the next one.
     fn roll(&mut self) -> io::Result<()> {
-        let former = self.path.with_file_name(FORMER_DIR);
+        let former = self.former_dir();
         fs::create_dir_all(&former)?;
         let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
         // Names sort by age: the number tells apart what ends within a second.
-        let name = |number: u32| format!("{}.{stamp}.{number:04}.log", self.place.name);
-        let free = (0..=9_999).map(|number| former.join(name(number))).find(|path| !path.exists());
-        let target = free.ok_or(io::ErrorKind::AlreadyExists)?;
-        fs::rename(&self.path, target)?;
-        self.begin()?;
-        self.remove_oldest(&former)
+        let begins = format!("{}.{stamp}.", self.place.name);
+        let number = |name: &String| name.strip_prefix(&begins)?.strip_suffix(".log")?.parse().ok();
+        let last: Option<u32> = self.former_names(&former)?.iter().filter_map(number).max();
+        let number = last.map_or(0, |last| last + 1);
+        fs::rename(&self.path, former.join(format!("{begins}{number:04}.log")))?;
+        self.begin()
+    }
+
+    fn remove_oldest(&self) -> io::Result<()> {
+        let former = self.former_dir();
+        let names = self.former_names(&former)?;
+        let extra = names.len().saturating_sub(self.place.former_max);
+        names[..extra].iter().try_for_each(|name| fs::remove_file(former.join(name)))
+    }
+
+    /// Our files that have ended, the oldest first.
+    fn former_names(&self, former: &Path) -> io::Result<Vec<String>> {
+        let begins = format!("{}.", self.place.name);
+        let ours = |name: &String| {
+            name.strip_prefix(&begins).is_some_and(|rest| {
+                rest.ends_with(".log") && rest.starts_with(|first: char| first.is_ascii_digit())
+            })
+        };
+        let entries = fs::read_dir(former)?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(ours).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn begin(&mut self) -> io::Result<()> {
         self.file = open(&self.path)?;
         self.bytes = self.file.metadata()?.len();
         self.day_end = day_end(SystemTime::now());
-        Ok(())
-    }
-
-    fn remove_oldest(&self, former: &Path) -> io::Result<()> {
-        let prefix = format!("{}.", self.place.name);
-        let ours = |name: &String| {
-            name.strip_prefix(&prefix).is_some_and(|rest| {
-                rest.ends_with(".log") && rest.starts_with(|first: char| first.is_ascii_digit())
-            })
-        };
-        let names =
-            fs::read_dir(former)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<String> = names.filter(ours).collect();
-        names.sort_unstable();
-        let extra = names.len().saturating_sub(self.place.former_max);
-        for name in &names[..extra] {
-            fs::remove_file(former.join(name))?;
-        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use loadtest::{
-    harness::{reaper, wait_until},
+    harness::{Side, reaper, wait_until},
     java_peer::{free_ports, not_run},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -480,6 +480,41 @@ fn benchmark(at: &Installation, namesrv: &str) {
         assert!(complete.starts_with("[Complete] Send Total: 500 Send TPS: "), "{text}");
         assert!(complete.ends_with("Send Failed: 0 Response Failed: 0"), "{text}");
     }
+}
+
+/// The programs of the archive are no friends of our broker alone.
+#[test]
+fn javas_broker_serves_our_programs() {
+    let Some(peer) = Side::Java4.peer("javas_broker_serves_our_programs") else { return };
+    let at = Installation::unpacked();
+    let namesrv = &peer.namesrv_addr;
+    let class = "org.apache.rocketmq.example";
+    let sent =
+        at.must(&format!("sh bin/tools.sh {class}.quickstart.Producer -n {namesrv} --count 50"));
+    assert_eq!(sent.matches("SendResult [sendStatus=SEND_OK, ").count(), 50, "{sent}");
+    let mut consumer = at.start(
+        &format!("sh bin/tools.sh {class}.quickstart.Consumer -n {namesrv}"),
+        "consumer.out",
+    );
+    consumer.until(|text| text.matches(" Receive New Messages: [").count() >= 50);
+    assert_eq!(consumer.terminate(), Some(0), "{}", consumer.text());
+    for options in ["", " -y true -k true"] {
+        let line =
+            format!("sh benchmark/runclass.sh {class}.benchmark.Producer -n {namesrv} -w 2 -q 200");
+        let text = at.must(&format!("{line}{options}"));
+        assert!(text.contains("[Complete] Send Total: 200 Send TPS: "), "{text}");
+        assert!(text.contains("Send Failed: 0 Response Failed: 0"), "{text}");
+    }
+    let line = format!(
+        "sh bin/tools.sh {class}.benchmark.TransactionProducer -n {namesrv} -w 1 -su 0.5 -ri 1000"
+    );
+    let mut transactions = at.start(&line, "transactions.out");
+    let checked =
+        |text: &str| text.contains(" Send TPS: ") && !text.contains("check: 0 unexpected");
+    transactions
+        .until(|text| text.lines().any(|line| line.starts_with("Current Time") && checked(line)));
+    let text = transactions.text();
+    assert!(text.contains("unexpectedCheck: 0 duplicatedCheck: 0"), "{text}");
 }
 
 /// As Java's, `mqshutdown` ends all programs of its user. Whoever runs tests has others, too: so in a PID namespace, which those

@@ -192,12 +192,13 @@ async fn serve(
     let stopping = executor.clone();
     // `connectionsMax` may be changed while the process runs; this may not.
     state.limit_connections(usize::try_from(connections).unwrap_or(usize::MAX));
-    drop(executor.spawn(async move {
+    let stop_noticed = executor.spawn(async move {
         stopping.stop_requested().await;
         // Java's line, as the one at the end.
         tracing::info!("shutdown hook was invoked, 1 times.");
         notify::stopping();
-    }));
+        stopping.uptime()
+    });
     let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
@@ -206,7 +207,8 @@ async fn serve(
     server::serve(&executor, listeners, Rc::new(RefCell::new(state)))
         .await
         .map_err(Fatal::because(Cause::Other))?;
-    tracing::info!("shutdown hook done");
+    let took = executor.uptime() - stop_noticed.await;
+    tracing::info!("shutdown hook done, consuming time total(ms): {took}");
     Ok(())
 }
 
