@@ -242,6 +242,24 @@ fn the_archive_is_laid_out_as_javas_and_says_what_is_in_it() {
     assert!(!libraries.contains("loadtest"), "{libraries}");
 }
 
+#[test]
+fn scripts_are_sound() {
+    let deploy = repository().join("deploy");
+    let mut scripts = vec![deploy.join("dist")];
+    for dir in ["archive/bin", "archive/benchmark"] {
+        let entries = fs::read_dir(deploy.join(dir)).unwrap();
+        scripts.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    for script in &scripts {
+        let shell = if script.ends_with("dist") { "bash" } else { "sh" };
+        succeeded(&Command::new(shell).arg("-n").arg(script).output().unwrap());
+    }
+    match Command::new("shellcheck").arg("--external-sources").args(&scripts).output() {
+        Ok(output) => drop(succeeded(&output)),
+        Err(_) => not_run("scripts_are_sound: shellcheck is not installed"),
+    }
+}
+
 /// Nothing has to listen for these: files are found, and what is not here is refused.
 #[test]
 fn launchers_find_their_files_and_say_what_is_not_there() {
@@ -289,6 +307,7 @@ fn launchers_find_their_files_and_say_what_is_not_there() {
         ("sh bin/mqshutdown broker --there", 2, "usage: mqshutdown broker | namesrv"),
         ("MQSHUTDOWN_SECONDS=soon sh bin/mqshutdown broker --here", 2, "is no whole number"),
         ("sh bin/mqshutdown broker --here", 1, "No mqbroker running."),
+        ("sh benchmark/shutdown.sh producer now", 2, "usage: shutdown.sh producer | consumer"),
         ("sh benchmark/shutdown.sh producer --here", 1, "No producer running."),
         (
             "sh benchmark/runclass.sh org.apache.rocketmq.example.benchmark.Producer -m true",
@@ -513,8 +532,8 @@ fn javas_broker_serves_our_programs() {
         |text: &str| text.contains(" Send TPS: ") && !text.contains("check: 0 unexpected");
     transactions
         .until(|text| text.lines().any(|line| line.starts_with("Current Time") && checked(line)));
-    let text = transactions.text();
-    assert!(text.contains("unexpectedCheck: 0 duplicatedCheck: 0"), "{text}");
+    // How often it checks what was decided is up to that broker.
+    assert!(transactions.text().contains(" Send Failed: 0 "), "{}", transactions.text());
 }
 
 /// As Java's, `mqshutdown` ends all programs of its user. Whoever runs tests has others, too: so in a PID namespace, which those

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What the launchers share; read with `.`, by sh, dash or bash. Sets `installation`, the directory that was unpacked, from the
 # path of the script that reads it, and ROCKETMQ_HOME where nobody has set it.
 #

@@ -40,5 +40,8 @@ show "kernel (5.8 or newer)" "$(uname -r)"
 show "kernel.io_uring_disabled (0)" "$(cat /proc/sys/kernel/io_uring_disabled 2>/dev/null)"
 show "vm.swappiness (1)" "$(cat /proc/sys/vm/swappiness 2>/dev/null)"
 show "net.core.somaxconn (4096)" "$(cat /proc/sys/net/core/somaxconn 2>/dev/null)"
-show "open files (655350)" "$(ulimit -n)"
-show "locked memory (unlimited), KiB" "$(sed -n 's/^Max locked memory *\([^ ]*\).*/\1/p' /proc/self/limits)"
+limit() {
+  sed -n "s/^Max $1 *\([^ ]*\).*/\1/p" /proc/self/limits
+}
+show "open files (655350)" "$(limit 'open files')"
+show "locked memory (unlimited), bytes" "$(limit 'locked memory')"

@@ -1,7 +1,8 @@
+# shellcheck shell=sh
 # Finding and ending processes of ours, for mqshutdown and benchmark/shutdown.sh; read with `.`.
 #
 # A process counts when its program file has the name, it belongs to this user, and it lives in this PID namespace: what runs in
-# a container has its own tools. With `only_here` set it must also be a program of this installation.
+# a container has its own tools.
 
 own_user=$(id -u)
 own_namespace=$(readlink /proc/self/ns/pid)
@@ -21,7 +22,7 @@ command_of() {
   tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null
 }
 
-# Prints `PID START` for each process of program $1 of which the words begin with $2 (all if it is empty).
+# Prints `PID START` for each process of program $1 of which the words begin with $2, from directory $3; empty is any.
 find_processes() {
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
@@ -29,7 +30,7 @@ find_processes() {
     # Where an update has replaced it.
     file=${file% (deleted)}
     [ "${file##*/}" = "$1" ] || continue
-    [ -z "${only_here:-}" ] || [ "$file" = "$installation/lib/$1" ] || continue
+    [ -z "$3" ] || [ "$file" = "$3/$1" ] || continue
     [ "$(stat -c %u "$dir" 2>/dev/null)" = "$own_user" ] || continue
     [ "$(readlink "$dir/ns/pid" 2>/dev/null)" = "$own_namespace" ] || continue
     words=$(command_of "$pid")
@@ -38,29 +39,29 @@ find_processes() {
   done
 }
 
-# Ends all processes of program $1 with words $2, told as $3, and waits for their end, $4 seconds at most.
+# Ends all processes of program $1 with words $2 from directory $3, told as $4, and waits for their end, $5 seconds at most.
 # 0: all have ended. 1: there was none. 3: some still run.
 end_processes() {
-  found=$(find_processes "$1" "$2")
+  found=$(find_processes "$1" "$2" "$3")
   if [ -z "$found" ]; then
-    echo "No $3 running."
+    echo "No $4 running."
     return 1
   fi
   # All are shown before the first is ended.
   echo "$found" | while read -r pid start; do
-    echo "The $3($pid) is running... $(command_of "$pid")"
+    echo "The $4($pid) is running... $(command_of "$pid")"
   done
   echo "$found" | while read -r pid start; do
     [ "$(identity_of "$pid")" = "$start" ] || continue
-    kill "$pid" && echo "Send shutdown request to $3($pid) OK"
+    kill "$pid" && echo "Send shutdown request to $4($pid) OK"
   done
-  rounds=$(($4 * 10))
+  rounds=$(($5 * 10))
   while :; do
     left=$(echo "$found" | while read -r pid start; do
       [ "$(identity_of "$pid")" != "$start" ] || echo "$pid"
     done)
     if [ -z "$left" ]; then
-      echo "$found" | while read -r pid start; do echo "The $3($pid) has ended."; done
+      echo "$found" | while read -r pid start; do echo "The $4($pid) has ended."; done
       return 0
     fi
     [ "$rounds" -gt 0 ] || break
@@ -68,7 +69,7 @@ end_processes() {
     sleep 0.1
   done
   for pid in $left; do
-    echo "The $3($pid) still runs after $4 s: look at its log, or send it SIGTERM again to end it at once." >&2
+    echo "The $4($pid) still runs after $5 s: look at its log, or send it SIGTERM again to end it at once." >&2
   done
   return 3
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Java's tools.sh CLASS ARGUMENTS: the classes that its documents name, as programs of ours.
 
+# shellcheck source-path=SCRIPTDIR source=installation.sh
 . "$(dirname "$(readlink -f "$0")")/installation.sh"
 ignore_java_options tools.sh
 class=${1:-}

@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_list_of_name_servers_is_read_as_javas_clients_do() {
-        let list = NameServers::of(Some(" a:1; http://b:2;;")).unwrap();
-        assert_eq!(list.0, ["a:1", "b:2"]);
+        let list = NameServers::of(Some(" a:1; http://localhost:2;;")).unwrap();
+        assert_eq!(list.0, ["a:1", "localhost:2"]);
         assert!(matches!(NameServers::of(Some(" ; ")), Err(ProgramError::NoNameServer)));
     }
 }
