@@ -379,6 +379,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_full_disk_did_not_take_is_told_when_it_has_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogFile::open(place(dir.path())).unwrap();
+        let disk = std::mem::replace(
+            &mut log.file,
+            File::options().write(true).open("/dev/full").unwrap(),
+        );
+        log.write_all(b"one\n").unwrap();
+        log.write_all(b"two\n").unwrap();
+        log.file = disk;
+        log.write_all(b"three\n").unwrap();
+        let text = text(log.path());
+        assert!(text.starts_with("log: 2 lines could not be written: No space left"), "{text}");
+        assert!(text.ends_with("\nthree\n"), "{text}");
+    }
+
+    #[test]
     fn a_place_that_cannot_be_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let taken = dir.path().join("file");

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
@@ -321,6 +322,17 @@ fn launchers_find_their_files_and_say_what_is_not_there() {
         assert!(text.contains(says), "{line}\n{text}");
     }
     assert!(!at.home.join("ringmq-data").exists());
+
+    // Why a program ended stands in its log, too: whoever started it in the background looks there.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let conf = format!("listenPort={port}\nbindAddress=127.0.0.1\n");
+    fs::write(at.root.join("conf/namesrv.conf"), conf).unwrap();
+    let (code, text) = at.run("sh bin/mqnamesrv -c conf/namesrv.conf");
+    let why = format!("cannot listen on 127.0.0.1:{port}");
+    assert!(code == 4 && text.contains(&why), "{code} {text}");
+    let log = at.log("namesrv.log");
+    assert!(log.contains(&format!(" ERROR main - {why}")), "{log}");
 }
 
 /// The way through Java's quickstart and its benchmark.
