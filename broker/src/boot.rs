@@ -142,10 +142,17 @@ pub async fn run(
         register_and_report(&worker, &context).await?;
     }
     executor.stop_requested().await;
+    let stopping_at = executor.uptime();
     if worker.control.is_some() {
         notify::stopping();
+        // Java's line, as the one below.
+        tracing::info!("Shutdown hook was invoked, 1");
     }
     stop(&worker, &context, commits).await;
+    if worker.control.is_some() {
+        let took = executor.uptime() - stopping_at;
+        tracing::info!("Shutdown hook over, consuming total time(ms): {took}");
+    }
     worker.publish_totals();
     Ok(())
 }
@@ -375,6 +382,7 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
         server.registered = registrar.is_registered(index);
     }
     let status = report.boot_line();
+    tracing::info!("{status}");
     worker.executor.blocking(move || print_report(&report)).await.map_err(|error| {
         Fatal::new(Cause::Other, format!("standard output cannot be written: {error}"))
     })?;

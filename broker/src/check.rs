@@ -18,6 +18,7 @@ use crate::{
 use daemon::{
     config::addresses,
     exit::{Cause, Fatal, Refusals},
+    log_file::LogFile,
     logging, port,
 };
 use std::{
@@ -54,6 +55,8 @@ pub fn run(loaded: &Loaded, machine: &Machine) -> Refusals {
     };
     let filter = logging::check(&config.log_filter);
     check.refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
+    let file = config.log_place().map(|place| LogFile::look(&place)).transpose();
+    check.refusals.keep(file.map_err(Fatal::because(Cause::Configuration)));
     runtime::limits::raise();
     let mut sizing = Sizing::of(config, machine);
     check.look_at_directory(&mut sizing);

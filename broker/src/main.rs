@@ -18,6 +18,8 @@ use broker::{
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal},
+    home,
+    log_file::LogFile,
     logging,
 };
 use runtime::{EXIT_INTERRUPTED, RunError, Settings, Stop};
@@ -106,18 +108,28 @@ fn print_notices(notices: &[Notice]) {
 }
 
 fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::ConfigError> {
-    let file = command_line.config_file.as_deref().map(config::read_file).transpose()?;
+    let installation = home::of_environment();
+    let named = command_line.config_file.as_deref();
+    let path = named.map(|named| home::config_file(named, installation.as_deref()));
+    let file = path.as_deref().map(config::read_file).transpose()?;
     let given = Given {
         command_line,
         file,
         namesrv_env: std::env::var("NAMESRV_ADDR").ok(),
+        log_dir_env: std::env::var("RINGMQ_LOG_DIR").ok(),
         home: std::env::var_os("HOME").map(PathBuf::from),
     };
     config::load(&given, machine)
 }
 
 fn start(loaded: Loaded, machine: &Machine, stop: Stop) -> ExitCode {
-    let log = match logging::start(&loaded.config.log_filter) {
+    let place = loaded.config.log_place();
+    let in_a_file = place.is_some();
+    let file = place.map(LogFile::open).transpose().map_err(logging::LoggingError::from);
+    if let Ok(Some(file)) = &file {
+        eprintln!("{PROGRAM}: note: the log is in {}", file.path().display());
+    }
+    let log = match file.and_then(|file| logging::start(&loaded.config.log_filter, file)) {
         Ok(log) => log,
         Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
@@ -127,7 +139,19 @@ fn start(loaded: Loaded, machine: &Machine, stop: Stop) -> ExitCode {
             Level::Warn => tracing::warn!("{}", notice.text),
         }
     }
+    if in_a_file {
+        // As Java's broker does: what it ran with stands in the log.
+        for item in loaded.config.to_properties().lines() {
+            tracing::info!("{item}");
+        }
+    }
     let ended = run(loaded, machine, stop);
+    if let Err(fatal) = &ended
+        && in_a_file
+    {
+        // Standard error has it in its last line.
+        tracing::error!("{fatal}");
+    }
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
-//! The files that operators start from: every sample of `deploy/conf` is accepted without a remark about its keys, and
-//! every key that the README's table names exists.
+//! The files that operators start from: every sample of `deploy/conf` is accepted without a remark about its keys, those of the
+//! archive (`deploy/archive/conf`), which are laid out as Java's, are accepted or refused as they say of themselves, and every key
+//! that the README's table names exists.
 
 use std::path::{Path, PathBuf};
 
@@ -58,10 +59,52 @@ fn every_sample_is_accepted() {
 
 #[test]
 fn the_sample_of_a_name_server_is_accepted() {
-    let text = read("deploy/conf/namesrv.conf");
-    let entries = properties_file::entries(&text).expect("properties");
-    let findings = namesrv::config::Config::default().apply(&entries);
-    assert_eq!(findings, namesrv::config::Findings::default());
+    for file in ["deploy/conf/namesrv.conf", "deploy/archive/conf/namesrv.conf"] {
+        let entries = properties_file::entries(&read(file)).expect("properties");
+        let findings = namesrv::config::Config::default().apply(&entries);
+        assert_eq!(findings, namesrv::config::Findings::default(), "{file}");
+    }
+}
+
+/// Java's samples: what is refused in them has a comment right above it that says so.
+#[test]
+fn samples_of_the_archive_are_refused_only_where_they_say_so() {
+    let dir = repository().join("deploy/archive/conf");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&dir).expect("deploy/archive/conf is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            let below = std::fs::read_dir(&path).expect("a directory").flatten();
+            files.extend(below.map(|entry| entry.path()));
+        } else if path.ends_with("broker.conf") {
+            files.push(path);
+        }
+    }
+    assert_eq!(files.len(), 1 + 3 + 4 + 4 + 3, "{files:?}");
+    for path in files {
+        let text = config::read_file(&path).unwrap_or_else(|error| panic!("{error}"));
+        let announced = text.contains("# Refused at the start");
+        let command_line = CommandLine { config_file: Some(path.clone()), ..Default::default() };
+        let namesrv_env = Some("127.0.0.1:9876".to_owned());
+        let given = Given { command_line, file: Some(text), namesrv_env, ..Default::default() };
+        let name = path.display();
+        match config::load(&given, &machine()) {
+            Ok(loaded) => {
+                assert!(!announced, "{name} starts, although it says that it is refused");
+                let unknown = |notice: &config::Notice| notice.text.contains("not a known key");
+                assert!(!loaded.notices.iter().any(unknown), "{name}: {:?}", loaded.notices);
+            }
+            Err(error) => {
+                assert!(announced, "{name} does not say that it is refused: {error}");
+                let refused = ["brokerRole", "brokerId", "enableDLegerCommitLog"];
+                let lines: Vec<String> =
+                    error.to_string().lines().skip(1).map(str::to_owned).collect();
+                let other =
+                    |line: &&String| !refused.iter().any(|key| line.contains(&format!("{key}=")));
+                assert_eq!(lines.iter().find(other), None, "{name}: {error}");
+            }
+        }
+    }
 }
 
 /// Rows of the table below "## Configuration" begin with a key in backticks.

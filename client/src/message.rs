@@ -107,6 +107,10 @@ pub struct Received {
     pub reconsume_times: i32,
     /// Where the half message lies that it was, or 0.
     pub prepared_transaction_offset: i64,
+    /// Bytes of the whole record.
+    pub store_size: usize,
+    /// CRC of the body.
+    pub body_crc: u32,
     /// Body.
     pub body: Vec<u8>,
     /// Properties in wire form.
@@ -128,6 +132,8 @@ impl Received {
             store_host: record.store_host(),
             reconsume_times: record.reconsume_times(),
             prepared_transaction_offset: record.prepared_transaction_offset(),
+            store_size: record.total_size(),
+            body_crc: record.body_crc(),
             body: record.body().to_vec(),
             properties: String::from_utf8_lossy(record.properties()).into_owned(),
         }

@@ -2,7 +2,8 @@
 //!
 //! When standard error is slower than we talk, lines are dropped and counted, and the count is written as a line of its
 //! own as soon as the output takes lines again, at most every [`REPORT_EVERY`] and at the end. [`start`] is called once, by
-//! `main`; what it returns is kept until the end, so that the last lines get out.
+//! `main`; what it returns is kept until the end, so that the last lines get out. They go to standard error, or to the file that
+//! [`crate::log_file`] keeps, there in the shape of Java's: time, level, thread, message.
 
 use std::{
     fmt,
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Zoned;
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -18,6 +20,8 @@ use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
     registry::LookupSpan,
 };
+
+use crate::log_file::{LogFile, LogFileError};
 
 /// Lines that may wait for the writing thread. The answer to one more is to drop it.
 pub const WAITING_LINES_MAX: usize = 8_192;
@@ -129,25 +133,59 @@ pub enum LoggingError {
         /// What is wrong with it.
         cause: tracing_subscriber::filter::ParseError,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    File(#[from] LogFileError),
     /// Somebody else has set up logs in this process.
     #[error("logs were started twice")]
     Twice,
 }
 
-/// Starts logs to standard error for the whole process. `RUST_LOG` goes before `filter`. Panics when the system gives
-/// no thread.
-pub fn start(filter: &str) -> Result<Logging, LoggingError> {
+/// Starts logs for the whole process, to `file` or to standard error. `RUST_LOG` goes before `filter`. Panics when the system
+/// gives no thread.
+pub fn start(filter: &str, file: Option<LogFile>) -> Result<Logging, LoggingError> {
     let filter = filter_of(filter)?;
-    let logging = write_to(io::stderr());
-    let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(ansi)
-        .with_target(false)
-        .with_writer(BoundedLines(logging.lines.clone()))
-        .try_init()
-        .map_err(|_| LoggingError::Twice)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let (logging, started) = match file {
+        Some(file) => {
+            let logging = write_to(file);
+            let lines = BoundedLines(logging.lines.clone());
+            let builder = builder.with_ansi(false).event_format(JavasLines).with_writer(lines);
+            (logging, builder.try_init())
+        }
+        None => {
+            let logging = write_to(io::stderr());
+            let lines = BoundedLines(logging.lines.clone());
+            let ansi = io::IsTerminal::is_terminal(&io::stderr());
+            (logging, builder.with_ansi(ansi).with_writer(lines).try_init())
+        }
+    };
+    started.map_err(|_| LoggingError::Twice)?;
     Ok(logging)
+}
+
+/// Lines as Java's logback writes them, so that what reads its files reads ours: `2026-11-30 22:15:32 INFO main - message`,
+/// in the machine's time zone (Java's shipped configuration has GMT+8 everywhere).
+struct JavasLines;
+
+impl<S, N> FormatEvent<S, N> for JavasLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let now = Zoned::now();
+        let thread = std::thread::current();
+        let (level, thread) = (event.metadata().level(), thread.name().unwrap_or("unnamed"));
+        write!(writer, "{} {level} {thread} - ", now.strftime("%Y-%m-%d %H:%M:%S"))?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 fn filter_of(filter: &str) -> Result<EnvFilter, LoggingError> {
@@ -303,7 +341,7 @@ mod tests {
         if std::env::var_os("RUST_LOG").is_some() {
             return;
         }
-        let refused = start("broker=loud").unwrap_err().to_string();
+        let refused = start("broker=loud", None).unwrap_err().to_string();
         assert!(refused.starts_with("\"broker=loud\" is not a log filter"), "{refused}");
     }
 }

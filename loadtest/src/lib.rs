@@ -3,3 +3,4 @@
 pub mod harness;
 pub mod java_peer;
 pub mod load;
+pub mod programs;

@@ -14,6 +14,7 @@ use daemon::{
     config::{ConfigKind, find, nearest_key},
     config_keys,
     key_list::{KeyList, KeyRow, Told, WithoutMeaning},
+    log_file::LogPlace,
     properties_file::{self, Entry},
 };
 
@@ -47,6 +48,13 @@ pub struct Config {
     server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", ConfigKind::Whole { min: 1, max: 86_400 }, "s", Live;
     /// Most connections at once; further ones are closed as soon as they are accepted.
     connections_max: usize = 20_000, "connectionsMax", ConfigKind::Whole { min: 0, max: i64::MAX }, "", Live;
+    /// Directory of namesrv.log, and of former ones in otherdays below it. Empty: standard error. The launchers of the archive name
+    /// $HOME/logs/rocketmqlogs (RINGMQ_LOG_DIR) where nothing is configured.
+    log_dir: String = String::new(), "logDir", ConfigKind::Text, "", Start;
+    /// Size at which a log file ends. It ends at midnight, too.
+    log_file_mib: u32 = 128, "logFileMiB", ConfigKind::Whole { min: 1, max: 65_536 }, "MiB", Start;
+    /// Log files that have ended and are kept.
+    log_files_max: u32 = 20, "logFilesMax", ConfigKind::Whole { min: 1, max: 10_000 }, "", Start;
     /// Keys, separated by `;`, that `UPDATE_NAMESRV_CONFIG` refuses.
     config_black_list: String = "configBlackList;configStorePath;kvConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Live;
 }
@@ -203,6 +211,18 @@ impl Config {
             properties_file::write_entry(&mut text, name, value);
         }
         text
+    }
+
+    /// Where the log goes, if not to standard error. Where another process writes the file, `namesrv_PORT` below has one.
+    pub fn log_place(&self) -> Option<LogPlace> {
+        (!self.log_dir.is_empty()).then(|| LogPlace {
+            dir: PathBuf::from(&self.log_dir),
+            name: "namesrv",
+            own_dir: format!("namesrv_{}", self.listen_port),
+            isolated: false,
+            file_bytes_max: u64::from(self.log_file_mib) << 20,
+            former_max: self.log_files_max as usize,
+        })
     }
 
     /// Whether `UPDATE_NAMESRV_CONFIG` must not change this key.

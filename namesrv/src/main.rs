@@ -11,7 +11,9 @@ use std::{
 use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal, Refusals},
+    home,
     key_list::KeysArgument,
+    log_file::LogFile,
     logging, notify, open_files, port, properties_file,
 };
 use namesrv::{config::Config, server};
@@ -73,11 +75,23 @@ fn main() -> ExitCode {
         stop.set_unfinished_code(EXIT_INTERRUPTED);
         return check(&config);
     }
-    let log = match logging::start(LOG_FILTER) {
+    let place = config.log_place();
+    let in_a_file = place.is_some();
+    let file = place.map(LogFile::open).transpose().map_err(logging::LoggingError::from);
+    if let Ok(Some(file)) = &file {
+        eprintln!("{PROGRAM}: note: the log is in {}", file.path().display());
+    }
+    let log = match file.and_then(|file| logging::start(LOG_FILTER, file)) {
         Ok(log) => log,
         Err(problem) => return Fatal::new(Cause::Configuration, problem).tell(PROGRAM),
     };
     let ended = run(config, stop);
+    if let Err(fatal) = &ended
+        && in_a_file
+    {
+        // Standard error has it in its last line.
+        tracing::error!("{fatal}");
+    }
     log.stop(LOG_PATIENCE);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +113,8 @@ fn check(config: &Config) -> ExitCode {
     let mut refusals = Refusals::default();
     let filter = logging::check(LOG_FILTER);
     refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
+    let file = config.log_place().map(|place| LogFile::look(&place)).transpose();
+    refusals.keep(file.map_err(Fatal::because(Cause::Configuration)));
     refusals.keep(connections(config));
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
@@ -117,10 +133,12 @@ fn connections(config: &Config) -> Result<u64, Fatal> {
 
 /// Defaults and the file of `-c`. Unknown keys are warned about once; all bad values are reported together.
 fn read_config(line: &CommandLine) -> Result<Config, String> {
-    let mut config = Config::default();
-    let Some(path) = &line.config_file else {
+    let log_dir = std::env::var("RINGMQ_LOG_DIR").unwrap_or_default();
+    let mut config = Config { log_dir, ..Config::default() };
+    let Some(named) = &line.config_file else {
         return Ok(config);
     };
+    let path = &home::config_file(named, home::of_environment().as_deref());
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let entries = properties_file::entries(&properties_file::text_of(&bytes)).map_err(|bad| {
         let list: String = bad.iter().map(|escape| format!("\n  {escape}")).collect();
@@ -174,10 +192,13 @@ async fn serve(
     let stopping = executor.clone();
     // `connectionsMax` may be changed while the process runs; this may not.
     state.limit_connections(usize::try_from(connections).unwrap_or(usize::MAX));
-    drop(executor.spawn(async move {
+    let stop_noticed = executor.spawn(async move {
         stopping.stop_requested().await;
+        // Java's line, as the one at the end.
+        tracing::info!("shutdown hook was invoked, 1 times.");
         notify::stopping();
-    }));
+        stopping.uptime()
+    });
     let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
@@ -186,7 +207,8 @@ async fn serve(
     server::serve(&executor, listeners, Rc::new(RefCell::new(state)))
         .await
         .map_err(Fatal::because(Cause::Other))?;
-    tracing::info!("stopped");
+    let took = executor.uptime() - stop_noticed.await;
+    tracing::info!("shutdown hook done, consuming time total(ms): {took}");
     Ok(())
 }
 
@@ -194,8 +216,10 @@ async fn serve(
 fn announce(addrs: &[SocketAddr]) -> Result<(), String> {
     let addrs: Vec<String> = addrs.iter().map(SocketAddr::to_string).collect();
     let addrs = addrs.join(" and ");
+    let line = format!("The Name Server boot success. serializeType=JSON, address {addrs}");
+    tracing::info!("{line}");
     let mut out = std::io::stdout().lock();
-    writeln!(out, "The Name Server boot success. serializeType=JSON, address {addrs}")
+    writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .map_err(|error| format!("standard output: {error}"))?;
     notify::ready(&format!("serves on {addrs}"));

@@ -40,6 +40,22 @@ pub struct CommandLine {
     /// Whether and how to list all keys.
     #[command(flatten)]
     pub keys: KeysArgument,
+    /// Keys of the configuration; they go before the file. Java's broker ignores what stands here.
+    #[arg(
+        value_name = "KEY=VALUE",
+        value_parser = setting,
+        help = "Keys of the configuration, such as\nautoCreateTopicEnable=true; they go before the file"
+    )]
+    pub settings: Vec<(String, String)>,
+}
+
+/// `KEY=VALUE`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.trim().is_empty())
+        .ok_or("only KEY=VALUE may stand beside the options")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// What to print instead of starting.
@@ -88,5 +104,18 @@ mod tests {
         assert_eq!(keys("--keys"), Some(KeysForm::Text));
         assert_eq!(keys("--keys=json"), Some(KeysForm::Json));
         assert!(CommandLine::try_parse_from(["mqbroker", "--check", "-p"]).is_err());
+    }
+
+    #[test]
+    fn keys_may_stand_behind_options() {
+        let line = ["mqbroker", "-n", "a:1", "autoCreateTopicEnable=true", "logDir=", "-c", "f"];
+        let line = CommandLine::parse_from(line);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(line.settings, [pair("autoCreateTopicEnable", "true"), pair("logDir", "")]);
+        assert_eq!(line.config_file, Some(PathBuf::from("f")));
+        for bad in ["start", "=true", " = "] {
+            let refused = CommandLine::try_parse_from(["mqbroker", bad]).unwrap_err().to_string();
+            assert!(refused.contains("only KEY=VALUE may stand beside the options"), "{refused}");
+        }
     }
 }

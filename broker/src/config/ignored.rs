@@ -305,7 +305,6 @@ pub const IGNORED: &[Ignored] = &[
             "commercialTransCount",
             "commercialBigCount",
             "commercialBaseCount",
-            "isolateLogEnable",
             "autoDeleteUnusedStats",
             "enableScheduleMessageStats",
             "serverSocketSndBufSize",

@@ -237,6 +237,16 @@ pub struct BrokerConfig {
     shutdown_seconds_max: u32 = 5, "shutdownSecondsMax", whole(1, 300), "s", Start;
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as info,broker=debug. RUST_LOG goes first.
     log_filter: String = "info".to_owned(), "logFilter", ConfigKind::Text, "", Start;
+    /// Directory of broker.log, and of former ones in otherdays below it. Empty: standard error. The launchers of the archive name
+    /// $HOME/logs/rocketmqlogs (RINGMQ_LOG_DIR) where nothing is configured.
+    log_dir: String = String::new(), "logDir", ConfigKind::Text, "", Start, important;
+    /// Whether broker.log lies in a directory of its own below logDir, brokerName_brokerId. So it does, too, where another process
+    /// writes the one in logDir.
+    isolate_log_enable: bool = false, "isolateLogEnable", ConfigKind::Bool, "", Start;
+    /// Size at which a log file ends. It ends at midnight, too.
+    log_file_mib: u32 = 128, "logFileMiB", whole(1, 65_536), "MiB", Start;
+    /// Log files that have ended and are kept.
+    log_files_max: u32 = 20, "logFilesMax", whole(1, 10_000), "", Start;
 }
 }
 

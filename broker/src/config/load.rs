@@ -1,7 +1,7 @@
 //! From a command line and a file's bytes to a [`BrokerConfig`]: everything that is wrong is reported at once.
 //!
-//! Order of precedence, as Java's: `-n`, then the file, then `NAMESRV_ADDR`, then the default. `ROCKETMQ_HOME` is not
-//! needed and not read. Bad values are problems and stop the start; unknown and meaningless keys are notices.
+//! Order of precedence, as Java's: `-n` and keys of the command line, then the file, then the environment, then the default.
+//! Bad values are problems and stop the start; unknown and meaningless keys are notices.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored};
 use daemon::{
     config::{ConfigKind, find, nearest_key},
-    properties_file::{self, Entry},
+    properties_file,
 };
 
 /// Where a value came from.
@@ -19,7 +19,7 @@ pub enum Source {
     Line(usize),
     /// The command line.
     CommandLine,
-    /// The environment variable NAMESRV_ADDR.
+    /// An environment variable: NAMESRV_ADDR, RINGMQ_LOG_DIR.
     Environment,
     /// The combination of several keys.
     Together,
@@ -122,6 +122,8 @@ pub struct Given {
     pub file: Option<String>,
     /// `NAMESRV_ADDR`.
     pub namesrv_env: Option<String>,
+    /// `RINGMQ_LOG_DIR`, which the launchers of the archive set.
+    pub log_dir_env: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
 }
@@ -155,8 +157,15 @@ pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
     if let Some(value) = &given.namesrv_env {
         problems.extend(set_key(&mut config, "namesrvAddr", value, Source::Environment));
     }
+    if let Some(value) = &given.log_dir_env {
+        problems.extend(set_key(&mut config, "logDir", value, Source::Environment));
+    }
     if let Some(text) = &given.file {
         problems.extend(apply_file(&mut config, text, &mut notices));
+    }
+    for (key, value) in &given.command_line.settings {
+        let one = Setting { key, value, source: Source::CommandLine };
+        problems.extend(apply_one(&mut config, one, &mut notices));
     }
     if let Some(value) = &given.command_line.namesrv_addr {
         problems.extend(set_key(&mut config, "namesrvAddr", value, Source::CommandLine));
@@ -244,52 +253,66 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
             )));
             continue;
         }
-        match find(KEYS, &entry.key) {
-            Some(key) => {
-                let before = (key.text)(config);
-                problems.extend(set_key(config, key.name, &entry.value, Source::Line(entry.line)));
-                if key.effect == Effect::Later && (key.text)(config) != before {
-                    notices.push(Notice::info(format!(
-                        "{} is understood, but nothing acts on it yet",
-                        key.name
-                    )));
-                }
-            }
-            None => match refusal_of_unused(entry) {
-                Some(problem) => problems.push(problem),
-                None => notices.push(notice_of_unused(entry)),
-            },
-        }
+        let source = Source::Line(entry.line);
+        let one = Setting { key: &entry.key, value: &entry.value, source };
+        problems.extend(apply_one(config, one, notices));
     }
     problems
 }
 
+/// A key as somebody wrote it.
+#[derive(Clone, Copy)]
+struct Setting<'a> {
+    key: &'a str,
+    value: &'a str,
+    source: Source,
+}
+
+fn apply_one(
+    config: &mut BrokerConfig,
+    one: Setting<'_>,
+    notices: &mut Vec<Notice>,
+) -> Option<Problem> {
+    let Some(key) = find(KEYS, one.key) else {
+        let refused = refusal_of_unused(one);
+        if refused.is_none() {
+            notices.push(notice_of_unused(one));
+        }
+        return refused;
+    };
+    let before = (key.text)(config);
+    let problem = set_key(config, key.name, one.value, one.source);
+    if key.effect == Effect::Later && (key.text)(config) != before {
+        notices
+            .push(Notice::info(format!("{} is understood, but nothing acts on it yet", key.name)));
+    }
+    problem
+}
+
 /// A key that does nothing here and promises what a broker must not be without.
-fn refusal_of_unused(entry: &Entry) -> Option<Problem> {
-    let Entry { key, value, line } = entry;
+fn refusal_of_unused(one: Setting<'_>) -> Option<Problem> {
+    let Setting { key, value, source } = one;
     let group = ignored::find(key)?;
     if group.weight != Weight::Refuse || ignored::says_no(key, value) {
         return None;
     }
     Some(Problem {
-        source_of: Source::Line(*line),
-        key: key.clone(),
-        value: value.clone(),
+        source_of: source,
+        key: key.to_owned(),
+        value: value.to_owned(),
         expected: format!("this key to be left out: {}", group.reason),
     })
 }
 
 /// The one line about a key that does nothing: known to Java, or to nobody.
-fn notice_of_unused(entry: &Entry) -> Notice {
-    let Entry { key, value, line } = entry;
+fn notice_of_unused(one: Setting<'_>) -> Notice {
+    let Setting { key, value, source } = one;
     let Some(group) = ignored::find(key) else {
         let known = KEYS.iter().map(|key| key.name);
         let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
         let hint = nearest_key(key, known)
             .map_or(String::new(), |known| format!("; did you mean {known}?"));
-        return Notice::warn(format!(
-            "line {line}: {key} is not a known key and has no effect{hint}"
-        ));
+        return Notice::warn(format!("{source}{key} is not a known key and has no effect{hint}"));
     };
     let text = format!("{key} has no effect here: {}", group.reason);
     let loud = group.weight != Weight::Note && !ignored::says_no(key, value);

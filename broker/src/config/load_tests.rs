@@ -21,6 +21,7 @@ fn given(arguments: &[&str], file: Option<&str>) -> Given {
         command_line: CommandLine::parse_from(all),
         file: file.map(str::to_owned),
         namesrv_env: None,
+        log_dir_env: None,
         home: Some(PathBuf::from("/home/op")),
     }
 }
@@ -305,4 +306,43 @@ fn what_else_is_odd_is_told_beside_the_problems() {
     assert!(texts.iter().any(|text| text.contains("did you mean brokerName?")), "{texts:?}");
     assert!(texts.iter().any(|text| text.starts_with("useEpollNativeSelector")), "{texts:?}");
     assert!(!refused.to_string().contains("brokerNam="), "{refused}");
+}
+
+#[test]
+fn keys_of_the_command_line_go_before_the_file() {
+    let file = Some("autoCreateTopicEnable=false\nlistenPort=11911");
+    let arguments =
+        ["-n", "a:1", "autoCreateTopicEnable=true", "brokrName=b", "fileReservedTime=9"];
+    let loaded = loaded(&arguments, file);
+    assert!(loaded.config.auto_create_topic_enable);
+    assert_eq!((loaded.config.listen_port, loaded.config.file_reserved_time_hours), (11_911, 9));
+    let texts: Vec<&str> = loaded.notices.iter().map(|notice| notice.text.as_str()).collect();
+    assert!(
+        texts.contains(
+            &"command line: brokrName is not a known key and has no effect; did you mean brokerName?"
+        ),
+        "{texts:?}"
+    );
+    let refused = load(&given(&["listenPort=x", "enableDLegerCommitLog=true"], None), &machine());
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("command line: listenPort=x: expected a whole number"), "{text}");
+    assert!(text.contains("command line: enableDLegerCommitLog=true: expected this key"), "{text}");
+}
+
+#[test]
+fn a_log_directory_is_the_launchers_unless_one_is_configured() {
+    let mut given = given(&["-c", "broker.conf"], Some("brokerName=broker/a"));
+    let place = |given: &Given| load(given, &machine()).unwrap().config.log_place();
+    assert_eq!(place(&given), None);
+    given.log_dir_env = Some("/home/op/logs/rocketmqlogs".to_owned());
+    let from_launcher = place(&given).unwrap();
+    assert_eq!(from_launcher.dir, Path::new("/home/op/logs/rocketmqlogs"));
+    assert_eq!((from_launcher.own_dir.as_str(), from_launcher.isolated), ("broker_a_0", false));
+    assert_eq!((from_launcher.file_bytes_max, from_launcher.former_max), (128 << 20, 20));
+    given.file = Some("logDir=/var/log/mq\nisolateLogEnable=true\nlogFileMiB=1".to_owned());
+    let configured = place(&given).unwrap();
+    assert_eq!((configured.dir.as_path(), configured.isolated), (Path::new("/var/log/mq"), true));
+    // Standard error, although the launcher names a directory.
+    given.file = Some("logDir=".to_owned());
+    assert_eq!(place(&given), None);
 }

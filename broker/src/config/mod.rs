@@ -25,8 +25,11 @@ pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
 pub use value::{BrokerRole, CORE_MAX, CoreList, DefaultRequestMode, FlushDiskType};
 
-use daemon::{config::host_and_port, properties_file};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use daemon::{config::host_and_port, log_file::LogPlace, properties_file};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 impl BrokerConfig {
     /// `fileReservedTime`, ms.
@@ -37,6 +40,20 @@ impl BrokerConfig {
     /// All keys with their current values in Java's properties syntax: the answer to `GET_BROKER_CONFIG`, and `-p`.
     pub fn to_properties(&self) -> String {
         self.print(|_| true)
+    }
+
+    /// Where the log goes, if not to standard error.
+    pub fn log_place(&self) -> Option<LogPlace> {
+        // A name may hold a slash, a directory's may not.
+        let name = self.broker_name.replace('/', "_");
+        (!self.log_dir.is_empty()).then(|| LogPlace {
+            dir: PathBuf::from(&self.log_dir),
+            name: "broker",
+            own_dir: format!("{name}_{}", self.broker_id),
+            isolated: self.isolate_log_enable,
+            file_bytes_max: u64::from(self.log_file_mib) << 20,
+            former_max: self.log_files_max as usize,
+        })
     }
 
     /// The keys that decide what the broker does, for `-m`.

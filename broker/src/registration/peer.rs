@@ -342,7 +342,8 @@ impl Shared {
         match change {
             None => {}
             Some(StateChange::Registered) => {
-                tracing::info!(namesrv = addr, "registered with the name server")
+                // Java's line, which operators look for.
+                tracing::info!("register broker[0]to name server {addr} OK")
             }
             Some(StateChange::Failing { why, for_ms }) => {
                 tracing::warn!(

@@ -5,8 +5,9 @@
 //! filters follow a topic that grows at a rate, `idle` prices connections that do nothing, `topics` creates and deletes many
 //! topics, `find` looks for messages by key and time, `filters` prices SQL92 expressions, `limits` goes to the README's
 //! limits and watches another client meanwhile, `half-checks` does so while half messages are checked, `group` runs the
-//! broker in a control group, `compare` turns the JSON lines of several runs into one table. All but `limits`, `half-checks`
-//! and `group`, which start our broker, work against any broker of this protocol. What runs is in `loadtest::load`; here is
+//! broker in a control group, `compare` turns the JSON lines of several runs into one table; `quickstart` and `benchmark` are the
+//! programs of those names that come with Java's RocketMQ. All but `limits`, `half-checks`
+//! and `group`, which start our broker, work against any broker of this protocol. What runs is in `loadtest::load` and `loadtest::programs`; here is
 //! only the command line.
 
 use std::io::Write;
@@ -32,6 +33,9 @@ use loadtest::load::limits::{self, Limit};
 use loadtest::load::pop::{self, Ack, Pop};
 use loadtest::load::waiting::{self, Waiting};
 use loadtest::load::{LoadError, compare, process};
+use loadtest::programs::ProgramError;
+use loadtest::programs::benchmark::{self, BenchmarkArgs};
+use loadtest::programs::quickstart::{self, QuickstartArgs};
 use serde_json::Value;
 
 #[derive(Parser)]
@@ -70,6 +74,10 @@ enum Work {
     Waiting(WaitingArgs),
     /// What does it cost to evaluate an SQL92 filter over a message? Needs no broker.
     Filters,
+    /// Java's quickstart: sends a thousand messages, or shows what comes.
+    Quickstart(QuickstartArgs),
+    /// Java's benchmark programs, with their options and lines.
+    Benchmark(BenchmarkArgs),
     /// Medians of several runs side by side, from files of JSON lines with labels `system/work`.
     Compare {
         /// Besides: what each system reached in comparison with this one, round by round.
@@ -427,7 +435,8 @@ fn main() -> ExitCode {
         signal_hook::consts::SIGPIPE,
         Arc::new(AtomicBool::new(true)),
     );
-    let outcome = match CommandLine::parse().work {
+    let arguments = benchmark::with_long_names(std::env::args_os());
+    let outcome = match CommandLine::parse_from(arguments).work {
         Work::Send(args) => send(&args),
         Work::Fill(args) => fill(&args),
         Work::Pull(args) => pull(&args),
@@ -441,6 +450,8 @@ fn main() -> ExitCode {
         Work::HalfChecks(args) => check_halves(&args),
         Work::Waiting(args) => wait_for_time(&args),
         Work::Filters => price_filters(),
+        Work::Quickstart(args) => return ended(quickstart::run(&args)),
+        Work::Benchmark(args) => return ended(benchmark::run(&args)),
         Work::Compare { against, files } => compare(&files, against.as_deref()),
     };
     match outcome {
@@ -449,6 +460,17 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
+        Err(error) => {
+            eprintln!("mqbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Of a program that prints while it runs.
+fn ended(outcome: Result<(), ProgramError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mqbench: {error}");
             ExitCode::FAILURE
