@@ -8,11 +8,11 @@ use runtime::Uptime;
 
 /// Sums over a window that ends now.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window<const N: usize> {
+pub(super) struct Window<const N: usize> {
     /// What was counted.
-    pub sums: [u64; N],
+    pub(super) sums: [u64; N],
     /// Length of the window, ms.
-    pub ms: i64,
+    pub(super) ms: i64,
 }
 
 /// The last `SPANS` spans of `SPAN_MS`, in a ring.
@@ -70,7 +70,7 @@ fn add_to<const N: usize>(sums: &mut [u64; N], values: [u64; N]) {
 
 /// Numbers that are counted together: in all, and in the last minute, hour and day.
 #[derive(Clone, Debug)]
-pub struct Windows<const N: usize> {
+pub(super) struct Windows<const N: usize> {
     total: [u64; N],
     minute: Ring<N, 7, 10_000>,
     hour: Ring<N, 7, 600_000>,
@@ -79,13 +79,13 @@ pub struct Windows<const N: usize> {
 
 impl<const N: usize> Windows<N> {
     /// Nothing was counted before `now`.
-    pub fn new(now: Uptime) -> Windows<N> {
+    pub(super) fn new(now: Uptime) -> Windows<N> {
         let (minute, hour, day) = (Ring::new(now), Ring::new(now), Ring::new(now));
         Windows { total: [0; N], minute, hour, day }
     }
 
     /// Counts.
-    pub fn add(&mut self, now: Uptime, values: [u64; N]) {
+    pub(super) fn add(&mut self, now: Uptime, values: [u64; N]) {
         add_to(&mut self.total, values);
         self.minute.add(now, values);
         self.hour.add(now, values);
@@ -93,22 +93,17 @@ impl<const N: usize> Windows<N> {
     }
 
     /// All that was counted.
-    pub fn total(&self) -> [u64; N] {
+    pub(super) fn total(&self) -> [u64; N] {
         self.total
     }
 
     /// Minute, hour and day that end now.
-    pub fn last(&self, now: Uptime) -> [Window<N>; 3] {
+    pub(super) fn last(&self, now: Uptime) -> [Window<N>; 3] {
         [self.minute.window(now), self.hour.window(now), self.day.window(now)]
     }
 
-    /// The minute that ends now.
-    pub fn last_minute(&self, now: Uptime) -> Window<N> {
-        self.minute.window(now)
-    }
-
     /// For how long nothing was counted, ms, about.
-    pub fn idle_ms(&self, now: Uptime) -> i64 {
+    pub(super) fn idle_ms(&self, now: Uptime) -> i64 {
         (now - Uptime::default()) - self.minute.newest * 10_000
     }
 }

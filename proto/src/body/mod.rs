@@ -55,8 +55,9 @@ pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
 pub use route::{BrokerData, QueueData, RouteData};
 pub use stats::{
-    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan,
-    ResetOffsets, TopicStatsTable,
+    BrokerStatsData, ConsumeProgress, ConsumeStats, ConsumeStatsList, ConsumeStatsWriter,
+    ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan, ResetOffsets, StatsWindow,
+    TopicStatsTable,
 };
 pub use subscription::{GroupSubscription, SubscriptionData};
 pub use topic::{TopicConfig, TopicConfigList, TopicConfigTable, TopicFilterType, TopicList};
