@@ -266,7 +266,7 @@ impl MemoryPlan {
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
             group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 128 / shards, 1),
-            traffic_bytes: TRAFFIC_BYTES.of(0, left / 128, 1),
+            traffic_bytes: TRAFFIC_BYTES.of(0, left / 64, 1),
             parked_pulls_max: whole(parked),
         }
     }
@@ -379,6 +379,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
         ),
         part(format!("{} waiting pops", POPS.least), POPS.least * POP_BYTES, ""),
         part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
+        part("statistics".to_owned(), TRAFFIC_BYTES.least, ""),
         part(
             format!("{parked} waiting pulls of each shard"),
             shards * parked.saturating_mul(PARKED_PULL_BYTES + PARKED_FILTER_BYTES),

@@ -29,10 +29,11 @@ type GetWindows = Windows<4>;
 /// Of anything else.
 type CountWindows = Windows<1>;
 
-/// Of a topic, of a group on it, of an entry for something of theirs; windows and names aside, allocator included.
-const TOPIC_BYTES: usize = 256;
-const GROUP_BYTES: usize = 256;
-const ENTRY_BYTES: usize = 48;
+/// Of a topic, of a group on it, of an entry for something of theirs; windows and names aside, in tables that have just
+/// grown.
+const TOPIC_BYTES: usize = 480;
+const GROUP_BYTES: usize = 480;
+const ENTRY_BYTES: usize = 64;
 
 /// Who has no traffic for so long is forgotten: longer than the longest window.
 const IDLE_MS_MAX: i64 = 26 * 3_600_000;
