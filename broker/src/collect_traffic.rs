@@ -8,8 +8,10 @@ use crate::{
 use std::rc::Rc;
 use store::Puts;
 
-/// Queues, or pairs of group and topic, looked at in one piece of work.
+/// Queues, pairs of group and topic, or topics looked at in one piece of work.
 const PIECE: usize = 512;
+/// Who is idle is looked for this often, ms.
+const FORGET_MS: i64 = 600_000;
 
 /// What the shards of a worker have counted.
 #[derive(Default)]
@@ -22,11 +24,30 @@ struct Counted {
 /// Collects as often as it is wanted, until the executor ends.
 pub async fn run(worker: Rc<Worker>) {
     let collection = &worker.control_plane().traffic;
+    let mut forgotten = worker.executor.uptime();
     loop {
         collection.wanted().await;
-        collection.begun(worker.executor.uptime());
+        let now = worker.executor.uptime();
+        collection.begun(now);
         collect(&worker).await;
         collection.ended();
+        if now - forgotten >= FORGET_MS {
+            forgotten = now;
+            forget_idle(&worker).await;
+        }
+    }
+}
+
+async fn forget_idle(worker: &Rc<Worker>) {
+    let (mut after, now) = (None::<Box<str>>, worker.executor.uptime());
+    loop {
+        worker.control_plane().traffic.change(|traffic| {
+            after = traffic.forget_idle(now, after.as_deref(), PIECE);
+        });
+        if after.is_none() {
+            return;
+        }
+        worker.executor.yield_now().await;
     }
 }
 

@@ -9,8 +9,6 @@ use std::cell::{Cell, RefCell};
 const PERIOD_SECONDS: i64 = 10;
 /// Who asks gets what is at most this old, ms, however many ask.
 const AGE_MS_MAX: i64 = 1_000;
-/// Who is idle is looked for this often, s.
-const FORGET_SECONDS: i64 = 600;
 
 /// What is known, and the collecting of it, which [`crate::collect_traffic`] does.
 pub struct Collection {
@@ -49,9 +47,6 @@ impl Collection {
     pub fn tick(&self, now: Uptime) -> DayTotals {
         if now.seconds() % PERIOD_SECONDS == 0 {
             self.want(now);
-        }
-        if now.seconds() % FORGET_SECONDS == 0 {
-            self.traffic.borrow_mut().forget_idle(now);
         }
         self.traffic.borrow().totals_of_clients()
     }

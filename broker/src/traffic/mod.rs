@@ -3,13 +3,14 @@
 //! Shards count where they touch the queue anyway ([`store::Puts`], [`crate::shard::group_pulls`]).
 //! [`crate::collect_traffic`] takes that from all of them into one [`Traffic`] on the control worker, which answers
 //! VIEW_BROKER_STATS_DATA, rates of GET_CONSUME_STATS and GET_TOPIC_STATS_INFO, and has the totals for an exporter of
-//! metrics ([`Traffic::topics`], [`Traffic::groups`]). It is in memory alone, as with Java's broker: a start begins at 0.
+//! metrics ([`Traffic::topics_after`], [`Traffic::groups_of`]). It is in memory alone, as with Java's broker: a start begins at 0.
 //!
 //! A topic or a pair of topic and group is here once there was traffic, and leaves when it is deleted, when it had none
 //! for longer than the longest window, or, while memory is short, for an hour.
 
 mod collection;
 pub mod days;
+mod memory;
 mod names;
 mod windows;
 
@@ -18,7 +19,12 @@ pub use names::Figures;
 
 use crate::shard::group_pulls::{Gets, GroupCounts};
 use ahash::AHashMap;
-use runtime::{RateLimit, Uptime};
+use memory::{GROUP_BYTES, Memory, TOPIC_BYTES, Taken, entry_bytes};
+use runtime::Uptime;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
 use store::Puts;
 use windows::Windows;
 
@@ -28,12 +34,6 @@ type PutWindows = Windows<3>;
 type GetWindows = Windows<4>;
 /// Of anything else.
 type CountWindows = Windows<1>;
-
-/// Of a topic, of a group on it, of an entry for something of theirs; windows and names aside, in tables that have just
-/// grown.
-const TOPIC_BYTES: usize = 480;
-const GROUP_BYTES: usize = 480;
-const ENTRY_BYTES: usize = 64;
 
 /// Who has no traffic for so long is forgotten: longer than the longest window.
 const IDLE_MS_MAX: i64 = 26 * 3_600_000;
@@ -54,10 +54,8 @@ pub struct TopicTotals<'a> {
 }
 
 /// What a group has got from a topic since the pair is known here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTotals<'a> {
-    /// The topic.
-    pub topic: &'a str,
     /// The group.
     pub group: &'a str,
     /// Messages got by pulls and pops.
@@ -101,63 +99,10 @@ struct BrokerTraffic {
 /// All of it.
 pub struct Traffic {
     cluster: String,
-    topics: AHashMap<Box<str>, TopicTraffic>,
+    /// In order: they are gone through in pieces.
+    topics: BTreeMap<Box<str>, TopicTraffic>,
     broker: BrokerTraffic,
     memory: Memory,
-}
-
-/// What statistics take up.
-struct Memory {
-    bytes: usize,
-    bytes_max: usize,
-    /// Of those, what queues may take, which are the most.
-    queue_bytes: usize,
-    left_out: u64,
-    report: RateLimit,
-}
-
-impl Memory {
-    /// Whether there is room for so many bytes more; they are counted then.
-    fn take(&mut self, bytes: usize) -> bool {
-        let fits = self.bytes + bytes <= self.bytes_max;
-        if fits {
-            self.bytes += bytes;
-        } else {
-            self.leave_out();
-        }
-        fits
-    }
-
-    /// The same for a queue.
-    fn take_for_queue(&mut self, bytes: usize) -> bool {
-        if self.queue_bytes + bytes > self.bytes_max / 2 {
-            self.leave_out();
-            return false;
-        }
-        let taken = self.take(bytes);
-        self.queue_bytes += if taken { bytes } else { 0 };
-        taken
-    }
-
-    fn leave_out(&mut self) {
-        self.left_out += 1;
-        if let Some(held_back) = self.report.note() {
-            tracing::warn!(
-                bytes = self.bytes,
-                bytes_max = self.bytes_max,
-                held_back,
-                "statistics by topic, group and queue leave some out: they take up their share of the memory (memoryBudgetMiB)"
-            );
-        }
-    }
-
-    fn is_short(&self) -> bool {
-        self.bytes > self.bytes_max / 8 * 7
-    }
-}
-
-const fn entry_bytes<const N: usize>() -> usize {
-    ENTRY_BYTES + size_of::<Windows<N>>()
 }
 
 /// Adds to what is there, or makes it if there is room.
@@ -201,10 +146,9 @@ fn values_of(gets: Gets) -> [u64; 4] {
 impl Traffic {
     /// None so far. It takes up no more than `bytes_max`.
     pub fn new(cluster: &str, bytes_max: usize) -> Traffic {
-        let report = RateLimit::default();
-        let memory = Memory { bytes: 0, bytes_max, queue_bytes: 0, left_out: 0, report };
+        let memory = Memory::new(bytes_max);
         let cluster = cluster.to_owned();
-        Traffic { cluster, topics: AHashMap::new(), broker: BrokerTraffic::default(), memory }
+        Traffic { cluster, topics: BTreeMap::new(), broker: BrokerTraffic::default(), memory }
     }
 
     /// The topic's, if it is there or there is room for it.
@@ -296,20 +240,20 @@ impl Traffic {
         self.figures(name, key, now).map_or(0.0, |[minute, ..]| minute.tps)
     }
 
-    /// Topics that have taken messages, in no particular order.
-    pub fn topics(&self) -> impl Iterator<Item = TopicTotals<'_>> {
-        self.topics.iter().filter_map(|(topic, traffic)| {
-            let [messages, bytes, requests] = traffic.puts.as_ref()?.total();
-            Some(TopicTotals { topic, messages, bytes, requests })
+    /// Topics behind this one, or all, with what they have taken, in the order of their names: for who goes through them in
+    /// pieces.
+    pub fn topics_after(&self, after: Option<&str>) -> impl Iterator<Item = TopicTotals<'_>> {
+        self.behind(after).map(|(topic, traffic)| {
+            let puts = traffic.puts.as_ref().map_or([0; 3], |puts| puts.total());
+            let [messages, bytes, requests] = puts;
+            TopicTotals { topic, messages, bytes, requests }
         })
     }
 
-    /// Pairs of topic and group that had traffic, in no particular order.
-    pub fn groups(&self) -> impl Iterator<Item = GroupTotals<'_>> {
-        let pairs = self.topics.iter().flat_map(|(topic, traffic)| {
-            traffic.groups.iter().map(move |(group, traffic)| (topic, group, traffic))
-        });
-        pairs.map(|(topic, group, traffic)| {
+    /// What groups have got from a topic, in no particular order.
+    pub fn groups_of(&self, topic: &str) -> impl Iterator<Item = GroupTotals<'_>> {
+        let groups = self.topics.get(topic).into_iter().flat_map(|topic| &topic.groups);
+        groups.map(|(group, traffic)| {
             let gets = traffic.gets.as_ref().map_or([0; 4], |gets| gets.total());
             let [messages, bytes, requests, _] = gets;
             let total = |windows: &Option<Box<CountWindows>>| {
@@ -317,8 +261,12 @@ impl Traffic {
             };
             let acknowledged = total(&traffic.acknowledged);
             let sent_back = total(&traffic.sent_back);
-            GroupTotals { topic, group, messages, bytes, requests, acknowledged, sent_back }
+            GroupTotals { group, messages, bytes, requests, acknowledged, sent_back }
         })
+    }
+
+    fn behind(&self, after: Option<&str>) -> impl Iterator<Item = (&Box<str>, &TopicTraffic)> {
+        self.topics.range::<str, _>((after.map_or(Unbounded, Excluded), Unbounded))
     }
 
     /// How often something was not counted by its topic, group or queue for lack of memory.
@@ -337,44 +285,82 @@ impl Traffic {
         topics: impl IntoIterator<Item = &'a String>,
         groups: impl IntoIterator<Item = &'a String>,
     ) {
-        topics.into_iter().for_each(|topic| drop(self.topics.remove(topic.as_str())));
-        for group in groups {
-            self.topics.values_mut().for_each(|topic| drop(topic.groups.remove(group.as_str())));
-        }
-        self.count_memory();
-    }
-
-    /// Forgets who had no traffic for long.
-    pub fn forget_idle(&mut self, now: Uptime) {
-        let idle_ms_max = if self.memory.is_short() { IDLE_MS_MAX_WHEN_SHORT } else { IDLE_MS_MAX };
-        self.topics.retain(|_, topic| {
-            retain(&mut topic.puts, now, idle_ms_max);
-            topic.queues.retain(|_, queue| queue.idle_ms(now) <= idle_ms_max);
-            topic.groups.retain(|_, group| {
-                retain(&mut group.gets, now, idle_ms_max);
-                retain(&mut group.acknowledged, now, idle_ms_max);
-                retain(&mut group.sent_back, now, idle_ms_max);
-                group.queues.retain(|_, queue| queue.idle_ms(now) <= idle_ms_max);
-                group.gets.is_some() || group.acknowledged.is_some() || group.sent_back.is_some()
-            });
-            topic.puts.is_some() || !topic.groups.is_empty()
-        });
-        self.count_memory();
-    }
-
-    fn count_memory(&mut self) {
-        let (mut bytes, mut queue_bytes) = (0, 0);
-        for (name, topic) in &self.topics {
-            bytes += TOPIC_BYTES + name.len() + bytes_of(&topic.puts);
-            queue_bytes += topic.queues.len() * entry_bytes::<3>();
-            for (name, group) in &topic.groups {
-                bytes += GROUP_BYTES + name.len() + bytes_of(&group.gets);
-                bytes += bytes_of(&group.acknowledged) + bytes_of(&group.sent_back);
-                queue_bytes += group.queues.len() * entry_bytes::<4>();
+        for topic in topics {
+            if let Some((name, traffic)) = self.topics.remove_entry(topic.as_str()) {
+                self.memory.give_back(traffic.taken(&name));
             }
         }
-        self.memory.bytes = bytes + queue_bytes;
-        self.memory.queue_bytes = queue_bytes;
+        for group in groups {
+            for topic in self.topics.values_mut() {
+                if let Some((name, traffic)) = topic.groups.remove_entry(group.as_str()) {
+                    self.memory.give_back(traffic.taken(&name));
+                }
+            }
+        }
+    }
+
+    /// Forgets who had no traffic for long, among at most so many topics behind this one, or the first ones. Returns the last
+    /// that was looked at; none when there are no more.
+    pub fn forget_idle(
+        &mut self,
+        now: Uptime,
+        after: Option<&str>,
+        topics_max: usize,
+    ) -> Option<Box<str>> {
+        let idle_ms_max = if self.memory.is_short() { IDLE_MS_MAX_WHEN_SHORT } else { IDLE_MS_MAX };
+        let looked_at = self.behind(after).take(topics_max).map(|(topic, _)| topic.clone());
+        let looked_at: Vec<Box<str>> = looked_at.collect();
+        for topic in &looked_at {
+            let Some(traffic) = self.topics.get_mut(topic) else { continue };
+            let before = traffic.taken(topic);
+            traffic.retain(|last_idle_ms| last_idle_ms <= idle_ms_max, now);
+            self.memory.give_back(before);
+            if traffic.is_empty() {
+                self.topics.remove(topic);
+            } else {
+                self.memory.take_again(traffic.taken(topic));
+            }
+        }
+        looked_at.last().filter(|_| looked_at.len() == topics_max).cloned()
+    }
+}
+
+impl TopicTraffic {
+    fn taken(&self, name: &str) -> Taken {
+        let queue_bytes = self.queues.len() * entry_bytes::<3>();
+        let own = TOPIC_BYTES + name.len() + bytes_of(&self.puts) + queue_bytes;
+        let mut taken = Taken { bytes: own, queue_bytes };
+        for (name, group) in &self.groups {
+            let Taken { bytes, queue_bytes } = group.taken(name);
+            taken.bytes += bytes;
+            taken.queue_bytes += queue_bytes;
+        }
+        taken
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(i64) -> bool + Copy, now: Uptime) {
+        keep_if(&mut self.puts, now, is_kept);
+        self.queues.retain(|_, queue| is_kept(queue.idle_ms(now)));
+        self.groups.retain(|_, group| {
+            keep_if(&mut group.gets, now, is_kept);
+            keep_if(&mut group.acknowledged, now, is_kept);
+            keep_if(&mut group.sent_back, now, is_kept);
+            group.queues.retain(|_, queue| is_kept(queue.idle_ms(now)));
+            group.gets.is_some() || group.acknowledged.is_some() || group.sent_back.is_some()
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.puts.is_none() && self.groups.is_empty()
+    }
+}
+
+impl GroupTraffic {
+    fn taken(&self, name: &str) -> Taken {
+        let queue_bytes = self.queues.len() * entry_bytes::<4>();
+        let counts = bytes_of(&self.acknowledged) + bytes_of(&self.sent_back);
+        let own = GROUP_BYTES + name.len() + bytes_of(&self.gets) + counts;
+        Taken { bytes: own + queue_bytes, queue_bytes }
     }
 }
 
@@ -382,8 +368,12 @@ fn bytes_of<const N: usize>(windows: &Option<Box<Windows<N>>>) -> usize {
     if windows.is_some() { entry_bytes::<N>() } else { 0 }
 }
 
-fn retain<const N: usize>(windows: &mut Option<Box<Windows<N>>>, now: Uptime, idle_ms_max: i64) {
-    if windows.as_ref().is_some_and(|windows| windows.idle_ms(now) > idle_ms_max) {
+fn keep_if<const N: usize>(
+    windows: &mut Option<Box<Windows<N>>>,
+    now: Uptime,
+    is_kept: impl Fn(i64) -> bool,
+) {
+    if windows.as_ref().is_some_and(|windows| !is_kept(windows.idle_ms(now))) {
         *windows = None;
     }
 }

@@ -25,6 +25,10 @@ fn traffic() -> Traffic {
     traffic
 }
 
+fn recounted(traffic: &Traffic) -> usize {
+    traffic.topics.iter().map(|(name, topic)| topic.taken(name).bytes).sum()
+}
+
 #[test]
 fn tools_find_what_they_ask_for_by_name_and_key() {
     let traffic = traffic();
@@ -78,15 +82,13 @@ fn tools_find_what_they_ask_for_by_name_and_key() {
 #[test]
 fn totals_are_listed_by_topic_and_by_group() {
     let traffic = traffic();
-    let mut topics: Vec<_> = traffic.topics().collect();
-    topics.sort_by_key(|totals| totals.topic);
+    let topics: Vec<_> = traffic.topics_after(None).collect();
     let of_s = TopicTotals { topic: "s", messages: 7, bytes: 70, requests: 7 };
     let of_t = TopicTotals { topic: "t", messages: 40, bytes: 4_000, requests: 20 };
     assert_eq!(topics, [of_s, of_t]);
-    let mut groups: Vec<_> = traffic.groups().collect();
-    groups.sort_by_key(|totals| totals.topic);
+    assert_eq!(traffic.topics_after(Some("s")).map(|it| it.topic).collect::<Vec<_>>(), ["t"]);
+    let groups: Vec<_> = traffic.groups_of("t").collect();
     let of_g = GroupTotals {
-        topic: "t",
         group: "g",
         messages: 25,
         bytes: 2_500,
@@ -94,7 +96,8 @@ fn totals_are_listed_by_topic_and_by_group() {
         acknowledged: 4,
         sent_back: 2,
     };
-    assert_eq!((groups.len(), groups[1]), (2, of_g));
+    assert_eq!(groups, [of_g]);
+    assert_eq!(traffic.groups_of("u").count(), 0);
     assert_eq!(traffic.totals_of_clients(), DayTotals { puts: 40, gets: 25 });
 }
 
@@ -106,6 +109,7 @@ fn what_is_deleted_is_forgotten() {
     assert_eq!(traffic.figures("GROUP_GET_NUMS", "s@g", NOW), None);
     assert!(traffic.figures("TOPIC_PUT_NUMS", "s", NOW).is_some());
     assert_eq!(traffic.totals_of_clients(), DayTotals { puts: 40, gets: 25 }, "it happened");
+    assert_eq!(traffic.memory_bytes().0, recounted(&traffic));
     traffic.forget(&["s".to_owned()], &[]);
     assert_eq!(traffic.memory_bytes().0, 0);
 }
@@ -114,13 +118,20 @@ fn what_is_deleted_is_forgotten() {
 fn who_is_idle_is_forgotten_sooner_while_memory_is_short() {
     let mut traffic = traffic();
     traffic.add_puts(NOW + 3_600_000, ("s", 0), puts(1, 1, 0), true);
-    traffic.forget_idle(NOW + 4_000_000);
-    assert_eq!(traffic.topics().count(), 2, "there is room");
+    let names = |traffic: &Traffic| {
+        traffic.topics_after(None).map(|totals| totals.topic.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(traffic.forget_idle(NOW + 4_000_000, None, 9), None);
+    assert_eq!(names(&traffic), ["s", "t"], "there is room");
     traffic.memory.bytes_max = traffic.memory.bytes;
-    traffic.forget_idle(NOW + 4_000_000);
-    assert_eq!(traffic.topics().map(|totals| totals.topic).collect::<Vec<_>>(), ["s"]);
-    assert_eq!(traffic.groups().count(), 0);
-    traffic.forget_idle(NOW + 4 * 86_400_000);
+    let next = traffic.forget_idle(NOW + 4_000_000, None, 1);
+    assert_eq!((next.as_deref(), names(&traffic).len()), (Some("s"), 2), "piece by piece");
+    traffic.memory.bytes_max = traffic.memory.bytes;
+    assert_eq!(traffic.forget_idle(NOW + 4_000_000, next.as_deref(), 2), None);
+    assert_eq!(names(&traffic), ["s"]);
+    assert_eq!(traffic.groups_of("s").count(), 0);
+    assert_eq!(traffic.memory_bytes().0, recounted(&traffic));
+    traffic.forget_idle(NOW + 4 * 86_400_000, None, 9);
     assert_eq!(traffic.memory_bytes().0, 0);
 }
 
@@ -141,9 +152,7 @@ fn what_there_is_no_room_for_is_left_out_and_counted() {
     }
     let (bytes, _) = traffic.memory_bytes();
     assert!((bytes_max * 9 / 10..=bytes_max).contains(&bytes), "{bytes}");
-    let counted = bytes;
-    traffic.count_memory();
-    assert_eq!(traffic.memory_bytes().0, counted, "what is counted is what is there");
+    assert_eq!(bytes, recounted(&traffic), "what is counted is what is there");
     let left_out = traffic.left_out();
     assert!(left_out > 2_500, "{left_out}");
     assert_eq!(traffic.totals_of_clients(), DayTotals { puts: 2_000, gets: 1_000 });
