@@ -233,6 +233,36 @@ fn totals_of_the_day_leave_out_the_topics_of_the_broker() {
     assert_eq!(sum(&mut connection, "TOPIC_PUT_NUMS", "orders"), None);
 }
 
+/// More than a worker looks at in one piece of work, all on one shard.
+#[test]
+fn traffic_on_very_many_queues_is_counted_in_full() {
+    const TOPICS: usize = 150;
+    const QUEUES: i32 = 8;
+    let broker = OurBroker::standalone(&[("shards", "1")]);
+    let mut connection = connect(broker.broker_addr(), PATIENCE);
+    let names: Vec<String> = (0..TOPICS).map(|number| format!("orders-{number}")).collect();
+    let made: Vec<_> = names
+        .iter()
+        .map(|name| connection.start_create_topic(&NewTopic::new(name, QUEUES)).unwrap())
+        .collect();
+    for ticket in made {
+        connection.finish(ticket).unwrap().success().unwrap();
+    }
+    for queue in 0..QUEUES {
+        let sent: Vec<_> = names
+            .iter()
+            .map(|name| connection.start_send(&Message::new(name, queue, b"body")).unwrap())
+            .collect();
+        for ticket in sent {
+            connection.finish_send(ticket).unwrap();
+        }
+    }
+    assert_sum(&mut connection, "BROKER_PUT_NUMS", CLUSTER, TOPICS as i64 * i64::from(QUEUES));
+    for name in &names {
+        assert_eq!(sum(&mut connection, "TOPIC_PUT_NUMS", name), Some(QUEUES.into()), "{name}");
+    }
+}
+
 #[test]
 fn a_topic_that_was_made_again_begins_at_zero() {
     let (_broker, mut connection) = start();
