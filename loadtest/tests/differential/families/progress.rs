@@ -6,9 +6,13 @@ use crate::{
     case::{Case, Known, case},
     play::Play,
 };
+use loadtest::harness::wait_until;
 use proto::code::request;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What was counted is told by then.
+const COUNTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Differences that stay.
 pub(crate) const KNOWN: &[Known] = &[
@@ -191,6 +195,8 @@ fn counted() -> Vec<Case> {
                 ("BROKER_PUT_NUMS", "DefaultCluster"),
                 ("BROKER_GET_NUMS", "DefaultCluster"),
             ] {
+                // Ours are a second old at most.
+                wait_until(COUNTED_WITHIN, || p.try_to(&view(name, key)).code == 0);
                 let answer = p.prepare(&view(name, key));
                 let windows = p.json(&answer).as_object().cloned().unwrap_or_default();
                 let names = |window: &Value| {
