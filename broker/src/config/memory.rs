@@ -81,9 +81,9 @@ const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
 const MEMBERS_BYTES: Share = Share { least: MIB / 2, most: 256 * MIB };
 /// What groups have pulled from a shard lately.
-const GROUP_PULLS_BYTES: Share = Share { least: MIB / 8, most: 16 * MIB };
+const GROUP_PULLS_BYTES: Share = Share { least: MIB / 16, most: 16 * MIB };
 /// Statistics by topic, group and queue.
-const TRAFFIC_BYTES: Share = Share { least: MIB / 4, most: 128 * MIB };
+const TRAFFIC_BYTES: Share = Share { least: MIB / 16, most: 128 * MIB };
 /// Frames that have not arrived whole, and answers that peers do not read, of one executor.
 const BUFFERS_BYTES_LEAST: u64 = MIB;
 /// Answers that are not read, of one executor: more brings nobody more.
