@@ -1,7 +1,7 @@
 //! Start and end of a broker: what one worker does between opening its stores and having everything durable.
 
 use crate::{
-    commit,
+    collect_traffic, commit,
     config::{
         BrokerConfig, FlushDiskType, MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES,
         tail_cache_bytes_least,
@@ -19,6 +19,7 @@ use crate::{
     response_encoder::SendStamp,
     shard::{Shard, group_pulls::GroupPulls, parked::ParkedPulls},
     stats::Totals,
+    traffic::Traffic,
     worker::{CONTROL_WORKER, Parts, Worker},
 };
 use daemon::{
@@ -130,6 +131,7 @@ pub async fn run(
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
         executor.spawn(handlers::serve_turns(Rc::clone(&worker)));
         executor.spawn(drops::run(Rc::clone(&worker)));
+        executor.spawn(collect_traffic::run(Rc::clone(&worker)));
         // The last life may have left some.
         plane.drops.raise();
     }
@@ -321,7 +323,9 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
     }
     // What is on the disk is there; nothing comes beside it that does not fit.
     control.limit_tables(context.memory.tables);
-    Ok(ControlPlane::new(control, files, now))
+    let traffic_bytes = usize::try_from(context.memory.traffic_bytes).unwrap_or(usize::MAX);
+    let traffic = Traffic::new(&context.config.broker_cluster_name, traffic_bytes);
+    Ok(ControlPlane::new(control, files, traffic, now))
 }
 
 /// Only now do the ports open: who is let in is served.

@@ -74,6 +74,7 @@ async fn round(worker: &Rc<Worker>, deleted: Deleted) -> Result<(), Refusal> {
     }
     let now = worker.executor.now();
     let plane = worker.control_plane();
+    plane.traffic.change(|traffic| traffic.forget(&deleted.topics, &deleted.groups));
     plane.change(worker, |control| control.dropped(now, &deleted));
     plane.durable().await
 }

@@ -320,28 +320,6 @@ pub fn earliest_store_ms(totals: &[Totals]) -> Option<i64> {
     times.filter(|time| *time > 0).min().and_then(|time| i64::try_from(time).ok())
 }
 
-/// Totals at the last two midnights (UTC), for tools that show yesterday and today.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Days {
-    today: i64,
-    /// Sum at the start of yesterday, as far back as this process goes.
-    pub yesterday_morning: Sum,
-    /// Sum at the start of today.
-    pub today_morning: Sum,
-}
-
-impl Days {
-    /// Moves on when a new day has begun.
-    pub fn note(&mut self, now: i64, sum: Sum) {
-        let today = now.div_euclid(86_400_000);
-        if self.today != 0 && today != self.today {
-            self.yesterday_morning = self.today_morning;
-            self.today_morning = sum;
-        }
-        self.today = today;
-    }
-}
-
 /// Rates over the last 10 s, 1 min and 10 min, from one sample a second.
 #[derive(Default)]
 pub struct Rates {

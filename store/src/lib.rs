@@ -33,6 +33,7 @@ pub mod log;
 pub mod lookup;
 pub mod metadata;
 pub mod offset;
+mod put_counts;
 mod queue_table;
 pub mod read;
 pub mod read_batches;
@@ -58,6 +59,7 @@ pub use crate::{
     error::{Refused, StoreError},
     layout::Layout,
     offset::PhysicalOffset,
+    put_counts::Puts,
     read::{PullPlan, PullStatus},
     settings::{FlushPolicy, Settings},
     store::Store,

@@ -5,7 +5,7 @@
 //! queue, which the send changes anyway. What does not fit there, longer names and further queues, costs one more.
 //! Queues of a topic are also a chain through the queues themselves, for those who want all of them.
 
-use crate::{consume_queue::ConsumeQueue, state::WaitsFor};
+use crate::{consume_queue::ConsumeQueue, put_counts::Puts, state::WaitsFor};
 use compact_str::CompactString;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::{
@@ -56,6 +56,8 @@ pub(crate) struct Queue {
     pub(crate) in_index: bool,
     /// Store timestamp of the last message, ms; 0 without one.
     pub(crate) last_store_ms: i64,
+    /// What was appended and nobody has collected.
+    pub(crate) puts: Puts,
     /// Entries before this queue offset are in index files.
     pub(crate) indexed: i64,
     pub(crate) topic: TopicSlot,
@@ -64,6 +66,7 @@ pub(crate) struct Queue {
 }
 
 const _: () = assert!(std::mem::offset_of!(Queue, last_store_ms) == 64);
+const _: () = assert!(size_of::<Queue>() == 128);
 
 impl Queue {
     fn new(topic: TopicSlot, queue_id: u32, waits_for: Option<WaitsFor>) -> Queue {
@@ -72,6 +75,7 @@ impl Queue {
             entries: ConsumeQueue::default(),
             indexed: 0,
             last_store_ms: 0,
+            puts: Puts::default(),
             number: NO_NUMBER,
             queue_id,
             topic,

@@ -17,6 +17,7 @@ use crate::{
     lineage::Lineage,
     log::{CommitLog, CommitRule, Resume, Shape},
     offset::PhysicalOffset,
+    put_counts::PutQueues,
     queue_table::QueueTable,
     recent_keys::RecentKeys,
     ring::TailRing,
@@ -89,6 +90,7 @@ pub struct StoreState {
     pending: VecDeque<Pending>,
     pending_control: VecDeque<PendingControl>,
     published: Vec<QueueSlot>,
+    pub(crate) put_queues: PutQueues,
     /// Keys of messages that no index file covers.
     pub(crate) keys: RecentKeys,
     /// Number of the next queue that gets its first message.
@@ -127,6 +129,7 @@ impl StoreState {
             pending: VecDeque::new(),
             pending_control: VecDeque::new(),
             published: Vec::new(),
+            put_queues: PutQueues::default(),
             keys: RecentKeys::default(),
             next_number: 0,
             indexed_to: 0,
@@ -223,8 +226,11 @@ impl StoreState {
         let queue_offset = queue.next();
         queue.pending += 1;
         queue.last_store_ms = now;
-        let shard = self.log.shape().shard;
         let bytes = message.bytes;
+        if queue.puts.add(bytes as u64) {
+            self.put_queues.push(slot);
+        }
+        let shard = self.log.shape().shard;
         let place = |position: u64| Placed {
             queue_offset,
             physical: PhysicalOffset::new(shard, position),

@@ -139,13 +139,13 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Note,
     },
     Ignored {
-        names: &[
-            "useReentrantLockWhenPutMessage",
-            "debugLockEnable",
-            "diskFallRecorded",
-            "enableDetailStat",
-        ],
+        names: &["useReentrantLockWhenPutMessage", "debugLockEnable", "diskFallRecorded"],
         reason: "a shard appends alone and needs no lock",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &["enableDetailStat", "autoDeleteUnusedStats", "maxStatsIdleTimeInMinutes"],
+        reason: "statistics are always kept by queue, too, and go with their topic or group, or after 26 hours without traffic",
         weight: Weight::Note,
     },
     Ignored {
@@ -305,7 +305,6 @@ pub const IGNORED: &[Ignored] = &[
             "commercialTransCount",
             "commercialBigCount",
             "commercialBaseCount",
-            "autoDeleteUnusedStats",
             "enableScheduleMessageStats",
             "serverSocketSndBufSize",
             "serverSocketRcvBufSize",
@@ -390,7 +389,6 @@ pub const IGNORED: &[Ignored] = &[
             "maxFilterMessageSize",
             "maxReconnectIntervalTimeSeconds",
             "maxRecoveryCommitlogFiles",
-            "maxStatsIdleTimeInMinutes",
             "maxTopicLength",
             "printChannelGroups",
             "printChannelGroupsMinNum",

@@ -81,7 +81,9 @@ const PARKED_PULLS: Share = Share { least: 1_000, most: 100_000 };
 /// Clients in groups and what they subscribe.
 const MEMBERS_BYTES: Share = Share { least: MIB / 2, most: 256 * MIB };
 /// What groups have pulled from a shard lately.
-const GROUP_PULLS_BYTES: Share = Share { least: MIB / 8, most: 16 * MIB };
+const GROUP_PULLS_BYTES: Share = Share { least: MIB / 16, most: 16 * MIB };
+/// Statistics by topic, group and queue.
+const TRAFFIC_BYTES: Share = Share { least: MIB / 16, most: 128 * MIB };
 /// Frames that have not arrived whole, and answers that peers do not read, of one executor.
 const BUFFERS_BYTES_LEAST: u64 = MIB;
 /// Answers that are not read, of one executor: more brings nobody more.
@@ -163,6 +165,8 @@ pub struct MemoryPlan {
     pub members_bytes: u64,
     /// What groups have pulled from a shard lately, of each shard.
     pub group_pulls_bytes: u64,
+    /// Statistics by topic, group and queue.
+    pub traffic_bytes: u64,
     /// `shardParkedPullsMax` in force.
     pub parked_pulls_max: u32,
 }
@@ -261,7 +265,8 @@ impl MemoryPlan {
             pops_max: whole(POPS.of(0, left / 64, POP_BYTES)),
             connections_max: whole(connections_max),
             members_bytes: (members_least + left / 32).min(MEMBERS_BYTES.most.max(members_least)),
-            group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 64 / shards, 1),
+            group_pulls_bytes: GROUP_PULLS_BYTES.of(0, left / 128 / shards, 1),
+            traffic_bytes: TRAFFIC_BYTES.of(0, left / 64, 1),
             parked_pulls_max: whole(parked),
         }
     }
@@ -374,6 +379,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
         ),
         part(format!("{} waiting pops", POPS.least), POPS.least * POP_BYTES, ""),
         part("pulls of groups".to_owned(), shards * GROUP_PULLS_BYTES.least, "shards"),
+        part("statistics".to_owned(), TRAFFIC_BYTES.least, ""),
         part(
             format!("{parked} waiting pulls of each shard"),
             shards * parked.saturating_mul(PARKED_PULL_BYTES + PARKED_FILTER_BYTES),

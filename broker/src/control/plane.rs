@@ -18,10 +18,15 @@ use crate::{
         visibility::Visibility,
     },
     error::Refusal,
+    limits::Semaphore,
     mailbox::Notice,
     one_shot::OneShot,
     registration::Registrar,
-    stats::{Days, Rates, Sum},
+    stats::{Rates, Sum},
+    traffic::{
+        Collection, Traffic,
+        days::{Days, local_day},
+    },
     wait_times::LastMinute,
     worker::Worker,
 };
@@ -40,6 +45,9 @@ use std::{
 /// Heartbeats are looked through for silent clients this often, ms.
 const EXPIRE_MS: i64 = 10_000;
 
+/// How many may wait for their turn to be told of all groups.
+const CONSUME_STATS_WAITING_MAX: usize = 16;
+
 /// How long a response waits for name servers, ms.
 const REGISTER_PATIENCE_MS: i64 = 1_000;
 
@@ -51,6 +59,8 @@ pub struct ControlPlane {
     pub registrar: RefCell<Option<Registrar>>,
     /// Rates for the runtime information.
     pub rates: RefCell<Rates>,
+    /// What was put and got, by topic, group and queue.
+    pub traffic: Collection,
     /// Totals of yesterday and today.
     pub days: Cell<Days>,
     /// How long sends of the last minute waited.
@@ -65,6 +75,8 @@ pub struct ControlPlane {
     pub all_groups: TableAnswer<SubscriptionGroupConfig>,
     /// Answers to GET_ALL_PRODUCER_INFO.
     pub producers: ProducerAnswers,
+    /// Answers to GET_BROKER_CONSUME_STATS are made one at a time.
+    pub consume_stats_turns: Rc<Semaphore>,
     /// What waits for the time of this worker.
     pub turns: Turns,
     /// Who waits for shards to drop what was deleted.
@@ -93,6 +105,7 @@ impl ControlPlane {
     pub fn new(
         mut control: Control,
         files: MetadataStore<DirectDisk>,
+        traffic: Traffic,
         now: Moment,
     ) -> ControlPlane {
         control.started(now.uptime);
@@ -103,6 +116,7 @@ impl ControlPlane {
             control: Rc::new(RefCell::new(control)),
             registrar: RefCell::default(),
             rates: RefCell::default(),
+            traffic: Collection::new(traffic),
             days: Cell::default(),
             last_minute: RefCell::default(),
             boot: now,
@@ -110,6 +124,7 @@ impl ControlPlane {
             all_topics,
             all_groups,
             producers: ProducerAnswers::default(),
+            consume_stats_turns: Semaphore::new(1, CONSUME_STATS_WAITING_MAX),
             turns: Turns::default(),
             drops: Drops::default(),
             cluster_queues: ClusterQueues::default(),
@@ -368,7 +383,7 @@ impl ControlPlane {
         let sum = Sum::of(&worker.totals);
         self.rates.borrow_mut().sample(now, sum);
         let mut days = self.days.get();
-        days.note(wall, sum);
+        days.note(local_day(wall), self.traffic.tick(now));
         self.days.set(days);
         let waits = worker.totals.iter().map(|totals| &totals.waits);
         self.last_minute.borrow_mut().tick(now, waits);

@@ -66,6 +66,11 @@ impl MetadataSnapshot {
         self.system.contains(topic)
     }
 
+    /// Names of all groups, in no particular order.
+    pub fn all_groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|(group, _)| group)
+    }
+
     /// All topics, in no particular order.
     pub fn all_topics(&self) -> impl Iterator<Item = (&str, &Arc<TopicConfig>)> {
         self.topics.iter()

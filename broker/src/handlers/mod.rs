@@ -9,10 +9,12 @@
 pub mod allocation;
 pub mod ask_client;
 pub mod assignment;
+pub mod broker_stats;
 pub mod cleanups;
 pub mod client_lifecycle;
 pub mod clone_offsets;
 pub mod consume_queue;
+pub mod consume_stats;
 pub mod consume_times;
 pub mod consumer_offset;
 pub mod consumer_status;

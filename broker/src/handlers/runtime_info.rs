@@ -10,6 +10,7 @@ use crate::{
     request::Request,
     response::Response,
     stats::{ROWS, Sum, earliest_store_ms},
+    traffic::{DayTotals, Traffic},
     wait_times,
     worker::Worker,
 };
@@ -56,9 +57,6 @@ pub fn runtime_info(worker: &Worker, request: &Request<'_>) -> Result<Response, 
     Ok(Response::Shared(body))
 }
 
-/// One of the counters.
-type Field = fn(&Sum) -> u64;
-
 fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<String, String> {
     let sum = Sum::of(&worker.totals);
     let rates = plane.rates.borrow();
@@ -85,13 +83,17 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     }
     let average = sum.put_bytes as f64 / sum.put_messages.max(1) as f64;
     put("putMessageAverageSize", format!("{average:.2}"));
-    let days = plane.days.get();
-    let columns: [(&str, Field); 2] =
-        [("msgPutTotal", |sum| sum.put_messages), ("msgGetTotal", |sum| sum.got_messages)];
-    for (key, field) in columns {
-        put(&format!("{key}YesterdayMorning"), field(&days.yesterday_morning).to_string());
-        put(&format!("{key}TodayMorning"), field(&days.today_morning).to_string());
-        put(&format!("{key}TodayNow"), field(&sum).to_string());
+    // Not waited for: a broker one of whose workers hangs still says how it is.
+    plane.traffic.want(now.uptime);
+    let (days, total) = (plane.days.get(), plane.traffic.look(Traffic::totals_of_clients));
+    let mornings = [
+        ("YesterdayMorning", days.yesterday_morning),
+        ("TodayMorning", days.today_morning),
+        ("TodayNow", total),
+    ];
+    for (key, DayTotals { puts, gets }) in mornings {
+        put(&format!("msgPutTotal{key}"), puts.to_string());
+        put(&format!("msgGetTotal{key}"), gets.to_string());
     }
     for key in ZEROS {
         put(key, "0".to_owned());

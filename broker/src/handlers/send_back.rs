@@ -50,6 +50,9 @@ struct SendBack {
 
 /// What is to be appended, and where.
 struct Returned {
+    group: String,
+    /// Where the message was consumed first.
+    origin_topic: String,
     topic: String,
     queue_id: u32,
     shard: u16,
@@ -139,7 +142,8 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
         level => level,
     };
     let (record, parts) = encode(worker, &fields, level, is_dead, shard)?;
-    Ok(Some(Returned { queue_id, shard, record, parts, topic }))
+    let (group, origin_topic) = (back.group.clone(), origin_topic(&view).to_owned());
+    Ok(Some(Returned { group, origin_topic, queue_id, shard, record, parts, topic }))
 }
 
 /// Whether a group takes back what it failed. Asked before anything is made for it: one that is not there yet will.
@@ -195,13 +199,18 @@ async fn read(worker: &Rc<Worker>, back: &SendBack) -> Result<Vec<u8>, Refusal> 
     }
 }
 
+/// The topic that a message came from, however often it was sent back.
+fn origin_topic<'a>(view: &RecordView<'a>) -> &'a str {
+    properties::get(view.properties_text(), RETRY_TOPIC).unwrap_or(view.topic())
+}
+
 /// Where the message came from is noted once; which delay it had says nothing any more.
 fn properties_of_copy(worker: &Worker, view: &RecordView<'_>, is_dead: bool) -> String {
     let before = view.properties_text();
     let mut text = String::with_capacity(before.len() + 128);
     properties::without(before, DELAY, &mut text);
     let own_id = message_id::encode(worker.stamp.store_host, view.physical_offset());
-    let origin_topic = properties::get(before, RETRY_TOPIC).unwrap_or(view.topic());
+    let origin_topic = origin_topic(view);
     let origin_id = properties::get(before, ORIGIN_MESSAGE_ID).unwrap_or(own_id.as_str());
     let mut put_missing = |name, value| {
         if properties::get(before, name).is_none() {
@@ -255,7 +264,11 @@ async fn append_here(worker: &Rc<Worker>, copy: &Returned) -> Result<(), NoAnswe
         append_record(worker, &shard, queue, &copy.record, &copy.parts, now)
     };
     match append_patiently(worker, &shard, append).await {
-        Ok(Appended { until, .. }) if shard.committed(until).await => Ok(()),
+        Ok(Appended { until, .. }) if shard.committed(until).await => {
+            let pair = (copy.group.as_str(), copy.origin_topic.as_str());
+            shard.group_pulls.borrow_mut().note_sent_back(pair, worker.executor.uptime());
+            Ok(())
+        }
         Ok(_) | Err(NotTaken::Stopping) => Err(NoAnswer),
         Err(NotTaken::Refused(refused)) => {
             shard.tally.refused(1);

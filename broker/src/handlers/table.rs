@@ -2,10 +2,10 @@
 //! is refused with code 3, see [`super::refused_codes`].
 
 use super::{
-    ask_client, assignment, cleanups, client_lifecycle, clone_offsets, consume_queue,
-    consumer_offset, consumer_status, corrections, end_transaction, group_queries, groups, pop,
-    producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check, runtime_info,
-    send, send_back, send_reply, topics, view_message, whole_table,
+    ask_client, assignment, broker_stats, cleanups, client_lifecycle, clone_offsets, consume_queue,
+    consume_stats, consumer_offset, consumer_status, corrections, end_transaction, group_queries,
+    groups, pop, producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
+    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -166,7 +166,7 @@ pub const LINES: &[Line] = lines! {
     GET_ALL_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, Task(whole_table::all_groups);
     GET_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, OnControl(groups::one);
     DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
-    GET_CONSUME_STATS: Control, Admin, Task(groups::consume_stats);
+    GET_CONSUME_STATS: Control, Admin, Task(consume_stats::of_group);
     QUERY_TOPIC_CONSUME_BY_WHO: Control, Admin, Task(groups::consumed_by);
     QUERY_TOPICS_BY_CONSUMER: Control, Admin, Task(group_queries::topics);
     QUERY_SUBSCRIPTION_BY_CONSUMER: Control, Admin, OnControl(group_queries::subscription);
@@ -177,6 +177,8 @@ pub const LINES: &[Line] = lines! {
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS: Control, Admin, LargeTask(consumer_status::status);
     RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
 
+    GET_BROKER_CONSUME_STATS: Control, Admin, LargeTask(consume_stats::of_all_groups);
+    VIEW_BROKER_STATS_DATA: Control, Admin, Task(broker_stats::view);
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
     GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);
 

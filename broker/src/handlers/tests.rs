@@ -10,6 +10,7 @@ use crate::{
     mailbox::{CoreMessage, Notice},
     response_encoder::SendStamp,
     shard::Shard,
+    traffic::Traffic,
     worker::{Parts, Worker},
 };
 use proto::{
@@ -57,7 +58,9 @@ impl Served {
         let config = BrokerConfig::default();
         let mut control = Control::new(&config, executor.now());
         let files = MetadataStore::load(executor.disk(), dir.to_owned(), &mut control).await;
-        let plane = ControlPlane::new(control, files.expect("an empty one"), executor.moment());
+        let traffic = Traffic::new(&config.broker_cluster_name, 1 << 20);
+        let files = files.expect("an empty one");
+        let plane = ControlPlane::new(control, files, traffic, executor.moment());
         let store_host = ([10, 0, 0, 1], 10_911).into();
         let worker = Worker::start(Parts {
             executor,

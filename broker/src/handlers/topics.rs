@@ -119,9 +119,15 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let queues = queues_of_topic(&worker, config.topic_name.clone(), None).await;
         let entries = queues.len().max(usize::try_from(config.write_queue_nums).unwrap_or(0));
         let settings = Arc::clone(&worker.config);
+        let traffic = &worker.control_plane().traffic;
+        let now = worker.executor.uptime();
+        traffic.refresh(now).await;
+        let put_tps = traffic.look(|traffic| traffic.put_tps(&config.topic_name, now));
         let make = move || {
             let mut body = Vec::new();
-            stats_table(&config, &settings.broker_name, queues.into_iter()).write(&mut body);
+            let mut table = stats_table(&config, &settings.broker_name, queues.into_iter());
+            table.topic_put_tps = Some(put_tps);
+            table.write(&mut body);
             body
         };
         Ok(Response::body(large_body::made(&worker, entries, make).await))

@@ -50,7 +50,7 @@ pub struct Shard {
     pub admission_cache: RefCell<AdmissionCache>,
     /// Sends that wait for the next segment.
     pub room_waits: RefCell<RoomWaits>,
-    /// What groups have pulled lately.
+    /// What groups have got lately.
     pub group_pulls: RefCell<GroupPulls>,
     /// Counters.
     pub tally: Tally,
@@ -297,6 +297,7 @@ impl Shard {
 
     /// Drops the offsets of a group that was deleted. What is not here is no error.
     pub fn remove_group(&self, group: &str, now: i64) -> Result<(), Refused> {
+        self.group_pulls.borrow_mut().forget_group(group);
         if self.store.state_mut().remove_group(group, now)?.is_some() {
             self.store.appended();
         }

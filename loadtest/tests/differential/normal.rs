@@ -13,6 +13,7 @@ const VOLATILE: &[&str] = &[
     "dataVersion",
     "mappingDataVersion",
     "consumeTps",
+    "topicPutTps",
     "lastTimestamp",
     "lastUpdateTimestamp",
     "minTimeStamp",

@@ -59,8 +59,9 @@ pub use running::{
     ConsumeMessageDirectlyResult, ConsumeStatus, ConsumerRunningInfo, ProcessQueueInfo,
 };
 pub use stats::{
-    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan,
-    ResetOffsets, TopicStatsTable,
+    BrokerStatsData, ConsumeProgress, ConsumeStats, ConsumeStatsList, ConsumeStatsWriter,
+    ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan, ResetOffsets, StatsWindow,
+    TopicStatsTable,
 };
 pub use subscription::{GroupSubscription, SubscriptionData};
 pub use topic::{TopicConfig, TopicConfigList, TopicConfigTable, TopicFilterType, TopicList};

@@ -13,6 +13,7 @@ mod offset;
 mod pop;
 mod pull;
 mod send;
+mod stats;
 mod topic;
 mod view;
 
@@ -24,5 +25,6 @@ pub use offset::*;
 pub use pop::*;
 pub use pull::*;
 pub use send::*;
+pub use stats::*;
 pub use topic::*;
 pub use view::*;

@@ -94,7 +94,8 @@ pub fn ack(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         if receipt.in_order {
             check_in_order(&shard.store.state(), place, offset)?;
         }
-        ack_one(shard, place, offset, receipt.popped_at, receipt.in_order);
+        let counts = ack_one(shard, place, offset, receipt.popped_at, receipt.in_order);
+        note_acknowledged(worker, shard, place, counts.into());
         tell_grown(worker, shard);
         Ok(Response::Done)
     });
@@ -114,8 +115,22 @@ fn check_in_order(state: &StoreState, place: PopPlace<'_>, offset: i64) -> Resul
     Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
 }
 
-/// A message is done. Whoever waits looks when that lets more be popped.
-fn ack_one(shard: &Shard, place: PopPlace<'_>, offset: i64, popped_at: i64, in_order: bool) {
+/// Notes how much the group has acknowledged, for tools.
+fn note_acknowledged(worker: &Worker, shard: &Shard, place: PopPlace<'_>, messages: u32) {
+    if messages > 0 {
+        let (mut pulls, now) = (shard.group_pulls.borrow_mut(), worker.executor.uptime());
+        pulls.note_acknowledged((place.group, place.topic), messages, now);
+    }
+}
+
+/// A message is done. Whoever waits looks when that lets more be popped. False: the receipt does not count.
+fn ack_one(
+    shard: &Shard,
+    place: PopPlace<'_>,
+    offset: i64,
+    popped_at: i64,
+    in_order: bool,
+) -> bool {
     let mut state = shard.store.state_mut();
     let PopPlace { group, topic, queue_id } = place;
     let was_full = state.derived.popped.room(group, topic, queue_id) == 0;
@@ -128,6 +143,7 @@ fn ack_one(shard: &Shard, place: PopPlace<'_>, offset: i64, popped_at: i64, in_o
     if counts && is_full {
         interest.room_freed();
     }
+    counts
 }
 
 /// CHANGE_MESSAGE_INVISIBLETIME.
@@ -231,9 +247,10 @@ async fn ack_there(there: Rc<Worker>, shard: u16, all: Vec<BatchAck>) {
             offsets.filter(|offset| set.contains(*offset)).collect::<Vec<_>>()
         };
         let in_order = acks.revive_queue_id == REVIVE_QUEUE_IN_ORDER;
-        for offset in in_flight {
-            ack_one(shard, place, offset, acks.pop_time, in_order);
-        }
+        let counts = |offset: &i64| ack_one(shard, place, *offset, acks.pop_time, in_order);
+        let acknowledged = in_flight.iter().filter(|offset| counts(offset)).count();
+        let acknowledged = u32::try_from(acknowledged).unwrap_or(u32::MAX);
+        note_acknowledged(&there, shard, place, acknowledged);
         if there.executor.budget_spent() {
             there.executor.yield_now().await;
         }

@@ -11,7 +11,7 @@ use crate::{
     error::Refusal,
     handlers::pull::{limits_of, plan_of, plan_on_disk},
     mailbox::Notice,
-    shard::{Shard, pop_interest::Grown},
+    shard::{Shard, group_pulls::Gets, pop_interest::Grown},
     worker::Worker,
 };
 use proto::record;
@@ -115,6 +115,7 @@ pub(super) async fn take(there: Rc<Worker>, pop: Arc<Pop>, look: Look) -> Result
         let mut is_counted = true;
         if count_left > 0 && (bytes_left > 0 || taken.records.is_empty()) {
             let (before, limits) = (taken.count(), (count_left, bytes_left));
+            let (bytes_before, began) = (taken.records.len(), there.executor.uptime());
             let took =
                 take_queue(&there, &shard, &pop, place, limits, look.asker, &mut taken).await;
             match took {
@@ -125,7 +126,11 @@ pub(super) async fn take(there: Rc<Worker>, pop: Arc<Pop>, look: Look) -> Result
                     note_left_out(look.shard, &refusal);
                 }
             }
-            note_popped(&there, &shard, place, taken.count() - before);
+            if taken.count() > before {
+                let (count, bytes) = (taken.count() - before, taken.records.len() - bytes_before);
+                let gets = Gets::of(count, bytes, there.executor.uptime() - began);
+                note_popped(&there, &shard, place, gets);
+            }
         }
         if is_counted {
             taken.rest += rest_of(&shard.store.state(), place);
@@ -160,14 +165,14 @@ fn check_again(there: &Worker, topic: &str, group: &str) -> Result<(), Refusal> 
     admit::check_again(&there.config, &there.metadata.borrow(), topic, group)
 }
 
-/// Notes how much the group has popped, for tools.
-fn note_popped(there: &Worker, shard: &Shard, place: PopPlace<'_>, messages: usize) {
+/// Notes how far the group has popped, and what it got, for tools.
+fn note_popped(there: &Worker, shard: &Shard, place: PopPlace<'_>, gets: Gets) {
     let PopPlace { group, topic, queue_id } = place;
     let state = shard.store.state();
     let popped = state.derived.popped.get(group, topic, queue_id);
-    if let Some(cursor) = popped.and_then(|queue| queue.cursor()).filter(|_| messages > 0) {
+    if let Some(cursor) = popped.and_then(|queue| queue.cursor()) {
         let (mut pulls, now) = (shard.group_pulls.borrow_mut(), there.executor.uptime());
-        pulls.note((group, topic, queue_id), cursor, messages as u64, now);
+        pulls.note((group, topic, queue_id), cursor, gets, now);
     }
 }
 

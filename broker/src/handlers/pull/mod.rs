@@ -18,7 +18,7 @@ use crate::{
     ops::{Pull, PullOp},
     request::Request,
     response::{Pulled, Responder, Response},
-    shard::{Shard, parked::Parked},
+    shard::{Shard, group_pulls::Gets, parked::Parked},
     worker::{Worker, discard},
 };
 pub use admit::filter_of_request;
@@ -191,7 +191,8 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     };
     let op = parked.op;
     shard.tally.pulled(plan.pieces.len() as u64, plan.bytes as u64);
-    note_pulled(shard, &op, &plan, plan.pieces.len(), worker.executor.uptime());
+    let gets = Gets::of(plan.pieces.len(), plan.bytes, 0);
+    note_pulled(shard, &op, &plan, gets, worker.executor.uptime());
     let pulled = Pulled { permit, ..plan::with_messages(&plan, op.pull.offset) };
     worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
     drop(state);
@@ -240,12 +241,12 @@ fn read_cold(worker: &Rc<Worker>, parked: Box<Parked>, plan: Option<PullPlan>) {
     }
 }
 
-/// Notes how far the group has pulled, for tools.
-fn note_pulled(shard: &Shard, op: &PullOp, plan: &PullPlan, messages: usize, now: Uptime) {
+/// Notes how far the group has pulled, and what it got, for tools.
+fn note_pulled(shard: &Shard, op: &PullOp, plan: &PullPlan, gets: Gets, now: Uptime) {
     let pull = &op.pull;
     let (group, topic) = (&*pull.group.group_name, &*pull.topic.topic_name);
     let mut pulls = shard.group_pulls.borrow_mut();
-    pulls.note((group, topic, pull.queue_id), plan.next_offset, messages as u64, now);
+    pulls.note((group, topic, pull.queue_id), plan.next_offset, gets, now);
 }
 
 async fn run_cold(
@@ -268,7 +269,9 @@ async fn run_cold(
     let read = match planned {
         Ok(plan) if plan.status == PullStatus::Found => {
             match room::for_messages(worker, &parked.op, room::From::Disk, plan.bytes) {
-                Room::Free(permit) => read(worker, shard, &parked.op, plan, permit).await,
+                Room::Free(permit) => {
+                    read(worker, shard, &parked.op, (plan, submitted), permit).await
+                }
                 Room::Kept { wait, why } => {
                     return keep_back(worker, shard, *parked, &plan, wait, &why);
                 }
@@ -323,7 +326,7 @@ async fn read(
     worker: &Worker,
     shard: &Shard,
     op: &PullOp,
-    mut plan: PullPlan,
+    (mut plan, submitted): (PullPlan, Uptime),
     permit: Option<TransferPermit>,
 ) -> Result<Pulled, StoreError> {
     let mut body = Vec::with_capacity(plan.bytes);
@@ -334,7 +337,9 @@ async fn read(
     }
     let messages = plan.pieces.len() - damaged;
     shard.tally.pulled(messages as u64, plan.bytes as u64);
-    note_pulled(shard, op, &plan, messages, worker.executor.uptime());
+    let now = worker.executor.uptime();
+    let gets = Gets::of(messages, plan.bytes, now - submitted);
+    note_pulled(shard, op, &plan, gets, now);
     note_served(shard, &op.pull, &plan);
     Ok(Pulled { body, permit, ..plan::with_messages(&plan, op.pull.offset) })
 }

@@ -160,6 +160,7 @@ pub(super) fn append_records(
         }
     }
     let Some(first) = first else { unreachable!("a batch has at least one message") };
+    state.count_batched(slot, more.len());
     let sent = Sent {
         queue_id,
         queue_offset: first.queue_offset,

@@ -1,4 +1,4 @@
-//! What tools ask of groups: how far they are (208), who consumes a topic (300), what a group consumes (343, 345), since when
+//! What tools ask of groups: how far they are (208, 317), what is counted (315), who consumes a topic (300), what a group consumes (343, 345), since when
 //! (303); offsets copied (314) and reset (222); what is passed on to consumers (223, 307, 309).
 
 use crate::{
@@ -6,7 +6,13 @@ use crate::{
     case::{Case, Known, case},
     play::Play,
 };
+use loadtest::harness::wait_until;
 use proto::code::request;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What was counted is told by then.
+const COUNTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Differences that stay.
 pub(crate) const KNOWN: &[Known] = &[
@@ -20,6 +26,7 @@ pub(crate) const KNOWN: &[Known] = &[
     ("stats_of_a_group_online", "stats/body/offsetTable/*/pullOffset: ours", PULLED),
     ("stats_after_a_pull", "stats/body/offsetTable/*/pullOffset: ours", PULLED),
     ("stats_of_all_topics", "empty topic/body/offsetTable/*/pullOffset: ours", PULLED),
+    ("stats_of_all_groups", "*/pullOffset: ours", PULLED),
     ("time_span_of_an_empty_topic", "span/", DERIVED),
     ("time_span", "span/", DERIVED),
     ("offsets_copied_from_an_unknown_group", "copy/code: ours 26, Java's 0", COPY),
@@ -56,7 +63,10 @@ const UNTIL: &str = "commits are ignored until the group has pulled from where i
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    [stats(), consumers(), copied(), reset(), passed_on()].into_iter().flatten().collect()
+    [stats(), of_all_groups(), counted(), consumers(), copied(), reset(), passed_on()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Topic `t` of one queue with three messages, of which group `g` has consumed one.
@@ -137,6 +147,75 @@ fn stats() -> Vec<Case> {
         case("time_span_of_an_unknown_topic", |p| {
             let ask = with(request::QUERY_CONSUME_TIME_SPAN, "topic", "<t>").set("group", "<g>");
             p.ask("span", &ask);
+        }),
+    ]
+}
+
+/// Of all groups only those of the case are compared.
+fn note_own_groups(p: &mut Play, step: &str, is_order: &str) {
+    let answer = p.prepare(&with(request::GET_BROKER_CONSUME_STATS, "isOrder", is_order));
+    let list = p.json(&answer);
+    let groups = list["consumeStatsList"].as_array().cloned().unwrap_or_default();
+    let own = |name: &str| groups.iter().find_map(|group| group.get(name)).cloned();
+    p.note(step, json!({ "g": own("g"), "h": own("h") }));
+}
+
+fn of_all_groups() -> Vec<Case> {
+    vec![
+        case("stats_of_all_groups", |p| {
+            consumed(p);
+            p.group("<h>");
+            note_own_groups(p, "all", "false");
+            note_own_groups(p, "in order", "true");
+        }),
+        case("stats_of_all_groups_online", |p| {
+            consumed(p);
+            online(p, "<other>");
+            note_own_groups(p, "all", "false");
+        }),
+    ]
+}
+
+/// What was counted differs with the moment in which it is sampled: names are compared, and what does not exist. Java counts by
+/// queue only what waits for its time.
+fn counted() -> Vec<Case> {
+    let view = |name: &str, key: &str| {
+        with(request::VIEW_BROKER_STATS_DATA, "statsName", name).set("statsKey", key)
+    };
+    vec![
+        case("counted", move |p| {
+            consumed(p);
+            p.prepare(&pull("<t>", 0));
+            for (name, key) in [
+                ("TOPIC_PUT_NUMS", "<t>"),
+                ("TOPIC_PUT_SIZE", "<t>"),
+                ("GROUP_GET_NUMS", "<t>@<g>"),
+                ("GROUP_GET_SIZE", "<t>@<g>"),
+                ("GROUP_GET_LATENCY", "0@<t>@<g>"),
+                ("BROKER_PUT_NUMS", "DefaultCluster"),
+                ("BROKER_GET_NUMS", "DefaultCluster"),
+            ] {
+                // Ours are a second old at most.
+                wait_until(COUNTED_WITHIN, || p.try_to(&view(name, key)).code == 0);
+                let answer = p.prepare(&view(name, key));
+                let windows = p.json(&answer).as_object().cloned().unwrap_or_default();
+                let names = |window: &Value| {
+                    window.as_object().map(|it| it.keys().cloned().collect::<Vec<_>>())
+                };
+                let windows = windows.iter().map(|(name, window)| (name.clone(), names(window)));
+                p.note(name, json!(windows.collect::<BTreeMap<_, _>>()));
+            }
+        }),
+        case("counted_for_an_unknown_name_or_key", move |p| {
+            p.topic("<t>", 1);
+            p.ask("no traffic", &view("TOPIC_PUT_NUMS", "<t>"));
+            p.ask("no group", &view("GROUP_GET_NUMS", "<t>@<g>"));
+            p.ask("moments", &view("GROUP_GET_FALL_TIME", "0@<t>@<g>"));
+            p.ask("no name", &view("COLOUR", "<t>"));
+            p.ask(
+                "without a key",
+                &Ask::new(request::VIEW_BROKER_STATS_DATA).set("statsName", "x"),
+            );
         }),
     ]
 }

@@ -32,6 +32,9 @@ pub(crate) const KNOWN: &[Known] = &[
         "our broker has the timers of 5.x",
     ),
     ("stats_of_more_queues_to_read::java_5", "stats/", STATS),
+    ("stats", "stats/body/topicPutTps: ours", RATES),
+    ("stats_of_an_empty_topic", "stats/body/topicPutTps: ours", RATES),
+    ("stats_of_more_queues_to_read::java_4", "stats/body/topicPutTps: ours", RATES),
     ("names_and_queues_that_are_refused", "*", CODES),
 ];
 
@@ -39,6 +42,7 @@ const VALUES: &str = "what no topic can be is refused with the numbers; Java sto
 const ORDER: &str = "the name servers say which topics are ordered, as in 4.9";
 const LATER: &str = "attributes that promise what is not served yet are refused";
 const STATS: &str = "queues to write, as in 4.9";
+const RATES: &str = "the rate of sends, which 5.x tools show";
 const CODES: &str = "the codes of 4.9, which tools of both releases print alike";
 
 /// The cases.

@@ -50,15 +50,6 @@ fn refused() -> Vec<Case> {
     let asked = [
         (request::GET_ALL_CONSUMER_OFFSET, Ask::new(request::GET_ALL_CONSUMER_OFFSET)),
         (request::GET_ALL_DELAY_OFFSET, Ask::new(request::GET_ALL_DELAY_OFFSET)),
-        (
-            request::VIEW_BROKER_STATS_DATA,
-            with(request::VIEW_BROKER_STATS_DATA, "statsName", "TOPIC_PUT_NUMS")
-                .set("statsKey", "<t>"),
-        ),
-        (
-            request::GET_BROKER_CONSUME_STATS,
-            with(request::GET_BROKER_CONSUME_STATS, "isOrder", "false"),
-        ),
         (request::UPDATE_BROKER_CONFIG, Ask::new(request::UPDATE_BROKER_CONFIG).text("colour=red")),
     ];
     let case_of = |(code, ask): (i32, Ask)| {
