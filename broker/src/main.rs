@@ -107,12 +107,14 @@ fn print_notices(notices: &[Notice]) {
 
 fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::ConfigError> {
     let file = command_line.config_file.as_deref().map(config::read_file).transpose()?;
-    let given = Given {
+    let mut given = Given {
         command_line,
         file,
         namesrv_env: std::env::var("NAMESRV_ADDR").ok(),
         home: std::env::var_os("HOME").map(PathBuf::from),
+        overrides: None,
     };
+    given.overrides = config::read_overrides(&config::data_dir(&given, machine))?;
     config::load(&given, machine)
 }
 
@@ -175,7 +177,8 @@ fn run_locked(
     stop: Stop,
     served: &Arc<AtomicBool>,
 ) -> Result<(), Fatal> {
-    let Loaded { mut config, standalone, .. } = loaded;
+    let given = Arc::new(loaded);
+    let (mut config, standalone) = (given.config.clone(), given.standalone);
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
@@ -212,8 +215,10 @@ fn run_locked(
         "memory is divided"
     );
     remark_on_file_system(&root, &root);
-    let report =
-        StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
+    let report = StartupReport {
+        overridden: given.overridden.clone(),
+        ..StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency())
+    };
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     settings.durable_write = probe.durable_write;
@@ -231,6 +236,8 @@ fn run_locked(
         listen,
         store_ip,
         config: Arc::new(config),
+        given,
+        machine: Arc::new(machine.clone()),
         format,
         memory: sizing.memory.clone(),
         report,

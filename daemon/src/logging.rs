@@ -132,7 +132,22 @@ pub enum LoggingError {
     /// Somebody else has set up logs in this process.
     #[error("logs were started twice")]
     Twice,
+    /// A change of `logFilter` would change nothing.
+    #[error("the environment variable RUST_LOG goes first, and is {filter:?}")]
+    Environment {
+        /// What stands there.
+        filter: String,
+    },
+    /// Logs were not started by [`start`].
+    #[error("logs of this process have a filter that cannot be changed")]
+    Fixed,
 }
+
+/// Sets another filter.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// What [`start`] has left for [`change_filter`].
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Starts logs to standard error for the whole process. `RUST_LOG` goes before `filter`. Panics when the system gives
 /// no thread.
@@ -140,20 +155,44 @@ pub fn start(filter: &str) -> Result<Logging, LoggingError> {
     let filter = filter_of(filter)?;
     let logging = write_to(io::stderr());
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt()
         .with_ansi(ansi)
         .with_target(false)
         .with_writer(BoundedLines(logging.lines.clone()))
-        .try_init()
-        .map_err(|_| LoggingError::Twice)?;
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let filter = lines.reload_handle();
+    lines.try_init().map_err(|_| LoggingError::Twice)?;
+    SET_FILTER.get_or_init(|| Box::new(move |other| filter.reload(other).is_ok()));
     Ok(logging)
 }
 
+/// `RUST_LOG`.
+fn from_environment() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
 fn filter_of(filter: &str) -> Result<EnvFilter, LoggingError> {
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = from_environment.unwrap_or_else(|| filter.to_owned());
+    parsed(from_environment().unwrap_or_else(|| filter.to_owned()))
+}
+
+fn parsed(filter: String) -> Result<EnvFilter, LoggingError> {
     EnvFilter::try_new(&filter).map_err(|cause| LoggingError::Filter { filter, cause })
+}
+
+/// What [`change_filter`] would refuse of a filter.
+pub fn check_change(filter: &str) -> Result<(), LoggingError> {
+    match from_environment() {
+        Some(filter) => Err(LoggingError::Environment { filter }),
+        None => parsed(filter.to_owned()).map(drop),
+    }
+}
+
+/// From now on logs pass this filter.
+pub fn change_filter(filter: &str) -> Result<(), LoggingError> {
+    check_change(filter)?;
+    let set = SET_FILTER.get().ok_or(LoggingError::Fixed)?;
+    if set(parsed(filter.to_owned())?) { Ok(()) } else { Err(LoggingError::Fixed) }
 }
 
 /// What [`start`] would refuse of a filter.

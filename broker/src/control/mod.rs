@@ -137,16 +137,7 @@ pub struct Control {
 impl Control {
     /// A broker's metadata at start, before its files are loaded.
     pub fn new(config: &BrokerConfig, now: i64) -> Control {
-        let trace_topic = config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone());
-        let rules = TopicRules {
-            cluster: config.broker_cluster_name.clone(),
-            broker: config.broker_name.clone(),
-            auto_create: config.auto_create_topic_enable,
-            default_queues: config.default_topic_queue_nums,
-            cluster_topic: config.cluster_topic_enable,
-            broker_topic: config.broker_topic_enable,
-            trace_topic,
-        };
+        let rules = TopicRules::of(config);
         let memory = Rc::new(TableMemory::default());
         let auto_create_groups = config.auto_create_subscription_group;
         let mut control = Control {
@@ -527,6 +518,8 @@ impl Control {
         self.groups.set_auto_create(config.auto_create_subscription_group);
         self.notify_enabled = config.notify_consumer_ids_changed_enable;
         self.property_filter = config.enable_property_filter;
+        self.queue_locks.release_on_close(config.orderly_release_on_close);
+        self.topics.follow(TopicRules::of(config), now);
         if self.broker_permission != config.broker_permission {
             self.broker_permission = config.broker_permission;
             self.topics.touch(now);

@@ -105,7 +105,7 @@ pub fn consume_stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let times = consume_times::consumed_ms(&worker, asker, &queues).await;
         let read_queues = |topic: &Arc<TopicConfig>| usize::try_from(topic.read_queue_nums);
         let entries: usize = topics.iter().map(|topic| read_queues(topic).unwrap_or(0)).sum();
-        let settings = Arc::clone(&worker.config);
+        let settings = worker.shared_config();
         let make = move || {
             let consumed = queues.into_iter().zip(times);
             let stats = consume_stats_table(&topics, &settings.broker_name, consumed);

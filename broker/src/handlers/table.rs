@@ -2,10 +2,10 @@
 //! is refused with code 3, see [`super::refused_codes`].
 
 use super::{
-    ask_client, assignment, cleanups, client_lifecycle, clone_offsets, consume_queue,
-    consumer_offset, consumer_status, corrections, end_transaction, group_queries, groups, pop,
-    producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check, runtime_info,
-    send, send_back, send_reply, topics, view_message, whole_table,
+    ask_client, assignment, broker_config, cleanups, client_lifecycle, clone_offsets,
+    consume_queue, consumer_offset, consumer_status, corrections, end_transaction, group_queries,
+    groups, pop, producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
+    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -178,7 +178,8 @@ pub const LINES: &[Line] = lines! {
     RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
 
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
-    GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);
+    UPDATE_BROKER_CONFIG: Control, Admin, Task(broker_config::update);
+    GET_BROKER_CONFIG: Control, Admin, OnWorker(broker_config::get);
 
     CLEAN_EXPIRED_CONSUMEQUEUE: Control, Admin, OnWorker(cleanups::nothing_to_clean);
     CLEAN_UNUSED_TOPIC: Control, Admin, OnWorker(cleanups::nothing_to_clean);

@@ -157,7 +157,7 @@ fn limit_reached(state: &StoreState, shard: u16) -> Option<String> {
 }
 
 fn check_again(there: &Worker, topic: &str, group: &str) -> Result<(), Refusal> {
-    admit::check_again(&there.config, &there.metadata.borrow(), topic, group)
+    admit::check_again(&there.config(), &there.metadata.borrow(), topic, group)
 }
 
 /// Notes how much the group has popped, for tools.

@@ -1,0 +1,286 @@
+//! A change of the configuration while the broker runs (`UPDATE_BROKER_CONFIG`): checked as a whole, with all that is wrong
+//! with it. Pure: [`crate::live_config`] makes it durable and has everybody act on it.
+//!
+//! Only keys that are live change. Any other key is accepted with the value that it has, because tools and scripts send whole
+//! files back, and refused with another one: nothing is accepted that would not be done. What is accepted would be accepted by
+//! the next start, too.
+
+use super::{
+    BrokerConfig, Effect, IGNORED, KEYS, Key, Machine, Overrides, RECORD_OVERHEAD_BYTES, Sizing,
+    ignored,
+};
+use crate::delay_levels::DelayLevels;
+use daemon::{
+    config::{find, nearest_key},
+    logging, properties_file,
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// Longest body: some ten times the whole configuration.
+const BODY_BYTES_MAX: usize = 128 * 1024;
+/// Most entries of a body: several times the keys that there are.
+const ENTRIES_MAX: usize = 2_000;
+/// Reasons that are told; of more only how many they are.
+const REASONS_MAX: usize = 64;
+/// Unknown keys for which the key is looked for that was meant.
+const HINTS_MAX: usize = 16;
+/// Longest name for which it is.
+const HINT_NAME_CHARS_MAX: usize = 64;
+/// What of a key or value is told.
+const TOLD_CHARS_MAX: usize = 128;
+
+/// The configuration of a broker that runs, and what decides how it may change.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// As file and command line say.
+    pub configured: BrokerConfig,
+    /// As it is now: what the start has found out is filled in.
+    pub now: Arc<BrokerConfig>,
+    /// What was changed while a broker ran.
+    pub overrides: Overrides,
+    /// Keys of the file that mean nothing here, with their values.
+    pub unused: Vec<(String, String)>,
+    /// The machine, as the start found it.
+    pub machine: Machine,
+    /// Shards of the store.
+    pub shards: u16,
+    /// Whether a name server runs inside.
+    pub standalone: bool,
+    /// Largest record that memory was laid out for.
+    pub record_bytes_max: u64,
+}
+
+/// One key that has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The key.
+    pub key: &'static str,
+    /// Its value before.
+    pub from: String,
+    /// Its value now.
+    pub to: String,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// A key of `configBlackList` is among them.
+    pub black_listed: bool,
+    /// Every reason.
+    pub reasons: Vec<String>,
+}
+
+impl Refused {
+    fn because(reason: impl Into<String>) -> Refused {
+        Refused { black_listed: false, reasons: vec![reason.into()] }
+    }
+
+    /// All reasons in one line.
+    pub fn text(&self) -> String {
+        let told = self.reasons.len().min(REASONS_MAX);
+        let mut text = self.reasons[..told].join("; ");
+        if told < self.reasons.len() {
+            text.push_str(&format!("; and {} more", self.reasons.len() - told));
+        }
+        text
+    }
+}
+
+/// What tools ask of every broker (`exportConfigs` of 4.9 ends without them) and what is never otherwise here, whatever a
+/// configuration file says.
+const UNCHANGEABLE: [(&str, &str); 3] =
+    [("filterServerNums", "0"), ("slaveReadEnable", "false"), ("useTLS", "false")];
+
+impl Running {
+    /// The answer to `GET_BROKER_CONFIG`.
+    pub fn to_properties(&self) -> String {
+        let mut properties = self.now.to_properties();
+        for (key, value) in UNCHANGEABLE {
+            properties_file::write_entry(&mut properties, key, value);
+        }
+        properties
+    }
+
+    /// The configuration with a change, and which keys differ by it. The body is that of the request.
+    pub fn change(&self, body: &[u8]) -> Result<(BrokerConfig, Vec<Changed>), Refused> {
+        let wanted = entries_of(body)?;
+        let mut changed = BrokerConfig::clone(&self.now);
+        let mut refused = Refused { black_listed: false, reasons: Vec::new() };
+        let mut hints = 0;
+        for (name, value) in &wanted {
+            if self.is_black_listed(name) {
+                refused.black_listed = true;
+                refused.reasons.push(format!("{name} stands in configBlackList"));
+                continue;
+            }
+            let set = match find(KEYS, name) {
+                Some(key) => self.set(key, value, &mut changed),
+                None => self.check_without_meaning(name, value, &mut hints),
+            };
+            refused.reasons.extend(set.err());
+        }
+        if refused.reasons.is_empty() {
+            refused.reasons.extend(self.broken_rules(&changed));
+        }
+        if !refused.reasons.is_empty() {
+            return Err(refused);
+        }
+        let differences = differences(&self.now, &changed);
+        Ok((changed, differences))
+    }
+
+    fn is_black_listed(&self, name: &str) -> bool {
+        // The list itself is protected whatever it says.
+        name == "configBlackList"
+            || self.now.config_black_list.split(';').any(|listed| listed.trim() == name)
+    }
+
+    /// Sets a key that is live. Others may be given with the value that they have, as it is or as it was configured: 0 may
+    /// stand for what the machine allows.
+    fn set(&self, key: &Key, value: &str, changed: &mut BrokerConfig) -> Result<(), String> {
+        let mut wanted = BrokerConfig::clone(&self.now);
+        let (name, told) = (key.name, told(value));
+        if !(key.set)(&mut wanted, value) {
+            return Err(format!("{name}={told}: expected {}", key.kind.expectation()));
+        }
+        let (now, text) = ((key.text)(&self.now), (key.text)(&wanted));
+        let as_configured = text == (key.text)(&self.configured);
+        if text == now || (as_configured && key.effect != Effect::Live) {
+            return Ok(());
+        }
+        match key.effect {
+            Effect::Live => {
+                (key.set)(changed, value);
+                Ok(())
+            }
+            Effect::Start => Err(format!(
+                "{name}={told}: needs a restart, it is {now:?} now: set it in the configuration file and start the broker \
+                 again"
+            )),
+            Effect::Format => {
+                Err(format!("{name}={told}: is fixed when the store is formatted, it is {now:?}"))
+            }
+            Effect::Later => Err(format!("{name}={told}: nothing acts on it yet, it is {now:?}")),
+        }
+    }
+
+    /// A key that means nothing here may be given with the value that the configuration file or the answer to
+    /// `GET_BROKER_CONFIG` has.
+    fn check_without_meaning(
+        &self,
+        name: &str,
+        value: &str,
+        hints: &mut usize,
+    ) -> Result<(), String> {
+        let in_file = self.unused.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        if in_file.chain(UNCHANGEABLE).any(|known| known == (name, value)) {
+            return Ok(());
+        }
+        if let Some(group) = ignored::find(name) {
+            return Err(format!("{name}={}: has no effect here: {}", told(value), group.reason));
+        }
+        *hints += 1;
+        let may_hint = *hints <= HINTS_MAX && name.len() <= HINT_NAME_CHARS_MAX;
+        let known = KEYS.iter().map(|key| key.name);
+        let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
+        let nearest = may_hint.then(|| nearest_key(name, known)).flatten();
+        let hint = nearest.map_or(String::new(), |known| format!(" (did you mean {known}?)"));
+        Err(format!("{} is not a known key{hint}", told(name)))
+    }
+
+    /// What several keys have to fulfil together, and what this life of the broker has no room for.
+    fn broken_rules(&self, changed: &BrokerConfig) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut bounded = changed.clone();
+        bounded.keep_within_bounds(&mut Vec::new());
+        for Changed { key, from, to } in differences(changed, &bounded) {
+            broken.push(format!("{key}={from}: is outside its bounds, the nearest value is {to}"));
+        }
+        let record_bytes = u64::from(changed.max_message_size) + RECORD_OVERHEAD_BYTES;
+        if record_bytes > self.record_bytes_max
+            && changed.max_message_size > self.now.max_message_size
+        {
+            broken.push(format!(
+                "maxMessageSize={}: expected at most {} while the broker runs, which is what its memory was laid out for; \
+                 more needs a restart",
+                changed.max_message_size,
+                self.record_bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES)
+            ));
+        }
+        broken.extend(self.unfit_delay_levels(changed));
+        if changed.log_filter != self.now.log_filter
+            && let Err(error) = logging::check_change(&changed.log_filter)
+        {
+            broken.push(format!("logFilter={}: {error}", told(&changed.log_filter)));
+        }
+        // What the next start would say of it.
+        let mut at_start = self.configured.clone();
+        self.overrides.between(&self.configured, changed).apply(&mut at_start);
+        broken.extend(at_start.validate(self.standalone).iter().map(ToString::to_string));
+        let memory = Sizing::with_shards(&at_start, &self.machine, self.shards.into()).memory;
+        if !memory.fits() {
+            let (value, expected) = at_start.too_little_memory(&memory);
+            broken.push(format!("memoryBudgetMiB={value}: expected {expected}"));
+        }
+        broken
+    }
+
+    /// Messages wait in the queues of the levels that there are: these keep their places and times, more may follow.
+    fn unfit_delay_levels(&self, changed: &BrokerConfig) -> Option<String> {
+        let wanted = DelayLevels::parse(&changed.message_delay_level, self.shards).ok()?;
+        let now = DelayLevels::parse(&self.now.message_delay_level, self.shards).ok()?;
+        (!wanted.begins_with(&now)).then(|| {
+            format!(
+                "messageDelayLevel={}: expected the present levels ({}) and more behind them; another change needs a restart",
+                told(&changed.message_delay_level),
+                self.now.message_delay_level
+            )
+        })
+    }
+}
+
+/// Keys in which two configurations differ.
+fn differences(from: &BrokerConfig, to: &BrokerConfig) -> Vec<Changed> {
+    let texts = KEYS.iter().map(|key| (key.name, (key.text)(from), (key.text)(to)));
+    let differ = texts.filter(|(_, from, to)| from != to);
+    differ.map(|(key, from, to)| Changed { key, from, to }).collect()
+}
+
+/// The entries of a body, the last one of each key, in the order of those.
+fn entries_of(body: &[u8]) -> Result<Vec<(String, String)>, Refused> {
+    if body.len() > BODY_BYTES_MAX {
+        let bytes = body.len();
+        return Err(Refused::because(format!(
+            "the body has {bytes} bytes, and at most {BODY_BYTES_MAX} are taken"
+        )));
+    }
+    let text = str::from_utf8(body)
+        .map_err(|error| Refused::because(format!("the body is no text: {error}")))?;
+    let entries = properties_file::entries(text).map_err(|bad| Refused {
+        black_listed: false,
+        reasons: bad.iter().map(ToString::to_string).collect(),
+    })?;
+    if entries.len() > ENTRIES_MAX {
+        let count = entries.len();
+        return Err(Refused::because(format!(
+            "the body has {count} entries, and at most {ENTRIES_MAX} are taken"
+        )));
+    }
+    let last: HashMap<String, usize> =
+        entries.iter().enumerate().map(|(index, entry)| (entry.key.clone(), index)).collect();
+    let counts =
+        entries.into_iter().enumerate().filter(|(index, entry)| last[&entry.key] == *index);
+    Ok(counts.map(|(_, entry)| (entry.key, entry.value)).collect())
+}
+
+/// A text of somebody's, as much of it as a person reads.
+fn told(text: &str) -> String {
+    match text.char_indices().nth(TOLD_CHARS_MAX) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "change_tests.rs"]
+mod tests;
