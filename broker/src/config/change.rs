@@ -11,23 +11,12 @@ use super::{
 };
 use crate::delay_levels::DelayLevels;
 use daemon::{
-    config::{find, nearest_key},
-    logging, properties_file,
+    config::find,
+    config_body::{UnknownKeys, entries_of, reasons_text, told},
+    logging,
+    properties_file::{self, Entry},
 };
-use std::{collections::HashMap, sync::Arc};
-
-/// Longest body: some ten times the whole configuration.
-const BODY_BYTES_MAX: usize = 128 * 1024;
-/// Most entries of a body: several times the keys that there are.
-const ENTRIES_MAX: usize = 2_000;
-/// Reasons that are told; of more only how many they are.
-const REASONS_MAX: usize = 64;
-/// Unknown keys for which the key is looked for that was meant.
-const HINTS_MAX: usize = 16;
-/// Longest name for which it is.
-const HINT_NAME_CHARS_MAX: usize = 64;
-/// What of a key or value is told.
-const TOLD_CHARS_MAX: usize = 128;
+use std::sync::Arc;
 
 /// The configuration of a broker that runs, and what decides how it may change.
 #[derive(Clone, Debug)]
@@ -71,18 +60,9 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn because(reason: impl Into<String>) -> Refused {
-        Refused { black_listed: false, reasons: vec![reason.into()] }
-    }
-
     /// All reasons in one line.
     pub fn text(&self) -> String {
-        let told = self.reasons.len().min(REASONS_MAX);
-        let mut text = self.reasons[..told].join("; ");
-        if told < self.reasons.len() {
-            text.push_str(&format!("; and {} more", self.reasons.len() - told));
-        }
-        text
+        reasons_text(&self.reasons)
     }
 }
 
@@ -103,11 +83,12 @@ impl Running {
 
     /// The configuration with a change, and which keys differ by it. The body is that of the request.
     pub fn change(&self, body: &[u8]) -> Result<(BrokerConfig, Vec<Changed>), Refused> {
-        let wanted = entries_of(body)?;
+        let wanted =
+            entries_of(body).map_err(|reasons| Refused { black_listed: false, reasons })?;
         let mut changed = BrokerConfig::clone(&self.now);
         let mut refused = Refused { black_listed: false, reasons: Vec::new() };
-        let mut hints = 0;
-        for (name, value) in &wanted {
+        let mut unknown = UnknownKeys::default();
+        for Entry { key: name, value, .. } in &wanted {
             if self.is_black_listed(name) {
                 refused.black_listed = true;
                 refused.reasons.push(format!("{name} stands in configBlackList"));
@@ -115,7 +96,7 @@ impl Running {
             }
             let set = match find(KEYS, name) {
                 Some(key) => self.set(key, value, &mut changed),
-                None => self.check_without_meaning(name, value, &mut hints),
+                None => self.check_without_meaning(name, value, &mut unknown),
             };
             refused.reasons.extend(set.err());
         }
@@ -170,7 +151,7 @@ impl Running {
         &self,
         name: &str,
         value: &str,
-        hints: &mut usize,
+        unknown: &mut UnknownKeys,
     ) -> Result<(), String> {
         let in_file = self.unused.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         if in_file.chain(UNCHANGEABLE).any(|known| known == (name, value)) {
@@ -179,13 +160,9 @@ impl Running {
         if let Some(group) = ignored::find(name) {
             return Err(format!("{name}={}: has no effect here: {}", told(value), group.reason));
         }
-        *hints += 1;
-        let may_hint = *hints <= HINTS_MAX && name.len() <= HINT_NAME_CHARS_MAX;
         let known = KEYS.iter().map(|key| key.name);
         let known = known.chain(IGNORED.iter().flat_map(|group| group.names.iter().copied()));
-        let nearest = may_hint.then(|| nearest_key(name, known)).flatten();
-        let hint = nearest.map_or(String::new(), |known| format!(" (did you mean {known}?)"));
-        Err(format!("{} is not a known key{hint}", told(name)))
+        Err(unknown.tell(name, known))
     }
 
     /// What several keys have to fulfil together, and what this life of the broker has no room for.
@@ -244,41 +221,6 @@ fn differences(from: &BrokerConfig, to: &BrokerConfig) -> Vec<Changed> {
     let texts = KEYS.iter().map(|key| (key.name, (key.text)(from), (key.text)(to)));
     let differ = texts.filter(|(_, from, to)| from != to);
     differ.map(|(key, from, to)| Changed { key, from, to }).collect()
-}
-
-/// The entries of a body, the last one of each key, in the order of those.
-fn entries_of(body: &[u8]) -> Result<Vec<(String, String)>, Refused> {
-    if body.len() > BODY_BYTES_MAX {
-        let bytes = body.len();
-        return Err(Refused::because(format!(
-            "the body has {bytes} bytes, and at most {BODY_BYTES_MAX} are taken"
-        )));
-    }
-    let text = str::from_utf8(body)
-        .map_err(|error| Refused::because(format!("the body is no text: {error}")))?;
-    let entries = properties_file::entries(text).map_err(|bad| Refused {
-        black_listed: false,
-        reasons: bad.iter().map(ToString::to_string).collect(),
-    })?;
-    if entries.len() > ENTRIES_MAX {
-        let count = entries.len();
-        return Err(Refused::because(format!(
-            "the body has {count} entries, and at most {ENTRIES_MAX} are taken"
-        )));
-    }
-    let last: HashMap<String, usize> =
-        entries.iter().enumerate().map(|(index, entry)| (entry.key.clone(), index)).collect();
-    let counts =
-        entries.into_iter().enumerate().filter(|(index, entry)| last[&entry.key] == *index);
-    Ok(counts.map(|(_, entry)| (entry.key, entry.value)).collect())
-}
-
-/// A text of somebody's, as much of it as a person reads.
-fn told(text: &str) -> String {
-    match text.char_indices().nth(TOLD_CHARS_MAX) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

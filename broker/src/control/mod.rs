@@ -475,6 +475,25 @@ impl Control {
         Ok(self.groups.update_all(checked, now)?)
     }
 
+    /// `UPDATE_AND_GET_GROUP_FORBIDDEN`: whether a group may read a topic, set before that if `readable` says so. The group is
+    /// created when it is missing and that is allowed. `None`: there is no such group (code 26).
+    pub fn group_readable(
+        &mut self,
+        now: i64,
+        group: &str,
+        topic: &str,
+        readable: Option<bool>,
+    ) -> Result<Option<bool>, MetadataError> {
+        let Some(readable) = readable else {
+            return Ok(Some(self.groups.get(group).is_none_or(|group| group.may_read(topic))));
+        };
+        names::check_consumed_topic(topic)?;
+        names::check_group(group)?;
+        let Some(known) = self.groups.find_or_create(group, now)? else { return Ok(None) };
+        self.groups.set_readable(&known, topic, readable, now)?;
+        Ok(Some(readable))
+    }
+
     /// `DELETE_SUBSCRIPTIONGROUP`, with its offsets or without. False: there was none.
     pub fn delete_group(
         &mut self,

@@ -165,6 +165,7 @@ pub const LINES: &[Line] = lines! {
     UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: Control, Admin, OnControl(groups::update_list);
     GET_ALL_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, Task(whole_table::all_groups);
     GET_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, OnControl(groups::one);
+    UPDATE_AND_GET_GROUP_FORBIDDEN: Control, Admin, OnControl(groups::forbidden);
     DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
     GET_CONSUME_STATS: Control, Admin, Task(groups::consume_stats);
     QUERY_TOPIC_CONSUME_BY_WHO: Control, Admin, Task(groups::consumed_by);

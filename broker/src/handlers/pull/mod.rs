@@ -4,7 +4,7 @@
 //! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data. Messages are only
 //! given to a connection that has `room` for them.
 
-pub(super) mod admit;
+pub(in crate::handlers) mod admit;
 mod plan;
 mod room;
 #[cfg(test)]
