@@ -551,7 +551,7 @@ fn kv_list(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     })
 }
 
-/// 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change. Keys that are
+/// Code 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change. Keys that are
 /// not live may be given as they are: tools and scripts send whole files back.
 fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     let entries = match entries_of(request.body) {

@@ -9,10 +9,9 @@ use super::{
     BrokerConfig, Effect, IGNORED, KEYS, Key, Machine, Overrides, RECORD_OVERHEAD_BYTES, Sizing,
     ignored,
 };
-use crate::delay_levels::DelayLevels;
 use daemon::{
     config::find,
-    config_body::{UnknownKeys, entries_of, reasons_text, told},
+    config_body::{UnknownKeys, reasons_text, told},
     logging,
     properties_file::{self, Entry},
 };
@@ -81,14 +80,12 @@ impl Running {
         properties
     }
 
-    /// The configuration with a change, and which keys differ by it. The body is that of the request.
-    pub fn change(&self, body: &[u8]) -> Result<(BrokerConfig, Vec<Changed>), Refused> {
-        let wanted =
-            entries_of(body).map_err(|reasons| Refused { black_listed: false, reasons })?;
+    /// The configuration with a change, and which keys differ by it.
+    pub fn change(&self, wanted: &[Entry]) -> Result<(BrokerConfig, Vec<Changed>), Refused> {
         let mut changed = BrokerConfig::clone(&self.now);
         let mut refused = Refused { black_listed: false, reasons: Vec::new() };
         let mut unknown = UnknownKeys::default();
-        for Entry { key: name, value, .. } in &wanted {
+        for Entry { key: name, value, .. } in wanted {
             if self.is_black_listed(name) {
                 refused.black_listed = true;
                 refused.reasons.push(format!("{name} stands in configBlackList"));
@@ -184,7 +181,7 @@ impl Running {
                 self.record_bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES)
             ));
         }
-        broken.extend(self.unfit_delay_levels(changed));
+        broken.extend(self.now.unfit_delay_levels(changed));
         if changed.log_filter != self.now.log_filter
             && let Err(error) = logging::check_change(&changed.log_filter)
         {
@@ -200,19 +197,6 @@ impl Running {
             broken.push(format!("memoryBudgetMiB={value}: expected {expected}"));
         }
         broken
-    }
-
-    /// Messages wait in the queues of the levels that there are: these keep their places and times, more may follow.
-    fn unfit_delay_levels(&self, changed: &BrokerConfig) -> Option<String> {
-        let wanted = DelayLevels::parse(&changed.message_delay_level, self.shards).ok()?;
-        let now = DelayLevels::parse(&self.now.message_delay_level, self.shards).ok()?;
-        (!wanted.begins_with(&now)).then(|| {
-            format!(
-                "messageDelayLevel={}: expected the present levels ({}) and more behind them; another change needs a restart",
-                told(&changed.message_delay_level),
-                self.now.message_delay_level
-            )
-        })
     }
 }
 
