@@ -3,8 +3,8 @@
 use crate::{
     collect_traffic, commit,
     config::{
-        BrokerConfig, FlushDiskType, MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES,
-        tail_cache_bytes_least,
+        BrokerConfig, Loaded, MESSAGE_BYTES_MAX, Machine, MemoryPlan, PARKED_FILTER_BYTES,
+        RECORD_OVERHEAD_BYTES, Running, tail_cache_bytes_least,
     },
     connection,
     control::{Control, metadata_store::MetadataStore, names, plane::ControlPlane},
@@ -12,12 +12,13 @@ use crate::{
     delivery, drops, half_checks,
     handlers::{self, pull},
     inbox,
+    live_config::LiveConfig,
     mailbox::CoreMessage,
     panel::StartupReport,
     registration::{self, Identity, Options, Registrar, address_server},
     response::allow_unanswered,
     response_encoder::SendStamp,
-    shard::{Shard, group_pulls::GroupPulls, parked::ParkedPulls},
+    shard::{Shard, flush_policy, group_pulls::GroupPulls, parked::ParkedPulls},
     stats::Totals,
     traffic::Traffic,
     worker::{CONTROL_WORKER, Parts, Worker},
@@ -41,7 +42,7 @@ use std::{
     },
     time::Duration,
 };
-use store::{FlushPolicy, Settings, Store, format::Format, recovery::progress::Progress};
+use store::{Settings, Store, format::Format, recovery::progress::Progress};
 
 /// Pause between two looks at something that others are about to finish.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -54,6 +55,8 @@ const STUCK_MS: i64 = 1_000;
 const INDEX_LAG_MAX: u64 = 3;
 /// The same at least: 2 MB with their keys.
 const UNINDEXED_ENTRIES_MIN: u64 = 60_000;
+/// A record is held with ease by a tail cache, or a segment, of so many times its size.
+const EASY_RECORD_PART: u64 = 16;
 /// Bytes zeroed in front of each log.
 const ZERO_AHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -71,8 +74,12 @@ pub struct Listen {
 /// What all workers of a broker start from.
 #[derive(Clone)]
 pub struct BootContext {
-    /// Settings.
+    /// Settings at the start, with what the start has found out.
     pub config: Arc<BrokerConfig>,
+    /// As they were given.
+    pub given: Arc<Loaded>,
+    /// The machine.
+    pub machine: Arc<Machine>,
     /// What is fixed in the formatted store.
     pub format: Format,
     /// How memory is divided.
@@ -93,6 +100,23 @@ pub struct BootContext {
     pub ready: Arc<AtomicUsize>,
     /// Somebody may have stored something.
     pub served: Arc<AtomicBool>,
+}
+
+impl BootContext {
+    /// What a change of the configuration starts from.
+    fn running(&self) -> Running {
+        let Loaded { configured, overrides, unused, standalone, .. } = &*self.given;
+        Running {
+            configured: configured.clone(),
+            now: Arc::clone(&self.config),
+            overrides: overrides.clone(),
+            unused: unused.clone(),
+            machine: Machine::clone(&self.machine),
+            shards: self.format.shards,
+            standalone: *standalone,
+            record_bytes_max: record_bytes_max(self),
+        }
+    }
 }
 
 /// Runs one worker until the process is asked to stop.
@@ -235,19 +259,27 @@ pub fn name_server_settings(config: &BrokerConfig) -> namesrv::config::Config {
     }
 }
 
+/// What a shard keeps in memory of its log: the largest power of two within its share, but always room for the largest
+/// record.
+fn tail_cache_bytes(context: &BootContext) -> u64 {
+    let share = context.memory.tail_cache_bytes / u64::from(context.format.shards);
+    (1_u64 << share.max(1).ilog2()).max(tail_cache_bytes_least(&context.config))
+}
+
+/// The largest record that stores are laid out for: of a message of `maxMessageSize`, or larger where the tail cache has
+/// room for it without losing much, so that the key can be raised while the broker runs.
+fn record_bytes_max(context: &BootContext) -> u64 {
+    let configured = u64::from(context.config.max_message_size) + RECORD_OVERHEAD_BYTES;
+    let with_ease = tail_cache_bytes(context) / EASY_RECORD_PART;
+    let largest = MESSAGE_BYTES_MAX + RECORD_OVERHEAD_BYTES;
+    let segment = context.format.layout.segment_bytes() / EASY_RECORD_PART;
+    configured.max(with_ease.min(segment).min(largest))
+}
+
 fn store_settings(context: &BootContext, shard: u16) -> Settings {
     let config = &context.config;
-    let record_bytes_max = config.max_message_size as usize + RECORD_OVERHEAD_BYTES as usize;
-    let share = context.memory.tail_cache_bytes / u64::from(context.format.shards);
-    // The largest power of two within the share, but always room for the largest record.
-    let tail_cache_bytes = (1_u64 << share.max(1).ilog2()).max(tail_cache_bytes_least(config));
-    let tail_cache_bytes = usize::try_from(tail_cache_bytes).unwrap_or(usize::MAX);
-    let flush = match config.flush_disk_type {
-        FlushDiskType::SyncFlush => FlushPolicy::Sync,
-        FlushDiskType::AsyncFlush => FlushPolicy::Async {
-            interval_ms: i64::try_from(config.flush_interval_commit_log_ms).unwrap_or(i64::MAX),
-        },
-    };
+    let tail_cache_bytes = usize::try_from(tail_cache_bytes(context)).unwrap_or(usize::MAX);
+    let record_bytes_max = usize::try_from(record_bytes_max(context)).unwrap_or(usize::MAX);
     Settings {
         shard,
         dir: log_root(config).join(format!("shard-{shard:03}")),
@@ -257,7 +289,7 @@ fn store_settings(context: &BootContext, shard: u16) -> Settings {
         tail_cache_bytes,
         inflight_bytes_max: config.shard_inflight_bytes_max.min(tail_cache_bytes as u64 / 2),
         record_bytes_max,
-        flush,
+        flush: flush_policy(config),
         index_entries_max: config.shard_index_entries_max,
         unindexed_entries_max: config
             .shard_index_entries_max
@@ -309,7 +341,7 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
     runtime::Disk::create_dir_all(&disk, &dir)
         .await
         .map_err(|error| format!("create {}: {error}", dir.display()))?;
-    let files = MetadataStore::load(disk, dir, &mut control).await?;
+    let files = MetadataStore::load(disk.clone(), dir, &mut control).await?;
     let levels = DelayLevels::parse(&config.message_delay_level, context.format.shards)?;
     // Each shard has a queue for what waits there.
     let shards = u32::from(context.format.shards);
@@ -323,9 +355,12 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
     }
     // What is on the disk is there; nothing comes beside it that does not fit.
     control.limit_tables(context.memory.tables);
+    let live =
+        LiveConfig::open(disk, context.running(), context.given.overrides_outdated, now.wall)
+            .await?;
     let traffic_bytes = usize::try_from(context.memory.traffic_bytes).unwrap_or(usize::MAX);
     let traffic = Traffic::new(&context.config.broker_cluster_name, traffic_bytes);
-    Ok(ControlPlane::new(control, files, traffic, now))
+    Ok(ControlPlane::new(control, files, live, traffic, now))
 }
 
 /// Only now do the ports open: who is let in is served.
@@ -431,13 +466,7 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
         broker_addr,
         ha_server_addr: config.ha_address(),
     };
-    let options = Options {
-        period_ms: i64::try_from(config.register_name_server_period_ms).unwrap_or(i64::MAX),
-        timeout_ms: i64::try_from(config.register_broker_timeout_ms).unwrap_or(i64::MAX),
-        force: config.force_register,
-        own_last: context.listen.name_server.is_some(),
-        compressed: config.compressed_register,
-    };
+    let options = Options::of(config, context.listen.name_server.is_some());
     let control = Rc::clone(&worker.control_plane().control);
     registration::start(&worker.executor, identity, options, servers, control)
 }
@@ -449,7 +478,7 @@ async fn stop(worker: &Rc<Worker>, context: &BootContext, commits: Vec<Task<()>>
     worker.pop_waits.borrow_mut().stop();
     let executor = &worker.executor;
     // The rest of the time is for the disk.
-    let patience_ms = i64::from(worker.config.shutdown_seconds_max) * 600;
+    let patience_ms = i64::from(worker.config().shutdown_seconds_max) * 600;
     let deadline = executor.uptime() + patience_ms;
     let registrar = worker.control.as_ref().and_then(|plane| plane.registrar.borrow().clone());
     if let Some(registrar) = registrar {

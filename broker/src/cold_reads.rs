@@ -40,7 +40,7 @@ pub struct ColdReadPool {
     /// Bytes that may be read before the next tick; below 0 readers rest.
     budget: Cell<i64>,
     /// Bytes that each tick allows; `None`: as many as they like.
-    allowance: Option<i64>,
+    allowance: Cell<Option<i64>>,
 }
 
 impl ColdReadPool {
@@ -51,7 +51,7 @@ impl ColdReadPool {
             wake: (0..READERS).map(|_| Signal::default()).collect(),
             idle: RefCell::default(),
             budget: Cell::new(0),
-            allowance: bytes_per_tick,
+            allowance: Cell::new(bytes_per_tick),
         })
     }
 
@@ -83,7 +83,7 @@ impl ColdReadPool {
     }
 
     fn next(&self) -> Option<Job> {
-        if self.allowance.is_some() && self.budget.get() < 0 {
+        if self.allowance.get().is_some() && self.budget.get() < 0 {
             return None;
         }
         self.jobs.borrow_mut().pop()
@@ -93,10 +93,22 @@ impl ColdReadPool {
         self.budget.set(self.budget.get() - bytes - READ_COST_BYTES);
     }
 
+    /// From now on readers take `bytes_per_tick`.
+    pub fn allow(&self, bytes_per_tick: Option<i64>) {
+        if self.allowance.replace(bytes_per_tick) != bytes_per_tick {
+            self.budget.set(0);
+            self.wake_all();
+        }
+    }
+
     /// Once per tick: readers may go on.
     pub fn refill(&self) {
-        let Some(allowance) = self.allowance else { return };
+        let Some(allowance) = self.allowance.get() else { return };
         self.budget.set((self.budget.get() + allowance).min(allowance));
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         if !self.jobs.borrow().is_empty() {
             for _ in 0..READERS {
                 self.wake_one();

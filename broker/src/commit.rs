@@ -43,7 +43,7 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
         let began = executor.uptime();
         let committed = match shard.store.commit_once().await {
             // Nothing to write, but what was written may have to be synced.
-            Ok(false) => shard.store.sync_if_due().await.map(|()| false),
+            Ok(false) => shard.store.sync_if_due().await,
             committed => committed,
         };
         match committed {
@@ -213,7 +213,7 @@ async fn give_up_expired(worker: &Rc<Worker>, shard: &Shard, now: Uptime) {
 fn tick_second(worker: &Rc<Worker>, now: Moment) {
     worker.publish_totals();
     if let Some(shard) = worker.poisoned_shard()
-        && worker.config.exit_on_log_failure
+        && worker.config().exit_on_log_failure
     {
         tracing::error!(shard, "stopping, because a log failed (exitOnLogFailure)");
         worker.executor.stop().request();
@@ -231,7 +231,7 @@ fn tick_second(worker: &Rc<Worker>, now: Moment) {
 
 /// Closes connections that send nothing for long, or do not read while memory is short, and takes back what idle ones keep.
 fn close_silent_and_unread(worker: &Worker, now: Uptime) {
-    let idle_ms = i64::from(worker.config.server_channel_max_idle_time_seconds) * 1000;
+    let idle_ms = i64::from(worker.config().server_channel_max_idle_time_seconds) * 1000;
     let connections = worker.connections.borrow();
     let unread_seconds_max = if connections.unsent().is_spent() {
         UNREAD_SECONDS_MAX_WHEN_SPENT

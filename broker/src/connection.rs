@@ -17,7 +17,7 @@ use std::{ops::ControlFlow, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 /// Accepts connections until the listener fails, which only the end of the process does.
 pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
-    let limit = worker.config.connections_max as usize;
+    let limit = worker.config().connections_max as usize;
     let admits = || {
         let full = worker.open_connections.load(Relaxed) >= limit;
         if worker.stopping.get() || full { Err(limit) } else { Ok(()) }
@@ -40,7 +40,7 @@ pub async fn accept_loop(worker: Rc<Worker>, listener: Listener, vip: bool) {
 fn start(worker: &Rc<Worker>, transport: Transport, vip: bool) {
     let addr = transport.peer_addr();
     let (reader, writer, closer) = transport.split();
-    let inflight_bytes_max = worker.config.connection_inflight_bytes_max as usize;
+    let inflight_bytes_max = worker.config().connection_inflight_bytes_max as usize;
     let now = worker.executor.uptime();
     let unsent = Rc::clone(worker.connections.borrow().unsent());
     let incomplete = worker.frame_budget.open(addr, closer.clone());

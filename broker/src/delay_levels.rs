@@ -80,6 +80,11 @@ impl DelayLevels {
         Ok(DelayLevels { ms, shards })
     }
 
+    /// Whether these are those levels, or more behind them.
+    pub fn begins_with(&self, levels: &DelayLevels) -> bool {
+        self.ms.starts_with(&levels.ms)
+    }
+
     /// How many levels there are.
     pub fn count(&self) -> usize {
         self.ms.len()

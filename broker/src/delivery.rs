@@ -151,7 +151,7 @@ fn deliver(
     };
     fields.properties = [waiting.properties(), entries.as_bytes(), b""];
     state.admit_behind_sends(fields.encoded_len())?;
-    let index_keys = shard.store.settings().index_keys;
+    let index_keys = shard.store.index_keys();
     let scanned = Scanned::of(waiting.properties_text());
     append_ended(state, index_keys, &entry, &scanned, &fields, now)?;
     shard.tally.delivered();

@@ -188,7 +188,7 @@ impl Checks {
 
     /// Notes that a half message waits for producers of its group. It is looked at when it is as old as messages get.
     fn wait_for_producers(&self, group: String, position: u64, view: &RecordView<'_>, slow: bool) {
-        let old = view.store_timestamp().saturating_add(self.worker.config.file_reserved_ms());
+        let old = view.store_timestamp().saturating_add(self.worker.config().file_reserved_ms());
         // Not again at once, if the clock is not believed.
         self.look_again(position, old.max(self.time().saturating_add(self.interval())));
         let mut all = self.waiting.borrow_mut();
@@ -228,7 +228,7 @@ impl Checks {
 
     /// Whether it was checked often enough, or is as old as messages get.
     fn is_given_up(&self, half: &OpenHalf, view: &RecordView<'_>, time: i64) -> bool {
-        let config = &self.worker.config;
+        let config = &self.worker.config();
         let age = time.saturating_sub(view.store_timestamp());
         let is_old = age >= config.file_reserved_ms();
         (!half.refused && half.checks >= config.transaction_check_max)
@@ -236,7 +236,7 @@ impl Checks {
     }
 
     fn interval(&self) -> i64 {
-        i64::try_from(self.worker.config.transaction_check_interval_ms).unwrap_or(i64::MAX)
+        i64::try_from(self.worker.config().transaction_check_interval_ms).unwrap_or(i64::MAX)
     }
 
     /// Asks the producers of these, and notes which were asked. What one does not take, others of its group may.
@@ -434,7 +434,7 @@ impl Checks {
             properties: [properties.as_bytes(), b"", b""],
             ..copied_fields(view, topic, queue_id)
         };
-        let (index_keys, now) = (shard.store.settings().index_keys, worker.executor.now());
+        let (index_keys, now) = (shard.store.index_keys(), worker.executor.now());
         let state = &mut shard.store.state_mut();
         append_ended(state, index_keys, &entry, &scanned, &fields, now)?;
         shard.store.appended();

@@ -29,6 +29,7 @@ pub mod handlers;
 pub mod health;
 pub mod inbox;
 pub mod limits;
+pub mod live_config;
 pub mod mailbox;
 pub mod not_yet;
 pub mod one_shot;

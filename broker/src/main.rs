@@ -112,13 +112,15 @@ fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::
     let named = command_line.config_file.as_deref();
     let path = named.map(|named| home::config_file(named, installation.as_deref()));
     let file = path.as_deref().map(config::read_file).transpose()?;
-    let given = Given {
+    let mut given = Given {
         command_line,
         file,
         namesrv_env: std::env::var("NAMESRV_ADDR").ok(),
         log_dir_env: std::env::var("RINGMQ_LOG_DIR").ok(),
         home: std::env::var_os("HOME").map(PathBuf::from),
+        overrides: None,
     };
+    given.overrides = config::read_overrides(&config::data_dir(&given, machine))?;
     config::load(&given, machine)
 }
 
@@ -199,7 +201,8 @@ fn run_locked(
     stop: Stop,
     served: &Arc<AtomicBool>,
 ) -> Result<(), Fatal> {
-    let Loaded { mut config, standalone, .. } = loaded;
+    let given = Arc::new(loaded);
+    let (mut config, standalone) = (given.config.clone(), given.standalone);
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
@@ -236,8 +239,10 @@ fn run_locked(
         "memory is divided"
     );
     remark_on_file_system(&root, &root);
-    let report =
-        StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
+    let report = StartupReport {
+        overridden: given.overridden.clone(),
+        ..StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency())
+    };
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     settings.durable_write = probe.durable_write;
@@ -255,6 +260,8 @@ fn run_locked(
         listen,
         store_ip,
         config: Arc::new(config),
+        given,
+        machine: Arc::new(machine.clone()),
         format,
         memory: sizing.memory.clone(),
         report,

@@ -47,6 +47,8 @@ pub struct StartupReport {
     pub memory_budget_bytes: u64,
     /// When messages go, in words.
     pub retention: String,
+    /// What was changed while a broker ran and goes before the configuration file, one sentence each.
+    pub overridden: Vec<String>,
 }
 
 impl StartupReport {
@@ -78,6 +80,7 @@ impl StartupReport {
             sync_latency,
             memory_budget_bytes: sizing.memory.budget_bytes,
             retention: retention(config),
+            overridden: Vec::new(),
         }
     }
 
@@ -224,6 +227,7 @@ impl StartupReport {
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
         ]);
+        rows.extend(self.overridden.iter().map(|sentence| ("changed", sentence.clone())));
         rows
     }
 }
@@ -305,6 +309,7 @@ mod tests {
             sync_latency: Some(Duration::from_micros(87)),
             memory_budget_bytes: 512 << 20,
             retention: retention(&BrokerConfig::default()),
+            overridden: Vec::new(),
         }
     }
 
@@ -386,6 +391,17 @@ mod tests {
         assert!(panel.contains("hi -n ns-1:9876\n"), "{panel}");
         let panel = StartupReport { name_servers: Vec::new(), ..report() }.framed();
         assert!(panel.contains("\nWhat follows works once the broker has a name"), "{panel}");
+    }
+
+    #[test]
+    fn what_goes_before_the_file_is_told() {
+        let sentence = "overrides.properties sets fileReservedTime=48, broker.conf says 72";
+        let report = StartupReport { overridden: vec![sentence.to_owned()], ..report() };
+        assert!(
+            report.plain().ends_with(&format!("\nchanged: {sentence}\n")),
+            "{}",
+            report.plain()
+        );
     }
 
     #[test]

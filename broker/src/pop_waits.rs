@@ -112,6 +112,12 @@ impl PopWaits {
         }
     }
 
+    /// From now on there is room for so many; those that are here stay.
+    pub fn limit(&mut self, count_max: usize, group_max: usize) {
+        self.count_max = count_max;
+        self.group_max = group_max;
+    }
+
     /// A pop begins; it ends with [`PopWaits::end`].
     pub fn begin(&mut self, connection: ConnectionId) -> Result<(), Full> {
         if self.pops >= self.count_max.saturating_mul(BESIDE_WAITING) {

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::BrokerConfig;
 use proto::body::DataVersion;
 use runtime::{Millis, Uptime};
 
@@ -67,6 +68,25 @@ pub struct Options {
     pub own_last: bool,
     /// `compressedRegister`: deflate the body.
     pub compressed: bool,
+}
+
+impl Options {
+    /// As the configuration says.
+    pub fn of(config: &BrokerConfig, own_last: bool) -> Options {
+        Options {
+            period_ms: i64::try_from(config.register_name_server_period_ms).unwrap_or(i64::MAX),
+            timeout_ms: i64::try_from(config.register_broker_timeout_ms).unwrap_or(i64::MAX),
+            force: config.force_register,
+            own_last,
+            compressed: config.compressed_register,
+        }
+    }
+
+    /// With the period within its bounds.
+    fn bounded(self) -> Options {
+        let period_ms = self.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end());
+        Options { period_ms, ..self }
+    }
 }
 
 impl Default for Options {
@@ -231,12 +251,18 @@ enum Reported {
 impl Registration {
     /// Nothing sent yet; everything is due at `now`.
     pub fn new(options: Options, servers: &[String], now: Uptime) -> Registration {
-        let period_ms = options.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end());
-        let options = Options { period_ms, ..options };
+        let options = options.bounded();
         let own = |index: usize| options.own_last && index + 1 == servers.len();
         let server = |(index, addr): (usize, &String)| Server::new(addr, own(index), now);
         let peers = servers.iter().enumerate().map(server).collect();
         Registration { options, peers, stopping: false }
+    }
+
+    /// Registers in another way from now on; a shorter period counts from `now`.
+    pub fn set_options(&mut self, options: Options, now: Uptime) {
+        self.options = options.bounded();
+        let latest = now + self.options.period_ms;
+        self.peers.iter_mut().for_each(|peer| peer.due = peer.due.min(latest));
     }
 
     /// Number of name servers; they are addressed by index below.

@@ -34,7 +34,7 @@ use proto::command::HeaderArena;
 use remoting::{ConnectionId, ConnectionTable, FrameBudget, UnsentBudget, WriteBuffer};
 use runtime::{Executor, Lane, Mesh, RateLimit};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::VecDeque,
     rc::Rc,
     sync::{
@@ -73,16 +73,16 @@ pub struct Worker {
     pub executor: Executor,
     /// The lanes to the other workers.
     pub mesh: Mesh<CoreMessage>,
-    /// Settings.
-    pub config: Arc<BrokerConfig>,
+    /// Settings as they are now: replaced when they are changed, never edited.
+    settings: RefCell<Arc<BrokerConfig>>,
     /// What responses to sends carry.
-    pub stamp: SendStamp,
+    pub stamp: RefCell<SendStamp>,
     /// The entry that each stored message gets, with a separator in front.
     pub cluster_property: String,
     /// Number of shards of the store.
     pub shard_count: u16,
     /// Delay levels.
-    pub delay_levels: DelayLevels,
+    pub delay_levels: RefCell<DelayLevels>,
     /// Shards hosted here.
     pub hosted: Vec<Rc<Shard>>,
     /// Snapshot of topics, groups and subscriptions.
@@ -115,6 +115,8 @@ pub struct Worker {
     pub client_calls: RefCell<ClientCalls>,
     /// Pops of the connections here that wait for messages.
     pub pop_waits: RefCell<PopWaits>,
+    /// Pops that may wait on all workers, by the memory budget.
+    pops_in_memory_max: u32,
     /// Pops that look at the shards at once.
     pub pop_looks: Rc<Turns<ConnectionId>>,
     /// Where the next pop of any queue begins.
@@ -192,9 +194,8 @@ impl Worker {
         let delay_levels = DelayLevels::parse(&config.message_delay_level, shard_count);
         let delay_levels = delay_levels.expect("the configuration was checked");
         let outdated = vec![false; executor.count()];
-        let pops_max = config.max_pop_polling_size.min(memory.pops_max) as usize;
-        let pop_waits =
-            PopWaits::new(pops_max / executor.count(), config.pop_polling_size as usize);
+        let (pops_max, of_group) = pops_max(&config, memory.pops_max, executor.count());
+        let pop_waits = PopWaits::new(pops_max, of_group);
         Rc::new(Worker {
             executor,
             mesh,
@@ -203,11 +204,11 @@ impl Worker {
             unread_closed: RateLimit::default(),
             to_close: RefCell::default(),
             frame_budget,
-            config,
-            stamp,
+            settings: RefCell::new(config),
+            stamp: RefCell::new(stamp),
             cluster_property,
             shard_count,
-            delay_levels,
+            delay_levels: RefCell::new(delay_levels),
             hosted,
             metadata: RefCell::default(),
             connections,
@@ -219,6 +220,7 @@ impl Worker {
             key_queries: Semaphore::new(KEY_QUERIES_MAX, KEY_QUERIES_WAITING_MAX),
             client_calls: RefCell::default(),
             pop_waits: RefCell::new(pop_waits),
+            pops_in_memory_max: memory.pops_max,
             pop_looks: Turns::new(POP_LOOKS_MAX),
             pop_turn: Cell::new(0),
             pending_returns: RefCell::default(),
@@ -230,6 +232,36 @@ impl Worker {
             health: RefCell::default(),
             outdated: RefCell::new(outdated),
         })
+    }
+
+    /// Settings as they are now. Not to be kept over an `.await`: they may be others then.
+    pub fn config(&self) -> Ref<'_, BrokerConfig> {
+        Ref::map(self.settings.borrow(), |settings| &**settings)
+    }
+
+    /// Settings as they are now, for who keeps them.
+    pub fn shared_config(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Takes over settings that were changed while the broker runs: what remembers one of them is told.
+    pub fn take_config(&self, config: &Arc<BrokerConfig>) {
+        self.settings.replace(Arc::clone(config));
+        let mut stamp = self.stamp.borrow_mut();
+        stamp.region.clone_from(&config.region_id);
+        stamp.trace_on = config.trace_on;
+        drop(stamp);
+        // Whoever changed it has read it.
+        if let Ok(levels) = DelayLevels::parse(&config.message_delay_level, self.shard_count) {
+            self.delay_levels.replace(levels);
+        }
+        self.cold_reads.allow(cold_bytes_per_tick(config));
+        let (pops, of_group) = pops_max(config, self.pops_in_memory_max, self.executor.count());
+        self.pop_waits.borrow_mut().limit(pops, of_group);
+        for write_buffer in self.connections.borrow().iter() {
+            write_buffer.limit_inflight(config.connection_inflight_bytes_max as usize);
+        }
+        self.hosted.iter().for_each(|shard| shard.take_config(config));
     }
 
     /// Shard that owns a queue.
@@ -275,7 +307,8 @@ impl Worker {
         let write_buffer = self.connections.borrow().get(responder.connection).cloned();
         match write_buffer {
             Some(write_buffer) => {
-                response_encoder::encode(&write_buffer, &self.stamp, responder, &response);
+                let stamp = self.stamp.borrow();
+                response_encoder::encode(&write_buffer, &stamp, responder, &response);
             }
             None => discard(responder),
         }
@@ -502,7 +535,8 @@ impl Worker {
             let parked = shard.parked.borrow();
             let connections = if index == 0 { connections } else { 0 };
             totals.publish(&shard.tally, &shard.store, &parked, connections);
-            totals.delays.publish(&self.delay_levels, shard.number, &shard.store.state());
+            let levels = self.delay_levels.borrow();
+            totals.delays.publish(&levels, shard.number, &shard.store.state());
         }
     }
 
@@ -518,6 +552,12 @@ fn cold_bytes_per_tick(config: &BrokerConfig) -> Option<i64> {
     let per_second = i64::from(config.cold_read_mib_per_second_max) << 20;
     let per_tick = per_second * TICK.as_millis() as i64 / 1000;
     (per_tick > 0).then_some(per_tick)
+}
+
+/// Pops that may wait on one of so many workers, and those of a group on a topic.
+fn pops_max(config: &BrokerConfig, in_memory_max: u32, workers: usize) -> (usize, usize) {
+    let all = config.max_pop_polling_size.min(in_memory_max) as usize;
+    (all / workers, config.pop_polling_size as usize)
 }
 
 /// A responder whose connection has ended.

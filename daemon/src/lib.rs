@@ -7,6 +7,7 @@
 
 pub mod bind_address;
 pub mod config;
+pub mod config_body;
 pub mod exit;
 pub mod home;
 pub mod key_list;

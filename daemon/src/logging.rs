@@ -139,28 +139,50 @@ pub enum LoggingError {
     /// Somebody else has set up logs in this process.
     #[error("logs were started twice")]
     Twice,
+    /// A change of `logFilter` would change nothing.
+    #[error("the environment variable RUST_LOG goes first, and is {filter:?}")]
+    Environment {
+        /// What stands there.
+        filter: String,
+    },
+    /// Logs were not started by [`start`].
+    #[error("logs of this process have a filter that cannot be changed")]
+    Fixed,
 }
+
+/// Sets another filter.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// What [`start`] has left for [`change_filter`].
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Starts logs for the whole process, to `file` or to standard error. `RUST_LOG` goes before `filter`. Panics when the system
 /// gives no thread.
 pub fn start(filter: &str, file: Option<LogFile>) -> Result<Logging, LoggingError> {
     let filter = filter_of(filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    let (logging, started) = match file {
+    let (logging, started, set) = match file {
         Some(file) => {
             let logging = write_to(file);
             let lines = BoundedLines(logging.lines.clone());
             let builder = builder.with_ansi(false).event_format(JavasLines).with_writer(lines);
-            (logging, builder.try_init())
+            let builder = builder.with_filter_reloading();
+            let filter = builder.reload_handle();
+            let set: SetFilter = Box::new(move |other| filter.reload(other).is_ok());
+            (logging, builder.try_init(), set)
         }
         None => {
             let logging = write_to(io::stderr());
             let lines = BoundedLines(logging.lines.clone());
             let ansi = io::IsTerminal::is_terminal(&io::stderr());
-            (logging, builder.with_ansi(ansi).with_writer(lines).try_init())
+            let builder = builder.with_ansi(ansi).with_writer(lines).with_filter_reloading();
+            let filter = builder.reload_handle();
+            let set: SetFilter = Box::new(move |other| filter.reload(other).is_ok());
+            (logging, builder.try_init(), set)
         }
     };
     started.map_err(|_| LoggingError::Twice)?;
+    SET_FILTER.get_or_init(|| set);
     Ok(logging)
 }
 
@@ -188,10 +210,32 @@ where
     }
 }
 
+/// `RUST_LOG`.
+fn from_environment() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
 fn filter_of(filter: &str) -> Result<EnvFilter, LoggingError> {
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = from_environment.unwrap_or_else(|| filter.to_owned());
+    parsed(from_environment().unwrap_or_else(|| filter.to_owned()))
+}
+
+fn parsed(filter: String) -> Result<EnvFilter, LoggingError> {
     EnvFilter::try_new(&filter).map_err(|cause| LoggingError::Filter { filter, cause })
+}
+
+/// What [`change_filter`] would refuse of a filter.
+pub fn check_change(filter: &str) -> Result<(), LoggingError> {
+    match from_environment() {
+        Some(filter) => Err(LoggingError::Environment { filter }),
+        None => parsed(filter.to_owned()).map(drop),
+    }
+}
+
+/// From now on logs pass this filter.
+pub fn change_filter(filter: &str) -> Result<(), LoggingError> {
+    check_change(filter)?;
+    let set = SET_FILTER.get().ok_or(LoggingError::Fixed)?;
+    if set(parsed(filter.to_owned())?) { Ok(()) } else { Err(LoggingError::Fixed) }
 }
 
 /// What [`start`] would refuse of a filter.

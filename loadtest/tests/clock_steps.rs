@@ -169,6 +169,33 @@ fn expired_segments_go_out_of_hours_when_an_operator_asks() {
     assert!(went, "from {} on: {}", first(&mut connection), broker.log_tail());
 }
 
+/// What is kept for three days is to be kept for an hour, and two have passed: it goes while the broker runs, when it is
+/// also the hour.
+#[test]
+fn segments_go_by_a_time_that_was_changed_while_the_broker_runs() {
+    let Some(shift) = Shift::new() else { return };
+    let mut broker = shift.start(&SMALL_SEGMENTS);
+    let mut connection = connect(&broker);
+    connection.create_topic(&NewTopic::new(TOPIC, 1)).unwrap();
+    fill(&mut connection, 3);
+    assert!(broker.stop().is_some());
+    shift.set(2 * HOUR);
+    broker.restart();
+    let mut connection = connect(&broker);
+    let change = |connection: &mut Connection, line: &str| {
+        let code = request::UPDATE_BROKER_CONFIG;
+        connection.call(code, &[], line.as_bytes()).unwrap().success().unwrap();
+    };
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let later = (seconds / 3_600 + 8) % 24;
+    change(&mut connection, &format!("fileReservedTime=1\ndeleteWhen={later}"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(first(&mut connection), 0, "it is not the hour: {}", broker.log_tail());
+    change(&mut connection, "deleteWhen=");
+    let went = wait_until(PATIENCE, || first(&mut connection) >= 70);
+    assert!(went, "from {} on: {}", first(&mut connection), broker.log_tail());
+}
+
 #[test]
 fn a_clock_that_is_set_closes_nothing_drops_nobody_and_delays_no_answer() {
     let Some(shift) = Shift::new() else { return };

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use client::{Answer, Connection, ExtValue, Heartbeat, Message, NewTopic, Subscription};
+use client::{
+    Answer, ClientError, Connection, ExtValue, Heartbeat, Message, NewTopic, PullRequest,
+    PullStatus, Subscription,
+};
 use loadtest::harness::our_broker::OurBroker;
 use proto::code::{request, response};
 use serde_json::Value;
@@ -192,4 +195,57 @@ fn a_group_goes_on_where_another_one_is() {
     let nobody = [("srcGroup", "g"), ("destGroup", "nobody")];
     assert_eq!(clone(&mut connection, &nobody), response::SUBSCRIPTION_GROUP_NOT_EXIST);
     assert_eq!(clone(&mut connection, &[("srcGroup", "g")]), response::SYSTEM_ERROR);
+}
+
+/// An operator takes a topic from a group, and gives it back; pulls that wait hear of it.
+#[test]
+fn a_group_reads_no_topic_that_is_forbidden_to_it() {
+    let (mut broker, mut tool) = start();
+    let readable = |connection: &mut Connection, group: &str, topic: &str, set: Option<&str>| {
+        let named = [("group", group), ("topic", topic)];
+        let set = set.map(|set| ("readable", set));
+        let ext: Vec<_> = named.into_iter().chain(set).collect();
+        let told = json(connection, request::UPDATE_AND_GET_GROUP_FORBIDDEN, &ext);
+        assert_eq!((told["group"].as_str(), told["topic"].as_str()), (Some(group), Some(topic)));
+        told["readable"].as_bool().expect("it is or not")
+    };
+    let pull = |connection: &mut Connection, group: &str, topic: &str| match connection
+        .pull(&PullRequest::new(group, topic, 0, 0))
+    {
+        Ok(pulled) => {
+            assert_eq!(pulled.status, PullStatus::NotFound);
+            None
+        }
+        Err(ClientError::Refused { code, remark }) => Some((code, remark)),
+        Err(error) => panic!("{error}"),
+    };
+    assert!(readable(&mut tool, "g", "a", None));
+    let mut waiting = connect(&broker);
+    let parked = PullRequest::new("g", "a", 0, 0).parked(Duration::from_secs(50));
+    let parked = waiting.start_pull(&parked).unwrap();
+    assert!(!readable(&mut tool, "g", "a", Some("false")));
+    let forbidden = "the consumer group[g] is forbidden for topic[a]".to_owned();
+    let refused = Some((response::NO_PERMISSION, forbidden.clone()));
+    assert_eq!(pull(&mut tool, "g", "a"), refused);
+    assert_eq!((pull(&mut tool, "g", "b"), pull(&mut tool, "h", "a")), (None, None));
+    // It is looked at again when there is something to read.
+    tool.send(&Message::new("a", 0, b"body")).unwrap();
+    let answer = waiting.finish_pull(parked);
+    assert!(matches!(answer, Err(ClientError::Refused { remark, .. }) if remark == forbidden));
+
+    tool.create_group("g").unwrap();
+    assert!(!readable(&mut tool, "g", "b", Some("false")));
+    broker.kill9();
+    broker.restart();
+    let mut tool = connect(&broker);
+    assert_eq!(pull(&mut tool, "g", "a"), refused, "whoever changes the group otherwise");
+    assert!(readable(&mut tool, "g", "a", Some("true")));
+    assert!(!readable(&mut tool, "g", "b", None), "one at a time");
+    assert_eq!(tool.pull(&PullRequest::new("g", "a", 0, 0)).unwrap().status, PullStatus::Found);
+    let bad = ask(
+        &mut tool,
+        request::UPDATE_AND_GET_GROUP_FORBIDDEN,
+        &[("group", "g"), ("topic", "a"), ("readable", "no")],
+    );
+    assert_eq!(bad.remark.as_deref(), Some("readable is \"no\", expected true or false"));
 }

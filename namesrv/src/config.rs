@@ -1,7 +1,7 @@
 //! The settings of a name server: Java's `NamesrvConfig` and `NettyServerConfig` keys that mean something here.
 //!
 //! One table ([`KEYS`]) declares every key with its default and meaning; files, `-p`, `GET_NAMESRV_CONFIG` and
-//! `UPDATE_NAMESRV_CONFIG` all go through it. Keys of Java that have no counterpart here are accepted and echoed, never acted on.
+//! `UPDATE_NAMESRV_CONFIG` all go through it. Keys of Java that have no counterpart here are accepted in a file and echoed, never acted on.
 
 use std::{
     fmt::Write as _,
@@ -11,7 +11,8 @@ use std::{
 
 use daemon::{
     bind_address::BindAddress,
-    config::{ConfigKind, find, nearest_key},
+    config::{ConfigKind, Effect, Key, find, nearest_key},
+    config_body::{UnknownKeys, told},
     config_keys,
     key_list::{KeyList, KeyRow, Told, WithoutMeaning},
     log_file::LogPlace,
@@ -98,6 +99,9 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "writeBufferLowWaterMark",
 ];
 
+/// Why they have none.
+const WITHOUT_EFFECT: &str = "nothing here is built in the way that this key adjusts";
+
 /// Keys of Java that change what a name server is for; nothing starts with them.
 const JAVA_KEYS_REFUSED: &[(&str, &str)] = &[
     ("enableControllerInNamesrv", "this key to be left out: there is no controller in here"),
@@ -120,7 +124,7 @@ pub fn key_list() -> KeyList {
     };
     let accepted = WithoutMeaning {
         names: JAVA_KEYS_WITHOUT_EFFECT.to_vec(),
-        reason: "nothing here is built in the way that this key adjusts",
+        reason: WITHOUT_EFFECT,
         told: Told::Accepted,
     };
     let without_meaning = std::iter::once(accepted).chain(JAVA_KEYS_REFUSED.iter().map(refused));
@@ -132,6 +136,9 @@ pub fn key_list() -> KeyList {
         without_meaning: without_meaning.collect(),
     }
 }
+
+/// A key that has changed, its value before and its value after.
+pub type Difference = (&'static str, String, String);
 
 /// A value that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,6 +206,69 @@ impl Config {
             }
         }
         findings
+    }
+
+    /// The settings with a change of 318, and which keys differ by it: name, value before, value after. Only keys that are live
+    /// change; others may be given as they are. The error is every reason against it.
+    pub fn changed_by(&self, entries: &[Entry]) -> Result<(Config, Vec<Difference>), Vec<String>> {
+        let mut changed = self.clone();
+        let mut reasons = Vec::new();
+        let mut unknown = UnknownKeys::default();
+        for Entry { key: name, value, .. } in entries {
+            let set = match find(KEYS, name) {
+                Some(key) => self.set_live(key, value, &mut changed),
+                None => self.check_without_meaning(name, value, &mut unknown),
+            };
+            reasons.extend(set.err());
+        }
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        let texts = KEYS.iter().map(|key| (key.name, (key.text)(self), (key.text)(&changed)));
+        let differences = texts.filter(|(_, from, to)| from != to).collect();
+        Ok((changed, differences))
+    }
+
+    fn set_live(&self, key: &Key<Config>, value: &str, changed: &mut Config) -> Result<(), String> {
+        let (name, mut wanted) = (key.name, self.clone());
+        if !(key.set)(&mut wanted, value) {
+            return Err(format!("{name}={}: expected {}", told(value), key.kind.expectation()));
+        }
+        let now = (key.text)(self);
+        if (key.text)(&wanted) == now {
+            return Ok(());
+        }
+        if key.effect != Effect::Live {
+            return Err(format!(
+                "{name}={}: needs a restart, it is {now:?} now: set it in the configuration file and start the name server \
+                 again",
+                told(value)
+            ));
+        }
+        (key.set)(changed, value);
+        Ok(())
+    }
+
+    fn check_without_meaning(
+        &self,
+        name: &str,
+        value: &str,
+        unknown: &mut UnknownKeys,
+    ) -> Result<(), String> {
+        let is_given = |(key, text): &(String, String)| key == name && text == value;
+        if self.ignored.iter().any(is_given) {
+            return Ok(());
+        }
+        if let Some((_, expected)) = refused(name) {
+            let asks_for_nothing = value.eq_ignore_ascii_case("false");
+            let reason = || format!("{name}={}: expected {expected}", told(value));
+            return if asks_for_nothing { Ok(()) } else { Err(reason()) };
+        }
+        if JAVA_KEYS_WITHOUT_EFFECT.contains(&name) {
+            return Err(format!("{name}={}: has no effect here: {WITHOUT_EFFECT}", told(value)));
+        }
+        let known = KEYS.iter().map(|key| key.name);
+        Err(unknown.tell(name, known.chain(JAVA_KEYS_WITHOUT_EFFECT.iter().copied())))
     }
 
     /// All settings as properties text, one line per key: what `-p` prints, 319 answers and 318 stores.

@@ -221,7 +221,7 @@ fn handle_frame(
         // We ask nobody; an answer can only be a confused peer's.
         return Handled::Nothing;
     }
-    let request = Request { header: &header, body: frame.body, connection: id };
+    let request = Request { header: &header, body: frame.body, connection: id, addr: buffer.addr };
     let answer = handle::handle(&mut server.state.borrow_mut(), &request, server.executor.uptime());
     let to = (!header.is_oneway()).then_some((frame.kind, header.opaque));
     Handled::Response { answer, to }

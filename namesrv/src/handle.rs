@@ -4,9 +4,9 @@
 //! disk says so in `save`; [`crate::server`] does that. Bodies and headers are foreign bytes: whatever is wrong with them is an
 //! answer with code 1 (or 17, 22), never a panic.
 
-use std::{borrow::Cow, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
-use daemon::properties_file;
+use daemon::config_body::{entries_of, reasons_text, told};
 use proto::{
     body::{
         BodyError, DataVersion, KvTable, RegisterBrokerBody, RouteData, TopicConfigTable, TopicList,
@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Where it came from: a broker lives as long as the connection over which it registered.
     pub connection: ConnectionId,
+    /// The same for people.
+    pub addr: SocketAddr,
 }
 
 /// What is answered, without the frame around it.
@@ -549,50 +551,43 @@ fn kv_list(state: &mut Namesrv, request: &Request<'_>) -> Handled {
     })
 }
 
-/// 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change.
+/// Code 318. All or nothing: one bad value and nothing changes, so that an operator is never left with half a change. Keys that are
+/// not live may be given as they are: tools and scripts send whole files back.
 fn update_config(state: &mut Namesrv, request: &Request<'_>) -> Handled {
-    let Ok(text) = str::from_utf8(request.body) else {
-        return Ok(Response::refuse(response::SYSTEM_ERROR, "the body is not UTF-8 text"));
-    };
-    let entries = match properties_file::entries(text) {
+    let entries = match entries_of(request.body) {
         Ok(entries) => entries,
-        Err(bad) => {
-            let problems: Vec<String> = bad.iter().map(ToString::to_string).collect();
-            return Ok(nothing_changed(&problems));
-        }
+        Err(reasons) => return Ok(nothing_changed(&reasons)),
     };
-    if let Some(entry) = entries.iter().find(|entry| state.config.is_blacklisted(&entry.key)) {
-        return Ok(Response::refuse(
-            response::NO_PERMISSION,
-            format!("{} can not be changed while running", entry.key),
-        ));
+    let listed = entries.iter().filter(|entry| state.config.is_blacklisted(&entry.key));
+    let listed: Vec<&str> = listed.map(|entry| entry.key.as_str()).collect();
+    if !listed.is_empty() {
+        // Java's words.
+        let remark = format!(
+            "Can not update config in black list. Nothing was changed: {}",
+            listed.join(", ")
+        );
+        return Ok(Response::refuse(response::NO_PERMISSION, told(&remark)));
     }
-    let mut changed = state.config.clone();
-    let findings = changed.apply(&entries);
-    let problems: Vec<String> = findings
-        .bad
-        .iter()
-        .map(ToString::to_string)
-        .chain(findings.unknown.iter().map(ToString::to_string))
-        .collect();
-    if !problems.is_empty() {
-        return Ok(nothing_changed(&problems));
-    }
-    if entries.is_empty() {
+    let (changed, differences) = match state.config.changed_by(&entries) {
+        Ok(changed) => changed,
+        Err(reasons) => return Ok(nothing_changed(&reasons)),
+    };
+    if differences.is_empty() {
         return Ok(Response::success());
     }
-    for properties_file::Entry { key, value, .. } in &entries {
-        tracing::info!(key, value, "configuration changed");
+    let who = request.addr;
+    for (key, from, to) in &differences {
+        tracing::info!(key, from, to, %who, "configuration changed");
     }
     state.config = changed;
     state.config_generation += 1;
     Ok(Response::success().saving(Save::Config))
 }
 
-fn nothing_changed(problems: &[String]) -> Response {
+fn nothing_changed(reasons: &[String]) -> Response {
     Response::refuse(
         response::SYSTEM_ERROR,
-        format!("nothing was changed: {}", problems.join("; ")),
+        format!("nothing was changed: {}", reasons_text(reasons)),
     )
 }
 

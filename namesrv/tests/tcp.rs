@@ -313,11 +313,33 @@ fn settings_over_the_wire() {
     assert_eq!(code, response::SYSTEM_ERROR);
     assert!(remark.contains("listenPort=x") && remark.contains("did you mean orderMessageEnable"));
     assert!(!dir.path().join("namesrv.properties").exists(), "nothing was changed");
+    let (code, remark) = update("listenPort=1\nserverWorkerThreads=8\nuseTLS=true\n");
+    assert_eq!(code, response::SYSTEM_ERROR);
+    for reason in [
+        "listenPort=1: needs a restart",
+        "serverWorkerThreads=8: has no effect here",
+        "useTLS=true: expected this key to be left out",
+    ] {
+        assert!(remark.contains(reason), "{reason}: {remark}");
+    }
+    let many: String = (0..2_000).map(|number| format!("orderMessageEnabl{number}=1\n")).collect();
+    let (code, remark) = update(&many);
+    assert_eq!(code, response::SYSTEM_ERROR);
+    assert!(remark.ends_with("; and 1936 more"), "{remark}");
+    assert!(update(&"x".repeat(1 << 20)).1.contains("at most 131072 are taken"));
+    assert!(!dir.path().join("namesrv.properties").exists(), "nothing was changed");
     assert_eq!(update("orderMessageEnable=true\n"), (0, String::new()));
     let config = admin.call(request::GET_NAMESRV_CONFIG, &[], &[]).expect("an answer");
     assert!(text(&config.body).contains("orderMessageEnable=true\n"));
     let kept = std::fs::read_to_string(dir.path().join("namesrv.properties")).expect("a file");
     assert_eq!(kept, text(&config.body));
+    // Tools send back what they were shown, but for what is protected.
+    let shown = text(&config.body).lines().map(|line| format!("{line}\n"));
+    let protected = ["configBlackList", "configStorePath", "kvConfigPath"];
+    let shown: String =
+        shown.filter(|line| !protected.iter().any(|key| line.starts_with(key))).collect();
+    let answer = admin.call(request::UPDATE_NAMESRV_CONFIG, &[], shown.as_bytes());
+    assert_eq!(answer.expect("an answer").code, 0);
 }
 
 /// Unknown codes are answered at once, one-way requests and stray responses never, missing fields with a reason.

@@ -160,7 +160,7 @@ pub struct WriteBuffer {
     pub drained: Signal,
     inflight_bytes: Cell<usize>,
     sending_bytes: Cell<usize>,
-    inflight_bytes_max: usize,
+    inflight_bytes_max: Cell<usize>,
     /// Of all connections of the worker.
     unsent: Rc<UnsentBudget>,
     /// Answers from other workers.
@@ -201,7 +201,7 @@ impl WriteBuffer {
             drained: Signal::default(),
             inflight_bytes: Cell::new(0),
             sending_bytes: Cell::new(0),
-            inflight_bytes_max,
+            inflight_bytes_max: Cell::new(inflight_bytes_max),
             unsent,
             transfer_budget: TransferBudget::default(),
             closed: Cell::new(false),
@@ -347,9 +347,16 @@ impl WriteBuffer {
         self.unsent.keep(self.kept_bytes.replace(0), 0);
     }
 
+    /// From now on the peer must wait when more bytes than this are unanswered.
+    pub fn limit_inflight(&self, bytes_max: usize) {
+        self.inflight_bytes_max.set(bytes_max);
+        // Who waits may be within it now.
+        self.drained.raise();
+    }
+
     /// Whether the peer must wait before more is read from it.
     pub fn is_full(&self) -> bool {
-        self.inflight_bytes.get() > self.inflight_bytes_max || self.above_high_watermark()
+        self.inflight_bytes.get() > self.inflight_bytes_max.get() || self.above_high_watermark()
     }
 
     /// Whether the peer takes too long to read for another large answer.

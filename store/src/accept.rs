@@ -115,7 +115,7 @@ impl<D: Disk> Store<D> {
     pub fn accept(&self, bytes: &[u8]) -> Result<usize, NotAccepted> {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            let accepted = self.state_mut().accept(rest, self.settings.index_keys);
+            let accepted = self.state_mut().accept(rest, self.index_keys());
             match accepted {
                 Ok(batch) => taken += batch,
                 Err(NotAccepted::Busy { .. }) if taken > 0 => break,

@@ -249,7 +249,7 @@ impl<D: Disk> Store<D> {
         let view = RecordView::parse(record).expect("it was checked when it was read");
         let (topic, queue_id) = (view.topic(), view.queue_id().cast_unsigned());
         let slot = state.queue_slot(topic, queue_id);
-        let hashes: Vec<u32> = match self.settings.index_keys {
+        let hashes: Vec<u32> = match self.index_keys() {
             true => keys_of(view.properties_text()).map(|key| key_hash(topic, key)).collect(),
             false => Vec::new(),
         };

@@ -15,7 +15,7 @@ use crate::{
         sealed_path,
     },
     lineage::Lineage,
-    settings::{FlushPolicy, Settings},
+    settings::Settings,
     state::{DerivedState, ShardState},
     store::Store,
     store_state::StoreState,
@@ -185,9 +185,8 @@ impl<D: Disk> Store<D> {
     /// Makes the log durable up to `position`. `false`: it cannot be now, or what stands there is not committed, and may be
     /// cut.
     pub(crate) async fn durable_up_to(&self, position: u64) -> Result<bool, StoreError> {
-        if matches!(self.settings.flush, FlushPolicy::Async { .. }) {
-            self.sync_unless_under_way().await?;
-        }
+        // Under SYNC_FLUSH there is nothing to sync, but what was written before that was set.
+        self.sync_unless_under_way().await?;
         let state = self.state.borrow();
         // The space between the mark that ends a segment and the next segment holds nothing.
         let safe = state.log.flushed().min(state.log.committed());

@@ -51,6 +51,11 @@ impl Shape {
         PAYLOAD_BYTES_MAX.min((self.layout.segment_bytes() / 16) as usize)
     }
 
+    /// What of half the ring is not for what is in flight.
+    fn spare_bytes(&self) -> usize {
+        self.entry_bytes_max + 2 * BLOCK_BYTES
+    }
+
     /// Room that may be asked for at once; no more than a large segment, which a small disk may have no more room for.
     pub(crate) fn burst_bytes(&self) -> u64 {
         let burst = self.inflight_bytes_max + 2 * self.entry_bytes_max as u64;
@@ -191,7 +196,7 @@ impl CommitLog {
         assert!(tail.len() as u64 == position % BLOCK_BYTES as u64);
         // What is not on disk yet must stay in the ring, with the block before it and, at the end of a segment, the
         // space that the next entry did not fit into.
-        let spare = shape.entry_bytes_max + 2 * BLOCK_BYTES;
+        let spare = shape.spare_bytes();
         assert!(ring.capacity() / 2 > spare, "the tail cache is too small for the largest record");
         // The marks of segments that the largest entry does not fit into stay in it, too.
         let small = shape.layout.end_of_smaller(largest) as usize;
@@ -589,6 +594,12 @@ impl CommitLog {
         let (bytes, padding) = out.split_at_mut(used);
         self.ring.copy_to(write.block_start(), bytes);
         padding.fill(0);
+    }
+
+    /// Most bytes appended and not committed from now on, as far as the ring has room for them.
+    pub(crate) fn limit_inflight(&mut self, bytes_max: u64) {
+        let room = self.ring.capacity() / 2 - self.shape.spare_bytes();
+        self.shape.inflight_bytes_max = bytes_max.min(room as u64);
     }
 
     /// A write reached the disk. `synced`: and is durable.

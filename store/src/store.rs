@@ -99,7 +99,7 @@ pub struct Store<D: Disk> {
     pub(crate) replica: RefCell<Option<ReplicaFile<D>>>,
     /// The log was durable here up to this position once, and is to be fetched again up to it.
     pub(crate) lacking_until: Cell<u64>,
-    /// ASYNC_FLUSH: the segment with bytes that were not synced, and since when.
+    /// The segment with bytes that were not synced, and since when; under SYNC_FLUSH from before that was set.
     unsynced: Cell<Option<Unsynced>>,
     /// Segment of the newest write.
     writing: Cell<u64>,
@@ -107,6 +107,10 @@ pub struct Store<D: Disk> {
     /// it would report as durable.
     syncing: Cell<bool>,
     sync_done: Signal,
+    /// When a message counts as safe, now.
+    flush: Cell<FlushPolicy>,
+    /// Whether messages can be found by key that come now.
+    index_keys: Cell<bool>,
 }
 
 /// What is done in front of the log.
@@ -154,6 +158,14 @@ impl Unsynced {
     }
 }
 
+/// What has to be true of a byte of the log before it may count as safe.
+fn stored_under(flush: FlushPolicy) -> Stored {
+    match flush {
+        FlushPolicy::Sync => Stored::Flushed,
+        FlushPolicy::Async { .. } => Stored::Written,
+    }
+}
+
 impl<D: Disk> Store<D> {
     pub(crate) fn assemble(
         settings: Settings,
@@ -184,10 +196,7 @@ impl<D: Disk> Store<D> {
         let segment = state.log.segment_of(zeroed);
         let wanted = state.log.room_wanted();
         let rule = CommitRule {
-            stored: match settings.flush {
-                FlushPolicy::Sync => Stored::Flushed,
-                FlushPolicy::Async { .. } => Stored::Written,
-            },
+            stored: stored_under(settings.flush),
             // A follower shows what its leader says.
             limit: if state.log.leads() { CommitRule::ALONE } else { 0 },
         };
@@ -196,6 +205,8 @@ impl<D: Disk> Store<D> {
             replica: RefCell::new(replica),
             lacking_until: Cell::new(if lacking > 0 { zeroed + lacking } else { 0 }),
             cold: ColdChunks::new(settings.cold_cache_bytes),
+            flush: Cell::new(settings.flush),
+            index_keys: Cell::new(settings.index_keys),
             settings,
             disk,
             state: RefCell::new(state),
@@ -329,6 +340,43 @@ impl<D: Disk> Store<D> {
         moved
     }
 
+    /// When a message counts as safe, now.
+    pub fn flush_policy(&self) -> FlushPolicy {
+        self.flush.get()
+    }
+
+    /// From now on a message counts as safe when this says so. What was written and is not durable yet when SYNC_FLUSH
+    /// begins is made so by the commit loop, at once: [`Store::has_unsynced`] says until when.
+    pub fn set_flush_policy(&self, flush: FlushPolicy) {
+        if self.flush.replace(flush) == flush {
+            return;
+        }
+        self.rule.set(CommitRule { stored: stored_under(flush), ..self.rule.get() });
+        // What was written may count as safe now, or is to become durable.
+        self.work.raise();
+    }
+
+    /// Whether something that was written is not durable yet, as usual under ASYNC_FLUSH.
+    pub fn has_unsynced(&self) -> bool {
+        self.unsynced.get().is_some() || self.syncing.get()
+    }
+
+    /// Whether messages can be found by key that come now.
+    pub fn index_keys(&self) -> bool {
+        self.index_keys.get()
+    }
+
+    /// Whether messages can be found by key that come from now on.
+    pub fn set_index_keys(&self, index_keys: bool) {
+        self.index_keys.set(index_keys);
+    }
+
+    /// Most bytes appended and not committed from now on, as far as the tail cache has room for them.
+    pub fn limit_inflight(&self, bytes_max: u64) {
+        let half = self.settings.tail_cache_bytes as u64 / 2;
+        self.state.borrow_mut().log.limit_inflight(bytes_max.min(half));
+    }
+
     /// Others allow the log to be committed up to `limit`, or without end ([`CommitRule::ALONE`]): on a leader so far have
     /// enough replicas acknowledged it, on a follower so far its leader says. Takes the step that the commit loop takes
     /// after a write; whether something became committed, so that its sender may be answered.
@@ -358,8 +406,13 @@ impl<D: Disk> Store<D> {
         let mut blocks = self.disk.alloc(write.bytes());
         self.state.borrow().log.copy_blocks(write, blocks.as_mut());
         let failed = |source| StoreError::io("write", path(), source);
-        match self.settings.flush {
+        match self.flush.get() {
             FlushPolicy::Sync => {
+                // Of the time before the policy was changed: a durable write makes nothing durable but itself.
+                if self.unsynced.get().is_some() || self.syncing.get() {
+                    self.sync_now().await?;
+                    self.check_not_poisoned()?;
+                }
                 file.write_durably(blocks, write.file_position()).await.map_err(failed)?;
                 self.state.borrow_mut().log.written(write, true);
                 let beside = beside || self.cold_gate.is_busy();
@@ -384,18 +437,33 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// ASYNC_FLUSH: whether what was written is old enough to be made durable, and no sync is under way.
+    /// Whether what was written is old enough to be made durable, and no sync is under way. Under SYNC_FLUSH nothing waits
+    /// but what was written before that was set: it is due at once, and then counts as safe.
     pub fn is_sync_due(&self) -> bool {
-        let FlushPolicy::Async { interval_ms } = self.settings.flush else { return false };
-        let now = self.disk.uptime_micros();
-        let due = self.unsynced.get().is_some_and(|unsynced| unsynced.is_due(now, interval_ms));
+        let unsynced = self.unsynced.get();
+        let due = match self.flush.get() {
+            FlushPolicy::Sync => unsynced.is_some() || self.is_gate_behind(),
+            FlushPolicy::Async { interval_ms } => {
+                let now = self.disk.uptime_micros();
+                unsynced.is_some_and(|unsynced| unsynced.is_due(now, interval_ms))
+            }
+        };
         due && !self.syncing.get()
     }
 
-    /// ASYNC_FLUSH: makes what was written durable once it is old enough. The commit loop calls it when there is nothing
-    /// to write; who looks at the clock wakes that when [`Store::is_sync_due`].
-    pub async fn sync_if_due(&self) -> Result<(), StoreError> {
-        if self.is_sync_due() { self.sync_unless_under_way().await } else { Ok(()) }
+    fn is_gate_behind(&self) -> bool {
+        let state = self.state.borrow();
+        state.log.flushed() > state.log.committed()
+    }
+
+    /// Makes what was written durable once it is old enough; whether something became committed by that. The commit loop
+    /// calls it when there is nothing to write; who looks at the clock wakes that when [`Store::is_sync_due`].
+    pub async fn sync_if_due(&self) -> Result<bool, StoreError> {
+        if !self.is_sync_due() {
+            return Ok(false);
+        }
+        self.sync_unless_under_way().await?;
+        Ok(self.cross_gate())
     }
 
     /// Makes what was written durable. A sync that is under way is waited for first; one task at a time does so, the

@@ -178,3 +178,58 @@ fn a_sync_is_due_by_the_monotonic_clock_and_one_at_a_time() {
     while syncing.as_mut().poll(&mut context).is_pending() {}
     assert!(flushed() > before);
 }
+
+/// The policy changes while bytes are on their way: what was written without a sync counts as safe under SYNC_FLUSH only when
+/// it is durable, and then at once; nothing that counted goes back.
+#[test]
+fn the_flush_policy_changes_under_messages() {
+    let disk = SimDisk::new(1);
+    let fixture = Fixture::open(&disk, settings(SEGMENT));
+    let store = &fixture.store;
+    let ends = || (store.state().log.committed(), store.state().log.flushed());
+    let write = || while now(block_on(store.commit_once())).expect("a healthy disk") {};
+    fixture.append();
+    write();
+    let (committed, flushed) = ends();
+    assert_eq!(committed, flushed, "SYNC_FLUSH");
+
+    store.set_flush_policy(FlushPolicy::Async { interval_ms: 500 });
+    fixture.append();
+    write();
+    let (written, still_flushed) = ends();
+    assert!(written > committed, "it counts when it is written");
+    assert_eq!((still_flushed, store.has_unsynced()), (flushed, true));
+    assert!(!store.is_sync_due());
+
+    store.set_flush_policy(FlushPolicy::Sync);
+    assert_eq!(ends(), (written, flushed), "nothing goes back");
+    assert!(store.is_sync_due(), "what was written before is to be durable now");
+    assert!(!now(block_on(store.sync_if_due())).expect("a healthy disk"), "it counted before");
+    assert_eq!(ends(), (written, written));
+    assert!(!store.has_unsynced() && !store.is_sync_due());
+
+    // A write that was begun under the other policy.
+    store.set_flush_policy(FlushPolicy::Async { interval_ms: 500 });
+    fixture.append();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut writing = pin!(store.commit_once());
+    assert!(writing.as_mut().poll(&mut context).is_pending(), "the disk takes its time");
+    store.set_flush_policy(FlushPolicy::Sync);
+    while writing.as_mut().poll(&mut context).is_pending() {}
+    assert_eq!(ends(), (written, written), "it is written, and not durable");
+    assert!(store.is_sync_due());
+    assert!(now(block_on(store.sync_if_due())).expect("a healthy disk"), "it counts now");
+    let (committed, flushed) = ends();
+    assert!(committed > written && committed == flushed);
+
+    // The next write takes along what was left by the time before.
+    store.set_flush_policy(FlushPolicy::Async { interval_ms: 500 });
+    fixture.append();
+    write();
+    store.set_flush_policy(FlushPolicy::Sync);
+    fixture.append();
+    write();
+    let (committed, flushed) = ends();
+    assert_eq!((committed, store.has_unsynced()), (flushed, false));
+    assert_eq!(committed, store.state().log.appended());
+}

@@ -9,8 +9,9 @@ pub fn key_list() -> KeyList {
     let defaults = BrokerConfig::default();
     KeyList {
         program: "mqbroker",
-        remark: "They stand in the file of -c, and act from the next start on. Those that are live can act at once, but changing \
-                 them while a broker runs is not served yet.",
+        remark: "They stand in the file of -c, and act from the next start on. Those that are live act at once when they are changed \
+                 while the broker runs (updateBrokerConfig of mqadmin); config/overrides.properties in the data directory keeps \
+                 such changes, and goes before the file.",
         keys: KEYS.iter().map(|key| KeyRow::of(key, &defaults)).collect(),
         without_meaning: IGNORED.iter().map(without_meaning).collect(),
     }

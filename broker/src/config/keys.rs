@@ -33,7 +33,8 @@ const PERCENT: ConfigKind = whole(0, 100);
 const PERIOD_MS: ConfigKind = whole(1, 86_400_000);
 const MIB: i64 = 1024 * 1024;
 /// A message of this size still fits a frame of 16 MiB with its properties and header.
-const MESSAGE_BYTES: ConfigKind = whole(1, 16 * MIB - 256 * 1024);
+pub const MESSAGE_BYTES_MAX: u64 = (16 * MIB - 256 * 1024) as u64;
+const MESSAGE_BYTES: ConfigKind = whole(1, MESSAGE_BYTES_MAX as i64);
 /// Index files hold places within a segment in 32 bits.
 const SEGMENT_BYTES: ConfigKind = whole(4 * MIB, 4 * 1024 * MIB);
 
@@ -78,13 +79,13 @@ pub struct BrokerConfig {
     config_black_list: String = "configBlackList;brokerConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Start;
 
     /// Whether a send to an unknown topic creates it from TBW102.
-    auto_create_topic_enable: bool = true, "autoCreateTopicEnable", ConfigKind::Bool, "", Start, important;
+    auto_create_topic_enable: bool = true, "autoCreateTopicEnable", ConfigKind::Bool, "", Live, important;
     /// Queues of TBW102: the most that an automatically created topic can have.
-    default_topic_queue_nums: i32 = 8, "defaultTopicQueueNums", whole(1, 65_535), "", Start, important;
+    default_topic_queue_nums: i32 = 8, "defaultTopicQueueNums", whole(1, 65_535), "", Live, important;
     /// Whether the topic with the cluster's name can be read and written.
-    cluster_topic_enable: bool = true, "clusterTopicEnable", ConfigKind::Bool, "", Start;
+    cluster_topic_enable: bool = true, "clusterTopicEnable", ConfigKind::Bool, "", Live;
     /// Whether the topic with the broker's name can be read and written.
-    broker_topic_enable: bool = true, "brokerTopicEnable", ConfigKind::Bool, "", Start;
+    broker_topic_enable: bool = true, "brokerTopicEnable", ConfigKind::Bool, "", Live;
     /// Whether the topic for message trace is created at start.
     trace_topic_enable: bool = false, "traceTopicEnable", ConfigKind::Bool, "", Start;
     /// Name of the topic for message trace.
@@ -99,8 +100,8 @@ pub struct BrokerConfig {
     transaction_check_max: u32 = 15, "transactionCheckMax", whole(1, 1_000_000), "", Live;
     /// Time between two checks of a half message.
     transaction_check_interval_ms: u64 = 60_000, "transactionCheckInterval", PERIOD_MS, "ms", Live;
-    /// Waiting time of each delay level.
-    message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Start;
+    /// Waiting time of each delay level. While the broker runs more levels may be added behind these; other changes need a restart.
+    message_delay_level: String = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(), "messageDelayLevel", ConfigKind::Text, "", Live;
     /// Whether messages may name the time of their delivery.
     timer_wheel_enable: bool = true, "timerWheelEnable", ConfigKind::Bool, "", Live;
     /// How far away that time may be. The segment that holds such a message stays as long.
@@ -115,13 +116,13 @@ pub struct BrokerConfig {
     store_reply_message_enable: bool = true, "storeReplyMessageEnable", ConfigKind::Bool, "", Live;
 
     /// Pause between two registrations with the name servers; kept within 10,000 to 60,000.
-    register_name_server_period_ms: u64 = 30_000, "registerNameServerPeriod", PERIOD_MS, "ms", Start;
+    register_name_server_period_ms: u64 = 30_000, "registerNameServerPeriod", PERIOD_MS, "ms", Live;
     /// How long a name server may take to answer a registration.
-    register_broker_timeout_ms: u64 = 6_000, "registerBrokerTimeoutMills", PERIOD_MS, "ms", Start;
+    register_broker_timeout_ms: u64 = 6_000, "registerBrokerTimeoutMills", PERIOD_MS, "ms", Live;
     /// Register each time in full, without asking whether the name server already knows.
-    force_register: bool = true, "forceRegister", ConfigKind::Bool, "", Start;
+    force_register: bool = true, "forceRegister", ConfigKind::Bool, "", Live;
     /// Send registrations compressed.
-    compressed_register: bool = false, "compressedRegister", ConfigKind::Bool, "", Start;
+    compressed_register: bool = false, "compressedRegister", ConfigKind::Bool, "", Live;
 
     /// Whether a pull that finds nothing waits for the next message.
     long_polling_enable: bool = true, "longPollingEnable", ConfigKind::Bool, "", Live, important;
@@ -140,7 +141,7 @@ pub struct BrokerConfig {
     /// Whether the queues that an orderly consumer has locked are free as soon as its connection ends, by whatever. False: it may
     /// still consume for 30 s, and they are free after 31. True: somebody else has them at once, and where only the connection
     /// was lost, two consumers work on a queue for a while.
-    orderly_release_on_close: bool = false, "orderlyReleaseOnClose", ConfigKind::Bool, "", Start;
+    orderly_release_on_close: bool = false, "orderlyReleaseOnClose", ConfigKind::Bool, "", Live;
     /// Most bytes of one pull answer that is served from memory.
     max_transfer_bytes_on_message_in_memory: u32 = 262_144, "maxTransferBytesOnMessageInMemory", whole(1, 8 * MIB), "B", Live;
     /// Most messages of one pull answer that is served from memory.
@@ -149,8 +150,9 @@ pub struct BrokerConfig {
     max_transfer_bytes_on_message_in_disk: u32 = 65_536, "maxTransferBytesOnMessageInDisk", whole(1, 8 * MIB), "B", Later;
     /// Most messages of one pull answer that has to be read from the disk.
     max_transfer_count_on_message_in_disk: u32 = 8, "maxTransferCountOnMessageInDisk", whole(1, 65_535), "", Later;
-    /// Most bytes of a message body, and of all bodies of a batch.
-    max_message_size: u32 = 4 * 1024 * 1024, "maxMessageSize", MESSAGE_BYTES, "B", Start, important;
+    /// Most bytes of a message body, and of all bodies of a batch. While the broker runs it can be raised as far as the tail cache
+    /// of a shard has room.
+    max_message_size: u32 = 4 * 1024 * 1024, "maxMessageSize", MESSAGE_BYTES, "B", Live, important;
 
     /// Directory of all data. Empty until the start mode is known: ./ringmq-data when standalone, else $HOME/ringmq-data.
     store_path_root_dir: String = String::new(), "storePathRootDir", ConfigKind::Text, "", Start, important;
@@ -159,30 +161,30 @@ pub struct BrokerConfig {
     /// Length of a segment of the commit log, allocated ahead of need.
     mapped_file_size_commit_log: u64 = 1_073_741_824, "mappedFileSizeCommitLog", SEGMENT_BYTES, "B", Start, important;
     /// When a send is answered: after the disk has it, or before.
-    flush_disk_type: FlushDiskType = FlushDiskType::SyncFlush, "flushDiskType", ConfigKind::Choice(FLUSH_DISK_TYPES), "", Start, important;
+    flush_disk_type: FlushDiskType = FlushDiskType::SyncFlush, "flushDiskType", ConfigKind::Choice(FLUSH_DISK_TYPES), "", Live, important;
     /// Longest time that an answered message may be in memory only, under ASYNC_FLUSH.
-    flush_interval_commit_log_ms: u64 = 500, "flushIntervalCommitLog", whole(1, 60_000), "ms", Start, important;
+    flush_interval_commit_log_ms: u64 = 500, "flushIntervalCommitLog", whole(1, 60_000), "ms", Live, important;
     /// Hours of the day at which expired segments are deleted, local time. Empty: as soon as they expire.
-    delete_when: String = String::new(), "deleteWhen", ConfigKind::Hours, "h", Start, important;
+    delete_when: String = String::new(), "deleteWhen", ConfigKind::Hours, "h", Live, important;
     /// Age at which a segment may be deleted.
-    file_reserved_time_hours: u32 = 72, "fileReservedTime", whole(1, 876_000), "h", Start, important;
+    file_reserved_time_hours: u32 = 72, "fileReservedTime", whole(1, 876_000), "h", Live, important;
     /// Use of the disk above which old segments are deleted at any hour; kept within 10 to 95.
-    disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", PERCENT, "%", Start;
+    disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", PERCENT, "%", Live;
     /// Use of the disk above which sends are refused.
-    disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", PERCENT, "%", Start;
+    disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", PERCENT, "%", Live;
     /// Use of the disk above which segments are deleted whatever their age.
-    disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", PERCENT, "%", Start;
+    disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", PERCENT, "%", Live;
     /// Whether a full disk may delete segments that are not old enough.
-    clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", ConfigKind::Bool, "", Start;
+    clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", ConfigKind::Bool, "", Live;
     /// Whether keys of messages are indexed.
-    message_index_enable: bool = true, "messageIndexEnable", ConfigKind::Bool, "", Start;
+    message_index_enable: bool = true, "messageIndexEnable", ConfigKind::Bool, "", Live;
     /// Most messages of one answer to a query by key.
-    max_msgs_num_batch: u32 = 64, "maxMsgsNumBatch", whole(1, 10_000), "", Start;
+    max_msgs_num_batch: u32 = 64, "maxMsgsNumBatch", whole(1, 10_000), "", Live;
     /// Most messages of one answer to a query by unique key.
-    default_query_max_num: u32 = 32, "defaultQueryMaxNum", whole(1, 10_000), "", Start;
+    default_query_max_num: u32 = 32, "defaultQueryMaxNum", whole(1, 10_000), "", Live;
 
     /// A connection without a byte in either direction for this long is closed.
-    server_channel_max_idle_time_seconds: u32 = 120, "serverChannelMaxIdleTimeSeconds", whole(1, 86_400), "s", Start;
+    server_channel_max_idle_time_seconds: u32 = 120, "serverChannelMaxIdleTimeSeconds", whole(1, 86_400), "s", Live;
 
     /// Number of shards, each with its own log. 0: one per core. Fixed when the store is formatted.
     shards: u32 = 0, "shards", whole(0, 1_024), "", Format, important;
@@ -211,17 +213,17 @@ pub struct BrokerConfig {
     /// Most messages of a shard that groups have popped and not acknowledged; more are not given out. 0: by the memory budget.
     shard_popped_max: u32 = 0, "shardPoppedMax", whole(0, 100_000_000), "", Start;
     /// Most pops of a group on a topic that wait for messages, on one executor.
-    pop_polling_size: u32 = 1_024, "popPollingSize", whole(1, 1_000_000), "", Start;
+    pop_polling_size: u32 = 1_024, "popPollingSize", whole(1, 1_000_000), "", Live;
     /// Most pops that wait for messages, over all executors. The memory budget may allow fewer.
-    max_pop_polling_size: u32 = 100_000, "maxPopPollingSize", whole(1, 10_000_000), "", Start;
+    max_pop_polling_size: u32 = 100_000, "maxPopPollingSize", whole(1, 10_000_000), "", Live;
     /// Memory of one shard for reads of old messages. 0: from the memory budget, at most 16.
     shard_cold_cache_mib: u32 = 0, "shardColdCacheMiB", whole(0, 65_536), "MiB", Start;
     /// Bytes of old messages that one executor reads per second at most. 0: as many as consumers want.
-    cold_read_mib_per_second_max: u32 = 0, "coldReadMiBPerSecondMax", whole(0, 1_000_000), "MiB/s", Start;
+    cold_read_mib_per_second_max: u32 = 0, "coldReadMiBPerSecondMax", whole(0, 1_000_000), "MiB/s", Live;
     /// Requests of one connection that may be unanswered before its socket is read no further.
-    connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Start;
+    connection_inflight_bytes_max: u64 = 8 * 1024 * 1024, "connectionInflightBytesMax", whole(4_096, 1024 * MIB), "B", Live;
     /// Requests of one shard that may be unanswered before sends are refused with SYSTEM_BUSY.
-    shard_inflight_bytes_max: u64 = 128 * 1024 * 1024, "shardInflightBytesMax", whole(MIB, 1024 * 1024 * MIB), "B", Start;
+    shard_inflight_bytes_max: u64 = 128 * 1024 * 1024, "shardInflightBytesMax", whole(MIB, 1024 * 1024 * MIB), "B", Live;
     /// Whether the process ends, with a code other than 0, when a write or sync of a log has failed. False: it goes on serving reads and refuses sends.
     exit_on_log_failure: bool = false, "exitOnLogFailure", ConfigKind::Bool, "", Start;
     /// Connections over all shards; more are closed as soon as they are accepted. 0: from the memory budget, at most 50,000.
@@ -231,12 +233,12 @@ pub struct BrokerConfig {
     /// How long a shard looks for work before it sleeps. 0: it sleeps at once.
     spin_before_park_micros: u32 = 0, "spinBeforeParkMicros", whole(0, 10_000), "us", Start;
     /// Pause between two lines of statistics in the log, when there was traffic.
-    stats_interval_seconds: u32 = 10, "statsIntervalSeconds", whole(1, 3_600), "s", Start;
+    stats_interval_seconds: u32 = 10, "statsIntervalSeconds", whole(1, 3_600), "s", Live;
     /// Longest time that a shutdown takes: answers that are on their way have three fifths of it, the disk has the rest.
     /// Whatever has not ended then is ended with the process, with an exit code of its own.
     shutdown_seconds_max: u32 = 5, "shutdownSecondsMax", whole(1, 300), "s", Start;
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as info,broker=debug. RUST_LOG goes first.
-    log_filter: String = "info".to_owned(), "logFilter", ConfigKind::Text, "", Start;
+    log_filter: String = "info".to_owned(), "logFilter", ConfigKind::Text, "", Live;
     /// Directory of broker.log, and of former ones in otherdays below it. Empty: standard error. The launchers of the archive name
     /// $HOME/logs/rocketmqlogs (RINGMQ_LOG_DIR) where nothing is configured.
     log_dir: String = String::new(), "logDir", ConfigKind::Text, "", Start, important;

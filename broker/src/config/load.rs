@@ -1,12 +1,15 @@
 //! From a command line and a file's bytes to a [`BrokerConfig`]: everything that is wrong is reported at once.
 //!
-//! Order of precedence, as Java's: `-n` and keys of the command line, then the file, then the environment, then the default.
-//! Bad values are problems and stop the start; unknown and meaningless keys are notices.
+//! Order of precedence: `overrides.properties` (what was changed while a broker ran), then as Java's `-n` and keys of the
+//! command line, the file, the environment, the default. Bad values are problems and stop the start; unknown and
+//! meaningless keys are notices.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored};
+use super::{
+    BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Overrides, Print, Weight, ignored,
+};
 use daemon::{
     config::{ConfigKind, find, nearest_key},
     properties_file,
@@ -17,6 +20,8 @@ use daemon::{
 pub enum Source {
     /// This line of the file, counted from 1.
     Line(usize),
+    /// This line of `overrides.properties`.
+    Overrides(usize),
     /// The command line.
     CommandLine,
     /// An environment variable: NAMESRV_ADDR, RINGMQ_LOG_DIR.
@@ -29,6 +34,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Line(line) => write!(f, "line {line}: "),
+            Source::Overrides(line) => write!(f, "overrides.properties line {line}: "),
             Source::CommandLine => f.write_str("command line: "),
             Source::Environment => f.write_str("environment: "),
             Source::Together => Ok(()),
@@ -126,13 +132,35 @@ pub struct Given {
     pub log_dir_env: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// Content of `overrides.properties` in the data directory ([`data_dir`]), if there is one.
+    pub overrides: Option<String>,
+}
+
+impl Given {
+    /// The name of the configuration file, if this key stands in it.
+    fn names_in_file(&self, key: &str) -> Option<String> {
+        let path = self.command_line.config_file.as_deref()?;
+        let entries = properties_file::entries(self.file.as_deref()?).ok()?;
+        let file = entries.iter().any(|entry| entry.key == key).then(|| path.file_name())??;
+        Some(file.to_string_lossy().into_owned())
+    }
 }
 
 /// A configuration that can be started.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// All settings, with what the machine had to say filled in.
+    /// All settings, with what the machine had to say filled in, and what was changed while a broker ran.
     pub config: BrokerConfig,
+    /// The same without the latter.
+    pub configured: BrokerConfig,
+    /// What was changed while a broker ran, as far as it differs from `configured`.
+    pub overrides: Overrides,
+    /// `overrides.properties` holds more than that, and is to be written anew.
+    pub overrides_outdated: bool,
+    /// What `overrides` set, one sentence each.
+    pub overridden: Vec<String>,
+    /// Keys of the file that mean nothing here, with their values.
+    pub unused: Vec<(String, String)>,
     /// Remarks for the log.
     pub notices: Vec<Notice>,
     /// Run a name server inside, on `standaloneNamesrvPort`.
@@ -149,11 +177,25 @@ pub fn read_file(path: &Path) -> Result<String, ConfigError> {
     }
 }
 
-/// Turns what was given into a configuration, or lists every problem in it.
-pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
+/// What file, command line and environment say.
+struct AsConfigured {
+    config: BrokerConfig,
+    standalone: bool,
+    problems: Vec<Problem>,
+    notices: Vec<Notice>,
+    unused: Vec<(String, String)>,
+}
+
+/// The data directory of a broker with what was given, whatever else is wrong with that.
+pub fn data_dir(given: &Given, machine: &Machine) -> PathBuf {
+    PathBuf::from(as_configured(given, machine).config.store_path_root_dir)
+}
+
+fn as_configured(given: &Given, machine: &Machine) -> AsConfigured {
     let mut config = BrokerConfig::default();
     let mut problems = Vec::new();
     let mut notices = Vec::new();
+    let mut unused = Vec::new();
     if let Some(value) = &given.namesrv_env {
         problems.extend(set_key(&mut config, "namesrvAddr", value, Source::Environment));
     }
@@ -161,11 +203,11 @@ pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
         problems.extend(set_key(&mut config, "logDir", value, Source::Environment));
     }
     if let Some(text) = &given.file {
-        problems.extend(apply_file(&mut config, text, &mut notices));
+        problems.extend(apply_file(&mut config, text, &mut notices, &mut unused));
     }
     for (key, value) in &given.command_line.settings {
         let one = Setting { key, value, source: Source::CommandLine };
-        problems.extend(apply_one(&mut config, one, &mut notices));
+        problems.extend(apply_one(&mut config, one, &mut notices, &mut unused));
     }
     if let Some(value) = &given.command_line.namesrv_addr {
         problems.extend(set_key(&mut config, "namesrvAddr", value, Source::CommandLine));
@@ -184,36 +226,43 @@ pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
     let standalone = given.command_line.standalone || nothing_given;
     fill_in(&mut config, given, machine, standalone);
     config.keep_within_bounds(&mut notices);
+    AsConfigured { config, standalone, problems, notices, unused }
+}
+
+/// Turns what was given into a configuration, or lists every problem in it.
+pub fn load(given: &Given, machine: &Machine) -> Result<Loaded, ConfigError> {
+    let AsConfigured { config: configured, standalone, mut problems, mut notices, unused } =
+        as_configured(given, machine);
+    let stored = match given.overrides.as_deref().map_or(Ok(Overrides::default()), Overrides::read)
+    {
+        Ok(stored) => stored,
+        Err(wrong) => {
+            problems.extend(wrong);
+            Overrides::default()
+        }
+    };
+    let mut config = configured.clone();
+    stored.apply(&mut config);
+    let overrides = stored.between(&configured, &config);
+    let overridden = overrides.sentences(&configured, |key| given.names_in_file(key));
+    notices.extend(overridden.iter().cloned().map(Notice::info));
     problems.extend(config.validate(standalone));
     problems.extend(config.validate_for(machine));
     config.remark(standalone, &mut notices);
     if !problems.is_empty() {
         return Err(ConfigError::Problems { problems, notices });
     }
-    Ok(Loaded { config, notices, standalone, print: given.command_line.print() })
-}
-
-impl BrokerConfig {
-    /// This configuration with the changes of an `UPDATE_BROKER_CONFIG` body, for the keys that may change while the
-    /// broker runs. Others are accepted, with a notice, when they keep their value. Nothing is changed on a problem.
-    pub fn with_changes(&self, text: &str) -> Result<(BrokerConfig, Vec<Notice>), ConfigError> {
-        let mut changed = self.clone();
-        let mut notices = Vec::new();
-        let mut problems = apply_file(&mut changed, text, &mut notices);
-        for key in KEYS.iter().filter(|key| key.effect != Effect::Live) {
-            let (before, after) = ((key.text)(self), (key.text)(&changed));
-            if before != after {
-                let expected = format!("{before}, because this key is read at start only");
-                let key = key.name.to_owned();
-                problems.push(Problem { source_of: Source::Together, key, value: after, expected });
-            }
-        }
-        if problems.is_empty() {
-            Ok((changed, notices))
-        } else {
-            Err(ConfigError::Problems { problems, notices })
-        }
-    }
+    Ok(Loaded {
+        config,
+        configured,
+        overrides_outdated: overrides != stored,
+        overrides,
+        overridden,
+        unused,
+        notices,
+        standalone,
+        print: given.command_line.print(),
+    })
 }
 
 fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
@@ -230,7 +279,12 @@ fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -
 }
 
 /// Applies all entries of a file; the last of several entries of one key counts, as in Java.
-fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) -> Vec<Problem> {
+fn apply_file(
+    config: &mut BrokerConfig,
+    text: &str,
+    notices: &mut Vec<Notice>,
+    unused: &mut Vec<(String, String)>,
+) -> Vec<Problem> {
     let entries = match properties_file::entries(text) {
         Ok(entries) => entries,
         Err(bad) => {
@@ -255,7 +309,7 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
         }
         let source = Source::Line(entry.line);
         let one = Setting { key: &entry.key, value: &entry.value, source };
-        problems.extend(apply_one(config, one, notices));
+        problems.extend(apply_one(config, one, notices, unused));
     }
     problems
 }
@@ -272,11 +326,13 @@ fn apply_one(
     config: &mut BrokerConfig,
     one: Setting<'_>,
     notices: &mut Vec<Notice>,
+    unused: &mut Vec<(String, String)>,
 ) -> Option<Problem> {
     let Some(key) = find(KEYS, one.key) else {
         let refused = refusal_of_unused(one);
         if refused.is_none() {
             notices.push(notice_of_unused(one));
+            unused.push((one.key.to_owned(), one.value.to_owned()));
         }
         return refused;
     };

@@ -23,6 +23,7 @@ fn given(arguments: &[&str], file: Option<&str>) -> Given {
         namesrv_env: None,
         log_dir_env: None,
         home: Some(PathBuf::from("/home/op")),
+        overrides: None,
     }
 }
 
@@ -284,17 +285,28 @@ fn what_is_printed_can_be_read() {
     assert!(!important.contains("shortPollingTimeMills"));
 }
 
+/// What was changed while a broker ran goes before the file, and both values are told.
 #[test]
-fn a_running_broker_takes_live_keys_only() {
-    let config = loaded(&[], None).config;
-    let (changed, read) = config.with_changes("longPollingEnable=false\nlistenPort=10911").unwrap();
-    assert!(!changed.long_polling_enable);
-    assert!(read.is_empty());
-    let refused = config.with_changes("listenPort=1000\ntraceOn=perhaps").unwrap_err().to_string();
+fn overrides_go_before_the_file_and_are_told() {
+    let with = |overrides: &str| {
+        let file = "fileReservedTime=72\ntraceOn=true";
+        let given = given(&["-c", "/etc/broker.conf", "-n", "ns:9876"], Some(file));
+        load(&Given { overrides: Some(overrides.to_owned()), ..given }, &machine())
+    };
+    let loaded = with("fileReservedTime=48\ntraceOn=true\n").unwrap();
+    assert_eq!(loaded.config.file_reserved_time_hours, 48);
+    assert_eq!(loaded.configured.file_reserved_time_hours, 72);
+    let told = "overrides.properties sets fileReservedTime=48, broker.conf says 72";
+    assert_eq!(loaded.overridden, [told]);
+    assert!(loaded.notices.contains(&Notice::info(told.to_owned())), "{:?}", loaded.notices);
+    assert!(loaded.overrides_outdated, "the file says the same of traceOn");
+    assert_eq!(loaded.overrides.values.len(), 1);
+    let refused = with("fileReservedTime=0\nfileReservdTime=1").unwrap_err().to_string();
+    assert!(refused.starts_with("2 problems in the configuration:"), "{refused}");
     assert!(
-        refused.contains("listenPort=1000: expected 10911, because this key is read at start only")
+        refused.contains("overrides.properties line 1: fileReservedTime=0: expected"),
+        "{refused}"
     );
-    assert!(refused.contains("traceOn=perhaps: expected true or false"));
 }
 
 #[test]

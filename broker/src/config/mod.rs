@@ -1,10 +1,13 @@
-//! Configuration: what Java's `broker.conf` says, plus keys of our own, read once at start and passed by reference.
+//! Configuration: what Java's `broker.conf` says, plus keys of our own, read at start and passed by reference; those that are
+//! live can be changed while the broker runs.
 //!
 //! `keys.rs` is the table that everything comes from, `load.rs` turns a file and a command line into a
 //! [`BrokerConfig`] and lists *all* problems at once, `rules.rs` holds what several keys must fulfil together,
+//! `overrides.rs` is the file of what was changed while a broker ran, `change.rs` checks such a change,
 //! `machine.rs` asks the machine for what the file leaves open, `memory.rs` divides the memory that it found. Only these
-//! two and `load::read_file` touch the system.
+//! two, `load::read_file` and `read_overrides` touch the system.
 
+mod change;
 mod command_line;
 mod ignored;
 mod key_list;
@@ -12,17 +15,23 @@ mod keys;
 mod load;
 mod machine;
 mod memory;
+mod overrides;
 mod rules;
 mod value;
 
+pub use change::{Changed, Refused, Running};
 pub use command_line::{CommandLine, Print};
 pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
 pub use ignored::{IGNORED, Ignored, Weight};
 pub use key_list::key_list;
-pub use keys::{BrokerConfig, KEYS, Key};
-pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
+pub use keys::{BrokerConfig, KEYS, Key, MESSAGE_BYTES_MAX};
+pub use load::{
+    ConfigError, Given, Level, Loaded, Notice, Problem, Source, data_dir, load, read_file,
+};
 pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
+pub(crate) use overrides::whole;
+pub use overrides::{Overrides, overrides_path, read_overrides};
 pub use value::{BrokerRole, CORE_MAX, CoreList, DefaultRequestMode, FlushDiskType};
 
 use daemon::{config::host_and_port, log_file::LogPlace, properties_file};

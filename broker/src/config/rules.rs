@@ -6,7 +6,7 @@ use super::{
     RECORD_OVERHEAD_BYTES, Sizing, addresses,
 };
 use crate::delay_levels::DelayLevels;
-use daemon::config::ip_of;
+use daemon::{config::ip_of, config_body::told};
 
 /// Segments are written in whole blocks by direct I/O.
 const BLOCK_BYTES: u64 = 4_096;
@@ -151,6 +151,20 @@ impl BrokerConfig {
             problem("memoryBudgetMiB", value, expected);
         }
         problems
+    }
+
+    /// Messages wait in the queues of the delay levels that there are: these keep their places and times while the broker runs,
+    /// and more may follow. What is wrong with those of a changed configuration.
+    pub(super) fn unfit_delay_levels(&self, changed: &BrokerConfig) -> Option<String> {
+        let now = DelayLevels::parse(&self.message_delay_level, 1).ok()?;
+        let wanted = DelayLevels::parse(&changed.message_delay_level, 1).ok()?;
+        (!wanted.begins_with(&now)).then(|| {
+            format!(
+                "messageDelayLevel={}: expected the present levels ({}) and more behind them; another change needs a restart",
+                told(&changed.message_delay_level),
+                self.message_delay_level
+            )
+        })
     }
 
     /// What stands for `memoryBudgetMiB`, and what is expected in its place.

@@ -11,7 +11,7 @@ use proto::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupTable};
 
 use super::change::{self, What};
 use super::metadata::{
-    GROUP_BYTES_MAX, GROUPS_MAX, MetadataError, MetadataFileError, check_deleted,
+    GROUP_BYTES_MAX, GROUPS_MAX, MetadataError, MetadataFileError, PERM_READ, check_deleted,
 };
 use super::names;
 use super::shared_table::SharedTable;
@@ -55,8 +55,17 @@ impl Groups {
     pub fn load(&mut self, json: &[u8]) -> Result<(), MetadataFileError> {
         let file = SubscriptionGroupTable::read(json)
             .map_err(|cause| MetadataFileError { file: "subscriptionGroup.json", cause })?;
-        let (groups, deleted) = (file.subscription_group_table, file.deleted_groups);
+        let (mut groups, deleted) = (file.subscription_group_table, file.deleted_groups);
+        // Of Java's broker.
+        for (name, topics) in file.forbidden_table {
+            let forbidden = topics.into_iter().filter(|(_, bits)| bits & PERM_READ != 0);
+            if let Some(group) = groups.get_mut(&name) {
+                group.forbidden_topics = forbidden.map(|(topic, _)| topic).collect();
+            }
+        }
         self.stored.load(file.data_version, groups, deleted, |config, name| {
+            // They are looked up as what stands in order.
+            config.forbidden_topics.sort_unstable();
             name.clone_into(&mut config.group_name);
         });
         Ok(())
@@ -93,6 +102,7 @@ impl Groups {
         SubscriptionGroupTable {
             data_version: self.stored.version,
             deleted_groups: self.stored.deleted.keys().cloned().collect(),
+            forbidden_table: BTreeMap::new(),
             subscription_group_table: groups
                 .map(|(name, config)| (name.to_string(), SubscriptionGroupConfig::clone(config)))
                 .collect(),
@@ -165,8 +175,43 @@ impl Groups {
         self.stored.check_unsaved()
     }
 
-    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`: stored as it is, once its name is one.
+    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`: stored as it is, once its name is one. What it must not read stays.
     pub fn update(
+        &mut self,
+        config: SubscriptionGroupConfig,
+        now: i64,
+    ) -> Result<Arc<SubscriptionGroupConfig>, MetadataError> {
+        let config = self.with_forbidden(config);
+        self.put(config, now)
+    }
+
+    /// `UPDATE_AND_GET_GROUP_FORBIDDEN` of a group that is there. It stays with the group, whatever becomes of the topic. (Java
+    /// lets go of all topics of the group with one, and does not write that down.)
+    pub(super) fn set_readable(
+        &mut self,
+        known: &SubscriptionGroupConfig,
+        topic: &str,
+        readable: bool,
+        now: i64,
+    ) -> Result<(), MetadataError> {
+        let mut config = known.clone();
+        let topics = &mut config.forbidden_topics;
+        match (topics.binary_search_by(|other| other.as_str().cmp(topic)), readable) {
+            (Ok(at), true) => drop(topics.remove(at)),
+            (Err(at), false) => topics.insert(at, topic.to_owned()),
+            _ => return Ok(()),
+        }
+        self.put(config, now).map(drop)
+    }
+
+    /// A configuration of a client, who does not say what the group must not read.
+    fn with_forbidden(&self, mut config: SubscriptionGroupConfig) -> SubscriptionGroupConfig {
+        let known = self.stored.entries.get(&config.group_name);
+        config.forbidden_topics = known.map_or(Vec::new(), |known| known.forbidden_topics.clone());
+        config
+    }
+
+    fn put(
         &mut self,
         config: SubscriptionGroupConfig,
         now: i64,
@@ -182,6 +227,7 @@ impl Groups {
         wanted: Vec<SubscriptionGroupConfig>,
         now: i64,
     ) -> Result<(), MetadataError> {
+        let wanted: Vec<_> = wanted.into_iter().map(|group| self.with_forbidden(group)).collect();
         let named = wanted.iter().map(|group| (group.group_name.as_str(), group));
         self.stored.admit_all(named, ("groups", GROUPS_MAX))?;
         for group in wanted {
@@ -265,6 +311,35 @@ mod tests {
         groups.set_auto_create(true);
         assert!(matches!(groups.find_or_create("c g", NOW), Err(MetadataError::Name(_))));
         assert!(groups.find_or_create("cg", NOW).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_group_must_not_read_stays_with_it() {
+        let mut groups = Groups::at_boot(true, Default::default(), NOW);
+        let known = groups.find_or_create("cg", NOW).unwrap().unwrap();
+        for topic in ["t2", "t1", "t2"] {
+            let known = Arc::clone(groups.get("cg").unwrap());
+            groups.set_readable(&known, topic, false, NOW).unwrap();
+        }
+        assert_eq!(groups.version().counter, 3, "the third says nothing new");
+        groups
+            .update(SubscriptionGroupConfig { retry_max_times: 3, ..(*known).clone() }, NOW)
+            .unwrap();
+        groups.update_all(vec![group("cg")], NOW).unwrap();
+        assert_eq!(groups.get("cg").unwrap().forbidden_topics, ["t1", "t2"]);
+        let known = Arc::clone(groups.get("cg").unwrap());
+        groups.set_readable(&known, "t1", true, NOW).unwrap();
+        let mut json = Vec::new();
+        groups.to_table().write(&mut json);
+        let mut again = Groups::at_boot(true, Default::default(), NOW);
+        again.load(&json).unwrap();
+        assert_eq!(again.get("cg").unwrap().forbidden_topics, ["t2"]);
+        let javas = br#"{"forbiddenTable":{"cg":{"a":4,"b":2,"c":6},"gone":{"a":4}},
+            "subscriptionGroupTable":{"cg":{"groupName":"cg"}}}"#;
+        again.load(javas).unwrap();
+        assert_eq!(again.get("cg").unwrap().forbidden_topics, ["a", "c"]);
+        again.delete("cg", false, NOW).unwrap();
+        assert!(again.find_or_create("cg", NOW).unwrap().unwrap().forbidden_topics.is_empty());
     }
 
     #[test]

@@ -137,16 +137,7 @@ pub struct Control {
 impl Control {
     /// A broker's metadata at start, before its files are loaded.
     pub fn new(config: &BrokerConfig, now: i64) -> Control {
-        let trace_topic = config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone());
-        let rules = TopicRules {
-            cluster: config.broker_cluster_name.clone(),
-            broker: config.broker_name.clone(),
-            auto_create: config.auto_create_topic_enable,
-            default_queues: config.default_topic_queue_nums,
-            cluster_topic: config.cluster_topic_enable,
-            broker_topic: config.broker_topic_enable,
-            trace_topic,
-        };
+        let rules = TopicRules::of(config);
         let memory = Rc::new(TableMemory::default());
         let auto_create_groups = config.auto_create_subscription_group;
         let mut control = Control {
@@ -484,6 +475,25 @@ impl Control {
         Ok(self.groups.update_all(checked, now)?)
     }
 
+    /// `UPDATE_AND_GET_GROUP_FORBIDDEN`: whether a group may read a topic, set before that if `readable` says so. The group is
+    /// created when it is missing and that is allowed. `None`: there is no such group (code 26).
+    pub fn group_readable(
+        &mut self,
+        now: i64,
+        group: &str,
+        topic: &str,
+        readable: Option<bool>,
+    ) -> Result<Option<bool>, MetadataError> {
+        let Some(readable) = readable else {
+            return Ok(Some(self.groups.get(group).is_none_or(|group| group.may_read(topic))));
+        };
+        names::check_consumed_topic(topic)?;
+        names::check_group(group)?;
+        let Some(known) = self.groups.find_or_create(group, now)? else { return Ok(None) };
+        self.groups.set_readable(&known, topic, readable, now)?;
+        Ok(Some(readable))
+    }
+
     /// `DELETE_SUBSCRIPTIONGROUP`, with its offsets or without. False: there was none.
     pub fn delete_group(
         &mut self,
@@ -527,6 +537,8 @@ impl Control {
         self.groups.set_auto_create(config.auto_create_subscription_group);
         self.notify_enabled = config.notify_consumer_ids_changed_enable;
         self.property_filter = config.enable_property_filter;
+        self.queue_locks.release_on_close(config.orderly_release_on_close);
+        self.topics.follow(TopicRules::of(config), now);
         if self.broker_permission != config.broker_permission {
             self.broker_permission = config.broker_permission;
             self.topics.touch(now);

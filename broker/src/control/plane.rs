@@ -19,6 +19,7 @@ use crate::{
     },
     error::Refusal,
     limits::Semaphore,
+    live_config::LiveConfig,
     mailbox::Notice,
     one_shot::OneShot,
     registration::Registrar,
@@ -65,6 +66,8 @@ pub struct ControlPlane {
     pub days: Cell<Days>,
     /// How long sends of the last minute waited.
     pub last_minute: RefCell<LastMinute>,
+    /// The configuration, which may be changed.
+    pub live_config: LiveConfig,
     /// When the broker started.
     pub boot: Moment,
     /// The answer to GET_BROKER_RUNTIME_INFO that was made last, and when.
@@ -105,6 +108,7 @@ impl ControlPlane {
     pub fn new(
         mut control: Control,
         files: MetadataStore<DirectDisk>,
+        live_config: LiveConfig,
         traffic: Traffic,
         now: Moment,
     ) -> ControlPlane {
@@ -119,6 +123,7 @@ impl ControlPlane {
             traffic: Collection::new(traffic),
             days: Cell::default(),
             last_minute: RefCell::default(),
+            live_config,
             boot: now,
             figures: RefCell::default(),
             all_topics,
@@ -388,7 +393,7 @@ impl ControlPlane {
         let waits = worker.totals.iter().map(|totals| &totals.waits);
         self.last_minute.borrow_mut().tick(now, waits);
         let (last_ms, last) = self.last_stats.get();
-        let interval_ms = i64::from(worker.config.stats_interval_seconds) * 1000;
+        let interval_ms = i64::from(worker.config().stats_interval_seconds) * 1000;
         if now - last_ms >= interval_ms {
             self.last_stats.set((now, sum));
             log_stats(now - last_ms, &last, &sum);

@@ -145,6 +145,11 @@ impl QueueLocks {
         QueueLocks { memory, release_on_close, ..QueueLocks::default() }
     }
 
+    /// Whether queues are free from now on as soon as the connection of their holder ends.
+    pub(super) fn release_on_close(&mut self, release_on_close: bool) {
+        self.release_on_close = release_on_close;
+    }
+
     /// Locks queues for a client, or refreshes its locks. Returns those of them that it holds now.
     pub(super) fn lock(
         &mut self,

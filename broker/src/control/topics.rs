@@ -21,7 +21,10 @@ use super::names::{self, SystemTopics};
 use super::shared_table::SharedTable;
 use super::stored_table::StoredTable;
 use super::whole_file::WholeFile;
-use crate::table_memory::{self, TableMemory};
+use crate::{
+    config::BrokerConfig,
+    table_memory::{self, TableMemory},
+};
 
 const RW: i32 = PERM_READ | PERM_WRITE;
 /// Queues of the topics that Java creates for itself at start.
@@ -48,6 +51,22 @@ pub struct TopicRules {
     pub broker_topic: bool,
     /// Name of the trace topic, if it is to be created.
     pub trace_topic: Option<String>,
+}
+
+impl TopicRules {
+    /// As the configuration says.
+    pub fn of(config: &BrokerConfig) -> TopicRules {
+        let trace_topic = config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone());
+        TopicRules {
+            cluster: config.broker_cluster_name.clone(),
+            broker: config.broker_name.clone(),
+            auto_create: config.auto_create_topic_enable,
+            default_queues: config.default_topic_queue_nums,
+            cluster_topic: config.cluster_topic_enable,
+            broker_topic: config.broker_topic_enable,
+            trace_topic,
+        }
+    }
 }
 
 /// What a send to an unknown topic says about the topic it wants.
@@ -212,6 +231,41 @@ impl Topics {
     pub fn touch(&mut self, now: i64) {
         self.stored.changed(now, change::topics_version);
         self.announce_all();
+    }
+
+    /// The rules have changed while the broker runs: topics that are as they say follow, TBW102 from then on also where it
+    /// came from a file with other queues.
+    pub fn follow(&mut self, rules: TopicRules, now: i64) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        let rules = &self.rules;
+        let mut changed = Vec::new();
+        let perms = [
+            (&rules.cluster, CLUSTER_TOPIC_QUEUES, before.cluster_topic, rules.cluster_topic),
+            (&rules.broker, 1, before.broker_topic, rules.broker_topic),
+        ];
+        for (name, queues, was_open, is_open) in perms {
+            if was_open != is_open {
+                changed.push((name.clone(), queues, open(is_open)));
+            }
+        }
+        if (before.auto_create, before.default_queues) != (rules.auto_create, rules.default_queues)
+        {
+            let perm = if rules.auto_create { RW | PERM_INHERIT } else { RW };
+            changed.push((names::AUTO_CREATE_TOPIC.to_owned(), rules.default_queues, perm));
+        }
+        for (name, queues, perm) in changed {
+            let known = self.stored.entries.get(&name);
+            let wanted = match known {
+                Some(known) if name != names::AUTO_CREATE_TOPIC => {
+                    TopicConfig { perm, ..TopicConfig::clone(known) }
+                }
+                None if perm & PERM_INHERIT == 0 => continue,
+                _ => topic(&name, queues, perm, 0),
+            };
+            if let Err(error) = self.put(wanted, now) {
+                tracing::error!(topic = name, %error, "a topic of the broker cannot follow the configuration");
+            }
+        }
     }
 
     /// The topic of a send, created when the rules allow it. `Ok(None)`: it does not exist and may not be created
@@ -408,6 +462,11 @@ impl Topics {
     }
 }
 
+/// Permission of a topic that can be read and written, or not.
+fn open(enabled: bool) -> i32 {
+    if enabled { RW | PERM_INHERIT } else { PERM_INHERIT }
+}
+
 /// A topic with as many read as write queues.
 fn topic(name: &str, queues: i32, perm: i32, topic_sys_flag: i32) -> TopicConfig {
     TopicConfig {
@@ -422,7 +481,6 @@ fn topic(name: &str, queues: i32, perm: i32, topic_sys_flag: i32) -> TopicConfig
 
 /// Topics that exist as soon as a broker starts.
 fn boot_topics(rules: &TopicRules) -> Vec<TopicConfig> {
-    let open = |enabled: bool| if enabled { RW | PERM_INHERIT } else { PERM_INHERIT };
     let mut topics = vec![
         topic(names::SELF_TEST_TOPIC, 1, RW, 0),
         topic(names::BENCHMARK_TOPIC, BENCHMARK_QUEUES, RW, 0),

@@ -272,3 +272,27 @@ fn topics_survive_their_file() {
     let refused = after.load(b"[1,").unwrap_err();
     assert!(refused.to_string().starts_with("topics.json: "), "{refused}");
 }
+
+/// An operator switches automatic creation off and on, and gives new topics more queues.
+#[test]
+fn topics_of_the_broker_follow_changed_rules() {
+    let mut topics = topics();
+    let before = topics.version().counter;
+    topics.follow(rules(), NOW);
+    assert_eq!(topics.version().counter, before, "nothing has changed");
+    topics.follow(TopicRules { auto_create: false, ..rules() }, NOW);
+    assert_eq!(topics.find_or_create(&wanted("a", "TBW102", 4), NOW), Ok(None));
+    assert_eq!(shape(&topics, "TBW102"), Some((8, 8, 6)));
+    assert_eq!(told_since(&topics, before).as_deref(), Some("TBW102"), "clients ask for its route");
+    topics.follow(TopicRules { default_queues: 16, cluster_topic: false, ..rules() }, NOW);
+    assert_eq!(shape(&topics, "TBW102"), Some((16, 16, 7)));
+    assert_eq!(shape(&topics, "c1"), Some((16, 16, 1)));
+    assert!(topics.find_or_create(&wanted("a", "TBW102", 12), NOW).unwrap().is_some());
+    assert_eq!(shape(&topics, "a"), Some((12, 12, 6)));
+
+    let off = TopicRules { auto_create: false, ..rules() };
+    let mut without = Topics::at_boot(off, Default::default(), NOW);
+    assert_eq!(shape(&without, "TBW102"), None);
+    without.follow(rules(), NOW);
+    assert_eq!(shape(&without, "TBW102"), Some((8, 8, 7)));
+}

@@ -80,7 +80,7 @@ fn prepare_consume_directly(
         ("consumerGroup", asked.group.clone()),
         ("clientId", asked.client_id.clone()),
         ("msgId", header.msg_id.to_owned()),
-        ("brokerName", worker.config.broker_name.clone()),
+        ("brokerName", worker.config().broker_name.clone()),
     ];
     ext.extend(header.topic.map(|topic| ("topic", topic.to_owned())));
     let call = ClientRequest { code: request::CONSUME_MESSAGE_DIRECTLY, ext, body: Vec::new() };

@@ -111,7 +111,7 @@ async fn answer(worker: &Rc<Worker>, asked: Asked) -> Result<Response, Refusal> 
     let queues = queues_of(worker, &asked.topic).await;
     let (mode, part) = {
         let control = worker.control_plane().control.borrow();
-        let mode = mode_of(&control, &worker.config, &asked);
+        let mode = mode_of(&control, &worker.config(), &asked);
         let count = queues.as_ref().map(TopicQueues::count);
         (mode.mode, count.and_then(|count| divide(worker, &control, &asked, mode, count)))
     };
@@ -136,10 +136,10 @@ async fn queues_of(worker: &Rc<Worker>, topic: &str) -> Option<TopicQueues> {
     names::check_consumed_topic(topic).ok()?;
     let plane = worker.control_plane();
     let registrar = plane.registrar.borrow().clone();
-    let belief_ms = worker.config.load_balance_poll_name_server_interval_ms;
+    let belief_ms = worker.config().load_balance_poll_name_server_interval_ms;
     let belief_ms = i64::try_from(belief_ms).unwrap_or(i64::MAX);
     let Some(registrar) = &registrar else {
-        return own_queues(&plane.control.borrow(), &worker.config.broker_name, topic);
+        return own_queues(&plane.control.borrow(), &worker.config().broker_name, topic);
     };
     match plane.cluster_queues.find(registrar, topic, belief_ms).await {
         Found::Queues(queues) => Some(queues),
@@ -176,7 +176,7 @@ fn divide(
     mode: RequestMode,
     queues: usize,
 ) -> Option<Part> {
-    if asked.broadcasting || !worker.config.server_load_balancer_enable {
+    if asked.broadcasting || !worker.config().server_load_balancer_enable {
         return Some(Part::All);
     }
     let place = place_among(control.members().consumer_ids(&asked.group)?, &asked.client);

@@ -227,7 +227,7 @@ async fn commit(
     let waiting = encode_later(worker, shard, &scanned, &fields)?;
     let append = || {
         let moment = worker.executor.moment();
-        let (index_keys, now) = (shard.store.settings().index_keys, moment.wall);
+        let (index_keys, now) = (shard.store.index_keys(), moment.wall);
         let state = &mut shard.store.state_mut();
         match &waiting {
             Some((record, place)) => {
@@ -277,7 +277,7 @@ fn encode_later(
     let bytes_max = fields.body.len();
     let encoded = match level {
         Some(level) => {
-            encode_waiting(&worker.delay_levels, &fields, level, shard.number, bytes_max)
+            encode_waiting(&worker.delay_levels.borrow(), &fields, level, shard.number, bytes_max)
         }
         None => {
             let now = worker.executor.now();

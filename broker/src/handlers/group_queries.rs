@@ -19,7 +19,6 @@ use proto::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
-    sync::Arc,
 };
 
 /// QUERY_TOPICS_BY_CONSUMER: topics on which the group has committed offsets, with our address, as by 5.x.
@@ -28,7 +27,7 @@ pub fn topics(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
     Box::pin(async move {
         let seen = topics_of_group(&worker, asked?).await;
         let entries = seen.len();
-        let broker_addr = Some(worker.config.client_address());
+        let broker_addr = Some(worker.config().client_address());
         let make = move || {
             let names: BTreeSet<Box<str>> = seen.into_iter().collect();
             let topic_list = names.into_iter().map(String::from).collect();
@@ -70,7 +69,7 @@ pub fn time_spans(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let wanted: Vec<(&QueueReport, i64)> =
             reports.iter().flat_map(|report| asked_of(report).map(|at| (report, at))).collect();
         let times = consume_times::all_stored_ms(&worker, asker, &wanted).await;
-        let settings = Arc::clone(&worker.config);
+        let settings = worker.shared_config();
         let entries = reports.len().max(usize::try_from(queues).unwrap_or(0));
         let make = move || {
             let times = times.chunks_exact(3).map(|it| [it[0], it[1], it[2]]);

@@ -1,6 +1,6 @@
 //! Administration of consumer groups, served by the control owner: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
-//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, GET_SUBSCRIPTIONGROUP_CONFIG, DELETE_SUBSCRIPTIONGROUP,
-//! QUERY_TOPIC_CONSUME_BY_WHO.
+//! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, GET_SUBSCRIPTIONGROUP_CONFIG, UPDATE_AND_GET_GROUP_FORBIDDEN,
+//! DELETE_SUBSCRIPTIONGROUP, QUERY_TOPIC_CONSUME_BY_WHO.
 
 use super::{large_body, shard_report::groups_of_topic};
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     worker::Worker,
 };
 use proto::{
-    body::{GroupConfigList, GroupList, SubscriptionGroupConfig},
-    request::{DeleteGroupHeader, GroupHeader, TopicHeader},
+    body::{GroupConfigList, GroupForbidden, GroupList, SubscriptionGroupConfig},
+    request::{DeleteGroupHeader, GroupHeader, GroupTopicHeader, TopicHeader},
 };
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -36,6 +36,31 @@ pub fn one(control: &mut Control, request: &Request<'_>) -> Result<Response, Ref
     let config = control.groups().get(group).ok_or_else(|| Refusal::group_not_exist(group))?;
     let mut body = Vec::new();
     config.write(&mut body);
+    Ok(Response::body(body))
+}
+
+/// UPDATE_AND_GET_GROUP_FORBIDDEN: whether a group may read a topic. Without `readable` nothing is changed. In Java it is a
+/// matter of pulls whose filter is that of the group's members; here of every pull and pop.
+pub fn forbidden(control: &mut Control, request: &Request<'_>) -> Result<Response, Refusal> {
+    let GroupTopicHeader { group, topic } = GroupTopicHeader::from_ext(&request.header.ext)?;
+    let readable = match request.header.ext.get("readable") {
+        None => None,
+        Some(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        Some(text) => {
+            let remark = format!("readable is {text:?}, expected true or false");
+            return Err(Refusal::system_error(remark));
+        }
+    };
+    let may = control.group_readable(request.now, group, topic, readable)?;
+    let may = may.ok_or_else(|| Refusal::group_not_exist(group))?;
+    if readable.is_some() {
+        let who = request.peer.addr;
+        tracing::info!(group, topic, readable = may, %who, "reading of a topic by a group was set");
+    }
+    let mut body = Vec::new();
+    GroupForbidden { group: group.to_owned(), readable: may, topic: topic.to_owned() }
+        .write(&mut body);
     Ok(Response::body(body))
 }
 

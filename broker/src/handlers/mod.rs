@@ -9,6 +9,7 @@
 pub mod allocation;
 pub mod ask_client;
 pub mod assignment;
+pub mod broker_config;
 pub mod broker_stats;
 pub mod cleanups;
 pub mod client_lifecycle;

@@ -77,7 +77,7 @@ impl FoundMessages {
 
 /// Serves the request from its connection's worker.
 pub fn query(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
-    let admitted = admit(&worker.config, request);
+    let admitted = admit(&worker.config(), request);
     let connection = request.peer.connection;
     Box::pin(async move {
         let (query, by_unique_key) = admitted?;

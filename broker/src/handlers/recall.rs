@@ -95,11 +95,11 @@ fn prepare(
     request: &Request<'_>,
 ) -> Result<(RecallHandle, PhysicalOffset), Refusal> {
     let header = RecallHeader::from_ext(&request.header.ext)?;
-    if !worker.config.recall_message_enable {
+    if !worker.config().recall_message_enable {
         let remark = "recall failed, operation is forbidden (recallMessageEnable)";
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
-    if request.now < worker.config.start_accept_send_request_time_stamp {
+    if request.now < worker.config().start_accept_send_request_time_stamp {
         let remark =
             "recall failed, broker service not available (startAcceptSendRequestTimeStamp)";
         return Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark));
@@ -117,7 +117,7 @@ fn prepare(
     if handle.topic != header.topic {
         return Err(illegal("topic not match"));
     }
-    if handle.broker_name != worker.config.broker_name {
+    if handle.broker_name != worker.config().broker_name {
         return Err(illegal("broker service not available: the handle is of another one"));
     }
     let place = handle.place.ok_or_else(|| illegal("recallHandle says no place"))?;

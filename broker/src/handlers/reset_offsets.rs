@@ -227,7 +227,7 @@ fn check_still_there(there: &Worker, wanted: &Wanted) -> Result<(), Refusal> {
 }
 
 async fn answer(worker: &Rc<Worker>, topic: String, all: Arc<[Target]>) -> Response {
-    let (settings, entries) = (Arc::clone(&worker.config), all.len());
+    let (settings, entries) = (worker.shared_config(), all.len());
     let make = move || {
         let row = |target: &Target| {
             let (broker_name, queue_id) = (settings.broker_name.clone(), target.queue_id as i32);

@@ -93,7 +93,7 @@ async fn take_back(
         properties: [text.as_bytes(), b"", b""],
         ..copied_fields(given_up, topic, queue_id)
     };
-    let first_check = first_check_ms(&there.config, &text);
+    let first_check = first_check_ms(&there.config(), &text);
     let waiting = WaitingPlace::of_half(shard.number, there.shard_count, first_check);
     let record = encode_half(waiting, &fields, fields.body.len())
         .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))?;

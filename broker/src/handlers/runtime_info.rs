@@ -1,4 +1,4 @@
-//! GET_BROKER_RUNTIME_INFO and GET_BROKER_CONFIG: what tools show of a broker. Both spellings of the transfer rate are
+//! GET_BROKER_RUNTIME_INFO: what tools show of a broker. Both spellings of the transfer rate are
 //! there, since each generation of mqadmin reads only its own; queues of thread pools do not exist here and are 0.
 
 use crate::{
@@ -18,24 +18,6 @@ use proto::{body::KvTable, command::OUR_VERSION};
 use remoting::{BodyPiece, SharedBody};
 use runtime::Moment;
 use std::{collections::BTreeMap, path::Path};
-
-/// GET_BROKER_CONFIG.
-pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response, Refusal> {
-    let version = worker.control_plane().control.borrow().topics().version();
-    let mut json = Vec::new();
-    version.write(&mut json);
-    let version = String::from_utf8_lossy(&json).into_owned();
-    let mut properties = worker.config.to_properties();
-    for (key, value) in UNCHANGEABLE {
-        properties.push_str(&format!("{key}={value}\n"));
-    }
-    Ok(Response::Body(properties.into_bytes(), vec![("version", version)]))
-}
-
-/// What tools ask of every broker (`exportConfigs` of 4.9 ends without them) and what is never otherwise here, whatever a
-/// configuration file says.
-const UNCHANGEABLE: [(&str, &str); 3] =
-    [("filterServerNums", "0"), ("slaveReadEnable", "false"), ("useTLS", "false")];
 
 /// How long an answer to GET_BROKER_RUNTIME_INFO is given again, ms: however many ask, making it costs little.
 const FIGURES_MS: i64 = 10;
@@ -115,9 +97,9 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     put("earliestMessageTimeStamp", earliest.to_string());
     put(
         "startAcceptSendRequestTimeStamp",
-        worker.config.start_accept_send_request_time_stamp.to_string(),
+        worker.config().start_accept_send_request_time_stamp.to_string(),
     );
-    let disk = disk_use(&boot::log_root(&worker.config), sum.room_bytes);
+    let disk = disk_use(&boot::log_root(&worker.config()), sum.room_bytes);
     put("commitLogDiskRatio", format!("{:.4}", disk.used_ratio));
     put("consumeQueueDiskRatio", format!("{:.4}", disk.used_ratio));
     put(

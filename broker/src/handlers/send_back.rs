@@ -104,7 +104,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responde
 
 /// Finds out what is to be appended. `None`: nothing.
 async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Returned>, Refusal> {
-    if !wants_retries(&worker.config, &worker.metadata.borrow(), &back.group)? {
+    if !wants_retries(&worker.config(), &worker.metadata.borrow(), &back.group)? {
         return Ok(None);
     }
     let retry = names::retry_topic(&back.group);
@@ -132,7 +132,7 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
     let shard = worker.owner_of(&topic, queue_id);
     let text = properties_of_copy(worker, &view, is_dead);
     let fields = RecordFields {
-        store_host: worker.stamp.store_host,
+        store_host: worker.stamp.borrow().store_host,
         reconsume_times: view.reconsume_times().saturating_add(1),
         properties: [text.as_bytes(), b"", b""],
         ..copied_fields(&view, &topic, queue_id)
@@ -163,7 +163,7 @@ fn wants_retries(
 fn admit(worker: &Worker, back: &SendBack, retry: &str) -> Result<Option<(i32, u32)>, Refusal> {
     let metadata = worker.metadata.borrow();
     let group = metadata.group(&back.group).ok_or_else(|| no_group(&back.group))?;
-    if !wants_retries(&worker.config, &metadata, &back.group)? {
+    if !wants_retries(&worker.config(), &metadata, &back.group)? {
         return Ok(None);
     }
     let topic = metadata.topic(retry).ok_or_else(|| Refusal::topic_not_exist(retry))?;
@@ -209,7 +209,7 @@ fn properties_of_copy(worker: &Worker, view: &RecordView<'_>, is_dead: bool) -> 
     let before = view.properties_text();
     let mut text = String::with_capacity(before.len() + 128);
     properties::without(before, DELAY, &mut text);
-    let own_id = message_id::encode(worker.stamp.store_host, view.physical_offset());
+    let own_id = message_id::encode(worker.stamp.borrow().store_host, view.physical_offset());
     let origin_topic = origin_topic(view);
     let origin_id = properties::get(before, ORIGIN_MESSAGE_ID).unwrap_or(own_id.as_str());
     let mut put_missing = |name, value| {
@@ -239,7 +239,8 @@ fn encode(
     // The limit of bodies is the sender's; it may have been lowered since.
     let bytes_max = fields.body.len();
     if !is_dead {
-        let waiting = encode_waiting(&worker.delay_levels, fields, level, shard, bytes_max);
+        let waiting =
+            encode_waiting(&worker.delay_levels.borrow(), fields, level, shard, bytes_max);
         return waiting
             .map(|(record, place)| (record, RecordParts::Waiting(place)))
             .map_err(illegal);

@@ -100,11 +100,11 @@ fn admit(
     request: &Request<'_>,
     header: &SendHeader<'_>,
 ) -> Result<Admission, Refusal> {
-    check_time(&worker.config, request.now)?;
+    check_time(&worker.config(), request.now)?;
     if header.batch {
         return Err(illegal("a reply is one message, and this is a batch".to_owned()));
     }
-    let queue_id = match check(&worker.config, &worker.metadata.borrow(), header)? {
+    let queue_id = match check(&worker.config(), &worker.metadata.borrow(), header)? {
         Verdict::Append { queue_id, .. } => queue_id,
         Verdict::UnknownTopic => return Ok(Admission::Create),
         Verdict::DeadLetter | Verdict::UnknownGroup => {
@@ -116,7 +116,7 @@ fn admit(
         header,
         queue_id,
         born_host: request.peer.addr,
-        store_host: worker.stamp.store_host,
+        store_host: worker.stamp.borrow().store_host,
         cluster_property: &worker.cluster_property,
     };
     let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.cluster_property));
@@ -125,7 +125,7 @@ fn admit(
     check_keys(&scanned)?;
     check_fields(worker, &fields)?;
     let held = worker.replies.try_hold("replies", 2 * request.frame.len())?;
-    let record = worker.config.store_reply_message_enable.then(|| Record {
+    let record = worker.config().store_reply_message_enable.then(|| Record {
         admitted_at: worker.metadata.borrow().topics_version,
         shard: worker.owner_of(header.topic, queue_id),
         topic: header.topic.to_owned(),
@@ -157,7 +157,7 @@ fn push_of(worker: &Worker, request: &Request<'_>, header: &SendHeader<'_>) -> C
         ("reconsumeTimes", header.reconsume_times.to_string()),
         ("unitMode", header.unit_mode.to_string()),
         ("bornHost", request.peer.addr.to_string()),
-        ("storeHost", worker.stamp.store_host.to_string()),
+        ("storeHost", worker.stamp.borrow().store_host.to_string()),
         ("storeTimestamp", now),
     ];
     let body = request.body.to_vec();
@@ -227,8 +227,8 @@ async fn store(worker: &Rc<Worker>, record: Record) -> Option<Sent> {
 /// What Java answers when a reply was given, and not stored.
 fn not_stored(worker: &Worker, queue_id: u32) -> Response {
     let ext = vec![
-        ("MSG_REGION", worker.stamp.region.clone()),
-        ("TRACE_ON", worker.stamp.trace_on.to_string()),
+        ("MSG_REGION", worker.stamp.borrow().region.clone()),
+        ("TRACE_ON", worker.stamp.borrow().trace_on.to_string()),
         ("msgId", "0".to_owned()),
         ("queueId", queue_id.to_string()),
         ("queueOffset", "0".to_owned()),

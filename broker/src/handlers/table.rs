@@ -2,8 +2,8 @@
 //! is refused with code 3, see [`super::refused_codes`].
 
 use super::{
-    ask_client, assignment, broker_stats, cleanups, client_lifecycle, clone_offsets, consume_queue,
-    consume_stats, consumer_offset, consumer_status, corrections, end_transaction, group_queries,
+    ask_client, assignment, broker_config, broker_stats, cleanups, client_lifecycle, clone_offsets,
+    consume_queue, consume_stats, consumer_offset, consumer_status, corrections, end_transaction, group_queries,
     groups, pop, producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
     runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
 };
@@ -165,6 +165,7 @@ pub const LINES: &[Line] = lines! {
     UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: Control, Admin, OnControl(groups::update_list);
     GET_ALL_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, Task(whole_table::all_groups);
     GET_SUBSCRIPTIONGROUP_CONFIG: Control, Admin, OnControl(groups::one);
+    UPDATE_AND_GET_GROUP_FORBIDDEN: Control, Admin, OnControl(groups::forbidden);
     DELETE_SUBSCRIPTIONGROUP: Control, Admin, Task(groups::delete);
     GET_CONSUME_STATS: Control, Admin, Task(consume_stats::of_group);
     QUERY_TOPIC_CONSUME_BY_WHO: Control, Admin, Task(groups::consumed_by);
@@ -180,7 +181,8 @@ pub const LINES: &[Line] = lines! {
     GET_BROKER_CONSUME_STATS: Control, Admin, LargeTask(consume_stats::of_all_groups);
     VIEW_BROKER_STATS_DATA: Control, Admin, Task(broker_stats::view);
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
-    GET_BROKER_CONFIG: Control, Admin, OnWorker(runtime_info::broker_config);
+    UPDATE_BROKER_CONFIG: Control, Admin, Task(broker_config::update);
+    GET_BROKER_CONFIG: Control, Admin, OnWorker(broker_config::get);
 
     CLEAN_EXPIRED_CONSUMEQUEUE: Control, Admin, OnWorker(cleanups::nothing_to_clean);
     CLEAN_UNUSED_TOPIC: Control, Admin, OnWorker(cleanups::nothing_to_clean);

@@ -3,10 +3,11 @@
 
 use super::{serve_frame, serve_turns};
 use crate::{
-    config::BrokerConfig,
+    config::{BrokerConfig, Machine, Overrides, Running},
     control::{Control, metadata_store::MetadataStore, plane::ControlPlane},
     error::Refusal,
     handlers::fixtures::{request_frame, write_buffer},
+    live_config::LiveConfig,
     mailbox::{CoreMessage, Notice},
     response_encoder::SendStamp,
     shard::Shard,
@@ -58,9 +59,25 @@ impl Served {
         let config = BrokerConfig::default();
         let mut control = Control::new(&config, executor.now());
         let files = MetadataStore::load(executor.disk(), dir.to_owned(), &mut control).await;
+        let running = Running {
+            configured: config.clone(),
+            now: Arc::new(BrokerConfig {
+                store_path_root_dir: dir.to_string_lossy().into_owned(),
+                ..config.clone()
+            }),
+            overrides: Overrides::default(),
+            unused: Vec::new(),
+            machine: Machine::read(),
+            shards: 1,
+            standalone: false,
+            record_bytes_max: 8 << 20,
+        };
+        let live = LiveConfig::open(executor.disk(), running, false, executor.now()).await;
+        let live = live.expect("there is no file");
+        let now = executor.moment();
         let traffic = Traffic::new(&config.broker_cluster_name, 1 << 20);
         let files = files.expect("an empty one");
-        let plane = ControlPlane::new(control, files, traffic, executor.moment());
+        let plane = ControlPlane::new(control, files, live, traffic, now);
         let store_host = ([10, 0, 0, 1], 10_911).into();
         let worker = Worker::start(Parts {
             executor,

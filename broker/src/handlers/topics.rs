@@ -19,7 +19,7 @@ use proto::{
     },
     request::{CreateTopicHeader, TopicHeader},
 };
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 /// UPDATE_AND_CREATE_TOPIC: answered when the change is durable and the name servers know it.
 pub fn update(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
@@ -118,7 +118,7 @@ pub fn stats(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         let config = config?;
         let queues = queues_of_topic(&worker, config.topic_name.clone(), None).await;
         let entries = queues.len().max(usize::try_from(config.write_queue_nums).unwrap_or(0));
-        let settings = Arc::clone(&worker.config);
+        let settings = worker.shared_config();
         let traffic = &worker.control_plane().traffic;
         let now = worker.executor.uptime();
         traffic.refresh(now).await;

@@ -26,6 +26,7 @@ use remoting::{FrameReader, ReadHalf, Transport, WriteHalf};
 use runtime::{Closer, Executor, Millis, Uptime};
 
 use crate::{
+    config::BrokerConfig,
     control::{
         Control, PERM_READ, PERM_WRITE,
         tables::{PART_BYTES, TopicParts},
@@ -67,7 +68,7 @@ pub struct Registrar {
 struct Shared {
     executor: Executor,
     identity: Identity,
-    options: Options,
+    options: Cell<Options>,
     /// Whose topics are registered, and who learns from name servers which of them are order topics.
     control: Rc<RefCell<Control>>,
     registration: RefCell<Registration>,
@@ -96,7 +97,7 @@ pub fn start(
     let shared = Rc::new(Shared {
         executor: executor.clone(),
         identity,
-        options,
+        options: Cell::new(options),
         control,
         registration: RefCell::new(Registration::new(options, servers, executor.uptime())),
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
@@ -131,6 +132,14 @@ impl Registrar {
             drop(shared.executor.spawn(talk(Rc::clone(shared), index)));
         }
         shared.wake_all();
+    }
+
+    /// The configuration has changed.
+    pub fn take_config(&self, config: &BrokerConfig) {
+        let shared = &self.shared;
+        let options = Options::of(config, shared.options.get().own_last);
+        shared.options.set(options);
+        shared.registration.borrow_mut().set_options(options, shared.executor.uptime());
     }
 
     /// The topics have changed: register them with the name servers now, not with the next tick.
@@ -420,13 +429,13 @@ impl Shared {
             ServerRequest::Register | ServerRequest::RegisterSince(_) => {
                 let topic_config = self.next_part(index, send);
                 let content = RegisterBrokerBody { topic_config, filter_server_list: Vec::new() };
-                if self.options.compressed {
+                if self.options.get().compressed {
                     content.write_compressed(&mut body);
                 } else {
                     content.write(&mut body);
                 }
                 ext.push(("haServerAddr", me.ha_server_addr.as_str().into()));
-                ext.push(("compressed", self.options.compressed.into()));
+                ext.push(("compressed", self.options.get().compressed.into()));
                 ext.push(("bodyCrc32", i64::from(record::body_crc(&body)).into()));
                 request::REGISTER_BROKER
             }

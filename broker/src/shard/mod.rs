@@ -14,7 +14,7 @@ mod retention;
 pub mod room_waits;
 
 use crate::{
-    config::BrokerConfig,
+    config::{BrokerConfig, FlushDiskType},
     one_shot::OneShot,
     stats::{Tally, Totals},
 };
@@ -25,7 +25,7 @@ pub use on_commit::OnCommit;
 use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
 use pop_interest::PopInterest;
-use retention::Hours;
+use retention::RetentionRules;
 pub use retention::policy;
 use room_waits::RoomWaits;
 use runtime::{DirectDisk, Executor, Moment, RateLimit, Signal};
@@ -34,7 +34,17 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use store::{QueueSlot, Refused, Store};
+use store::{FlushPolicy, QueueSlot, Refused, Store};
+
+/// When a message counts as safe, as the configuration says.
+pub fn flush_policy(config: &BrokerConfig) -> FlushPolicy {
+    match config.flush_disk_type {
+        FlushDiskType::SyncFlush => FlushPolicy::Sync,
+        FlushDiskType::AsyncFlush => FlushPolicy::Async {
+            interval_ms: i64::try_from(config.flush_interval_commit_log_ms).unwrap_or(i64::MAX),
+        },
+    }
+}
 
 /// One shard: a log with its queues.
 pub struct Shard {
@@ -72,6 +82,8 @@ pub struct Shard {
     /// An operator wants expired segments to go now, whatever the hour is.
     at_any_hour: Cell<bool>,
     room_end: Cell<u64>,
+    /// When old segments go.
+    rules: RefCell<RetentionRules>,
     /// Messages were due whose topic is deleted.
     pub gone_when_due: RateLimit,
 }
@@ -105,6 +117,7 @@ impl Shard {
             retention_wanted: Signal::default(),
             at_any_hour: Cell::new(false),
             room_end: Cell::new(0),
+            rules: RefCell::new(RetentionRules::of(&BrokerConfig::default())),
             gone_when_due: RateLimit::default(),
         }
     }
@@ -123,9 +136,18 @@ impl Shard {
         executor.spawn(async move { store.work_ahead().await });
         let (store, indexing) = (Rc::clone(&self.store), executor.clone());
         executor.spawn(async move { store.index_loop(|| indexing.yield_now()).await });
-        let (policy, hours) = (policy(config), Hours::of(&config.delete_when));
+        self.rules.replace(RetentionRules::of(config));
         let totals = Arc::clone(totals);
-        executor.spawn(retention::run(Rc::clone(self), executor.clone(), policy, hours, totals));
+        executor.spawn(retention::run(Rc::clone(self), executor.clone(), totals));
+    }
+
+    /// Takes over settings that were changed while the broker runs.
+    pub fn take_config(&self, config: &BrokerConfig) {
+        self.rules.replace(RetentionRules::of(config));
+        self.retention_wanted.raise();
+        self.store.set_flush_policy(flush_policy(config));
+        self.store.set_index_keys(config.message_index_enable);
+        self.store.limit_inflight(config.shard_inflight_bytes_max);
     }
 
     /// Why a send of `bytes` cannot wait for the next segment.

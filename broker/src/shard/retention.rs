@@ -14,18 +14,15 @@ use store::{
 };
 
 /// Runs for ever.
-pub(super) async fn run(
-    shard: Rc<Shard>,
-    executor: Executor,
-    policy: Policy,
-    hours: Hours,
-    totals: Arc<[Totals]>,
-) {
+pub(super) async fn run(shard: Rc<Shard>, executor: Executor, totals: Arc<[Totals]>) {
     let mut failing = false;
     loop {
         shard.retention_wanted.wait().await;
         let at_any_hour = shard.at_any_hour.take();
-        let in_time = at_any_hour || hours.allow(executor.now());
+        let (policy, in_time) = {
+            let rules = shard.rules.borrow();
+            (rules.policy.clone(), at_any_hour || rules.hours.allow(executor.now()))
+        };
         let retained = look(&shard, &executor, &policy, in_time, &totals).await;
         if at_any_hour && !matches!(retained, Ok(false)) {
             // What was asked for is not done yet.
@@ -98,11 +95,23 @@ pub fn policy(config: &BrokerConfig) -> Policy {
     }
 }
 
+/// When old segments go: as the configuration says now.
+pub(super) struct RetentionRules {
+    policy: Policy,
+    hours: Hours,
+}
+
+impl RetentionRules {
+    pub(super) fn of(config: &BrokerConfig) -> RetentionRules {
+        RetentionRules { policy: policy(config), hours: Hours::of(&config.delete_when) }
+    }
+}
+
 /// Hours of the day, local time, at which expired segments may go. None: all of them.
-pub(super) struct Hours(Vec<u8>);
+struct Hours(Vec<u8>);
 
 impl Hours {
-    pub(super) fn of(text: &str) -> Hours {
+    fn of(text: &str) -> Hours {
         Hours(text.split(';').filter_map(|hour| hour.trim().parse().ok()).collect())
     }
 

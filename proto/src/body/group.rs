@@ -27,6 +27,9 @@ body! {
         consume_message_orderly: bool = "consumeMessageOrderly" omit_default,
         /// 5.x: minutes that a message may take to be consumed.
         consume_timeout_minute: Option<i32> = "consumeTimeoutMinute",
+        /// Ours: topics that the group must not read (`UPDATE_AND_GET_GROUP_FORBIDDEN`), ascending. Java's broker keeps them in
+        /// a table of their own, see [`SubscriptionGroupTable`].
+        forbidden_topics: Vec<String> = "forbiddenTopics" omit_default,
         /// Name, at most 255 characters.
         group_name: String = "groupName",
         /// 5.x: pauses between the retries of POP and gRPC consumers.
@@ -46,6 +49,14 @@ body! {
     }
 }
 
+impl SubscriptionGroupConfig {
+    /// Whether the group may read a topic, as far as that was forbidden to it alone.
+    pub fn may_read(&self, topic: &str) -> bool {
+        let topics = &self.forbidden_topics;
+        topics.is_empty() || topics.binary_search_by(|other| other.as_str().cmp(topic)).is_err()
+    }
+}
+
 body! {
     /// All groups of a broker: `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` (201), `config/subscriptionGroup.json`.
     /// Source: Apache RocketMQ 4.9.8, `SubscriptionGroupWrapper`.
@@ -55,6 +66,8 @@ body! {
         data_version: DataVersion = "dataVersion",
         /// In our file only: groups that were deleted and whose offsets shards have yet to drop.
         deleted_groups: Vec<String> = "deletedGroups" omit_default,
+        /// 5.x, in Java's file only: group, topic, and bits of what it must not do there.
+        forbidden_table: BTreeMap<String, BTreeMap<String, i32>> = "forbiddenTable" omit_default,
         /// Group name to configuration.
         subscription_group_table: BTreeMap<String, SubscriptionGroupConfig> = "subscriptionGroupTable",
     }
@@ -81,6 +94,20 @@ impl SubscriptionGroupTable {
     /// Appends the body.
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_value(out, Dialect::Fastjson);
+    }
+}
+
+body! {
+    /// Whether a group may read a topic: answer to `UPDATE_AND_GET_GROUP_FORBIDDEN` (353). Source: Apache RocketMQ 5.3.3,
+    /// `GroupForbidden`.
+    #[derive(Eq)]
+    GroupForbidden("groupForbidden", TABLE_BODY_BYTES_MAX) {
+        /// The group.
+        group: String = "group",
+        /// It may.
+        readable: bool = "readable",
+        /// The topic.
+        topic: String = "topic",
     }
 }
 

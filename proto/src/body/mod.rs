@@ -43,7 +43,9 @@ pub use connection::{
     Connection, ConsumerConnection, ProducerConnection, ProducerInfo, ProducerTable,
 };
 pub use consume_queue::{ConsumeQueueAnswer, ConsumeQueueEntry, ConsumerFilter};
-pub use group::{GroupConfigList, GroupList, SubscriptionGroupConfig, SubscriptionGroupTable};
+pub use group::{
+    GroupConfigList, GroupForbidden, GroupList, SubscriptionGroupConfig, SubscriptionGroupTable,
+};
 pub use heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData,
 };

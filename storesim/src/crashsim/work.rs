@@ -528,7 +528,8 @@ impl<'h> Life<'h> {
         }
         self.store.each_second();
         let store = self.store.clone();
-        let ticking = self.stepper.spawn("tick", async move { store.sync_if_due().await });
+        let ticking =
+            self.stepper.spawn("tick", async move { store.sync_if_due().await.map(drop) });
         self.ticking = Some(ticking);
     }
 

@@ -5,7 +5,7 @@ use crate::{
     control::{MessageFilter, MetadataSnapshot, is_readable},
     error::Refusal,
     expressions::Expressions,
-    handlers::pull::filter_of_request,
+    handlers::pull::{admit::check_reading, filter_of_request},
 };
 use proto::{
     body::{SubscriptionGroupConfig, TopicConfig},
@@ -70,11 +70,13 @@ fn readable_topic<'a>(
 fn consuming_group<'a>(
     metadata: &'a MetadataSnapshot,
     name: &str,
+    topic: &str,
 ) -> Result<&'a Arc<SubscriptionGroupConfig>, Refusal> {
     let group = metadata.group(name).ok_or_else(|| Refusal::group_not_exist(name))?;
     if !group.consume_enable {
         return Err(forbidden(format!("subscription group no permission, {name}")));
     }
+    check_reading(group, topic)?;
     Ok(group)
 }
 
@@ -88,7 +90,7 @@ pub(super) fn check_again(
 ) -> Result<(), Refusal> {
     check_broker(config, metadata)?;
     readable_topic(metadata, topic)?;
-    consuming_group(metadata, group).map(drop)
+    consuming_group(metadata, group, topic).map(drop)
 }
 
 /// Checks group, topic, permissions, queue and filter. `now` is the wall clock's.
@@ -121,7 +123,7 @@ pub(super) fn check(
             "queueId[{wanted}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{queues}]"
         )));
     }
-    let group = consuming_group(metadata, header.consumer_group)?;
+    let group = consuming_group(metadata, header.consumer_group, header.topic)?;
     if !(1..=INVISIBLE_MS_MAX).contains(&header.invisible_time) {
         let wanted = header.invisible_time;
         return Err(invalid(format!(

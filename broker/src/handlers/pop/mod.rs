@@ -59,7 +59,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         return worker.forward(home, request, responder, Response::from);
     }
     let checked =
-        admit::check(&worker.config, &metadata, &worker.expressions, &header, request.now);
+        admit::check(&worker.config(), &metadata, &worker.expressions, &header, request.now);
     let mut pop = match checked {
         Ok(pop) => pop,
         Err(refusal) => return worker.respond(responder, refusal.into()),

@@ -162,7 +162,7 @@ fn limit_reached(state: &StoreState, shard: u16) -> Option<String> {
 }
 
 fn check_again(there: &Worker, topic: &str, group: &str) -> Result<(), Refusal> {
-    admit::check_again(&there.config, &there.metadata.borrow(), topic, group)
+    admit::check_again(&there.config(), &there.metadata.borrow(), topic, group)
 }
 
 /// Notes how far the group has popped, and what it got, for tools.

@@ -51,6 +51,7 @@ pub(super) fn check(
                 header.queue_id, header.topic, topic.read_queue_nums
             ))
         })?;
+    check_reading(group, header.topic)?;
     let filter = filter_of(metadata, group, expressions, header)?;
     if matches!(filter, MessageFilter::Sql(_)) && !config.enable_property_filter {
         return Err(Refusal::filter_unsupported("SQL92"));
@@ -105,6 +106,17 @@ fn check_group(group: &SubscriptionGroupConfig) -> Result<(), Refusal> {
     forbidden(format!("subscription group no permission, {}", group.group_name))
 }
 
+/// Java looks at this only for pulls without a filter of their own: a consumer of the other kind reads what it must not.
+pub(in crate::handlers) fn check_reading(
+    group: &SubscriptionGroupConfig,
+    topic: &str,
+) -> Result<(), Refusal> {
+    if group.may_read(topic) {
+        return Ok(());
+    }
+    forbidden(format!("the consumer group[{}] is forbidden for topic[{topic}]", group.group_name))
+}
+
 fn check_topic(topic: &TopicConfig) -> Result<(), Refusal> {
     if is_readable(topic.perm) {
         return Ok(());
@@ -123,7 +135,10 @@ pub(super) fn check_again(
     }
     pull.metadata_version = metadata.version;
     check_broker(config, metadata)?;
-    metadata.group(&pull.group.group_name).map_or(Ok(()), |group| check_group(group))?;
+    if let Some(group) = metadata.group(&pull.group.group_name) {
+        check_group(group)?;
+        check_reading(group, &pull.topic.topic_name)?;
+    }
     metadata.topic(&pull.topic.topic_name).map_or(Ok(()), |topic| check_topic(topic))
 }
 

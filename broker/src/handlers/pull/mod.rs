@@ -4,7 +4,7 @@
 //! becomes of it: it is answered from the tail cache, parked, or handed to the readers of cold data. Messages are only
 //! given to a connection that has `room` for them.
 
-pub(super) mod admit;
+pub(in crate::handlers) mod admit;
 mod plan;
 mod room;
 #[cfg(test)]
@@ -47,7 +47,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
         return create_group_and_serve_again(worker, request, responder, header.consumer_group);
     }
     let pull = match admit::check(
-        &worker.config,
+        &worker.config(),
         worker.shard_count,
         &metadata,
         &worker.expressions,
@@ -113,7 +113,7 @@ pub fn run_again(
         return nothing(worker, shard, parked.op.responder, told);
     }
     let pull = &mut parked.op.pull;
-    let allowed = admit::check_again(&worker.config, &worker.metadata.borrow(), pull);
+    let allowed = admit::check_again(&worker.config(), &worker.metadata.borrow(), pull);
     if let Err(refusal) = allowed {
         return worker.respond(parked.op.responder, refusal.into());
     }

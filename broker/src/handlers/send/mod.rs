@@ -175,12 +175,12 @@ fn admit<'a>(
     request: &Request<'a>,
     header: SendHeader<'a>,
 ) -> Result<Admission<'a>, Refusal> {
-    admit::check_time(&worker.config, request.now)?;
+    admit::check_time(&worker.config(), request.now)?;
     let metadata = worker.metadata.borrow();
     if let Some(admitted) = Admitted::from_cache(worker, &metadata, header) {
         return Ok(Admission::Append(admitted));
     }
-    match admit::check(&worker.config, &metadata, &header)? {
+    match admit::check(&worker.config(), &metadata, &header)? {
         Verdict::Append { queue_id, cacheable, flags } => {
             let header = SendHeader { sys_flag: header.sys_flag | flags, ..header };
             let admitted = Admitted::new(worker, header, queue_id);
@@ -200,7 +200,7 @@ fn origin<'a>(worker: &'a Worker, request: &Request<'_>, admitted: &'a Admitted<
         header: &admitted.header,
         queue_id: admitted.queue_id,
         born_host: request.peer.addr,
-        store_host: worker.stamp.store_host,
+        store_host: worker.stamp.borrow().store_host,
         cluster_property: &worker.cluster_property,
     }
 }
@@ -219,7 +219,7 @@ fn append_one(
     let fields = origin.fields(admitted.header.flag, request.body, parts);
     let checked = encode::check_keys(&scanned).and_then(|()| {
         check_fields(worker, &fields)?;
-        encode::wanted_wait(&worker.config, &scanned, &admitted.header, request.now)
+        encode::wanted_wait(&worker.config(), &scanned, &admitted.header, request.now)
     });
     match checked {
         Err(refusal) => return refuse(worker, responder, refusal),
@@ -235,7 +235,7 @@ fn append_one(
     };
     let mut keys = worker.key_hashes.borrow_mut();
     keys.clear();
-    if shard.store.settings().index_keys {
+    if shard.store.index_keys() {
         scanned.key_hashes(admitted.header.topic, &mut keys);
     }
     let message = Append { slot, bytes: fields.encoded_len(), tags_code, keys: &keys };
@@ -259,7 +259,7 @@ fn append_one(
 }
 
 pub(super) fn check_fields(worker: &Worker, fields: &RecordFields<'_>) -> Result<(), Refusal> {
-    let limit = worker.config.max_message_size as usize;
+    let limit = worker.config().max_message_size as usize;
     fields.check(limit).map_err(|error| encode::illegal(error.to_string()))
 }
 
@@ -272,11 +272,11 @@ fn append_waiting(
     admitted: &Admitted<'_>,
     responder: Responder,
 ) {
-    let limit = worker.config.max_message_size as usize;
+    let limit = worker.config().max_message_size as usize;
     let encoded = match wait {
         Wait::Nothing => unreachable!("it waits"),
         Wait::Level(level) => {
-            encode_waiting(&worker.delay_levels, fields, level, admitted.owner, limit)
+            encode_waiting(&worker.delay_levels.borrow(), fields, level, admitted.owner, limit)
         }
         Wait::Decision(first_check_ms) => {
             let place = WaitingPlace::of_half(admitted.owner, worker.shard_count, first_check_ms);
@@ -319,7 +319,7 @@ fn append_batch(
     admitted: &Admitted<'_>,
     responder: Responder,
 ) {
-    let limit = worker.config.max_message_size as usize;
+    let limit = worker.config().max_message_size as usize;
     match encode::encode_batch(&origin(worker, request, admitted), request.body, limit) {
         Ok((records, parts)) => {
             forward(worker, admitted, records, RecordParts::Many(parts), responder);
@@ -408,7 +408,7 @@ pub(super) fn append_record(
     parts: &RecordParts,
     now: i64,
 ) -> Result<Appended, Refused> {
-    let index_keys = shard.store.settings().index_keys;
+    let index_keys = shard.store.index_keys();
     let state = &mut shard.store.state_mut();
     let one;
     let parts = match parts {
@@ -417,7 +417,7 @@ pub(super) fn append_record(
             let time = shard.due_time(worker.executor.moment());
             let appended = append::append_waiting(state, index_keys, queue, records, now, time);
             return appended.map(|mut appended| {
-                let broker_name = &worker.config.broker_name;
+                let broker_name = &worker.config().broker_name;
                 let physical = appended.sent.physical;
                 appended.sent.recall_handle =
                     recall::handle_of(*place, broker_name, records, physical);
