@@ -112,6 +112,7 @@ fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::
         file,
         namesrv_env: std::env::var("NAMESRV_ADDR").ok(),
         home: std::env::var_os("HOME").map(PathBuf::from),
+        rocketmq_home: std::env::var("ROCKETMQ_HOME").ok(),
     };
     config::load(&given, machine)
 }
@@ -237,6 +238,7 @@ fn run_locked(
         totals,
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
+        access: Arc::default(),
         ready: Arc::default(),
         served: Arc::clone(served),
     };

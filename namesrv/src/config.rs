@@ -47,6 +47,14 @@ pub struct Config {
     server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", ConfigKind::Whole { min: 1, max: 86_400 }, "s", Live;
     /// Most connections at once; further ones are closed as soon as they are accepted.
     connections_max: usize = 20_000, "connectionsMax", ConfigKind::Whole { min: 0, max: i64::MAX }, "", Live;
+    /// Whether requests that change or show settings and routes must be signed by an administrator's account of plain_acl.yml.
+    acl_enable: bool = false, "aclEnable", ConfigKind::Bool, "", Start;
+    /// Whether registrations of brokers must be, too: those of brokers with innerClientAuthenticationCredentials are signed.
+    acl_registration_enable: bool = false, "aclRegistrationEnable", ConfigKind::Bool, "", Start;
+    /// Directory below which conf/acl and aclPlainFile are looked for. Empty: ROCKETMQ_HOME of the environment, else the present one.
+    rocketmq_home: String = String::new(), "rocketmqHome", ConfigKind::Text, "", Start;
+    /// The file of accounts, below rocketmqHome or absolute.
+    acl_plain_file: String = "conf/plain_acl.yml".to_owned(), "aclPlainFile", ConfigKind::Text, "", Start;
     /// Keys, separated by `;`, that `UPDATE_NAMESRV_CONFIG` refuses.
     config_black_list: String = "configBlackList;configStorePath;kvConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Live;
 }
@@ -69,7 +77,6 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "needWaitForService",
     "notifyMinBrokerIdChanged",
     "productEnvName",
-    "rocketmqHome",
     "serverAsyncSemaphoreValue",
     "serverCallbackExecutorThreads",
     "serverNettyWorkerGroupEnable",

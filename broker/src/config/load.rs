@@ -124,6 +124,8 @@ pub struct Given {
     pub namesrv_env: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// `ROCKETMQ_HOME`.
+    pub rocketmq_home: Option<String>,
 }
 
 /// A configuration that can be started.
@@ -312,6 +314,10 @@ fn fill_in(config: &mut BrokerConfig, given: &Given, machine: &Machine, standalo
         let home = given.home.as_deref().filter(|_| !standalone);
         let root = home.map_or(PathBuf::from("./ringmq-data"), |home| home.join("ringmq-data"));
         config.store_path_root_dir = root.to_string_lossy().into_owned();
+    }
+    if config.rocketmq_home.is_empty() {
+        let of_environment = given.rocketmq_home.clone().filter(|home| !home.is_empty());
+        config.rocketmq_home = of_environment.unwrap_or(config.store_path_root_dir.clone());
     }
     if config.store_path_commit_log.is_empty() {
         let log = Path::new(&config.store_path_root_dir).join("commitlog");

@@ -22,6 +22,7 @@ fn given(arguments: &[&str], file: Option<&str>) -> Given {
         file: file.map(str::to_owned),
         namesrv_env: None,
         home: Some(PathBuf::from("/home/op")),
+        rocketmq_home: None,
     }
 }
 
@@ -207,9 +208,11 @@ fn a_promise_that_cannot_be_kept_starts_nothing() {
         "brokerRole=SLAVE",
         "brokerRole=SYNC_MASTER",
         "brokerId=1",
-        "aclEnable=true",
-        "authenticationEnabled=true",
         "authorizationEnabled=TRUE",
+        "migrateAuthFromV1Enabled=true",
+        "aclEnable=true\nauthenticationEnabled=true",
+        "authenticationWhitelist=10,send",
+        "initAuthenticationUser={\"username\":\"root\"}",
         "useTLS=true",
         "tls.server.mode=enforcing",
         "readOnlyCommitLogStorePaths=/old",

@@ -23,7 +23,9 @@ pub use keys::{BrokerConfig, KEYS, Key};
 pub use load::{ConfigError, Given, Level, Loaded, Notice, Problem, Source, load, read_file};
 pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
-pub use value::{BrokerRole, CORE_MAX, CoreList, DefaultRequestMode, FlushDiskType};
+pub use value::{
+    BrokerRole, CORE_MAX, CodeList, CoreList, Credentials, DefaultRequestMode, FlushDiskType,
+};
 
 use daemon::{config::host_and_port, properties_file};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
