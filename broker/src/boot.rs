@@ -142,7 +142,7 @@ pub async fn run(
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
         executor.spawn(handlers::serve_turns(Rc::clone(&worker)));
         executor.spawn(drops::run(Rc::clone(&worker)));
-        executor.spawn(access::watch_loop(Rc::clone(&worker)));
+        executor.spawn(access::in_force::watch_loop(Rc::clone(&worker)));
         // The last life may have left some.
         plane.drops.raise();
     }

@@ -2,7 +2,10 @@
 //! workers before it is answered. Each broker has its own; tools send a change to all brokers of a cluster.
 
 use crate::{
-    access::{change_users, is_by_super, refusal_of, with_auth},
+    access::{
+        in_force::{change_users, is_by_super, with_auth},
+        refusal_of,
+    },
     error::Refusal,
     request::Request,
     response::{Answering, Response},

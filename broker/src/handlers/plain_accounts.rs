@@ -2,7 +2,7 @@
 //! and its rules are in force everywhere before the answer leaves; the directory's other files are read again with it.
 
 use crate::{
-    access::AccessControl,
+    access::{AccessControl, in_force::reload},
     error::Refusal,
     request::Request,
     response::{Answering, Response},
@@ -113,7 +113,7 @@ fn change(worker: Rc<Worker>, failed: i32, place: Place, edit: Edit) -> Answerin
         let _turn = access.turn().await?;
         let refused = |why: String| Refusal::new(failed, why);
         // What was changed by hand a moment ago counts, too; with a mistake in a file nothing can be changed.
-        access.reload(&worker, false).await.map_err(refused)?;
+        reload(&worker, false).await.map_err(refused)?;
         let of_account = match &place {
             Place::Account(key) => {
                 let engine = worker.access.engine.borrow().clone();
@@ -133,7 +133,7 @@ fn change(worker: Rc<Worker>, failed: i32, place: Place, edit: Edit) -> Answerin
             files.replace(&path, &changed).map_err(named)
         };
         worker.executor.blocking(write).await.map_err(refused)?;
-        access.reload(&worker, true).await.map_err(refused)?;
+        reload(&worker, true).await.map_err(refused)?;
         Ok(Response::Done)
     })
 }

@@ -10,14 +10,16 @@
 
 use super::table::{Line, Right};
 use crate::{error::Refusal, request::Request, worker::Worker};
-use acl::{Action, Call, Caller, Engine, Needs, Resource, ResourceKind};
+use acl::{Action, Call, Caller, Engine, Needs, Question, Resource, ResourceKind};
 use proto::{
     body::{
         BatchAckBody, HeartbeatData, LockBatchRequest, QueryAssignmentRequest,
         SetRequestModeRequest, SubscriptionGroupConfig,
     },
     code::request,
+    command::Ext,
 };
+use std::net::IpAddr;
 
 const PUB: &[Action] = &[Action::Pub];
 const SUB: &[Action] = &[Action::Sub];
@@ -130,6 +132,45 @@ fn check_by(
     let needs = needs_of(line, request, &named, &worker.config.broker_cluster_name);
     let decision = engine.authorize(caller, &call, &needs);
     if decision.is_allowed() { Ok(()) } else { Err(refuse(decision)) }
+}
+
+/// Who sent a request that is checked again when more is known of what it touches.
+pub struct Sender {
+    account: String,
+    source: IpAddr,
+}
+
+impl Sender {
+    /// Of a request, whose signature was checked.
+    pub fn of(request: &Request<'_>) -> Sender {
+        let account = request.header.ext.get(acl::ACCESS_KEY).unwrap_or_default().trim().to_owned();
+        Sender { account, source: request.peer.addr.ip() }
+    }
+}
+
+/// Whether a sender may consume the messages of a topic.
+pub fn check_consumes(worker: &Worker, sender: &Sender, topic: &str) -> Result<(), Refusal> {
+    let engine = worker.access.engine.borrow();
+    // Who has no account and came here is on a white list.
+    let Some(engine) = engine.as_deref().filter(|_| !sender.account.is_empty()) else {
+        return Ok(());
+    };
+    let resource = Resource::topic(topic);
+    let mut needs = Needs::default();
+    needs.add(resource, SUB);
+    let question = Question {
+        account: &sender.account,
+        resource,
+        action: Action::Sub,
+        source: Some(sender.source),
+    };
+    let decision = engine.explain(&question, &needs);
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let code = request::CONSUMER_SEND_MSG_BACK;
+    let call = Call { code, source: sender.source, ext: Ext::default(), body: &[] };
+    Err(worker.access.refuse(engine, &call, &decision))
 }
 
 /// Topics and groups that a body names.

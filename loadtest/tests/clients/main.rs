@@ -4,6 +4,7 @@
 //! All are one program with a harness that runs several stories at once on however few cores: they wait more than they work.
 //! Part of a name picks stories: `cargo test -p loadtest --test clients -- go::ours`.
 
+mod access;
 mod mqadmin;
 mod name_servers;
 
@@ -103,7 +104,8 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials = [stories(), own_brokers(), name_servers::trials(), mqadmin::trials()];
+    let trials =
+        [stories(), own_brokers(), name_servers::trials(), mqadmin::trials(), access::trials()];
     let trials = trials.into_iter().flatten().collect();
     thread::spawn(ask_ours_again_and_again);
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -5,12 +5,12 @@
 //! a change is answered when all have them. Files of accounts (`aclEnable`) are looked at twice a second on a thread that may
 //! block: one with a mistake changes nothing. Users and policies (`authenticationEnabled`) are `config/auth.json`, which is ours.
 
+pub mod in_force;
+
 use crate::{
     config::{BrokerConfig, Credentials},
     error::Refusal,
     limits::{Permit, Semaphore},
-    request::Request,
-    worker::Worker,
 };
 use acl::{
     Call, Decision, Engine, Reason,
@@ -24,7 +24,7 @@ use daemon::{
 use proto::code::response;
 use runtime::{Executor, RateLimit, durable_file};
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
     rc::Rc,
@@ -32,13 +32,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 /// File of users and policies, in the directory of metadata.
 pub const AUTH_FILE: &str = "auth.json";
-/// Pause between two looks at the files of accounts.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Changes that wait for their turn; each rewrites a file.
 const CHANGES_WAITING_MAX: usize = 256;
 
@@ -120,8 +117,8 @@ enum Source {
 pub struct AccessControl {
     source: RefCell<Source>,
     changes: Rc<Semaphore>,
-    /// The reason why files were refused last is logged once.
-    failed: Cell<bool>,
+    /// Why files were refused last: the same reason is logged once.
+    failed: RefCell<Option<String>>,
 }
 
 impl Default for AccessControl {
@@ -129,7 +126,7 @@ impl Default for AccessControl {
         AccessControl {
             source: RefCell::default(),
             changes: Semaphore::new(1, CHANGES_WAITING_MAX),
-            failed: Cell::new(false),
+            failed: RefCell::default(),
         }
     }
 }
@@ -183,8 +180,12 @@ impl AccessControl {
         let (engine, source) = if config.acl_enable {
             let files = Arc::new(account_files(config));
             let seen = files.stamps().map_err(|error| OpenError::Accounts(error.to_string()))?;
-            let loaded = files.load().map_err(OpenError::Accounts)?;
-            let (plain, versions) = noted(loaded, files.default_file());
+            let LoadedAccounts { plain, versions, notices } =
+                files.load().map_err(OpenError::Accounts)?;
+            for notice in notices {
+                tracing::warn!("{notice}");
+            }
+            let versions = versions.into_iter().collect();
             (Engine::Plain(plain), Source::Accounts { files, seen, versions })
         } else if config.authentication_enabled {
             let path = dir.join(AUTH_FILE);
@@ -214,6 +215,14 @@ impl AccessControl {
         }
     }
 
+    /// The same, and how they were when they were read last.
+    fn accounts_seen(&self) -> Option<(Arc<AccountFiles>, Stamps)> {
+        match &*self.source.borrow() {
+            Source::Accounts { files, seen, .. } => Some((Arc::clone(files), seen.clone())),
+            _ => None,
+        }
+    }
+
     /// The file of users, if rules are those of 5.x.
     pub fn users_path(&self) -> Option<PathBuf> {
         match &*self.source.borrow() {
@@ -229,85 +238,39 @@ impl AccessControl {
             _ => BTreeMap::new(),
         }
     }
+}
 
-    /// Reads the files of accounts if they have changed, or in any case. The caller has the turn.
-    pub async fn reload(&self, worker: &Rc<Worker>, in_any_case: bool) -> Result<(), String> {
-        let (files, seen) = match &*self.source.borrow() {
-            Source::Accounts { files, seen, .. } => (Arc::clone(files), seen.clone()),
-            _ => return Ok(()),
-        };
-        let read = move || {
-            let now = files.stamps().map_err(|error| error.to_string());
-            let changed = in_any_case || now.as_ref().map_or(true, |now| *now != seen);
-            changed.then(|| (now, files.load(), files.default_file().to_owned()))
-        };
-        let Some((now, loaded, default)) = worker.executor.blocking(read).await else {
-            return Ok(());
-        };
-        let figures = Arc::clone(&worker.access.figures.borrow());
-        let unreadable = now.as_ref().err().cloned();
-        if let (Ok(now), Source::Accounts { seen, .. }) = (now, &mut *self.source.borrow_mut()) {
+/// What files of accounts say after a change, if they can be used; what is odd besides. A failure is counted and logged once.
+fn changed_accounts(
+    access: &AccessControl,
+    figures: &Figures,
+    now: Result<Stamps, String>,
+    loaded: Result<LoadedAccounts, String>,
+) -> Result<(Plain, Vec<String>), String> {
+    let loaded = now.and_then(|now| {
+        if let Source::Accounts { seen, .. } = &mut *access.source.borrow_mut() {
             *seen = now;
         }
-        let loaded = match unreadable.map_or(loaded, Err) {
-            Ok(loaded) => loaded,
-            Err(error) => {
+        loaded
+    });
+    match loaded {
+        Ok(LoadedAccounts { plain, versions: new, notices }) => {
+            if let Source::Accounts { versions, .. } = &mut *access.source.borrow_mut() {
+                *versions = new.into_iter().collect();
+            }
+            figures.reloads.fetch_add(1, Relaxed);
+            access.failed.replace(None);
+            Ok((plain, notices))
+        }
+        Err(error) => {
+            if access.failed.replace(Some(error.clone())).as_ref() != Some(&error) {
                 figures.failed_reloads.fetch_add(1, Relaxed);
                 tracing::error!(
                     error,
                     "files of accounts have changed and cannot be used: the former rules stay in force"
                 );
-                self.failed.set(true);
-                return Err(error);
             }
-        };
-        let (plain, new) = noted(loaded, &default);
-        if let Source::Accounts { versions, .. } = &mut *self.source.borrow_mut() {
-            *versions = new;
-        }
-        figures.reloads.fetch_add(1, Relaxed);
-        let accounts = plain.account_count();
-        install(worker, Engine::Plain(plain)).await;
-        let was_failing = self.failed.replace(false);
-        tracing::info!(
-            accounts,
-            was_failing,
-            "files of accounts were read, their rules are in force"
-        );
-        Ok(())
-    }
-}
-
-/// Logs what is odd about accounts, and takes the rest apart.
-fn noted(loaded: LoadedAccounts, default: &Path) -> (Plain, BTreeMap<String, acl::plain::Version>) {
-    for notice in &loaded.notices {
-        tracing::warn!(default_file = %default.display(), "{notice}");
-    }
-    (loaded.plain, loaded.versions.into_iter().collect())
-}
-
-/// Gives all workers new rules; done when all have them.
-pub async fn install(worker: &Rc<Worker>, engine: Engine) {
-    let engine = Arc::new(engine);
-    let take = move |there: Rc<Worker>| {
-        *there.access.engine.borrow_mut() = Some(engine);
-        std::future::ready(())
-    };
-    worker.gather_from_workers(take).await;
-}
-
-/// Looks at the files of accounts until a stop is requested. Runs on the control worker if rules come from there.
-pub async fn watch_loop(worker: Rc<Worker>) {
-    let access = &worker.control_plane().access;
-    if access.account_files().is_none() {
-        return;
-    }
-    while !worker.executor.stop().requested() {
-        worker.executor.sleep(LOOK_AGAIN).await;
-        if let Ok(turn) = access.turn().await {
-            // What is wrong has been logged.
-            let _ = access.reload(&worker, false).await;
-            drop(turn);
+            Err(error)
         }
     }
 }
@@ -373,42 +336,8 @@ async fn open_tables(
     Ok(tables)
 }
 
-/// Changes users and policies: decided, made durable, put in force everywhere.
-pub async fn change_users(
-    worker: &Rc<Worker>,
-    change: impl FnOnce(&mut Tables) -> Result<(), ChangeError>,
-) -> Result<(), Refusal> {
-    let access = &worker.control_plane().access;
-    let path = access.users_path().ok_or_else(users_are_off)?;
-    let _turn = access.turn().await?;
-    let (mut tables, options) =
-        with_auth(worker, |auth| (auth.tables(), Arc::clone(auth.options())))?;
-    change(&mut tables).map_err(refusal_of)?;
-    let json = tables.write().map_err(refusal_of)?;
-    durable_file::replace(&worker.executor.disk(), &path, &json).await.map_err(|error| {
-        tracing::error!(%error, "users and policies could not be written");
-        Refusal::system_error(format!("users and policies could not be written: {error}"))
-    })?;
-    install(worker, Engine::Auth(Auth::new(&tables, options))).await;
-    Ok(())
-}
-
-/// Looks at users and policies in force.
-pub fn with_auth<T>(worker: &Worker, look: impl FnOnce(&Auth) -> T) -> Result<T, Refusal> {
-    match worker.access.engine.borrow().as_deref() {
-        Some(Engine::Auth(auth)) => Ok(look(auth)),
-        _ => Err(users_are_off()),
-    }
-}
-
-/// Whether a super user sent this request, which was checked when it arrived.
-pub fn is_by_super(worker: &Worker, request: &Request<'_>) -> bool {
-    let key = request.header.ext.get(acl::ACCESS_KEY).unwrap_or_default().trim();
-    // Without an account only codes on a white list come here, which are everybody's.
-    key.is_empty() || with_auth(worker, |auth| auth.is_super(key)).unwrap_or(false)
-}
-
-fn users_are_off() -> Refusal {
+/// What requests about users are told when there are none.
+pub(crate) fn users_are_off() -> Refusal {
     let remark = "access control with users and policies is off (authenticationEnabled=false)";
     Refusal::new(response::NO_PERMISSION, remark)
 }
