@@ -121,7 +121,7 @@ impl Tables {
                 check_password(password)?;
                 password
             }
-            None => &old.password,
+            None => &old.password.0,
         };
         let is_super = wants_super.unwrap_or(old.is_super);
         let enabled = info.enabled()?.unwrap_or(old.enabled);

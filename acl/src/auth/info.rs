@@ -5,7 +5,10 @@ use super::{
     Acl, Entry, EntryAction, Pattern, PolicyType, User,
     change::{ChangeError, bad},
 };
-use crate::{address::Network, signature::SigningKey};
+use crate::{
+    address::Network,
+    signature::{Secret, SigningKey},
+};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Entries of one user, at most.
@@ -116,7 +119,7 @@ impl UserInfo {
         let status = if user.enabled { "enable" } else { "disable" };
         UserInfo {
             username: Some(user.username.clone()),
-            password: Some(user.password.clone()),
+            password: Some(user.password.0.clone()),
             user_type: Some(kind.to_owned()),
             user_status: Some(status.to_owned()),
         }
@@ -156,7 +159,7 @@ pub(super) fn user(
 ) -> Result<User, ChangeError> {
     let signing_key =
         SigningKey::new(password).ok_or_else(|| bad("password: no key can be made of it"))?;
-    let (username, password) = (username.to_owned(), password.to_owned());
+    let (username, password) = (username.to_owned(), Secret(password.to_owned()));
     Ok(User { username, password, signing_key, is_super, enabled })
 }
 

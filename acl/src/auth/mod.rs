@@ -22,7 +22,7 @@ use crate::{
     decision::{Decision, Reason, Rule},
     engine::{Call, Caller, Question},
     needs::{Action, Need, Needs, Resource, ResourceKind},
-    signature::SigningKey,
+    signature::{Secret, SigningKey},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -36,7 +36,7 @@ use std::{
 pub struct User {
     /// Name.
     pub username: String,
-    pub(crate) password: String,
+    pub(crate) password: Secret,
     pub(crate) signing_key: SigningKey,
     pub(crate) is_super: bool,
     pub(crate) enabled: bool,

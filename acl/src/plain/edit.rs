@@ -432,7 +432,7 @@ fn whole(file: &PlainFile) -> String {
         let text = |text: &str| Rendered::Text(quoted(text));
         let lines = [
             ("accessKey", text(&account.access_key)),
-            ("secretKey", text(&account.secret_key)),
+            ("secretKey", text(account.secret_key())),
             ("whiteRemoteAddress", text(account.white_text())),
             ("admin", Rendered::Text(account.admin.to_string())),
             ("defaultTopicPerm", text(&account.default_topic.to_string())),

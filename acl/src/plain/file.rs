@@ -8,7 +8,7 @@ use super::Perm;
 use crate::{
     RETRY_PREFIX,
     address::AddressPattern,
-    signature::SigningKey,
+    signature::{Secret, SigningKey},
     yaml::{self, Node, Value},
 };
 use std::{collections::HashMap, fmt, net::IpAddr};
@@ -24,7 +24,7 @@ pub struct Account {
     /// Its name.
     pub access_key: String,
     /// What it signs with.
-    pub(crate) secret_key: String,
+    pub(crate) secret_key: Secret,
     /// The same, ready to check signatures.
     pub(crate) signing_key: SigningKey,
     /// From where it needs no signature, as it is written.
@@ -44,7 +44,7 @@ pub struct Account {
 impl Account {
     /// What it signs with.
     pub fn secret_key(&self) -> &str {
-        &self.secret_key
+        &self.secret_key.0
     }
 
     pub(crate) fn white_text(&self) -> &str {
@@ -396,7 +396,7 @@ impl Draft {
         }
         Some(Account {
             access_key,
-            secret_key,
+            secret_key: Secret(secret_key),
             signing_key,
             white: self.white,
             admin: self.admin,
