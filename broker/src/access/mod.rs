@@ -143,7 +143,7 @@ impl From<OpenError> for Fatal {
     fn from(error: OpenError) -> Fatal {
         match error {
             OpenError::Accounts(why) => {
-                Fatal::new(Cause::Configuration, format!("accounts (aclEnable): {why}"))
+                Fatal::new(Cause::Configuration, format!("files of accounts: {why}"))
             }
             OpenError::Users(why) => Fatal::new(
                 Cause::Data,

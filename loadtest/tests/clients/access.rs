@@ -18,15 +18,15 @@ const ARRIVE_WAIT_MAX: Duration = Duration::from_secs(120);
 const MESSAGES: &str = "10";
 
 const OPERATOR: (&str, &str) = ("operator", "operators-secret");
-const WRITER: (&str, &str) = ("writer", "writers-secret");
-const READER: (&str, &str) = ("reader", "readers-secret");
+const WRITER: (&str, &str) = ("the-writer", "writers-secret");
+const READER: (&str, &str) = ("the-reader", "readers-secret");
 const TOPIC: &str = "orders";
 const GROUP: &str = "readers";
 
 const ACCOUNTS: &str = "accounts:
 - {accessKey: operator, secretKey: operators-secret, admin: true}
-- {accessKey: writer, secretKey: writers-secret, topicPerms: [orders=PUB]}
-- {accessKey: reader, secretKey: readers-secret, topicPerms: [orders=SUB], groupPerms: [readers=SUB]}
+- {accessKey: the-writer, secretKey: writers-secret, topicPerms: [orders=PUB]}
+- {accessKey: the-reader, secretKey: readers-secret, topicPerms: [orders=SUB], groupPerms: [readers=SUB]}
 ";
 
 /// Each library against both generations' rules; the tools of each release against those of their own.
@@ -125,7 +125,7 @@ fn allowed_and_refused(program: &Program, guarded: &Guarded) {
     sends(&signed(WRITER)).unwrap_or_else(|why| panic!("{why}\n{}", guarded.broker.log_tail()));
     let count = MESSAGES.parse().expect("a number");
     assert!(consumer.wait_received(count, ARRIVE_WAIT_MAX), "{}", guarded.broker.log_tail());
-    for (who, account) in [("a reader", READER), ("a forger", ("writer", "a-wrong-secret"))] {
+    for (who, account) in [("a reader", READER), ("a forger", ("the-writer", "a-wrong-secret"))] {
         let sent = sends(&signed(account));
         assert!(sent.is_err(), "{who} has sent: {sent:?}");
     }
