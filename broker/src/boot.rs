@@ -1,7 +1,7 @@
 //! Start and end of a broker: what one worker does between opening its stores and having everything durable.
 
 use crate::{
-    collect_traffic, commit,
+    access, collect_traffic, commit,
     config::{
         BrokerConfig, Loaded, MESSAGE_BYTES_MAX, Machine, MemoryPlan, PARKED_FILTER_BYTES,
         RECORD_OVERHEAD_BYTES, Running, tail_cache_bytes_least,
@@ -37,7 +37,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -71,6 +71,13 @@ pub struct Listen {
     pub name_server: Option<Vec<SocketAddr>>,
 }
 
+/// What workers know of access control when they begin.
+#[derive(Debug, Default)]
+pub struct FirstRules {
+    engine: OnceLock<Arc<acl::Engine>>,
+    figures: Arc<access::Figures>,
+}
+
 /// What all workers of a broker start from.
 #[derive(Clone)]
 pub struct BootContext {
@@ -96,6 +103,8 @@ pub struct BootContext {
     pub progress: Arc<[Arc<Progress>]>,
     /// Connections of all workers together.
     pub open_connections: Arc<AtomicUsize>,
+    /// Rules of access control to begin with, from the control worker, and what is counted.
+    pub access: Arc<FirstRules>,
     /// Workers whose stores are open, and who still owe answers.
     pub ready: Arc<AtomicUsize>,
     /// Somebody may have stored something.
@@ -137,6 +146,9 @@ pub async fn run(
     if !all_ready(&worker, &context, executor.count()).await {
         return Ok(());
     }
+    // Everybody is ready, the control worker, too: the rules are there before anybody can connect.
+    *worker.access.engine.borrow_mut() = context.access.engine.get().cloned();
+    *worker.access.figures.borrow_mut() = Arc::clone(&context.access.figures);
     executor.stop().set_interruptible(false);
     if executor.stop().requested() {
         return Ok(());
@@ -156,6 +168,7 @@ pub async fn run(
         executor.spawn(handlers::serve_turns(Rc::clone(&worker)));
         executor.spawn(drops::run(Rc::clone(&worker)));
         executor.spawn(collect_traffic::run(Rc::clone(&worker)));
+        executor.spawn(access::in_force::watch_loop(Rc::clone(&worker)));
         // The last life may have left some.
         plane.drops.raise();
     }
@@ -202,7 +215,9 @@ async fn build_worker(
     let config = &context.config;
     // Before the stores: what reading large files leaves free in the heap is then filled by the queues.
     let control = if executor.index() == CONTROL_WORKER {
-        Some(open_control(executor, context).await.map_err(Fatal::because(Cause::Data))?)
+        let plane = open_control(executor, context).await.map_err(Fatal::because(Cause::Data))?;
+        open_access(executor, context, &plane).await?;
+        Some(plane)
     } else {
         None
     };
@@ -363,6 +378,20 @@ async fn open_control(executor: &Executor, context: &BootContext) -> Result<Cont
     Ok(ControlPlane::new(control, files, live, traffic, now))
 }
 
+/// The rules of access control, for all workers.
+async fn open_access(
+    executor: &Executor,
+    context: &BootContext,
+    plane: &ControlPlane,
+) -> Result<(), Fatal> {
+    let dir = Path::new(&context.config.store_path_root_dir).join("config");
+    let opened = plane.access.open(executor, &context.config, &dir).await.map_err(Fatal::from)?;
+    if let Some(engine) = opened {
+        context.access.engine.set(engine).expect("the control worker alone opens them");
+    }
+    Ok(())
+}
+
 /// Only now do the ports open: who is let in is served.
 fn listen(worker: &Rc<Worker>, addrs: &Listen) -> Result<(), Fatal> {
     for (addrs, vip) in [(&addrs.client, false), (&addrs.vip, true)] {
@@ -443,8 +472,10 @@ async fn start_name_server(
 ) -> Result<(), Fatal> {
     let settings = name_server_settings(config);
     let executor = worker.executor.clone();
-    let state: Namesrv =
+    let mut state: Namesrv =
         namesrv::open(&executor, settings).await.map_err(Fatal::because(Cause::Data))?;
+    // The same rules: whoever may not administer the broker may not change its routes, either.
+    state.guard(Rc::clone(&worker.access.engine), &config.broker_cluster_name);
     let listeners = bind_all(&executor, addrs)?;
     let serving = executor.clone();
     executor.spawn(async move {
@@ -456,6 +487,12 @@ async fn start_name_server(
     Ok(())
 }
 
+/// As whom the broker signs its requests to name servers.
+fn signer(config: &BrokerConfig) -> Option<acl::Signer> {
+    let (name, secret) = config.inner_client_authentication_credentials.0.as_ref()?;
+    acl::Signer::new(name, secret)
+}
+
 fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> Registrar {
     let config = &context.config;
     let broker_addr = config.client_address();
@@ -465,6 +502,7 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
         broker_id: i64::from(config.broker_id),
         broker_addr,
         ha_server_addr: config.ha_address(),
+        signer: signer(config),
     };
     let options = Options::of(config, context.listen.name_server.is_some());
     let control = Rc::clone(&worker.control_plane().control);

@@ -7,7 +7,7 @@
 //! (`mqstore verify` reads them).
 
 use crate::{
-    advertised, boot,
+    access, advertised, boot,
     config::{BrokerConfig, Loaded, Machine, Sizing},
     control::{Control, metadata_store},
     delay_levels::DelayLevels,
@@ -64,6 +64,7 @@ pub fn run(loaded: &Loaded, machine: &Machine) -> Refusals {
     let shards = check.look_at_format(&mut sizing);
     check.look_at_limits(&sizing, shards);
     check.look_at_tables(shards);
+    check.look_at_rules();
     check.look_at_disk();
     check.look_at_name_servers();
     check.refusals
@@ -141,6 +142,12 @@ impl Check<'_> {
             let settings = boot::name_server_settings(self.config);
             data(namesrv::look(&settings).map_err(|error| error.to_string()));
         }
+    }
+
+    /// Rules of access control.
+    fn look_at_rules(&mut self) {
+        let looked = access::look(self.config, &self.root.join("config"));
+        self.refusals.keep(looked.map_err(Fatal::from));
     }
 
     /// A disk that is too full for messages is no reason not to serve what it holds.

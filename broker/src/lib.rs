@@ -4,6 +4,7 @@
 //! A request is admitted where its socket is, run where its queue is, and answered where its socket is. What is shared
 //! between workers is an immutable snapshot ([`control::MetadataSnapshot`]) and messages; nothing is locked.
 
+pub mod access;
 pub mod advertised;
 pub mod boot;
 pub mod calls;

@@ -119,6 +119,7 @@ fn load(command_line: CommandLine, machine: &Machine) -> Result<Loaded, config::
         log_dir_env: std::env::var("RINGMQ_LOG_DIR").ok(),
         home: std::env::var_os("HOME").map(PathBuf::from),
         overrides: None,
+        rocketmq_home: std::env::var("ROCKETMQ_HOME").ok(),
     };
     given.overrides = config::read_overrides(&config::data_dir(&given, machine))?;
     config::load(&given, machine)
@@ -268,6 +269,7 @@ fn run_locked(
         totals,
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
+        access: Arc::default(),
         ready: Arc::default(),
         served: Arc::clone(served),
     };

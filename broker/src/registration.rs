@@ -40,7 +40,7 @@ const TELL_AGAIN_MS: Millis = 60_000;
 const UNREGISTER_WAIT_MS_MAX: Millis = 1_500;
 
 /// Who registers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Cluster of the broker.
     pub cluster_name: String,
@@ -52,6 +52,8 @@ pub struct Identity {
     pub broker_addr: String,
     /// `host:port` for replication.
     pub ha_server_addr: String,
+    /// As whom it signs its requests, if at all.
+    pub signer: Option<acl::Signer>,
 }
 
 /// How it registers.

@@ -12,6 +12,7 @@
 //! Responses to what it asked before still gather: as many as pulls may be parked and sends may be in flight.
 
 use crate::{
+    access::Access,
     client_calls::ClientCalls,
     cold_reads::ColdReadPool,
     config::{BrokerConfig, MemoryPlan},
@@ -85,6 +86,8 @@ pub struct Worker {
     pub delay_levels: RefCell<DelayLevels>,
     /// Shards hosted here.
     pub hosted: Vec<Rc<Shard>>,
+    /// Access control.
+    pub access: Access,
     /// Snapshot of topics, groups and subscriptions.
     pub metadata: RefCell<Arc<MetadataSnapshot>>,
     /// Open connections.
@@ -210,6 +213,7 @@ impl Worker {
             shard_count,
             delay_levels: RefCell::new(delay_levels),
             hosted,
+            access: Access::default(),
             metadata: RefCell::default(),
             connections,
             control,

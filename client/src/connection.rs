@@ -29,6 +29,7 @@ pub struct Connection {
     kind: HeaderKind,
     language: Language,
     version: i32,
+    signer: Option<acl::Signer>,
     timeout: Duration,
     next_opaque: i32,
     frames: FrameReader,
@@ -56,6 +57,7 @@ impl Connection {
             kind: HeaderKind::Json,
             language: Language::Java,
             version: command::OUR_VERSION,
+            signer: None,
             timeout: TIMEOUT_DEFAULT,
             next_opaque: 0,
             frames: FrameReader::default(),
@@ -92,6 +94,11 @@ impl Connection {
     pub fn set_identity(&mut self, language: Language, version: i32) {
         self.language = language;
         self.version = version;
+    }
+
+    /// Signs all requests from now on with an account's secret.
+    pub fn sign_as(&mut self, access_key: &str, secret: &str) {
+        self.signer = acl::Signer::new(access_key, secret);
     }
 
     /// How long a call waits for its answer, and a write for room.
@@ -256,6 +263,14 @@ impl Connection {
         let opaque = self.next_opaque;
         self.next_opaque = self.next_opaque.wrapping_add(1);
         let (language, version) = (self.language, self.version);
+        let signature = self.signer.as_ref().map(|signer| signer.sign(ext, body));
+        let mut signed = Vec::new();
+        if let (Some(signer), Some(signature)) = (&self.signer, &signature) {
+            signed.extend_from_slice(ext);
+            signed.push((acl::ACCESS_KEY, signer.access_key().into()));
+            signed.push((acl::SIGNATURE, signature.as_str().into()));
+        }
+        let ext = if signed.is_empty() { ext } else { &signed };
         let head = RequestHead { code, language, version, opaque, oneway, remark: None, ext };
         let mut out = Vec::with_capacity(512 + body.len());
         command::write_request(&mut out, self.kind, &head, body);

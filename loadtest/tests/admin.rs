@@ -262,8 +262,7 @@ fn what_there_is_nothing_to_do_for_is_done() {
 fn what_is_not_served_says_why() {
     let (_broker, mut connection) = start();
     for (code, why) in [
-        (request::UPDATE_AND_CREATE_ACL_CONFIG, "access control"),
-        (request::AUTH_LIST_USER, "access control"),
+        (54, "secrets"),
         (request::EXPORT_ROCKSDB_CONFIG_TO_JSON, "RocksDB"),
         (request::UPDATE_AND_CREATE_STATIC_TOPIC, "static topics"),
         (request::ADD_BROKER, "container"),

@@ -15,21 +15,26 @@ const LINES_MAX: usize = 800;
 const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
     ("filter", &[], &[]),
+    ("acl", &["proto"], &[]),
     ("runtime", &[], &[]),
     ("remoting", &["proto", "runtime"], &[]),
-    ("daemon", &[], &[]),
+    ("daemon", &["acl"], &[]),
     ("store", &["proto", "runtime"], &[]),
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
-    ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
-    ("client", &["proto", "remoting", "daemon"], &[]),
+    ("namesrv", &["proto", "acl", "runtime", "remoting", "daemon"], &["client"]),
+    (
+        "broker",
+        &["proto", "acl", "runtime", "remoting", "daemon", "store", "namesrv", "filter"],
+        &[],
+    ),
+    ("client", &["proto", "acl", "remoting", "daemon"], &[]),
     ("mqadmin", &["proto", "client"], &[]),
-    ("loadtest", &["proto", "client", "filter"], &["mqstore"]),
+    ("loadtest", &["proto", "acl", "client", "filter"], &["mqstore"]),
 ];
 
 /// Crates of foreign bytes.
-const FOREIGN_BYTES_CRATES: &[&str] = &["proto", "filter"];
+const FOREIGN_BYTES_CRATES: &[&str] = &["proto", "filter", "acl"];
 
 /// Lints that they deny outside of their tests: foreign bytes must never end the process.
 const FOREIGN_BYTES_LINTS: &[&str] =

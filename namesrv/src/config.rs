@@ -56,6 +56,14 @@ pub struct Config {
     log_file_mib: u32 = 128, "logFileMiB", ConfigKind::Whole { min: 1, max: 65_536 }, "MiB", Start;
     /// Log files that have ended and are kept.
     log_files_max: u32 = 20, "logFilesMax", ConfigKind::Whole { min: 1, max: 10_000 }, "", Start;
+    /// Whether requests that change or show settings and routes must be signed by an administrator's account of plain_acl.yml.
+    acl_enable: bool = false, "aclEnable", ConfigKind::Bool, "", Start;
+    /// Whether registrations of brokers must be, too: those of brokers with innerClientAuthenticationCredentials are signed.
+    acl_registration_enable: bool = false, "aclRegistrationEnable", ConfigKind::Bool, "", Start;
+    /// Directory below which conf/acl and aclPlainFile are looked for. Empty: ROCKETMQ_HOME of the environment, else the present one.
+    rocketmq_home: String = String::new(), "rocketmqHome", ConfigKind::Text, "", Start;
+    /// The file of accounts, below rocketmqHome or absolute.
+    acl_plain_file: String = "conf/plain_acl.yml".to_owned(), "aclPlainFile", ConfigKind::Text, "", Start;
     /// Keys, separated by `;`, that `UPDATE_NAMESRV_CONFIG` refuses.
     config_black_list: String = "configBlackList;configStorePath;kvConfigPath".to_owned(), "configBlackList", ConfigKind::Text, "", Live;
 }
@@ -78,7 +86,6 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "needWaitForService",
     "notifyMinBrokerIdChanged",
     "productEnvName",
-    "rocketmqHome",
     "serverAsyncSemaphoreValue",
     "serverCallbackExecutorThreads",
     "serverNettyWorkerGroupEnable",

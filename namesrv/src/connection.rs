@@ -222,7 +222,10 @@ fn handle_frame(
         return Handled::Nothing;
     }
     let request = Request { header: &header, body: frame.body, connection: id, addr: buffer.addr };
-    let answer = handle::handle(&mut server.state.borrow_mut(), &request, server.executor.uptime());
+    let refusal = server.state.borrow().refusal(&request, buffer.addr.ip());
+    let answer = refusal.unwrap_or_else(|| {
+        handle::handle(&mut server.state.borrow_mut(), &request, server.executor.uptime())
+    });
     let to = (!header.is_oneway()).then_some((frame.kind, header.opaque));
     Handled::Response { answer, to }
 }

@@ -4,7 +4,9 @@
 //! disk says so in `save`; [`crate::server`] does that. Bodies and headers are foreign bytes: whatever is wrong with them is an
 //! answer with code 1 (or 17, 22), never a panic.
 
-use std::{borrow::Cow, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow, net::{IpAddr, SocketAddr}, ops::Deref, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use daemon::config_body::{entries_of, reasons_text, told};
 use proto::{
@@ -21,6 +23,7 @@ use remoting::ConnectionId;
 use runtime::{Millis, Uptime};
 
 use crate::{
+    access::{Guard, SharedEngine},
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
     routes::{Change, Registration, Routes, UnitFilter},
@@ -44,6 +47,7 @@ pub struct Namesrv {
     topic_lists: TopicLists,
     /// Connections that open files leave room for.
     connections_room: usize,
+    guard: Guard,
 }
 
 /// A file that has to be written before an answer may leave.
@@ -191,7 +195,19 @@ impl Namesrv {
     pub fn new(config: Config, kv: KvConfig) -> Namesrv {
         let (routes, topic_lists) = (Routes::new(), TopicLists::default());
         let connections_room = usize::MAX;
-        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room }
+        let guard = Guard::default();
+        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room, guard }
+    }
+
+    /// Lets these rules decide about what administers. `cluster`: its name in policies.
+    pub fn guard(&mut self, engine: SharedEngine, cluster: &str) {
+        self.guard = Guard::new(engine, cluster);
+    }
+
+    /// The refusal of a request, if its sender may not ask for it.
+    pub fn refusal(&self, request: &Request<'_>, source: IpAddr) -> Option<Response> {
+        let registration = self.config.acl_registration_enable;
+        self.guard.refuse(request.header, request.body, source, registration)
     }
 
     /// Whatever `connectionsMax` says, no more connections than this are taken.

@@ -18,6 +18,7 @@
 //!
 //! Absent on purpose: a controller, acting masters, zones, static topics, TLS.
 
+pub mod access;
 pub mod config;
 mod connection;
 pub mod handle;

@@ -4,19 +4,27 @@
 //! is in the library.
 
 use std::{
-    cell::RefCell, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, rc::Rc,
+    cell::RefCell,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
+use acl::Engine;
 use clap::Parser;
 use daemon::{
+    account_files::{AccountFiles, LoadedAccounts},
     exit::{Cause, Fatal, FirstFatal, Refusals},
     home,
     key_list::KeysArgument,
     log_file::LogFile,
     logging, notify, open_files, port, properties_file,
 };
-use namesrv::{config::Config, server};
+use namesrv::{access::SharedEngine, config::Config, handle::Namesrv, server};
 use remoting::Listener;
 use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
 
@@ -28,6 +36,8 @@ const LOG_FILTER: &str = "info";
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written.
 const FILES_BESIDES: u64 = 64;
+/// Pause between two looks at the files of accounts.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -119,6 +129,10 @@ fn check(config: &Config) -> ExitCode {
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
     refusals.keep(namesrv::look(config).map_err(Fatal::because(Cause::Data)));
+    if config.acl_enable {
+        let loaded = account_files(config).load();
+        refusals.keep(loaded.map_err(Fatal::because(Cause::Configuration)));
+    }
     refusals.tell(PROGRAM)
 }
 
@@ -189,6 +203,9 @@ async fn serve(
     connections: u64,
 ) -> Result<(), Fatal> {
     let mut state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
+    if state.config().acl_enable {
+        guard(&executor, &mut state)?;
+    }
     let stopping = executor.clone();
     // `connectionsMax` may be changed while the process runs; this may not.
     state.limit_connections(usize::try_from(connections).unwrap_or(usize::MAX));
@@ -209,6 +226,57 @@ async fn serve(
         .map_err(Fatal::because(Cause::Other))?;
     let took = executor.uptime() - stop_noticed.await;
     tracing::info!("shutdown hook done, consuming time total(ms): {took}");
+    Ok(())
+}
+
+fn account_files(config: &Config) -> AccountFiles {
+    let of_environment = || std::env::var("ROCKETMQ_HOME").unwrap_or_default();
+    let home = match config.rocketmq_home.as_str() {
+        "" => of_environment(),
+        home => home.to_owned(),
+    };
+    AccountFiles::new(Path::new(&home), &config.acl_plain_file)
+}
+
+/// Puts the accounts in force, and again when their files change. A file with a mistake changes nothing.
+fn guard(executor: &Executor, state: &mut Namesrv) -> Result<(), Fatal> {
+    let files = Arc::new(account_files(state.config()));
+    let engine = SharedEngine::default();
+    state.guard(Rc::clone(&engine), "");
+    let mut seen = files.stamps().map_err(Fatal::because(Cause::Configuration))?;
+    let take = move |loaded: LoadedAccounts| {
+        for notice in &loaded.notices {
+            tracing::warn!("{notice}");
+        }
+        tracing::info!(accounts = loaded.plain.account_count(), "accounts are in force");
+        *engine.borrow_mut() = Some(Arc::new(Engine::Plain(loaded.plain)));
+    };
+    take(files.load().map_err(Fatal::because(Cause::Configuration))?);
+    let looking = executor.clone();
+    drop(executor.spawn(async move {
+        while !looking.stop().requested() {
+            looking.sleep(LOOK_AGAIN).await;
+            let (files, before) = (Arc::clone(&files), seen.clone());
+            let look = move || match files.stamps() {
+                Ok(now) if now == before => None,
+                Ok(now) => Some((now, files.load())),
+                Err(error) => Some((before, Err(error.to_string()))),
+            };
+            match looking.blocking(look).await {
+                None => {}
+                Some((now, loaded)) => {
+                    seen = now;
+                    match loaded {
+                        Ok(loaded) => take(loaded),
+                        Err(error) => tracing::error!(
+                            error,
+                            "files of accounts cannot be used: the former rules stay in force"
+                        ),
+                    }
+                }
+            }
+        }
+    }));
     Ok(())
 }
 

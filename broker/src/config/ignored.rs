@@ -248,11 +248,6 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Warn,
     },
     Ignored {
-        names: &["authenticationEnabled", "authorizationEnabled", "migrateAuthFromV1Enabled"],
-        reason: "access control is not built yet, and every client would be let in",
-        weight: Weight::Refuse,
-    },
-    Ignored {
         names: &["useTLS", "tlsEnable", "tls.enable", "tls.server.mode"],
         reason: "TLS is not built yet, and every byte would travel in the clear",
         weight: Weight::Refuse,
@@ -296,7 +291,6 @@ pub const IGNORED: &[Ignored] = &[
     },
     Ignored {
         names: &[
-            "rocketmqHome",
             "highSpeedMode",
             "maxDelayTime",
             "flushConsumerOffsetHistoryInterval",
@@ -539,13 +533,9 @@ pub const IGNORED: &[Ignored] = &[
             "authenticationProvider",
             "authenticationMetadataProvider",
             "authenticationStrategy",
-            "authenticationWhitelist",
             "authorizationProvider",
             "authorizationMetadataProvider",
             "authorizationStrategy",
-            "authorizationWhitelist",
-            "initAuthenticationUser",
-            "innerClientAuthenticationCredentials",
             "userCacheMaxNum",
             "userCacheExpiredSecond",
             "userCacheRefreshSecond",
@@ -557,8 +547,8 @@ pub const IGNORED: &[Ignored] = &[
             "statefulAuthorizationCacheMaxNum",
             "statefulAuthorizationCacheExpiredSecond",
         ],
-        reason: "access control is not built yet, and EVERY CLIENT IS LET IN",
-        weight: Weight::Warn,
+        reason: "users and policies are kept by the broker itself (config/auth.json), and each request is checked",
+        weight: Weight::Note,
     },
     Ignored {
         names: &[

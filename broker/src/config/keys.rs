@@ -6,8 +6,8 @@
 //! in the name. Keys that mean nothing here are in `ignored.rs`.
 
 use super::value::{
-    BROKER_ROLES, BrokerRole, CoreList, DefaultRequestMode, FLUSH_DISK_TYPES, FlushDiskType,
-    REQUEST_MODES,
+    BROKER_ROLES, BrokerRole, CodeList, CoreList, Credentials, DefaultRequestMode,
+    FLUSH_DISK_TYPES, FlushDiskType, REQUEST_MODES,
 };
 use daemon::{bind_address::BindAddress, config::ConfigKind, config_keys};
 use proto::body::MessageRequestMode;
@@ -71,8 +71,26 @@ pub struct BrokerConfig {
     region_id: String = "DefaultRegion".to_owned(), "regionId", ConfigKind::Text, "", Live;
     /// Whether clients that trace may trace messages of this broker.
     trace_on: bool = true, "traceOn", ConfigKind::Bool, "", Live;
-    /// Whether requests must be signed. Refused when true: an open broker must not look like a locked one.
+    /// Whether requests must be signed by an account of plain_acl.yml, as with RocketMQ 4.9. The files are read again when they change.
     acl_enable: bool = false, "aclEnable", ConfigKind::Bool, "", Start;
+    /// Directory below which conf/acl and aclPlainFile are looked for. Empty: ROCKETMQ_HOME of the environment, else storePathRootDir.
+    rocketmq_home: String = String::new(), "rocketmqHome", ConfigKind::Text, "", Start;
+    /// The file of accounts, below rocketmqHome or absolute; Java's system property rocketmq.acl.plain.file.
+    acl_plain_file: String = "conf/plain_acl.yml".to_owned(), "aclPlainFile", ConfigKind::Text, "", Start;
+    /// Whether requests must be signed by a user, as with RocketMQ 5.
+    authentication_enabled: bool = false, "authenticationEnabled", ConfigKind::Bool, "", Start;
+    /// Whether users need policies for what they do; else each may do everything but manage users.
+    authorization_enabled: bool = false, "authorizationEnabled", ConfigKind::Bool, "", Start;
+    /// Request codes that need no user.
+    authentication_whitelist: CodeList = CodeList::default(), "authenticationWhitelist", ConfigKind::Text, "", Start;
+    /// Request codes that need no policy.
+    authorization_whitelist: CodeList = CodeList::default(), "authorizationWhitelist", ConfigKind::Text, "", Start;
+    /// A super user, made at start if there is none of that name: {"username":"..","password":".."}.
+    init_authentication_user: Credentials = Credentials::default(), "initAuthenticationUser", ConfigKind::Text, "", Start;
+    /// With what the broker signs its own requests to name servers; also a super user: {"accessKey":"..","secretKey":".."}.
+    inner_client_authentication_credentials: Credentials = Credentials::default(), "innerClientAuthenticationCredentials", ConfigKind::Text, "", Start;
+    /// Whether accounts of plain_acl.yml become users at start, those that are not there yet.
+    migrate_auth_from_v1_enabled: bool = false, "migrateAuthFromV1Enabled", ConfigKind::Bool, "", Start;
     /// Epoch time before which sends are refused.
     start_accept_send_request_time_stamp: i64 = 0, "startAcceptSendRequestTimeStamp", ANY, "ms", Live;
     /// Names that UPDATE_BROKER_CONFIG may not touch, besides itself.

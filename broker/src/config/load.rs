@@ -134,6 +134,8 @@ pub struct Given {
     pub home: Option<PathBuf>,
     /// Content of `overrides.properties` in the data directory ([`data_dir`]), if there is one.
     pub overrides: Option<String>,
+    /// `ROCKETMQ_HOME`.
+    pub rocketmq_home: Option<String>,
 }
 
 impl Given {
@@ -391,6 +393,10 @@ fn fill_in(config: &mut BrokerConfig, given: &Given, machine: &Machine, standalo
         let home = given.home.as_deref().filter(|_| !standalone);
         let root = home.map_or(PathBuf::from("./ringmq-data"), |home| home.join("ringmq-data"));
         config.store_path_root_dir = root.to_string_lossy().into_owned();
+    }
+    if config.rocketmq_home.is_empty() {
+        let of_environment = given.rocketmq_home.clone().filter(|home| !home.is_empty());
+        config.rocketmq_home = of_environment.unwrap_or(config.store_path_root_dir.clone());
     }
     if config.store_path_commit_log.is_empty() {
         let log = Path::new(&config.store_path_root_dir).join("commitlog");

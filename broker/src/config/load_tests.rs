@@ -24,6 +24,7 @@ fn given(arguments: &[&str], file: Option<&str>) -> Given {
         log_dir_env: None,
         home: Some(PathBuf::from("/home/op")),
         overrides: None,
+        rocketmq_home: None,
     }
 }
 
@@ -209,9 +210,11 @@ fn a_promise_that_cannot_be_kept_starts_nothing() {
         "brokerRole=SLAVE",
         "brokerRole=SYNC_MASTER",
         "brokerId=1",
-        "aclEnable=true",
-        "authenticationEnabled=true",
         "authorizationEnabled=TRUE",
+        "migrateAuthFromV1Enabled=true",
+        "aclEnable=true\nauthenticationEnabled=true",
+        "authenticationWhitelist=10,send",
+        "initAuthenticationUser={\"username\":\"root\"}",
         "useTLS=true",
         "tls.server.mode=enforcing",
         "readOnlyCommitLogStorePaths=/old",

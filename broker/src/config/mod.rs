@@ -32,7 +32,9 @@ pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
 pub(crate) use overrides::whole;
 pub use overrides::{Overrides, overrides_path, read_overrides};
-pub use value::{BrokerRole, CORE_MAX, CoreList, DefaultRequestMode, FlushDiskType};
+pub use value::{
+    BrokerRole, CORE_MAX, CodeList, CoreList, Credentials, DefaultRequestMode, FlushDiskType,
+};
 
 use daemon::{config::host_and_port, log_file::LogPlace, properties_file};
 use std::{

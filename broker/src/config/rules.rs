@@ -37,11 +37,20 @@ impl BrokerConfig {
                 "0: every broker here is a master".to_owned(),
             );
         }
-        if self.acl_enable {
-            let expected =
-                "false: access control is not built yet, and every client would be let in"
-                    .to_owned();
-            problem("aclEnable", self.acl_enable.text(), expected);
+        if self.acl_enable && (self.authentication_enabled || self.authorization_enabled) {
+            let expected = "false, or authenticationEnabled and authorizationEnabled to be false: one generation's rules \
+                            decide, those of 4.9 or those of 5.x";
+            problem("aclEnable", self.acl_enable.text(), expected.to_owned());
+        }
+        let needs_users = [
+            ("authorizationEnabled", self.authorization_enabled),
+            ("migrateAuthFromV1Enabled", self.migrate_auth_from_v1_enabled),
+        ];
+        for (key, is_on) in needs_users {
+            if is_on && !self.authentication_enabled {
+                let expected = "authenticationEnabled=true beside it: who asks must be known before rules can decide";
+                problem(key, is_on.text(), expected.to_owned());
+            }
         }
         if let Err(expected) = DelayLevels::parse(&self.message_delay_level, 1) {
             problem("messageDelayLevel", self.message_delay_level.clone(), expected);

@@ -128,6 +128,49 @@ impl ConfigValue for CoreList {
     }
 }
 
+/// A user and his password in JSON, as Java's keys have them: `{"username":"..","password":".."}` or
+/// `{"accessKey":"..","secretKey":".."}`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials(pub Option<(String, String)>);
+
+impl ConfigValue for Credentials {
+    fn read(text: &str, _: &ConfigKind) -> Option<Self> {
+        if text.trim().is_empty() {
+            return Some(Credentials(None));
+        }
+        acl::auth::credentials(text).map(|both| Credentials(Some(both)))
+    }
+
+    /// Secrets are shown to nobody.
+    fn text(&self) -> String {
+        match &self.0 {
+            Some((name, _)) => format!("{name} (the secret is not shown)"),
+            None => String::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+/// Request codes, separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeList(pub Vec<i32>);
+
+impl ConfigValue for CodeList {
+    fn read(text: &str, _: &ConfigKind) -> Option<Self> {
+        let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
+        codes.map(|code| code.parse().ok()).collect::<Option<_>>().map(CodeList)
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! answers show what the disk holds. Who is online is no matter of the disk: subscriptions and notifications go out at once.
 
 use crate::{
+    access::AccessControl,
     client_calls::write_to_client,
     cluster_queues::ClusterQueues,
     control::{
@@ -56,6 +57,8 @@ const REGISTER_PATIENCE_MS: i64 = 1_000;
 pub struct ControlPlane {
     /// Topics, groups, members.
     pub control: Rc<RefCell<Control>>,
+    /// Where the rules of access control come from.
+    pub access: AccessControl,
     /// Registration with name servers.
     pub registrar: RefCell<Option<Registrar>>,
     /// Rates for the runtime information.
@@ -118,6 +121,7 @@ impl ControlPlane {
             (all_topics(Rc::clone(memory)), all_groups(Rc::clone(memory)));
         ControlPlane {
             control: Rc::new(RefCell::new(control)),
+            access: AccessControl::default(),
             registrar: RefCell::default(),
             rates: RefCell::default(),
             traffic: Collection::new(traffic),

@@ -9,6 +9,7 @@
 pub mod allocation;
 pub mod ask_client;
 pub mod assignment;
+pub mod auth_admin;
 pub mod broker_config;
 pub mod broker_stats;
 pub mod cleanups;
@@ -23,12 +24,14 @@ pub mod corrections;
 #[cfg(test)]
 mod deletion_tests;
 pub mod end_transaction;
+pub mod explain_access;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod group_queries;
 pub mod groups;
 mod large_body;
 pub(crate) mod patience;
+pub mod plain_accounts;
 pub mod pop;
 pub mod producers;
 pub mod pull;
@@ -38,6 +41,7 @@ pub mod recall;
 pub mod refused_codes;
 pub mod reset_offsets;
 pub mod resume_check;
+pub mod rights;
 pub mod runtime_info;
 pub mod send;
 pub mod send_back;
@@ -65,7 +69,7 @@ use proto::{
 use remoting::Peer;
 use runtime::Moment;
 use std::{future::Future, rc::Rc};
-use table::{Line, Right, Run, ServedBy};
+use table::{Line, Run, ServedBy};
 
 /// What a request counts for at least that the control worker or a task serves: by default sixteen are in flight.
 const LONG_REQUEST_BYTES: usize = 512 * 1024;
@@ -104,7 +108,14 @@ pub fn serve_frame(
         Responder::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
     let Moment { wall: now, uptime } = now;
     let request = Request { header, body: frame.body, frame: bytes, peer, now, uptime };
-    serve(worker, &request, responder);
+    let Some(line) = table::line_of(request.header.code) else {
+        worker.respond(responder, refused_codes::refusal(request.header.code).into());
+        return Ok(());
+    };
+    match rights::check(worker, line, &request) {
+        Ok(()) => serve(worker, line, &request, responder),
+        Err(refusal) => worker.respond(responder, refusal.into()),
+    }
     Ok(())
 }
 
@@ -122,9 +133,13 @@ fn weight_of(code: i32, wire_bytes: usize) -> u32 {
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
-/// Serves a request whose whole frame was kept: another worker sent it on, or it waited for something.
+/// Serves a request whose whole frame was kept: another worker sent it on, or it waited for something. Its sender's rights
+/// were checked when it arrived.
 pub fn serve_kept(worker: &Rc<Worker>, kept: KeptRequest) {
-    with_request(worker, kept, |request, responder| serve(worker, request, responder));
+    with_request(worker, kept, |request, responder| {
+        let line = table::line_of(request.header.code).expect("only what has a line is kept");
+        serve(worker, line, request, responder);
+    });
 }
 
 fn with_request(
@@ -148,14 +163,7 @@ fn with_request(
     }
 }
 
-fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
-    let code = request.header.code;
-    let Some(line) = table::line_of(code) else {
-        return worker.respond(responder, refused_codes::refusal(code).into());
-    };
-    if let Err(refusal) = check_right(line.needs, request) {
-        return worker.respond(responder, refusal.into());
-    }
+fn serve(worker: &Rc<Worker>, line: &Line, request: &Request<'_>, responder: Responder) {
     match line.run {
         Run::Message(serve) | Run::Patient(serve) => serve(worker, request, responder),
         _ => match host_of(worker, line, request) {
@@ -164,11 +172,6 @@ fn serve(worker: &Rc<Worker>, request: &Request<'_>, responder: Responder) {
             Err(refusal) => worker.respond(responder, refusal.into()),
         },
     }
-}
-
-/// Whether the sender may ask for this. Access control comes later and hooks in here, before any other check.
-pub fn check_right(_needs: Right, _request: &Request<'_>) -> Result<(), Refusal> {
-    Ok(())
 }
 
 /// Number of the worker that serves a request.

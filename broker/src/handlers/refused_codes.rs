@@ -5,9 +5,8 @@
 use crate::error::Refusal;
 use proto::code::request as asked;
 
-const ACL_4: &str = "access control (aclEnable) is not supported by this broker";
-const ACL_5: &str =
-    "access control (authenticationEnabled, authorizationEnabled) is not supported by this broker";
+const SECRETS: &str =
+    "it would answer all accounts with their secrets: read them in the files of accounts";
 const REPLICATION: &str = "this broker has no slaves and is none: replication is not supported";
 const CONTROLLER: &str = "this is a broker, and no controller is inside";
 const CONTAINER: &str = "this process is one broker, and no container of several";
@@ -29,11 +28,7 @@ const GET_BROKER_CLUSTER_ACL_CONFIG: i32 = 54;
 const REASONS: &[(i32, &str)] = &[
     (asked::GET_ALL_CONSUMER_OFFSET, REPLICATION),
     (asked::GET_ALL_DELAY_OFFSET, REPLICATION),
-    (asked::UPDATE_AND_CREATE_ACL_CONFIG, ACL_4),
-    (asked::DELETE_ACL_CONFIG, ACL_4),
-    (asked::GET_BROKER_CLUSTER_ACL_INFO, ACL_4),
-    (asked::UPDATE_GLOBAL_WHITE_ADDRS_CONFIG, ACL_4),
-    (GET_BROKER_CLUSTER_ACL_CONFIG, ACL_4),
+    (GET_BROKER_CLUSTER_ACL_CONFIG, SECRETS),
     (asked::GET_TIMER_CHECK_POINT, TIMERS),
     (asked::GET_TIMER_METRICS, TIMERS),
     (asked::CHECK_ROCKSDB_CQ_WRITE_PROGRESS, ROCKSDB),
@@ -62,16 +57,6 @@ const REASONS: &[(i32, &str)] = &[
     (asked::REMOVE_COLD_DATA_FLOW_CTR_CONFIG, COLD_READS),
     (asked::GET_COLD_DATA_FLOW_CTR_INFO, COLD_READS),
     (asked::SET_COMMITLOG_READ_MODE, READ_AHEAD),
-    (asked::AUTH_CREATE_USER, ACL_5),
-    (asked::AUTH_UPDATE_USER, ACL_5),
-    (asked::AUTH_DELETE_USER, ACL_5),
-    (asked::AUTH_GET_USER, ACL_5),
-    (asked::AUTH_LIST_USER, ACL_5),
-    (asked::AUTH_CREATE_ACL, ACL_5),
-    (asked::AUTH_UPDATE_ACL, ACL_5),
-    (asked::AUTH_DELETE_ACL, ACL_5),
-    (asked::AUTH_GET_ACL, ACL_5),
-    (asked::AUTH_LIST_ACL, ACL_5),
     (asked::PEEK_MESSAGE, PROXY),
     (asked::NOTIFICATION, PROXY),
     (asked::POLLING_INFO, PROXY),

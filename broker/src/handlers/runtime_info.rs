@@ -121,6 +121,9 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     {
         put(&format!("scheduleMessageOffset_{level}"), format!("{settled},{stored}"));
     }
+    for (name, value) in worker.access.figures.borrow().rows() {
+        put(&format!("ringmq.acl.{name}"), value.to_string());
+    }
     put("ringmq.shards", worker.shard_count.to_string());
     let encoded = [
         plane.all_topics.body.borrow().encoded_entries(),

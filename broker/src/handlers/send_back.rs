@@ -8,6 +8,7 @@
 use super::{
     make_topic,
     patience::{NotTaken, append_patiently},
+    rights,
     send::{Appended, append_record, broker_forbidden, no_group},
     waiting::{copied_fields, encode_waiting},
 };
@@ -46,6 +47,7 @@ struct SendBack {
     delay_level: i32,
     unit_mode: bool,
     tries_max: Option<i32>,
+    sender: rights::Sender,
 }
 
 /// What is to be appended, and where.
@@ -76,6 +78,7 @@ pub fn serve(worker: &Rc<Worker>, request: &Request<'_>, mut responder: Responde
             tries_max: header
                 .max_reconsume_times
                 .filter(|_| request.header.version >= VERSION_WITH_TRIES),
+            sender: rights::Sender::of(request),
         },
         Err(error) => return worker.respond(responder, Refusal::from(error).into()),
     };
@@ -119,6 +122,8 @@ async fn take_back(worker: &Rc<Worker>, back: &SendBack) -> Result<Option<Return
     let Some((tries_max, queues)) = admit(worker, back, &retry)? else { return Ok(None) };
     let record = read(worker, back).await?;
     let view = RecordView::parse(&record).map_err(|_| not_found(back.offset))?;
+    // Only now it is known of which topic the message is: a group would get any by its offset.
+    rights::check_consumes(worker, &back.sender, view.topic())?;
     let is_dead = back.delay_level < 0 || view.reconsume_times() >= tries_max;
     let topic = if is_dead { names::dlq_topic(&back.group) } else { retry };
     if is_dead && worker.metadata.borrow().topic(&topic).is_none() {

@@ -2,10 +2,11 @@
 //! is refused with code 3, see [`super::refused_codes`].
 
 use super::{
-    ask_client, assignment, broker_config, broker_stats, cleanups, client_lifecycle, clone_offsets,
-    consume_queue, consume_stats, consumer_offset, consumer_status, corrections, end_transaction, group_queries,
-    groups, pop, producers, pull, query_message, queue_locks, recall, reset_offsets, resume_check,
-    runtime_info, send, send_back, send_reply, topics, view_message, whole_table,
+    ask_client, assignment, auth_admin, broker_config, broker_stats, cleanups, client_lifecycle,
+    clone_offsets, consume_queue, consume_stats, consumer_offset, consumer_status, corrections,
+    end_transaction, explain_access, group_queries, groups, plain_accounts, pop, producers, pull,
+    query_message, queue_locks, recall, reset_offsets, resume_check, runtime_info, send, send_back,
+    send_reply, topics, view_message, whole_table,
 };
 use crate::{
     control::{Control, MetadataSnapshot},
@@ -31,7 +32,7 @@ pub enum ServedBy {
     Control,
 }
 
-/// What its sender must be allowed to do. Nothing is enforced yet: see [`super::check_right`].
+/// What its sender must be allowed to do, in a word; what that means for a request's fields says [`super::rights`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// Anybody who may connect.
@@ -177,6 +178,22 @@ pub const LINES: &[Line] = lines! {
     INVOKE_BROKER_TO_RESET_OFFSET: Control, Admin, LargeTask(reset_offsets::reset);
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS: Control, Admin, LargeTask(consumer_status::status);
     RESUME_CHECK_HALF_MESSAGE: Control, Admin, Task(resume_check::resume);
+
+    UPDATE_AND_CREATE_ACL_CONFIG: Control, Admin, Task(plain_accounts::put);
+    DELETE_ACL_CONFIG: Control, Admin, Task(plain_accounts::delete);
+    GET_BROKER_CLUSTER_ACL_INFO: Control, Admin, OnWorker(plain_accounts::versions);
+    UPDATE_GLOBAL_WHITE_ADDRS_CONFIG: Control, Admin, Task(plain_accounts::put_white_addresses);
+    AUTH_CREATE_USER: Control, Admin, Task(auth_admin::create_user);
+    AUTH_UPDATE_USER: Control, Admin, Task(auth_admin::update_user);
+    AUTH_DELETE_USER: Control, Admin, Task(auth_admin::delete_user);
+    AUTH_GET_USER: Control, Admin, OnWorker(auth_admin::user);
+    AUTH_LIST_USER: Control, Admin, OnWorker(auth_admin::users);
+    AUTH_CREATE_ACL: Control, Admin, Task(auth_admin::put_acl);
+    AUTH_UPDATE_ACL: Control, Admin, Task(auth_admin::put_acl);
+    AUTH_DELETE_ACL: Control, Admin, Task(auth_admin::delete_acl);
+    AUTH_GET_ACL: Control, Admin, OnWorker(auth_admin::acl);
+    AUTH_LIST_ACL: Control, Admin, OnWorker(auth_admin::acls);
+    EXPLAIN_ACCESS: Control, Admin, OnWorker(explain_access::explain);
 
     GET_BROKER_CONSUME_STATS: Control, Admin, LargeTask(consume_stats::of_all_groups);
     VIEW_BROKER_STATS_DATA: Control, Admin, Task(broker_stats::view);

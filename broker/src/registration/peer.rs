@@ -283,7 +283,9 @@ impl Shared {
     /// Has the task of a name server ask it for a topic's route. It answers until then, or is taken not to.
     fn ask_for_route(&self, index: usize, topic: &str, until: Uptime) -> OneShot<Option<Answer>> {
         let frame = |opaque: i32| {
-            let ext: [(&str, ExtValue<'_>); 1] = [("topic", topic.into())];
+            let mut ext: Vec<(&str, ExtValue<'_>)> = vec![("topic", topic.into())];
+            let signature = self.sign(&ext, b"");
+            ext.extend(self.signed(signature.as_deref()));
             let head = RequestHead {
                 code: request::GET_ROUTEINFO_BY_TOPIC,
                 language: Language::Java,
@@ -300,6 +302,22 @@ impl Shared {
         let asked = self.questions.borrow_mut().ask(index, until, frame);
         self.wake(index);
         asked
+    }
+
+    /// The signature of a request, if requests are signed.
+    fn sign(&self, ext: &[(&str, ExtValue<'_>)], body: &[u8]) -> Option<String> {
+        self.identity.signer.as_ref().map(|signer| signer.sign(ext, body))
+    }
+
+    /// The ext fields of a signed request.
+    fn signed<'a>(
+        &'a self,
+        signature: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'static str, ExtValue<'a>)> {
+        let both = self.identity.signer.as_ref().zip(signature).map(|(signer, signature)| {
+            [(acl::ACCESS_KEY, signer.access_key().into()), (acl::SIGNATURE, signature.into())]
+        });
+        both.into_iter().flatten()
     }
 
     /// Version at the last change that has to be registered with name servers, and that the disk holds.
@@ -440,6 +458,8 @@ impl Shared {
                 request::REGISTER_BROKER
             }
         };
+        let signature = self.sign(&ext, &body);
+        ext.extend(self.signed(signature.as_deref()));
         let head = RequestHead {
             code,
             language: Language::Java,

@@ -42,6 +42,7 @@ fn a_broker_comes_changes_and_goes() {
                 broker_id: 0,
                 broker_addr: "10.0.0.1:10911".to_owned(),
                 ha_server_addr: "10.0.0.1:10912".to_owned(),
+                signer: None,
             };
             let options = Options { compressed: true, ..Options::default() };
             let servers = [addr, "127.0.0.1:1".to_owned()];

@@ -1,13 +1,9 @@
 //! Who asks: an access key, and the signature that its secret key makes of a request.
 //!
-//! The signature is HMAC-SHA1 over the values of all ext fields in the order of their names, then the body; base64.
-//! Source: Apache RocketMQ 4.9.8, acl `AclClientRPCHook`, `AclUtils.combineRequestContent`, `AclSigner`.
+//! How it is made: [`acl::SigningKey`].
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac as _};
+use acl::{ACCESS_KEY, SECURITY_TOKEN, SigningKey};
 use proto::command::ExtValue;
-use sha1::Sha1;
 
 /// An account of the brokers' access control.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,26 +27,14 @@ impl Credentials {
     /// The fields that say who asks, without the signature.
     pub(super) fn fields(&self) -> Vec<(&str, ExtValue<'_>)> {
         let token = self.security_token.as_deref();
-        let token = token.map(|token| ("SecurityToken", token.into()));
-        [("AccessKey", self.access_key.as_str().into())].into_iter().chain(token).collect()
+        let token = token.map(|token| (SECURITY_TOKEN, token.into()));
+        [(ACCESS_KEY, self.access_key.as_str().into())].into_iter().chain(token).collect()
     }
 
     /// The value of the field `Signature` for a request with these fields and this body.
     pub fn sign(&self, ext: &[(&str, ExtValue<'_>)], body: &[u8]) -> String {
-        let mut sorted: Vec<&(&str, ExtValue<'_>)> = ext.iter().collect();
-        sorted.sort_by_key(|(name, _)| *name);
-        // A key of HMAC may have any length.
-        let mut mac = Hmac::<Sha1>::new_from_slice(self.secret_key.as_bytes())
-            .unwrap_or_else(|_| unreachable!("HMAC takes keys of every length"));
-        for (_, value) in sorted {
-            match value {
-                ExtValue::Str(text) => mac.update(text.as_bytes()),
-                ExtValue::I64(number) => mac.update(number.to_string().as_bytes()),
-                ExtValue::Bool(flag) => mac.update(flag.to_string().as_bytes()),
-            }
-        }
-        mac.update(body);
-        STANDARD.encode(mac.finalize().into_bytes())
+        let key = SigningKey::new(&self.secret_key);
+        key.map(|key| key.sign_values(ext, body)).unwrap_or_default()
     }
 }
 

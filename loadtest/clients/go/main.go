@@ -83,8 +83,13 @@ func main() {
 	}
 }
 
+// credentials are those of the environment; without an account nothing is signed.
+func credentials() primitive.Credentials {
+	return primitive.Credentials{AccessKey: os.Getenv("INTEROP_ACCESS_KEY"), SecretKey: os.Getenv("INTEROP_SECRET_KEY")}
+}
+
 func produce(resolver primitive.NsResolver, topic, group string, rest []string, level int, ordered bool) {
-	options := []producer.Option{producer.WithNsResolver(resolver), producer.WithGroupName(group)}
+	options := []producer.Option{producer.WithNsResolver(resolver), producer.WithGroupName(group), producer.WithCredentials(credentials())}
 	if ordered {
 		options = append(options, producer.WithQueueSelector(producer.NewHashQueueSelector()))
 	}
@@ -219,7 +224,7 @@ func reply(p rocketmq.Producer, message *primitive.MessageExt) {
 func consume(resolver primitive.NsResolver, topic, group string, rest []string, filter consumer.MessageSelector, failures int, more ...consumer.Option) {
 	expect, count := number(rest[0]), 0
 	options := append([]consumer.Option{consumer.WithNsResolver(resolver), consumer.WithGroupName(group),
-		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)}, more...)
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset), consumer.WithCredentials(credentials())}, more...)
 	c, err := rocketmq.NewPushConsumer(options...)
 	check(err)
 	var lock sync.Mutex

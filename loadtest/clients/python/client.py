@@ -42,9 +42,17 @@ def send(producer, message, key=None):
         time.sleep(0.2)
 
 
+def sign(client):
+    """Signs requests with the account of the environment, if there is one."""
+    if "INTEROP_ACCESS_KEY" in os.environ:
+        keys = os.environ["INTEROP_ACCESS_KEY"], os.environ["INTEROP_SECRET_KEY"]
+        client.set_session_credentials(*keys, "")
+
+
 def produce(namesrv, topic, group, count, tag=None, level=0, is_ordered=False):
     producer = Producer(group)
     producer.set_namesrv_addr(namesrv)
+    sign(producer)
     producer.start()
     for n in range(int(count)):
         body = f"{group}.{os.getpid()}-{n}"
@@ -114,6 +122,7 @@ def consume(namesrv, topic, group, expect, seconds, expression="*", failures=0, 
     if broadcast_name:
         consumer.set_instance_name(broadcast_name)
     consumer.set_namesrv_addr(namesrv)
+    sign(consumer)
     consumer.subscribe(topic, on_message, expression)
     consumer.start()
     line("READY")

@@ -1,6 +1,6 @@
 //! Java's `mqadmin`, command after command in one process.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{
     program::{Program, Running},
@@ -28,6 +28,19 @@ impl Mqadmin {
             .unwrap_or_else(|error| panic!("{error}"));
         let program =
             program.with_java_option(&format!("-Drocketmq.home.dir={}", program.home.display()));
+        let _starting = starts::begin();
+        let mut started = Mqadmin { running: Running::start(&program, &["mqadmin"]), read: 0 };
+        started.run(&["help"]);
+        started
+    }
+
+    /// The same, its requests signed with an account: from `conf/tools.yml` of a home directory of its own.
+    pub fn signing_as(program: &Program, home: &Path, access_key: &str, secret: &str) -> Mqadmin {
+        write_log_configs(home, &home.join("mqadmin.log"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let tools = format!("accessKey: {access_key}\nsecretKey: {secret}\n");
+        std::fs::write(home.join("conf/tools.yml"), tools).expect("the directory is ours");
+        let program = program.with_java_option(&format!("-Drocketmq.home.dir={}", home.display()));
         let _starting = starts::begin();
         let mut started = Mqadmin { running: Running::start(&program, &["mqadmin"]), read: 0 };
         started.run(&["help"]);

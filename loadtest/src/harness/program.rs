@@ -201,6 +201,14 @@ impl Program {
         Program { words, ..self.clone() }
     }
 
+    /// The same program in a process of its own that signs its requests with an account. Java's, Go's and Python's can.
+    pub fn signing_as(&self, access_key: &str, secret: &str) -> Program {
+        let set = [("ACCESS_KEY", access_key), ("SECRET_KEY", secret)];
+        let set = set.map(|(name, value)| format!("INTEROP_{name}={value}"));
+        let words = std::iter::once("env".to_owned()).chain(set).chain(self.words.iter().cloned());
+        Program { words: words.collect(), served: false, ..self.clone() }
+    }
+
     /// Runs to the end and returns standard output; panics unless it ends with 0 in time.
     pub fn run(&self, args: &[&str]) -> String {
         self.try_run(args).unwrap_or_else(|failed| panic!("{failed}"))

@@ -4,6 +4,7 @@
 //! All are one program with a harness that runs several stories at once on however few cores: they wait more than they work.
 //! Part of a name picks stories: `cargo test -p loadtest --test clients -- go::ours`.
 
+mod access;
 mod mqadmin;
 mod mqadmin_compared;
 mod name_servers;
@@ -104,7 +105,7 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials()];
+    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials(), access::trials()];
     let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_mqadmin);
     let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);

@@ -71,7 +71,7 @@ final class Produce {
     }
 
     static DefaultMQProducer start(Target target, String group) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(group);
+        DefaultMQProducer producer = new DefaultMQProducer(group, Signed.hook());
         producer.setNamesrvAddr(target.namesrv);
         // A guard against hanging, not a measure: a disk that others keep busy may take ten seconds for one sync.
         producer.setSendMsgTimeout(60_000);
