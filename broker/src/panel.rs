@@ -47,6 +47,8 @@ pub struct StartupReport {
     pub memory_budget_bytes: u64,
     /// When messages go, in words.
     pub retention: String,
+    /// What ports do with TLS, in words; empty: nothing is said of it.
+    pub tls: String,
 }
 
 impl StartupReport {
@@ -78,6 +80,7 @@ impl StartupReport {
             sync_latency,
             memory_budget_bytes: sizing.memory.budget_bytes,
             retention: retention(config),
+            tls: String::new(),
         }
     }
 
@@ -216,6 +219,9 @@ impl StartupReport {
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
         ]);
+        if !self.tls.is_empty() {
+            rows.push(("TLS", self.tls.clone()));
+        }
         rows
     }
 }
@@ -297,6 +303,7 @@ mod tests {
             sync_latency: Some(Duration::from_micros(87)),
             memory_budget_bytes: 512 << 20,
             retention: retention(&BrokerConfig::default()),
+            tls: "enforcing".to_owned(),
         }
     }
 
@@ -324,7 +331,8 @@ mod tests {
                         sync latency: 87 us for a durable write of 4 KiB here\n\
                         memory budget: 512 MiB\n\
                         retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
-                        sends refused above 90 %\n";
+                        sends refused above 90 %\n\
+                        TLS: enforcing\n";
         assert_eq!(report().plain(), expected);
     }
 

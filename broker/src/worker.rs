@@ -43,6 +43,7 @@ use std::{
     },
     time::Duration,
 };
+use tls::Tls;
 
 /// Pause between two looks for the first snapshot of the metadata.
 const METADATA_PAUSE: Duration = Duration::from_millis(100);
@@ -75,6 +76,8 @@ pub struct Worker {
     pub mesh: Mesh<CoreMessage>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
+    /// Certificates, and what ports do with a connection.
+    pub tls: Arc<Tls>,
     /// What responses to sends carry.
     pub stamp: SendStamp,
     /// The entry that each stored message gets, with a separator in front.
@@ -149,6 +152,8 @@ pub struct Parts {
     pub open_connections: Arc<AtomicUsize>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
+    /// Certificates, and what ports do with a connection.
+    pub tls: Arc<Tls>,
     /// What responses to sends carry.
     pub stamp: SendStamp,
     /// Number of shards of the store.
@@ -170,6 +175,7 @@ impl Worker {
             memory,
             open_connections,
             config,
+            tls,
             stamp,
             shard_count,
             hosted,
@@ -204,6 +210,7 @@ impl Worker {
             to_close: RefCell::default(),
             frame_budget,
             config,
+            tls,
             stamp,
             cluster_property,
             shard_count,

@@ -13,6 +13,7 @@ pub mod message;
 pub mod offsets;
 pub mod pull;
 pub mod send;
+mod stream;
 
 pub use admin::{BrokerIdentity, KeyLookup, NewTopic};
 pub use answer::{Answer, ServerRequest};

@@ -16,15 +16,20 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("proto", &[], &[]),
     ("filter", &[], &[]),
     ("runtime", &[], &[]),
-    ("remoting", &["proto", "runtime"], &[]),
+    ("remoting", &["proto", "runtime", "tls"], &[]),
     ("daemon", &[], &[]),
+    ("tls", &["daemon"], &[]),
     ("store", &["proto", "runtime"], &[]),
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
-    ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
+    ("namesrv", &["proto", "runtime", "remoting", "daemon", "tls"], &["client"]),
+    (
+        "broker",
+        &["proto", "runtime", "remoting", "daemon", "tls", "store", "namesrv", "filter"],
+        &[],
+    ),
     ("client", &["proto", "remoting"], &[]),
-    ("loadtest", &["proto", "client", "filter"], &[]),
+    ("loadtest", &["proto", "client", "filter", "tls"], &[]),
 ];
 
 /// Crates of foreign bytes.

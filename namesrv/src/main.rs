@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, rc::Rc,
-    time::Duration,
+    sync::Arc, time::Duration,
 };
 
 use clap::Parser;
@@ -15,8 +15,9 @@ use daemon::{
     logging, notify, open_files, port, properties_file,
 };
 use namesrv::{config::Config, server};
-use remoting::Listener;
+use remoting::{Listener, TlsAcceptor, watch_certificates};
 use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
+use tls::Tls;
 
 /// Name in messages.
 const PROGRAM: &str = "mqnamesrv";
@@ -99,11 +100,18 @@ fn check(config: &Config) -> ExitCode {
     let mut refusals = Refusals::default();
     let filter = logging::check(LOG_FILTER);
     refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
+    refusals.keep(open_tls(config));
     refusals.keep(connections(config));
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
     refusals.keep(namesrv::look(config).map_err(Fatal::because(Cause::Data)));
     refusals.tell(PROGRAM)
+}
+
+/// Certificates and keys.
+fn open_tls(config: &Config) -> Result<Arc<Tls>, Fatal> {
+    let source = tls::Source::of_process(config.tls_settings());
+    Tls::open(source).map_err(Fatal::because(Cause::Configuration))
 }
 
 /// As many connections as the limit of open files, which is raised for it, leaves room for.
@@ -141,6 +149,7 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
 }
 
 fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
+    let tls = open_tls(&config)?;
     let connections = connections(&config)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
@@ -153,8 +162,11 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     let (first, addrs) = (failure.clone(), held.addrs().to_vec());
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
+        let tls = Arc::clone(&tls);
         async move {
-            serve(executor, config, addrs, connections).await.map_err(|fatal| first.keep(fatal))
+            serve(executor, config, addrs, connections, tls)
+                .await
+                .map_err(|fatal| first.keep(fatal))
         }
     });
     ended.map_err(|error| match error {
@@ -169,6 +181,7 @@ async fn serve(
     config: Config,
     addrs: Vec<SocketAddr>,
     connections: u64,
+    tls: Arc<Tls>,
 ) -> Result<(), Fatal> {
     let mut state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
     let stopping = executor.clone();
@@ -178,7 +191,11 @@ async fn serve(
         stopping.stop_requested().await;
         notify::stopping();
     }));
-    let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
+    tracing::info!("TLS: {}", tls.told());
+    drop(executor.spawn(watch_certificates(executor.clone(), Arc::clone(&tls))));
+    let acceptor = TlsAcceptor::new(&executor, tls);
+    let listeners =
+        Listener::bind_held(&executor, &addrs, &acceptor).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }

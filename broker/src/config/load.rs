@@ -274,7 +274,7 @@ fn refusal_of_unused(entry: &Entry) -> Option<Problem> {
     Some(Problem {
         source_of: Source::Line(*line),
         key: key.clone(),
-        value: value.clone(),
+        value: if key.ends_with("Password") { "***".to_owned() } else { value.clone() },
         expected: format!("this key to be left out: {}", group.reason),
     })
 }

@@ -33,8 +33,7 @@ pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response
 
 /// What tools ask of every broker (`exportConfigs` of 4.9 ends without them) and what is never otherwise here, whatever a
 /// configuration file says.
-const UNCHANGEABLE: [(&str, &str); 3] =
-    [("filterServerNums", "0"), ("slaveReadEnable", "false"), ("useTLS", "false")];
+const UNCHANGEABLE: [(&str, &str); 2] = [("filterServerNums", "0"), ("slaveReadEnable", "false")];
 
 /// How long an answer to GET_BROKER_RUNTIME_INFO is given again, ms: however many ask, making it costs little.
 const FIGURES_MS: i64 = 10;
@@ -124,6 +123,10 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     );
     let logs = health::summary(worker.totals.iter().map(|totals| &totals.log));
     put("ringmq.health", health::with_name_servers(logs, &plane.failing_name_servers()).1);
+    put("ringmq.tls", worker.tls.mode().to_string());
+    if let Some(expiry) = worker.tls.expiry() {
+        put("ringmq.tlsExpires", expiry.ms.to_string());
+    }
     for (number, totals) in worker.totals.iter().enumerate() {
         let of_shard = Sum::of(std::slice::from_ref(totals));
         for row in ROWS {

@@ -356,7 +356,7 @@ fn profile_dir() -> PathBuf {
 /// When a source that the broker is made of was last changed.
 fn newest_source() -> SystemTime {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let crates = ["proto", "runtime", "remoting", "daemon", "store", "namesrv", "broker"];
+    let crates = ["proto", "runtime", "remoting", "daemon", "tls", "store", "namesrv", "broker"];
     crates
         .iter()
         .map(|name| newest_below(&workspace.join(name).join("src")))

@@ -6,6 +6,7 @@
 
 mod mqadmin;
 mod name_servers;
+mod tls;
 
 use libtest_mimic::{Arguments, Trial};
 use loadtest::harness::{
@@ -103,7 +104,8 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials = [stories(), own_brokers(), name_servers::trials(), mqadmin::trials()];
+    let trials =
+        [stories(), own_brokers(), name_servers::trials(), mqadmin::trials(), tls::trials()];
     let trials = trials.into_iter().flatten().collect();
     thread::spawn(ask_ours_again_and_again);
     libtest_mimic::run(&arguments, trials).exit_code()
