@@ -329,7 +329,7 @@ impl TlsReader {
 }
 
 /// The part of shared memory that may be filled.
-fn room<'a>(scratch: &'a mut [u8], bytes_max: impl Fn() -> usize) -> &'a mut [u8] {
+fn room(scratch: &mut [u8], bytes_max: impl Fn() -> usize) -> &mut [u8] {
     let end = bytes_max().max(1).min(scratch.len());
     scratch.get_mut(..end).unwrap_or_default()
 }
