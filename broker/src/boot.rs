@@ -28,7 +28,7 @@ use daemon::{
     notify,
 };
 use namesrv::{handle::Namesrv, server};
-use remoting::Listener;
+use remoting::{Listener, TlsAcceptor, watch_certificates};
 use runtime::{Executor, Mesh, Task};
 use std::{
     cell::RefCell,
@@ -43,6 +43,7 @@ use std::{
     time::Duration,
 };
 use store::{Settings, Store, format::Format, recovery::progress::Progress};
+use tls::Tls;
 
 /// Pause between two looks at something that others are about to finish.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -91,6 +92,8 @@ pub struct BootContext {
     pub format: Format,
     /// How memory is divided.
     pub memory: MemoryPlan,
+    /// Certificates, and what ports do with a connection.
+    pub tls: Arc<Tls>,
     /// Where to listen when the broker serves.
     pub listen: Listen,
     /// Address in records and message ids.
@@ -176,9 +179,11 @@ pub async fn run(
     worker.publish_totals();
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
     context.served.store(true, Ordering::SeqCst);
-    listen(&worker, &context.listen)?;
+    let acceptor = TlsAcceptor::new(&executor, Arc::clone(&context.tls));
+    listen(&worker, &context.listen, &acceptor)?;
     if worker.control.is_some() {
-        register_and_report(&worker, &context).await?;
+        executor.spawn(watch_certificates(executor.clone(), Arc::clone(&context.tls)));
+        register_and_report(&worker, &context, &acceptor).await?;
     }
     executor.stop_requested().await;
     let stopping_at = executor.uptime();
@@ -238,6 +243,7 @@ async fn build_worker(
         executor: executor.clone(),
         mesh,
         config: Arc::clone(config),
+        tls: Arc::clone(&context.tls),
         memory: context.memory.clone(),
         open_connections: Arc::clone(&context.open_connections),
         stamp: SendStamp {
@@ -393,21 +399,29 @@ async fn open_access(
 }
 
 /// Only now do the ports open: who is let in is served.
-fn listen(worker: &Rc<Worker>, addrs: &Listen) -> Result<(), Fatal> {
+fn listen(worker: &Rc<Worker>, addrs: &Listen, acceptor: &Rc<TlsAcceptor>) -> Result<(), Fatal> {
     for (addrs, vip) in [(&addrs.client, false), (&addrs.vip, true)] {
-        for listener in bind_all(&worker.executor, addrs)? {
+        for listener in bind_all(&worker.executor, addrs, acceptor)? {
             worker.executor.spawn(connection::accept_loop(Rc::clone(worker), listener, vip));
         }
     }
     Ok(())
 }
 
-fn bind_all(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, Fatal> {
-    Listener::bind_held(executor, addrs).map_err(Fatal::because(Cause::Port))
+fn bind_all(
+    executor: &Executor,
+    addrs: &[SocketAddr],
+    acceptor: &Rc<TlsAcceptor>,
+) -> Result<Vec<Listener>, Fatal> {
+    Listener::bind_held(executor, addrs, acceptor).map_err(Fatal::because(Cause::Port))
 }
 
 /// The control worker: name server inside, registration, boot line.
-async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), Fatal> {
+async fn register_and_report(
+    worker: &Rc<Worker>,
+    context: &BootContext,
+    acceptor: &Rc<TlsAcceptor>,
+) -> Result<(), Fatal> {
     let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
     let address_server = address_server::url(config);
@@ -419,7 +433,7 @@ async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Resu
     }
     let named = servers.clone();
     if let Some(addrs) = &context.listen.name_server {
-        start_name_server(worker, config, addrs).await?;
+        start_name_server(worker, config, addrs, acceptor).await?;
         servers.push(config.own_name_server());
     }
     let registrar = register(worker, context, &servers);
@@ -469,6 +483,7 @@ async fn start_name_server(
     worker: &Rc<Worker>,
     config: &BrokerConfig,
     addrs: &[SocketAddr],
+    acceptor: &Rc<TlsAcceptor>,
 ) -> Result<(), Fatal> {
     let settings = name_server_settings(config);
     let executor = worker.executor.clone();
@@ -476,7 +491,7 @@ async fn start_name_server(
         namesrv::open(&executor, settings).await.map_err(Fatal::because(Cause::Data))?;
     // The same rules: whoever may not administer the broker may not change its routes, either.
     state.guard(Rc::clone(&worker.access.engine), &config.broker_cluster_name);
-    let listeners = bind_all(&executor, addrs)?;
+    let listeners = bind_all(&executor, addrs, acceptor)?;
     let serving = executor.clone();
     executor.spawn(async move {
         let state = Rc::new(RefCell::new(state));
@@ -506,7 +521,8 @@ fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> R
     };
     let options = Options::of(config, context.listen.name_server.is_some());
     let control = Rc::clone(&worker.control_plane().control);
-    registration::start(&worker.executor, identity, options, servers, control)
+    let tls = Some(Arc::clone(&worker.tls));
+    registration::start(&worker.executor, identity, options, servers, tls, control)
 }
 
 /// Stop accepting and reading, answer what is in flight, make everything durable.

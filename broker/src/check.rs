@@ -44,7 +44,9 @@ struct Check<'a> {
 
 /// What a start would refuse. Warnings go to the log.
 pub fn run(loaded: &Loaded, machine: &Machine) -> Refusals {
-    let config = &loaded.config;
+    let mut config = loaded.config.clone();
+    let tls = start::open_tls(&mut config);
+    let config = &config;
     let mut check = Check {
         config,
         machine,
@@ -57,6 +59,7 @@ pub fn run(loaded: &Loaded, machine: &Machine) -> Refusals {
     check.refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
     let file = config.log_place().map(|place| LogFile::look(&place)).transpose();
     check.refusals.keep(file.map_err(Fatal::because(Cause::Configuration)));
+    check.refusals.keep(tls);
     runtime::limits::raise();
     let mut sizing = Sizing::of(config, machine);
     check.look_at_directory(&mut sizing);

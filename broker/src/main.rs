@@ -10,8 +10,8 @@ use broker::{
     panel::StartupReport,
     recovery_report,
     start::{
-        Ports, check_memory, fatal_of_directory, fill_in_limits, format_of, remark_on_file_system,
-        room_for, shards_of,
+        Ports, check_memory, fatal_of_directory, fill_in_limits, format_of, open_tls,
+        remark_on_file_system, room_for, shards_of,
     },
     stats::Totals,
 };
@@ -34,6 +34,7 @@ use std::{
     time::Duration,
 };
 use store::{directory, format};
+use tls::Tls;
 
 /// Name in messages.
 const PROGRAM: &str = "mqbroker";
@@ -162,7 +163,8 @@ fn start(loaded: Loaded, machine: &Machine, stop: Stop) -> ExitCode {
     }
 }
 
-fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
+fn run(mut loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
+    let tls = open_tls(&mut loaded.config)?;
     let root = PathBuf::from(&loaded.config.store_path_root_dir);
     let log_root = boot::log_root(&loaded.config);
     // Before the lock, which Java's broker has a file for, too.
@@ -182,7 +184,8 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
     let served = Arc::new(AtomicBool::new(false));
     let room = room.filter(|_| first_start.is_some());
-    let ended = run_locked(room, sizing, loaded, machine, stop, &served);
+    let begun = Begun { room, sizing, tls };
+    let ended = run_locked(begun, loaded, machine, stop, &served);
     if let Some(first_start) = first_start
         && ended.is_err()
         && !served.load(Ordering::SeqCst)
@@ -192,11 +195,17 @@ fn run(loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     ended
 }
 
-/// `room`: of a first start, there was no store in the directory, which is locked. `served` becomes true when somebody may have stored
-/// something.
-fn run_locked(
+/// What a start has found out before it holds the directory.
+struct Begun {
+    /// Of a first start: there was no store in the directory.
     room: Option<Room>,
-    mut sizing: Sizing,
+    sizing: Sizing,
+    tls: Arc<Tls>,
+}
+
+/// The directory is locked. `served` becomes true when somebody may have stored something.
+fn run_locked(
+    begun: Begun,
     loaded: Loaded,
     machine: &Machine,
     stop: Stop,
@@ -204,6 +213,7 @@ fn run_locked(
 ) -> Result<(), Fatal> {
     let given = Arc::new(loaded);
     let (mut config, standalone) = (given.config.clone(), given.standalone);
+    let Begun { room, mut sizing, tls } = begun;
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
@@ -241,6 +251,7 @@ fn run_locked(
     );
     remark_on_file_system(&root, &root);
     let report = StartupReport {
+        tls: tls.told(),
         overridden: given.overridden.clone(),
         ..StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency())
     };
@@ -263,6 +274,7 @@ fn run_locked(
         config: Arc::new(config),
         given,
         machine: Arc::new(machine.clone()),
+        tls,
         format,
         memory: sizing.memory.clone(),
         report,

@@ -49,6 +49,8 @@ pub struct StartupReport {
     pub retention: String,
     /// What was changed while a broker ran and goes before the configuration file, one sentence each.
     pub overridden: Vec<String>,
+    /// What ports do with TLS, in words; empty: nothing is said of it.
+    pub tls: String,
 }
 
 impl StartupReport {
@@ -81,6 +83,7 @@ impl StartupReport {
             memory_budget_bytes: sizing.memory.budget_bytes,
             retention: retention(config),
             overridden: Vec::new(),
+            tls: String::new(),
         }
     }
 
@@ -228,6 +231,9 @@ impl StartupReport {
             ("retention", self.retention.clone()),
         ]);
         rows.extend(self.overridden.iter().map(|sentence| ("changed", sentence.clone())));
+        if !self.tls.is_empty() {
+            rows.push(("TLS", self.tls.clone()));
+        }
         rows
     }
 }
@@ -310,6 +316,7 @@ mod tests {
             memory_budget_bytes: 512 << 20,
             retention: retention(&BrokerConfig::default()),
             overridden: Vec::new(),
+            tls: "enforcing".to_owned(),
         }
     }
 
@@ -337,7 +344,8 @@ mod tests {
                         sync latency: 87 us for a durable write of 4 KiB here\n\
                         memory budget: 512 MiB\n\
                         retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
-                        sends refused above 90 %\n";
+                        sends refused above 90 %\n\
+                        TLS: enforcing\n";
         assert_eq!(report().plain(), expected);
     }
 

@@ -13,12 +13,23 @@ use daemon::{
     open_files,
     port::{self, HeldPort},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use store::{
     error::StoreError,
     format::{self, Format},
     layout::{Layout, USUAL_SEGMENT_BYTES},
 };
+use tls::Tls;
+
+/// Certificates and keys. Fills in what the environment and the file of `tls.config.file` say.
+pub fn open_tls(config: &mut BrokerConfig) -> Result<Arc<Tls>, Fatal> {
+    let source = tls::Source::of_process(config.tls_settings());
+    let tls = Tls::open(source).map_err(Fatal::because(Cause::Configuration))?;
+    config.tls_server_mode = tls.mode().to_string();
+    config.tls_enable = Some(tls.is_outgoing());
+    config.use_tls = config.tls_enable;
+    Ok(tls)
+}
 
 /// The cause behind an error of the data directory.
 pub fn fatal_of_directory(error: &StoreError) -> Fatal {

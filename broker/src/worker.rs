@@ -44,6 +44,7 @@ use std::{
     },
     time::Duration,
 };
+use tls::Tls;
 
 /// Pause between two looks for the first snapshot of the metadata.
 const METADATA_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +77,8 @@ pub struct Worker {
     pub mesh: Mesh<CoreMessage>,
     /// Settings as they are now: replaced when they are changed, never edited.
     settings: RefCell<Arc<BrokerConfig>>,
+    /// Certificates, and what ports do with a connection.
+    pub tls: Arc<Tls>,
     /// What responses to sends carry.
     pub stamp: RefCell<SendStamp>,
     /// The entry that each stored message gets, with a separator in front.
@@ -154,6 +157,8 @@ pub struct Parts {
     pub open_connections: Arc<AtomicUsize>,
     /// Settings.
     pub config: Arc<BrokerConfig>,
+    /// Certificates, and what ports do with a connection.
+    pub tls: Arc<Tls>,
     /// What responses to sends carry.
     pub stamp: SendStamp,
     /// Number of shards of the store.
@@ -175,6 +180,7 @@ impl Worker {
             memory,
             open_connections,
             config,
+            tls,
             stamp,
             shard_count,
             hosted,
@@ -209,6 +215,7 @@ impl Worker {
             frame_budget,
             settings: RefCell::new(config),
             stamp: RefCell::new(stamp),
+            tls,
             cluster_property,
             shard_count,
             delay_levels: RefCell::new(delay_levels),

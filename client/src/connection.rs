@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow::{Break, Continue};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::command::{self, ExtValue, HeaderArena, Language, RequestHead, ResponseHead};
 use proto::frame::HeaderKind;
 use remoting::FrameReader;
+use rustls::ClientConfig;
 
-use crate::{Answer, ClientError, ServerRequest};
+use crate::{Answer, ClientError, ServerRequest, stream::Stream};
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 64 << 10;
@@ -24,7 +26,7 @@ pub struct Ticket {
 
 /// A blocking connection to a broker or name server.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     addr: SocketAddr,
     kind: HeaderKind,
     language: Language,
@@ -47,10 +49,27 @@ pub struct Connection {
 impl Connection {
     /// Connects as a Java 4.9.8 client with JSON headers and a timeout of 10 s.
     pub fn connect(addr: SocketAddr) -> Result<Connection, ClientError> {
+        Connection::open(addr, None)
+    }
+
+    /// The same in TLS.
+    pub fn connect_tls(
+        addr: SocketAddr,
+        config: Arc<ClientConfig>,
+    ) -> Result<Connection, ClientError> {
+        Connection::open(addr, Some(config))
+    }
+
+    fn open(addr: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Result<Connection, ClientError> {
         let failed = |source| ClientError::Connect { addr, source };
         let stream = TcpStream::connect_timeout(&addr, TIMEOUT_DEFAULT).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_write_timeout(Some(TIMEOUT_DEFAULT)).map_err(failed)?;
+        stream.set_read_timeout(Some(TIMEOUT_DEFAULT)).map_err(failed)?;
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(config) => Stream::secured(stream, config).map_err(failed)?,
+        };
         Ok(Connection {
             stream,
             addr,
@@ -106,7 +125,7 @@ impl Connection {
         assert!(!timeout.is_zero());
         self.timeout = timeout;
         // Fails only for a zero duration.
-        let _ = self.stream.set_write_timeout(Some(timeout));
+        let _ = self.stream.socket().set_write_timeout(Some(timeout));
     }
 
     /// Runs a call with a timeout that is longer by `more`.
@@ -124,7 +143,7 @@ impl Connection {
 
     /// Our own address, which the server sees as the peer.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
+        self.stream.socket().local_addr()
     }
 
     /// The server's address.
@@ -134,7 +153,7 @@ impl Connection {
 
     /// The socket itself, for tests that misbehave on purpose.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
     }
 
     /// Answers that came for no request of ours, or twice. Not 0 is a bug of the server.
@@ -250,7 +269,8 @@ impl Connection {
 
     /// Writes bytes as they are.
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        self.stream.write_all(bytes).map_err(|error| self.name_io(error, self.timeout))
+        let written = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+        written.map_err(|error| self.name_io(error, self.timeout))
     }
 
     fn write(
@@ -321,7 +341,7 @@ impl Connection {
         if left.is_zero() {
             return Err(ClientError::Timeout(self.timeout));
         }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.socket().set_read_timeout(Some(left))?;
         match self.stream.read(&mut self.scratch) {
             Ok(0) => Err(ClientError::Closed),
             Ok(read) => Ok(read),
@@ -333,9 +353,10 @@ impl Connection {
     fn name_io(&self, error: io::Error, timeout: Duration) -> ClientError {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::Timeout(timeout),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-                ClientError::Closed
-            }
+            ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::UnexpectedEof => ClientError::Closed,
             _ => ClientError::Io(error),
         }
     }

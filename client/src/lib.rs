@@ -16,6 +16,7 @@ pub mod message;
 pub mod offsets;
 pub mod pull;
 pub mod send;
+mod stream;
 
 pub use admin::{BrokerIdentity, KeyLookup, NewTopic};
 pub use admin_ext::{AdminConfig, AdminError, Credentials, DefaultMqAdminExt};

@@ -6,6 +6,7 @@
 //! with a sentence when something fails, as the assertions of a test do.
 
 pub mod bystander;
+pub mod certificates;
 pub mod control_group;
 mod java_server;
 pub mod ledger;
@@ -26,16 +27,17 @@ pub mod volume;
 use std::{
     net::SocketAddr,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use client::{Connection, PullRequest, Received, admin::NewTopic};
+use client::{ClientError, Connection, PullRequest, Received, admin::NewTopic};
 
 use crate::java_peer::{self, JavaPeer};
 use our_broker::OurBroker;
+use tls::Tls;
 
 /// Shards of the broker that client tests run against: with two, every client reaches queues of both through whatever
 /// connection the kernel gave it.
@@ -94,6 +96,8 @@ pub struct Peer {
     pub namesrv_addr: String,
     /// `host:port` of the broker, as routes name it.
     pub broker_addr: SocketAddr,
+    /// How our own client connects to it, if not plainly.
+    tls: Option<Arc<Tls>>,
     /// Keeps the processes; ours also tells its log.
     broker: Running,
 }
@@ -138,7 +142,7 @@ fn start_java(side: Side, version: &str) -> Peer {
             java.start_broker(&[&PATIENT[..], &CHECKS, &[LEVELS, FILTERS]].concat())?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let namesrv_addr = namesrv.to_string();
-        Ok(Peer { side, namesrv_addr, broker_addr, broker: Running::Java(java) })
+        Ok(Peer { side, namesrv_addr, broker_addr, tls: None, broker: Running::Java(java) })
     };
     start().unwrap_or_else(|error| panic!("Java {version}: {error}"))
 }
@@ -156,6 +160,16 @@ impl Peer {
         Peer::of(broker, &namesrv_addr)
     }
 
+    /// The same, where everybody has to connect in TLS; our own client does so with these settings.
+    pub fn own_in_tls(keys: &[(&str, &str)], client: &[(&str, &str)]) -> Peer {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let enable = ("tls.enable".to_owned(), "true".to_owned());
+        let settings = client.iter().map(owned).chain([enable]);
+        let tls = Tls::open(tls::Source::new(settings, "")).expect("settings of a test are right");
+        let peer = Peer::own_with(&[&[("tls.server.mode", "enforcing")], keys].concat());
+        Peer { tls: Some(tls), ..peer }
+    }
+
     /// The same without a name server inside, registered with these (`host:port`); clients are sent to the first one,
     /// until [`Peer::namesrv_addr`] is set to another.
     pub fn own_registered_with(namesrv_addrs: &[String]) -> Peer {
@@ -168,6 +182,7 @@ impl Peer {
             side: Side::Ours,
             namesrv_addr: namesrv_addr.to_owned(),
             broker_addr: broker.broker_addr(),
+            tls: None,
             broker: Running::Ours(Box::new(broker)),
         }
     }
@@ -216,16 +231,24 @@ impl Peer {
             .unwrap_or_else(|error| panic!("create topic {topic}: {error}\n{}", self.log_tail()));
         let namesrv = self.namesrv_addr.parse().expect("addresses of peers are literal");
         let routed = wait_until(ROUTE_WAIT_MAX, || {
-            Connection::connect(namesrv).is_ok_and(|mut c| c.route(topic, true).is_ok())
+            self.connect(namesrv).is_ok_and(|mut c| c.route(topic, true).is_ok())
         });
         assert!(routed, "no route of {topic} after {ROUTE_WAIT_MAX:?}\n{}", self.log_tail());
     }
 
     /// A connection of our own client to the broker.
     pub fn connect_broker(&self) -> Connection {
-        Connection::connect(self.broker_addr).unwrap_or_else(|error| {
+        self.connect(self.broker_addr).unwrap_or_else(|error| {
             panic!("connect {}: {error}\n{}", self.broker_addr, self.log_tail())
         })
+    }
+
+    /// The same to any address.
+    pub fn connect(&self, addr: SocketAddr) -> Result<Connection, ClientError> {
+        match self.tls.as_ref().and_then(|tls| tls.client()) {
+            Some(config) => Connection::connect_tls(addr, config),
+            None => Connection::connect(addr),
+        }
     }
 
     /// The end of what the broker printed, for messages of failed tests.

@@ -17,20 +17,21 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("filter", &[], &[]),
     ("acl", &["proto"], &[]),
     ("runtime", &[], &[]),
-    ("remoting", &["proto", "runtime"], &[]),
+    ("remoting", &["proto", "runtime", "tls"], &[]),
     ("daemon", &["acl"], &[]),
+    ("tls", &["daemon"], &[]),
     ("store", &["proto", "runtime"], &[]),
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
-    ("namesrv", &["proto", "acl", "runtime", "remoting", "daemon"], &["client"]),
+    ("namesrv", &["proto", "acl", "runtime", "remoting", "daemon", "tls"], &["client"]),
     (
         "broker",
-        &["proto", "acl", "runtime", "remoting", "daemon", "store", "namesrv", "filter"],
+        &["proto", "acl", "runtime", "remoting", "daemon", "tls", "store", "namesrv", "filter"],
         &[],
     ),
     ("client", &["proto", "acl", "remoting", "daemon"], &[]),
     ("mqadmin", &["proto", "client"], &[]),
-    ("loadtest", &["proto", "acl", "client", "filter"], &["mqstore"]),
+    ("loadtest", &["proto", "acl", "client", "filter", "tls"], &["mqstore"]),
 ];
 
 /// Crates of foreign bytes.

@@ -33,6 +33,22 @@ pub struct Config {
     listen_port: u16 = 9876, "listenPort", PORT, "", Start;
     /// Local address that is listened on. Empty: every address of IPv4 and IPv6; 0.0.0.0: of IPv4 alone.
     bind_address: BindAddress = BindAddress::default(), "bindAddress", ConfigKind::BindAddress, "", Start;
+    /// What ports do with a connection: take plain ones only (disabled), both kinds by their first byte (permissive), those in TLS only (enforcing). Empty: -Dtls.server.mode of JAVA_OPT, else permissive.
+    tls_server_mode: String = String::new(), "tls.server.mode", ConfigKind::Choice(&["disabled", "permissive", "enforcing"]), "", Start;
+    /// File with settings of TLS, which go before those given here; keyPassword may stand only there. Empty: /etc/rocketmq/tls.properties, if there is one.
+    tls_config_file: String = String::new(), "tls.config.file", ConfigKind::Text, "", Start;
+    /// Whether ports show a throw-away certificate that proves nothing. Empty: as long as no certificate is named.
+    tls_test_mode_enable: Option<bool> = None, "tls.test.mode.enable", ConfigKind::Bool, "", Start;
+    /// Certificate chain that clients get, PEM. Its content may change while the process runs.
+    tls_server_cert_path: String = String::new(), "tls.server.certPath", ConfigKind::Text, "", Start;
+    /// Its private key, PEM: PKCS#8, encrypted or not, PKCS#1 or SEC1.
+    tls_server_key_path: String = String::new(), "tls.server.keyPath", ConfigKind::Text, "", Start;
+    /// Whether clients are asked for certificates: none, optional or require.
+    tls_server_need_client_auth: String = String::new(), "tls.server.need.client.auth", ConfigKind::Choice(&["none", "optional", "require"]), "", Start;
+    /// Whether certificates of clients are checked; else any is taken.
+    tls_server_auth_client: Option<bool> = None, "tls.server.authClient", ConfigKind::Bool, "", Start;
+    /// Certificates to check those of clients by, PEM.
+    tls_server_trust_cert_path: String = String::new(), "tls.server.trustCertPath", ConfigKind::Text, "", Start;
     /// File of the KV table.
     kv_config_path: PathBuf = below_home("kvConfig.json"), "kvConfigPath", ConfigKind::Path, "", Start;
     /// File that `UPDATE_NAMESRV_CONFIG` writes: the one given with `-c`, if any.
@@ -109,11 +125,24 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
 /// Why they have none.
 const WITHOUT_EFFECT: &str = "nothing here is built in the way that this key adjusts";
 
+/// Keys of connections that a name server would make.
+const KEYS_OF_CONNECTIONS_MADE: &[&str] = &[
+    "tls.client.authServer",
+    "tls.client.certPath",
+    "tls.client.keyPath",
+    "tls.client.trustCertPath",
+    "tls.enable",
+    "useTLS",
+];
+
 /// Keys of Java that change what a name server is for; nothing starts with them.
 const JAVA_KEYS_REFUSED: &[(&str, &str)] = &[
     ("enableControllerInNamesrv", "this key to be left out: there is no controller in here"),
-    ("useTLS", "this key to be left out: TLS is not built yet"),
-    ("tlsEnable", "this key to be left out: TLS is not built yet"),
+    (
+        "tls.server.keyPassword",
+        "this key in the file of tls.config.file: everybody may ask for what stands here",
+    ),
+    ("tls.client.keyPassword", "this key to be left out: a name server connects to nobody"),
 ];
 
 /// All keys as an operator reads them: `--keys`, and the page `deploy/configuration.md`. They are the same for everybody.
@@ -134,7 +163,12 @@ pub fn key_list() -> KeyList {
         reason: WITHOUT_EFFECT,
         told: Told::Accepted,
     };
-    let without_meaning = std::iter::once(accepted).chain(JAVA_KEYS_REFUSED.iter().map(refused));
+    let made = WithoutMeaning {
+        names: KEYS_OF_CONNECTIONS_MADE.to_vec(),
+        reason: "a name server connects to nobody; its ports follow tls.server.mode",
+        told: Told::Accepted,
+    };
+    let without_meaning = [accepted, made].into_iter().chain(JAVA_KEYS_REFUSED.iter().map(refused));
     KeyList {
         program: "mqnamesrv",
         remark: "They stand in the file of -c. Those that are live act at once when they are changed while the name server runs \
@@ -198,11 +232,14 @@ impl Config {
                     findings.bad.push(BadValue { key, value: value.clone(), expected });
                 }
             } else if let Some((_, expected)) = refused(name)
-                && value.eq_ignore_ascii_case("true")
+                && (value.eq_ignore_ascii_case("true") || name.ends_with("Password"))
             {
                 let (key, expected) = (name.clone(), (*expected).to_owned());
-                findings.bad.push(BadValue { key, value: value.clone(), expected });
-            } else if refused(name).is_some() || JAVA_KEYS_WITHOUT_EFFECT.contains(&name.as_str()) {
+                findings.bad.push(BadValue { key, value: shown(name, value), expected });
+            } else if refused(name).is_some()
+                || JAVA_KEYS_WITHOUT_EFFECT.contains(&name.as_str())
+                || KEYS_OF_CONNECTIONS_MADE.contains(&name.as_str())
+            {
                 self.ignored.retain(|(known, _)| known != name);
                 self.ignored.push((name.clone(), value.clone()));
             } else if !findings.unknown.iter().any(|unknown| unknown.key == *name) {
@@ -302,6 +339,12 @@ impl Config {
         })
     }
 
+    /// Settings of TLS as this configuration gives them; empty ones are left to others.
+    pub fn tls_settings(&self) -> Vec<(String, String)> {
+        let of_tls = KEYS.iter().filter(|key| key.name.starts_with("tls."));
+        of_tls.map(|key| (key.name.to_owned(), (key.text)(self))).collect()
+    }
+
     /// Whether `UPDATE_NAMESRV_CONFIG` must not change this key.
     pub fn is_blacklisted(&self, key: &str) -> bool {
         // The list itself is protected whatever it says.
@@ -312,6 +355,11 @@ impl Config {
     pub fn idle_max(&self) -> Duration {
         Duration::from_secs(self.server_channel_max_idle_time_seconds)
     }
+}
+
+/// A value as messages show it.
+fn shown(name: &str, value: &str) -> String {
+    if name.ends_with("Password") { "***".to_owned() } else { value.to_owned() }
 }
 
 fn refused(name: &str) -> Option<&'static (&'static str, &'static str)> {

@@ -25,8 +25,9 @@ use daemon::{
     logging, notify, open_files, port, properties_file,
 };
 use namesrv::{access::SharedEngine, config::Config, handle::Namesrv, server};
-use remoting::Listener;
+use remoting::{Listener, TlsAcceptor, watch_certificates};
 use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
+use tls::Tls;
 
 /// Name in messages.
 const PROGRAM: &str = "mqnamesrv";
@@ -125,6 +126,7 @@ fn check(config: &Config) -> ExitCode {
     refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
     let file = config.log_place().map(|place| LogFile::look(&place)).transpose();
     refusals.keep(file.map_err(Fatal::because(Cause::Configuration)));
+    refusals.keep(open_tls(config));
     refusals.keep(connections(config));
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
@@ -134,6 +136,12 @@ fn check(config: &Config) -> ExitCode {
         refusals.keep(loaded.map_err(Fatal::because(Cause::Configuration)));
     }
     refusals.tell(PROGRAM)
+}
+
+/// Certificates and keys.
+fn open_tls(config: &Config) -> Result<Arc<Tls>, Fatal> {
+    let source = tls::Source::of_process(config.tls_settings());
+    Tls::open(source).map_err(Fatal::because(Cause::Configuration))
 }
 
 /// As many connections as the limit of open files, which is raised for it, leaves room for.
@@ -173,6 +181,7 @@ fn read_config(line: &CommandLine) -> Result<Config, String> {
 }
 
 fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
+    let tls = open_tls(&config)?;
     let connections = connections(&config)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
@@ -185,8 +194,11 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     let (first, addrs) = (failure.clone(), held.addrs().to_vec());
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
+        let tls = Arc::clone(&tls);
         async move {
-            serve(executor, config, addrs, connections).await.map_err(|fatal| first.keep(fatal))
+            serve(executor, config, addrs, connections, tls)
+                .await
+                .map_err(|fatal| first.keep(fatal))
         }
     });
     ended.map_err(|error| match error {
@@ -201,6 +213,7 @@ async fn serve(
     config: Config,
     addrs: Vec<SocketAddr>,
     connections: u64,
+    tls: Arc<Tls>,
 ) -> Result<(), Fatal> {
     let mut state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
     if state.config().acl_enable {
@@ -216,7 +229,11 @@ async fn serve(
         notify::stopping();
         stopping.uptime()
     });
-    let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
+    tracing::info!("TLS: {}", tls.told());
+    drop(executor.spawn(watch_certificates(executor.clone(), Arc::clone(&tls))));
+    let acceptor = TlsAcceptor::new(&executor, tls);
+    let listeners =
+        Listener::bind_held(&executor, &addrs, &acceptor).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }

@@ -45,6 +45,46 @@ fn settings_are_checked_before_anything_starts() {
     assert!(err.contains("listenPort=99999") && err.contains("orderMessageEnable=maybe"), "{err}");
 }
 
+/// A port that takes nothing but TLS, and settings that are refused.
+#[test]
+fn tls_is_served_or_refused_as_its_settings_say() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conf = "listenPort=0\nbindAddress=127.0.0.1\ntls.server.mode=enforcing\n";
+    std::fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
+    let mut child = mqnamesrv(dir.path(), &["-c", "namesrv.conf"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let addr: SocketAddr =
+        line.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect(&line);
+    let enable = ("tls.enable".to_owned(), "true".to_owned());
+    let tls = tls::Tls::open(tls::Source::new([enable], "")).expect("nothing is needed for it");
+    let config = tls.client().expect("it is asked for");
+    let mut secured = client::Connection::connect_tls(addr, config).expect("connects");
+    assert_eq!(secured.topic_names().expect("an answer").len(), 0);
+    let mut plain = client::Connection::connect(addr).expect("connects");
+    plain.topic_names().expect_err("it is not served");
+    child.kill().expect("it runs");
+    child.wait().expect("ends");
+
+    let refused = "tls.server.certPath=/no/such.pem\ntls.server.keyPath=/no/such.key\n";
+    for arguments in [&["--check"][..], &[]] {
+        let bad = with_settings(dir.path(), &format!("listenPort=0\n{refused}"), arguments);
+        let err = String::from_utf8_lossy(&bad.stderr);
+        assert_eq!(bad.status.code(), Some(2), "{err}");
+        for file in ["tls.server.certPath=/no/such.pem", "tls.server.keyPath=/no/such.key"] {
+            assert!(err.contains(&format!("{file} can not be read")), "{err}");
+        }
+    }
+    let bad = with_settings(dir.path(), "tls.server.keyPassword=s3cret\n", &["-p"]);
+    let err = String::from_utf8_lossy(&bad.stderr);
+    assert!(!bad.status.success() && err.contains("in the file of tls.config.file"), "{err}");
+    assert!(!err.contains("s3cret"), "{err}");
+}
+
 /// The boot line appears on standard output; SIGTERM ends the program with 0.
 #[test]
 fn boots_and_ends() {

@@ -1,12 +1,14 @@
 //! Accepting connections, up to a limit.
 
-use crate::transport::Transport;
+use crate::{acceptor::TlsAcceptor, transport::Transport};
 use runtime::{Executor, RateLimit};
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, rc::Rc};
 
 /// A listening socket of one executor. Accept in a task of its own.
 pub struct Listener {
     listener: runtime::Listener,
+    /// Who decides what a connection is; none: all are plain.
+    tls: Option<Rc<TlsAcceptor>>,
     refused: RateLimit,
 }
 
@@ -14,13 +16,23 @@ impl Listener {
     /// Listens on `addr`, which other executors of this process may share.
     pub fn bind(executor: &Executor, addr: SocketAddr) -> io::Result<Listener> {
         let listener = executor.listen(addr)?;
-        Ok(Listener { listener, refused: RateLimit::default() })
+        Ok(Listener { listener, tls: None, refused: RateLimit::default() })
+    }
+
+    /// The same, where the first byte of a connection says whether it is one in TLS.
+    pub fn with_tls(self, acceptor: &Rc<TlsAcceptor>) -> Listener {
+        Listener { tls: Some(Rc::clone(acceptor)), ..self }
     }
 
     /// Listens on addresses that this process has held so far, to be sure of them. Errors: a sentence with the address.
-    pub fn bind_held(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, String> {
+    pub fn bind_held(
+        executor: &Executor,
+        addrs: &[SocketAddr],
+        acceptor: &Rc<TlsAcceptor>,
+    ) -> Result<Vec<Listener>, String> {
         let bind = |addr: &SocketAddr| {
             Listener::bind(executor, *addr)
+                .map(|listener| listener.with_tls(acceptor))
                 .map_err(|error| format!("cannot listen on {addr} any more: {error}"))
         };
         addrs.iter().map(bind).collect()
@@ -37,7 +49,12 @@ impl Listener {
         loop {
             let connection = self.listener.accept().await?;
             match admits() {
-                Ok(()) => return Ok(Transport::plain(connection)),
+                Ok(()) => {
+                    return Ok(match &self.tls {
+                        Some(acceptor) => Transport::accepted(connection, Rc::clone(acceptor)),
+                        None => Transport::plain(connection),
+                    });
+                }
                 Err(limit) => {
                     if let Some(held_back) = self.refused.note() {
                         let peer = connection.peer_addr();

@@ -451,6 +451,7 @@ pub async fn write_loop(
         let bytes = buffer.take();
         if bytes.is_empty() {
             if buffer.is_closed() || buffer.finished.get() {
+                writer.say_end();
                 return;
             }
             buffer.sent(bytes, buffer.alive_ms.get());

@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    io::{self, IoSlice},
     net::SocketAddr,
     os::fd::OwnedFd,
     rc::{Rc, Weak},
@@ -17,8 +17,9 @@ use futures_lite::FutureExt;
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with,
-        getpeername, getsockname, ipproto, recv, send, shutdown, socket_with, sockopt,
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags,
+        SocketType, accept_with, getpeername, getsockname, ipproto, recv, send, sendmsg, shutdown,
+        socket_with, sockopt,
     },
 };
 
@@ -335,13 +336,31 @@ impl Reader {
     }
 }
 
-/// The sending half.
+/// The sending half. Its clones send over the same connection; each call's bytes stay together.
+#[derive(Clone)]
 pub struct Writer {
     socket: Rc<Socket>,
     reactor: Rc<Reactor>,
 }
 
 impl Writer {
+    /// Sends what the kernel takes at once, from several places in one call. `WouldBlock`: it takes nothing now.
+    pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut nothing_besides = SendAncillaryBuffer::default();
+        loop {
+            match sendmsg(&self.socket.0, parts, &mut nothing_besides, SendFlags::NOSIGNAL) {
+                Ok(written) => return Ok(written),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until the kernel takes bytes again.
+    pub async fn writable(&self) {
+        self.reactor.ring.ready(&self.socket.0, Interest::Writable).await;
+    }
+
     /// Sends some of the bytes, at least one unless there are none, waiting while the peer takes none.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {

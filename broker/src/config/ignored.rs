@@ -248,8 +248,9 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Warn,
     },
     Ignored {
-        names: &["useTLS", "tlsEnable", "tls.enable", "tls.server.mode"],
-        reason: "TLS is not built yet, and every byte would travel in the clear",
+        names: &["tls.server.keyPassword", "tls.client.keyPassword"],
+        reason: "everybody may ask for what stands in this file who may ask for the configuration; write it into the file of \
+                 tls.config.file",
         weight: Weight::Refuse,
     },
     Ignored {
@@ -581,7 +582,6 @@ pub(super) fn says_no(name: &str, value: &str) -> bool {
     nothing
         || match name {
             "totalReplicas" | "inSyncReplicas" | "minInSyncReplicas" => value == "1",
-            "tls.server.mode" => is("disabled") || is("permissive"),
             "metricsExporterType" => is("DISABLE"),
             _ => false,
         }
@@ -604,7 +604,6 @@ mod tests {
             ("enableDLegerCommitLog", "true", false),
             ("minInSyncReplicas", "1", true),
             ("minInSyncReplicas", "2", false),
-            ("tls.server.mode", "enforcing", false),
             ("messageStorePlugIn", "", true),
         ] {
             assert_eq!(says_no(name, value), no, "{name}={value}");

@@ -65,6 +65,34 @@ pub struct BrokerConfig {
     rmq_address_server_domain: String = "jmenv.tbsite.net".to_owned(), "rmqAddressServerDomain", ConfigKind::Text, "", Start;
     /// Last part of the path at the address server.
     rmq_address_server_sub_group: String = "nsaddr".to_owned(), "rmqAddressServerSubGroup", ConfigKind::Text, "", Start;
+    /// What ports do with a connection: take plain ones only (disabled), both kinds by their first byte (permissive), those in TLS only (enforcing). Empty: -Dtls.server.mode of JAVA_OPT, else permissive.
+    tls_server_mode: String = String::new(), "tls.server.mode", ConfigKind::Choice(&["disabled", "permissive", "enforcing"]), "", Start;
+    /// Whether connections to name servers use TLS. Empty: useTLS, else whether tls.server.mode is enforcing.
+    tls_enable: Option<bool> = None, "tls.enable", ConfigKind::Bool, "", Start;
+    /// The same, as Java's broker.conf says it.
+    use_tls: Option<bool> = None, "useTLS", ConfigKind::Bool, "", Start;
+    /// File with settings of TLS, which go before those given here; keyPassword may stand only there. Empty: /etc/rocketmq/tls.properties, if there is one.
+    tls_config_file: String = String::new(), "tls.config.file", ConfigKind::Text, "", Start;
+    /// Whether ports show a throw-away certificate that proves nothing. Empty: as long as no certificate is named.
+    tls_test_mode_enable: Option<bool> = None, "tls.test.mode.enable", ConfigKind::Bool, "", Start;
+    /// Certificate chain that clients get, PEM. Its content may change while the process runs.
+    tls_server_cert_path: String = String::new(), "tls.server.certPath", ConfigKind::Text, "", Start;
+    /// Its private key, PEM: PKCS#8, encrypted or not, PKCS#1 or SEC1.
+    tls_server_key_path: String = String::new(), "tls.server.keyPath", ConfigKind::Text, "", Start;
+    /// Whether clients are asked for certificates: none, optional or require.
+    tls_server_need_client_auth: String = String::new(), "tls.server.need.client.auth", ConfigKind::Choice(&["none", "optional", "require"]), "", Start;
+    /// Whether certificates of clients are checked; else any is taken.
+    tls_server_auth_client: Option<bool> = None, "tls.server.authClient", ConfigKind::Bool, "", Start;
+    /// Certificates to check those of clients by, PEM.
+    tls_server_trust_cert_path: String = String::new(), "tls.server.trustCertPath", ConfigKind::Text, "", Start;
+    /// Certificate chain that name servers get when they ask for one, PEM.
+    tls_client_cert_path: String = String::new(), "tls.client.certPath", ConfigKind::Text, "", Start;
+    /// Its private key.
+    tls_client_key_path: String = String::new(), "tls.client.keyPath", ConfigKind::Text, "", Start;
+    /// Whether certificates of name servers are checked; else any is taken.
+    tls_client_auth_server: Option<bool> = None, "tls.client.authServer", ConfigKind::Bool, "", Start;
+    /// Certificates to check those of name servers by, PEM.
+    tls_client_trust_cert_path: String = String::new(), "tls.client.trustCertPath", ConfigKind::Text, "", Start;
     /// Permission of the whole broker; without read no pull, without write no send to order topics.
     broker_permission: i32 = 6, "brokerPermission", PERMISSION, "bits", Live, important;
     /// Region that clients get for message trace.

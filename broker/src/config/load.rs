@@ -357,7 +357,7 @@ fn refusal_of_unused(one: Setting<'_>) -> Option<Problem> {
     Some(Problem {
         source_of: source,
         key: key.to_owned(),
-        value: value.to_owned(),
+        value: if key.ends_with("Password") { "***".to_owned() } else { value.to_owned() },
         expected: format!("this key to be left out: {}", group.reason),
     })
 }

@@ -41,6 +41,9 @@ const POPPED_BYTES: u64 = 176;
 const POP_BYTES: u64 = 2_048;
 /// Of a connection: tasks, buffers, and the kernel's socket.
 const CONNECTION_BYTES: u64 = 5 * 1024;
+/// Of its session in TLS: keys, and room for what comes next. Counted where every connection has one; where some have, they
+/// take it from the allocator's part.
+const SESSION_BYTES: u64 = 14 * 1024;
 /// Of a pull that waits, its filter aside.
 const PARKED_PULL_BYTES: u64 = 512;
 /// What the filters of a shard's waiting pulls may take up together, for each pull that may wait: some 16 tags when all
@@ -200,7 +203,7 @@ impl MemoryPlan {
         let left = budget_bytes.saturating_sub(least_bytes) / 8 * 7;
         let index = left / 8 / shards;
         let (connections_max, connections_unused) =
-            CONNECTIONS.deal(config.connections_max.into(), left / 8, CONNECTION_BYTES);
+            CONNECTIONS.deal(config.connections_max.into(), left / 8, connection_bytes(config));
         let part = left / 16 / shards;
         let (cold, cold_unused) =
             COLD_CACHE_MIB.deal(config.shard_cold_cache_mib.into(), part, MIB);
@@ -387,7 +390,7 @@ fn least(config: &BrokerConfig, executors: u64, shards: u64, tables: u64) -> Vec
         ),
         part(
             format!("{connections} connections"),
-            connections.saturating_mul(CONNECTION_BYTES + 2 * BYTES_WHEN_SHORT.least),
+            connections.saturating_mul(connection_bytes(config) + 2 * BYTES_WHEN_SHORT.least),
             "connectionsMax",
         ),
         part("clients in groups".to_owned(), members_bytes_least(config), "connectionsMax"),
@@ -400,6 +403,12 @@ pub fn tail_cache_bytes_least(config: &BrokerConfig) -> u64 {
     let record = u64::from(config.max_message_size) + RECORD_OVERHEAD_BYTES;
     // Half of it may be in flight, less the room of a record that did not fit the end of a segment.
     (3 * record).next_power_of_two()
+}
+
+/// What an idle connection holds.
+fn connection_bytes(config: &BrokerConfig) -> u64 {
+    let all_in_tls = config.tls_server_mode.eq_ignore_ascii_case("enforcing");
+    CONNECTION_BYTES + if all_in_tls { SESSION_BYTES } else { 0 }
 }
 
 /// Each connection may be a member of a group.

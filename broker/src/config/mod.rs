@@ -80,6 +80,17 @@ impl BrokerConfig {
         out
     }
 
+    /// Settings of TLS as this configuration gives them; empty ones are left to others.
+    pub fn tls_settings(&self) -> Vec<(String, String)> {
+        let of_tls = KEYS.iter().filter(|key| key.name.starts_with("tls."));
+        let text = |key: &Key| (key.text)(self);
+        let mut settings: Vec<_> = of_tls.map(|key| (key.name.to_owned(), text(key))).collect();
+        if let (None, Some(use_tls)) = (self.tls_enable, self.use_tls) {
+            settings.push(("tls.enable".to_owned(), use_tls.to_string()));
+        }
+        settings
+    }
+
     /// Name servers to register with, in the order given.
     pub fn name_servers(&self) -> impl Iterator<Item = &str> {
         addresses(&self.namesrv_addr)

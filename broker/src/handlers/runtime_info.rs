@@ -108,6 +108,10 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
     );
     let logs = health::summary(worker.totals.iter().map(|totals| &totals.log));
     put("ringmq.health", health::with_name_servers(logs, &plane.failing_name_servers()).1);
+    put("ringmq.tls", worker.tls.mode().to_string());
+    if let Some(expiry) = worker.tls.expiry() {
+        put("ringmq.tlsExpires", expiry.ms.to_string());
+    }
     for (number, totals) in worker.totals.iter().enumerate() {
         let of_shard = Sum::of(std::slice::from_ref(totals));
         for row in ROWS {

@@ -85,6 +85,7 @@ impl Served {
             memory: crate::config::MemoryPlan::of(&config, 1 << 30, 1, 1),
             open_connections: Arc::default(),
             config: Arc::new(config),
+            tls: plain_only(),
             stamp: SendStamp { region: "r".to_owned(), trace_on: true, store_host },
             shard_count: 1,
             hosted,
@@ -291,4 +292,10 @@ fn what_waits_for_the_control_worker_is_served_before_the_end_of_its_connection(
         assert_eq!(served.answers_to_come().await.len(), 1);
         assert_eq!(members(), 0);
     });
+}
+
+/// Ports that take no TLS.
+fn plain_only() -> Arc<tls::Tls> {
+    let disabled = ("tls.server.mode".to_owned(), "disabled".to_owned());
+    tls::Tls::open(tls::Source::new([disabled], "")).expect("nothing is needed for it")
 }

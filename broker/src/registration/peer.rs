@@ -10,6 +10,7 @@ use std::{
     future::poll_fn,
     ops::ControlFlow::{Break, Continue},
     rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -24,6 +25,7 @@ use proto::{
 };
 use remoting::{FrameReader, ReadHalf, Transport, WriteHalf};
 use runtime::{Closer, Executor, Millis, Uptime};
+use tls::Tls;
 
 use crate::{
     config::BrokerConfig,
@@ -69,6 +71,8 @@ struct Shared {
     executor: Executor,
     identity: Identity,
     options: Cell<Options>,
+    /// How connections are secured, if they are.
+    tls: Option<Arc<Tls>>,
     /// Whose topics are registered, and who learns from name servers which of them are order topics.
     control: Rc<RefCell<Control>>,
     registration: RefCell<Registration>,
@@ -92,12 +96,14 @@ pub fn start(
     identity: Identity,
     options: Options,
     servers: &[String],
+    tls: Option<Arc<Tls>>,
     control: Rc<RefCell<Control>>,
 ) -> Registrar {
     let shared = Rc::new(Shared {
         executor: executor.clone(),
         identity,
         options: Cell::new(options),
+        tls,
         control,
         registration: RefCell::new(Registration::new(options, servers, executor.uptime())),
         wakers: RefCell::new(servers.iter().map(|_| None).collect()),
@@ -500,7 +506,8 @@ async fn talk(shared: Rc<Shared>, index: usize) {
             Action::Connect => {
                 let addr = shared.registration.borrow().addr(index).to_owned();
                 let link = shared.links.borrow()[index].0;
-                match Transport::connect(&shared.executor, &addr).await {
+                let tls = shared.tls.as_ref().and_then(|tls| tls.client());
+                match Transport::connect(&shared.executor, &addr, tls).await {
                     Err(error) => shared.lost(index, link, &format!("cannot connect: {error}")),
                     Ok(connection) => {
                         let (reader, new_writer, closer) = connection.split();

@@ -46,7 +46,7 @@ fn a_broker_comes_changes_and_goes() {
             };
             let options = Options { compressed: true, ..Options::default() };
             let servers = [addr, "127.0.0.1:1".to_owned()];
-            let registrar = start(&executor, me, options, &servers, Rc::clone(&control));
+            let registrar = start(&executor, me, options, &servers, None, Rc::clone(&control));
             let wait_for = async |topic: &str, there: bool| {
                 for _ in 0..500 {
                     if state.borrow().routes().route(topic).is_some() == there {

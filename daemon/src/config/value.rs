@@ -176,6 +176,17 @@ impl ConfigValue for bool {
     }
 }
 
+/// Empty: nobody has said.
+impl ConfigValue for Option<bool> {
+    fn read(text: &str, kind: &ConfigKind) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { bool::read(text, kind).map(Some) }
+    }
+
+    fn text(&self) -> String {
+        self.map_or(String::new(), |value| value.to_string())
+    }
+}
+
 impl ConfigValue for PathBuf {
     fn read(text: &str, _: &ConfigKind) -> Option<Self> {
         (!text.is_empty()).then(|| PathBuf::from(text))

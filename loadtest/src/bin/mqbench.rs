@@ -31,6 +31,7 @@ use loadtest::load::half_checks::{self, HalfChecks};
 use loadtest::load::idle::{self, Idle};
 use loadtest::load::limits::{self, Limit};
 use loadtest::load::pop::{self, Ack, Pop};
+use loadtest::load::secured;
 use loadtest::load::waiting::{self, Waiting};
 use loadtest::load::{LoadError, compare, process};
 use loadtest::programs::ProgramError;
@@ -41,6 +42,9 @@ use serde_json::Value;
 #[derive(Parser)]
 #[command(name = "mqbench", version, about = "Load generator for RocketMQ-compatible brokers")]
 struct CommandLine {
+    /// Connections that bear the load are in TLS and take any certificate; those that prepare it stay plain.
+    #[arg(long, global = true)]
+    tls: bool,
     #[command(subcommand)]
     work: Work,
 }
@@ -436,7 +440,14 @@ fn main() -> ExitCode {
         Arc::new(AtomicBool::new(true)),
     );
     let arguments = benchmark::with_long_names(std::env::args_os());
-    let outcome = match CommandLine::parse_from(arguments).work {
+    let command_line = CommandLine::parse_from(arguments);
+    if command_line.tls
+        && let Err(error) = secured::all_connections()
+    {
+        eprintln!("mqbench: {error}");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match command_line.work {
         Work::Send(args) => send(&args),
         Work::Fill(args) => fill(&args),
         Work::Pull(args) => pull(&args),

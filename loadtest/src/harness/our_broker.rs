@@ -322,7 +322,8 @@ pub fn use_binary(path: &Path) {
 }
 
 fn find_or_build() -> PathBuf {
-    let crates = ["proto", "runtime", "remoting", "daemon", "store", "namesrv", "broker"];
+    let crates =
+        ["proto", "acl", "filter", "runtime", "remoting", "daemon", "tls", "store", "namesrv", "broker"];
     built_program("RINGMQ_BROKER", ("broker", "mqbroker"), &crates)
 }
 

@@ -13,7 +13,7 @@ use super::{
     program::{Program, Received, Running, Sent},
     unique, wait_until,
 };
-use client::{Connection, PullRequest};
+use client::PullRequest;
 use proto::code::response;
 
 /// How long messages may take to arrive. Go and Node look for a new route or group member every 30 s.
@@ -570,7 +570,7 @@ pub(super) fn await_all(consumer: &Running, count: usize, peer: &Peer) {
 /// at the same time it loses one, with its queue: here that comes before the consumer's.
 pub fn keep_offsets(peer: &Peer, topic: &str, group: &str) {
     if peer.side != Side::Ours {
-        let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
+        let mut connection = peer.connect(peer.broker_addr).expect("the broker is there");
         connection.create_group(group).expect("a group");
         connection.commit_offset(group, topic, 0, 0).expect("a commit");
     }
@@ -587,7 +587,7 @@ fn consume_and_commit(
     count: usize,
 ) -> (Vec<Received>, Vec<i64>) {
     let (received, errors) = consume(program, peer, verb, (topic, group), count);
-    let mut connection = Connection::connect(peer.broker_addr).expect("the broker is there");
+    let mut connection = peer.connect(peer.broker_addr).expect("the broker is there");
     let mut committed = Vec::new();
     let all = wait_until(COMMIT_WAIT_MAX, || {
         let of_queue = |queue| connection.consumer_offset(group, topic, queue).unwrap_or(0);

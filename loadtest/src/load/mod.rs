@@ -23,6 +23,7 @@ pub mod limits;
 pub mod pop;
 pub mod process;
 pub mod report;
+pub mod secured;
 pub mod slots;
 pub mod slowest;
 pub mod socket;

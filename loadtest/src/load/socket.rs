@@ -11,7 +11,10 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use super::LoadError;
+use super::{
+    LoadError,
+    secured::{STEP_BYTES_MAX, Secured},
+};
 
 const INBOX_BYTES_START: usize = 256 << 10;
 /// The protocol's own limit for one frame.
@@ -20,6 +23,8 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// One connection of the loader.
 pub struct LoaderSocket {
     stream: TcpStream,
+    /// The session of a connection in TLS.
+    secured: Option<Secured>,
     unsent: Vec<u8>,
     written: usize,
     inbox: Vec<u8>,
@@ -33,11 +38,13 @@ impl LoaderSocket {
     /// Connects (blocking), then turns non-blocking with Nagle's algorithm off.
     pub fn connect(addr: SocketAddr, index: usize) -> Result<LoaderSocket, LoadError> {
         let failed = |source| LoadError::Connect { addr, index, source };
-        let stream = TcpStream::connect(addr).map_err(failed)?;
+        let mut stream = TcpStream::connect(addr).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
+        let secured = Secured::of(&mut stream, addr).map_err(failed)?;
         stream.set_nonblocking(true).map_err(failed)?;
         Ok(LoaderSocket {
             stream,
+            secured,
             unsent: Vec::new(),
             written: 0,
             inbox: vec![0; INBOX_BYTES_START],
@@ -59,6 +66,17 @@ impl LoaderSocket {
 
     /// Writes what the socket takes. True: nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
+        if let Some(secured) = &mut self.secured {
+            loop {
+                if !secured.flush(&mut self.stream)? {
+                    return Ok(false);
+                }
+                if self.written == self.unsent.len() {
+                    break;
+                }
+                self.written += secured.put(&self.unsent[self.written..])?;
+            }
+        }
         while self.written < self.unsent.len() {
             match self.stream.write(&self.unsent[self.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -76,7 +94,20 @@ impl LoaderSocket {
     /// One read. Ok(0): nothing there now. A closed connection is `UnexpectedEof`.
     pub fn receive(&mut self) -> io::Result<usize> {
         self.make_room();
-        match self.stream.read(&mut self.inbox[self.end..]) {
+        let read = match &mut self.secured {
+            None => self.stream.read(&mut self.inbox[self.end..]),
+            Some(secured) => {
+                if self.inbox.len() - self.end < 2 * STEP_BYTES_MAX {
+                    self.inbox.resize(self.end + 2 * STEP_BYTES_MAX, 0);
+                }
+                match secured.read(&mut self.stream, &mut self.inbox[self.end..]) {
+                    // Something came that is no frame, such as a ticket.
+                    Ok(0) if !secured.has_ended() => return Ok(0),
+                    read => read,
+                }
+            }
+        };
+        match read {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(bytes) => {
                 self.end += bytes;

@@ -8,6 +8,7 @@ mod access;
 mod mqadmin;
 mod mqadmin_compared;
 mod name_servers;
+mod tls;
 
 use libtest_mimic::{Arguments, Trial};
 use loadtest::harness::{
@@ -105,8 +106,9 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials(), access::trials()];
-    let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_mqadmin);
+    let of_tools =
+        [mqadmin::trials(), mqadmin_compared::trials(), access::trials(), tls::trials()];
+    let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_tools);
     let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);
     libtest_mimic::run(&arguments, trials).exit_code()
