@@ -1,6 +1,7 @@
 //! Start and end of a broker: what one worker does between opening its stores and having everything durable.
 
 use crate::{
+    beats::{self, Beat},
     commit,
     config::{
         BrokerConfig, FlushDiskType, MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES,
@@ -13,6 +14,7 @@ use crate::{
     handlers::{self, pull},
     inbox,
     mailbox::CoreMessage,
+    metrics::{Observer, Phase, Sources},
     panel::StartupReport,
     registration::{self, Identity, Options, Registrar},
     response::allow_unanswered,
@@ -65,6 +67,8 @@ pub struct Listen {
     pub vip: Vec<SocketAddr>,
     /// Of a name server on the control worker, in a standalone broker.
     pub name_server: Option<Vec<SocketAddr>>,
+    /// For metrics and health, from the beginning of the start on.
+    pub metrics: Option<Vec<SocketAddr>>,
 }
 
 /// What all workers of a broker start from.
@@ -84,6 +88,8 @@ pub struct BootContext {
     pub report: StartupReport,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
+    /// Loops of all workers.
+    pub beats: Arc<[Beat]>,
     /// How far the opening of each store is, by shard.
     pub progress: Arc<[Arc<Progress>]>,
     /// Connections of all workers together.
@@ -100,6 +106,9 @@ pub async fn run(
     mesh: Mesh<CoreMessage>,
     context: BootContext,
 ) -> Result<(), Fatal> {
+    executor.spawn(beats::beat(executor.clone(), Arc::clone(&context.beats)));
+    let observer = observe(&executor, &context)?;
+    let reached = |phase| observer.iter().for_each(|observer| observer.reached(phase));
     let worker = build_worker(&executor, mesh, &context).await?;
     if worker.control.is_some() {
         // The last to be ready: all stores are open, and nobody serves yet.
@@ -136,18 +145,39 @@ pub async fn run(
     // What logs have taken and not filled is known before anybody looks at the disk.
     worker.publish_totals();
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
+    observer.iter().for_each(|observer| observer.look_at(&worker));
+    reached(Phase::Starting);
     context.served.store(true, Ordering::SeqCst);
     listen(&worker, &context.listen)?;
     if worker.control.is_some() {
-        register_and_report(&worker, &context).await?;
+        register_and_report(&worker, &context, observer.as_deref()).await?;
     }
+    reached(Phase::Serving);
     executor.stop_requested().await;
+    reached(Phase::Stopping);
     if worker.control.is_some() {
         notify::stopping();
     }
     stop(&worker, &context, commits).await;
     worker.publish_totals();
     Ok(())
+}
+
+/// On the control worker: metrics and health, which are there before anything else is.
+fn observe(executor: &Executor, context: &BootContext) -> Result<Option<Rc<Observer>>, Fatal> {
+    let Some(addrs) = &context.listen.metrics else { return Ok(None) };
+    if executor.index() != CONTROL_WORKER {
+        return Ok(None);
+    }
+    let sources = Sources {
+        config: Arc::clone(&context.config),
+        memory: context.memory.clone(),
+        totals: Arc::clone(&context.totals),
+        beats: Arc::clone(&context.beats),
+        progress: Arc::clone(&context.progress),
+        log_root: log_root(&context.config),
+    };
+    Observer::start(executor, addrs, sources).map(Some).map_err(Fatal::because(Cause::Port))
 }
 
 /// Waits until so many workers are ready. False: a stop was requested.
@@ -332,11 +362,18 @@ fn bind_all(executor: &Executor, addrs: &[SocketAddr]) -> Result<Vec<Listener>, 
 }
 
 /// The control worker: name server inside, registration, boot line.
-async fn register_and_report(worker: &Rc<Worker>, context: &BootContext) -> Result<(), Fatal> {
+async fn register_and_report(
+    worker: &Rc<Worker>,
+    context: &BootContext,
+    observer: Option<&Observer>,
+) -> Result<(), Fatal> {
     let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
     if let Some(addrs) = &context.listen.name_server {
-        start_name_server(worker, config, addrs).await?;
+        let name_server = start_name_server(worker, config, addrs).await?;
+        if let Some(observer) = observer {
+            observer.look_at_name_server(&name_server);
+        }
         servers.push(config.own_name_server());
     }
     let registrar = register(worker, context, &servers);
@@ -379,20 +416,21 @@ async fn start_name_server(
     worker: &Rc<Worker>,
     config: &BrokerConfig,
     addrs: &[SocketAddr],
-) -> Result<(), Fatal> {
+) -> Result<Rc<RefCell<Namesrv>>, Fatal> {
     let settings = name_server_settings(config);
     let executor = worker.executor.clone();
     let state: Namesrv =
         namesrv::open(&executor, settings).await.map_err(Fatal::because(Cause::Data))?;
     let listeners = bind_all(&executor, addrs)?;
     let serving = executor.clone();
+    let state = Rc::new(RefCell::new(state));
+    let name_server = Rc::clone(&state);
     executor.spawn(async move {
-        let state = Rc::new(RefCell::new(state));
         if let Err(error) = server::serve(&serving, listeners, state).await {
             tracing::error!(%error, "the name server inside has ended");
         }
     });
-    Ok(())
+    Ok(name_server)
 }
 
 fn register(worker: &Rc<Worker>, context: &BootContext, servers: &[String]) -> Registrar {

@@ -2,6 +2,7 @@
 
 use broker::{
     advertised,
+    beats::Beat,
     boot::{self, BootContext, Listen},
     check,
     config::{self, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing},
@@ -212,8 +213,11 @@ fn run_locked(
         "memory is divided"
     );
     remark_on_file_system(&root, &root);
-    let report =
-        StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency());
+    let metrics = ports.metrics.as_ref().map(|port| port.addrs().to_vec());
+    let report = StartupReport {
+        metrics: metrics.clone().unwrap_or_default(),
+        ..StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency())
+    };
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
     let mut settings = Settings::on_cores("mqbroker", &sizing.cores);
     settings.durable_write = probe.durable_write;
@@ -226,6 +230,7 @@ fn run_locked(
         client: ports.client.addrs().to_vec(),
         vip: ports.vip.addrs().to_vec(),
         name_server: ports.name_server.as_ref().map(|port| port.addrs().to_vec()),
+        metrics,
     };
     let context = BootContext {
         listen,
@@ -235,6 +240,7 @@ fn run_locked(
         memory: sizing.memory.clone(),
         report,
         totals,
+        beats: sizing.cores.iter().map(|_| Beat::default()).collect(),
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
         ready: Arc::default(),

@@ -1,6 +1,7 @@
 //! What a person sees when the broker has started: a panel on a terminal, one fact per line elsewhere, and the boot
 //! line that operators grep for. Pure text; `main` prints it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct StartupReport {
     pub memory_budget_bytes: u64,
     /// When messages go, in words.
     pub retention: String,
+    /// Where metrics and health are shown; empty: nowhere.
+    pub metrics: Vec<SocketAddr>,
 }
 
 impl StartupReport {
@@ -78,6 +81,7 @@ impl StartupReport {
             sync_latency,
             memory_budget_bytes: sizing.memory.budget_bytes,
             retention: retention(config),
+            metrics: Vec::new(),
         }
     }
 
@@ -167,6 +171,13 @@ impl StartupReport {
         )
     }
 
+    fn metrics_fact(&self) -> String {
+        match self.metrics.first() {
+            Some(addr) => format!("http://{addr}/metrics (also /health, /ready)"),
+            None => "not shown (metricsPort)".to_owned(),
+        }
+    }
+
     fn rows(&self) -> Vec<(&'static str, String)> {
         let port = self.client_address.rsplit_once(':').map_or("", |(_, port)| port);
         let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
@@ -215,6 +226,7 @@ impl StartupReport {
             ),
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
+            ("metrics", self.metrics_fact()),
         ]);
         rows
     }
@@ -297,6 +309,7 @@ mod tests {
             sync_latency: Some(Duration::from_micros(87)),
             memory_budget_bytes: 512 << 20,
             retention: retention(&BrokerConfig::default()),
+            metrics: vec![([127, 0, 0, 1], 5_557).into()],
         }
     }
 
@@ -324,7 +337,8 @@ mod tests {
                         sync latency: 87 us for a durable write of 4 KiB here\n\
                         memory budget: 512 MiB\n\
                         retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
-                        sends refused above 90 %\n";
+                        sends refused above 90 %\n\
+                        metrics: http://127.0.0.1:5557/metrics (also /health, /ready)\n";
         assert_eq!(report().plain(), expected);
     }
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod exit;
 pub mod key_list;
 pub mod logging;
+pub mod metrics_port;
 pub mod notify;
 pub mod open_files;
 pub mod port;

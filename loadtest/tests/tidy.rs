@@ -18,11 +18,16 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("runtime", &[], &[]),
     ("remoting", &["proto", "runtime"], &[]),
     ("daemon", &[], &[]),
+    ("telemetry", &["runtime"], &[]),
     ("store", &["proto", "runtime"], &[]),
     ("storesim", &["proto", "runtime", "store", "mqstore"], &[]),
     ("mqstore", &["proto", "runtime", "store"], &[]),
-    ("namesrv", &["proto", "runtime", "remoting", "daemon"], &["client"]),
-    ("broker", &["proto", "runtime", "remoting", "daemon", "store", "namesrv", "filter"], &[]),
+    ("namesrv", &["proto", "runtime", "remoting", "daemon", "telemetry"], &["client"]),
+    (
+        "broker",
+        &["proto", "runtime", "remoting", "daemon", "telemetry", "store", "namesrv", "filter"],
+        &[],
+    ),
     ("client", &["proto", "remoting"], &[]),
     ("loadtest", &["proto", "client", "filter"], &[]),
 ];

@@ -23,6 +23,7 @@ use runtime::{Millis, Uptime};
 use crate::{
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
+    metrics::Figures,
     routes::{Change, Registration, Routes, UnitFilter},
     topic_lists::{List, TopicLists},
 };
@@ -44,6 +45,7 @@ pub struct Namesrv {
     topic_lists: TopicLists,
     /// Connections that open files leave room for.
     connections_room: usize,
+    figures: Figures,
 }
 
 /// A file that has to be written before an answer may leave.
@@ -189,7 +191,18 @@ impl Namesrv {
     pub fn new(config: Config, kv: KvConfig) -> Namesrv {
         let (routes, topic_lists) = (Routes::new(), TopicLists::default());
         let connections_room = usize::MAX;
-        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room }
+        let figures = Figures::default();
+        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room, figures }
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The same, to count.
+    pub(crate) fn figures_mut(&mut self) -> &mut Figures {
+        &mut self.figures
     }
 
     /// Whatever `connectionsMax` says, no more connections than this are taken.
@@ -276,7 +289,9 @@ pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Respon
             format!(" request type {code} not supported by a name server"),
         )),
     };
-    answered.unwrap_or_else(Response::from)
+    let response = answered.unwrap_or_else(Response::from);
+    state.figures.answered(request.header.code, response.code);
+    response
 }
 
 type Handled = Result<Response, FieldError>;

@@ -12,9 +12,11 @@ use clap::Parser;
 use daemon::{
     exit::{Cause, Fatal, FirstFatal, Refusals},
     key_list::KeysArgument,
-    logging, notify, open_files, port, properties_file,
+    logging, notify, open_files,
+    port::{self, HeldPort},
+    properties_file,
 };
-use namesrv::{config::Config, server};
+use namesrv::{config::Config, metrics, server};
 use remoting::Listener;
 use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
 
@@ -101,9 +103,16 @@ fn check(config: &Config) -> ExitCode {
     refusals.keep(filter.map_err(Fatal::because(Cause::Configuration)));
     refusals.keep(connections(config));
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
+    refusals.keep(hold_for_metrics(config));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
     refusals.keep(namesrv::look(config).map_err(Fatal::because(Cause::Data)));
     refusals.tell(PROGRAM)
+}
+
+/// The port of metrics, if there is to be one.
+fn hold_for_metrics(config: &Config) -> Result<Option<HeldPort>, Fatal> {
+    let (port, bind) = (config.metrics_port, &config.metrics_bind_address);
+    port::hold_for_metrics(port, metrics::USUAL_PORT, bind)
 }
 
 /// As many connections as the limit of open files, which is raised for it, leaves room for.
@@ -144,13 +153,19 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     let connections = connections(&config)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
+    let held_for_metrics = hold_for_metrics(&config)?;
     stop.set_interruptible(false);
     if stop.requested() {
         return Ok(());
     }
     let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
     let failure = FirstFatal::default();
-    let (first, addrs) = (failure.clone(), held.addrs().to_vec());
+    let addrs_of = |port: Option<&HeldPort>| port.map_or(Vec::new(), |it| it.addrs().to_vec());
+    let addrs = Addrs {
+        client: addrs_of(Some(&held)),
+        metrics: addrs_of(held_for_metrics.as_ref()),
+    };
+    let first = failure.clone();
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
         async move {
@@ -164,10 +179,17 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     })
 }
 
+/// Addresses to listen on, which this process holds.
+#[derive(Clone)]
+struct Addrs {
+    client: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
+}
+
 async fn serve(
     executor: Executor,
     config: Config,
-    addrs: Vec<SocketAddr>,
+    addrs: Addrs,
     connections: u64,
 ) -> Result<(), Fatal> {
     let mut state = namesrv::open(&executor, config).await.map_err(Fatal::because(Cause::Data))?;
@@ -178,12 +200,18 @@ async fn serve(
         stopping.stop_requested().await;
         notify::stopping();
     }));
-    let listeners = Listener::bind_held(&executor, &addrs).map_err(Fatal::because(Cause::Port))?;
+    let listeners =
+        Listener::bind_held(&executor, &addrs.client).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }
-    announce(&addrs).map_err(Fatal::because(Cause::Other))?;
-    server::serve(&executor, listeners, Rc::new(RefCell::new(state)))
+    let state = Rc::new(RefCell::new(state));
+    metrics::serve(&executor, &addrs.metrics, &state).map_err(Fatal::because(Cause::Port))?;
+    if let Some(addr) = addrs.metrics.first() {
+        tracing::info!("metrics and health: http://{addr}/metrics, /health, /ready");
+    }
+    announce(&addrs.client).map_err(Fatal::because(Cause::Other))?;
+    server::serve(&executor, listeners, state)
         .await
         .map_err(Fatal::because(Cause::Other))?;
     tracing::info!("stopped");

@@ -566,18 +566,23 @@ pub const IGNORED: &[Ignored] = &[
     Ignored {
         names: &[
             "metricsExporterType",
-            "metricsGrpcExporterTarget",
-            "metricsGrpcExporterHeader",
             "metricsPromExporterHost",
             "metricsPromExporterPort",
+        ],
+        reason: "metricsPort and metricsBindAddress are taken from it where they are not given",
+        weight: Weight::Note,
+    },
+    Ignored {
+        names: &[
+            "metricsGrpcExporterTarget",
+            "metricsGrpcExporterHeader",
             "metricsLabel",
             "metricsInDelta",
-            "metricsOtelCardinalityLimit",
             "metricGrpcExporterIntervalInMills",
             "metricGrpcExporterTimeOutInMills",
             "metricLoggingExporterIntervalInMills",
         ],
-        reason: "metrics are not exported yet: mqadmin brokerStatus shows them",
+        reason: "metrics are not sent anywhere: Prometheus fetches them from metricsPort",
         weight: Weight::Warn,
     },
     Ignored {
@@ -595,7 +600,6 @@ pub(super) fn says_no(name: &str, value: &str) -> bool {
         || match name {
             "totalReplicas" | "inSyncReplicas" | "minInSyncReplicas" => value == "1",
             "tls.server.mode" => is("disabled") || is("permissive"),
-            "metricsExporterType" => is("DISABLE"),
             _ => false,
         }
 }

@@ -6,7 +6,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored};
+use super::{
+    BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored,
+    java_metrics,
+};
 use daemon::{
     config::{ConfigKind, find, nearest_key},
     properties_file::{self, Entry},
@@ -207,7 +210,7 @@ impl BrokerConfig {
     }
 }
 
-fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
+pub(super) fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
     let key = find(KEYS, name)?;
     if (key.set)(config, value) {
         return None;
@@ -235,6 +238,7 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
         }
     };
     let mut problems = Vec::new();
+    let mut java_metrics = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         if let Some(later) = entries[index + 1..].iter().find(|later| later.key == entry.key) {
             let (key, line) = (&entry.key, entry.line);
@@ -255,11 +259,18 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
                     )));
                 }
             }
+            None if java_metrics::is_key(&entry.key) => {
+                java_metrics.push(entry);
+            }
             None => match refusal_of_unused(entry) {
                 Some(problem) => problems.push(problem),
                 None => notices.push(notice_of_unused(entry)),
             },
         }
+    }
+    for entry in java_metrics {
+        let is_given = |key: &str| entries.iter().any(|entry| entry.key == key);
+        problems.extend(java_metrics::apply(config, entry, is_given, notices));
     }
     problems
 }

@@ -7,6 +7,7 @@
 
 mod command_line;
 mod ignored;
+mod java_metrics;
 mod key_list;
 mod keys;
 mod load;

@@ -16,12 +16,13 @@ pub mod room_waits;
 use crate::{
     config::BrokerConfig,
     one_shot::OneShot,
+    slow_log::SlowLog,
     stats::{Tally, Totals},
 };
 use admission_cache::AdmissionCache;
 use due_clock::DueClock;
 use group_pulls::GroupPulls;
-pub use on_commit::OnCommit;
+pub use on_commit::{Arrival, OnCommit};
 use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
 use pop_interest::PopInterest;
@@ -74,6 +75,8 @@ pub struct Shard {
     room_end: Cell<u64>,
     /// Messages were due whose topic is deleted.
     pub gone_when_due: RateLimit,
+    /// What took longer than `slowOperationMs`.
+    pub slow: SlowLog,
 }
 
 impl Shard {
@@ -106,6 +109,7 @@ impl Shard {
             at_any_hour: Cell::new(false),
             room_end: Cell::new(0),
             gone_when_due: RateLimit::default(),
+            slow: SlowLog::default(),
         }
     }
 
@@ -138,6 +142,12 @@ impl Shard {
     /// Leaves what happens once the log, which was appended to, is committed up to `until`.
     pub fn on_commit(&self, until: u64, step: OnCommit) {
         self.commit_queue.borrow_mut().push(until, step);
+        self.store.appended();
+    }
+
+    /// Leaves the answer to a send, which came then, for when the log is committed up to `until`.
+    pub fn answer_send(&self, until: u64, arrival: Arrival, step: OnCommit) {
+        self.commit_queue.borrow_mut().push_of_send(until, Some(arrival), step);
         self.store.appended();
     }
 

@@ -53,6 +53,7 @@ mod tests {
 
     fn op(bytes: usize) -> AppendOp {
         AppendOp {
+            arrived: std::time::Instant::now(),
             responder: responder(1),
             shard: 0,
             topic: "t".into(),
