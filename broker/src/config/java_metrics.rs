@@ -1,12 +1,6 @@
 //! Keys by which Java's 5.x broker says where it shows metrics. What they say is taken over into ours where those are not given, so
 //! that whoever scrapes goes on.
 
-use super::{
-    BrokerConfig,
-    load::{Notice, Problem, Source, set_key},
-};
-use daemon::properties_file::Entry;
-
 const TYPE: &str = "metricsExporterType";
 const HOST: &str = "metricsPromExporterHost";
 const PORT: &str = "metricsPromExporterPort";
@@ -15,96 +9,43 @@ const PORT: &str = "metricsPromExporterPort";
 const OUR_PORT: &str = "metricsPort";
 const OUR_ADDRESS: &str = "metricsBindAddress";
 
-/// Kinds of exporters that Java has, by name or number. Only Prometheus can fetch from here.
-const OTHER_EXPORTERS: [&str; 4] = ["OTLP_GRPC", "1", "LOG", "3"];
+/// What such a key comes to here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning<'a> {
+    /// What is so anyway.
+    Nothing,
+    /// A key of ours with a value.
+    Ours(&'static str, &'a str),
+    /// Something that there is not, and what is there instead.
+    Instead(&'static str),
+    /// It cannot be read; what is expected.
+    Bad(&'static str),
+}
 
 /// Whether it is one of these keys.
 pub(super) fn is_key(key: &str) -> bool {
     [TYPE, HOST, PORT].contains(&key)
 }
 
-/// Takes such an entry over. `is_given`: the file has this key, too.
-pub(super) fn apply(
-    config: &mut BrokerConfig,
-    entry: &Entry,
-    is_given: impl Fn(&str) -> bool,
-    notices: &mut Vec<Notice>,
-) -> Option<Problem> {
-    let Entry { key, value, line } = entry;
-    let is = |word: &str| value.trim().eq_ignore_ascii_case(word);
-    let (ours, wanted) = match key.as_str() {
-        TYPE if is("DISABLE") || is("0") => (OUR_PORT, "0"),
-        TYPE => {
-            if OTHER_EXPORTERS.into_iter().any(is) {
-                notices.push(Notice::warn(format!(
-                    "{key}={value}: metrics are not sent anywhere, Prometheus fetches them from {OUR_PORT}"
-                )));
-            } else if !is("PROM") && !is("2") {
-                return Some(Problem {
-                    source_of: Source::Line(*line),
-                    key: key.clone(),
-                    value: value.clone(),
-                    expected: "one of DISABLE, PROM".to_owned(),
-                });
-            }
-            return None;
-        }
-        // Of Java's broker that is its own address.
-        HOST if value.trim().is_empty() => return None,
-        HOST => (OUR_ADDRESS, value.as_str()),
-        _ if is_given(TYPE) && (config.metrics_port == daemon::metrics_port::MetricsPort::Off) => {
-            return None;
-        }
-        _ => (OUR_PORT, value.as_str()),
-    };
-    if is_given(ours) {
-        notices.push(Notice::info(format!("{key} has no effect beside {ours}")));
-        return None;
-    }
-    notices.push(Notice::info(format!("{key}={value} is taken as {ours}={wanted}")));
-    let mut problem = set_key(config, ours, wanted, Source::Line(*line))?;
-    problem.key.clone_from(key);
-    Some(problem)
+/// The place of a key in the order in which they are to be taken: who wants no metrics wants no port for them.
+pub(super) fn rank(key: &str) -> usize {
+    usize::from(key == TYPE)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{CommandLine, Given, Machine, load};
-    use daemon::metrics_port::MetricsPort;
-
-    fn loaded(file: &str) -> Result<BrokerConfig, String> {
-        let given = Given {
-            command_line: CommandLine::default(),
-            file: Some(file.to_owned()),
-            ..Given::default()
-        };
-        let machine = Machine {
-            host_name: "host-a".to_owned(),
-            address: "10.1.2.3".parse().expect("an address"),
-            processors: vec![0, 1],
-            memory_bytes: 8 << 30,
-            memory_limit_bytes: None,
-        };
-        load(&given, &machine).map(|loaded| loaded.config).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn javas_keys_say_where_metrics_are() {
-        let port = |file: &str| loaded(file).map(|config| config.metrics_port);
-        assert_eq!(port("metricsPromExporterPort=6000"), Ok(MetricsPort::At(6_000)));
-        assert_eq!(port("metricsExporterType=PROM"), Ok(MetricsPort::Usual));
-        assert_eq!(port("metricsExporterType=DISABLE"), Ok(MetricsPort::Off));
-        let both = "metricsExporterType=disable\nmetricsPromExporterPort=6000";
-        assert_eq!(port(both), Ok(MetricsPort::Off));
-        let both = "metricsPromExporterPort=6000\nmetricsExporterType=DISABLE";
-        assert_eq!(port(both), Ok(MetricsPort::Off));
-        let ours = "metricsPromExporterPort=6000\nmetricsPort=6001\nmetricsExporterType=DISABLE";
-        assert_eq!(port(ours), Ok(MetricsPort::At(6_001)), "ours goes first");
-        let host = loaded("metricsPromExporterHost=0.0.0.0").map(|it| it.metrics_bind_address);
-        assert_eq!(host, Ok(std::net::IpAddr::from([0, 0, 0, 0]).into()));
-        for bad in ["metricsExporterType=GRAPHITE", "metricsPromExporterPort=70000"] {
-            assert!(loaded(bad).is_err_and(|error| error.contains(bad)), "{bad}");
+/// What one of these keys says.
+pub(super) fn meaning<'a>(key: &str, value: &'a str) -> Meaning<'a> {
+    let value = value.trim();
+    let is_one_of = |words: &[&str]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
+    match key {
+        TYPE if is_one_of(&["DISABLE", "0"]) => Meaning::Ours(OUR_PORT, "0"),
+        TYPE if is_one_of(&["PROM", "2"]) => Meaning::Nothing,
+        TYPE if is_one_of(&["OTLP_GRPC", "1", "LOG", "3"]) => {
+            Meaning::Instead("metrics are not sent anywhere, Prometheus fetches them from metricsPort")
         }
+        TYPE => Meaning::Bad("one of DISABLE, PROM"),
+        // Of Java's broker that is its own address.
+        HOST if value.is_empty() => Meaning::Nothing,
+        HOST => Meaning::Ours(OUR_ADDRESS, value),
+        _ => Meaning::Ours(OUR_PORT, value),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Print, Weight, ignored,
-    java_metrics,
+    java_metrics::{self, Meaning},
 };
 use daemon::{
     config::{ConfigKind, find, nearest_key},
@@ -210,7 +210,7 @@ impl BrokerConfig {
     }
 }
 
-pub(super) fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
+fn set_key(config: &mut BrokerConfig, name: &str, value: &str, source: Source) -> Option<Problem> {
     let key = find(KEYS, name)?;
     if (key.set)(config, value) {
         return None;
@@ -268,11 +268,44 @@ fn apply_file(config: &mut BrokerConfig, text: &str, notices: &mut Vec<Notice>) 
             },
         }
     }
+    java_metrics.sort_by_key(|entry| java_metrics::rank(&entry.key));
     for entry in java_metrics {
         let is_given = |key: &str| entries.iter().any(|entry| entry.key == key);
-        problems.extend(java_metrics::apply(config, entry, is_given, notices));
+        problems.extend(apply_java_metrics(config, entry, is_given, notices));
     }
     problems
+}
+
+/// A key of Java's that says where metrics are, in a file that has the keys of ours which are given.
+fn apply_java_metrics(
+    config: &mut BrokerConfig,
+    entry: &Entry,
+    is_given: impl Fn(&str) -> bool,
+    notices: &mut Vec<Notice>,
+) -> Option<Problem> {
+    let Entry { key, value, line } = entry;
+    match java_metrics::meaning(key, value) {
+        Meaning::Nothing => None,
+        Meaning::Instead(what) => {
+            notices.push(Notice::warn(format!("{key}={value}: {what}")));
+            None
+        }
+        Meaning::Ours(ours, _) if is_given(ours) => {
+            notices.push(Notice::info(format!("{key} has no effect beside {ours}")));
+            None
+        }
+        Meaning::Ours(ours, wanted) => {
+            notices.push(Notice::info(format!("{key}={value} is taken as {ours}={wanted}")));
+            let problem = set_key(config, ours, wanted, Source::Line(*line))?;
+            Some(Problem { key: key.clone(), ..problem })
+        }
+        Meaning::Bad(expected) => Some(Problem {
+            source_of: Source::Line(*line),
+            key: key.clone(),
+            value: value.clone(),
+            expected: expected.to_owned(),
+        }),
+    }
 }
 
 /// A key that does nothing here and promises what a broker must not be without.
