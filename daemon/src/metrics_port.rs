@@ -52,11 +52,9 @@ mod tests {
     #[test]
     fn a_port_reads_its_own_text() {
         let read = |text: &str| MetricsPort::read(text, &ConfigKind::OptionalPort);
-        for (text, port) in [
-            ("", MetricsPort::Usual),
-            ("0", MetricsPort::Off),
-            (" 5557 ", MetricsPort::At(5_557)),
-        ] {
+        for (text, port) in
+            [("", MetricsPort::Usual), ("0", MetricsPort::Off), (" 5557 ", MetricsPort::At(5_557))]
+        {
             assert_eq!(read(text), Some(port));
             assert_eq!(read(&port.text()), Some(port));
         }

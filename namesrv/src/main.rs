@@ -161,10 +161,8 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
     let failure = FirstFatal::default();
     let addrs_of = |port: Option<&HeldPort>| port.map_or(Vec::new(), |it| it.addrs().to_vec());
-    let addrs = Addrs {
-        client: addrs_of(Some(&held)),
-        metrics: addrs_of(held_for_metrics.as_ref()),
-    };
+    let addrs =
+        Addrs { client: addrs_of(Some(&held)), metrics: addrs_of(held_for_metrics.as_ref()) };
     let first = failure.clone();
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
@@ -211,9 +209,7 @@ async fn serve(
         tracing::info!("metrics and health: http://{addr}/metrics, /health, /ready");
     }
     announce(&addrs.client).map_err(Fatal::because(Cause::Other))?;
-    server::serve(&executor, listeners, state)
-        .await
-        .map_err(Fatal::because(Cause::Other))?;
+    server::serve(&executor, listeners, state).await.map_err(Fatal::because(Cause::Other))?;
     tracing::info!("stopped");
     Ok(())
 }

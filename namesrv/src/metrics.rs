@@ -132,7 +132,9 @@ fn answer(executor: &Executor, state: &Rc<RefCell<Namesrv>>, path: &str) -> Answ
             Answer { status: 200, content_type: CONTENT_TYPE, body: page.finish() }
         }),
         // Who can say so lives: there is one loop.
-        "/health" => Box::pin(async { Answer::json(200, format!("{}\n", json!({ "live": true }))) }),
+        "/health" => {
+            Box::pin(async { Answer::json(200, format!("{}\n", json!({ "live": true }))) })
+        }
         "/ready" => Box::pin(async move { ready(state.borrow()) }),
         _ => Box::pin(async { Answer::text(404, "here are /metrics, /health and /ready\n") }),
     }

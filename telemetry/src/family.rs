@@ -63,8 +63,7 @@ macro_rules! families {
 pub fn markdown(families: &[Family]) -> String {
     let mut out = "| metric | kind | labels | |\n|---|---|---|---|\n".to_owned();
     for family in families {
-        let labels: Vec<String> =
-            family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
         let help = family.help.trim().replace('|', "\\|");
         let _ = writeln!(
             out,

@@ -8,13 +8,7 @@
 //! Absent on purpose: bodies of requests, compression, TLS. A port for the whole network belongs behind a proxy.
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    fmt::Write as _,
-    future::Future,
-    io,
-    pin::Pin,
-    rc::Rc,
+    cell::RefCell, collections::BTreeMap, fmt::Write as _, future::Future, io, pin::Pin, rc::Rc,
     time::Duration,
 };
 
@@ -92,7 +86,8 @@ impl Connections {
         if self.open.len() < CONNECTIONS_MAX {
             return true;
         }
-        let waiting = self.open.iter().filter_map(|(number, open)| Some((open.waits_since?, *number)));
+        let waiting =
+            self.open.iter().filter_map(|(number, open)| Some((open.waits_since?, *number)));
         let Some((_, longest)) = waiting.min() else { return false };
         if let Some(open) = self.open.remove(&longest) {
             open.closer.close();

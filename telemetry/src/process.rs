@@ -51,7 +51,9 @@ impl Figures {
             // The one that reads the directory is gone by now.
             open_files: open.map(|count| count.saturating_sub(1)),
             open_files_max: limit,
-            started_seconds: field(22).zip(boot_seconds()).map(|(ticks, boot)| boot + seconds(ticks)),
+            started_seconds: field(22)
+                .zip(boot_seconds())
+                .map(|(ticks, boot)| boot + seconds(ticks)),
         }
     }
 
@@ -90,8 +92,14 @@ mod tests {
 
     #[test]
     fn this_process_is_there() {
-        let Figures { cpu_seconds, resident_bytes, open_files, open_files_max, started_seconds, .. } =
-            Figures::read();
+        let Figures {
+            cpu_seconds,
+            resident_bytes,
+            open_files,
+            open_files_max,
+            started_seconds,
+            ..
+        } = Figures::read();
         assert!(cpu_seconds.is_some_and(|seconds| (0.0..1e6).contains(&seconds)));
         assert!(resident_bytes.is_some_and(|bytes| bytes > 100_000));
         assert!(open_files.zip(open_files_max).is_some_and(|(open, max)| open > 2 && open <= max));

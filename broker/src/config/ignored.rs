@@ -564,11 +564,7 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Warn,
     },
     Ignored {
-        names: &[
-            "metricsExporterType",
-            "metricsPromExporterHost",
-            "metricsPromExporterPort",
-        ],
+        names: &["metricsExporterType", "metricsPromExporterHost", "metricsPromExporterPort"],
         reason: "metricsPort and metricsBindAddress are taken from it where they are not given",
         weight: Weight::Note,
     },

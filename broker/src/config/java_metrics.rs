@@ -39,9 +39,9 @@ pub(super) fn meaning<'a>(key: &str, value: &'a str) -> Meaning<'a> {
     match key {
         TYPE if is_one_of(&["DISABLE", "0"]) => Meaning::Ours(OUR_PORT, "0"),
         TYPE if is_one_of(&["PROM", "2"]) => Meaning::Nothing,
-        TYPE if is_one_of(&["OTLP_GRPC", "1", "LOG", "3"]) => {
-            Meaning::Instead("metrics are not sent anywhere, Prometheus fetches them from metricsPort")
-        }
+        TYPE if is_one_of(&["OTLP_GRPC", "1", "LOG", "3"]) => Meaning::Instead(
+            "metrics are not sent anywhere, Prometheus fetches them from metricsPort",
+        ),
         TYPE => Meaning::Bad("one of DISABLE, PROM"),
         // Of Java's broker that is its own address.
         HOST if value.is_empty() => Meaning::Nothing,

@@ -7,10 +7,7 @@
 use crate::{refusals::Counts, shard::Shard, worker::Worker};
 use remoting::ConnectionId;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
-use store::{
-    StoreState,
-    state::group_offsets::Place,
-};
+use store::{StoreState, state::group_offsets::Place};
 
 /// Messages that are looked up on the disk for one scrape, on each worker: consumers of old messages wait for some of
 /// them at most.
@@ -96,10 +93,18 @@ impl First {
     fn older(self, other: First) -> First {
         match (self, other) {
             (First::Known(mine, _), First::Known(its, _)) => {
-                if mine <= its { self } else { other }
+                if mine <= its {
+                    self
+                } else {
+                    other
+                }
             }
             (First::OnDisk(_, _, mine), First::OnDisk(_, _, its)) => {
-                if mine >= its { self } else { other }
+                if mine >= its {
+                    self
+                } else {
+                    other
+                }
             }
             (First::OnDisk(..), First::Known(..)) => self,
             (First::Known(..), First::OnDisk(..)) => other,
@@ -196,20 +201,19 @@ fn is_in_memory(shard: &Shard, position: u64, bytes: u32) -> bool {
     shard.store.state().log.ring().holds(position, bytes as usize)
 }
 
+/// Places among the lags, and when the messages there were stored, as far as they could be read.
+type Found = Vec<(usize, Option<i64>)>;
+
 /// A message to look up: its place among the lags, topic, where it is.
 type Wanted = (usize, Box<str>, First);
 
-/// Reads from the disk when messages were stored, as one read of old messages. `None`: it could not be read.
-async fn look_up(
-    there: &Rc<Worker>,
-    shard: &Rc<Shard>,
-    wanted: Vec<Wanted>,
-) -> Vec<(usize, Option<i64>)> {
+/// Reads from the disk when messages were stored, as one read of old messages.
+async fn look_up(there: &Rc<Worker>, shard: &Rc<Shard>, wanted: Vec<Wanted>) -> Found {
     if wanted.is_empty() {
         return Vec::new();
     }
-    let found: Rc<RefCell<Vec<(usize, Option<i64>)>>> =
-        Rc::new(RefCell::new(wanted.iter().map(|(index, ..)| (*index, None)).collect()));
+    let unknown: Found = wanted.iter().map(|(index, ..)| (*index, None)).collect();
+    let found = Rc::new(RefCell::new(unknown));
     let (out, reading, shard) = (Rc::clone(&found), Rc::clone(there), Rc::clone(shard));
     let read = async move {
         for (at, (_, topic, first)) in wanted.iter().enumerate() {
@@ -272,7 +276,11 @@ mod tests {
             mesh_waiting: 0,
             memory: Vec::new(),
         };
-        let reports = [report(0, 3, Some(70), false), report(1, 4, None, true), report(2, 5, Some(50), false)];
+        let reports = [
+            report(0, 3, Some(70), false),
+            report(1, 4, None, true),
+            report(2, 5, Some(50), false),
+        ];
         let lags = merged(&reports);
         let expected = Lag { messages: 12, oldest_ms: Some(50), is_unknown: true };
         assert_eq!(lags.into_values().collect::<Vec<_>>(), [expected]);

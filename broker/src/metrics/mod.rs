@@ -108,9 +108,7 @@ impl Observer {
             "/metrics" => Box::pin(async move { scrape::scrape(&observer).await }),
             "/health" => Box::pin(async move { readiness::health(&observer) }),
             "/ready" => Box::pin(async move { readiness::ready(&observer) }),
-            _ => Box::pin(async {
-                Answer::text(404, "here are /metrics, /health and /ready\n")
-            }),
+            _ => Box::pin(async { Answer::text(404, "here are /metrics, /health and /ready\n") }),
         }
     }
 }

@@ -134,7 +134,12 @@ pub(super) fn health(observer: &Observer) -> Answer {
 mod tests {
     use super::*;
 
-    fn status(phase: Phase, condition: Condition, servers: usize, failing: &[&str]) -> (bool, &'static str) {
+    fn status(
+        phase: Phase,
+        condition: Condition,
+        servers: usize,
+        failing: &[&str],
+    ) -> (bool, &'static str) {
         let failing: Vec<String> = failing.iter().map(|it| (*it).to_owned()).collect();
         let logs = (condition, condition.name().to_owned());
         let Readiness { ready, status, .. } = judge(phase, logs, (servers, &failing));

@@ -13,6 +13,7 @@ use crate::{
     delay_figures,
     disk_use::DiskUse,
     health::Condition,
+    latencies::Latencies,
     refusals::Counts,
     stats::{Metric, ROWS, Sum, Totals, earliest_store_ms},
     worker::Worker,
@@ -216,17 +217,18 @@ fn write_shards(page: &mut Page, totals: &[Totals]) {
 }
 
 fn write_latencies(page: &mut Page, observer: &Observer) {
-    let all: [(Family, fn(&Totals) -> &Histogram); 5] = [
-        (of::SENDS, |totals| &totals.latencies.sends),
-        (of::COMMITS, |totals| &totals.latencies.commits),
-        (of::BACKGROUND_SYNCS, |totals| &totals.latencies.background_syncs),
-        (of::DELIVERIES, |totals| &totals.latencies.deliveries),
-        (of::COLD_PULLS, |totals| &totals.latencies.cold_pulls),
+    type Of = fn(&Latencies) -> &Histogram;
+    let all: [(Family, Of); 5] = [
+        (of::SENDS, |it| &it.sends),
+        (of::COMMITS, |it| &it.commits),
+        (of::BACKGROUND_SYNCS, |it| &it.background_syncs),
+        (of::DELIVERIES, |it| &it.deliveries),
+        (of::COLD_PULLS, |it| &it.cold_pulls),
     ];
     for (family, histogram) in all {
         page.family(&family);
         for (shard, totals) in observer.sources.totals.iter().enumerate() {
-            page.histogram(&[&shard.to_string()], histogram(totals));
+            page.histogram(&[&shard.to_string()], histogram(&totals.latencies));
         }
     }
     page.family(&of::LOOP_LAG);

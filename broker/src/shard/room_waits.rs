@@ -23,6 +23,7 @@ impl RoomWaits {
     }
 
     /// A send waits behind the others, or comes back when there are too many.
+    #[expect(clippy::result_large_err, reason = "it is refused at once, where memory is short")]
     pub fn push(&mut self, op: AppendOp) -> Result<(), AppendOp> {
         if op.records.len() > self.bytes_max - self.bytes {
             return Err(op);

@@ -48,7 +48,8 @@ pub fn read_answer(reader: &mut impl BufRead, has_body: bool) -> io::Result<Http
         if line.is_empty() {
             break;
         }
-        let (name, value) = line.split_once(": ").ok_or_else(|| bad(format!("no header: {line}")))?;
+        let (name, value) =
+            line.split_once(": ").ok_or_else(|| bad(format!("no header: {line}")))?;
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
     let bytes = headers.get("content-length").and_then(|text| text.parse().ok());
@@ -191,7 +192,9 @@ impl Scrape {
     /// Names that a query may use.
     pub fn names(&self) -> BTreeSet<String> {
         let of = |(family, kind): (&String, &String)| match kind.as_str() {
-            "histogram" => ["_bucket", "_sum", "_count"].map(|end| format!("{family}{end}")).to_vec(),
+            "histogram" => {
+                ["_bucket", "_sum", "_count"].map(|end| format!("{family}{end}")).to_vec()
+            }
             _ => vec![family.clone()],
         };
         self.families.iter().flat_map(of).collect()
@@ -279,7 +282,8 @@ mod tests {
         let head = "# HELP h What.\n# TYPE h histogram\n";
         let good = "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
         assert!(Scrape::parse(&format!("{head}{good}")).is_ok());
-        for (from, to) in [("h_count 2", "h_count 3"), ("\"1\"} 1", "\"1\"} 3"), ("h_sum 3\n", "")] {
+        for (from, to) in [("h_count 2", "h_count 3"), ("\"1\"} 1", "\"1\"} 3"), ("h_sum 3\n", "")]
+        {
             assert!(Scrape::parse(&format!("{head}{}", good.replace(from, to))).is_err(), "{to}");
         }
     }
