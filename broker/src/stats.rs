@@ -105,12 +105,12 @@ counters! {
     /// Messages stored.
     put_messages: Counter("ringmq_put_messages_total") info["putMessageTimesTotal"]
         = store.state().counters().messages;
-    /// Bytes of their records.
+    /// Bytes of the records of messages stored.
     put_bytes: Counter("ringmq_put_bytes_total") info["putMessageSizeTotal"]
         = store.state().counters().record_bytes;
     /// Messages pulled.
     got_messages: Counter("ringmq_got_messages_total");
-    /// Bytes of their records.
+    /// Bytes of the records of messages pulled.
     got_bytes: Counter("ringmq_got_bytes_total");
     /// Pulls that found messages.
     get_hits: Counter("ringmq_pull_hits_total");
@@ -129,7 +129,7 @@ counters! {
     /// Messages that wait until they are due.
     deferred: Gauge("ringmq_deferred_messages") info["ringmq.deferred"]
         = store.state().derived.deferred.len() as u64;
-    /// Of those, messages that name the time of their delivery.
+    /// Messages that wait because they name the time of their delivery.
     timers: Gauge("ringmq_timer_messages") info["timerCongestNum"]
         = store.state().derived.deferred.timers();
     /// Messages that were popped and not acknowledged.
@@ -151,10 +151,10 @@ counters! {
     /// Offsets of groups that were refused: of what does not exist, or for lack of memory.
     refused_offsets: Counter("ringmq_group_offsets_refused_total") info["ringmq.groupOffsetsRefused"]
         = store.state().counters().refused_offsets;
-    /// Offsets of groups.
+    /// Offsets of groups that are held, one for each group and queue.
     group_offsets: Gauge("ringmq_group_offsets") info["ringmq.groupOffsets"]
         = store.state().derived.group_offsets.count() as u64;
-    /// Bytes that they take up at most.
+    /// Bytes that offsets of groups take up at most.
     group_offset_bytes: Gauge("ringmq_group_offset_bytes") info["ringmq.groupOffsetBytes"]
         = store.state().derived.group_offsets.bytes() as u64;
     /// Bytes appended and not committed.
@@ -162,7 +162,7 @@ counters! {
         = store.state().log.inflight_bytes();
     /// Pulls that wait.
     parked_pulls: Gauge("ringmq_parked_pulls") info["ringmq.parkedPulls"] = parked.count() as u64;
-    /// Bytes of their filters.
+    /// Bytes of the filters of pulls that wait.
     parked_filter_bytes: Gauge("ringmq_parked_filter_bytes") info["ringmq.parkedFilterBytes"]
         = parked.filter_bytes() as u64;
     /// Open connections.
@@ -199,13 +199,13 @@ counters! {
     /// Segments retired.
     retired_segments: Counter("ringmq_retired_segments_total") shard["retiredSegments"]
         = store.tally().retired_segments.get();
-    /// Of those, segments that went before their time, because the disk had no room.
+    /// Segments retired before their time, because the disk had no room.
     retired_early: Counter("ringmq_retired_early_segments_total") shard["retiredEarly"]
         = store.tally().retired_early.get();
     /// Messages retired.
     retired_messages: Counter("ringmq_retired_messages_total") shard["retiredMessages"]
         = store.tally().retired_messages.get();
-    /// Of those, messages that no group had consumed.
+    /// Messages retired that no group had consumed.
     retired_unconsumed: Counter("ringmq_retired_unconsumed_messages_total") shard["retiredUnconsumed"]
         = store.tally().unconsumed_messages.get();
 }

@@ -26,8 +26,9 @@ const PROGRAM: &str = "mqnamesrv";
 const LOG_FILTER: &str = "info";
 /// How long a stop may take; answers leave within half a second of it.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written.
-const FILES_BESIDES: u64 = 64;
+/// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written, and
+/// connections to the port of metrics.
+const FILES_BESIDES: u64 = 64 + telemetry::http::CONNECTIONS_MAX as u64;
 /// How long the last lines of the log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 

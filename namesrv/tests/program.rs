@@ -195,7 +195,7 @@ fn too_few_open_files_are_said_to_be_too_few() {
     let output = limited("ulimit -n 40", dir.path()).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(5), "{text}");
-    assert!(text.contains("only 40 files may be open, this program needs at least 80"), "{text}");
+    assert!(text.contains("only 40 files may be open, this program needs at least 112"), "{text}");
     assert!(text.contains("LimitNOFILE="), "{text}");
 }
 
@@ -212,7 +212,7 @@ fn few_open_files_mean_few_connections_out_of_the_hard_limit() {
     let code = child.wait().unwrap().code();
     assert!(serves, "{}", said());
     assert_eq!(code, Some(0), "{}", said());
-    assert!(said().contains("accepted_max=136"), "{}", said());
+    assert!(said().contains("accepted_max=104"), "{}", said());
 }
 
 #[test]
