@@ -1,7 +1,9 @@
 //! Start and end of a broker: what one worker does between opening its stores and having everything durable.
 
 use crate::{
-    access, collect_traffic, commit,
+    access,
+    beats::{self, Beat},
+    collect_traffic, commit,
     config::{
         BrokerConfig, Loaded, MESSAGE_BYTES_MAX, Machine, MemoryPlan, PARKED_FILTER_BYTES,
         RECORD_OVERHEAD_BYTES, Running, tail_cache_bytes_least,
@@ -14,6 +16,7 @@ use crate::{
     inbox,
     live_config::LiveConfig,
     mailbox::CoreMessage,
+    metrics::{Observer, Phase, Sources},
     panel::StartupReport,
     registration::{self, Identity, Options, Registrar, address_server},
     response::allow_unanswered,
@@ -70,6 +73,8 @@ pub struct Listen {
     pub vip: Vec<SocketAddr>,
     /// Of a name server on the control worker, in a standalone broker.
     pub name_server: Option<Vec<SocketAddr>>,
+    /// For metrics and health, from the beginning of the start on.
+    pub metrics: Option<Vec<SocketAddr>>,
 }
 
 /// What workers know of access control when they begin.
@@ -102,6 +107,8 @@ pub struct BootContext {
     pub report: StartupReport,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
+    /// Loops of all workers.
+    pub beats: Arc<[Beat]>,
     /// How far the opening of each store is, by shard.
     pub progress: Arc<[Arc<Progress>]>,
     /// Connections of all workers together.
@@ -137,6 +144,9 @@ pub async fn run(
     mesh: Mesh<CoreMessage>,
     context: BootContext,
 ) -> Result<(), Fatal> {
+    executor.spawn(beats::beat(executor.clone(), Arc::clone(&context.beats)));
+    let observer = observe(&executor, &context)?;
+    let reached = |phase| observer.iter().for_each(|observer| observer.reached(phase));
     let worker = build_worker(&executor, mesh, &context).await?;
     if worker.control.is_some() {
         // The last to be ready: all stores are open, and nobody serves yet.
@@ -178,14 +188,18 @@ pub async fn run(
     // What logs have taken and not filled is known before anybody looks at the disk.
     worker.publish_totals();
     executor.spawn(commit::tick_loop(Rc::clone(&worker)));
+    observer.iter().for_each(|observer| observer.look_at(&worker));
+    reached(Phase::Starting);
     context.served.store(true, Ordering::SeqCst);
     let acceptor = TlsAcceptor::new(&executor, Arc::clone(&context.tls));
     listen(&worker, &context.listen, &acceptor)?;
     if worker.control.is_some() {
         executor.spawn(watch_certificates(executor.clone(), Arc::clone(&context.tls)));
-        register_and_report(&worker, &context, &acceptor).await?;
+        register_and_report(&worker, &context, &acceptor, observer.as_deref()).await?;
     }
+    reached(Phase::Serving);
     executor.stop_requested().await;
+    reached(Phase::Stopping);
     let stopping_at = executor.uptime();
     if worker.control.is_some() {
         notify::stopping();
@@ -199,6 +213,23 @@ pub async fn run(
     }
     worker.publish_totals();
     Ok(())
+}
+
+/// On the control worker: metrics and health, which are there before anything else is.
+fn observe(executor: &Executor, context: &BootContext) -> Result<Option<Rc<Observer>>, Fatal> {
+    let Some(addrs) = &context.listen.metrics else { return Ok(None) };
+    if executor.index() != CONTROL_WORKER {
+        return Ok(None);
+    }
+    let sources = Sources {
+        config: Arc::clone(&context.config),
+        memory: context.memory.clone(),
+        totals: Arc::clone(&context.totals),
+        beats: Arc::clone(&context.beats),
+        progress: Arc::clone(&context.progress),
+        log_root: log_root(&context.config),
+    };
+    Observer::start(executor, addrs, sources).map(Some).map_err(Fatal::because(Cause::Port))
 }
 
 /// Waits until so many workers are ready. False: a stop was requested.
@@ -421,6 +452,7 @@ async fn register_and_report(
     worker: &Rc<Worker>,
     context: &BootContext,
     acceptor: &Rc<TlsAcceptor>,
+    observer: Option<&Observer>,
 ) -> Result<(), Fatal> {
     let config = &context.config;
     let mut servers: Vec<String> = config.name_servers().map(str::to_owned).collect();
@@ -433,7 +465,10 @@ async fn register_and_report(
     }
     let named = servers.clone();
     if let Some(addrs) = &context.listen.name_server {
-        start_name_server(worker, config, addrs, acceptor).await?;
+        let name_server = start_name_server(worker, config, addrs, acceptor).await?;
+        if let Some(observer) = observer {
+            observer.look_at_name_server(&name_server);
+        }
         servers.push(config.own_name_server());
     }
     let registrar = register(worker, context, &servers);
@@ -484,7 +519,7 @@ async fn start_name_server(
     config: &BrokerConfig,
     addrs: &[SocketAddr],
     acceptor: &Rc<TlsAcceptor>,
-) -> Result<(), Fatal> {
+) -> Result<Rc<RefCell<Namesrv>>, Fatal> {
     let settings = name_server_settings(config);
     let executor = worker.executor.clone();
     let mut state: Namesrv =
@@ -493,13 +528,14 @@ async fn start_name_server(
     state.guard(Rc::clone(&worker.access.engine), &config.broker_cluster_name);
     let listeners = bind_all(&executor, addrs, acceptor)?;
     let serving = executor.clone();
+    let state = Rc::new(RefCell::new(state));
+    let name_server = Rc::clone(&state);
     executor.spawn(async move {
-        let state = Rc::new(RefCell::new(state));
         if let Err(error) = server::serve(&serving, listeners, state).await {
             tracing::error!(%error, "the name server inside has ended");
         }
     });
-    Ok(())
+    Ok(name_server)
 }
 
 /// As whom the broker signs its requests to name servers.

@@ -6,15 +6,21 @@ use crate::{
     error::Refusal,
     handlers::{pop, pull, send},
     health,
+    latencies::{Acknowledged, Parts},
     shard::{
-        OnCommit, Shard,
+        Arrival, OnCommit, Shard,
         on_commit::{self, NextStep, StepOutcome},
     },
+    slow_log,
     worker::{TICK, Worker},
 };
 use proto::code::response;
 use runtime::{Moment, Uptime};
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use store::StoreError;
 
 /// Pause after the metadata could not be written.
 const METADATA_RETRY: Duration = Duration::from_secs(1);
@@ -40,18 +46,21 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     // What is acknowledged next was appended since then.
     let mut since = executor.uptime();
     loop {
-        let began = executor.uptime();
+        let (began, began_at) = (executor.uptime(), Instant::now());
         let committed = match shard.store.commit_once().await {
             // Nothing to write, but what was written may have to be synced.
-            Ok(false) => shard.store.sync_if_due().await,
+            Ok(false) => sync_if_due(&worker, &shard).await.map(|()| false),
             committed => committed,
         };
         match committed {
             Ok(true) => {
-                let acknowledged = cross_gate(&worker, &shard);
+                let ended_at = Instant::now();
+                let acknowledged = cross_gate(&worker, &shard, ended_at);
                 if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
-                    totals.waits.put(executor.uptime() - since, acknowledged);
+                    totals.waits.put(executor.uptime() - since, acknowledged.count);
+                    totals.latencies.commits.add(ended_at - began_at, 1);
                 }
+                tell_slow_sends(&shard, &acknowledged, began_at, ended_at);
                 since = began;
             }
             Ok(false) if shard.is_draining() => return,
@@ -75,15 +84,56 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     }
 }
 
+/// Syncs what was written, when that is due.
+async fn sync_if_due(worker: &Worker, shard: &Shard) -> Result<(), StoreError> {
+    if !shard.store.is_sync_due() {
+        return shard.store.sync_if_due().await;
+    }
+    let began = Instant::now();
+    shard.store.sync_if_due().await?;
+    if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
+        totals.latencies.background_syncs.add(began.elapsed(), 1);
+    }
+    Ok(())
+}
+
+/// One line for all slow sends of a commit, with the parts of the time of the slowest.
+fn tell_slow_sends(shard: &Shard, acknowledged: &Acknowledged, began: Instant, ended: Instant) {
+    let Acknowledged { slow, slowest: Some(slowest), .. } = *acknowledged else { return };
+    shard.tally.slow(slow);
+    if let Some(not_told) = shard.slow.note(slow) {
+        let Parts { total, on_way, queued, commit } = Parts::of(slowest, began, ended);
+        tracing::warn!(
+            shard = shard.number,
+            sends = slow,
+            longest_ms = total.as_millis(),
+            on_way_ms = on_way.as_millis(),
+            queued_ms = queued.as_millis(),
+            commit_ms = commit.as_millis(),
+            not_told,
+            "slow sends: longer than slowOperationMs from their arrival to their answer"
+        );
+    }
+}
+
 /// Crossing the commit gate, one synchronous step: acknowledge, then wake pulls. Entries were published by the store.
-/// Returns how many requests were acknowledged.
-fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
+fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>, now_at: Instant) -> Acknowledged {
     let committed = shard.store.state().log.committed();
-    let mut acknowledged = 0;
-    on_commit::cross(&shard.commit_queue, committed, |step| match step {
+    let latencies = worker.totals.get(usize::from(shard.number)).map(|totals| &totals.latencies);
+    let slow_from = slow_log::limit(worker.config.slow_operation_ms).unwrap_or(Duration::MAX);
+    let (mut count, mut slow, mut slowest) = (0, 0, None::<Arrival>);
+    on_commit::cross(&shard.commit_queue, committed, |step, arrival| match step {
         OnCommit::Respond(responder, response) => {
             worker.respond(responder, response);
-            acknowledged += 1;
+            count += 1;
+            if let (Some(arrival), Some(latencies)) = (arrival, latencies) {
+                let took = now_at.saturating_duration_since(arrival.at);
+                latencies.sends.add(took, 1);
+                if took >= slow_from {
+                    slow += 1;
+                    slowest = slowest.filter(|slowest| slowest.at <= arrival.at).or(Some(arrival));
+                }
+            }
         }
         OnCommit::Internal(step) => {
             let now = worker.executor.now();
@@ -93,7 +143,7 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
                 NextStep::Wait(until, next) => shard.on_commit(until, next),
                 NextStep::Respond(responder, response) => {
                     worker.respond(responder, response);
-                    acknowledged += 1;
+                    count += 1;
                 }
             }
         }
@@ -105,7 +155,8 @@ fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>) -> u64 {
     if run_woken(worker, shard) {
         shard.many_woken.raise();
     }
-    acknowledged
+    let parts = |slowest: Arrival| (slowest.at, Duration::from_micros(slowest.on_way_us.into()));
+    Acknowledged { count, slow, slowest: slowest.map(parts) }
 }
 
 /// Runs some of the pulls whose queues have grown. True: there are more.

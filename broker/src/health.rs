@@ -44,7 +44,8 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Condition; 9] = [
+    /// All of them, in their order.
+    pub const ALL: [Condition; 9] = [
         Condition::Healthy,
         Condition::NameServerAway,
         Condition::PositionsLow,
@@ -71,7 +72,8 @@ impl Condition {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Its word for people and programs.
+    pub fn name(self) -> &'static str {
         match self {
             Condition::Healthy => "healthy",
             Condition::NameServerAway => "name-server-away",

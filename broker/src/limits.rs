@@ -59,6 +59,11 @@ impl HeldBytes {
         Rc::new(HeldBytes { held: Cell::new(0), most })
     }
 
+    /// What is held now, and the most that may be.
+    pub fn level(&self) -> (usize, usize) {
+        (self.held.get(), self.most)
+    }
+
     /// Holds so many more, or SYSTEM_BUSY with numbers.
     pub fn try_hold(self: &Rc<Self>, what: &str, bytes: usize) -> Result<Held, Refusal> {
         let (held, most) = (self.held.get(), self.most);

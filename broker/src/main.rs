@@ -2,6 +2,7 @@
 
 use broker::{
     advertised,
+    beats::Beat,
     boot::{self, BootContext, Listen},
     check,
     config::{self, CommandLine, Given, Level, Loaded, Machine, Notice, Print, Sizing},
@@ -250,9 +251,11 @@ fn run_locked(
         "memory is divided"
     );
     remark_on_file_system(&root, &root);
+    let metrics = ports.metrics.as_ref().map(|port| port.addrs().to_vec());
     let report = StartupReport {
         tls: tls.told(),
         overridden: given.overridden.clone(),
+        metrics: metrics.clone().unwrap_or_default(),
         ..StartupReport::of(&config, &sizing, format.shards, standalone, probe.durable_latency())
     };
     let totals: Arc<[Totals]> = (0..format.shards).map(|_| Totals::default()).collect();
@@ -267,6 +270,7 @@ fn run_locked(
         client: ports.client.addrs().to_vec(),
         vip: ports.vip.addrs().to_vec(),
         name_server: ports.name_server.as_ref().map(|port| port.addrs().to_vec()),
+        metrics,
     };
     let context = BootContext {
         listen,
@@ -279,6 +283,7 @@ fn run_locked(
         memory: sizing.memory.clone(),
         report,
         totals,
+        beats: sizing.cores.iter().map(|_| Beat::default()).collect(),
         progress: Arc::clone(&progress),
         open_connections: Arc::default(),
         access: Arc::default(),

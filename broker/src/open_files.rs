@@ -8,6 +8,8 @@ use std::path::Path;
 const FILES_PER_WORKER: u64 = 32;
 /// Files of the process: standard ones, the lock, held ports, signals, logs, look-ups.
 const FILES_BESIDES: u64 = 32;
+/// Of the port of metrics: its connections, its listeners and what holds it.
+const FILES_OF_METRICS: u64 = telemetry::http::CONNECTIONS_MAX as u64 + 6;
 /// Segments and index files that may come while the process runs, per shard, before retention keeps their number.
 const FILES_TO_COME_PER_SHARD: u64 = 16;
 
@@ -32,6 +34,7 @@ impl Files {
     /// All of them.
     pub fn count(&self) -> u64 {
         FILES_BESIDES
+            + FILES_OF_METRICS
             + self.workers * FILES_PER_WORKER
             + self.shards * FILES_TO_COME_PER_SHARD
             + self.stored
@@ -53,6 +56,6 @@ mod tests {
 
     #[test]
     fn files_are_counted_and_estimated() {
-        assert_eq!(Files { workers: 2, shards: 2, stored: 40 }.count(), 32 + 64 + 32 + 40);
+        assert_eq!(Files { workers: 2, shards: 2, stored: 40 }.count(), 32 + 38 + 64 + 32 + 40);
     }
 }

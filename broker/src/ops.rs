@@ -5,7 +5,7 @@ use crate::{control::MessageFilter, delay_levels::WaitingPlace, response::Respon
 use compact_str::CompactString;
 use proto::body::{SubscriptionGroupConfig, TopicConfig};
 use remoting::TransferBudget;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Encoded records on their way to the shard that owns their queue.
 pub struct AppendOp {
@@ -23,6 +23,8 @@ pub struct AppendOp {
     pub records: Vec<u8>,
     /// Bytes and tags code of each record.
     pub parts: RecordParts,
+    /// When it arrived at its connection.
+    pub arrived: Instant,
 }
 
 /// How the bytes of an [`AppendOp`] divide into records.

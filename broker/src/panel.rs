@@ -1,6 +1,7 @@
 //! What a person sees when the broker has started: a panel on a terminal, one fact per line elsewhere, and the boot
 //! line that operators grep for. Pure text; `main` prints it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct StartupReport {
     pub overridden: Vec<String>,
     /// What ports do with TLS, in words; empty: nothing is said of it.
     pub tls: String,
+    /// Where metrics and health are shown; empty: nowhere.
+    pub metrics: Vec<SocketAddr>,
 }
 
 impl StartupReport {
@@ -84,6 +87,7 @@ impl StartupReport {
             retention: retention(config),
             overridden: Vec::new(),
             tls: String::new(),
+            metrics: Vec::new(),
         }
     }
 
@@ -181,6 +185,13 @@ impl StartupReport {
         )
     }
 
+    fn metrics_fact(&self) -> String {
+        match self.metrics.first() {
+            Some(addr) => format!("http://{addr}/metrics (also /health, /ready)"),
+            None => "not shown (metricsPort)".to_owned(),
+        }
+    }
+
     fn rows(&self) -> Vec<(&'static str, String)> {
         let port = self.client_address.rsplit_once(':').map_or("", |(_, port)| port);
         let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
@@ -229,6 +240,7 @@ impl StartupReport {
             ),
             ("memory budget", format!("{} MiB", self.memory_budget_bytes / (1024 * 1024))),
             ("retention", self.retention.clone()),
+            ("metrics", self.metrics_fact()),
         ]);
         rows.extend(self.overridden.iter().map(|sentence| ("changed", sentence.clone())));
         if !self.tls.is_empty() {
@@ -317,6 +329,7 @@ mod tests {
             retention: retention(&BrokerConfig::default()),
             overridden: Vec::new(),
             tls: "enforcing".to_owned(),
+            metrics: vec![([127, 0, 0, 1], 5_557).into()],
         }
     }
 
@@ -345,6 +358,7 @@ mod tests {
                         memory budget: 512 MiB\n\
                         retention: deleted after 72 h at any hour, before that above 85 % of the disk; \
                         sends refused above 90 %\n\
+                        metrics: http://127.0.0.1:5557/metrics (also /health, /ready)\n\
                         TLS: enforcing\n";
         assert_eq!(report().plain(), expected);
     }

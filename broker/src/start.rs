@@ -72,7 +72,12 @@ pub struct Ports {
     pub vip: HeldPort,
     /// Of the name server inside.
     pub name_server: Option<HeldPort>,
+    /// Of metrics and health.
+    pub metrics: Option<HeldPort>,
 }
+
+/// Port of metrics where none is configured: that of Java's `metricsPromExporterPort`.
+pub const USUAL_METRICS_PORT: u16 = 5_557;
 
 /// A port and the key to blame.
 type Wanted = (u16, &'static str);
@@ -97,6 +102,11 @@ impl Ports {
             client: hold(client_port(config))?,
             vip: hold(vip_port(config))?,
             name_server: standalone.then(|| hold(inside_port(config))).transpose()?,
+            metrics: port::hold_for_metrics(
+                config.metrics_port,
+                USUAL_METRICS_PORT,
+                &config.metrics_bind_address,
+            )?,
         })
     }
 
@@ -104,7 +114,10 @@ impl Ports {
     pub fn refused(config: &BrokerConfig, standalone: bool) -> Vec<Fatal> {
         let inside = standalone.then(|| inside_port(config));
         let all = [client_port(config), vip_port(config)].into_iter().chain(inside);
-        all.filter_map(|(port, key)| port::hold(&config.bind_address, port, key).err()).collect()
+        let refused =
+            all.filter_map(|(port, key)| port::hold(&config.bind_address, port, key).err());
+        let (port, bind) = (config.metrics_port, &config.metrics_bind_address);
+        refused.chain(port::hold_for_metrics(port, USUAL_METRICS_PORT, bind).err()).collect()
     }
 }
 

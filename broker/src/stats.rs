@@ -5,8 +5,8 @@
 //! its keys for tools come from there. Counting on the message path is an addition to a plain cell, nothing else.
 
 use crate::{
-    delay_figures::DelayFigures, health::LogState, shard::parked::ParkedPulls,
-    wait_times::WaitTimes,
+    delay_figures::DelayFigures, health::LogState, latencies::Latencies,
+    shard::parked::ParkedPulls, wait_times::WaitTimes,
 };
 use runtime::{Disk, Uptime};
 use std::{
@@ -20,6 +20,8 @@ use store::Store;
 pub struct Row {
     /// Name and kind for an exporter of metrics.
     pub metric: Metric,
+    /// What it means.
+    pub help: &'static str,
     /// Keys of GET_BROKER_RUNTIME_INFO for the sum over all shards.
     pub info_keys: &'static [&'static str],
     /// Keys for each shard, behind `ringmq.shardN.`.
@@ -34,6 +36,8 @@ pub enum Metric {
     Counter(&'static str),
     /// Goes up and down.
     Gauge(&'static str),
+    /// Goes up and down, and is no matter of a single shard.
+    BrokerGauge(&'static str),
 }
 
 /// Declares the counters. A row without a right side is counted on the message path, see [`Tally`]; the others are
@@ -87,6 +91,7 @@ macro_rules! counters {
         /// All counters.
         pub const ROWS: &[Row] = &[$(Row {
             metric: Metric::$kind($metric),
+            help: $doc,
             info_keys: &[$($($info_key),+)?],
             shard_keys: &[$($($shard_key),+)?],
             value: |sum| sum.$name,
@@ -100,12 +105,12 @@ counters! {
     /// Messages stored.
     put_messages: Counter("ringmq_put_messages_total") info["putMessageTimesTotal"]
         = store.state().counters().messages;
-    /// Bytes of their records.
+    /// Bytes of the records of messages stored.
     put_bytes: Counter("ringmq_put_bytes_total") info["putMessageSizeTotal"]
         = store.state().counters().record_bytes;
     /// Messages pulled.
     got_messages: Counter("ringmq_got_messages_total");
-    /// Bytes of their records.
+    /// Bytes of the records of messages pulled.
     got_bytes: Counter("ringmq_got_bytes_total");
     /// Pulls that found messages.
     get_hits: Counter("ringmq_pull_hits_total");
@@ -119,14 +124,16 @@ counters! {
     recalled: Counter("ringmq_deferred_recalled_total") info["ringmq.deferredRecalled"];
     /// Messages that waited and could not be delivered: damaged, or their topic was deleted.
     undeliverable: Counter("ringmq_deferred_undeliverable_total") info["ringmq.deferredUndeliverable"];
+    /// Operations that took longer than `slowOperationMs`.
+    slow: Counter("ringmq_slow_operations_total");
     /// Messages that wait until they are due.
-    deferred: Gauge("ringmq_deferred") info["ringmq.deferred"]
+    deferred: Gauge("ringmq_deferred_messages") info["ringmq.deferred"]
         = store.state().derived.deferred.len() as u64;
-    /// Of those, messages that name the time of their delivery.
-    timers: Gauge("ringmq_timers") info["timerCongestNum"]
+    /// Messages that wait because they name the time of their delivery.
+    timers: Gauge("ringmq_timer_messages") info["timerCongestNum"]
         = store.state().derived.deferred.timers();
     /// Messages that were popped and not acknowledged.
-    popped: Gauge("ringmq_popped") info["ringmq.popped"]
+    popped: Gauge("ringmq_popped_messages") info["ringmq.popped"]
         = store.state().derived.popped.in_flight() as u64;
     /// Half messages that were committed.
     halves_committed: Counter("ringmq_half_messages_committed_total") info["ringmq.halfMessagesCommitted"];
@@ -144,34 +151,37 @@ counters! {
     /// Offsets of groups that were refused: of what does not exist, or for lack of memory.
     refused_offsets: Counter("ringmq_group_offsets_refused_total") info["ringmq.groupOffsetsRefused"]
         = store.state().counters().refused_offsets;
-    /// Offsets of groups.
+    /// Offsets of groups that are held, one for each group and queue.
     group_offsets: Gauge("ringmq_group_offsets") info["ringmq.groupOffsets"]
         = store.state().derived.group_offsets.count() as u64;
-    /// Bytes that they take up at most.
+    /// Bytes that offsets of groups take up at most.
     group_offset_bytes: Gauge("ringmq_group_offset_bytes") info["ringmq.groupOffsetBytes"]
         = store.state().derived.group_offsets.bytes() as u64;
     /// Bytes appended and not committed.
-    inflight_bytes: Gauge("ringmq_inflight_bytes") info["ringmq.inflightBytes"]
+    inflight_bytes: Gauge("ringmq_log_inflight_bytes") info["ringmq.inflightBytes"]
         = store.state().log.inflight_bytes();
     /// Pulls that wait.
     parked_pulls: Gauge("ringmq_parked_pulls") info["ringmq.parkedPulls"] = parked.count() as u64;
-    /// Bytes of their filters.
+    /// Bytes of the filters of pulls that wait.
     parked_filter_bytes: Gauge("ringmq_parked_filter_bytes") info["ringmq.parkedFilterBytes"]
         = parked.filter_bytes() as u64;
-    /// Open connections of the worker; counted by the first shard on it.
-    connections: Gauge("ringmq_connections") info["ringmq.connections"] = connections as u64;
+    /// Open connections.
+    connections: BrokerGauge("ringmq_connections") info["ringmq.connections"] = connections as u64;
     /// Position of the first byte of the log that is still there.
-    log_begin: Gauge("ringmq_log_begin") info["commitLogMinOffset"] shard["logBegin"]
+    log_begin: Gauge("ringmq_log_begin_bytes") info["commitLogMinOffset"] shard["logBegin"]
         = store.extent().begin;
     /// Position behind the last byte that is committed.
-    log_committed: Gauge("ringmq_log_committed") shard["logEnd"] = store.extent().end;
+    log_committed: Gauge("ringmq_log_committed_bytes") shard["logEnd"] = store.extent().end;
     /// Position behind the last byte that is appended.
-    log_appended: Gauge("ringmq_log_appended") info["commitLogMaxOffset"]
+    log_appended: Gauge("ringmq_log_appended_bytes") info["commitLogMaxOffset"]
         = store.state().log.appended();
+    /// Latest bytes of the log that are in memory.
+    tail_bytes: Gauge("ringmq_tail_cache_bytes")
+        = store.state().log.appended().saturating_sub(store.state().log.ring().start());
     /// Segments, those ahead of the log included.
-    segments: Gauge("ringmq_segments") shard["segments"] = store.extent().segments;
+    segments: Gauge("ringmq_log_segments") shard["segments"] = store.extent().segments;
     /// Bytes of the disk that the log has taken and not filled.
-    room_bytes: Gauge("ringmq_room_bytes") shard["roomBytes"] = store.room_bytes();
+    room_bytes: Gauge("ringmq_log_room_bytes") shard["roomBytes"] = store.room_bytes();
     /// Index files.
     index_files: Gauge("ringmq_index_files") shard["indexFiles"] = store.extent().index_files;
     /// Index files that were made again from their segments, at start or since.
@@ -189,14 +199,14 @@ counters! {
     /// Segments retired.
     retired_segments: Counter("ringmq_retired_segments_total") shard["retiredSegments"]
         = store.tally().retired_segments.get();
-    /// Of those, segments that went before their time, because the disk had no room.
-    retired_early: Counter("ringmq_retired_early_total") shard["retiredEarly"]
+    /// Segments retired before their time, because the disk had no room.
+    retired_early: Counter("ringmq_retired_early_segments_total") shard["retiredEarly"]
         = store.tally().retired_early.get();
     /// Messages retired.
     retired_messages: Counter("ringmq_retired_messages_total") shard["retiredMessages"]
         = store.tally().retired_messages.get();
-    /// Of those, messages that no group had consumed.
-    retired_unconsumed: Counter("ringmq_retired_unconsumed_total") shard["retiredUnconsumed"]
+    /// Messages retired that no group had consumed.
+    retired_unconsumed: Counter("ringmq_retired_unconsumed_messages_total") shard["retiredUnconsumed"]
         = store.tally().unconsumed_messages.get();
 }
 
@@ -261,6 +271,11 @@ impl Tally {
         add(&self.0.half_checks, 1);
     }
 
+    /// Operations took longer than allowed.
+    pub fn slow(&self, count: u64) {
+        add(&self.0.slow, count);
+    }
+
     /// Sends were refused.
     pub fn refused(&self, count: u64) {
         add(&self.0.refused, count);
@@ -280,6 +295,8 @@ pub struct Totals {
     pub waits: WaitTimes,
     /// What waits in each delay level.
     pub delays: DelayFigures,
+    /// How long things take.
+    pub latencies: Latencies,
 }
 
 impl Totals {
@@ -396,7 +413,7 @@ mod tests {
                 assert!(name.ends_with("_total"), "{name}");
                 name
             }
-            Metric::Gauge(name) => name,
+            Metric::Gauge(name) | Metric::BrokerGauge(name) => name,
         };
         let keys = ROWS.iter().flat_map(|row| row.info_keys.iter().chain(row.shard_keys));
         let mut names: Vec<&str> = ROWS.iter().map(metric).chain(keys.copied()).collect();

@@ -25,6 +25,7 @@ use crate::{
     mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
     pop_waits::PopWaits,
+    refusals::Refusals,
     request::{Request, owner_of},
     response::{Pulled, Responder, Response},
     response_encoder::{self, SendStamp},
@@ -137,6 +138,8 @@ pub struct Worker {
     pub key_hashes: RefCell<Vec<u32>>,
     /// Counters of all shards.
     pub totals: Arc<[Totals]>,
+    /// Requests of the connections here that were refused.
+    pub refusals: Refusals,
     /// Nothing more is accepted, read or parked.
     pub stopping: Cell<bool>,
     /// Control worker: the health that was logged last.
@@ -239,6 +242,7 @@ impl Worker {
             arena: RefCell::default(),
             key_hashes: RefCell::default(),
             totals,
+            refusals: Refusals::default(),
             stopping: Cell::new(false),
             health: RefCell::default(),
             outdated: RefCell::new(outdated),
@@ -314,6 +318,9 @@ impl Worker {
         let to = responder.connection.worker();
         if to != self.executor.index() {
             return self.send(to, CoreMessage::Respond(responder, response));
+        }
+        if let Response::Refused(refusal) | Response::SendRefused(refusal) = &response {
+            self.refusals.count(refusal);
         }
         let write_buffer = self.connections.borrow().get(responder.connection).cloned();
         match write_buffer {

@@ -14,6 +14,7 @@ pub mod home;
 pub mod key_list;
 pub mod log_file;
 pub mod logging;
+pub mod metrics_port;
 pub mod notify;
 pub mod open_files;
 pub mod port;

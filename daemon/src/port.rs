@@ -26,6 +26,7 @@ use rustix::{
 use crate::{
     bind_address::BindAddress,
     exit::{Cause, Fatal},
+    metrics_port::MetricsPort,
 };
 
 /// How long a port may take to become free after its last owner has ended.
@@ -72,6 +73,26 @@ pub fn hold(bind: &BindAddress, port: u16, key: &str) -> Result<HeldPort, Fatal>
         }
     }
     Ok(held)
+}
+
+/// Holds the port of metrics, if there is to be one. Nobody has asked for the usual one of a program: where it is taken there are
+/// no metrics, and a warning says so.
+pub fn hold_for_metrics(
+    port: MetricsPort,
+    usual: u16,
+    bind: &BindAddress,
+) -> Result<Option<HeldPort>, Fatal> {
+    let Some(number) = port.number(usual) else { return Ok(None) };
+    match hold(bind, number, "metricsPort or metricsBindAddress") {
+        Err(refused) if port == MetricsPort::Usual => {
+            tracing::warn!(
+                "{}; metrics and health are not shown until then (metricsPort=0: not wanted)",
+                refused.sentence
+            );
+            Ok(None)
+        }
+        held => held.map(Some),
+    }
 }
 
 fn refusal(addr: SocketAddr, key: &str, error: &io::Error) -> String {
@@ -207,6 +228,19 @@ mod tests {
         TcpStream::connect(addr).unwrap();
         drop((held, listener));
         hold(&loopback(), addr.port(), "listenPort").unwrap();
+    }
+
+    #[test]
+    fn only_who_asks_for_a_port_of_metrics_does_not_start_without_it() {
+        let owner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = owner.local_addr().unwrap().port();
+        let hold = |port, usual| hold_for_metrics(port, usual, &loopback());
+        assert!(hold(MetricsPort::Usual, taken).unwrap().is_none());
+        let refused = hold(MetricsPort::At(taken), 1).unwrap_err();
+        assert!(refused.sentence.contains("change metricsPort"), "{refused}");
+        assert!(hold(MetricsPort::Off, taken).unwrap().is_none());
+        drop(owner);
+        assert!(hold(MetricsPort::Usual, taken).unwrap().is_some());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod raw;
 pub mod reaper;
 pub mod resets;
 pub mod scenario;
+pub mod scrape;
 pub mod spring;
 mod starts;
 pub mod volume;

@@ -8,6 +8,7 @@ use client::{Connection, NewTopic};
 use loadtest::harness::{
     ledger::{Ledger, runtime_info},
     our_broker::OurBroker,
+    scrape::{Scrape, get},
     volume::Volume,
     wait_until,
 };
@@ -80,6 +81,13 @@ fn a_failed_write_refuses_sends_and_loses_nothing() {
     });
     assert!(reported, "{health}");
     assert!(broker.log().contains("the log takes no more messages until restart"));
+    for path in ["/health", "/ready"] {
+        let answer = get(broker.metrics_addr(), path).unwrap();
+        assert!(answer.status == 503 && answer.body.contains("log-poisoned"), "{path} {answer:?}");
+    }
+    let poisoned = [("shard", "0"), ("condition", "log-poisoned")];
+    let scrape = Scrape::of(broker.metrics_addr());
+    assert_eq!(scrape.number("ringmq_shard_condition", &poisoned), Some(1.0));
     // Much of it has left memory: reads go on from the disk.
     let all = ledger.read_back(&mut connection, GROUP);
     assert_eq!((all.found, all.lost), (ledger.acked() as u64, 0));

@@ -13,6 +13,7 @@ use loadtest::harness::{
     our_broker::OurBroker,
     program::Library,
     read_all,
+    scrape::get,
     volume::Volume,
     wait_until,
 };
@@ -90,6 +91,9 @@ fn fill_and_make_room(test: &str, closed_above: &str) -> Option<String> {
     fill(&mut ledger, &mut connection);
     let full = wait_until(PATIENCE, || health(&mut connection).starts_with("disk-full"));
     assert!(full, "{}", broker.log_tail());
+    let ready = get(broker.metrics_addr(), "/ready").unwrap();
+    assert!(ready.status == 503 && ready.body.contains("disk-full"), "{ready:?}");
+    assert_eq!(get(broker.metrics_addr(), "/health").unwrap().status, 200, "it lives");
 
     // Who consumes does not notice.
     let all = ledger.read_back(&mut connection, GROUP);

@@ -5,6 +5,7 @@
 
 use std::{
     fmt::Write as _,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use daemon::{
     config_keys,
     key_list::{KeyList, KeyRow, Told, WithoutMeaning},
     log_file::LogPlace,
+    metrics_port::MetricsPort,
     properties_file::{self, Entry},
 };
 
@@ -49,6 +51,10 @@ pub struct Config {
     tls_server_auth_client: Option<bool> = None, "tls.server.authClient", ConfigKind::Bool, "", Start;
     /// Certificates to check those of clients by, PEM.
     tls_server_trust_cert_path: String = String::new(), "tls.server.trustCertPath", ConfigKind::Text, "", Start;
+    /// Port of metrics and health over HTTP: /metrics, /health, /ready. Empty: 5558 where it is free, none where it is not; 0: none.
+    metrics_port: MetricsPort = MetricsPort::Usual, "metricsPort", ConfigKind::OptionalPort, "", Start;
+    /// Local address of that port: who reaches it sees names. Empty: every address of IPv4 and IPv6.
+    metrics_bind_address: BindAddress = BindAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), "metricsBindAddress", ConfigKind::BindAddress, "", Start;
     /// File of the KV table.
     kv_config_path: PathBuf = below_home("kvConfig.json"), "kvConfigPath", ConfigKind::Path, "", Start;
     /// File that `UPDATE_NAMESRV_CONFIG` writes: the one given with `-c`, if any.
@@ -378,7 +384,6 @@ pub fn bad_values_text(bad: &[BadValue]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
 
     fn apply(config: &mut Config, text: &str) -> Findings {
         config.apply(&properties_file::entries(text).unwrap())

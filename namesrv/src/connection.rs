@@ -79,6 +79,7 @@ pub(crate) async fn read(
     }
     let now = server.executor.uptime();
     let dropped = server.state.borrow_mut().routes_mut().connection_closed(id, now);
+    server.state.borrow_mut().figures_mut().dropped(dropped.len());
     // At the end of this process nobody is surprised.
     for broker in dropped.iter().filter(|_| !server.is_stopping()) {
         log_dropped(broker, "its connection ended");

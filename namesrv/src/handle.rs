@@ -26,6 +26,7 @@ use crate::{
     access::{Guard, SharedEngine},
     config::Config,
     kv::{KvConfig, ORDER_TOPIC_NAMESPACE},
+    metrics::Figures,
     routes::{Change, Registration, Routes, UnitFilter},
     topic_lists::{List, TopicLists},
 };
@@ -48,6 +49,7 @@ pub struct Namesrv {
     /// Connections that open files leave room for.
     connections_room: usize,
     guard: Guard,
+    figures: Figures,
 }
 
 /// A file that has to be written before an answer may leave.
@@ -196,7 +198,9 @@ impl Namesrv {
         let (routes, topic_lists) = (Routes::new(), TopicLists::default());
         let connections_room = usize::MAX;
         let guard = Guard::default();
-        Namesrv { routes, kv, config, config_generation: 0, topic_lists, connections_room, guard }
+        let figures = Figures::default();
+        let config_generation = 0;
+        Namesrv { routes, kv, config, config_generation, topic_lists, connections_room, guard, figures }
     }
 
     /// Lets these rules decide about what administers. `cluster`: its name in policies.
@@ -208,6 +212,17 @@ impl Namesrv {
     pub fn refusal(&self, request: &Request<'_>, source: IpAddr) -> Option<Response> {
         let registration = self.config.acl_registration_enable;
         self.guard.refuse(request.header, request.body, source, registration)
+    }
+
+
+    /// What was counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The same, to count.
+    pub(crate) fn figures_mut(&mut self) -> &mut Figures {
+        &mut self.figures
     }
 
     /// Whatever `connectionsMax` says, no more connections than this are taken.
@@ -294,7 +309,9 @@ pub fn handle(state: &mut Namesrv, request: &Request<'_>, now: Uptime) -> Respon
             format!(" request type {code} not supported by a name server"),
         )),
     };
-    answered.unwrap_or_else(Response::from)
+    let response = answered.unwrap_or_else(Response::from);
+    state.figures.answered(request.header.code, response.code);
+    response
 }
 
 type Handled = Result<Response, FieldError>;

@@ -1,7 +1,7 @@
 //! The name server: who serves which topic, where, and who is still alive.
 //!
 //! Pure parts: [`routes`] (the tables), [`kv`] (operators' values), [`config`], [`handle`] (one match over everything that can
-//! be asked). Shell: [`server`] at the sockets, `connection` for each of them, `save` for what must survive a crash.
+//! be asked). Shell: [`server`] at the sockets, [`metrics`] for operators, `connection` for each of them, `save` for what must survive a crash.
 //! `mqnamesrv` is the program; a standalone broker embeds the same with [`server::serve`] on its first executor:
 //!
 //! ```no_run
@@ -23,6 +23,7 @@ pub mod config;
 mod connection;
 pub mod handle;
 pub mod kv;
+pub mod metrics;
 pub mod routes;
 mod save;
 pub mod server;

@@ -22,9 +22,11 @@ use daemon::{
     home,
     key_list::KeysArgument,
     log_file::LogFile,
-    logging, notify, open_files, port, properties_file,
+    logging, notify, open_files,
+    port::{self, HeldPort},
+    properties_file,
 };
-use namesrv::{access::SharedEngine, config::Config, handle::Namesrv, server};
+use namesrv::{access::SharedEngine, config::Config, handle::Namesrv, metrics, server};
 use remoting::{Listener, TlsAcceptor, watch_certificates};
 use runtime::{EXIT_INTERRUPTED, Executor, Mesh, RunError, Settings, Stop};
 use tls::Tls;
@@ -35,8 +37,9 @@ const PROGRAM: &str = "mqnamesrv";
 const LOG_FILTER: &str = "info";
 /// How long a stop may take; answers leave within half a second of it.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written.
-const FILES_BESIDES: u64 = 64;
+/// Files of the process besides connections: standard ones, rings, bells, listeners, signals, logs, files being written, and
+/// connections to the port of metrics.
+const FILES_BESIDES: u64 = 64 + telemetry::http::CONNECTIONS_MAX as u64;
 /// Pause between two looks at the files of accounts.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last lines of the log may take.
@@ -129,6 +132,7 @@ fn check(config: &Config) -> ExitCode {
     refusals.keep(open_tls(config));
     refusals.keep(connections(config));
     refusals.keep(port::hold(&config.bind_address, config.listen_port, "listenPort"));
+    refusals.keep(hold_for_metrics(config));
     refusals.keep(runtime::probe_uring().map_err(Fatal::because(Cause::Machine)));
     refusals.keep(namesrv::look(config).map_err(Fatal::because(Cause::Data)));
     if config.acl_enable {
@@ -142,6 +146,12 @@ fn check(config: &Config) -> ExitCode {
 fn open_tls(config: &Config) -> Result<Arc<Tls>, Fatal> {
     let source = tls::Source::of_process(config.tls_settings());
     Tls::open(source).map_err(Fatal::because(Cause::Configuration))
+}
+
+/// The port of metrics, if there is to be one.
+fn hold_for_metrics(config: &Config) -> Result<Option<HeldPort>, Fatal> {
+    let (port, bind) = (config.metrics_port, &config.metrics_bind_address);
+    port::hold_for_metrics(port, metrics::USUAL_PORT, bind)
 }
 
 /// As many connections as the limit of open files, which is raised for it, leaves room for.
@@ -185,13 +195,17 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     let connections = connections(&config)?;
     // Held until the end; the executor listens on the same addresses when it serves.
     let held = port::hold(&config.bind_address, config.listen_port, "listenPort")?;
+    let held_for_metrics = hold_for_metrics(&config)?;
     stop.set_interruptible(false);
     if stop.requested() {
         return Ok(());
     }
     let settings = Settings { stop_within: STOP_WITHIN, ..Settings::unpinned(PROGRAM, 1) };
     let failure = FirstFatal::default();
-    let (first, addrs) = (failure.clone(), held.addrs().to_vec());
+    let addrs_of = |port: Option<&HeldPort>| port.map_or(Vec::new(), |it| it.addrs().to_vec());
+    let addrs =
+        Addrs { client: addrs_of(Some(&held)), metrics: addrs_of(held_for_metrics.as_ref()) };
+    let first = failure.clone();
     let ended = runtime::run(settings, stop, move |executor: Executor, _: Mesh<()>| {
         let (first, config, addrs) = (first.clone(), config.clone(), addrs.clone());
         let tls = Arc::clone(&tls);
@@ -208,10 +222,17 @@ fn run(config: Config, stop: Stop) -> Result<(), Fatal> {
     })
 }
 
+/// Addresses to listen on, which this process holds.
+#[derive(Clone)]
+struct Addrs {
+    client: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
+}
+
 async fn serve(
     executor: Executor,
     config: Config,
-    addrs: Vec<SocketAddr>,
+    addrs: Addrs,
     connections: u64,
     tls: Arc<Tls>,
 ) -> Result<(), Fatal> {
@@ -233,14 +254,17 @@ async fn serve(
     drop(executor.spawn(watch_certificates(executor.clone(), Arc::clone(&tls))));
     let acceptor = TlsAcceptor::new(&executor, tls);
     let listeners =
-        Listener::bind_held(&executor, &addrs, &acceptor).map_err(Fatal::because(Cause::Port))?;
+        Listener::bind_held(&executor, &addrs.client, &acceptor).map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }
-    announce(&addrs).map_err(Fatal::because(Cause::Other))?;
-    server::serve(&executor, listeners, Rc::new(RefCell::new(state)))
-        .await
-        .map_err(Fatal::because(Cause::Other))?;
+    let state = Rc::new(RefCell::new(state));
+    metrics::serve(&executor, &addrs.metrics, &state).map_err(Fatal::because(Cause::Port))?;
+    if let Some(addr) = addrs.metrics.first() {
+        tracing::info!("metrics and health: http://{addr}/metrics, /health, /ready");
+    }
+    announce(&addrs.client).map_err(Fatal::because(Cause::Other))?;
+    server::serve(&executor, listeners, state).await.map_err(Fatal::because(Cause::Other))?;
     let took = executor.uptime() - stop_noticed.await;
     tracing::info!("shutdown hook done, consuming time total(ms): {took}");
     Ok(())

@@ -361,6 +361,21 @@ impl Routes {
         self.generation
     }
 
+    /// Brokers that are registered, each replica for itself.
+    pub fn broker_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Clusters that they belong to.
+    pub fn cluster_count(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// Topics with a route.
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
     /// All topics (`GET_ALL_TOPIC_LIST_FROM_NAMESERVER`, 206).
     pub fn topics(&self) -> Vec<String> {
         self.topics.keys().cloned().collect()

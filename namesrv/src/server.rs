@@ -81,7 +81,9 @@ pub async fn serve(
         }));
     }
     drop(executor.spawn(tick(Rc::clone(&server))));
+    server.state.borrow_mut().figures_mut().set_serving(true);
     executor.stop_requested().await;
+    server.state.borrow_mut().figures_mut().set_serving(false);
     stop(&server).await;
     let broken = broken.borrow_mut().take();
     broken.map_or(Ok(()), Err)
@@ -136,9 +138,12 @@ async fn tick(server: Rc<Server>) {
             }
         }
         server.frame_budget.close_stalled(now);
+        let connections = server.connections.borrow().open_count();
+        server.state.borrow_mut().figures_mut().set_connections(connections);
         if now >= next_scan {
             next_scan = now + scan_pause.unwrap_or(Millis::MAX);
             let dropped = server.state.borrow_mut().routes_mut().expire(now);
+            server.state.borrow_mut().figures_mut().dropped(dropped.len());
             for broker in &dropped {
                 log_dropped(broker, "silent");
                 if let Some(buffer) = server.connections.borrow().get(broker.connection) {

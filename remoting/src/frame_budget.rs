@@ -104,6 +104,11 @@ impl FrameBudget {
         self.bytes.get()
     }
 
+    /// The most that they may be before their connections wait for each other.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// To be called about once a second: closes connections that keep others waiting and send nothing, and lets those
     /// that wait see whether they were closed.
     pub fn close_stalled(&self, now: Uptime) {

@@ -55,6 +55,11 @@ impl UnsentBudget {
         Rc::new(UnsentBudget { bytes, kept, bytes_max, bytes_when_short })
     }
 
+    /// What is unsent now, and above how much each connection gets less.
+    pub fn level(&self) -> (usize, usize) {
+        (self.bytes.get(), self.bytes_max)
+    }
+
     fn add(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes);
     }

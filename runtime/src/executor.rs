@@ -407,6 +407,12 @@ impl Executor {
         Moment { wall: self.now(), uptime: self.uptime() }
     }
 
+    /// When the executor turned to the task that runs now: at most [`crate::TASK_BUDGET`] ago where tasks yield, and without a
+    /// look at the clock. For how long something takes.
+    pub fn turn_began(&self) -> Instant {
+        self.core.reactor.poll_began()
+    }
+
     /// Starts a task on this executor. It does not run before the caller waits, so no borrow is in its way. Dropping
     /// the handle detaches the task.
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>

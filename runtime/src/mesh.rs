@@ -370,6 +370,11 @@ impl<M> Mesh<M> {
         }
     }
 
+    /// Messages for all others that did not fit their lanes and wait here.
+    pub fn waiting(&self) -> usize {
+        self.core.waiting.get()
+    }
+
     /// Whether an executor has left so many responses untaken that it is to be given no more work, nor any from it taken.
     pub fn is_behind(&self, executor: usize) -> bool {
         // As long as little waits for all of them together, nobody is.

@@ -48,6 +48,11 @@ impl Reactor {
         })
     }
 
+    /// When the poll that runs now began.
+    pub(crate) fn poll_began(&self) -> Instant {
+        self.poll_began.get()
+    }
+
     /// Whether the running task has not waited for anything for [`TASK_BUDGET`].
     pub(crate) fn is_spent(&self) -> bool {
         self.poll_began.get().elapsed() > TASK_BUDGET

@@ -552,20 +552,21 @@ pub const IGNORED: &[Ignored] = &[
         weight: Weight::Note,
     },
     Ignored {
+        names: &["metricsExporterType", "metricsPromExporterHost", "metricsPromExporterPort"],
+        reason: "metricsPort and metricsBindAddress are taken from it where they are not given",
+        weight: Weight::Note,
+    },
+    Ignored {
         names: &[
-            "metricsExporterType",
             "metricsGrpcExporterTarget",
             "metricsGrpcExporterHeader",
-            "metricsPromExporterHost",
-            "metricsPromExporterPort",
             "metricsLabel",
             "metricsInDelta",
-            "metricsOtelCardinalityLimit",
             "metricGrpcExporterIntervalInMills",
             "metricGrpcExporterTimeOutInMills",
             "metricLoggingExporterIntervalInMills",
         ],
-        reason: "metrics are not exported yet: mqadmin brokerStatus shows them",
+        reason: "metrics are not sent anywhere: Prometheus fetches them from metricsPort",
         weight: Weight::Warn,
     },
     Ignored {
@@ -582,7 +583,6 @@ pub(super) fn says_no(name: &str, value: &str) -> bool {
     nothing
         || match name {
             "totalReplicas" | "inSyncReplicas" | "minInSyncReplicas" => value == "1",
-            "metricsExporterType" => is("DISABLE"),
             _ => false,
         }
 }

@@ -9,8 +9,11 @@ use super::value::{
     BROKER_ROLES, BrokerRole, CodeList, CoreList, Credentials, DefaultRequestMode,
     FLUSH_DISK_TYPES, FlushDiskType, REQUEST_MODES,
 };
-use daemon::{bind_address::BindAddress, config::ConfigKind, config_keys};
+use daemon::{
+    bind_address::BindAddress, config::ConfigKind, config_keys, metrics_port::MetricsPort,
+};
 use proto::body::MessageRequestMode;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One key of `broker.conf`.
 pub type Key = daemon::config::Key<BrokerConfig>;
@@ -280,6 +283,15 @@ pub struct BrokerConfig {
     spin_before_park_micros: u32 = 0, "spinBeforeParkMicros", whole(0, 10_000), "us", Start;
     /// Pause between two lines of statistics in the log, when there was traffic.
     stats_interval_seconds: u32 = 10, "statsIntervalSeconds", whole(1, 3_600), "s", Live;
+    /// Port of metrics and health over HTTP: /metrics, /health, /ready. Empty: 5557 where it is free, none where it is not; 0: none.
+    metrics_port: MetricsPort = MetricsPort::Usual, "metricsPort", ConfigKind::OptionalPort, "", Start, important;
+    /// Local address of that port: who reaches it sees names of topics and groups. Empty: every address of IPv4 and IPv6.
+    metrics_bind_address: BindAddress = BindAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), "metricsBindAddress", ConfigKind::BindAddress, "", Start;
+    /// Most combinations of labels of one metric, such as pairs of a group and a topic; ringmq_metrics_left_out says how many more there are.
+    metrics_otel_cardinality_limit: u32 = 50_000, "metricsOtelCardinalityLimit", whole(1_000, 1_000_000), "", Start;
+    /// Sends, pulls of old messages and changes of topics and groups that take longer are told in the log, with the parts of their time,
+    /// one line a second for each shard. 0: none.
+    slow_operation_ms: u32 = 500, "slowOperationMs", whole(0, 3_600_000), "ms", Start;
     /// Longest time that a shutdown takes: answers that are on their way have three fifths of it, the disk has the rest.
     /// Whatever has not ended then is ended with the process, with an exit code of its own.
     shutdown_seconds_max: u32 = 5, "shutdownSecondsMax", whole(1, 300), "s", Start;

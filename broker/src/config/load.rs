@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     BrokerConfig, CommandLine, Effect, IGNORED, KEYS, Machine, Overrides, Print, Weight, ignored,
+    java_metrics::{self, Meaning},
 };
 use daemon::{
     config::{ConfigKind, find, nearest_key},
@@ -300,6 +301,7 @@ fn apply_file(
         }
     };
     let mut problems = Vec::new();
+    let mut java_metrics = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         if let Some(later) = entries[index + 1..].iter().find(|later| later.key == entry.key) {
             let (key, line) = (&entry.key, entry.line);
@@ -309,9 +311,18 @@ fn apply_file(
             )));
             continue;
         }
+        if java_metrics::is_key(&entry.key) {
+            java_metrics.push(entry);
+            continue;
+        }
         let source = Source::Line(entry.line);
         let one = Setting { key: &entry.key, value: &entry.value, source };
         problems.extend(apply_one(config, one, notices, unused));
+    }
+    java_metrics.sort_by_key(|entry| java_metrics::rank(&entry.key));
+    for entry in java_metrics {
+        let is_given = |key: &str| entries.iter().any(|entry| entry.key == key);
+        problems.extend(apply_java_metrics(config, entry, is_given, notices));
     }
     problems
 }
@@ -345,6 +356,38 @@ fn apply_one(
             .push(Notice::info(format!("{} is understood, but nothing acts on it yet", key.name)));
     }
     problem
+}
+
+/// A key of Java's that says where metrics are, in a file that has the keys of ours which are given.
+fn apply_java_metrics(
+    config: &mut BrokerConfig,
+    entry: &Entry,
+    is_given: impl Fn(&str) -> bool,
+    notices: &mut Vec<Notice>,
+) -> Option<Problem> {
+    let Entry { key, value, line } = entry;
+    match java_metrics::meaning(key, value) {
+        Meaning::Nothing => None,
+        Meaning::Instead(what) => {
+            notices.push(Notice::warn(format!("{key}={value}: {what}")));
+            None
+        }
+        Meaning::Ours(ours, _) if is_given(ours) => {
+            notices.push(Notice::info(format!("{key} has no effect beside {ours}")));
+            None
+        }
+        Meaning::Ours(ours, wanted) => {
+            notices.push(Notice::info(format!("{key}={value} is taken as {ours}={wanted}")));
+            let problem = set_key(config, ours, wanted, Source::Line(*line))?;
+            Some(Problem { key: key.clone(), ..problem })
+        }
+        Meaning::Bad(expected) => Some(Problem {
+            source_of: Source::Line(*line),
+            key: key.clone(),
+            value: value.clone(),
+            expected: expected.to_owned(),
+        }),
+    }
 }
 
 /// A key that does nothing here and promises what a broker must not be without.

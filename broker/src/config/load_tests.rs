@@ -360,3 +360,28 @@ fn a_log_directory_is_the_launchers_unless_one_is_configured() {
     given.file = Some("logDir=".to_owned());
     assert_eq!(place(&given), None);
 }
+
+#[test]
+fn keys_of_java_say_where_metrics_are() {
+    use daemon::metrics_port::MetricsPort;
+    let config = |file: &str| loaded(&["-c", "broker.conf", "-n", "ns:9876"], Some(file)).config;
+    let port = |file: &str| config(file).metrics_port;
+    assert_eq!(port("metricsPromExporterPort=6000"), MetricsPort::At(6_000));
+    assert_eq!(port("metricsExporterType=PROM"), MetricsPort::Usual);
+    assert_eq!(port("metricsExporterType=disable"), MetricsPort::Off);
+    for both in [
+        "metricsExporterType=DISABLE\nmetricsPromExporterPort=6000",
+        "metricsPromExporterPort=6000\nmetricsExporterType=DISABLE",
+    ] {
+        assert_eq!(port(both), MetricsPort::Off);
+    }
+    let ours = "metricsPromExporterPort=6000\nmetricsPort=6001\nmetricsExporterType=DISABLE";
+    assert_eq!(port(ours), MetricsPort::At(6_001), "ours goes first");
+    let everywhere = config("metricsPromExporterHost=0.0.0.0").metrics_bind_address;
+    assert_eq!(everywhere, std::net::IpAddr::from([0, 0, 0, 0]).into());
+    for bad in ["metricsExporterType=GRAPHITE", "metricsPromExporterPort=70000"] {
+        assert!(problems(bad)[0].starts_with(&format!("line 1: {bad}: expected ")), "{bad}");
+    }
+    let told = notices("metricsExporterType=OTLP_GRPC");
+    assert!(told.iter().any(|(level, text)| *level == Level::Warn && text.contains("metricsPort")));
+}

@@ -10,6 +10,7 @@
 mod change;
 mod command_line;
 mod ignored;
+mod java_metrics;
 mod key_list;
 mod keys;
 mod load;

@@ -24,6 +24,7 @@ use crate::{
     mailbox::Notice,
     one_shot::OneShot,
     registration::Registrar,
+    slow_log::{self, SlowLog},
     stats::{Rates, Sum},
     traffic::{
         Collection, Traffic,
@@ -42,6 +43,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// Heartbeats are looked through for silent clients this often, ms.
@@ -89,6 +91,8 @@ pub struct ControlPlane {
     pub drops: Drops,
     /// Queues of topics in the whole cluster.
     pub cluster_queues: ClusterQueues,
+    /// Changes of topics and groups that took longer than `slowOperationMs`.
+    pub slow: SlowLog,
     /// Consumers that asked for their queues by a strategy that is none of ours.
     pub unknown_strategies: RateLimit,
     /// Not here while [`ControlPlane::write_loop`] writes.
@@ -137,6 +141,7 @@ impl ControlPlane {
             turns: Turns::default(),
             drops: Drops::default(),
             cluster_queues: ClusterQueues::default(),
+            slow: SlowLog::default(),
             unknown_strategies: RateLimit::default(),
             files: RefCell::new(Some(files)),
             waiting: RefCell::default(),
@@ -311,8 +316,10 @@ impl ControlPlane {
                     worker.executor.yield_now().await;
                 }
             };
+            let began = Instant::now();
             let written = files.save(&self.control, &changes, yield_at_times).await;
             self.files.replace(Some(files));
+            self.tell_slow_write(worker, changes.len(), waiting.len(), began.elapsed());
             match &written {
                 Ok(()) => {
                     self.control.borrow().table_memory().saved(&changes);
@@ -335,6 +342,25 @@ impl ControlPlane {
                 }
                 self.writer_wanted.raise();
             }
+        }
+    }
+
+    fn tell_slow_write(&self, worker: &Worker, changes: usize, requests: usize, took: Duration) {
+        let limit = slow_log::limit(worker.config.slow_operation_ms);
+        if limit.is_none_or(|limit| took < limit) {
+            return;
+        }
+        if let Some(shard) = worker.hosted.first() {
+            shard.tally.slow(1);
+        }
+        if let Some(not_told) = self.slow.note(1) {
+            tracing::warn!(
+                write_ms = took.as_millis(),
+                changes,
+                requests,
+                not_told,
+                "slow write of topics, groups and locks: longer than slowOperationMs, and requests waited for it"
+            );
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     boot,
     control::plane::ControlPlane,
     delay_figures,
+    disk_use::DiskUse,
     error::Refusal,
     health,
     request::Request,
@@ -17,7 +18,7 @@ use crate::{
 use proto::{body::KvTable, command::OUR_VERSION};
 use remoting::{BodyPiece, SharedBody};
 use runtime::Moment;
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// How long an answer to GET_BROKER_RUNTIME_INFO is given again, ms: however many ask, making it costs little.
 const FIGURES_MS: i64 = 10;
@@ -99,7 +100,7 @@ fn figures(worker: &Worker, plane: &ControlPlane, now: Moment) -> BTreeMap<Strin
         "startAcceptSendRequestTimeStamp",
         worker.config().start_accept_send_request_time_stamp.to_string(),
     );
-    let disk = disk_use(&boot::log_root(&worker.config()), sum.room_bytes);
+    let disk = DiskUse::of(&boot::log_root(&worker.config()), sum.room_bytes);
     put("commitLogDiskRatio", format!("{:.4}", disk.used_ratio));
     put("consumeQueueDiskRatio", format!("{:.4}", disk.used_ratio));
     put(
@@ -162,26 +163,6 @@ const ZEROS: [&str; 21] = [
     "timerEnqueueTps",
     "timerDequeueTps",
 ];
-
-struct DiskUse {
-    total_bytes: u64,
-    free_bytes: u64,
-    used_ratio: f64,
-}
-
-/// Room that logs have taken and not filled does not count as used.
-fn disk_use(dir: &Path, room_bytes: u64) -> DiskUse {
-    // One statvfs of a mounted local disk; asked for by people, not per message.
-    let Ok(stat) = rustix::fs::statvfs(dir) else {
-        return DiskUse { total_bytes: 0, free_bytes: 0, used_ratio: 0.0 };
-    };
-    let total_bytes = stat.f_blocks * stat.f_frsize;
-    let free_bytes = stat.f_bavail * stat.f_frsize;
-    let taken = total_bytes.saturating_sub(stat.f_bfree * stat.f_frsize);
-    let usable = taken + free_bytes;
-    let used = taken.saturating_sub(room_bytes);
-    DiskUse { total_bytes, free_bytes, used_ratio: used as f64 / usable.max(1) as f64 }
-}
 
 fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)

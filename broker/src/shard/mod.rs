@@ -16,12 +16,13 @@ pub mod room_waits;
 use crate::{
     config::{BrokerConfig, FlushDiskType},
     one_shot::OneShot,
+    slow_log::SlowLog,
     stats::{Tally, Totals},
 };
 use admission_cache::AdmissionCache;
 use due_clock::DueClock;
 use group_pulls::GroupPulls;
-pub use on_commit::OnCommit;
+pub use on_commit::{Arrival, OnCommit};
 use on_commit::{CommitQueue, NextStep, StepOutcome};
 use parked::ParkedPulls;
 use pop_interest::PopInterest;
@@ -86,6 +87,8 @@ pub struct Shard {
     rules: RefCell<RetentionRules>,
     /// Messages were due whose topic is deleted.
     pub gone_when_due: RateLimit,
+    /// What took longer than `slowOperationMs`.
+    pub slow: SlowLog,
 }
 
 impl Shard {
@@ -119,6 +122,7 @@ impl Shard {
             room_end: Cell::new(0),
             rules: RefCell::new(RetentionRules::of(&BrokerConfig::default())),
             gone_when_due: RateLimit::default(),
+            slow: SlowLog::default(),
         }
     }
 
@@ -160,6 +164,12 @@ impl Shard {
     /// Leaves what happens once the log, which was appended to, is committed up to `until`.
     pub fn on_commit(&self, until: u64, step: OnCommit) {
         self.commit_queue.borrow_mut().push(until, step);
+        self.store.appended();
+    }
+
+    /// Leaves the answer to a send, which came then, for when the log is committed up to `until`.
+    pub fn answer_send(&self, until: u64, arrival: Arrival, step: OnCommit) {
+        self.commit_queue.borrow_mut().push_of_send(until, Some(arrival), step);
         self.store.appended();
     }
 

@@ -4,7 +4,7 @@ use crate::{
     error::Refusal,
     response::{Responder, Response},
 };
-use std::{cell::RefCell, collections::VecDeque};
+use std::{cell::RefCell, collections::VecDeque, time::Instant};
 use store::StoreState;
 
 /// A step of the broker's own, run exactly once: when its position is committed, or when that can never happen. It says
@@ -37,27 +37,58 @@ pub enum OnCommit {
     Internal(InternalStep),
 }
 
+/// When a send arrived at its connection, and how long it was on its way from there into the log: over the mesh, or
+/// waiting for the next segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it arrived.
+    pub at: Instant,
+    /// How long it took until it was appended, us.
+    pub on_way_us: u32,
+}
+
+impl Arrival {
+    /// It arrived then, and is appended now.
+    pub fn appended(at: Instant, now: Instant) -> Arrival {
+        let on_way = now.saturating_duration_since(at).as_micros();
+        Arrival { at, on_way_us: u32::try_from(on_way).unwrap_or(u32::MAX) }
+    }
+}
+
 /// What waits for the commit, each with its position.
 #[derive(Default)]
 pub struct CommitQueue {
-    waiting: VecDeque<(u64, OnCommit)>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    until: u64,
+    /// Of a send.
+    arrival: Option<Arrival>,
+    step: OnCommit,
 }
 
 impl CommitQueue {
     /// Adds what happens once the log is committed up to `until`. Positions never go back.
     pub fn push(&mut self, until: u64, step: OnCommit) {
-        debug_assert!(self.waiting.back().is_none_or(|(last, _)| *last <= until));
-        self.waiting.push_back((until, step));
+        self.push_of_send(until, None, step);
+    }
+
+    /// The same, of a send that came then.
+    pub fn push_of_send(&mut self, until: u64, arrival: Option<Arrival>, step: OnCommit) {
+        debug_assert!(self.waiting.back().is_none_or(|last| last.until <= until));
+        self.waiting.push_back(Waiting { until, arrival, step });
     }
 
     /// The next one whose position is committed.
-    pub fn take_committed(&mut self, committed: u64) -> Option<OnCommit> {
-        self.waiting.pop_front_if(|(until, _)| *until <= committed).map(|(_, step)| step)
+    pub fn take_committed(&mut self, committed: u64) -> Option<(OnCommit, Option<Arrival>)> {
+        let next = self.waiting.pop_front_if(|waiting| waiting.until <= committed);
+        next.map(|waiting| (waiting.step, waiting.arrival))
     }
 
     /// All that waits: the log will commit no more.
     pub fn take_all(&mut self) -> impl Iterator<Item = OnCommit> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, step)| step)
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.step)
     }
 
     /// How much waits.
@@ -73,11 +104,15 @@ impl CommitQueue {
 
 /// Does what the commit up to a position lets happen. The queue is not borrowed meanwhile, so a step may append and add
 /// to it; what it adds lies behind the position and waits for the next commit.
-pub fn cross(queue: &RefCell<CommitQueue>, committed: u64, mut run: impl FnMut(OnCommit)) {
+pub fn cross(
+    queue: &RefCell<CommitQueue>,
+    committed: u64,
+    mut run: impl FnMut(OnCommit, Option<Arrival>),
+) {
     loop {
         let next = queue.borrow_mut().take_committed(committed);
         match next {
-            Some(step) => run(step),
+            Some((step, arrival)) => run(step, arrival),
             None => return,
         }
     }
@@ -131,7 +166,7 @@ mod tests {
         queue.borrow_mut().push(first, OnCommit::Internal(step));
         let mut answered = Vec::new();
         let mut commit = |committed| {
-            cross(&queue, committed, |step| match step {
+            cross(&queue, committed, |step, _| match step {
                 OnCommit::Internal(step) => {
                     let next = step(StepOutcome::Committed(&mut state.borrow_mut(), 0));
                     let NextStep::Wait(until, next) = next else { panic!("it appended") };

@@ -23,6 +23,7 @@ impl RoomWaits {
     }
 
     /// A send waits behind the others, or comes back when there are too many.
+    #[expect(clippy::result_large_err, reason = "it is refused at once, where memory is short")]
     pub fn push(&mut self, op: AppendOp) -> Result<(), AppendOp> {
         if op.records.len() > self.bytes_max - self.bytes {
             return Err(op);
@@ -53,6 +54,7 @@ mod tests {
 
     fn op(bytes: usize) -> AppendOp {
         AppendOp {
+            arrived: std::time::Instant::now(),
             responder: responder(1),
             shard: 0,
             topic: "t".into(),

@@ -39,6 +39,8 @@ pub enum ConfigKind {
     BindAddress,
     /// A path, not empty.
     Path,
+    /// A port, 0 for none, or empty: the usual one, if it is free.
+    OptionalPort,
 }
 
 impl ConfigKind {
@@ -69,6 +71,9 @@ impl ConfigKind {
                     .to_owned()
             }
             ConfigKind::Path => "a path".to_owned(),
+            ConfigKind::OptionalPort => {
+                "a port from 1 to 65535, 0 for none, or nothing for the usual one".to_owned()
+            }
         }
     }
 

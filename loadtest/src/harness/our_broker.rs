@@ -36,6 +36,7 @@ pub struct OurBroker {
     broker_port: u16,
     /// Of the name server inside; `None`: there is none, the broker registers with others.
     namesrv_port: Option<u16>,
+    metrics_port: u16,
     /// Of the control group that it runs in.
     procs: Option<PathBuf>,
     child: Child,
@@ -98,7 +99,8 @@ impl OurBroker {
         let given = |key: &str| keys.iter().find(|(k, _)| *k == key).map(|(_, value)| *value);
         let given_port = |key: &str| given(key).and_then(|text| text.parse::<u16>().ok());
         // The VIP port is two below, Java's replication port one above; the name server takes the one between.
-        let first = free_ports(4);
+        let first = free_ports(5);
+        let metrics_port = given_port("metricsPort").unwrap_or(first + 4);
         let broker_port = given_port("listenPort").unwrap_or(first + 2);
         let namesrv_port = given_port("standaloneNamesrvPort").unwrap_or(first + 1);
         let set = [
@@ -107,6 +109,7 @@ impl OurBroker {
             ("brokerIP1", "127.0.0.1".to_owned()),
             ("listenPort", broker_port.to_string()),
             ("standaloneNamesrvPort", namesrv_port.to_string()),
+            ("metricsPort", metrics_port.to_string()),
             ("storePathRootDir", dir.path().join("data").display().to_string()),
         ];
         let conf = lines_of(&set, keys);
@@ -118,8 +121,17 @@ impl OurBroker {
         let env: Vec<(String, String)> = env.iter().map(owned).collect();
         let child = spawn(&binary, dir.path(), standalone, procs.as_deref(), &env)?;
         let boot_time = Duration::ZERO;
-        let mut broker =
-            OurBroker { binary, dir, broker_port, namesrv_port, procs, child, boot_time, env };
+        let mut broker = OurBroker {
+            binary,
+            dir,
+            broker_port,
+            namesrv_port,
+            metrics_port,
+            procs,
+            child,
+            boot_time,
+            env,
+        };
         broker.await_boot(started)?;
         Ok(broker)
     }
@@ -133,6 +145,11 @@ impl OurBroker {
     /// Address of the broker.
     pub fn broker_addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.broker_port))
+    }
+
+    /// Address of its metrics and health.
+    pub fn metrics_addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.metrics_port))
     }
 
     /// Process id of the broker that runs now.
@@ -256,11 +273,12 @@ fn lines_of(set: &[(&str, String)], keys: &[(&str, &str)]) -> String {
 /// A standalone broker, to be started by the caller, that would have its data in `dir/data`, on free ports. Keys given here
 /// win.
 pub fn standalone_in(dir: &Path, keys: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let first = free_ports(4);
+    let first = free_ports(5);
     let set = [
         ("brokerIP1", "127.0.0.1".to_owned()),
         ("listenPort", (first + 2).to_string()),
         ("standaloneNamesrvPort", (first + 1).to_string()),
+        ("metricsPort", (first + 4).to_string()),
         ("shards", "1".to_owned()),
         ("storePathRootDir", dir.join("data").display().to_string()),
     ];
@@ -322,8 +340,10 @@ pub fn use_binary(path: &Path) {
 }
 
 fn find_or_build() -> PathBuf {
-    let crates =
-        ["proto", "acl", "filter", "runtime", "remoting", "daemon", "tls", "store", "namesrv", "broker"];
+    let crates = [
+        "proto", "acl", "filter", "runtime", "remoting", "daemon", "tls", "telemetry", "store",
+        "namesrv", "broker",
+    ];
     built_program("RINGMQ_BROKER", ("broker", "mqbroker"), &crates)
 }
 

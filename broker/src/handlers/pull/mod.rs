@@ -19,16 +19,17 @@ use crate::{
     request::Request,
     response::{Pulled, Responder, Response},
     shard::{Shard, group_pulls::Gets, parked::Parked},
+    slow_log,
     worker::{Worker, discard},
 };
 pub use admit::filter_of_request;
 use plan::Outcome;
 pub use plan::{Passed, limits_of, plan_of};
-use proto::request::PullHeader;
+use proto::{record, request::PullHeader};
 use remoting::TransferPermit;
 use room::Room;
 use runtime::Uptime;
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 use store::{PullPlan, PullStatus, StoreError, read::PullLimits};
 
 /// Serves a pull from its connection's worker.
@@ -194,9 +195,25 @@ fn found(worker: &Rc<Worker>, shard: &Shard, parked: Parked, plan: PullPlan) {
     let gets = Gets::of(plan.pieces.len(), plan.bytes, 0);
     note_pulled(shard, &op, &plan, gets, worker.executor.uptime());
     let pulled = Pulled { permit, ..plan::with_messages(&plan, op.pull.offset) };
-    worker.respond_pulled(op.responder, pulled, plan.bytes, |out| state.copy_cached(&plan, out));
+    let mut stored_ms = None;
+    worker.respond_pulled(op.responder, pulled, plan.bytes, |out| {
+        let begin = out.len();
+        state.copy_cached(&plan, out);
+        stored_ms = out.get(begin..).and_then(record::store_timestamp_of);
+    });
     drop(state);
+    note_delivered(worker, shard, stored_ms);
     note_served(shard, &op.pull, &plan);
+}
+
+/// Messages left memory for their consumer, of which the oldest was stored then.
+fn note_delivered(worker: &Worker, shard: &Shard, stored_ms: Option<i64>) {
+    if let (Some(stored_ms), Some(totals)) =
+        (stored_ms, worker.totals.get(usize::from(shard.number)))
+    {
+        let age_ms = u64::try_from(worker.executor.now() - stored_ms).unwrap_or(0);
+        totals.latencies.deliveries.add(Duration::from_millis(age_ms), 1);
+    }
 }
 
 /// A group that has heard where it is to go on may commit what it got from there on.
@@ -256,6 +273,7 @@ async fn run_cold(
     submitted: Uptime,
 ) {
     let shard = worker.hosted_shard(parked.op.pull.shard);
+    let in_line_ms = worker.executor.uptime() - submitted;
     let planned = match plan {
         Some(plan) => Ok(plan),
         // It may have waited long: nothing is looked up for a connection that is gone.
@@ -284,14 +302,34 @@ async fn run_cold(
         }
         Err(error) => Err(error),
     };
-    if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
-        totals.waits.get(worker.executor.uptime() - submitted);
-    }
+    note_cold_pull(worker, shard, in_line_ms, worker.executor.uptime() - submitted);
     match read {
         Ok(pulled) => worker.respond(parked.op.responder, Response::Pulled(Box::new(pulled))),
         Err(error) => {
             tracing::error!(%error, "a pull of old messages failed");
             worker.respond(parked.op.responder, Refusal::from(error).into());
+        }
+    }
+}
+
+/// A pull of old messages was served after so many ms, of which it waited so many for a reader.
+fn note_cold_pull(worker: &Worker, shard: &Shard, in_line_ms: i64, took_ms: i64) {
+    if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
+        totals.waits.get(took_ms);
+        let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or(0));
+        totals.latencies.cold_pulls.add(took, 1);
+        if slow_log::limit(worker.config.slow_operation_ms).is_some_and(|limit| took >= limit) {
+            shard.tally.slow(1);
+            if let Some(not_told) = shard.slow.note(1) {
+                tracing::warn!(
+                    shard = shard.number,
+                    took_ms,
+                    in_line_ms,
+                    read_ms = took_ms - in_line_ms,
+                    not_told,
+                    "slow pull of old messages: longer than slowOperationMs in line and from the disk"
+                );
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     properties::Scanned,
     request::Request,
     response::{Responder, Response},
-    shard::{OnCommit, Shard},
+    shard::{Arrival, OnCommit, Shard},
     worker::Worker,
 };
 pub(super) use admit::{Verdict, broker_forbidden, check, check_time, no_group};
@@ -37,7 +37,7 @@ use proto::{
     record::{self, RecordFields},
     request::SendHeader,
 };
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 use store::{QueueSlot, Refused, store_state::Append};
 use timer::Timer;
 
@@ -254,7 +254,7 @@ fn append_one(
                 op(worker, admitted, records, RecordParts::One(tags_code), responder),
             );
         }
-        appended => finish(worker, shard, responder, appended),
+        appended => finish(worker, shard, (responder, worker.executor.turn_began()), appended),
     }
 }
 
@@ -299,12 +299,14 @@ fn append_waiting(
 fn finish(
     worker: &Worker,
     shard: &Shard,
-    responder: Responder,
+    (responder, arrived): (Responder, Instant),
     appended: Result<Appended, Refused>,
 ) {
     match appended {
         Ok(Appended { until, sent }) => {
-            shard.on_commit(until, OnCommit::Respond(responder, Response::Sent(sent)));
+            let arrival = Arrival::appended(arrived, worker.executor.turn_began());
+            let answer = OnCommit::Respond(responder, Response::Sent(sent));
+            shard.answer_send(until, arrival, answer);
         }
         Err(refused) => {
             shard.tally.refused(1);
@@ -357,7 +359,8 @@ fn op(
     let Admitted { queue_id, owner, .. } = *admitted;
     let topic = admitted.header.topic.into();
     let admitted_at = worker.metadata.borrow().topics_version;
-    AppendOp { responder, shard: owner, topic, queue_id, admitted_at, records, parts }
+    let arrived = worker.executor.turn_began();
+    AppendOp { responder, shard: owner, topic, queue_id, admitted_at, records, parts, arrived }
 }
 
 /// Appends records that were encoded elsewhere, on the shard that owns their queue.
@@ -395,7 +398,7 @@ fn run_now(worker: &Worker, shard: &Shard, op: AppendOp, now: i64) -> Option<App
     if let Err(Refused::RoomAwaited { .. }) = appended {
         return Some(op);
     }
-    finish(worker, shard, op.responder, appended);
+    finish(worker, shard, (op.responder, op.arrived), appended);
     None
 }
 
@@ -437,7 +440,8 @@ pub(super) fn append_record(
 fn wait_for_room(worker: &Worker, shard: &Shard, op: AppendOp) {
     let waits = shard.room_waits.borrow_mut().push(op);
     if let Err(op) = waits {
-        finish(worker, shard, op.responder, Err(shard.room_awaited(op.records.len())));
+        let refused = Err(shard.room_awaited(op.records.len()));
+        finish(worker, shard, (op.responder, op.arrived), refused);
     }
 }
 

@@ -458,6 +458,7 @@ fn each_message_gets_the_next_place_of_its_queue_and_carries_it() {
 #[test]
 fn a_late_append_does_not_bring_a_deleted_topic_back() {
     let op = |admitted_at| AppendOp {
+        arrived: std::time::Instant::now(),
         responder: responder(1),
         shard: 0,
         topic: "t".into(),
