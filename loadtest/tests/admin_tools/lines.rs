@@ -1,0 +1,108 @@
+//! Lines that a tool printed, in a form that can be compared: what differs from broker to broker and from run to run gets a
+//! word that says its kind. Widths of columns are the tool's own; runs of blanks become one.
+
+use std::collections::BTreeMap;
+
+/// Whole numbers from here on are times, sizes or places in a log; smaller ones are offsets and counts, which are compared.
+const NUMBER_DIGITS_MIN: usize = 5;
+/// Ids of messages are this long and longer.
+const ID_DIGITS_MIN: usize = 32;
+
+/// Begins of lines below that of an exception.
+const OF_STACK: &[&str] =
+    &["\tat ", "\t... ", "For more information, please visit the url", "See http://rocketmq"];
+
+/// Lines that are in one of both and not in the other, as often as they are: `ours: LINE` and `Java's: LINE`. Their order is
+/// the tool's, or that of its hash tables, and no part of the comparison.
+pub(crate) fn differences(ours: &[String], java: &[String]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    ours.iter().for_each(|line| *counts.entry(line).or_default() += 1);
+    java.iter().for_each(|line| *counts.entry(line).or_default() -= 1);
+    let mut found = Vec::new();
+    for (line, count) in counts {
+        let side = if count > 0 { "ours" } else { "Java's" };
+        found.extend((0..count.unsigned_abs()).map(|_| format!("{side}: {line}")));
+    }
+    found
+}
+
+/// The lines of an output, with these words in place of these texts. Of an exception its kind and the code count: remarks are for
+/// people, and the stack is the tool's own.
+pub(crate) fn comparable(output: &str, words: &[(String, &str)]) -> Vec<String> {
+    let mut text = output.to_owned();
+    for (from, to) in words {
+        text = text.replace(from, to);
+    }
+    let of_stack = |line: &&str| OF_STACK.iter().any(|begin| line.starts_with(begin));
+    let lines = text.lines().filter(|line| !of_stack(line));
+    let lines = lines.map(|line| line.split_once("DESC: ").map_or(line, |(code, _remark)| code));
+    lines.map(line).filter(|line| !line.is_empty()).collect()
+}
+
+/// One line.
+fn line(text: &str) -> String {
+    let dense = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut made = String::new();
+    let mut rest = dense.as_str();
+    while let Some(first) = rest.chars().next() {
+        let word_end = |c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_');
+        let length = rest.find(word_end).unwrap_or(rest.len());
+        let (token, behind) = rest.split_at(length.max(first.len_utf8()));
+        let is_hash = made.ends_with('@') && token.chars().all(|c| c.is_ascii_hexdigit());
+        let (kind, behind) = if is_hash || token.starts_with("0x") {
+            ("HASH", behind)
+        } else {
+            kind(token, behind)
+        };
+        made.push_str(kind);
+        rest = behind;
+    }
+    made
+}
+
+/// What stands for a token, and what is left of the line.
+fn kind<'a>(token: &'a str, behind: &'a str) -> (&'a str, &'a str) {
+    if let Some(behind) = time(token, behind) {
+        return ("TIME", behind);
+    }
+    let is_digit = |c: char| c.is_ascii_digit();
+    let (whole, fraction) = token.split_once('.').unwrap_or((token, ""));
+    let is_whole = !token.is_empty() && token.chars().all(is_digit);
+    if is_whole && token.len() >= NUMBER_DIGITS_MIN {
+        ("NUMBER", behind)
+    } else if token.len() >= ID_DIGITS_MIN && token.chars().all(|c| c.is_ascii_hexdigit()) {
+        ("ID", behind)
+    } else if token.split('.').count() == 4 && token.chars().all(|c| is_digit(c) || c == '.') {
+        ("IP", port(behind))
+    } else if !fraction.is_empty() && !whole.is_empty() && (whole.to_owned() + fraction).chars().all(is_digit) {
+        ("FRACTION", behind)
+    } else {
+        (token, behind)
+    }
+}
+
+/// Behind `2026-01-31 10:20:30` and its milliseconds, if that is what begins here.
+fn time<'a>(token: &str, behind: &'a str) -> Option<&'a str> {
+    const SHAPE: &str = "-dd-dd dd:dd:dd";
+    if token.len() != 4 || !token.chars().all(|c| c.is_ascii_digit()) || !behind.is_ascii() {
+        return None;
+    }
+    let shape = behind.get(..SHAPE.len())?;
+    let fits = |(c, wanted): (char, char)| {
+        if wanted == 'd' { c.is_ascii_digit() } else { c == wanted }
+    };
+    if !shape.chars().zip(SHAPE.chars()).all(fits) {
+        return None;
+    }
+    let behind = &behind[SHAPE.len()..];
+    let millis = behind.strip_prefix(',').filter(|rest| {
+        rest.get(..3).is_some_and(|three| three.chars().all(|c| c.is_ascii_digit()))
+    });
+    Some(millis.map_or(behind, |rest| &rest[3..]))
+}
+
+/// Behind the port of an address.
+fn port(behind: &str) -> &str {
+    let digits = behind.strip_prefix(':').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    digits.unwrap_or(behind)
+}
