@@ -16,7 +16,7 @@ use crate::{
 use proto::{body::KvTable, command::OUR_VERSION};
 use remoting::{BodyPiece, SharedBody};
 use runtime::Moment;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, num::NonZero, path::Path, thread};
 
 /// GET_BROKER_CONFIG.
 pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response, Refusal> {
@@ -28,6 +28,9 @@ pub fn broker_config(worker: &Worker, _request: &Request<'_>) -> Result<Response
     for (key, value) in UNCHANGEABLE {
         properties.push_str(&format!("{key}={value}\n"));
     }
+    // Java's default is the number of cores, and `exportMetrics` shows it as such.
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    properties.push_str(&format!("clientCallbackExecutorThreads={cores}\n"));
     Ok(Response::Body(properties.into_bytes(), vec![("version", version)]))
 }
 

@@ -9,8 +9,16 @@ const NUMBER_DIGITS_MIN: usize = 5;
 const ID_DIGITS_MIN: usize = 32;
 
 /// Begins of lines below that of an exception.
-const OF_STACK: &[&str] =
-    &["\tat ", "\t... ", "For more information, please visit the url", "See http://rocketmq"];
+const OF_STACK: &[&str] = &["\tat ", "\t... ", "For more information, please visit", "See http"];
+/// Behind these stands where a message lies or how long something took.
+const OWN: &[&str] = &[
+    "CommitLog Offset: ",
+    "commitLogOffset=",
+    "physicOffset=",
+    "spentTimeMills=",
+    "rt=",
+    "\"counter\":",
+];
 
 /// Lines that are in one of both and not in the other, as often as they are: `ours: LINE` and `Java's: LINE`. Their order is
 /// the tool's, or that of its hash tables, and no part of the comparison.
@@ -26,6 +34,41 @@ pub(crate) fn differences(ours: &[String], java: &[String]) -> Vec<String> {
     found
 }
 
+/// How much of an output is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exactness {
+    /// Each line.
+    Lines,
+    /// Each line, its numbers left away: they are times, or counts of what goes on beside.
+    Shapes,
+    /// What stands before `:` or `=`: values are each broker's own.
+    Keys,
+}
+
+impl Exactness {
+    /// A line with what is compared of it.
+    pub(crate) fn of(self, line: &str) -> String {
+        match self {
+            Exactness::Lines => line.to_owned(),
+            Exactness::Shapes => {
+                let mut made = String::new();
+                for c in line.chars() {
+                    match c {
+                        '0'..='9' if made.ends_with('N') => {}
+                        '0'..='9' => made.push('N'),
+                        _ => made.push(c),
+                    }
+                }
+                made.replace("FRACTION", "N").replace("NUMBER", "N")
+            }
+            Exactness::Keys => {
+                let end = line.find(" = ").or_else(|| line.rfind(": ")).unwrap_or(line.len());
+                line[..end].trim_end_matches(&[' ', ':', '=']).to_owned()
+            }
+        }
+    }
+}
+
 /// The lines of an output, with these words in place of these texts. Of an exception its kind and the code count: remarks are for
 /// people, and the stack is the tool's own.
 pub(crate) fn comparable(output: &str, words: &[(String, &str)]) -> Vec<String> {
@@ -33,6 +76,8 @@ pub(crate) fn comparable(output: &str, words: &[(String, &str)]) -> Vec<String> 
     for (from, to) in words {
         text = text.replace(from, to);
     }
+    // Which follows an exception without an end of line.
+    text = text.replace("]MessageTrack [", "]\nMessageTrack [");
     let of_stack = |line: &&str| OF_STACK.iter().any(|begin| line.starts_with(begin));
     let lines = text.lines().filter(|line| !of_stack(line));
     let lines = lines.map(|line| line.split_once("DESC: ").map_or(line, |(code, _remark)| code));
@@ -48,9 +93,12 @@ fn line(text: &str) -> String {
         let word_end = |c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_');
         let length = rest.find(word_end).unwrap_or(rest.len());
         let (token, behind) = rest.split_at(length.max(first.len_utf8()));
+        let is_own = OWN.iter().any(|begin| made.ends_with(begin));
         let is_hash = made.ends_with('@') && token.chars().all(|c| c.is_ascii_hexdigit());
         let (kind, behind) = if is_hash || token.starts_with("0x") {
             ("HASH", behind)
+        } else if is_own {
+            ("NUMBER", behind)
         } else {
             kind(token, behind)
         };

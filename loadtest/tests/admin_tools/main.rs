@@ -73,7 +73,9 @@ fn commands(release: Release, test: &str) -> Result<(), String> {
 }
 
 fn judge(step: &Step, ours: &[String], java: &[String]) -> Result<(), String> {
-    listed::judge(&lines::differences(ours, java), step.differs.iter())
+    let [ours, java] = [ours, java]
+        .map(|lines| lines.iter().map(|line| step.exactness.of(line)).collect::<Vec<_>>());
+    listed::judge(&lines::differences(&ours, &java), step.differs.iter())
         .map_err(|wrong| format!("{}: {}\n{wrong}", step.place, step.words.join(" ")))
 }
 

@@ -1,5 +1,6 @@
 //! The table of command lines, `commands.txt`: read when the tests run, so that a changed line needs no compiler.
 
+use super::lines::Exactness;
 use loadtest::harness::{Side, listed::Listed};
 use std::{fs, path::Path};
 
@@ -21,6 +22,8 @@ pub(crate) struct Step {
     pub(crate) place: String,
     /// Its words.
     pub(crate) words: Vec<String>,
+    /// How much of its output is compared.
+    pub(crate) exactness: Exactness,
     /// What stays different.
     pub(crate) differs: Vec<Listed>,
 }
@@ -89,8 +92,13 @@ fn read(text: &str, release: Release) -> Vec<Step> {
             }
         } else {
             is_meant = release.is_in(releases);
+            let (exactness, rest) = match rest.split_once(": ") {
+                Some(("shapes", rest)) => (Exactness::Shapes, rest),
+                Some(("keys", rest)) => (Exactness::Keys, rest),
+                _ => (Exactness::Lines, rest),
+            };
             let words = rest.split_whitespace().map(str::to_owned).collect();
-            let step = Step { place, words, differs: Vec::new() };
+            let step = Step { place, words, exactness, differs: Vec::new() };
             steps.extend(is_meant.then_some(step));
         }
     }

@@ -17,6 +17,7 @@ final class Admin {
     private static final String VERB = "verb";
     private static final long LOOK_MS = 10;
     private static final long ENDLESS_MS_MAX = 60_000;
+    private static final int THREADS_MAX = 1_000;
 
     private Admin() {
     }
@@ -25,8 +26,12 @@ final class Admin {
     static void serve() throws IOException {
         // A failed command only prints its exception; whoever reads the answer shall see it.
         System.setErr(System.out);
-        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        for (String command; (command = commands.readLine()) != null;) {
+        Thread commands = Thread.currentThread();
+        Thread hurry = new Thread(() -> hurry(commands));
+        hurry.setDaemon(true);
+        hurry.start();
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String command; (command = lines.readLine()) != null;) {
             try {
                 run(command.split("\t"));
             } catch (Throwable failed) {
@@ -85,5 +90,34 @@ final class Admin {
             depth++;
         }
         return depth > 0 && depth < stack.length && stack[depth].getClassName().contains(".tools.command.");
+    }
+
+    /**
+     * A client of 5.x waits at its end for a thread of its own, which may sleep for three seconds before it looks whether it is
+     * to end. That thread is woken.
+     */
+    private static void hurry(Thread commands) {
+        try {
+            for (;; Thread.sleep(LOOK_MS)) {
+                for (StackTraceElement place : commands.getStackTrace()) {
+                    if (place.getClassName().endsWith(".ServiceThread") && place.getMethodName().equals("shutdown")) {
+                        wake("NettyEventExecutor");
+                        break;
+                    }
+                }
+            }
+        } catch (InterruptedException ended) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static void wake(String name) {
+        Thread[] threads = new Thread[THREADS_MAX];
+        int count = Thread.enumerate(threads);
+        for (int index = 0; index < count; index++) {
+            if (threads[index].getName().startsWith(name)) {
+                threads[index].interrupt();
+            }
+        }
     }
 }

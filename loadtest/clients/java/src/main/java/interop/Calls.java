@@ -41,6 +41,19 @@ final class Calls {
         }
     }
 
+    /** The same for a call whose answer is a list, with a line for each item. */
+    static void each(String name, Call call) {
+        try {
+            for (Object item : (Iterable<?>) call.run()) {
+                System.out.println(name + ": " + item);
+            }
+        } catch (Exception failed) {
+            make(name, () -> {
+                throw failed;
+            });
+        }
+    }
+
     /** Calls a method that only one release has, by its name; the arguments tell which of several. */
     static Object newer(DefaultMQAdminExt admin, String method, Object... arguments) throws Exception {
         for (Method known : DefaultMQAdminExt.class.getMethods()) {

@@ -55,25 +55,25 @@ final class Dashboard {
         Map<String, String> runtime = admin.fetchBrokerRuntimeStats(broker).getTable();
         // Releases spell it differently.
         String delivered = runtime.getOrDefault("getTransferredTps", runtime.get("getTransferedTps"));
-        Calls.make("cluster: version and rates", () -> runtime.get("brokerVersionDesc").startsWith("V")
-            + " " + runtime.get("putTps").split(" ").length + " " + delivered.split(" ").length);
+        Calls.make("cluster: version and rates", () -> Exporter.rates(runtime.get("putTps"))
+            && Exporter.rates(delivered) && !runtime.get("brokerVersionDesc").isEmpty());
         String[] counted = {"msgPutTotalTodayNow", "msgPutTotalTodayMorning", "msgPutTotalYesterdayMorning",
             "msgGetTotalTodayNow", "msgGetTotalTodayMorning", "msgGetTotalYesterdayMorning"};
         for (String key : counted) {
             Calls.make("cluster: " + key, () -> Long.parseLong(runtime.get(key)) >= 0);
         }
-        Calls.make("cluster: keys of the status", () -> String.join(" ", new TreeSet<>(runtime.keySet())));
+        Calls.each("cluster: status", () -> runtime.keySet());
         Calls.make("cluster: configuration", () -> admin.getBrokerConfig(broker).getProperty("brokerName"));
     }
 
     private void topics() throws Exception {
         String topic = target.topic;
-        Calls.make("topics: list", () -> new TreeSet<>(admin.fetchAllTopicList().getTopicList()));
-        Calls.make("topics: of the system", () -> {
+        Calls.each("topics: list", () -> admin.fetchAllTopicList().getTopicList());
+        Calls.each("topics: of the system", () -> {
             DefaultMQProducer producer = Produce.start(target, "SELF_TEST_P_GROUP");
             try {
                 var api = producer.getDefaultMQProducerImpl().getmQClientFactory().getMQClientAPIImpl();
-                return new TreeSet<>(api.getSystemTopicList(TOPICS_MS).getTopicList());
+                return api.getSystemTopicList(TOPICS_MS).getTopicList();
             } finally {
                 producer.shutdown();
             }
@@ -93,7 +93,7 @@ final class Dashboard {
                 + route.getBrokerDatas().get(0).getBrokerAddrs();
         });
         Calls.make("topics: configuration", () -> Calls.newer(admin, "examineTopicConfig", broker, topic));
-        Calls.make("topics: consumers", () -> new TreeSet<>(admin.queryTopicConsumeByWho(topic).getGroupList()));
+        Calls.each("topics: consumers", () -> admin.queryTopicConsumeByWho(topic).getGroupList());
         Calls.make("topics: progress of consumers", () -> {
             var stats = admin.examineConsumeStats(group, topic);
             return stats.getOffsetTable().size() + " " + stats.computeTotalDiff();
@@ -102,8 +102,8 @@ final class Dashboard {
 
     private void consumers() throws Exception {
         List<String> clients = new ArrayList<>();
-        Calls.make("consumers: list", () ->
-            new TreeSet<>(admin.getAllSubscriptionGroup(broker, LIST_MS).getSubscriptionGroupTable().keySet()));
+        Calls.each("consumers: list", () ->
+            admin.getAllSubscriptionGroup(broker, LIST_MS).getSubscriptionGroupTable().keySet());
         Calls.make("consumers: progress", () -> {
             Map<String, String> rows = new TreeMap<>();
             admin.examineConsumeStats(group).getOffsetTable().forEach((queue, offset) -> rows.put(
@@ -152,7 +152,7 @@ final class Dashboard {
         });
         Calls.make("messages: by id", () -> admin.viewMessage(topic, offsetId).getQueueOffset());
         Calls.make("messages: an id that is not there", () -> admin.viewMessage(topic, uniqueId.replace('0', 'F')));
-        Calls.make("messages: who consumed one", () -> {
+        Calls.each("messages: who consumed one", () -> {
             Set<String> tracks = new TreeSet<>();
             admin.messageTrackDetail(admin.viewMessage(topic, uniqueId)).forEach(track ->
                 tracks.add(track.getConsumerGroup() + " " + track.getTrackType()));

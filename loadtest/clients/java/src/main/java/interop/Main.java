@@ -34,7 +34,8 @@
 //   sql     - - FILE                                            MATCH, NONE or REFUSED for each line of a file, see Sql
 //   stay    NAMESRV TOPIC GROUP NAME                            a push consumer and a producer in one client of this name, which stay: ONLINE <name>
 //   leave   NAMESRV -                                           they leave: LEFT
-//   traced  NAMESRV TOPIC GROUP [TRACE_TOPIC]                   one message is sent and consumed by clients that trace: TRACED <unique id>
+//   traced  NAMESRV TOPIC GROUP UNIQUE_ID TRACE_TOPIC KIND...   one message is sent and consumed by clients that trace, until
+//                                                               traces of these kinds are there: TRACED [<kind>...]
 //   monitor NAMESRV -                                           a round of startMonitoring, see Monitor
 //   exporter NAMESRV TOPIC GROUP                                the calls of the RocketMQ exporter, see Exporter
 //   dashboard NAMESRV TOPIC GROUP VIP UNIQUE_ID OFFSET_ID       the calls of the RocketMQ Dashboard, see Dashboard
@@ -167,7 +168,7 @@ public final class Main {
                 Standing.end();
                 break;
             case "traced":
-                Standing.trace(target, rest[0], rest.length > 1 ? rest[1] : null);
+                Standing.trace(target, rest[0], rest[1], rest[2], Arrays.copyOfRange(rest, 3, rest.length));
                 break;
             case "monitor":
                 Monitor.round(target);

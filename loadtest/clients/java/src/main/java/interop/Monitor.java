@@ -2,6 +2,7 @@ package interop;
 
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.Proxy;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.rocketmq.tools.monitor.MonitorConfig;
 import org.apache.rocketmq.tools.monitor.MonitorListener;
 import org.apache.rocketmq.tools.monitor.MonitorService;
@@ -18,9 +19,13 @@ final class Monitor {
     static void round(Target target) throws Exception {
         MonitorConfig config = new MonitorConfig();
         config.setNamesrvAddr(target.namesrv);
+        // Its timer goes on when the service has ended.
+        AtomicBoolean running = new AtomicBoolean(true);
         // Without naming types whose package is another one in 5.x.
         InvocationHandler print = (proxy, method, arguments) -> {
-            System.out.println("MONITOR " + method.getName());
+            if (running.get()) {
+                System.out.println("MONITOR " + method.getName());
+            }
             return null;
         };
         Class<?>[] types = {MonitorListener.class};
@@ -28,6 +33,7 @@ final class Monitor {
         MonitorService service = new MonitorService(config, (MonitorListener) listener, null);
         service.start();
         service.doMonitorWork();
+        running.set(false);
         service.shutdown();
     }
 }

@@ -3,24 +3,29 @@ package interop;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.UUID;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
+import org.apache.rocketmq.common.message.MessageConst;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** Clients that stay online while tools ask about them, and clients that trace what they do. */
 final class Standing {
     /** Offsets are committed so often: whoever waits for them waits no longer. */
     private static final int COMMIT_MS = 200;
-    private static final long ARRIVAL_SECONDS_MAX = 60;
+    private static final long LOOK_MS = 100;
+    private static final int LOOKS_MAX = 600;
     private static final List<Runnable> ENDS = new ArrayList<>();
 
     private Standing() {
@@ -43,7 +48,11 @@ final class Standing {
         producer.start();
         // Only the brokers of topics that it sends to learn of a producer.
         producer.fetchPublishMessageQueues(target.topic);
-        producer.getDefaultMQProducerImpl().getmQClientFactory().sendHeartbeatToAllBrokerWithLock();
+        var client = producer.getDefaultMQProducerImpl().getmQClientFactory();
+        client.sendHeartbeatToAllBrokerWithLock();
+        // The topic of its retries is known by now, and would be found half a minute later.
+        client.updateTopicRouteInfoFromNameServer("%RETRY%" + group);
+        client.doRebalance();
         ENDS.add(producer::shutdown);
         ENDS.add(consumer::shutdown);
         System.out.println("ONLINE " + name);
@@ -57,10 +66,10 @@ final class Standing {
     }
 
     /**
-     * One message, sent and consumed by clients that trace: TRACED [unique id]. Without a topic of their own they write where
-     * all do by default.
+     * The message of this unique id, sent and consumed by clients that trace: TRACED and what their traces tell, once all
+     * that is expected has been written. They write to the topic of this name.
      */
-    static void trace(Target target, String group, String topic) throws Exception {
+    static void trace(Target target, String group, String uniqueId, String topic, String[] expected) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(group, null, true, topic);
         producer.setNamesrvAddr(target.namesrv);
         producer.setInstanceName(UUID.randomUUID().toString());
@@ -71,18 +80,40 @@ final class Standing {
         consumer.setInstanceName(UUID.randomUUID().toString());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(target.topic, "*");
-        CountDownLatch arrived = new CountDownLatch(1);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            arrived.countDown();
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
-        byte[] body = "traced".getBytes(StandardCharsets.UTF_8);
-        SendResult sent = producer.send(new Message(target.topic, "tag", "traced-key", body));
-        boolean received = arrived.await(ARRIVAL_SECONDS_MAX, TimeUnit.SECONDS);
-        // What they hold back is written as they end.
+        Message message = new Message(target.topic, "tag", "traced-key", "traced".getBytes(StandardCharsets.UTF_8));
+        MessageAccessor.putProperty(message, MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, uniqueId);
+        producer.send(message);
+        DefaultMQAdminExt admin = Calls.admin(target, false);
+        Set<String> told = new TreeSet<>();
+        for (int look = 0; look < LOOKS_MAX && !told.containsAll(List.of(expected)); look++) {
+            Thread.sleep(LOOK_MS);
+            told.addAll(kinds(admin, topic, uniqueId));
+        }
         producer.shutdown();
         consumer.shutdown();
-        System.out.println((received ? "TRACED " : "NOT RECEIVED ") + sent.getMsgId());
+        admin.shutdown();
+        System.out.println("TRACED " + told);
+    }
+
+    /** What the traces of a message tell of. A trace is a line that begins with it; several may be one message. */
+    private static Set<String> kinds(DefaultMQAdminExt admin, String topic, String uniqueId) throws Exception {
+        Set<String> kinds = new TreeSet<>();
+        try {
+            for (MessageExt found : admin.queryMessage(topic, uniqueId, 64, 0, Long.MAX_VALUE).getMessageList()) {
+                for (String trace : new String(found.getBody(), StandardCharsets.UTF_8).split("\u0002")) {
+                    if (trace.contains(uniqueId)) {
+                        kinds.add(trace.split("\u0001")[0]);
+                    }
+                }
+            }
+        } catch (MQClientException absent) {
+            // There is no topic yet, or nothing in it.
+            return kinds;
+        }
+        return kinds;
     }
 }
