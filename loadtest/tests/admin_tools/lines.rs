@@ -10,12 +10,18 @@ const ID_DIGITS_MIN: usize = 32;
 
 /// Begins of lines below that of an exception.
 const OF_STACK: &[&str] = &["\tat ", "\t... ", "For more information, please visit", "See http"];
-/// Behind these stands where a message lies or how long something took.
+/// What brokers write into messages for message trace, each in its own cases.
+const OF_TRACE: &[&str] =
+    &["MSG_REGION=DefaultRegion, ", ", MSG_REGION=DefaultRegion", ", TRACE_ON=true"];
+/// Behind these stands where a message lies, how large it is there, or how long something took.
 const OWN: &[&str] = &[
     "CommitLog Offset: ",
     "commitLogOffset=",
     "physicOffset=",
+    "storeSize=",
+    "physicSize=",
     "spentTimeMills=",
+    " timeout, ",
     "rt=",
     "\"counter\":",
 ];
@@ -75,6 +81,9 @@ pub(crate) fn comparable(output: &str, words: &[(String, &str)]) -> Vec<String> 
     let mut text = output.to_owned();
     for (from, to) in words {
         text = text.replace(from, to);
+    }
+    for added in OF_TRACE {
+        text = text.replace(added, "");
     }
     // Which follows an exception without an end of line.
     text = text.replace("]MessageTrack [", "]\nMessageTrack [");

@@ -42,6 +42,8 @@ fn trial(release: Release, name: &str, run: fn(Release, &str) -> Result<(), Stri
 /// Runs the table on both sides, a step after the other, as later ones see what earlier ones did.
 fn commands(release: Release, test: &str) -> Result<(), String> {
     let Some(program) = Library::Java(release.tools()).program(test) else { return Ok(()) };
+    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let program = program.with_java_option(&format!("-Djava.io.tmpdir={}", dir.path().display()));
     let steps = table::of(release);
     let (mut mqadmin, ours, java) = thread::scope(|scope| {
         let ours = scope.spawn(|| Peer::own_as_shared(KEYS));
