@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -26,6 +27,7 @@ final class Standing {
     private static final int COMMIT_MS = 200;
     private static final long LOOK_MS = 100;
     private static final int LOOKS_MAX = 600;
+    private static final long GATHER_MS = 400;
     private static final List<Runnable> ENDS = new ArrayList<>();
 
     private Standing() {
@@ -80,21 +82,28 @@ final class Standing {
         consumer.setInstanceName(UUID.randomUUID().toString());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(target.topic, "*");
+        CountDownLatch arrived = new CountDownLatch(1);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            if (uniqueId.equals(messages.get(0).getMsgId())) {
+                arrived.countDown();
+            }
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
         Message message = new Message(target.topic, "tag", "traced-key", "traced".getBytes(StandardCharsets.UTF_8));
         MessageAccessor.putProperty(message, MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, uniqueId);
         producer.send(message);
+        arrived.await();
+        // Traces are written after a while (0.5 s, 5.x: 5 s), and at the end of a client, once they are in its queues.
+        Thread.sleep(GATHER_MS);
+        producer.shutdown();
+        consumer.shutdown();
         DefaultMQAdminExt admin = Calls.admin(target, false);
         Set<String> told = new TreeSet<>();
         for (int look = 0; look < LOOKS_MAX && !told.containsAll(List.of(expected)); look++) {
             Thread.sleep(LOOK_MS);
             told.addAll(kinds(admin, topic, uniqueId));
         }
-        producer.shutdown();
-        consumer.shutdown();
         admin.shutdown();
         System.out.println("TRACED " + told);
     }
