@@ -131,7 +131,10 @@ fn kind<'a>(token: &'a str, behind: &'a str) -> (&'a str, &'a str) {
         ("ID", behind)
     } else if token.split('.').count() == 4 && token.chars().all(|c| is_digit(c) || c == '.') {
         ("IP", port(behind))
-    } else if !fraction.is_empty() && !whole.is_empty() && (whole.to_owned() + fraction).chars().all(is_digit) {
+    } else if !fraction.is_empty()
+        && !whole.is_empty()
+        && (whole.to_owned() + fraction).chars().all(is_digit)
+    {
         ("FRACTION", behind)
     } else {
         (token, behind)
@@ -160,6 +163,27 @@ fn time<'a>(token: &str, behind: &'a str) -> Option<&'a str> {
 
 /// Behind the port of an address.
 fn port(behind: &str) -> &str {
-    let digits = behind.strip_prefix(':').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let digits =
+        behind.strip_prefix(':').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     digits.unwrap_or(behind)
+}
+
+/// What is left of lines, and what is not.
+pub(crate) fn examples() {
+    let words = [("127.0.0.1:10911".to_owned(), "<b>")];
+    let output = "broker-a    0   2026-01-31 10:20:30,123  127.0.0.1:10911 10.0.0.9:5000\n\n\
+        java.lang.Exception: CODE: 17  DESC: nothing\n\tat a.B.c(B.java:7)\n\
+        offset=3, 1.25, 123456, 0A000001000122222222000000000001, store@58d22916\n";
+    let lines = comparable(output, &words);
+    let expected = [
+        "broker-a 0 TIME <b> IP",
+        "java.lang.Exception: CODE: 17",
+        "offset=3, FRACTION, NUMBER, ID, store@HASH",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(Exactness::Keys.of("putTps : FRACTION"), "putTps");
+    assert_eq!(Exactness::Keys.of("brokerName = broker-a"), "brokerName");
+    assert_eq!(Exactness::Shapes.of("OK, 17 FRACTION"), "OK, N N");
+    let other = ["a".to_owned(), "a".to_owned(), "b".to_owned()];
+    assert_eq!(differences(&other[1..], &other), ["Java's: a"]);
 }

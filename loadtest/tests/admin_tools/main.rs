@@ -25,7 +25,11 @@ fn main() -> ExitCode {
     let releases = [Release::V4, Release::V5];
     let commands = releases.map(|release| trial(release, "commands", commands));
     let traces = releases.map(|release| trial(release, "traced_only_where_it_is_on", trace::off));
-    let trials = [commands, traces].into_iter().flatten().collect();
+    let lines = Trial::test("lines::examples", || {
+        lines::examples();
+        Ok(())
+    });
+    let trials = [commands, traces].into_iter().flatten().chain([lines]).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -33,9 +37,7 @@ fn trial(release: Release, name: &str, run: fn(Release, &str) -> Result<(), Stri
     let name = format!("{}::{name}", release.name());
     let test = name.clone();
     Trial::test(name, move || {
-        run(release, &test)
-            .inspect_err(|wrong| eprintln!("## {test}\n{wrong}"))
-            .map_err(Into::into)
+        run(release, &test).inspect_err(|wrong| eprintln!("## {test}\n{wrong}")).map_err(Into::into)
     })
 }
 
@@ -55,7 +57,7 @@ fn commands(release: Release, test: &str) -> Result<(), String> {
     for site in &mut sites {
         site.prepare(&mut mqadmin);
     }
-    let mut wrong = Vec::new();
+    let mut wrong = missing(&mqadmin.run(&[]), &steps);
     for step in &steps {
         let [ours, java] = sites.each_mut().map(|site| {
             let began = Instant::now();
@@ -74,10 +76,23 @@ fn commands(release: Release, test: &str) -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n")) }
 }
 
+/// Commands that the tool lists and the table does not run.
+fn missing(list: &str, steps: &[Step]) -> Vec<String> {
+    let known = |name: &str| {
+        steps.iter().any(|step| match &step.words[..] {
+            [verb, round, ..] if verb == "verb" && round == "monitor" => name == "startMonitoring",
+            [endless, command, ..] if endless == "endless" => name == command,
+            words => words.first().is_some_and(|command| name == command),
+        })
+    };
+    let names = list.lines().filter(|line| line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| !known(name)).map(|name| format!("not in the table: {name}")).collect()
+}
+
 fn judge(step: &Step, ours: &[String], java: &[String]) -> Result<(), String> {
     let [ours, java] = [ours, java]
         .map(|lines| lines.iter().map(|line| step.exactness.of(line)).collect::<Vec<_>>());
     listed::judge(&lines::differences(&ours, &java), step.differs.iter())
         .map_err(|wrong| format!("{}: {}\n{wrong}", step.place, step.words.join(" ")))
 }
-

@@ -89,9 +89,8 @@ impl Site {
             }
             ["show", file] => fs::read_to_string(file).unwrap_or_else(|error| error.to_string()),
             ["verb", ..] => mqadmin.run(&words),
-            ["endless", command, ..] => {
-                mqadmin.run(&[&["endless", command, "-n", &self.peer.namesrv_addr], &words[2..]].concat())
-            }
+            ["endless", command, ..] => mqadmin
+                .run(&[&["endless", command, "-n", &self.peer.namesrv_addr], &words[2..]].concat()),
             [command, ..] => {
                 mqadmin.run(&[&[command, "-n", &self.peer.namesrv_addr], &words[1..]].concat())
             }

@@ -56,10 +56,8 @@ impl Case {
     pub(crate) fn of(mut self, family: &'static str, known: &[Known]) -> Case {
         self.family = family;
         let about = known.iter().filter(|(pattern, ..)| self.is_meant(pattern));
-        let listed = about.map(|(_, line, why)| Listed {
-            line: (*line).to_owned(),
-            why: (*why).to_owned(),
-        });
+        let listed =
+            about.map(|(_, line, why)| Listed { line: (*line).to_owned(), why: (*why).to_owned() });
         let listed: Vec<Listed> = listed.collect();
         self.differs.extend(listed);
         self

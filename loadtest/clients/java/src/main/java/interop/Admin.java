@@ -18,6 +18,8 @@ final class Admin {
     private static final long LOOK_MS = 10;
     private static final long ENDLESS_MS_MAX = 60_000;
     private static final int THREADS_MAX = 1_000;
+    /** Who runs the command. */
+    private static volatile Thread busy = Thread.currentThread();
 
     private Admin() {
     }
@@ -26,8 +28,7 @@ final class Admin {
     static void serve() throws IOException {
         // A failed command only prints its exception; whoever reads the answer shall see it.
         System.setErr(System.out);
-        Thread commands = Thread.currentThread();
-        Thread hurry = new Thread(() -> hurry(commands));
+        Thread hurry = new Thread(Admin::hurry);
         hurry.setDaemon(true);
         hurry.start();
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -51,12 +52,14 @@ final class Admin {
         } else if (words[0].equals(ENDLESS)) {
             untilItSleeps(behind);
         } else {
-            command(words);
+            // An empty line is mqadmin without words, which lists its commands.
+            command(words[0].isEmpty() ? new String[0] : words);
         }
     }
 
     /** Commands keep their objects, some with a client that the first use has shut down: each is to find new ones. */
     private static void command(String[] words) throws Exception {
+        busy = Thread.currentThread();
         for (Field field : MQAdminStartup.class.getDeclaredFields()) {
             if (field.getType() == List.class) {
                 field.setAccessible(true);
@@ -96,10 +99,10 @@ final class Admin {
      * A client of 5.x waits at its end for a thread of its own, which may sleep for three seconds before it looks whether it is
      * to end. That thread is woken.
      */
-    private static void hurry(Thread commands) {
+    private static void hurry() {
         try {
             for (;; Thread.sleep(LOOK_MS)) {
-                for (StackTraceElement place : commands.getStackTrace()) {
+                for (StackTraceElement place : busy.getStackTrace()) {
                     if (place.getClassName().endsWith(".ServiceThread") && place.getMethodName().equals("shutdown")) {
                         wake("NettyEventExecutor");
                         break;

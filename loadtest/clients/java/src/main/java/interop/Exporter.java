@@ -130,10 +130,16 @@ final class Exporter {
     /** Reads each value as the exporter does. */
     private static void runtime(Map<String, String> table) {
         for (String key : NUMBERS) {
-            Calls.make("runtime " + key, () -> Long.parseLong(table.get(key)) >= -1);
+            Calls.make("runtime " + key, () -> {
+                Long.parseLong(table.get(key));
+                return "a whole number";
+            });
         }
         for (String key : FRACTIONS) {
-            Calls.make("runtime " + key, () -> Double.parseDouble(table.get(key)) >= 0);
+            Calls.make("runtime " + key, () -> {
+                Double.parseDouble(table.get(key));
+                return "a number";
+            });
         }
         for (String key : RATES) {
             Calls.make("runtime " + key, () -> rates(table.get(key)));

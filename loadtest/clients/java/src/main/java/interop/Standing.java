@@ -90,6 +90,10 @@ final class Standing {
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
+        // The broker may have counted without this member when it first divided the queues; the next time is 20 s away.
+        var client = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory();
+        client.sendHeartbeatToAllBrokerWithLock();
+        client.doRebalance();
         Message message = new Message(target.topic, "tag", "traced-key", "traced".getBytes(StandardCharsets.UTF_8));
         MessageAccessor.putProperty(message, MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, uniqueId);
         producer.send(message);
