@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use hmac::{Hmac, KeyInit, Mac};
 use proto::command::{Ext, ExtValue};
 use sha1::Sha1;
-use std::{borrow::Cow, cmp::Ordering};
+use std::cmp::Ordering;
 
 /// Ext field with the name of the account.
 pub const ACCESS_KEY: &str = "AccessKey";

@@ -1,8 +1,9 @@
-//! The few properties of a message that the broker looks at, found in one pass over their text.
+//! The few properties of a message that the broker looks at, found in one pass over their text, and those that it adds.
 
+use crate::config::BrokerConfig;
 use proto::properties::{
-    self, CLUSTER, DELAY, KEYS, POP_CK, TAGS, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS,
-    TIMER_OUT_MS, TRAN_MSG, UNIQ_KEY, WAIT,
+    self, CLUSTER, DELAY, KEYS, MSG_REGION, POP_CK, TAGS, TIMER_DELAY_MS, TIMER_DELAY_SEC,
+    TIMER_DELIVER_MS, TIMER_OUT_MS, TRACE_ON, TRAN_MSG, UNIQ_KEY, WAIT,
 };
 
 use store::{index::key_hash, lookup::split_keys};
@@ -87,8 +88,8 @@ impl<'a> Scanned<'a> {
 
     /// The stored text in three pieces: without `WAIT`, which has done its work, and with our cluster's name, whatever the
     /// message says. Of two entries with one name the later counts (see [`properties`]), so what another cluster wrote need
-    /// not be cut out. `cluster` is a [`cluster_property`].
-    pub fn stored<'b>(&self, cluster: &'b str) -> [&'b [u8]; 3]
+    /// not be cut out.
+    pub fn stored<'b>(&self, added: &'b AddedProperties) -> [&'b [u8]; 3]
     where
         'a: 'b,
     {
@@ -98,13 +99,13 @@ impl<'a> Scanned<'a> {
             None => (Some(bytes), Some(&b""[..])),
         };
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-        if self.cluster.is_some() && self.cluster == cluster.get(CLUSTER_NAME_AT..) {
+        if self.cluster == Some(added.cluster.as_str()) {
             return [before, after, b""];
         }
         let last = if after.is_empty() { before.last() } else { after.last() };
         let separated = last.is_none_or(|byte| *byte == ENTRY_END);
-        let cluster = cluster.as_bytes();
-        [before, after, if separated { cluster.get(1..).unwrap_or_default() } else { cluster }]
+        let text = added.text.as_bytes();
+        [before, after, if separated { text.get(1..).unwrap_or_default() } else { text }]
     }
 
     /// The text without the receipt of an earlier pop, if there is one: clients would take that for the one of their pop.
@@ -126,12 +127,35 @@ impl<'a> Scanned<'a> {
     }
 }
 
-/// Where the cluster's name begins in a [`cluster_property`].
-const CLUSTER_NAME_AT: usize = "\u{2}".len() + CLUSTER.len() + "\u{1}".len();
+/// What a broker adds to each message.
+#[derive(Clone, Debug)]
+pub struct AddedProperties {
+    cluster: String,
+    /// The entries, with a separator in front.
+    text: String,
+}
 
-/// The entry that is added to each message, with a separator in front.
-pub fn cluster_property(cluster: &str) -> String {
-    format!("\u{2}{CLUSTER}\u{1}{cluster}")
+impl AddedProperties {
+    /// The cluster's name alone.
+    pub fn of_cluster(cluster: &str) -> AddedProperties {
+        AddedProperties {
+            cluster: cluster.to_owned(),
+            text: format!("\u{2}{CLUSTER}\u{1}{cluster}"),
+        }
+    }
+
+    /// What a configuration asks for. Consumers read off a message whether they may trace it, and those of 5.x trace none that
+    /// does not name its region. Both would make each message larger, so each is there only where message trace is expected,
+    /// or is off.
+    pub fn of(config: &BrokerConfig) -> AddedProperties {
+        let mut added = AddedProperties::of_cluster(&config.broker_cluster_name);
+        if !config.trace_on {
+            added.text.push_str(&format!("\u{2}{TRACE_ON}\u{1}false"));
+        } else if config.trace_topic_enable {
+            added.text.push_str(&format!("\u{2}{MSG_REGION}\u{1}{}", config.region_id));
+        }
+        added
+    }
 }
 
 #[cfg(test)]
@@ -139,8 +163,8 @@ mod tests {
     use super::*;
 
     fn stored(text: &str) -> String {
-        let cluster = cluster_property("c1");
-        let pieces = Scanned::of(text).stored(&cluster).concat();
+        let added = AddedProperties::of_cluster("c1");
+        let pieces = Scanned::of(text).stored(&added).concat();
         String::from_utf8(pieces).expect("text").replace('\u{1}', "=").replace('\u{2}', ";")
     }
 
@@ -160,7 +184,7 @@ mod tests {
         assert_eq!(stored("CLUSTER\u{1}c1\u{2}"), "CLUSTER=c1;");
         assert_eq!(stored("A\u{1}b\u{2}CLUSTER\u{1}c1"), "A=b;CLUSTER=c1");
         assert_eq!(stored("CLUSTER\u{1}c9\u{2}CLUSTER\u{1}c1"), "CLUSTER=c9;CLUSTER=c1");
-        let cluster = cluster_property("c1");
+        let added = AddedProperties::of_cluster("c1");
         for elsewhere in [
             "CLUSTER\u{1}c9",
             "CLUSTER\u{1}c9\u{2}A\u{1}b\u{2}",
@@ -169,10 +193,33 @@ mod tests {
             "CLUSTER\u{1}c",
             "CLUSTER\u{1}c11",
         ] {
-            let text = Scanned::of(elsewhere).stored(&cluster).concat();
+            let text = Scanned::of(elsewhere).stored(&added).concat();
             let text = String::from_utf8(text).expect("text");
             assert_eq!(properties::get(&text, CLUSTER), Some("c1"), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn messages_say_whether_and_where_they_are_traced_when_that_is_asked_for() {
+        let stored = |text: &str, (trace_on, trace_topic_enable): (bool, bool)| {
+            let config = BrokerConfig {
+                broker_cluster_name: "c1".to_owned(),
+                region_id: "here".to_owned(),
+                trace_on,
+                trace_topic_enable,
+                ..BrokerConfig::default()
+            };
+            let pieces = Scanned::of(text).stored(&AddedProperties::of(&config)).concat();
+            let text = String::from_utf8(pieces).expect("text");
+            text.replace('\u{1}', "=").replace('\u{2}', ";")
+        };
+        assert_eq!(stored("A\u{1}b", (true, false)), "A=b;CLUSTER=c1");
+        assert_eq!(stored("A\u{1}b", (true, true)), "A=b;CLUSTER=c1;MSG_REGION=here");
+        for topic in [false, true] {
+            assert_eq!(stored("A\u{1}b\u{2}", (false, topic)), "A=b;CLUSTER=c1;TRACE_ON=false");
+        }
+        let again = "CLUSTER\u{1}c1\u{2}MSG_REGION\u{1}here";
+        assert_eq!(stored(again, (true, true)), "CLUSTER=c1;MSG_REGION=here");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
     mailbox::{CoreMessage, Notice},
     pending_returns::PendingReturns,
     pop_waits::PopWaits,
+    properties::AddedProperties,
     refusals::Refusals,
     request::{Request, owner_of},
     response::{Pulled, Responder, Response},
@@ -82,8 +83,8 @@ pub struct Worker {
     pub tls: Arc<Tls>,
     /// What responses to sends carry.
     pub stamp: RefCell<SendStamp>,
-    /// The entry that each stored message gets, with a separator in front.
-    pub cluster_property: String,
+    /// What each stored message gets.
+    pub added_properties: AddedProperties,
     /// Number of shards of the store.
     pub shard_count: u16,
     /// Delay levels.
@@ -198,7 +199,7 @@ impl Worker {
             FrameBudget::with_share(share(memory.incomplete_frames_bytes), when_short);
         let connections = RefCell::new(ConnectionTable::with_unsent(executor.index(), unsent));
         let cold_reads = ColdReadPool::new(cold_bytes_per_tick(&config));
-        let cluster_property = crate::properties::cluster_property(&config.broker_cluster_name);
+        let added_properties = AddedProperties::of(&config);
         for shard in &hosted {
             shard.start_followers(&executor, &config, &totals);
         }
@@ -219,7 +220,7 @@ impl Worker {
             settings: RefCell::new(config),
             stamp: RefCell::new(stamp),
             tls,
-            cluster_property,
+            added_properties,
             shard_count,
             delay_levels: RefCell::new(delay_levels),
             hosted,

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod control_group;
 mod java_server;
 pub mod ledger;
+pub mod listed;
 pub mod mqadmin;
 pub mod ordered;
 pub mod our_broker;
@@ -120,8 +121,8 @@ impl Side {
         }
         Some(match self {
             Side::Ours => OURS.get_or_init(start_ours),
-            Side::Java4 => JAVA4.get_or_init(|| start_java(self, java_peer::VERSION_4_9)),
-            Side::Java5 => JAVA5.get_or_init(|| start_java(self, java_peer::VERSION_5_3)),
+            Side::Java4 => JAVA4.get_or_init(|| start_java(self, &[])),
+            Side::Java5 => JAVA5.get_or_init(|| start_java(self, &[])),
         })
     }
 }
@@ -134,13 +135,18 @@ fn start_ours() -> Peer {
     Peer::of(broker, &namesrv_addr)
 }
 
-fn start_java(side: Side, version: &str) -> Peer {
+fn start_java(side: Side, keys: &[(&str, &str)]) -> Peer {
+    let version = match side {
+        Side::Java4 => java_peer::VERSION_4_9,
+        Side::Java5 => java_peer::VERSION_5_3,
+        Side::Ours => panic!("our broker needs no Java"),
+    };
     let start = || -> Result<Peer, java_peer::PeerError> {
         let mut java = JavaPeer::new(version)?;
         let namesrv = java.start_namesrv()?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let broker_addr =
-            java.start_broker(&[&PATIENT[..], &CHECKS, &[LEVELS, FILTERS]].concat())?;
+            java.start_broker(&[&PATIENT[..], &CHECKS, &[LEVELS, FILTERS], keys].concat())?;
         reaper::end_with_us(&java.pids(), &[java.dir()]);
         let namesrv_addr = namesrv.to_string();
         Ok(Peer { side, namesrv_addr, broker_addr, tls: None, broker: Running::Java(java) })
@@ -169,6 +175,16 @@ impl Peer {
         let tls = Tls::open(tls::Source::new(settings, "")).expect("settings of a test are right");
         let peer = Peer::own_with(&[&[("tls.server.mode", "enforcing")], keys].concat());
         Peer { tls: Some(tls), ..peer }
+    }
+
+    /// A broker of Java's that belongs to one test, with these keys of its configuration besides those that shared ones have.
+    pub fn own_java(side: Side, keys: &[(&str, &str)]) -> Peer {
+        start_java(side, keys)
+    }
+
+    /// A broker of ours that belongs to one test, with these keys besides those that the shared one has.
+    pub fn own_as_shared(keys: &[(&str, &str)]) -> Peer {
+        Peer::own_with(&[&[LEVELS], &CHECKS[..], keys].concat())
     }
 
     /// The same without a name server inside, registered with these (`host:port`); clients are sent to the first one,

@@ -100,7 +100,7 @@ pub struct BrokerConfig {
     broker_permission: i32 = 6, "brokerPermission", PERMISSION, "bits", Live, important;
     /// Region that clients get for message trace.
     region_id: String = "DefaultRegion".to_owned(), "regionId", ConfigKind::Text, "", Live;
-    /// Whether clients that trace may trace messages of this broker.
+    /// Whether clients that trace may trace messages of this broker. When false each message says so, too, to its consumers.
     trace_on: bool = true, "traceOn", ConfigKind::Bool, "", Live;
     /// Whether requests must be signed by an account of plain_acl.yml, as with RocketMQ 4.9. The files are read again when they change.
     acl_enable: bool = false, "aclEnable", ConfigKind::Bool, "", Start;
@@ -135,7 +135,7 @@ pub struct BrokerConfig {
     cluster_topic_enable: bool = true, "clusterTopicEnable", ConfigKind::Bool, "", Live;
     /// Whether the topic with the broker's name can be read and written.
     broker_topic_enable: bool = true, "brokerTopicEnable", ConfigKind::Bool, "", Live;
-    /// Whether the topic for message trace is created at start.
+    /// Whether the topic for message trace is created at start. Each message then names its region, without which consumers of 5.x trace none.
     trace_topic_enable: bool = false, "traceTopicEnable", ConfigKind::Bool, "", Start;
     /// Name of the topic for message trace.
     msg_trace_topic_name: String = "RMQ_SYS_TRACE_TOPIC".to_owned(), "msgTraceTopicName", ConfigKind::Name, "", Start;

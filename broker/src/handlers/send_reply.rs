@@ -117,9 +117,9 @@ fn admit(
         queue_id,
         born_host: request.peer.addr,
         store_host: worker.stamp.borrow().store_host,
-        cluster_property: &worker.cluster_property,
+        added_properties: &worker.added_properties,
     };
-    let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.cluster_property));
+    let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.added_properties));
     timer::check_none(&scanned)?;
     check_not_transactional(&scanned, header.sys_flag)?;
     check_keys(&scanned)?;

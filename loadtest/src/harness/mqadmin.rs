@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::{
     program::{Program, Running},
-    starts, wait_until,
+    starts,
 };
 use crate::java_peer::write_log_configs;
 
@@ -51,21 +51,21 @@ impl Mqadmin {
     /// it ended the process, as wrong options do; a command that failed otherwise has printed an exception.
     pub fn run(&mut self, words: &[&str]) -> String {
         self.running.tell(&words.join("\t"));
-        let mut answer = None;
-        let ended = wait_until(ANSWER_WAIT_MAX, || {
-            let lines = self.running.all_lines();
-            let new = lines.get(self.read..).unwrap_or_default();
-            answer = new.iter().position(|line| line == END).map(|end| new[..end].to_vec());
-            answer.is_some() || self.running.has_ended()
+        let mut lines = Vec::new();
+        let output = self.running.output();
+        let ended = Running::wait_line(&output, self.read, ANSWER_WAIT_MAX, |line| {
+            lines.push(line.to_owned());
+            line == END
         });
-        let Some(lines) = answer else {
-            let lines = self.running.all_lines().join("\n");
-            panic!(
-                "mqadmin {words:?}, ended or too slow ({ended}):\n{lines}\n{}",
-                self.running.errors()
-            );
-        };
-        self.read += lines.len() + 1;
+        assert!(
+            ended,
+            "mqadmin {words:?} ended the process or was too slow:\n{}\n{}",
+            lines.join("\n"),
+            self.running.errors()
+        );
+        // Behind the first END nothing comes before the next command is told.
+        self.read += lines.len();
+        lines.pop();
         lines.join("\n")
     }
 }

@@ -401,11 +401,6 @@ impl Running {
         let _ = self.child.wait();
     }
 
-    /// Whether the program has ended.
-    pub(super) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// What it wrote to standard error.
     pub fn errors(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()

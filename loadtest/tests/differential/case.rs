@@ -1,18 +1,13 @@
 //! One case: its name, whom it is compared with, what it does, and which differences stay.
 
-use super::{compare::begins_as, play::Play};
-use loadtest::harness::Side;
+use super::play::Play;
+use loadtest::harness::{
+    Side,
+    listed::{Listed, begins_as},
+};
 
 /// What is sent, and what is looked at, in order.
 pub(crate) type Script = Box<dyn Fn(&mut Play) + Send + Sync>;
-
-/// A difference that stays.
-pub(crate) struct Listed {
-    /// The beginning of its line, such as `send/code: ours 13`; `*` stands for anything.
-    pub(crate) line: String,
-    /// Why it stays.
-    pub(crate) why: &'static str,
-}
 
 /// Differences of a family that stay, for cases that a loop makes or that share one: name of the case, or several with `*`;
 /// the beginning of the difference's line; why it stays.
@@ -53,7 +48,7 @@ impl Case {
 
     /// A difference that stays: the beginning of its line, and a sentence that says why.
     pub(crate) fn differs(mut self, line: impl Into<String>, why: &'static str) -> Case {
-        self.differs.push(Listed { line: line.into(), why });
+        self.differs.push(Listed { line: line.into(), why: why.to_owned() });
         self
     }
 
@@ -61,7 +56,8 @@ impl Case {
     pub(crate) fn of(mut self, family: &'static str, known: &[Known]) -> Case {
         self.family = family;
         let about = known.iter().filter(|(pattern, ..)| self.is_meant(pattern));
-        let listed = about.map(|(_, line, why)| Listed { line: (*line).to_owned(), why });
+        let listed =
+            about.map(|(_, line, why)| Listed { line: (*line).to_owned(), why: (*why).to_owned() });
         let listed: Vec<Listed> = listed.collect();
         self.differs.extend(listed);
         self

@@ -1,6 +1,6 @@
-//! Differences of two transcripts, each a line with its place and both values, and whether they are those that a case lists.
+//! Differences of two transcripts, each a line with its place and both values.
 
-use super::{case::Listed, play::Transcript};
+use super::play::Transcript;
 use serde_json::Value;
 
 /// Every difference.
@@ -39,32 +39,4 @@ fn compare(place: &str, ours: Option<&Value>, java: Option<&Value>, lines: &mut 
             lines.push(format!("{place}: ours {}, Java's {}", text(ours), text(java)));
         }
     }
-}
-
-/// Whether the differences are those that are listed: each line begins as a listed one, and each listed one is there.
-pub(crate) fn judge(lines: &[String], listed: &[Listed]) -> Result<(), String> {
-    let is_listed = |line: &&String| listed.iter().any(|known| begins_as(line, &known.line));
-    let mut wrong: Vec<String> = lines
-        .iter()
-        .filter(|line| !is_listed(line))
-        .map(|line| format!("not listed: {line}"))
-        .collect();
-    let gone = listed.iter().filter(|known| !lines.iter().any(|line| begins_as(line, &known.line)));
-    wrong.extend(gone.map(|known| format!("listed and gone: {} ({})", known.line, known.why)));
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
-}
-
-/// Whether a line begins as a listed one, in which `*` stands for anything.
-pub(crate) fn begins_as(line: &str, listed: &str) -> bool {
-    let mut pieces = listed.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| line.strip_prefix(first)) else {
-        return false;
-    };
-    for piece in pieces {
-        match rest.split_once(piece) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    true
 }

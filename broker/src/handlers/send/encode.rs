@@ -6,7 +6,7 @@ use crate::{
     config::BrokerConfig,
     control::names,
     error::Refusal,
-    properties::{KEYS_MAX, Scanned},
+    properties::{AddedProperties, KEYS_MAX, Scanned},
 };
 use proto::{
     batch,
@@ -30,8 +30,8 @@ pub(in crate::handlers) struct Origin<'a> {
     pub born_host: SocketAddr,
     /// Us.
     pub store_host: SocketAddr,
-    /// The property that each stored message gets, with a separator in front.
-    pub cluster_property: &'a str,
+    /// What each stored message gets.
+    pub added_properties: &'a AddedProperties,
 }
 
 impl<'a> Origin<'a> {
@@ -199,7 +199,7 @@ pub(super) fn encode_batch(
     }
     let mut records = Vec::with_capacity(body.len() * 2);
     let mut parts = Vec::new();
-    let tail = of_batch.stored(origin.cluster_property).concat();
+    let tail = of_batch.stored(origin.added_properties).concat();
     for message in batch::messages(body) {
         let message = message.map_err(|error| illegal(error.to_string()))?;
         let text = std::str::from_utf8(message.properties)

@@ -201,7 +201,7 @@ fn origin<'a>(worker: &'a Worker, request: &Request<'_>, admitted: &'a Admitted<
         queue_id: admitted.queue_id,
         born_host: request.peer.addr,
         store_host: worker.stamp.borrow().store_host,
-        cluster_property: &worker.cluster_property,
+        added_properties: &worker.added_properties,
     }
 }
 
@@ -214,7 +214,7 @@ fn append_one(
     let sent = Scanned::of(admitted.header.properties);
     let unpopped = sent.without_receipt();
     let scanned = unpopped.as_deref().map_or(sent, Scanned::of);
-    let parts = scanned.stored(&worker.cluster_property);
+    let parts = scanned.stored(&worker.added_properties);
     let origin = origin(worker, request, admitted);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
     let checked = encode::check_keys(&scanned).and_then(|()| {

@@ -13,7 +13,7 @@ use crate::{
     error::Refusal,
     handlers::fixtures::{NOW, commit, control, responder},
     ops::{AppendOp, RecordParts},
-    properties::Scanned,
+    properties::{AddedProperties, Scanned},
 };
 use proto::{
     body::{SubscriptionGroupConfig, TopicConfig, TopicFilterType},
@@ -21,7 +21,7 @@ use proto::{
     record::RecordView,
     request::SendHeader,
 };
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use store::StoreState;
 
 fn header<'a>(topic: &'a str, queue_id: i32) -> SendHeader<'a> {
@@ -135,13 +135,15 @@ fn nothing_is_taken_before_its_time() {
     assert_eq!(refusal.remark, format!("broker unable to service, until {NOW}"));
 }
 
+static ADDED: LazyLock<AddedProperties> = LazyLock::new(|| AddedProperties::of_cluster("c"));
+
 fn origin<'a>(header: &'a SendHeader<'a>) -> Origin<'a> {
     Origin {
         header,
         queue_id: 1,
         born_host: "10.0.0.9:5000".parse().expect("an address"),
         store_host: "10.0.0.1:10911".parse().expect("an address"),
-        cluster_property: "\u{2}CLUSTER\u{1}c",
+        added_properties: &ADDED,
     }
 }
 

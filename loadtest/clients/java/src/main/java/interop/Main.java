@@ -32,6 +32,13 @@
 //   spans   NAMESRV TOPIC GROUP                                 SPAN <queue> <first> <last> <consumed> <delay>, times in ms
 //   clone   NAMESRV TOPIC GROUP OTHER                           gives another group the offsets of this one
 //   sql     - - FILE                                            MATCH, NONE or REFUSED for each line of a file, see Sql
+//   stay    NAMESRV TOPIC GROUP NAME                            a push consumer and a producer in one client of this name, which stay: ONLINE <name>
+//   leave   NAMESRV -                                           they leave: LEFT
+//   traced  NAMESRV TOPIC GROUP UNIQUE_ID TRACE_TOPIC KIND...   one message is sent and consumed by clients that trace, until
+//                                                               traces of these kinds are there: TRACED [<kind>...]
+//   monitor NAMESRV -                                           a round of startMonitoring, see Monitor
+//   exporter NAMESRV TOPIC GROUP                                the calls of the RocketMQ exporter, see Exporter
+//   dashboard NAMESRV TOPIC GROUP VIP UNIQUE_ID OFFSET_ID       the calls of the RocketMQ Dashboard, see Dashboard
 //   mqadmin                                                     runs mqadmin commands from standard input, see Admin
 //   serve                                                       runs verbs of the above from standard input, see Serve
 package interop;
@@ -153,6 +160,24 @@ public final class Main {
                 break;
             case "clone":
                 Look.cloneOffsets(target, rest[0], rest[1]);
+                break;
+            case "stay":
+                Standing.begin(target, rest[0], rest[1]);
+                break;
+            case "leave":
+                Standing.end();
+                break;
+            case "traced":
+                Standing.trace(target, rest[0], rest[1], rest[2], Arrays.copyOfRange(rest, 3, rest.length));
+                break;
+            case "monitor":
+                Monitor.round(target);
+                break;
+            case "exporter":
+                Exporter.round(target, rest[0]);
+                break;
+            case "dashboard":
+                Dashboard.pages(target, rest[0], Boolean.parseBoolean(rest[1]), rest[2], rest[3]);
                 break;
             case "sql":
                 Sql.evaluate(rest[0]);
