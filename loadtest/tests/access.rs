@@ -583,7 +583,7 @@ fn without_access_control_tools_are_told_so() {
         assert_eq!(answer.code, expected, "{code}: {:?}", answer.remark);
         assert!(answer.remark.unwrap().contains("off"), "{code}");
     }
-    assert_eq!(connect(&broker, Some(("any", "body"))).runtime_info().map(drop).is_ok(), true);
+    assert!(connect(&broker, Some(("any", "body"))).runtime_info().is_ok(), "signed all the same");
 }
 
 #[test]

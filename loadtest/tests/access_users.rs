@@ -7,6 +7,7 @@ use proto::code::{request, response};
 use serde_json::{Value, json};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -235,6 +236,8 @@ fn users_and_policies_survive_each_kill() {
             assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
         }
     }
+    let file = fs::metadata(broker.dir().join("data/config/auth.json")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600, "passwords are in it");
     let mut root = connect(&broker, Some(ROOT));
     let off = json!({ "username": "user0", "userStatus": "disable" }).to_string();
     assert_eq!(ask(&mut root, request::AUTH_UPDATE_USER, &[("username", "user0")], &off).code, 0);

@@ -307,14 +307,15 @@ impl Reader {
     fn perms(&mut self, node: &Node, name: &str) -> HashMap<String, Perm> {
         let mut perms = HashMap::new();
         for item in self.items(node, name) {
-            match self.text(item, name).map(parse_line) {
-                Some(Ok((resource, perm))) => {
-                    if perms.insert(resource.to_owned(), perm).is_some() {
+            let Some(text) = self.text(item, name) else { continue };
+            match parse_line(text) {
+                Ok((resource, perm)) => {
+                    let is_again = perms.insert(resource.to_owned(), perm).is_some();
+                    if is_again {
                         self.problem(item, format!("{name}: {} is there twice", cut(resource)));
                     }
                 }
-                Some(Err(reason)) => self.problem(item, format!("{name}: {reason}")),
-                None => {}
+                Err(reason) => self.problem(item, format!("{name}: {reason}")),
             }
         }
         perms

@@ -2,13 +2,12 @@
 //!
 //! One change at a time has its turn ([`AccessControl::turn`]). It is answered, or logged, when all workers have the new rules.
 
-use super::{AccessControl, changed_accounts, refusal_of, users_are_off};
+use super::{AccessControl, changed_accounts, refusal_of, users_are_off, write_users};
 use crate::{error::Refusal, request::Request, worker::Worker};
 use acl::{
     Engine,
     auth::{Auth, ChangeError, Tables},
 };
-use runtime::durable_file;
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// Pause between two looks at the files of accounts.
@@ -74,8 +73,8 @@ pub async fn change_users(
         with_auth(worker, |auth| (auth.tables(), Arc::clone(auth.options())))?;
     change(&mut tables).map_err(refusal_of)?;
     let json = tables.write().map_err(refusal_of)?;
-    durable_file::replace(&worker.executor.disk(), &path, &json).await.map_err(|error| {
-        tracing::error!(%error, "users and policies could not be written");
+    write_users(&worker.executor, &path, &json).await.map_err(|error| {
+        tracing::error!(error, "users and policies could not be written");
         Refusal::system_error(format!("users and policies could not be written: {error}"))
     })?;
     install(worker, Engine::Auth(Auth::new(&tables, options))).await;

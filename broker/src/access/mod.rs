@@ -26,6 +26,8 @@ use runtime::{Executor, RateLimit, durable_file};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
@@ -36,6 +38,8 @@ use std::{
 
 /// File of users and policies, in the directory of metadata.
 pub const AUTH_FILE: &str = "auth.json";
+/// Passwords are nobody else's business.
+const USERS_MODE: u32 = 0o600;
 /// Changes that wait for their turn; each rewrites a file.
 const CHANGES_WAITING_MAX: usize = 256;
 
@@ -329,11 +333,22 @@ async fn open_tables(
     }
     if changed {
         let json = tables.write().map_err(|error| users(error.to_string()))?;
-        durable_file::replace(&disk, path, &json)
-            .await
-            .map_err(|error| users(error.to_string()))?;
+        write_users(executor, path, &json).await.map_err(users)?;
     }
     Ok(tables)
+}
+
+/// Replaces the file of users, which nobody else may read: a replacement has the mode of the file in whose place it is written.
+async fn write_users(executor: &Executor, path: &Path, json: &[u8]) -> Result<(), String> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let private = move || {
+        let opened = OpenOptions::new().create(true).append(true).mode(USERS_MODE).open(&beside)?;
+        // One of a former life may have another.
+        opened.set_permissions(Permissions::from_mode(USERS_MODE))
+    };
+    executor.blocking(private).await.map_err(|error| format!("{}: {error}", path.display()))?;
+    durable_file::replace(&executor.disk(), path, json).await.map_err(|error| error.to_string())
 }
 
 /// What requests about users are told when there are none.

@@ -7,8 +7,25 @@ use runtime::{Mesh, Settings, Stop};
 
 use super::*;
 use crate::config::BrokerConfig;
+use std::sync::Arc;
 
-/// Registers with one live and one dead name server, registers a new topic at once, unregisters at the end.
+/// A name server to which brokers have to sign.
+fn guarded() -> Namesrv {
+    let text = "accounts:\n- {accessKey: the-broker, secretKey: brokers-secret, admin: true}\n";
+    let file = acl::plain::read(text).expect("good");
+    let (accounts, _) = acl::plain::Plain::of(vec![("f".to_owned(), file)]);
+    let config = namesrv::config::Config {
+        acl_enable: true,
+        acl_registration_enable: true,
+        ..Default::default()
+    };
+    let mut state = Namesrv::new(config, KvConfig::default());
+    let engine = acl::Engine::Plain(accounts);
+    state.guard(Rc::new(RefCell::new(Some(Arc::new(engine)))), "c1");
+    state
+}
+
+/// Registers with one live and one dead name server, registers a new topic at once, unregisters at the end. All of it is signed.
 #[test]
 fn a_broker_comes_changes_and_goes() {
     let stop = Stop::new();
@@ -19,8 +36,7 @@ fn a_broker_comes_changes_and_goes() {
             let listener = Listener::bind(&executor, "127.0.0.1:0".parse().expect("an address"))
                 .expect("a port");
             let addr = listener.local_addr().to_string();
-            let state =
-                Rc::new(RefCell::new(Namesrv::new(Default::default(), KvConfig::default())));
+            let state = Rc::new(RefCell::new(guarded()));
             let serving = {
                 let (executor, state) = (executor.clone(), Rc::clone(&state));
                 executor
@@ -42,7 +58,7 @@ fn a_broker_comes_changes_and_goes() {
                 broker_id: 0,
                 broker_addr: "10.0.0.1:10911".to_owned(),
                 ha_server_addr: "10.0.0.1:10912".to_owned(),
-                signer: None,
+                signer: acl::Signer::new("the-broker", "brokers-secret"),
             };
             let options = Options { compressed: true, ..Options::default() };
             let servers = [addr, "127.0.0.1:1".to_owned()];

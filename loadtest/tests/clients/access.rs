@@ -47,8 +47,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             }));
         }
     }
+    type Start = fn() -> Guarded;
     type Play = fn(&mut Mqadmin, &Guarded);
-    let tools: [(&str, &str, fn() -> Guarded, Play); 2] = [
+    let tools: [(&str, &str, Start, Play); 2] = [
         ("mqadmin_4::accounts_are_changed", "4.9.8", accounts, accounts_are_changed),
         ("mqadmin_5::users_are_changed", "5.3.3", users, users_are_changed),
     ];
