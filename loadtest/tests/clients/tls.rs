@@ -13,10 +13,13 @@ use loadtest::harness::{
 
 const IN_TLS: &str = "-Dtls.enable=true";
 
+/// A story of this file, which starts the broker that it needs.
+type Story = fn(&Program);
+
 pub(crate) fn trials() -> Vec<Trial> {
     let rows: [(Library, &str); 2] = [(JAVA_4, "java_4"), (JAVA_5, "java_5")];
     let of = |(library, name): (Library, &'static str)| {
-        let plays: [(&str, fn(&Program)); 2] = [("by_default", by_default), ("mutual", mutual)];
+        let plays: [(&str, Story); 2] = [("by_default", by_default), ("mutual", mutual)];
         plays.map(|(story, play)| {
             crate::trial(format!("{name}::tls::{story}"), move |test| {
                 if let Some(program) = library.program(test) {
