@@ -151,7 +151,7 @@ fn a_running_broker_is_named_and_left_alone() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains(&format!("lock is held by {holder}")), "{text}");
     let of_port = format!("the port is in use: {holder}, a broker or name server of RingMQ,");
-    assert_eq!(text.matches(&of_port).count(), 3, "{text}");
+    assert_eq!(text.matches(&of_port).count(), 4, "{text}");
     let mut connection = Connection::connect(broker.broker_addr()).unwrap();
     connection.runtime_info().expect("the broker serves");
     assert_eq!(broker.stop().and_then(|status| status.code()), Some(0));
