@@ -69,7 +69,7 @@ impl Exactness {
             }
             Exactness::Keys => {
                 let end = line.find(" = ").or_else(|| line.rfind(": ")).unwrap_or(line.len());
-                line[..end].trim_end_matches(&[' ', ':', '=']).to_owned()
+                line[..end].trim_end_matches([' ', ':', '=']).to_owned()
             }
         }
     }

@@ -19,8 +19,8 @@ const MESSAGES: [i64; 2] = [3, 1];
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Unique id of the first message, as a client makes it: address, process and class, then the time in the month, then a number.
 const UNIQUE: &str = "0A000001000122222222000000000001";
-/// That of the message that is traced.
-const TRACED: &str = "0A000001000133333333000000000001";
+/// Those of the messages that are traced.
+const TRACED: [&str; 2] = ["0A000001000133333333000000000001", "0A000001000133333333000000000002"];
 
 /// One side.
 pub(crate) struct Site {
@@ -117,7 +117,8 @@ impl Site {
             (format!("client-{}", self.peer.broker_addr.port()), "<name>"),
             (self.offset_id.clone(), "<id>"),
             (UNIQUE.to_owned(), "<unique>"),
-            (TRACED.to_owned(), "<traced>"),
+            (TRACED[0].to_owned(), "<traced>"),
+            (TRACED[1].to_owned(), "<traced-own>"),
         ]
     }
 }

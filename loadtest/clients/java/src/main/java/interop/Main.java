@@ -34,8 +34,8 @@
 //   sql     - - FILE                                            MATCH, NONE or REFUSED for each line of a file, see Sql
 //   stay    NAMESRV TOPIC GROUP NAME                            a push consumer and a producer in one client of this name, which stay: ONLINE <name>
 //   leave   NAMESRV -                                           they leave: LEFT
-//   traced  NAMESRV TOPIC GROUP UNIQUE_ID TRACE_TOPIC KIND...   one message is sent and consumed by clients that trace, until
-//                                                               traces of these kinds are there: TRACED [<kind>...]
+//   traced  NAMESRV TOPIC GROUP UNIQUE_ID,... TRACE_TOPIC,... KIND...   messages are sent and consumed by clients that trace to these
+//                                                               topics, until there are such traces: TRACED <topic> [<kind>...]
 //   monitor NAMESRV -                                           a round of startMonitoring, see Monitor
 //   exporter NAMESRV TOPIC GROUP                                the calls of the RocketMQ exporter, see Exporter
 //   dashboard NAMESRV TOPIC GROUP VIP UNIQUE_ID OFFSET_ID       the calls of the RocketMQ Dashboard, see Dashboard
@@ -168,7 +168,8 @@ public final class Main {
                 Standing.end();
                 break;
             case "traced":
-                Standing.trace(target, rest[0], rest[1], rest[2], Arrays.copyOfRange(rest, 3, rest.length));
+                Standing.trace(target, rest[0], rest[1].split(","), rest[2].split(","),
+                    Arrays.copyOfRange(rest, 3, rest.length));
                 break;
             case "monitor":
                 Monitor.round(target);

@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.UUID;
-import java.util.concurrent.CountDownLatch;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -26,8 +25,9 @@ final class Standing {
     /** Offsets are committed so often: whoever waits for them waits no longer. */
     private static final int COMMIT_MS = 200;
     private static final long LOOK_MS = 100;
-    private static final int LOOKS_MAX = 600;
-    private static final long GATHER_MS = 400;
+    /** Clients of 4.9 write their traces after half a second, those of 5.x after five. */
+    private static final long WRITTEN_MS_MAX = 7_000;
+    private static final long EXPECTED_MS_MAX = 60_000;
     private static final List<Runnable> ENDS = new ArrayList<>();
 
     private Standing() {
@@ -68,10 +68,31 @@ final class Standing {
     }
 
     /**
-     * The message of this unique id, sent and consumed by clients that trace: TRACED and what their traces tell, once all
-     * that is expected has been written. They write to the topic of this name.
+     * A message for each of these trace topics, sent and consumed by clients that trace to it: TRACED, the topic, and what its
+     * traces tell, once that is all that is expected. The unique ids are one for each topic. Where nothing is expected it
+     * waits until it would be there.
      */
-    static void trace(Target target, String group, String uniqueId, String topic, String[] expected) throws Exception {
+    static void trace(Target target, String group, String[] ids, String[] topics, String[] expected) throws Exception {
+        List<Runnable> ends = new ArrayList<>();
+        for (int pair = 0; pair < topics.length; pair++) {
+            ends.addAll(tracing(target, group + "-" + pair, ids[pair], topics[pair]));
+        }
+        DefaultMQAdminExt admin = Calls.admin(target, false);
+        long until = System.currentTimeMillis() + (expected.length == 0 ? WRITTEN_MS_MAX : EXPECTED_MS_MAX);
+        for (int pair = 0; pair < topics.length; pair++) {
+            Set<String> told = new TreeSet<>();
+            while ((expected.length == 0 || !told.containsAll(List.of(expected))) && System.currentTimeMillis() < until) {
+                Thread.sleep(LOOK_MS);
+                told.addAll(kinds(admin, topics[pair], ids[pair]));
+            }
+            System.out.println("TRACED " + topics[pair] + " " + told);
+        }
+        admin.shutdown();
+        ends.forEach(Runnable::run);
+    }
+
+    /** Sends a message and consumes it, by clients that trace to this topic; how they end. */
+    private static List<Runnable> tracing(Target target, String group, String uniqueId, String topic) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(group, null, true, topic);
         producer.setNamesrvAddr(target.namesrv);
         producer.setInstanceName(UUID.randomUUID().toString());
@@ -82,11 +103,7 @@ final class Standing {
         consumer.setInstanceName(UUID.randomUUID().toString());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(target.topic, "*");
-        CountDownLatch arrived = new CountDownLatch(1);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            if (uniqueId.equals(messages.get(0).getMsgId())) {
-                arrived.countDown();
-            }
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
@@ -97,19 +114,7 @@ final class Standing {
         Message message = new Message(target.topic, "tag", "traced-key", "traced".getBytes(StandardCharsets.UTF_8));
         MessageAccessor.putProperty(message, MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, uniqueId);
         producer.send(message);
-        arrived.await();
-        // Traces are written after a while (0.5 s, 5.x: 5 s), and at the end of a client, once they are in its queues.
-        Thread.sleep(GATHER_MS);
-        producer.shutdown();
-        consumer.shutdown();
-        DefaultMQAdminExt admin = Calls.admin(target, false);
-        Set<String> told = new TreeSet<>();
-        for (int look = 0; look < LOOKS_MAX && !told.containsAll(List.of(expected)); look++) {
-            Thread.sleep(LOOK_MS);
-            told.addAll(kinds(admin, topic, uniqueId));
-        }
-        admin.shutdown();
-        System.out.println("TRACED " + told);
+        return List.of(producer::shutdown, consumer::shutdown);
     }
 
     /** What the traces of a message tell of. A trace is a line that begins with it; several may be one message. */
