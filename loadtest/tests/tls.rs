@@ -58,7 +58,7 @@ impl Client<'_> {
 
     /// Whether it is served. In TLS 1.3 a refused certificate shows with the first answer only.
     fn is_served(&self, addr: SocketAddr) -> bool {
-        self.connect(addr).is_ok_and(|connection| asks(connection))
+        self.connect(addr).is_ok_and(asks)
     }
 }
 
