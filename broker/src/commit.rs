@@ -49,7 +49,7 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
         let (began, began_at) = (executor.uptime(), Instant::now());
         let committed = match shard.store.commit_once().await {
             // Nothing to write, but what was written may have to be synced.
-            Ok(false) => sync_if_due(&worker, &shard).await.map(|()| false),
+            Ok(false) => sync_if_due(&worker, &shard).await,
             committed => committed,
         };
         match committed {
@@ -84,17 +84,17 @@ pub async fn commit_loop(worker: Rc<Worker>, shard: Rc<Shard>) {
     }
 }
 
-/// Syncs what was written, when that is due.
-async fn sync_if_due(worker: &Worker, shard: &Shard) -> Result<(), StoreError> {
+/// Syncs what was written, when that is due. Whether something became committed by that.
+async fn sync_if_due(worker: &Worker, shard: &Shard) -> Result<bool, StoreError> {
     if !shard.store.is_sync_due() {
         return shard.store.sync_if_due().await;
     }
     let began = Instant::now();
-    shard.store.sync_if_due().await?;
+    let committed = shard.store.sync_if_due().await?;
     if let Some(totals) = worker.totals.get(usize::from(shard.number)) {
         totals.latencies.background_syncs.add(began.elapsed(), 1);
     }
-    Ok(())
+    Ok(committed)
 }
 
 /// One line for all slow sends of a commit, with the parts of the time of the slowest.
@@ -120,7 +120,7 @@ fn tell_slow_sends(shard: &Shard, acknowledged: &Acknowledged, began: Instant, e
 fn cross_gate(worker: &Rc<Worker>, shard: &Rc<Shard>, now_at: Instant) -> Acknowledged {
     let committed = shard.store.state().log.committed();
     let latencies = worker.totals.get(usize::from(shard.number)).map(|totals| &totals.latencies);
-    let slow_from = slow_log::limit(worker.config.slow_operation_ms).unwrap_or(Duration::MAX);
+    let slow_from = slow_log::limit(worker.config().slow_operation_ms).unwrap_or(Duration::MAX);
     let (mut count, mut slow, mut slowest) = (0, 0, None::<Arrival>);
     on_commit::cross(&shard.commit_queue, committed, |step, arrival| match step {
         OnCommit::Respond(responder, response) => {

@@ -84,7 +84,7 @@ pub struct Worker {
     /// What responses to sends carry.
     pub stamp: RefCell<SendStamp>,
     /// What each stored message gets.
-    pub added_properties: AddedProperties,
+    pub added_properties: RefCell<AddedProperties>,
     /// Number of shards of the store.
     pub shard_count: u16,
     /// Delay levels.
@@ -220,7 +220,7 @@ impl Worker {
             settings: RefCell::new(config),
             stamp: RefCell::new(stamp),
             tls,
-            added_properties,
+            added_properties: RefCell::new(added_properties),
             shard_count,
             delay_levels: RefCell::new(delay_levels),
             hosted,
@@ -267,6 +267,7 @@ impl Worker {
         stamp.region.clone_from(&config.region_id);
         stamp.trace_on = config.trace_on;
         drop(stamp);
+        self.added_properties.replace(AddedProperties::of(config));
         // Whoever changed it has read it.
         if let Ok(levels) = DelayLevels::parse(&config.message_delay_level, self.shard_count) {
             self.delay_levels.replace(levels);

@@ -15,6 +15,8 @@ use daemon::{
     logging,
     properties_file::{self, Entry},
 };
+use std::num::NonZero;
+use std::thread;
 use std::sync::Arc;
 
 /// The configuration of a broker that runs, and what decides how it may change.
@@ -67,15 +69,21 @@ impl Refused {
 
 /// What tools ask of every broker (`exportConfigs` of 4.9 ends without them) and what is never otherwise here, whatever a
 /// configuration file says.
-const UNCHANGEABLE: [(&str, &str); 3] =
-    [("filterServerNums", "0"), ("slaveReadEnable", "false"), ("useTLS", "false")];
+const UNCHANGEABLE: [(&str, &str); 2] = [("filterServerNums", "0"), ("slaveReadEnable", "false")];
+
+/// What else they are shown. Java's default of this key is the number of cores, and `exportMetrics` shows it as such.
+fn shown_besides() -> impl Iterator<Item = (&'static str, String)> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let unchangeable = UNCHANGEABLE.into_iter().map(|(key, value)| (key, value.to_owned()));
+    unchangeable.chain([("clientCallbackExecutorThreads", cores.to_string())])
+}
 
 impl Running {
     /// The answer to `GET_BROKER_CONFIG`.
     pub fn to_properties(&self) -> String {
         let mut properties = self.now.to_properties();
-        for (key, value) in UNCHANGEABLE {
-            properties_file::write_entry(&mut properties, key, value);
+        for (key, value) in shown_besides() {
+            properties_file::write_entry(&mut properties, key, &value);
         }
         properties
     }
@@ -116,14 +124,20 @@ impl Running {
     /// Sets a key that is live. Others may be given with the value that they have, as it is or as it was configured: 0 may
     /// stand for what the machine allows.
     fn set(&self, key: &Key, value: &str, changed: &mut BrokerConfig) -> Result<(), String> {
-        let mut wanted = BrokerConfig::clone(&self.now);
-        let (name, told) = (key.name, told(value));
-        if !(key.set)(&mut wanted, value) {
-            return Err(format!("{name}={told}: expected {}", key.kind.expectation()));
+        let (name, told, now) = (key.name, told(value), (key.text)(&self.now));
+        // Values themselves are compared: texts do not show secrets.
+        let with = |config: &BrokerConfig| {
+            let mut with = config.clone();
+            (key.set)(&mut with, value).then_some(with)
+        };
+        if value == now {
+            return Ok(());
         }
-        let (now, text) = ((key.text)(&self.now), (key.text)(&wanted));
-        let as_configured = text == (key.text)(&self.configured);
-        if text == now || (as_configured && key.effect != Effect::Live) {
+        let Some(wanted) = with(&self.now) else {
+            return Err(format!("{name}={told}: expected {}", key.kind.expectation()));
+        };
+        let as_configured = with(&self.configured).is_some_and(|with| with == self.configured);
+        if wanted == *self.now || (as_configured && key.effect != Effect::Live) {
             return Ok(());
         }
         match key.effect {
@@ -151,7 +165,8 @@ impl Running {
         unknown: &mut UnknownKeys,
     ) -> Result<(), String> {
         let in_file = self.unused.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        if in_file.chain(UNCHANGEABLE).any(|known| known == (name, value)) {
+        let is_shown = shown_besides().any(|(key, shown)| key == name && shown == value);
+        if is_shown || in_file.into_iter().any(|known| known == (name, value)) {
             return Ok(());
         }
         if let Some(group) = ignored::find(name) {

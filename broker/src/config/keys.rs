@@ -291,7 +291,7 @@ pub struct BrokerConfig {
     metrics_otel_cardinality_limit: u32 = 50_000, "metricsOtelCardinalityLimit", whole(1_000, 1_000_000), "", Start;
     /// Sends, pulls of old messages and changes of topics and groups that take longer are told in the log, with the parts of their time,
     /// one line a second for each shard. 0: none.
-    slow_operation_ms: u32 = 500, "slowOperationMs", whole(0, 3_600_000), "ms", Start;
+    slow_operation_ms: u32 = 500, "slowOperationMs", whole(0, 3_600_000), "ms", Live;
     /// Longest time that a shutdown takes: answers that are on their way have three fifths of it, the disk has the rest.
     /// Whatever has not ended then is ended with the process, with an exit code of its own.
     shutdown_seconds_max: u32 = 5, "shutdownSecondsMax", whole(1, 300), "s", Start;

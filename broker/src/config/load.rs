@@ -13,7 +13,7 @@ use super::{
 };
 use daemon::{
     config::{ConfigKind, find, nearest_key},
-    properties_file,
+    properties_file::{self, Entry},
 };
 
 /// Where a value came from.

@@ -346,7 +346,7 @@ impl ControlPlane {
     }
 
     fn tell_slow_write(&self, worker: &Worker, changes: usize, requests: usize, took: Duration) {
-        let limit = slow_log::limit(worker.config.slow_operation_ms);
+        let limit = slow_log::limit(worker.config().slow_operation_ms);
         if limit.is_none_or(|limit| took < limit) {
             return;
         }

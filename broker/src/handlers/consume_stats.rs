@@ -118,7 +118,7 @@ pub fn of_all_groups(worker: Rc<Worker>, request: &Request<'_>) -> Answering {
         })?;
         plane.traffic.refresh(worker.executor.uptime()).await;
         let metadata = Arc::clone(plane.control.borrow().snapshot());
-        let mut body = ConsumeStatsWriter::new(&worker.config.client_address());
+        let mut body = ConsumeStatsWriter::new(&worker.config().client_address());
         for group in metadata.all_groups() {
             let topics = of_one(&worker, &metadata, group, ordered_only, asker).await;
             let (name, entries) = (group.to_owned(), entries_of(&topics));
@@ -195,7 +195,7 @@ async fn progress(worker: &Rc<Worker>, asked: &Asked<'_>) -> ConsumeStats {
     let names = asked.topics.iter().map(|topic| topic.topic_name.clone()).collect();
     let reports = queues_of_topics(worker, names, Some(group.clone())).await;
     let times = consume_times::consumed_ms(worker, asked.asker, &reports).await;
-    let settings = Arc::clone(&worker.config);
+    let settings = worker.shared_config();
     let (topics, queues) = (asked.topics.to_vec(), asked.queues);
     let make = move || {
         let consumed = reports.into_iter().zip(times);

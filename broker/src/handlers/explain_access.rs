@@ -19,10 +19,11 @@ pub fn explain(worker: &Worker, request: &Request<'_>) -> Result<Response, Refus
         Some(Ok(source)) => Some(source),
         Some(Err(_)) => return Err(bad("sourceIp: expected an address".to_owned())),
     };
+    let config = worker.config();
     let resource = match (field("topic"), field("group")) {
         (Some(topic), None) => Resource::topic(topic),
         (None, Some(group)) => Resource::group(group),
-        (None, None) => Resource::cluster(&worker.config.broker_cluster_name),
+        (None, None) => Resource::cluster(&config.broker_cluster_name),
         (Some(_), Some(_)) => return Err(bad("expected topic or group, not both".to_owned())),
     };
     let engine = worker.access.engine.borrow();

@@ -58,7 +58,7 @@ pub fn versions(worker: &Worker, _request: &Request<'_>) -> Result<Response, Ref
     let default = files.default_file().display().to_string();
     let of_default = versions.get(&default).copied().unwrap_or_default();
     let all: Vec<(String, Version)> = versions.into_iter().collect();
-    let config = &worker.config;
+    let config = worker.config();
     Ok(Response::Body(
         Vec::new(),
         vec![

@@ -129,7 +129,8 @@ fn check_by(
     }
     // Bodies of unknown senders are not read.
     let named = Named::read(line.code, request.body)?;
-    let needs = needs_of(line, request, &named, &worker.config.broker_cluster_name);
+    let config = worker.config();
+    let needs = needs_of(line, request, &named, &config.broker_cluster_name);
     let decision = engine.authorize(caller, &call, &needs);
     if decision.is_allowed() { Ok(()) } else { Err(refuse(decision)) }
 }

@@ -112,14 +112,15 @@ fn admit(
         }
     };
     let scanned = Scanned::of(header.properties);
+    let added = worker.added_properties.borrow();
     let origin = Origin {
         header,
         queue_id,
         born_host: request.peer.addr,
         store_host: worker.stamp.borrow().store_host,
-        added_properties: &worker.added_properties,
+        added_properties: &added,
     };
-    let fields = origin.fields(header.flag, request.body, scanned.stored(&worker.added_properties));
+    let fields = origin.fields(header.flag, request.body, scanned.stored(&added));
     timer::check_none(&scanned)?;
     check_not_transactional(&scanned, header.sys_flag)?;
     check_keys(&scanned)?;

@@ -318,7 +318,7 @@ fn note_cold_pull(worker: &Worker, shard: &Shard, in_line_ms: i64, took_ms: i64)
         totals.waits.get(took_ms);
         let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or(0));
         totals.latencies.cold_pulls.add(took, 1);
-        if slow_log::limit(worker.config.slow_operation_ms).is_some_and(|limit| took >= limit) {
+        if slow_log::limit(worker.config().slow_operation_ms).is_some_and(|limit| took >= limit) {
             shard.tally.slow(1);
             if let Some(not_told) = shard.slow.note(1) {
                 tracing::warn!(

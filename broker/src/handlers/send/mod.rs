@@ -22,7 +22,7 @@ use crate::{
     error::Refusal,
     mailbox::CoreMessage,
     ops::{AppendOp, RecordParts},
-    properties::Scanned,
+    properties::{AddedProperties, Scanned},
     request::Request,
     response::{Responder, Response},
     shard::{Arrival, OnCommit, Shard},
@@ -195,13 +195,18 @@ fn admit<'a>(
     }
 }
 
-fn origin<'a>(worker: &'a Worker, request: &Request<'_>, admitted: &'a Admitted<'a>) -> Origin<'a> {
+fn origin<'a>(
+    worker: &Worker,
+    request: &Request<'_>,
+    admitted: &'a Admitted<'a>,
+    added_properties: &'a AddedProperties,
+) -> Origin<'a> {
     Origin {
         header: &admitted.header,
         queue_id: admitted.queue_id,
         born_host: request.peer.addr,
         store_host: worker.stamp.borrow().store_host,
-        added_properties: &worker.added_properties,
+        added_properties,
     }
 }
 
@@ -214,8 +219,9 @@ fn append_one(
     let sent = Scanned::of(admitted.header.properties);
     let unpopped = sent.without_receipt();
     let scanned = unpopped.as_deref().map_or(sent, Scanned::of);
-    let parts = scanned.stored(&worker.added_properties);
-    let origin = origin(worker, request, admitted);
+    let added = worker.added_properties.borrow();
+    let parts = scanned.stored(&added);
+    let origin = origin(worker, request, admitted, &added);
     let fields = origin.fields(admitted.header.flag, request.body, parts);
     let checked = encode::check_keys(&scanned).and_then(|()| {
         check_fields(worker, &fields)?;
@@ -322,7 +328,9 @@ fn append_batch(
     responder: Responder,
 ) {
     let limit = worker.config().max_message_size as usize;
-    match encode::encode_batch(&origin(worker, request, admitted), request.body, limit) {
+    let added = worker.added_properties.borrow();
+    let origin = origin(worker, request, admitted, &added);
+    match encode::encode_batch(&origin, request.body, limit) {
         Ok((records, parts)) => {
             forward(worker, admitted, records, RecordParts::Many(parts), responder);
         }
