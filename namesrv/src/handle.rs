@@ -5,7 +5,12 @@
 //! answer with code 1 (or 17, 22), never a panic.
 
 use std::{
-    borrow::Cow, net::{IpAddr, SocketAddr}, ops::Deref, path::PathBuf, sync::Arc, time::Duration,
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use daemon::config_body::{entries_of, reasons_text, told};
@@ -200,7 +205,16 @@ impl Namesrv {
         let guard = Guard::default();
         let figures = Figures::default();
         let config_generation = 0;
-        Namesrv { routes, kv, config, config_generation, topic_lists, connections_room, guard, figures }
+        Namesrv {
+            routes,
+            kv,
+            config,
+            config_generation,
+            topic_lists,
+            connections_room,
+            guard,
+            figures,
+        }
     }
 
     /// Lets these rules decide about what administers. `cluster`: its name in policies.
@@ -213,7 +227,6 @@ impl Namesrv {
         let registration = self.config.acl_registration_enable;
         self.guard.refuse(request.header, request.body, source, registration)
     }
-
 
     /// What was counted.
     pub fn figures(&self) -> &Figures {

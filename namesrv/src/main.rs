@@ -253,8 +253,8 @@ async fn serve(
     tracing::info!("TLS: {}", tls.told());
     drop(executor.spawn(watch_certificates(executor.clone(), Arc::clone(&tls))));
     let acceptor = TlsAcceptor::new(&executor, tls);
-    let listeners =
-        Listener::bind_held(&executor, &addrs.client, &acceptor).map_err(Fatal::because(Cause::Port))?;
+    let listeners = Listener::bind_held(&executor, &addrs.client, &acceptor)
+        .map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }

@@ -16,8 +16,8 @@ use daemon::{
     properties_file::{self, Entry},
 };
 use std::num::NonZero;
-use std::thread;
 use std::sync::Arc;
+use std::thread;
 
 /// The configuration of a broker that runs, and what decides how it may change.
 #[derive(Clone, Debug)]

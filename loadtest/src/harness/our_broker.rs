@@ -344,8 +344,17 @@ pub fn use_binary(path: &Path) {
 
 fn find_or_build() -> PathBuf {
     let crates = [
-        "proto", "acl", "filter", "runtime", "remoting", "daemon", "tls", "telemetry", "store",
-        "namesrv", "broker",
+        "proto",
+        "acl",
+        "filter",
+        "runtime",
+        "remoting",
+        "daemon",
+        "tls",
+        "telemetry",
+        "store",
+        "namesrv",
+        "broker",
     ];
     built_program("RINGMQ_BROKER", ("broker", "mqbroker"), &crates)
 }

@@ -106,8 +106,7 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let of_tools =
-        [mqadmin::trials(), mqadmin_compared::trials(), access::trials(), tls::trials()];
+    let of_tools = [mqadmin::trials(), mqadmin_compared::trials(), access::trials(), tls::trials()];
     let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_tools);
     let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);
