@@ -36,7 +36,7 @@ fn ours() -> Running {
 }
 
 fn reasons(body: &str) -> Vec<String> {
-    change(&ours(), &body).unwrap_err().reasons
+    change(&ours(), body).unwrap_err().reasons
 }
 
 #[test]
