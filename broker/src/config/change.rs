@@ -5,13 +5,11 @@
 //! files back, and refused with another one: nothing is accepted that would not be done. What is accepted would be accepted by
 //! the next start, too.
 
-use super::{
-    ignored::{self, IGNORED},
-    keys::{BrokerConfig, KEYS, Key},
-    machine::{Machine, Sizing},
-    memory::RECORD_OVERHEAD_BYTES,
-    overrides::Overrides,
-};
+use super::ignored::{self, IGNORED};
+use super::keys::{BrokerConfig, KEYS, Key};
+use super::machine::{Machine, Sizing};
+use super::memory::RECORD_OVERHEAD_BYTES;
+use super::overrides::Overrides;
 use daemon::{
     config::{Effect, find},
     config_body::{UnknownKeys, reasons_text, told},

@@ -5,14 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    command_line::{CommandLine, Print},
-    ignored::{self, IGNORED, Weight},
-    keys::{BrokerConfig, KEYS},
-    machine::Machine,
-    overrides::Overrides,
-    problem::{ConfigError, Notice, Problem, Source},
-};
+use super::command_line::{CommandLine, Print};
+use super::ignored::{self, IGNORED, Weight};
+use super::keys::{BrokerConfig, KEYS};
+use super::machine::Machine;
+use super::overrides::Overrides;
+use super::problem::{ConfigError, Notice, Problem, Source};
 use daemon::{
     config::{ConfigKind, Effect, find, nearest_key},
     properties_file::{self, Entry},

@@ -6,10 +6,8 @@
 //! written ends with [`END`]: a file that was being written for the first time when the machine stopped is not whole
 //! without it. Pure, but for [`read_overrides`], which the start calls.
 
-use super::{
-    keys::{BrokerConfig, KEYS},
-    problem::{ConfigError, Problem, Source},
-};
+use super::keys::{BrokerConfig, KEYS};
+use super::problem::{ConfigError, Problem, Source};
 use daemon::{
     config::{Effect, find, nearest_key},
     properties_file,
