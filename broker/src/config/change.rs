@@ -1,16 +1,17 @@
 //! A change of the configuration while the broker runs (`UPDATE_BROKER_CONFIG`): checked as a whole, with all that is wrong
-//! with it. Pure: [`crate::live_config`] makes it durable and has everybody act on it.
+//! with it. Pure: [`crate::handlers::broker_config`] makes it durable and has everybody act on it.
 //!
 //! Only keys that are live change. Any other key is accepted with the value that it has, because tools and scripts send whole
 //! files back, and refused with another one: nothing is accepted that would not be done. What is accepted would be accepted by
 //! the next start, too.
 
-use super::{
-    BrokerConfig, Effect, IGNORED, KEYS, Key, Machine, Overrides, RECORD_OVERHEAD_BYTES, Sizing,
-    ignored,
-};
+use super::ignored::{self, IGNORED};
+use super::keys::{BrokerConfig, KEYS, Key};
+use super::machine::{Machine, Sizing};
+use super::memory::RECORD_OVERHEAD_BYTES;
+use super::overrides::Overrides;
 use daemon::{
-    config::find,
+    config::{Effect, find},
     config_body::{UnknownKeys, reasons_text, told},
     logging,
     properties_file::{self, Entry},

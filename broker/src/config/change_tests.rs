@@ -78,7 +78,7 @@ fn every_reason_is_told_and_nothing_is_changed() {
         "fileReservedTime=0: expected a whole number from 1 to 876000",
         "fileReservdTime is not a known key (did you mean fileReservedTime?)",
         "sendMessageThreadPoolNums=65: has no effect here: each core runs one shard",
-        "useTLS=true: has no effect here: TLS is not built yet",
+        "useTLS=true: needs a restart, it is \"\" now",
     ]) {
         let is_told =
             reason.starts_with(expected) || reason.starts_with("listenPort=1000: needs a restart");

@@ -1,7 +1,7 @@
 //! Stories of an operator with a configuration file.
 
 use super::*;
-use crate::config::FlushDiskType;
+use crate::config::{FlushDiskType, Level};
 use clap::Parser;
 
 fn machine() -> Machine {

@@ -7,7 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
-use super::{BrokerConfig, MemoryPlan};
+use super::keys::BrokerConfig;
+use super::memory::MemoryPlan;
 
 /// Any address beyond the default route serves to ask for it; this one is reserved for documentation (RFC 5737).
 const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);

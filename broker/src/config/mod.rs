@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod memory;
 mod overrides;
+mod problem;
 mod rules;
 mod value;
 
@@ -26,13 +27,12 @@ pub use daemon::config::{ConfigKind, ConfigValue, Effect, addresses};
 pub use ignored::{IGNORED, Ignored, Weight};
 pub use key_list::key_list;
 pub use keys::{BrokerConfig, KEYS, Key, MESSAGE_BYTES_MAX};
-pub use load::{
-    ConfigError, Given, Level, Loaded, Notice, Problem, Source, data_dir, load, read_file,
-};
+pub use load::{Given, Loaded, data_dir, load, read_file};
 pub use machine::{Machine, Sizing};
 pub use memory::{MemoryPlan, PARKED_FILTER_BYTES, RECORD_OVERHEAD_BYTES, tail_cache_bytes_least};
 pub(crate) use overrides::whole;
 pub use overrides::{Overrides, overrides_path, read_overrides};
+pub use problem::{ConfigError, Level, Notice, Problem, Source};
 pub use value::{
     BrokerRole, CORE_MAX, CodeList, CoreList, Credentials, DefaultRequestMode, FlushDiskType,
 };

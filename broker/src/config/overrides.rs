@@ -6,9 +6,10 @@
 //! written ends with [`END`]: a file that was being written for the first time when the machine stopped is not whole
 //! without it. Pure, but for [`read_overrides`], which the start calls.
 
-use super::{BrokerConfig, ConfigError, Effect, KEYS, Problem, Source};
+use super::keys::{BrokerConfig, KEYS};
+use super::problem::{ConfigError, Problem, Source};
 use daemon::{
-    config::{find, nearest_key},
+    config::{Effect, find, nearest_key},
     properties_file,
 };
 use proto::body::DataVersion;

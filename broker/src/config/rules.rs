@@ -1,6 +1,6 @@
 //! Rules that several keys must fulfil together, and values that are moved into Java's bounds instead of refused.
 
-use super::load::{Notice, Problem, Source};
+use super::problem::{Notice, Problem, Source};
 use super::{
     BrokerConfig, BrokerRole, ConfigValue, CoreList, FlushDiskType, Machine, MemoryPlan,
     RECORD_OVERHEAD_BYTES, Sizing, addresses,
