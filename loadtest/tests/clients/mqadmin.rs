@@ -305,19 +305,16 @@ fn messages(admin: &Admin<'_>) {
     let topic = admin.peer.new_topic("admin-query", 4);
     let sent = scenario::produce(&admin.program, admin.peer, &topic, 8, None);
     let hits = scenario::query_all(&admin.program, admin.peer, &topic, &sent[..2]);
-    for (index, (sent, hit)) in sent.iter().zip(&hits).enumerate() {
+    for (sent, hit) in sent.iter().zip(&hits) {
         let key = format!("key-{}", sent.body);
         let output = admin.ask("queryMsgByKey", &["-t", &topic, "-k", &key]);
         let row = row(&output, &[&hit.unique_id]);
         let place = [sent.queue.to_string(), sent.offset.to_string()];
         assert_eq!(row[1..3], place, "{output}");
 
-        // Once per process: 4.9.8 keeps the client of this command and shuts it down after the first use.
-        if index == 0 {
-            let words = ["-t", &topic, "-i", &hit.unique_id];
-            let output = admin.ask("queryMsgByUniqueKey", &words);
-            assert_shows(&output, &topic, sent);
-        }
+        let words = ["-t", &topic, "-i", &hit.unique_id];
+        let output = admin.ask("queryMsgByUniqueKey", &words);
+        assert_shows(&output, &topic, sent);
         let words = ["-t", &topic, "-i", &sent.message_id];
         let with_topic = if admin.version == "4.9.8" { 2 } else { 0 };
         let output = admin.ask("queryMsgById", &words[with_topic..]);
