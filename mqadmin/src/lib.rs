@@ -14,10 +14,12 @@
 //! 6. One line in [`registry::COMMANDS`]. Remove its name from `NOT_YET` in `tests/names.rs`, and add cases to
 //!    `loadtest/tests/clients/mqadmin_compared.rs`, which runs Java's tool and ours beside each other.
 
+mod address_server;
 mod cli;
 mod commands;
 mod failure;
 mod fastjson_pretty;
+mod moment;
 mod output;
 mod posix;
 mod registry;
