@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn the_address_is_javas() {
-        assert_eq!(url("10.0.0.7", SUB_GROUP), "http://10.0.0.7:8080/rocketmq/nsaddr");
-        assert_eq!(url("10.0.0.7:81", "other"), "http://10.0.0.7:81/rocketmq/other");
+        assert_eq!(url("127.0.0.1", SUB_GROUP), "http://127.0.0.1:8080/rocketmq/nsaddr");
+        assert_eq!(url("127.0.0.1:81", "other"), "http://127.0.0.1:81/rocketmq/other");
     }
 
     #[test]

@@ -23,9 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 type Play = fn(&Peer);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let stories: [(&str, Play); 6] = [
+    let stories: [(&str, Play); 7] = [
         ("tail_shows_what_is_there", tail_shows_what_is_there),
         ("tail_follows", tail_follows),
+        ("a_part_of_a_topic_is_consumed", a_part_of_a_topic_is_consumed),
         ("lists_of_a_file", lists_of_a_file),
         ("cluster_rt_ends_after_its_rounds", cluster_rt_ends_after_its_rounds),
         ("an_address_server_names_the_name_server", an_address_server_names_the_name_server),
@@ -104,6 +105,32 @@ fn tail_follows(peer: &Peer) {
     let printed = tail.join().expect("it ran");
     assert_eq!(printed.code, Some(0), "{printed:?}");
     assert_eq!(bodies(&printed), ["new"; 3]);
+}
+
+/// From an offset on, at most so many of a queue or of a topic, and what lies behind the end of a queue.
+fn a_part_of_a_topic_is_consumed(peer: &Peer) {
+    let topic = peer.new_topic("part", 1);
+    (0..6).for_each(|number| send(peer, &topic, &format!("body-{number}"), "a"));
+    let consume = |words: &[&str]| {
+        let printed = run(peer, &[&["consumeMessage", "-t", &topic], words].concat());
+        let bodies = printed.stdout.lines().filter_map(|line| line.split(" BODY: ").nth(1));
+        bodies.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of_queue = ["-b", "broker-a", "-i", "0"];
+    assert_eq!(consume(&[]).len(), 6);
+    assert_eq!(consume(&["-c", "2"]), ["body-0", "body-1"]);
+    assert_eq!(consume(&[&of_queue[..], &["-o", "4"]].concat()), ["body-4", "body-5"]);
+    assert_eq!(
+        consume(&[&of_queue[..], &["-o", "1", "-c", "3"]].concat()).join(" "),
+        "body-1 body-2 body-3"
+    );
+    assert!(consume(&[&of_queue[..], &["-o", "9"]].concat()).is_empty());
+    assert!(consume(&["-e", "1000"]).is_empty());
+
+    let missing = ["queryMsgByOffset", "-t", &topic, "-b", "broker-a", "-i", "0", "-o", "9"];
+    let printed = our_mqadmin::run(&[&missing[..], &["-n", &peer.namesrv_addr]].concat());
+    assert_eq!(printed.code, Some(1), "{printed:?}");
+    assert!(printed.stderr.contains("the next one goes to 6"), "{printed:?}");
 }
 
 /// Topics and groups are made together, and a file that names nothing is refused.
