@@ -1,9 +1,9 @@
 //! Java's mqadmin 4.9.8 and ours, command by command beside each other, against our broker and against Java's: the same
 //! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
 //!
-//! A further command is a line of [`CASES`]. Words of a case are typed to both tools; `{topic}`, `{group}`, `{broker}`,
-//! `{id}`, `{key}`, `{unique}` name what is prepared for it, `{traces}` a topic with traces of the message `{traced}`, `{new}`
-//! something that each tool has for itself.
+//! A further command is a line of [`CASES`], or of [`CASES_5`] when only 5.x has it. Words of a case are typed to both tools;
+//! `{topic}`, `{group}`, `{broker}`, `{id}`, `{key}`, `{unique}` name what is prepared for it, `{traces}` a topic with traces
+//! of the message `{traced}`, `{new}` something that each tool has for itself.
 
 use libtest_mimic::Trial;
 use loadtest::harness::{
@@ -14,7 +14,7 @@ use loadtest::harness::{
     scenario, unique,
 };
 
-/// The release whose output decides.
+/// The release whose output decides, where it has the command.
 const JAVA: &str = "4.9.8";
 
 /// The message whose traces are prepared.
@@ -37,6 +37,7 @@ type Case = (&'static str, Lines, &'static [Side]);
 const BOTH: &[Side] = &[Side::Ours, Side::Java4];
 /// Of requests that our broker refuses.
 const JAVA_4: &[Side] = &[Side::Java4];
+const JAVA_5: &[Side] = &[Side::Java5];
 
 /// Commands that read, then those that change something, in this order.
 const CASES: &[Case] = &[
@@ -103,22 +104,40 @@ const CASES: &[Case] = &[
     ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
 ];
 
+/// Commands that 5.3.3 has besides, beside its tool.
+const CASES_5: &[Case] = &[
+    ("haStatus -b {broker}", Lines::All, JAVA_5),
+    ("haStatus -n {namesrv} -c DefaultCluster", Lines::All, JAVA_5),
+    ("updateColdDataFlowCtrGroupConfig -b {broker} -g {group} -v 1024", Lines::All, JAVA_5),
+    ("getColdDataFlowCtrInfo -b {broker}", Lines::Names, JAVA_5),
+    ("getColdDataFlowCtrInfo -n {namesrv} -c DefaultCluster", Lines::Names, JAVA_5),
+    ("removeColdDataFlowCtrGroupConfig -b {broker} -g {group}", Lines::All, JAVA_5),
+    ("queryMsgByKey -n {namesrv} -t {topic} -k {key} -m 3 -b 0", Lines::All, JAVA_5),
+    (
+        "updateBrokerConfig -n {namesrv} -c DefaultCluster -a true -k traceOn -v true",
+        Lines::All,
+        JAVA_5,
+    ),
+];
+
 /// One story for each side: a broker is prepared once.
 pub(crate) fn trials() -> Vec<Trial> {
-    let trial = |side: Side| {
+    let trial = |(side, java, cases): (Side, &'static str, &'static [Case])| {
         crate::trial(format!("mqadmin_compared::{side:?}").to_lowercase(), move |test| {
-            if let Some(program) = Library::Java(JAVA).program(test)
+            if let Some(program) = Library::Java(java).program(test)
                 && let Some(peer) = side.peer(test)
             {
-                compare(&program, peer);
+                compare(&program, peer, cases);
             }
         })
     };
+    let stories =
+        [(Side::Ours, JAVA, CASES), (Side::Java4, JAVA, CASES), (Side::Java5, "5.3.3", CASES_5)];
     let shapes = Trial::test("mqadmin_compared::shapes", || {
         shapes_are_told_apart();
         Ok(())
     });
-    BOTH.iter().copied().map(trial).chain([shapes]).collect()
+    stories.into_iter().map(trial).chain([shapes]).collect()
 }
 
 /// The comparison sees what it is for.
@@ -145,11 +164,11 @@ fn shapes_are_told_apart() {
 }
 
 /// Runs all cases, and tells all that differ.
-fn compare(program: &Program, peer: &Peer) {
+fn compare(program: &Program, peer: &Peer, cases: &[Case]) {
     let prepared = Prepared::new(program, peer);
     let mut java = Mqadmin::start(program);
     let mut differences = Vec::new();
-    for (line, lines, sides) in CASES {
+    for (line, lines, sides) in cases {
         if sides.contains(&peer.side) {
             let (of_java, of_ours) = (prepared.words(line, 0), prepared.words(line, 1));
             let expected = java.run(&as_words(&of_java));
