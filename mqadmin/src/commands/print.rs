@@ -18,11 +18,11 @@ pub(crate) const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
 /// Most messages of a pull.
 const BATCH: i32 = 32;
 
-/// Which messages of a queue are printed.
+/// Offsets of a queue.
 struct Range {
-    /// The first offset.
+    /// The first.
     begin: i64,
-    /// Behind the last one.
+    /// Behind the last one, unless who takes it says otherwise.
     end: i64,
 }
 
@@ -316,10 +316,15 @@ impl ConsumeMessage {
                 self.print(admin, out, &at, Range { begin, end: end - 1 }).await?;
             } else {
                 left -= (end - begin).max(0);
-                self.print(admin, out, &at, Range { begin, end }).await?;
+                self.print(admin, out, &at, Range { begin, end: self.last(end) }).await?;
             }
         }
         Ok(())
+    }
+
+    /// The last offset that is pulled: without an end in time the one behind the last message.
+    fn last(&self, end: i64) -> i64 {
+        if self.end_timestamp.is_some() { end - 1 } else { end }
     }
 
     async fn one(
@@ -347,7 +352,7 @@ impl ConsumeMessage {
             out.note(&format!("the older {count} messages are shown"));
             return self.print(admin, out, at, Range { begin, end: begin + count - 1 }).await;
         }
-        self.print(admin, out, at, Range { begin, end }).await
+        self.print(admin, out, at, Range { begin, end: self.last(end) }).await
     }
 
     /// Prints what lies from `begin` up to `end`, the latter included: at the end of a queue Java's tool pulls once more, and
