@@ -64,6 +64,33 @@ impl<'a> PullRequest<'a> {
         self.park = park;
         self
     }
+
+    pub(crate) fn code(&self) -> i32 {
+        if self.lite { request::LITE_PULL_MESSAGE } else { request::PULL_MESSAGE }
+    }
+
+    pub(crate) fn fields(&self) -> Vec<(&'a str, ExtValue<'a>)> {
+        let flag = |set: bool, bit: i32| if set { bit } else { 0 };
+        let sys_flag = flag(self.commit_offset.is_some(), COMMIT_OFFSET)
+            | flag(!self.park.is_zero(), SUSPEND)
+            | flag(self.subscription.is_some(), SUBSCRIPTION)
+            | flag(self.lite, LITE_PULL);
+        let park_ms = i64::try_from(self.park.as_millis()).unwrap_or(i64::MAX);
+        let mut ext: Vec<(&str, ExtValue<'_>)> = vec![
+            ("queueId", self.queue_id.into()),
+            ("maxMsgNums", self.messages_max.into()),
+            ("sysFlag", sys_flag.into()),
+            ("suspendTimeoutMillis", park_ms.into()),
+            ("commitOffset", self.commit_offset.unwrap_or(0).into()),
+            ("topic", self.topic.into()),
+            ("queueOffset", self.offset.into()),
+            ("expressionType", self.expression_type.into()),
+            ("subVersion", self.sub_version.into()),
+            ("consumerGroup", self.group.into()),
+        ];
+        ext.extend(self.subscription.map(|subscription| ("subscription", subscription.into())));
+        ext
+    }
 }
 
 /// How a pull ended.
@@ -106,29 +133,7 @@ impl Connection {
 
     /// Asks without waiting; [`finish_pull`](Self::finish_pull) takes the answer.
     pub fn start_pull(&mut self, pull: &PullRequest<'_>) -> Result<Ticket, ClientError> {
-        let flag = |set: bool, bit: i32| if set { bit } else { 0 };
-        let sys_flag = flag(pull.commit_offset.is_some(), COMMIT_OFFSET)
-            | flag(!pull.park.is_zero(), SUSPEND)
-            | flag(pull.subscription.is_some(), SUBSCRIPTION)
-            | flag(pull.lite, LITE_PULL);
-        let park_ms = i64::try_from(pull.park.as_millis()).unwrap_or(i64::MAX);
-        let mut ext: Vec<(&str, ExtValue<'_>)> = vec![
-            ("queueId", pull.queue_id.into()),
-            ("maxMsgNums", pull.messages_max.into()),
-            ("sysFlag", sys_flag.into()),
-            ("suspendTimeoutMillis", park_ms.into()),
-            ("commitOffset", pull.commit_offset.unwrap_or(0).into()),
-            ("topic", pull.topic.into()),
-            ("queueOffset", pull.offset.into()),
-            ("expressionType", pull.expression_type.into()),
-            ("subVersion", pull.sub_version.into()),
-            ("consumerGroup", pull.group.into()),
-        ];
-        if let Some(subscription) = pull.subscription {
-            ext.push(("subscription", subscription.into()));
-        }
-        let code = if pull.lite { request::LITE_PULL_MESSAGE } else { request::PULL_MESSAGE };
-        self.start(code, &ext, &[])
+        self.start(pull.code(), &pull.fields(), &[])
     }
 
     /// Waits for the answer to one pull.

@@ -43,6 +43,22 @@ pub enum Failure {
         /// What is wrong with it.
         source: serde_yaml_ng::Error,
     },
+    /// A file with a list of topics or groups cannot be understood.
+    #[error("{}: {source}", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: proto::body::BodyError,
+    },
+    /// The address server named no name servers.
+    #[error("address server {url}: {reason}")]
+    AddressServer {
+        /// What was asked.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The words of the command make no sense together.
     #[error("{0}")]
     Usage(String),
@@ -55,7 +71,7 @@ impl Failure {
     /// 2: the command was not understood. 1: it was refused, or failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) | Failure::ToolsFile { .. } => 2,
+            Failure::Usage(_) | Failure::ToolsFile { .. } | Failure::List { .. } => 2,
             _ => 1,
         }
     }

@@ -6,7 +6,11 @@ use std::pin::Pin;
 use clap::ArgMatches;
 use client::DefaultMqAdminExt;
 
-use crate::commands::{broker, cluster, group, message, progress, topic};
+use crate::commands::{
+    broker, cleaning, cluster, cold_data, consume_queue, controller, group, lists, message,
+    namesrv, print, progress, query, replicas, send_probe, tail, topic, topic_perm, topic_queues,
+    trace,
+};
 use crate::{Command, Failure, Output};
 
 /// A command.
@@ -112,6 +116,37 @@ pub static COMMANDS: &[Entry] = &[
         "Fetch all topic list from name server",
         &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 -c"],
     ),
+    served::<topic_perm::UpdateTopicPerm>(
+        "updateTopicPerm",
+        "Update topic perm",
+        &[
+            "-n 127.0.0.1:9876 -c DefaultCluster -t orders -p 4",
+            "-n 127.0.0.1:9876 -b 127.0.0.1:10911 -t orders -p 6",
+        ],
+    ),
+    served::<topic_queues::TopicClusterList>(
+        "topicClusterList",
+        "Get cluster info for topic",
+        &["-n 127.0.0.1:9876 -t orders"],
+    ),
+    served::<namesrv::UpdateOrderConf>(
+        "updateOrderConf",
+        "Create or update or delete order conf",
+        &[
+            "-n 127.0.0.1:9876 -t orders -m get",
+            "-n 127.0.0.1:9876 -t orders -m put -v broker-a:4;broker-b:4",
+        ],
+    ),
+    served::<topic_queues::AllocateMq>(
+        "allocateMQ",
+        "Allocate MQ",
+        &["-n 127.0.0.1:9876 -t orders -i 10.0.0.7,10.0.0.8"],
+    ),
+    served::<lists::UpdateTopicList>(
+        "updateTopicList",
+        "Create or update topics in batch",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -f topics.json"],
+    ),
     absent("updateStaticTopic", "Update or create static topic", STATIC_TOPICS),
     absent("remappingStaticTopic", "Remap static topic", STATIC_TOPICS),
     // Clusters and brokers.
@@ -130,6 +165,69 @@ pub static COMMANDS: &[Entry] = &[
         "Get broker config by cluster or special broker!",
         &["-b 127.0.0.1:10911", "-n 127.0.0.1:9876 -c DefaultCluster"],
     ),
+    served::<broker::UpdateBrokerConfig>(
+        "updateBrokerConfig",
+        "Update broker's config",
+        &[
+            "-b 127.0.0.1:10911 -k fileReservedTime -v 72",
+            "-n 127.0.0.1:9876 -c DefaultCluster -k traceOn -v false",
+        ],
+    ),
+    served::<cleaning::CleanExpiredCq>(
+        "cleanExpiredCQ",
+        "Clean expired ConsumeQueue on broker.",
+        &["-b 127.0.0.1:10911", "-n 127.0.0.1:9876 -c DefaultCluster"],
+    ),
+    served::<cleaning::DeleteExpiredCommitLog>(
+        "deleteExpiredCommitLog",
+        "Delete expired CommitLog files",
+        &["-b 127.0.0.1:10911", "-n 127.0.0.1:9876 -c DefaultCluster"],
+    ),
+    served::<cleaning::CleanUnusedTopic>(
+        "cleanUnusedTopic",
+        "Clean unused topic on broker.",
+        &["-b 127.0.0.1:10911", "-n 127.0.0.1:9876"],
+    ),
+    served::<send_probe::SendMsgStatus>(
+        "sendMsgStatus",
+        "Send msg to broker.",
+        &["-n 127.0.0.1:9876 -b broker-a -c 10"],
+    ),
+    served::<send_probe::ClusterRt>(
+        "clusterRT",
+        "List All clusters Message Send RT",
+        &["-n 127.0.0.1:9876 -c DefaultCluster --rounds 1"],
+    ),
+    served::<replicas::HaStatus>(
+        "haStatus",
+        "Fetch ha runtime status data",
+        &["-b 127.0.0.1:10911", "-n 127.0.0.1:9876 -c DefaultCluster -i 3"],
+    ),
+    served::<replicas::GetBrokerEpoch>(
+        "getBrokerEpoch",
+        "Fetch broker epoch entries",
+        &["-n 127.0.0.1:9876 -b broker-a"],
+    ),
+    served::<replicas::ResetMasterFlushOffset>(
+        "resetMasterFlushOffset",
+        "Reset master flush offset in slave",
+        &["-b 127.0.0.1:10921 -o 1073741824"],
+    ),
+    served::<cold_data::GetColdDataFlowCtrInfo>(
+        "getColdDataFlowCtrInfo",
+        "Get cold data flow ctr info",
+        &["-b 127.0.0.1:10911"],
+    ),
+    served::<cold_data::UpdateColdDataFlowCtrGroupConfig>(
+        "updateColdDataFlowCtrGroupConfig",
+        "Add or update cold data flow ctr group config",
+        &["-b 127.0.0.1:10911 -g billing -v 10485760"],
+    ),
+    served::<cold_data::RemoveColdDataFlowCtrGroupConfig>(
+        "removeColdDataFlowCtrGroupConfig",
+        "Remove consumer from cold ctr config",
+        &["-b 127.0.0.1:10911 -g billing"],
+    ),
     absent("addBroker", "Add a broker to a container", CONTAINERS),
     absent("removeBroker", "Remove a broker from a container", CONTAINERS),
     absent("exportMetadataInRocksDB", "Export metadata of RocksDB", ROCKSDB),
@@ -145,11 +243,77 @@ pub static COMMANDS: &[Entry] = &[
         "Set read ahead mode of all commit log files",
         "the log is not mapped into memory, so there is no mode to set; readahead is the broker's own",
     ),
+    // Name servers and controllers.
+    served::<namesrv::UpdateKvConfig>(
+        "updateKvConfig",
+        "Create or update KV config.",
+        &["-n 127.0.0.1:9876 -s NAMESPACE -k key -v value"],
+    ),
+    served::<namesrv::DeleteKvConfig>(
+        "deleteKvConfig",
+        "Delete KV config.",
+        &["-n 127.0.0.1:9876 -s NAMESPACE -k key"],
+    ),
+    served::<namesrv::WipeWritePerm>(
+        "wipeWritePerm",
+        "Wipe write perm of broker in all name server you defined in the -n param",
+        &["-n 127.0.0.1:9876 -b broker-a"],
+    ),
+    served::<namesrv::AddWritePerm>(
+        "addWritePerm",
+        "Add write perm of broker in all name server you defined in the -n param",
+        &["-n 127.0.0.1:9876 -b broker-a"],
+    ),
+    served::<namesrv::GetNamesrvConfig>(
+        "getNamesrvConfig",
+        "Get configs of name server.",
+        &["-n 127.0.0.1:9876"],
+    ),
+    served::<namesrv::UpdateNamesrvConfig>(
+        "updateNamesrvConfig",
+        "Update configs of name server.",
+        &["-n 127.0.0.1:9876 -k orderMessageEnable -v true"],
+    ),
+    served::<controller::GetSyncStateSet>(
+        "getSyncStateSet",
+        "Fetch syncStateSet for target brokers",
+        &["-a 127.0.0.1:9878 -b broker-a"],
+    ),
+    served::<controller::GetControllerMetaData>(
+        "getControllerMetaData",
+        "Get controller cluster's metadata",
+        &["-a 127.0.0.1:9878"],
+    ),
+    served::<controller::GetControllerConfig>(
+        "getControllerConfig",
+        "Get controller config",
+        &["-a 127.0.0.1:9878;127.0.0.1:9868"],
+    ),
+    served::<controller::UpdateControllerConfig>(
+        "updateControllerConfig",
+        "Update controller config",
+        &["-a 127.0.0.1:9878 -k enableElectUncleanMaster -v false"],
+    ),
+    served::<controller::ElectMaster>(
+        "electMaster",
+        "Re-elect the specified broker as master",
+        &["-a 127.0.0.1:9878 -b 2 -bn broker-a -c DefaultCluster"],
+    ),
+    served::<controller::CleanBrokerMetadata>(
+        "cleanBrokerMetadata",
+        "Clean metadata of broker on controller",
+        &["-a 127.0.0.1:9878 -b 2 -bn broker-a -c DefaultCluster"],
+    ),
     // Consumer groups.
     served::<group::UpdateSubGroup>(
         "updateSubGroup",
         "Update or create subscription group",
         &["-n 127.0.0.1:9876 -c DefaultCluster -g billing", "-b 127.0.0.1:10911 -g billing -r 3"],
+    ),
+    served::<lists::UpdateSubGroupList>(
+        "updateSubGroupList",
+        "Create or update subscription groups in batch",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -f groups.json"],
     ),
     served::<progress::ConsumerProgress>(
         "consumerProgress",
@@ -170,6 +334,69 @@ pub static COMMANDS: &[Entry] = &[
         "queryMsgById",
         "Query Message by Id",
         &["-n 127.0.0.1:9876 -i 7F00000100002A9F00000000000004D2"],
+    ),
+    served::<query::QueryMsgByKey>(
+        "queryMsgByKey",
+        "Query Message by Key",
+        &["-n 127.0.0.1:9876 -t orders -k order-1"],
+    ),
+    served::<query::QueryMsgByUniqueKey>(
+        "queryMsgByUniqueKey",
+        "Query Message by Unique key",
+        &["-n 127.0.0.1:9876 -t orders -i 7F0000010A2C18B4AAC21C1FD4D70000"],
+    ),
+    served::<query::QueryMsgByOffset>(
+        "queryMsgByOffset",
+        "Query Message by offset",
+        &["-n 127.0.0.1:9876 -t orders -b broker-a -i 0 -o 42"],
+    ),
+    served::<trace::QueryMsgTraceById>(
+        "queryMsgTraceById",
+        "Query a message trace",
+        &["-n 127.0.0.1:9876 -i 7F0000010A2C18B4AAC21C1FD4D70000"],
+    ),
+    served::<print::PrintMsg>(
+        "printMsg",
+        "Print Message Detail",
+        &[
+            "-n 127.0.0.1:9876 -t orders",
+            "-n 127.0.0.1:9876 -t orders -b 2026-01-05#09:30:00:000 -d false",
+        ],
+    ),
+    served::<print::PrintMsgByQueue>(
+        "printMsgByQueue",
+        "Print Message Detail",
+        &[
+            "-n 127.0.0.1:9876 -t orders -a broker-a -i 0 -p true -d true",
+            "-n 127.0.0.1:9876 -t orders -a broker-a -i 0 -f true",
+        ],
+    ),
+    served::<print::ConsumeMessage>(
+        "consumeMessage",
+        "Consume message",
+        &[
+            "-n 127.0.0.1:9876 -t orders -c 10",
+            "-n 127.0.0.1:9876 -t orders -b broker-a -i 0 -o 42 -c 1",
+        ],
+    ),
+    served::<send_probe::CheckMsgSendRt>(
+        "checkMsgSendRT",
+        "Check message send response time",
+        &["-n 127.0.0.1:9876 -t orders -a 10 -s 1024"],
+    ),
+    served::<consume_queue::QueryCq>(
+        "queryCq",
+        "Query cq command.",
+        &["-n 127.0.0.1:9876 -t orders -q 0 -i 0 -c 3"],
+    ),
+    served::<tail::Tail>(
+        "tail",
+        "Follow new messages of a topic",
+        &[
+            "-n 127.0.0.1:9876 orders",
+            "-n 127.0.0.1:9876 orders --since 15m --tags created --json",
+            "-n 127.0.0.1:9876 orders -f --no-follow -c 100",
+        ],
     ),
 ];
 

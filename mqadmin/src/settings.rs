@@ -8,10 +8,13 @@ use clap::Args;
 use client::{AdminConfig, Credentials};
 use serde::Deserialize;
 
-use crate::Failure;
+use crate::{Failure, address_server};
 
 /// The system property that names the name servers of Java's tools, `-Drocketmq.namesrv.addr=...`.
 const NAMESRV_PROPERTY: &str = "rocketmq.namesrv.addr";
+/// The properties that name an address server, and the last part of the path there.
+const DOMAIN_PROPERTY: &str = "rocketmq.namesrv.domain";
+const SUB_GROUP_PROPERTY: &str = "rocketmq.namesrv.domain.subgroup";
 /// The directory of an installation, whose `conf/tools.yml` names the account of tools.
 const HOME: &str = "ROCKETMQ_HOME";
 const HOME_PROPERTY: &str = "rocketmq.home.dir";
@@ -25,6 +28,9 @@ pub(crate) struct Settings {
     /// Name servers, host:port;host:port. Without it: -Drocketmq.namesrv.addr, then NAMESRV_ADDR
     #[arg(short = 'n', long = "namesrvAddr", value_name = "ADDRS")]
     namesrv_addr: Option<String>,
+    /// Address server to ask for name servers when none is named. Without it: -Drocketmq.namesrv.domain
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address_server: Option<String>,
     /// Print JSON, one line for each thing said
     #[arg(long)]
     pub(crate) json: bool,
@@ -60,7 +66,18 @@ impl Settings {
         let property = |name: &str| property(properties, name);
         let addrs = self.namesrv_addr.clone();
         let addrs = addrs.or_else(|| property(NAMESRV_PROPERTY));
-        let addrs = addrs.or_else(|| env::var("NAMESRV_ADDR").ok()).unwrap_or_default();
+        let addrs = addrs.or_else(|| env::var("NAMESRV_ADDR").ok());
+        let addrs = addrs.filter(|addrs| !addrs.trim().is_empty());
+        let domain = self.address_server.clone().or_else(|| property(DOMAIN_PROPERTY));
+        let addrs = match (addrs, domain) {
+            (Some(addrs), _) => addrs,
+            (None, Some(domain)) => {
+                let sub_group = property(SUB_GROUP_PROPERTY);
+                let sub_group = sub_group.as_deref().unwrap_or(address_server::SUB_GROUP);
+                address_server::name_servers(domain.trim(), sub_group)?
+            }
+            (None, None) => String::new(),
+        };
         let mut config = AdminConfig::new(&addrs);
         config.timeout = Duration::from_millis(self.timeout_ms);
         config.vip_channel = self.vip_channel;

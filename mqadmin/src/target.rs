@@ -7,7 +7,7 @@ use proto::body::{BrokerData, ClusterInfo};
 use crate::Failure;
 
 /// The broker that writes.
-const MASTER_ID: i64 = 0;
+pub(crate) const MASTER_ID: i64 = 0;
 
 /// `-b` or `-c`; one of them.
 #[derive(Args)]

@@ -41,6 +41,14 @@ fn what_is_not_understood_is_2() {
     check(&["updateTopic", "-t", "a", "-b", "x:1", "-a", "x"], 2, "", "neither +name=value");
     check(&["topicList", "--access-key", "x"], 2, "", "belong together");
     check(&["completions", "csh"], 2, "", "bash");
+    check(&["tail"], 2, "", "<TOPIC");
+    check(&["tail", "orders", "--since", "soon"], 2, "", "expected how long ago");
+    check(&["printMsg", "-t", "a", "-c", "GBK"], 2, "", "shown as UTF-8 only");
+    check(&["consumeMessage", "-t", "a", "-i", "0"], 2, "", "--brokerName");
+    check(&["updateOrderConf", "-t", "a", "-m", "put"], 2, "", "--orderConf");
+    check(&["updateTopicPerm", "-t", "a", "-b", "x:1", "-p", "9"], 2, "", "0..=7");
+    check(&["checkMsgSendRT", "-t", "a", "-a", "1"], 2, "", "not in 2..");
+    check(&["cleanBrokerMetadata", "-a", "x:1", "-bn", "a"], 2, "", "--clusterName");
 }
 
 #[test]
@@ -52,6 +60,15 @@ fn what_fails_is_1_and_says_what_to_do() {
     check(&["-Drocketmq.namesrv.addr=127.0.0.1:1", "topicList"], 1, "", tried);
     check(&["topicList", "-n", "127.0.0.1:1;127.0.0.1:1"], 1, "", "no name server answered: ");
     check(&["topicList", "Stray", "-n", "127.0.0.1:1"], 1, "", "ignored, as Java's does: Stray");
+    check(&["tail", "orders", "-n", "127.0.0.1:1"], 1, "", "cannot connect to 127.0.0.1:1:");
+    check(&["getControllerMetaData", "-a", "127.0.0.1:1"], 1, "", "cannot connect");
+    check(&["cleanUnusedTopic", "-n", "127.0.0.1:1"], 1, "", "cannot connect");
+    check(
+        &["topicList", "--address-server", "127.0.0.1:1"],
+        1,
+        "",
+        "address server http://127.0.0.1:1/rocketmq/nsaddr",
+    );
     check(&["queryMsgById", "-i", "x"], 1, "", "\"x\" is no message id of a broker");
 }
 

@@ -120,9 +120,9 @@ mod tests {
                 ..BrokerConfig::default()
             })
         };
-        assert_eq!(asked("10.0.0.1", "").unwrap(), "http://10.0.0.1:8080/rocketmq/nsaddr");
-        assert_eq!(asked("10.0.0.1:81", "").unwrap(), "http://10.0.0.1:81/rocketmq/nsaddr");
-        assert_eq!(asked("10.0.0.1", "ns:9876"), None, "a list that is given counts more");
+        assert_eq!(asked("127.0.0.1", "").unwrap(), "http://127.0.0.1:8080/rocketmq/nsaddr");
+        assert_eq!(asked("127.0.0.1:81", "").unwrap(), "http://127.0.0.1:81/rocketmq/nsaddr");
+        assert_eq!(asked("127.0.0.1", "ns:9876"), None, "a list that is given counts more");
         assert_eq!(url(&BrokerConfig::default()), None);
     }
 

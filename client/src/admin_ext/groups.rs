@@ -1,7 +1,8 @@
 //! Consumer groups: created and changed, how far they are, who is in them and what a member says of itself.
 
 use proto::body::{
-    ConsumeStats, ConsumerConnection, ConsumerRunningInfo, RouteData, SubscriptionGroupConfig,
+    ConsumeStats, ConsumerConnection, ConsumerRunningInfo, GroupConfigList, RouteData,
+    SubscriptionGroupConfig,
 };
 use proto::code::{request, response};
 
@@ -21,6 +22,19 @@ impl DefaultMqAdminExt {
         let mut body = Vec::new();
         config.write(&mut body);
         let mut request = self.request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[]);
+        request.body = &body;
+        self.ask_broker(addr, &request).await?.success().map(drop)
+    }
+
+    /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST (225) at a broker of 5.x or ours: many groups at once.
+    pub async fn create_and_update_subscription_group_config_list(
+        &self,
+        addr: &str,
+        list: &GroupConfigList,
+    ) -> Result<(), AdminError> {
+        let mut body = Vec::new();
+        list.write(&mut body);
+        let mut request = self.request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, &[]);
         request.body = &body;
         self.ask_broker(addr, &request).await?.success().map(drop)
     }

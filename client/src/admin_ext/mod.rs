@@ -20,22 +20,29 @@
 
 mod brokers;
 mod connection;
+mod controllers;
 mod credentials;
 mod error;
 mod groups;
 mod messages;
 mod name_servers;
 mod producer;
+mod queues;
+mod replication;
 mod topics;
 mod trace;
 mod tracks;
 mod transport;
 mod unique_id;
 
+pub use controllers::{BrokersToClean, ControllerMetaData, Election};
 pub use credentials::Credentials;
 pub use error::AdminError;
 pub use messages::{DirectConsumption, KeyQuery, body_of};
-pub use producer::{OutgoingMessage, SendResult, SendStatus};
+pub use name_servers::ORDER_TOPIC_CONFIG;
+pub use producer::{OutgoingMessage, SendResult, SendStatus, TopicPublishInfo};
+pub use queues::QueueAt;
+pub use trace::{TraceKind, TraceView, traces_of};
 pub use tracks::{MessageTrack, TrackType};
 pub use transport::Transport;
 

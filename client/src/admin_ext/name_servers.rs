@@ -1,12 +1,15 @@
 //! What name servers know: routes, brokers by cluster, names of topics, texts by namespace and key.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proto::body::{BrokerData, ClusterInfo, RouteData, TopicList};
 use proto::code::{request, response};
 
+use super::brokers::{one_property, properties};
 use super::{AdminError, DefaultMqAdminExt, MASTER_ID};
 
-/// Where the queues of ordered topics are written down.
-const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
+/// The namespace where the queues of ordered topics are written down.
+pub const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
 
 impl DefaultMqAdminExt {
     /// The name servers, as given.
@@ -58,6 +61,12 @@ impl DefaultMqAdminExt {
         self.tell_name_servers(&self.request(request::PUT_KV_CONFIG, &ext)).await
     }
 
+    /// DELETE_KV_CONFIG (102) at each name server.
+    pub async fn delete_kv_config(&self, namespace: &str, key: &str) -> Result<(), AdminError> {
+        let ext = [("namespace", namespace.into()), ("key", key.into())];
+        self.tell_name_servers(&self.request(request::DELETE_KV_CONFIG, &ext)).await
+    }
+
     /// The queues of an ordered topic, `broker:queues;broker:queues`, at each name server. Of the whole cluster it takes the
     /// place of what is there; of one broker it takes the place of that broker's part.
     pub async fn create_or_update_order_conf(
@@ -72,6 +81,63 @@ impl DefaultMqAdminExt {
         };
         let merged = with_order_of(before.as_deref().unwrap_or_default(), value);
         self.create_and_update_kv_config(ORDER_TOPIC_CONFIG, topic, &merged).await
+    }
+
+    /// WIPE_WRITE_PERM_OF_BROKER (205) at a name server: no producer is led to this broker any more. Of how many topics.
+    pub async fn wipe_write_perm_of_broker(
+        &self,
+        addr: &str,
+        broker_name: &str,
+    ) -> Result<i64, AdminError> {
+        let ext = [("brokerName", broker_name.into())];
+        let request = self.request(request::WIPE_WRITE_PERM_OF_BROKER, &ext);
+        self.ask(addr, &request).await?.read(|answer| answer.number("wipeTopicCount"))
+    }
+
+    /// ADD_WRITE_PERM_OF_BROKER (327) at a name server: producers are led to this broker again. Of how many topics.
+    pub async fn add_write_perm_of_broker(
+        &self,
+        addr: &str,
+        broker_name: &str,
+    ) -> Result<i64, AdminError> {
+        let ext = [("brokerName", broker_name.into())];
+        let request = self.request(request::ADD_WRITE_PERM_OF_BROKER, &ext);
+        self.ask(addr, &request).await?.read(|answer| answer.number("addTopicCount"))
+    }
+
+    /// GET_NAMESRV_CONFIG (319) of a name server: configuration by key.
+    pub async fn get_name_server_config(
+        &self,
+        addr: &str,
+    ) -> Result<BTreeMap<String, String>, AdminError> {
+        let told = self.ask(addr, &self.request(request::GET_NAMESRV_CONFIG, &[])).await?;
+        told.read(|answer| properties(&answer.body))
+    }
+
+    /// UPDATE_NAMESRV_CONFIG (318) at a name server: a new value of a key.
+    pub async fn update_name_server_config(
+        &self,
+        addr: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), AdminError> {
+        let body = one_property(key, value);
+        let mut request = self.request(request::UPDATE_NAMESRV_CONFIG, &[]);
+        request.body = body.as_bytes();
+        self.ask(addr, &request).await?.success().map(drop)
+    }
+
+    /// The clusters whose brokers have a topic.
+    pub async fn get_topic_cluster_list(
+        &self,
+        topic: &str,
+    ) -> Result<BTreeSet<String>, AdminError> {
+        let known = self.examine_broker_cluster_info().await?;
+        let route = self.examine_topic_route_info(topic).await?;
+        let has = |name: &String| route.broker_datas.iter().any(|b| b.broker_name == *name);
+        let clusters = known.cluster_addr_table.into_iter();
+        let found = clusters.filter(|(_, names)| names.iter().any(has));
+        Ok(found.map(|(cluster, _)| cluster).collect())
     }
 
     /// DELETE_TOPIC_IN_NAMESRV (216) at these name servers, by default all, in turn; the first failure ends it.

@@ -94,6 +94,20 @@ pub struct SendResult {
     pub trace_on: bool,
 }
 
+/// Where a topic takes messages.
+#[derive(Clone, Debug)]
+pub struct TopicPublishInfo {
+    route: RouteData,
+    queues: Vec<MessageQueue>,
+}
+
+impl TopicPublishInfo {
+    /// The queues that take messages, those of a broker together.
+    pub fn queues(&self) -> &[MessageQueue] {
+        &self.queues
+    }
+}
+
 impl DefaultMqAdminExt {
     /// SEND_MESSAGE_V2 (310): to a queue, or to any queue of the topic. Of a topic that does not exist, brokers are asked
     /// that create topics. When a broker takes no connection or no messages now, another one is tried.
@@ -102,20 +116,37 @@ impl DefaultMqAdminExt {
         message: &OutgoingMessage,
         queue: Option<&MessageQueue>,
     ) -> Result<SendResult, AdminError> {
-        let (route, queues) = self.publish_route(&message.topic, queue.is_some()).await?;
+        let places = match queue {
+            None => self.topic_publish_info(&message.topic).await?,
+            Some(_) => {
+                let route = self.examine_topic_route_info(&message.topic).await?;
+                TopicPublishInfo { route, queues: Vec::new() }
+            }
+        };
+        self.send_in(&places, message, queue).await
+    }
+
+    /// The same to a topic whose route is known: nobody but the broker is asked.
+    pub async fn send_in(
+        &self,
+        places: &TopicPublishInfo,
+        message: &OutgoingMessage,
+        queue: Option<&MessageQueue>,
+    ) -> Result<SendResult, AdminError> {
+        let TopicPublishInfo { route, queues } = places;
         let given = message.properties.iter().find(|(name, _)| name == UNIQUE_ID);
         let id = given.map_or_else(unique_id::create, |(_, id)| id.clone());
         if let Some(queue) = queue {
-            return self.send_to(&route, queue, message, &id).await;
+            return self.send_to(route, queue, message, &id).await;
         }
-        let mut left = queues;
+        let mut left: Vec<&MessageQueue> = queues.iter().collect();
         let mut failed = None;
         for _ in 0..ATTEMPTS {
             if left.is_empty() {
                 break;
             }
             let queue = left.swap_remove(fastrand::usize(..left.len()));
-            match self.send_to(&route, &queue, message, &id).await {
+            match self.send_to(route, queue, message, &id).await {
                 Err(error) if was_not_taken(&error) => failed = Some(error),
                 outcome => return outcome,
             }
@@ -127,26 +158,19 @@ impl DefaultMqAdminExt {
         }))
     }
 
-    /// The route of a topic, or of the one that new topics begin with, and its queues that take messages.
-    async fn publish_route(
-        &self,
-        topic: &str,
-        must_exist: bool,
-    ) -> Result<(RouteData, Vec<MessageQueue>), AdminError> {
-        match self.examine_topic_route_info(topic).await {
-            Err(error) if error.code() == Some(response::TOPIC_NOT_EXIST) && !must_exist => {
-                let Ok(route) = self.examine_topic_route_info(DEFAULT_TOPIC).await else {
-                    return Err(error);
-                };
-                let queues = publish_queues(&route, topic, DEFAULT_TOPIC_QUEUES);
-                Ok((route, queues))
+    /// Where a topic takes messages; of one that does not exist, where it would be made.
+    pub async fn topic_publish_info(&self, topic: &str) -> Result<TopicPublishInfo, AdminError> {
+        let (route, queues_max) = match self.examine_topic_route_info(topic).await {
+            Err(error) if error.code() == Some(response::TOPIC_NOT_EXIST) => {
+                match self.examine_topic_route_info(DEFAULT_TOPIC).await {
+                    Ok(route) => (route, DEFAULT_TOPIC_QUEUES),
+                    Err(_) => return Err(error),
+                }
             }
-            outcome => {
-                let route = outcome?;
-                let queues = publish_queues(&route, topic, i32::MAX);
-                Ok((route, queues))
-            }
-        }
+            outcome => (outcome?, i32::MAX),
+        };
+        let queues = publish_queues(&route, topic, queues_max);
+        Ok(TopicPublishInfo { route, queues })
     }
 
     async fn send_to(

@@ -1,6 +1,6 @@
 //! Topics: created and changed, deleted, what their queues hold, who consumes them.
 
-use proto::body::{GroupList, TopicConfig, TopicStatsTable};
+use proto::body::{GroupList, TopicConfig, TopicConfigList, TopicStatsTable};
 use proto::code::{request, response};
 
 use super::name_servers::select_broker_addr;
@@ -35,6 +35,30 @@ impl DefaultMqAdminExt {
             ext.push(("attributes", attributes.as_str().into()));
         }
         let request = self.request(request::UPDATE_AND_CREATE_TOPIC, &ext);
+        self.ask_broker(addr, &request).await?.success().map(drop)
+    }
+
+    /// GET_TOPIC_CONFIG (351) of a broker: the settings of a topic there. Brokers before 5.0 do not know this request.
+    pub async fn examine_topic_config(
+        &self,
+        addr: &str,
+        topic: &str,
+    ) -> Result<TopicConfig, AdminError> {
+        let ext = [("topic", topic.into())];
+        let request = self.request(request::GET_TOPIC_CONFIG, &ext);
+        self.ask_broker(addr, &request).await?.body(TopicConfig::read)
+    }
+
+    /// UPDATE_AND_CREATE_TOPIC_LIST (18) at a broker of 5.x or ours: many topics at once.
+    pub async fn create_and_update_topic_config_list(
+        &self,
+        addr: &str,
+        list: &TopicConfigList,
+    ) -> Result<(), AdminError> {
+        let mut body = Vec::new();
+        list.write(&mut body);
+        let mut request = self.request(request::UPDATE_AND_CREATE_TOPIC_LIST, &[]);
+        request.body = &body;
         self.ask_broker(addr, &request).await?.success().map(drop)
     }
 

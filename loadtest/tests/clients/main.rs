@@ -7,6 +7,7 @@
 mod access;
 mod mqadmin;
 mod mqadmin_compared;
+mod mqadmin_ours;
 mod name_servers;
 mod tls;
 
@@ -106,7 +107,13 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let of_tools = [mqadmin::trials(), mqadmin_compared::trials(), access::trials(), tls::trials()];
+    let of_tools = [
+        mqadmin::trials(),
+        mqadmin_compared::trials(),
+        mqadmin_ours::trials(),
+        access::trials(),
+        tls::trials(),
+    ];
     let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_tools);
     let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);

@@ -1,8 +1,9 @@
 //! Java's mqadmin 4.9.8 and ours, command by command beside each other, against our broker and against Java's: the same
 //! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
 //!
-//! A further command is a line of [`CASES`]. Words of a case are typed to both tools; `{topic}`, `{group}`, `{broker}`,
-//! `{id}` name what is prepared for it, `{new}` something that each tool has for itself.
+//! A further command is a line of [`CASES`], or of [`CASES_5`] when only 5.x has it. Words of a case are typed to both tools;
+//! `{topic}`, `{group}`, `{broker}`, `{id}`, `{key}`, `{unique}` name what is prepared for it, `{traces}` a topic with traces
+//! of the message `{traced}`, `{new}` something that each tool has for itself.
 
 use libtest_mimic::Trial;
 use loadtest::harness::{
@@ -13,8 +14,11 @@ use loadtest::harness::{
     scenario, unique,
 };
 
-/// The release whose output decides.
+/// The release whose output decides, where it has the command.
 const JAVA: &str = "4.9.8";
+
+/// The message whose traces are prepared.
+const TRACED: &str = "7F0000010A2C18B4AAC21C1FD4D70000";
 
 /// What of an output is compared.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,9 @@ enum Lines {
 type Case = (&'static str, Lines, &'static [Side]);
 
 const BOTH: &[Side] = &[Side::Ours, Side::Java4];
+/// Of requests that our broker refuses.
+const JAVA_4: &[Side] = &[Side::Java4];
+const JAVA_5: &[Side] = &[Side::Java5];
 
 /// Commands that read, then those that change something, in this order.
 const CASES: &[Case] = &[
@@ -49,34 +56,88 @@ const CASES: &[Case] = &[
     ("consumerProgress -n {namesrv} -g {group} -s true", Lines::All, BOTH),
     ("consumerProgress -n {namesrv}", Lines::With("{group}"), BOTH),
     ("queryMsgById -n {namesrv} -i {id}", Lines::All, BOTH),
+    ("queryMsgByKey -n {namesrv} -t {topic} -k {key}", Lines::All, BOTH),
+    // Once: Java's tool keeps the client of this command, and shuts it down after the first use.
+    ("queryMsgByUniqueKey -n {namesrv} -t {topic} -i {unique}", Lines::All, BOTH),
+    ("queryMsgByOffset -n {namesrv} -t {topic} -b broker-a -i 0 -o 0", Lines::All, BOTH),
+    ("queryMsgTraceById -n {namesrv} -t {traces} -i {traced}", Lines::All, BOTH),
+    ("printMsg -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("printMsg -n {namesrv} -t {topic} -s nothing -d false", Lines::All, BOTH),
+    ("printMsg -n {namesrv} -t {topic} -b 2026-01-05#09:30:11:042", Lines::All, BOTH),
+    ("printMsgByQueue -n {namesrv} -t {topic} -a broker-a -i 0 -p true -d true", Lines::All, BOTH),
+    // Once, for the same reason.
+    ("consumeMessage -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("queryCq -n {namesrv} -t {topic} -q 0 -i 0 -c 2", Lines::All, BOTH),
+    ("queryCq -n {namesrv} -t {topic} -q 0 -i 0 -c 2 -b {broker} -g {group}", Lines::All, BOTH),
+    ("topicClusterList -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("allocateMQ -n {namesrv} -t {topic} -i 10.0.0.1,10.0.0.2", Lines::All, BOTH),
+    ("getNamesrvConfig -n {namesrv}", Lines::Names, BOTH),
+    ("updateNamesrvConfig -n {namesrv} -k orderMessageEnable -v false", Lines::All, BOTH),
+    ("updateBrokerConfig -b {broker} -k traceOn -v true", Lines::All, JAVA_4),
+    ("updateBrokerConfig -n {namesrv} -c DefaultCluster -k traceOn -v true", Lines::All, JAVA_4),
+    ("cleanExpiredCQ -b {broker}", Lines::All, BOTH),
+    ("cleanExpiredCQ -n {namesrv} -c DefaultCluster", Lines::All, BOTH),
+    ("cleanUnusedTopic -n {namesrv}", Lines::All, BOTH),
+    ("deleteExpiredCommitLog -b {broker}", Lines::All, BOTH),
+    // Of a broker that nobody has: other tests send to the one that is there.
+    ("wipeWritePerm -n {namesrv} -b nobody", Lines::All, BOTH),
+    ("addWritePerm -n {namesrv} -b nobody", Lines::All, BOTH),
+    ("sendMsgStatus -n {namesrv} -b broker-a -c 3", Lines::All, BOTH),
+    ("checkMsgSendRT -n {namesrv} -t {topic} -a 4 -s 64", Lines::All, BOTH),
     (
         "sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0",
         Lines::All,
         BOTH,
     ),
+    ("printMsgByQueue -n {namesrv} -t {topic} -a broker-a -i 0 -f true", Lines::All, BOTH),
     ("updateSubGroup -n {namesrv} -b {broker} -g {new} -s true -r 3 -q 2", Lines::All, BOTH),
     ("updateSubGroup -n {namesrv} -c DefaultCluster -g {new} -d true", Lines::All, BOTH),
     ("updateTopic -n {namesrv} -b {broker} -t {new} -r 4 -w 4 -o true", Lines::All, BOTH),
     ("updateTopic -n {namesrv} -c DefaultCluster -t {new} -p 4 -u true -s true", Lines::All, BOTH),
+    ("updateKvConfig -n {namesrv} -s {new} -k key -v value", Lines::All, BOTH),
+    ("deleteKvConfig -n {namesrv} -s {new} -k key", Lines::All, BOTH),
+    ("updateOrderConf -n {namesrv} -t {new} -m put -v broker-a:4", Lines::All, BOTH),
+    ("updateOrderConf -n {namesrv} -t {new} -m get", Lines::All, BOTH),
+    ("updateOrderConf -n {namesrv} -t {new} -m delete", Lines::All, BOTH),
+    ("updateTopicPerm -n {namesrv} -b {broker} -t {new} -p 6", Lines::All, BOTH),
+    ("updateTopicPerm -n {namesrv} -c DefaultCluster -t {new} -p 2", Lines::All, BOTH),
     ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
+];
+
+/// Commands that 5.3.3 has besides, beside its tool.
+const CASES_5: &[Case] = &[
+    ("haStatus -b {broker}", Lines::All, JAVA_5),
+    ("haStatus -n {namesrv} -c DefaultCluster", Lines::All, JAVA_5),
+    ("updateColdDataFlowCtrGroupConfig -b {broker} -g {group} -v 1024", Lines::All, JAVA_5),
+    ("getColdDataFlowCtrInfo -b {broker}", Lines::Names, JAVA_5),
+    ("getColdDataFlowCtrInfo -n {namesrv} -c DefaultCluster", Lines::Names, JAVA_5),
+    ("removeColdDataFlowCtrGroupConfig -b {broker} -g {group}", Lines::All, JAVA_5),
+    ("queryMsgByKey -n {namesrv} -t {topic} -k {key} -m 3 -b 0", Lines::All, JAVA_5),
+    (
+        "updateBrokerConfig -n {namesrv} -c DefaultCluster -a true -k traceOn -v true",
+        Lines::All,
+        JAVA_5,
+    ),
 ];
 
 /// One story for each side: a broker is prepared once.
 pub(crate) fn trials() -> Vec<Trial> {
-    let trial = |side: Side| {
+    let trial = |(side, java, cases): (Side, &'static str, &'static [Case])| {
         crate::trial(format!("mqadmin_compared::{side:?}").to_lowercase(), move |test| {
-            if let Some(program) = Library::Java(JAVA).program(test)
+            if let Some(program) = Library::Java(java).program(test)
                 && let Some(peer) = side.peer(test)
             {
-                compare(&program, peer);
+                compare(&program, peer, cases);
             }
         })
     };
+    let stories =
+        [(Side::Ours, JAVA, CASES), (Side::Java4, JAVA, CASES), (Side::Java5, "5.3.3", CASES_5)];
     let shapes = Trial::test("mqadmin_compared::shapes", || {
         shapes_are_told_apart();
         Ok(())
     });
-    BOTH.iter().copied().map(trial).chain([shapes]).collect()
+    stories.into_iter().map(trial).chain([shapes]).collect()
 }
 
 /// The comparison sees what it is for.
@@ -85,6 +146,7 @@ fn shapes_are_told_apart() {
         ("broker-a  0     12", "broker-a  3     7"),
         ("   1.25(0,0ms)", " 12.00(3,17ms)"),
         ("x {a=1, b=2}", "x {b=7, a=0}"),
+        ("x Y{z='t', m={a=1, b=2}, c}", "x Y{z='t', m={b=7, a=0}, c}"),
         ("a 7F00000100002A9F00000000000004D2", "a 7F00000100002A9F00000000000014D2"),
     ];
     for (java, ours) in same {
@@ -102,11 +164,11 @@ fn shapes_are_told_apart() {
 }
 
 /// Runs all cases, and tells all that differ.
-fn compare(program: &Program, peer: &Peer) {
+fn compare(program: &Program, peer: &Peer, cases: &[Case]) {
     let prepared = Prepared::new(program, peer);
     let mut java = Mqadmin::start(program);
     let mut differences = Vec::new();
-    for (line, lines, sides) in CASES {
+    for (line, lines, sides) in cases {
         if sides.contains(&peer.side) {
             let (of_java, of_ours) = (prepared.words(line, 0), prepared.words(line, 1));
             let expected = java.run(&as_words(&of_java));
@@ -152,10 +214,13 @@ impl Prepared {
     /// A topic with messages, and a group that has consumed some of them and is gone.
     fn new(program: &Program, peer: &Peer) -> Prepared {
         let (topic, group) = (peer.new_topic("compared", 4), unique("compared-group"));
+        let traces = peer.new_topic("compared-traces", 1);
+        send_traces(peer, &traces);
         scenario::keep_offsets(peer, &topic, &group);
         let sent = scenario::produce(program, peer, &topic, 8, None);
         scenario::consume_exactly(program, peer, "consume", (&topic, &group), 8);
         scenario::produce(program, peer, &topic, 8, None);
+        let hits = scenario::query_all(program, peer, &topic, &sent[..1]);
         let new = unique("compared-new");
         let names = vec![
             ("{topic}", topic),
@@ -163,6 +228,10 @@ impl Prepared {
             ("{namesrv}", peer.namesrv_addr.clone()),
             ("{broker}", peer.broker_addr.to_string()),
             ("{id}", sent[0].message_id.clone()),
+            ("{key}", format!("key-{}", sent[0].body)),
+            ("{unique}", hits[0].unique_id.clone()),
+            ("{traces}", traces),
+            ("{traced}", TRACED.to_owned()),
         ];
         Prepared { names, new: [format!("{new}-1"), format!("{new}-2")] }
     }
@@ -173,6 +242,35 @@ impl Prepared {
             named.replace("{new}", &self.new[tool])
         };
         line.split(' ').map(fill).collect()
+    }
+}
+
+/// Writes down what a producer and a consumer that trace would.
+fn send_traces(peer: &Peer, topic: &str) {
+    let sent = [
+        "Pub",
+        "1700000000000",
+        "R",
+        "producers",
+        "t",
+        TRACED,
+        "",
+        "key",
+        "h:1",
+        "5",
+        "7",
+        "0",
+        TRACED,
+        "true",
+    ];
+    let consumed =
+        ["SubAfter", "request", TRACED, "3", "false", "key", "1", "1700000000100", "consumers"];
+    for fields in [&sent[..], &consumed[..]] {
+        let body = format!("{}\u{2}", fields.join("\u{1}"));
+        let words =
+            ["sendMessage", "-n", &peer.namesrv_addr, "-t", topic, "-k", TRACED, "-p", &body];
+        let printed = our_mqadmin::run(&words);
+        assert_eq!(printed.code, Some(0), "{printed:?}");
     }
 }
 
@@ -261,10 +359,11 @@ fn words_of(line: &str) -> Vec<Word> {
     words
 }
 
-/// The entries of a map, `{a=1, b=2}`, have any order in Java.
+/// The entries of a map, `{a=1, b=2}`, have any order in Java. Of several the first that ends, which holds no other.
 fn with_sorted_map(line: &str) -> String {
-    let Some((before, rest)) = line.split_once('{') else { return line.to_owned() };
-    let Some((inside, after)) = rest.split_once('}') else { return line.to_owned() };
+    let Some(end) = line.find('}') else { return line.to_owned() };
+    let Some(start) = line[..end].rfind('{') else { return line.to_owned() };
+    let (before, inside, after) = (&line[..start], &line[start + 1..end], &line[end + 1..]);
     let mut entries: Vec<&str> = inside.split(", ").collect();
     entries.sort_unstable();
     format!("{before}{{{}}}{after}", entries.join(", "))

@@ -1,12 +1,15 @@
-//! Commands about single brokers: `brokerStatus`, `getBrokerConfig`.
+//! Commands about single brokers: `brokerStatus`, `getBrokerConfig`, `updateBrokerConfig`.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use clap::ArgAction::Set;
 use client::DefaultMqAdminExt;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::target::{Target, brokers_of, masters};
+use crate::text::boolean;
 use crate::{Command, Failure, Output};
 
 /// Shows the figures of a broker, or of each of a cluster.
@@ -59,7 +62,7 @@ pub(crate) struct GetBrokerConfig {
 
 impl Command for GetBrokerConfig {
     async fn run(&self, admin: &DefaultMqAdminExt, out: &mut Output) -> Result<(), Failure> {
-        for (addr, role) in self.brokers(admin).await? {
+        for (addr, role) in with_roles(&self.target, admin).await? {
             match admin.get_broker_config(&addr).await {
                 Ok(config) => out.show(&Config { addr, role, config })?,
                 Err(error) => out.problem(error),
@@ -69,32 +72,49 @@ impl Command for GetBrokerConfig {
     }
 }
 
-impl GetBrokerConfig {
-    /// Addresses, each with what it is in its cluster.
-    async fn brokers(&self, admin: &DefaultMqAdminExt) -> Result<Vec<(String, Role)>, Failure> {
-        let Some(cluster) = &self.target.cluster_name else {
-            let addrs = self.target.brokers(admin).await?;
-            return Ok(addrs.into_iter().map(|addr| (addr, Role::Asked)).collect());
-        };
-        let known = admin.examine_broker_cluster_info().await?;
-        let mut found = Vec::new();
-        for broker in brokers_of(&known, cluster)? {
-            let master = masters(std::slice::from_ref(&broker)).pop();
-            found.extend(master.clone().map(|addr| (addr, Role::Master)));
-            let slaves = broker.broker_addrs.into_values();
-            let slaves = slaves.filter(|addr| Some(addr) != master.as_ref());
-            found.extend(slaves.map(|addr| (addr, Role::Slave { master: master.clone() })));
-        }
-        Ok(found)
+/// Addresses, each with what it is in its cluster.
+pub(crate) async fn with_roles(
+    target: &Target,
+    admin: &DefaultMqAdminExt,
+) -> Result<Vec<(String, Role)>, Failure> {
+    let Some(cluster) = &target.cluster_name else {
+        let addrs = target.brokers(admin).await?;
+        return Ok(addrs.into_iter().map(|addr| (addr, Role::Asked)).collect());
+    };
+    let known = admin.examine_broker_cluster_info().await?;
+    let mut found = Vec::new();
+    for broker in brokers_of(&known, cluster)? {
+        let master = masters(std::slice::from_ref(&broker)).pop();
+        found.extend(master.clone().map(|addr| (addr, Role::Master)));
+        let slaves = broker.broker_addrs.into_values();
+        let slaves = slaves.filter(|addr| Some(addr) != master.as_ref());
+        found.extend(slaves.map(|addr| (addr, Role::Slave { master: master.clone() })));
     }
+    Ok(found)
 }
 
+/// What a broker is in its cluster.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Role {
+pub(crate) enum Role {
     Asked,
     Master,
     Slave { master: Option<String> },
+}
+
+impl Role {
+    /// The line above what a broker tells.
+    pub(crate) fn banner(&self, addr: &str) -> String {
+        let line = "============";
+        match self {
+            Role::Asked => format!("{line}{addr}{line}"),
+            Role::Master => format!("{line}Master: {addr}{line}"),
+            Role::Slave { master } => {
+                let master = master.as_deref().unwrap_or("null");
+                format!("{line}My Master: {master}=====Slave: {addr}{line}")
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -106,18 +126,45 @@ struct Config {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (line, addr) = ("============", &self.addr);
-        match &self.role {
-            Role::Asked => writeln!(f, "{line}{addr}{line}")?,
-            Role::Master => writeln!(f, "{line}Master: {addr}{line}")?,
-            Role::Slave { master } => {
-                let master = master.as_deref().unwrap_or("null");
-                writeln!(f, "{line}My Master: {master}=====Slave: {addr}{line}")?;
-            }
-        }
+        writeln!(f, "{}", self.role.banner(&self.addr))?;
         for (key, value) in &self.config {
             writeln!(f, "{key:<50}=  {value}")?;
         }
         writeln!(f)
+    }
+}
+
+/// Gives a key of a broker's configuration a new value, or of each of a cluster.
+#[derive(clap::Args)]
+pub(crate) struct UpdateBrokerConfig {
+    #[command(flatten)]
+    target: Target,
+    /// The key
+    #[arg(short = 'k', long = "key", value_name = "KEY")]
+    key: String,
+    /// Its new value
+    #[arg(short = 'v', long = "value", value_name = "VALUE")]
+    value: String,
+    /// 5.x: at the slaves of the cluster, too
+    #[arg(short = 'a', long = "updateAllBroker", value_name = "BOOL", value_parser = boolean, action = Set, default_value = "false")]
+    update_all_broker: bool,
+}
+
+impl Command for UpdateBrokerConfig {
+    async fn run(&self, admin: &DefaultMqAdminExt, out: &mut Output) -> Result<(), Failure> {
+        let addrs = match self.update_all_broker {
+            true => self.target.brokers(admin).await?,
+            false => self.target.masters(admin).await?,
+        };
+        for addr in addrs {
+            match admin.update_broker_config(&addr, &self.key, &self.value).await {
+                Ok(()) => out.say(
+                    format!("update broker config success, {addr}"),
+                    json!({ "addr": addr, "key": self.key, "value": self.value }),
+                )?,
+                Err(error) => out.problem(error),
+            }
+        }
+        Ok(())
     }
 }

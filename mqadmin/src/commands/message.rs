@@ -1,26 +1,23 @@
 //! Commands about single messages: `sendMessage`, `queryMsgById`.
 
 use std::fmt::{self, Display, Formatter};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ArgAction::Set;
-use client::admin_ext::{DirectConsumption, MessageTrack, OutgoingMessage, SendResult, body_of};
+use client::admin_ext::{DirectConsumption, OutgoingMessage, SendResult, body_of};
 use client::{DefaultMqAdminExt, Received};
 use proto::body::MessageQueue;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::text::{self, boolean, or_null};
+use super::message_details::{self, Shown};
+use super::message_text::{QueueName, client_id, properties, utf8};
+use super::query;
+use crate::moment::now_ms;
+use crate::text::{boolean, or_null};
 use crate::{Command, Failure, Output};
 
-/// Where Java's tool writes the bodies of messages that it shows.
-const BODIES: &str = "/tmp/rocketmq/msgbodys";
 /// The group that sends a message again.
 const RESEND_GROUP: &str = "ReSendMsgById";
-/// The property with the producer's id of a message.
-const UNIQUE_ID: &str = "UNIQ_KEY";
 /// The bit of a permission that lets producers write.
 const PERM_WRITE: i32 = 2;
 
@@ -95,12 +92,8 @@ impl SendMessage {
     }
 }
 
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
-struct Sent<'a>(&'a SendResult);
+/// How a message was stored.
+pub(crate) struct Sent<'a>(pub(crate) &'a SendResult);
 
 impl Serialize for Sent<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -144,6 +137,12 @@ pub(crate) struct QueryMsgById {
     /// Part of the name by which Java's producer is known; of no effect here
     #[arg(short = 'u', long = "unitName", value_name = "UNIT")]
     unit_name: Option<String>,
+    /// 5.x: their topic, where ids that producers gave them are looked up, too
+    #[arg(short = 't', long = "topic", value_name = "TOPIC")]
+    topic: Option<String>,
+    /// 5.x: show the body as text, too; UTF-8
+    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = utf8)]
+    body_format: Option<String>,
 }
 
 impl Command for QueryMsgById {
@@ -152,12 +151,7 @@ impl Command for QueryMsgById {
             out.note("-u has no effect: there is no producer that a unit would name");
         }
         for id in self.msg_id.iter().map(|id| id.trim()).filter(|id| !id.is_empty()) {
-            let done = match (&self.consumer_group, &self.client_id) {
-                (Some(group), Some(client)) => hand_over(admin, out, [group, client, id]).await,
-                _ if self.send_message => resend(admin, out, id).await,
-                _ => show(admin, out, id).await,
-            };
-            match done {
+            match self.one(admin, out, id).await {
                 Ok(()) => {}
                 Err(Failure::Print(error)) => return Err(error.into()),
                 Err(failure) => out.problem(failure),
@@ -167,129 +161,56 @@ impl Command for QueryMsgById {
     }
 }
 
-async fn show(admin: &DefaultMqAdminExt, out: &mut Output, id: &str) -> Result<(), Failure> {
-    let message = admin.view_message(id).await?;
-    let tracks = match admin.message_track_detail(&message).await {
-        Ok(tracks) => Some(tracks),
-        Err(error) => {
-            out.problem(error);
-            None
-        }
-    };
-    let body_path = write_body(Path::new(BODIES), &message, out)?;
-    out.show(&Details { message, body_path, tracks })
-}
-
-/// Writes the body to a file named by the message's id. An id that is no plain word is not made into a name.
-fn write_body(dir: &Path, message: &Received, out: &mut Output) -> Result<PathBuf, Failure> {
-    let plain = |id: &&str| {
-        id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    };
-    let name = message.property(UNIQUE_ID).filter(plain).map(str::to_owned);
-    let path = dir.join(name.unwrap_or_else(|| message.message_id()));
-    let body = body_of(message).unwrap_or_else(|error| {
-        out.problem(error);
-        message.body.as_slice().into()
-    });
-    let written = fs::create_dir_all(dir).and_then(|()| fs::write(&path, body));
-    written.map_err(|source| Failure::File { path: path.clone(), source })?;
-    Ok(path)
-}
-
-struct Details {
-    message: Received,
-    body_path: PathBuf,
-    /// What became of it in each group, if that could be found out.
-    tracks: Option<Vec<MessageTrack>>,
-}
-
-impl Serialize for Details {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let m = &self.message;
-        let track = |track: &MessageTrack| {
-            json!({
-                "consumerGroup": track.consumer_group,
-                "trackType": track.track_type.name(),
-                "exceptionDesc": track.exception_desc,
-            })
-        };
-        let tracks = self.tracks.as_ref().map(|all| all.iter().map(track).collect::<Vec<_>>());
-        let properties: serde_json::Map<_, _> = properties(m)
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
-        let value = json!({
-            "offsetMsgId": m.message_id(),
-            "topic": m.topic,
-            "tags": m.property("TAGS"),
-            "keys": m.property("KEYS"),
-            "queueId": m.queue_id,
-            "queueOffset": m.queue_offset,
-            "commitLogOffset": m.physical_offset,
-            "reconsumeTimes": m.reconsume_times,
-            "bornTimestamp": m.born_timestamp,
-            "storeTimestamp": m.store_timestamp,
-            "bornHost": m.born_host.to_string(),
-            "storeHost": m.store_host.to_string(),
-            "sysFlag": m.sys_flag,
-            "properties": properties,
-            "bodyPath": self.body_path,
-            "tracks": tracks,
-        });
-        value.serialize(serializer)
-    }
-}
-
-fn properties(message: &Received) -> std::collections::BTreeMap<&str, &str> {
-    proto::properties::iter(&message.properties).collect()
-}
-
-impl Display for Details {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let m = &self.message;
-        let mut line = |label: &str, value: &str| writeln!(f, "{label:<20} {value}");
-        line("OffsetID:", &m.message_id())?;
-        line("Topic:", &m.topic)?;
-        line("Tags:", &format!("[{}]", or_null(m.property("TAGS"))))?;
-        line("Keys:", &format!("[{}]", or_null(m.property("KEYS"))))?;
-        line("Queue ID:", &m.queue_id.to_string())?;
-        line("Queue Offset:", &m.queue_offset.to_string())?;
-        line("CommitLog Offset:", &m.physical_offset.to_string())?;
-        line("Reconsume Times:", &m.reconsume_times.to_string())?;
-        line("Born Timestamp:", &text::millis(m.born_timestamp))?;
-        line("Store Timestamp:", &text::millis(m.store_timestamp))?;
-        line("Born Host:", &m.born_host.to_string())?;
-        line("Store Host:", &m.store_host.to_string())?;
-        line("System Flag:", &m.sys_flag.to_string())?;
-        line("Properties:", &text::map(properties(m)))?;
-        line("Message Body Path:", &self.body_path.display().to_string())?;
-        match self.tracks.as_deref() {
-            None => Ok(()),
-            Some([]) => write!(f, "\n\nWARN: No Consumer"),
-            Some(tracks) => {
-                write!(f, "\n\n")?;
-                tracks.iter().try_for_each(|track| {
-                    let (group, kind) = (&track.consumer_group, track.track_type.name());
-                    let why = or_null(track.exception_desc.as_deref());
-                    write!(f, "MessageTrack [consumerGroup={group}, trackType={kind}, exceptionDesc={why}]")
-                })
+impl QueryMsgById {
+    async fn one(
+        &self,
+        admin: &DefaultMqAdminExt,
+        out: &mut Output,
+        id: &str,
+    ) -> Result<(), Failure> {
+        let message = find(admin, id, self.topic.as_deref()).await?;
+        match (&self.consumer_group, &self.client_id) {
+            (Some(group), Some(client)) => hand_over(admin, out, [group, client], &message).await,
+            _ if self.send_message => resend(admin, out, &message).await,
+            _ => {
+                let body = self.body_format.is_some();
+                let shown = Shown { offset_id: true, index: 0, body, bounds: None };
+                message_details::show(admin, out, message, shown).await
             }
         }
     }
 }
 
-async fn resend(admin: &DefaultMqAdminExt, out: &mut Output, id: &str) -> Result<(), Failure> {
-    let message = admin.view_message(id).await?;
+/// The message of a broker's id; one that no broker gave out may be the producer's id in the topic, as 5.x has it.
+async fn find(
+    admin: &DefaultMqAdminExt,
+    id: &str,
+    topic: Option<&str>,
+) -> Result<Received, Failure> {
+    let error = match admin.view_message(id).await {
+        Ok(message) => return Ok(message),
+        Err(error) => error,
+    };
+    let Some(topic) = topic else { return Err(error.into()) };
+    let mut found = query::by_unique_key(admin, topic, id).await?;
+    if found.is_empty() { Err(error.into()) } else { Ok(found.remove(0)) }
+}
+
+async fn resend(
+    admin: &DefaultMqAdminExt,
+    out: &mut Output,
+    message: &Received,
+) -> Result<(), Failure> {
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let again = OutgoingMessage {
         topic: message.topic.clone(),
-        body: body_of(&message)?.into_owned(),
-        properties: properties(&message).into_iter().map(owned).collect(),
+        body: body_of(message)?.into_owned(),
+        properties: properties(message).into_iter().map(owned).collect(),
         flag: message.flag,
         group: RESEND_GROUP.to_owned(),
     };
     let sent = admin.send(&again, None).await?;
-    out.show(&Resent { id, sent })
+    out.show(&Resent { id: &client_id(message), sent })
 }
 
 struct Resent<'a> {
@@ -305,30 +226,33 @@ impl Serialize for Resent<'_> {
 
 impl Display for Resent<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (sent, queue) = (&self.sent, &self.sent.queue);
-        write!(
-            f,
-            "prepare resend msg. originalMsgId={}SendResult [sendStatus={}, msgId={}, offsetMsgId={}, \
-             messageQueue=MessageQueue [topic={}, brokerName={}, queueId={}], queueOffset={}]",
-            self.id,
-            sent.status.name(),
-            sent.id,
-            sent.offset_id,
-            queue.topic,
-            queue.broker_name,
-            queue.queue_id,
-            sent.queue_offset
-        )
+        let (id, sent) = (self.id, send_result(&self.sent));
+        write!(f, "prepare resend msg. originalMsgId={id}{sent}")
     }
 }
 
-async fn hand_over(
+/// How a message was stored, as Java prints it.
+pub(crate) fn send_result(sent: &SendResult) -> String {
+    format!(
+        "SendResult [sendStatus={}, msgId={}, offsetMsgId={}, messageQueue={}, queueOffset={}]",
+        sent.status.name(),
+        sent.id,
+        sent.offset_id,
+        QueueName(&sent.queue),
+        sent.queue_offset
+    )
+}
+
+/// Hands a message to a member of a group.
+pub(crate) async fn hand_over(
     admin: &DefaultMqAdminExt,
     out: &mut Output,
-    [group, client, id]: [&str; 3],
+    [group, client]: [&str; 2],
+    message: &Received,
 ) -> Result<(), Failure> {
-    let result = admin.consume_message_directly(group, client, id).await?;
-    out.show(&HandedOver { id, result })
+    let id = message.message_id();
+    let result = admin.consume_message_directly(group, client, &id).await?;
+    out.show(&HandedOver { id: &id, result })
 }
 
 struct HandedOver<'a> {

@@ -22,6 +22,7 @@ pub mod pieces;
 mod pop;
 mod queue;
 mod register;
+mod replication;
 mod route;
 mod running;
 mod stats;
@@ -56,6 +57,10 @@ pub use offset::{ConsumerOffsetTable, CorrectionOffsets, DelayOffsetTable};
 pub use pop::{AckBits, BatchAck, BatchAckBody};
 pub use queue::MessageQueue;
 pub use register::{INFLATED_BYTES_MAX, RegisterBrokerBody};
+pub use replication::{
+    BrokerMemberGroup, BrokerReplicasInfo, EpochCache, EpochEntry, HaClientInfo, HaConnectionInfo,
+    HaRuntimeInfo, ReplicaIdentity, ReplicasInfo,
+};
 pub use route::{BrokerData, QueueData, RouteData};
 pub use running::{
     ConsumeMessageDirectlyResult, ConsumeStatus, ConsumerRunningInfo, ProcessQueueInfo,
