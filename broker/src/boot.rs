@@ -11,7 +11,7 @@ use crate::{
     connection,
     control::{Control, metadata_store::MetadataStore, names, plane::ControlPlane},
     delay_levels::DelayLevels,
-    delivery, drops, half_checks,
+    delivery, draining, drops, half_checks,
     handlers::{self, pull},
     inbox,
     live_config::LiveConfig,
@@ -32,7 +32,7 @@ use daemon::{
 };
 use namesrv::{handle::Namesrv, server};
 use remoting::{Listener, TlsAcceptor, watch_certificates};
-use runtime::{Executor, Mesh, Task};
+use runtime::{Executor, Mesh, Task, UserSignal};
 use std::{
     cell::RefCell,
     io::{IsTerminal, Write},
@@ -119,6 +119,8 @@ pub struct BootContext {
     pub ready: Arc<AtomicUsize>,
     /// Somebody may have stored something.
     pub served: Arc<AtomicBool>,
+    /// An operator's wish to have it drained.
+    pub user_signal: UserSignal,
 }
 
 impl BootContext {
@@ -180,6 +182,7 @@ pub async fn run(
         executor.spawn(commit::metadata_loop(Rc::clone(&worker)));
         executor.spawn(handlers::serve_turns(Rc::clone(&worker)));
         executor.spawn(drops::run(Rc::clone(&worker)));
+        executor.spawn(draining::run(Rc::clone(&worker), context.user_signal.clone()));
         executor.spawn(collect_traffic::run(Rc::clone(&worker)));
         executor.spawn(access::in_force::watch_loop(Rc::clone(&worker)));
         // The last life may have left some.

@@ -22,6 +22,7 @@ pub mod delay_figures;
 pub mod delay_levels;
 pub mod delivery;
 pub mod disk_use;
+pub mod draining;
 pub mod drops;
 pub mod error;
 pub mod expressions;

@@ -23,7 +23,7 @@ use daemon::{
     log_file::LogFile,
     logging,
 };
-use runtime::{EXIT_INTERRUPTED, RunError, Settings, Stop};
+use runtime::{EXIT_INTERRUPTED, RunError, Settings, Stop, UserSignal};
 use std::{
     io::Write,
     path::PathBuf,
@@ -168,6 +168,8 @@ fn run(mut loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     let tls = open_tls(&mut loaded.config)?;
     let root = PathBuf::from(&loaded.config.store_path_root_dir);
     let log_root = boot::log_root(&loaded.config);
+    let user_signal = UserSignal::of_process()
+        .map_err(|error| Fatal::new(Cause::Machine, format!("signals: {error}")))?;
     // Before the lock, which Java's broker has a file for, too.
     directory::check_before_format(&root, &log_root).map_err(|error| fatal_of_directory(&error))?;
     let first_start = FirstStart::of(&root, &log_root);
@@ -185,7 +187,7 @@ fn run(mut loaded: Loaded, machine: &Machine, stop: Stop) -> Result<(), Fatal> {
     let first_start = first_start.filter(|_| FirstStart::of(&root, &log_root).is_some());
     let served = Arc::new(AtomicBool::new(false));
     let room = room.filter(|_| first_start.is_some());
-    let begun = Begun { room, sizing, tls };
+    let begun = Begun { room, sizing, tls, user_signal };
     let ended = run_locked(begun, loaded, machine, stop, &served);
     if let Some(first_start) = first_start
         && ended.is_err()
@@ -202,6 +204,8 @@ struct Begun {
     room: Option<Room>,
     sizing: Sizing,
     tls: Arc<Tls>,
+    /// SIGUSR1: drain the broker.
+    user_signal: UserSignal,
 }
 
 /// The directory is locked. `served` becomes true when somebody may have stored something.
@@ -214,7 +218,7 @@ fn run_locked(
 ) -> Result<(), Fatal> {
     let given = Arc::new(loaded);
     let (mut config, standalone) = (given.config.clone(), given.standalone);
-    let Begun { room, mut sizing, tls } = begun;
+    let Begun { room, mut sizing, tls, user_signal } = begun;
     runtime::limits::raise();
     let root = PathBuf::from(&config.store_path_root_dir);
     let log_root = boot::log_root(&config);
@@ -289,6 +293,7 @@ fn run_locked(
         access: Arc::default(),
         ready: Arc::default(),
         served: Arc::clone(served),
+        user_signal,
     };
     recovery_report::start(progress, stop.clone())
         .map_err(|error| Fatal::new(Cause::Machine, format!("threads: {error}")))?;

@@ -35,4 +35,4 @@ pub use reactor::TASK_BUDGET;
 pub use ring::KernelFeatures;
 pub use settings::{LANE_MESSAGES_DEFAULT, MEMLOCK_BYTES_MIN, Settings, SettingsError};
 pub use signal::Signal;
-pub use stop::{EXIT_INTERRUPTED, Stop, end_on_broken_pipe};
+pub use stop::{EXIT_INTERRUPTED, Stop, UserSignal, end_on_broken_pipe};

@@ -16,7 +16,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1},
     flag,
     iterator::Signals,
 };
@@ -38,6 +38,24 @@ struct Shared {
     unfinished: AtomicI32,
     bells: Mutex<Vec<Weak<Bell>>>,
     runner: Mutex<Option<mpsc::Sender<Event>>>,
+}
+
+/// SIGUSR1 of the process, for who looks whether it came. It does not end the process any more.
+#[derive(Clone, Default)]
+pub struct UserSignal(Arc<AtomicBool>);
+
+impl UserSignal {
+    /// Catches it from now on.
+    pub fn of_process() -> io::Result<UserSignal> {
+        let signal = UserSignal::default();
+        flag::register(SIGUSR1, Arc::clone(&signal.0))?;
+        Ok(signal)
+    }
+
+    /// Whether it came since the last look.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
 }
 
 impl Stop {

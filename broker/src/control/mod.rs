@@ -118,7 +118,10 @@ pub struct Control {
     request_modes: RequestModes,
     /// What topics and groups take up.
     table_memory: Rc<TableMemory>,
+    /// `brokerPermission`; what is in force is [`Control::broker_permission`].
     broker_permission: i32,
+    /// Since when the broker is being drained.
+    draining_since: Option<i64>,
     auto_create_groups: bool,
     notify_enabled: bool,
     /// `enablePropertyFilter`.
@@ -149,6 +152,7 @@ impl Control {
             durable: Tables::default(),
             members: Members::default(),
             broker_permission: config.broker_permission,
+            draining_since: None,
             auto_create_groups: config.auto_create_subscription_group,
             notify_enabled: config.notify_consumer_ids_changed_enable,
             property_filter: config.enable_property_filter,
@@ -343,9 +347,31 @@ impl Control {
         &self.published
     }
 
-    /// `brokerPermission`.
+    /// `brokerPermission`, without writing while the broker is being drained.
     pub fn broker_permission(&self) -> i32 {
-        self.broker_permission
+        let denied = if self.draining_since.is_some() { PERM_WRITE } else { 0 };
+        self.broker_permission & !denied
+    }
+
+    /// Begins to drain the broker, or ends that; whether that was a change. A start always begins without.
+    pub fn set_draining(&mut self, now: i64, draining: bool) -> bool {
+        if self.draining_since.is_some() == draining {
+            return false;
+        }
+        self.draining_since = draining.then_some(now);
+        // Name servers and clients hear of it as of a changed topic.
+        self.topics.touch(now);
+        true
+    }
+
+    /// Since when the broker is being drained, ms.
+    pub fn draining_since(&self) -> Option<i64> {
+        self.draining_since
+    }
+
+    /// Whether a group has a member.
+    pub fn is_online(&self, group: &str) -> bool {
+        self.members.is_online(group)
     }
 
     /// `enablePropertyFilter`.
@@ -668,7 +694,7 @@ impl Control {
     fn publish(&mut self) -> Option<Arc<MetadataSnapshot>> {
         let last = &self.published;
         let same = last.version > 0
-            && last.broker_permission == self.broker_permission
+            && last.broker_permission == self.broker_permission()
             && last.auto_create_groups == self.auto_create_groups
             && last.topics.is_same(&self.durable.topics)
             && last.groups.is_same(&self.durable.groups)
@@ -680,7 +706,7 @@ impl Control {
         let next = Arc::new(MetadataSnapshot {
             version: last.version + 1,
             topics_version: last.topics_version + u64::from(topics_changed),
-            broker_permission: self.broker_permission,
+            broker_permission: self.broker_permission(),
             auto_create_groups: self.auto_create_groups,
             topics: self.durable.topics.clone(),
             groups: self.durable.groups.clone(),

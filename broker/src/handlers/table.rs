@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     control::{Control, MetadataSnapshot},
+    draining,
     error::Refusal,
     request::{QueuePlace, Request},
     response::{Answering, Responder, Response},
@@ -198,6 +199,7 @@ pub const LINES: &[Line] = lines! {
     GET_BROKER_CONSUME_STATS: Control, Admin, LargeTask(consume_stats::of_all_groups);
     VIEW_BROKER_STATS_DATA: Control, Admin, Task(broker_stats::view);
     GET_BROKER_RUNTIME_INFO: Control, Admin, OnWorker(runtime_info::runtime_info);
+    DRAIN_BROKER: Control, Admin, Task(draining::serve);
     UPDATE_BROKER_CONFIG: Control, Admin, Task(broker_config::update);
     GET_BROKER_CONFIG: Control, Admin, OnWorker(broker_config::get);
 

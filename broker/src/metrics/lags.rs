@@ -15,20 +15,20 @@ const DISK_LOOK_UPS_MAX: usize = 256;
 
 /// A group on a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lag {
+pub(crate) struct Lag {
     /// Messages that it has not consumed.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
     /// When the oldest of them was stored, ms.
-    pub(super) oldest_ms: Option<i64>,
+    pub(crate) oldest_ms: Option<i64>,
     /// Of some, nobody has looked.
-    pub(super) is_unknown: bool,
+    pub(crate) is_unknown: bool,
 }
 
 /// By group and topic.
-pub(super) type Lags = BTreeMap<(Rc<str>, Rc<str>), Lag>;
+pub(crate) type Lags = BTreeMap<(Rc<str>, Rc<str>), Lag>;
 
 /// What one worker says of itself.
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Its number.
     pub(super) worker: usize,
     /// Group, topic, lag on the shards there.
@@ -42,7 +42,7 @@ pub(super) struct Report {
 }
 
 /// Asks one worker, on which this runs.
-pub(super) async fn report(there: Rc<Worker>) -> Report {
+pub(crate) async fn report(there: Rc<Worker>) -> Report {
     let mut lags = Vec::new();
     for shard in there.hosted.clone() {
         lags.extend(lags_of(&there, &shard).await);
@@ -65,7 +65,7 @@ pub(super) async fn report(there: Rc<Worker>) -> Report {
 }
 
 /// Adds up what the workers say.
-pub(super) fn merged(reports: &[Report]) -> Lags {
+pub(crate) fn merged(reports: &[Report]) -> Lags {
     let mut names: BTreeMap<&str, Rc<str>> = BTreeMap::new();
     let mut lags = Lags::new();
     for (group, topic, lag) in reports.iter().flat_map(|report| &report.lags) {

@@ -5,7 +5,7 @@
 //! behind, `readiness` is what the other two paths say. Nothing here is on the way of a message.
 
 mod families;
-mod lags;
+pub(crate) mod lags;
 mod readiness;
 mod scrape;
 

@@ -171,6 +171,13 @@ super::table! {
 /// 200,000; it fits the 16 bits of a binary header.
 pub const EXPLAIN_ACCESS: i32 = 19_101;
 
+/// `DRAIN_BROKER` (19102), a request of our own: takes the broker out of routes for producers, and tells how far its
+/// consumers are. Ext field `action`: `start`, `stop`, or `status`, which is the default. The answer's body is JSON: `draining`,
+/// `sinceMs` (0: it is not), `drained`, `messages` (not consumed by groups that are online), `delayed`, `halfMessages`,
+/// `groups` (`group`, `topic`, `messages`, `online`).
+pub const DRAIN_BROKER: i32 = 19_102;
+
+const _: () = assert!(widen(DRAIN_BROKER) == DRAIN_BROKER && DRAIN_BROKER <= i16::MAX as i32);
 const _: () = assert!(widen(EXPLAIN_ACCESS) == EXPLAIN_ACCESS && EXPLAIN_ACCESS <= i16::MAX as i32);
 
 /// Undoes the truncation of a binary header: Java writes code 200050 as the 16 bit number 3442. No other code lives at
