@@ -18,6 +18,7 @@ mod cli;
 mod commands;
 mod failure;
 mod fastjson_pretty;
+mod moment;
 mod output;
 mod posix;
 mod registry;

@@ -1,10 +1,11 @@
 //! Where commands say what they found: Java's text or JSON on standard output, everything else on standard error.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Failure;
 
@@ -42,6 +43,36 @@ impl Output {
         Ok(self.stdout.flush()?)
     }
 
+    /// Says something whose text and JSON the command has made.
+    pub(crate) fn say(&mut self, text: impl Into<String>, json: Value) -> Result<(), Failure> {
+        self.show(&Said { text: text.into(), json })
+    }
+
+    /// A line that is for people only: nothing with `--json`.
+    pub(crate) fn text(&mut self, line: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { self.say(line, Value::Null) }
+    }
+
+    /// A line of so many dashes, for people only.
+    pub(crate) fn rule(&mut self, dashes: usize) -> Result<(), Failure> {
+        self.text(&"-".repeat(dashes))
+    }
+
+    /// Whether people read this on a terminal, where it may be drawn again.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Empties the terminal, so that the next thing said stands at its top.
+    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.write_all(b"\x1b[H\x1b[2J\x1b[3J")?)
+    }
+
+    /// What was said is bad news: exit code 1 at the end, without a line on standard error.
+    pub(crate) fn found_problem(&mut self) {
+        self.problems += 1;
+    }
+
     /// A part failed and the command goes on: a line on standard error, and exit code 1 at the end.
     pub fn problem(&mut self, failure: impl Into<Failure>) {
         self.problems += 1;
@@ -68,6 +99,23 @@ impl Output {
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}");
         Progress(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+}
+
+struct Said {
+    text: String,
+    json: Value,
+}
+
+impl Serialize for Said {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl Display for Said {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

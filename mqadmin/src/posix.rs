@@ -19,7 +19,9 @@ pub(crate) struct Words {
 
 /// Reads the words behind the name of a command.
 pub(crate) fn read(command: &Command, words: &[String]) -> Words {
-    let mut read = Reader { command, words: words.iter().peekable(), out: Words::default() };
+    let places = command.get_positionals().count();
+    let mut read =
+        Reader { command, words: words.iter().peekable(), places, out: Words::default() };
     while let Some(word) = read.words.next() {
         read.word(word);
     }
@@ -29,6 +31,8 @@ pub(crate) fn read(command: &Command, words: &[String]) -> Words {
 struct Reader<'a> {
     command: &'a Command,
     words: std::iter::Peekable<std::slice::Iter<'a, String>>,
+    /// Words without an option that the command takes yet. Those of Java take none.
+    places: usize,
     out: Words,
 }
 
@@ -45,6 +49,9 @@ impl<'a> Reader<'a> {
                 Some(option) => self.option(option, None),
                 None => self.letters(name),
             }
+        } else if self.places > 0 {
+            self.places -= 1;
+            self.out.options.push(word.to_owned());
         } else {
             self.out.ignored.push(word.to_owned());
         }
@@ -137,6 +144,14 @@ mod tests {
         let split: Vec<String> = line.split(' ').map(|word| word.replace('_', " ")).collect();
         let read = read(&command(), &split);
         (read.options, read.ignored)
+    }
+
+    #[test]
+    fn a_command_of_ours_may_take_a_word_of_its_own() {
+        let command = command().arg(Arg::new("topic"));
+        let read = read(&command, &["-l", "orders", "stray"].map(str::to_owned));
+        assert_eq!(read.options, ["--list", "orders"]);
+        assert_eq!(read.ignored, ["stray"]);
     }
 
     #[test]

@@ -151,6 +151,8 @@ mod tests {
             store_host: host,
             reconsume_times: 0,
             prepared_transaction_offset: 0,
+            store_size: 0,
+            body_crc: 0,
             body,
             properties: String::new(),
         }

@@ -6,6 +6,7 @@
 //! The files under `config/` have the same shapes, only pretty-printed, and are read by the same readers.
 //! Always holds: what `write` wrote `read` gives back; a limit is checked before memory is spent on foreign bytes.
 
+mod access;
 mod assignment;
 mod client;
 mod cluster;
@@ -33,6 +34,7 @@ mod topic;
 mod version;
 mod writer;
 
+pub use access::{AclInfo, PolicyEntryInfo, PolicyInfo, UserInfo};
 pub use assignment::{
     GroupRequestMode, MessageRequestMode, QueryAssignmentRequest, QueryAssignmentResponse,
     QueueAssignment, RequestModeTable, SetRequestModeRequest,
@@ -59,8 +61,9 @@ pub use running::{
     ConsumeMessageDirectlyResult, ConsumeStatus, ConsumerRunningInfo, ProcessQueueInfo,
 };
 pub use stats::{
-    ConsumeProgress, ConsumeStats, ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan,
-    ResetOffsets, TopicStatsTable,
+    BrokerStatsData, ConsumeProgress, ConsumeStats, ConsumeStatsList, ConsumeStatsWriter,
+    ConsumeTimeSpans, ConsumerStatus, QueueBounds, QueueTimeSpan, ResetOffsets, StatsWindow,
+    TopicStatsTable,
 };
 pub use subscription::{GroupSubscription, SubscriptionData};
 pub use topic::{TopicConfig, TopicConfigList, TopicConfigTable, TopicFilterType, TopicList};

@@ -1,13 +1,15 @@
 //! Offsets and times of queues for admin tools: `GET_TOPIC_STATS_INFO` (202), `GET_CONSUME_STATS` (208),
-//! `QUERY_CONSUME_TIME_SPAN` (303), `INVOKE_BROKER_TO_RESET_OFFSET` (222) and `INVOKE_BROKER_TO_GET_CONSUMER_STATUS` (223).
+//! `QUERY_CONSUME_TIME_SPAN` (303), `INVOKE_BROKER_TO_RESET_OFFSET` (222), `INVOKE_BROKER_TO_GET_CONSUMER_STATUS` (223),
+//! `VIEW_BROKER_STATS_DATA` (315) and `GET_BROKER_CONSUME_STATS` (317).
 //!
-//! The tables of all but 303 have queues as keys, which Java writes as bare objects; string keys are read as well.
+//! The tables of all but 303 and 315 have queues as keys, which Java writes as bare objects; string keys are read as well.
 
 use std::collections::BTreeMap;
 
 use super::MessageQueue;
 use super::fields::TABLE_BODY_BYTES_MAX;
-use super::member::body;
+use super::member::{Member, body};
+use super::writer::{self, Dialect};
 
 body! {
     /// What a queue holds. Source: Apache RocketMQ 4.9.8, `TopicOffset`.
@@ -56,6 +58,108 @@ body! {
     }
 }
 
+impl ConsumeStats {
+    /// Messages that the group has not consumed, and those of them that it has pulled, as far as that is known.
+    pub fn diffs(&self) -> (i64, i64) {
+        let diffs = self.offset_table.values().map(|progress| {
+            let pulled = progress.pull_offset.unwrap_or(progress.consumer_offset);
+            (progress.broker_offset - progress.consumer_offset, pulled - progress.consumer_offset)
+        });
+        diffs.fold((0, 0), |(diff, inflight), (more, pulled)| (diff + more, inflight + pulled))
+    }
+}
+
+body! {
+    /// How far all groups of a broker are. Source: Apache RocketMQ 5.3.3, `ConsumeStatsList`.
+    ConsumeStatsList("body", TABLE_BODY_BYTES_MAX) {
+        /// The broker.
+        broker_addr: String = "brokerAddr",
+        /// One for each group: its name, and how far it is on each of its topics.
+        consume_stats_list: Vec<BTreeMap<String, Vec<ConsumeStats>>> = "consumeStatsList",
+        /// Messages that groups have not consumed.
+        total_diff: i64 = "totalDiff",
+        /// 5.x: those of them that they have pulled.
+        total_inflight_diff: i64 = "totalInflightDiff",
+    }
+}
+
+/// A [`ConsumeStatsList`] that is written group by group: it may be large, and its text is the smallest form of it.
+pub struct ConsumeStatsWriter {
+    out: Vec<u8>,
+    groups: usize,
+    total_diff: i64,
+    total_inflight_diff: i64,
+}
+
+impl ConsumeStatsWriter {
+    /// Of the broker with this address.
+    pub fn new(broker_addr: &str) -> ConsumeStatsWriter {
+        let mut out = b"{\"brokerAddr\":".to_vec();
+        writer::text(&mut out, broker_addr, Dialect::Fastjson);
+        out.extend_from_slice(b",\"consumeStatsList\":[");
+        ConsumeStatsWriter { out, groups: 0, total_diff: 0, total_inflight_diff: 0 }
+    }
+
+    /// Adds a group: how far it is on each of its topics.
+    pub fn group(&mut self, group: &str, topics: &[ConsumeStats]) {
+        if self.groups > 0 {
+            self.out.push(b',');
+        }
+        self.groups += 1;
+        self.out.push(b'{');
+        writer::text(&mut self.out, group, Dialect::Fastjson);
+        self.out.extend_from_slice(b":[");
+        for (index, stats) in topics.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            stats.write_value(&mut self.out, Dialect::Fastjson);
+            let (diff, inflight) = stats.diffs();
+            self.total_diff += diff;
+            self.total_inflight_diff += inflight;
+        }
+        self.out.extend_from_slice(b"]}");
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The body.
+    pub fn finish(mut self) -> Vec<u8> {
+        let (diff, inflight) = (self.total_diff, self.total_inflight_diff);
+        let end = format!("],\"totalDiff\":{diff},\"totalInflightDiff\":{inflight}}}");
+        self.out.extend_from_slice(end.as_bytes());
+        self.out
+    }
+}
+
+body! {
+    /// What was counted within a window. Source: Apache RocketMQ 4.9.8, `BrokerStatsItem`.
+    #[derive(Copy)]
+    StatsWindow("statsMinute") {
+        /// By each request.
+        avgpt: f64 = "avgpt",
+        /// In all.
+        sum: i64 = "sum",
+        /// Per second.
+        tps: f64 = "tps",
+    }
+}
+
+body! {
+    /// What was counted in the last minute, hour and day. Source: Apache RocketMQ 4.9.8, `BrokerStatsData`.
+    BrokerStatsData("body", TABLE_BODY_BYTES_MAX) {
+        /// Day.
+        stats_day: StatsWindow = "statsDay",
+        /// Hour.
+        stats_hour: StatsWindow = "statsHour",
+        /// Minute.
+        stats_minute: StatsWindow = "statsMinute",
+    }
+}
+
 body! {
     /// From when to when a queue has messages, and how far a group is there. Source: Apache RocketMQ 4.9.8, `QueueTimeSpan`.
     #[derive(Eq)]
@@ -99,5 +203,48 @@ body! {
         consumer_table: BTreeMap<String, BTreeMap<MessageQueue, i64>> = "consumerTable",
         /// From a client: queue to offset.
         message_queue_table: BTreeMap<MessageQueue, i64> = "messageQueueTable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(topic: &str, offsets: [i64; 3]) -> ConsumeStats {
+        let [broker_offset, consumer_offset, pulled] = offsets;
+        let queue =
+            MessageQueue { topic: topic.to_owned(), broker_name: "b".to_owned(), queue_id: 0 };
+        let progress = ConsumeProgress {
+            broker_offset,
+            consumer_offset,
+            last_timestamp: 7,
+            pull_offset: (pulled > 0).then_some(pulled),
+        };
+        ConsumeStats { consume_tps: 1.5, offset_table: [(queue, progress)].into() }
+    }
+
+    #[test]
+    fn a_list_written_group_by_group_is_the_body_that_is_written_whole() {
+        let groups: [(&str, Vec<ConsumeStats>); 3] = [
+            ("g", vec![stats("t", [10, 4, 6]), stats("u", [3, 3, 0])]),
+            ("h", Vec::new()),
+            ("%i", vec![stats("t", [10, 9, 0])]),
+        ];
+        let mut pieces = ConsumeStatsWriter::new("10.0.0.1:10911");
+        groups.iter().for_each(|(group, topics)| pieces.group(group, topics));
+        let before = pieces.bytes();
+        let list = groups.into_iter().map(|(group, topics)| [(group.to_owned(), topics)].into());
+        let whole = ConsumeStatsList {
+            broker_addr: "10.0.0.1:10911".to_owned(),
+            consume_stats_list: list.collect(),
+            total_diff: 7,
+            total_inflight_diff: 2,
+        };
+        let mut expected = Vec::new();
+        whole.write(&mut expected);
+        let written = pieces.finish();
+        assert_eq!(String::from_utf8(written.clone()), String::from_utf8(expected));
+        assert!(before < written.len());
+        assert_eq!(ConsumeStatsList::read(&written).expect("our own"), whole);
     }
 }

@@ -165,6 +165,14 @@ super::table! {
     BATCH_ACK_MESSAGE = 200151, Only5, "proxy or consumer to broker";
 }
 
+/// `EXPLAIN_ACCESS` (19101), a request of our own: which rule of access control decides what an account may do. Ext fields:
+/// `user`; `topic`, `group`, or neither for the cluster; `action`, as 5.x names it; `sourceIp`, optional. The answer's body is JSON:
+/// `decision` (`Allow` or `Deny`), `reason`, `rule`, `account`, `file`. No release of Apache RocketMQ has a code between 10,000 and
+/// 200,000; it fits the 16 bits of a binary header.
+pub const EXPLAIN_ACCESS: i32 = 19_101;
+
+const _: () = assert!(widen(EXPLAIN_ACCESS) == EXPLAIN_ACCESS && EXPLAIN_ACCESS <= i16::MAX as i32);
+
 /// Undoes the truncation of a binary header: Java writes code 200050 as the 16 bit number 3442. No other code lives at
 /// those numbers, so the mapping is safe; every other value comes back unchanged.
 pub const fn widen(code: i32) -> i32 {
