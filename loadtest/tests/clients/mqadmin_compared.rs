@@ -2,14 +2,14 @@
 //! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
 //!
 //! A further command is a line of [`CASES`]. Words of a case are typed to both tools; `{topic}`, `{group}`, `{broker}`,
-//! `{id}` name what is prepared for it, `{new}` something that each tool has for itself.
+//! `{id}`, `{live}` (a group whose member `{client}` stays) and `{dir}` name what is prepared for it, `{new}` something that each tool has for itself.
 
 use libtest_mimic::Trial;
 use loadtest::harness::{
     Peer, Side,
     mqadmin::Mqadmin,
     our_mqadmin,
-    program::{Library, Program},
+    program::{Library, Program, Running},
     scenario, unique,
 };
 
@@ -49,6 +49,16 @@ const CASES: &[Case] = &[
     ("consumerProgress -n {namesrv} -g {group} -s true", Lines::All, BOTH),
     ("consumerProgress -n {namesrv}", Lines::With("{group}"), BOTH),
     ("queryMsgById -n {namesrv} -i {id}", Lines::All, BOTH),
+    ("getConsumerConfig -n {namesrv} -g {group}", Lines::All, BOTH),
+    ("consumerConnection -n {namesrv} -g {live}", Lines::All, BOTH),
+    ("consumerConnection -n {namesrv} -g {live} -b {broker}", Lines::All, BOTH),
+    ("consumerStatus -n {namesrv} -g {live} -i {client}", Lines::Names, BOTH),
+    ("brokerConsumeStats -b {broker}", Lines::With("{group}"), &[Side::Java4]),
+    ("statsAll -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("exportMetadata -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
+    ("exportMetadata -n {namesrv} -b {broker} -t -s -f {dir}", Lines::All, BOTH),
+    ("exportConfigs -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
+    ("exportMetrics -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
     (
         "sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0",
         Lines::All,
@@ -59,6 +69,17 @@ const CASES: &[Case] = &[
     ("updateTopic -n {namesrv} -b {broker} -t {new} -r 4 -w 4 -o true", Lines::All, BOTH),
     ("updateTopic -n {namesrv} -c DefaultCluster -t {new} -p 4 -u true -s true", Lines::All, BOTH),
     ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
+    ("cloneGroupOffset -n {namesrv} -s {group} -d {new} -t {topic}", Lines::All, BOTH),
+    ("resetOffsetByTime -n {namesrv} -g {live} -t {topic} -s now", Lines::All, BOTH),
+    (
+        "resetOffsetByTime -n {namesrv} -g {group} -t {topic} -s 2026-01-05#09:30:00:000 -f true",
+        Lines::All,
+        BOTH,
+    ),
+    ("skipAccumulatedMessage -n {namesrv} -g {group} -t {topic}", Lines::All, BOTH),
+    ("deleteSubGroup -n {namesrv} -b {broker} -g {new}", Lines::All, BOTH),
+    ("updateSubGroup -n {namesrv} -b {broker} -g {new} -r 3", Lines::All, BOTH),
+    ("deleteSubGroup -n {namesrv} -c DefaultCluster -g {new} -r true", Lines::All, BOTH),
 ];
 
 /// One story for each side: a broker is prepared once.
@@ -146,16 +167,24 @@ struct Prepared {
     names: Vec<(&'static str, String)>,
     /// Of Java's tool and ours; as long as each other, so that columns stay where they are.
     new: [String; 2],
+    /// A member that stays.
+    _live: Running,
+    /// Where files are written.
+    _dir: tempfile::TempDir,
 }
 
 impl Prepared {
-    /// A topic with messages, and a group that has consumed some of them and is gone.
+    /// A topic with messages, a group that has consumed some of them and is gone, and one that is there.
     fn new(program: &Program, peer: &Peer) -> Prepared {
         let (topic, group) = (peer.new_topic("compared", 4), unique("compared-group"));
         scenario::keep_offsets(peer, &topic, &group);
         let sent = scenario::produce(program, peer, &topic, 8, None);
         scenario::consume_exactly(program, peer, "consume", (&topic, &group), 8);
         scenario::produce(program, peer, &topic, 8, None);
+        let live = unique("compared-live");
+        let member = scenario::start_consumer(program, peer, "consume", (&topic, &live), None);
+        let client = peer.connect_broker().consumer_ids(&live).expect("it is a member").remove(0);
+        let dir = tempfile::tempdir().expect("a directory");
         let new = unique("compared-new");
         let names = vec![
             ("{topic}", topic),
@@ -163,8 +192,11 @@ impl Prepared {
             ("{namesrv}", peer.namesrv_addr.clone()),
             ("{broker}", peer.broker_addr.to_string()),
             ("{id}", sent[0].message_id.clone()),
+            ("{live}", live),
+            ("{client}", client),
+            ("{dir}", dir.path().display().to_string()),
         ];
-        Prepared { names, new: [format!("{new}-1"), format!("{new}-2")] }
+        Prepared { names, new: [format!("{new}-1"), format!("{new}-2")], _live: member, _dir: dir }
     }
 
     fn words(&self, line: &str, tool: usize) -> Vec<String> {

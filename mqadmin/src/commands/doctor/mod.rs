@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{Command, Failure, Output};
 
+/// Of the line before the count.
+const DASHES: usize = 79;
+
 /// Looks for what is wrong: servers that cannot be reached at the addresses that clients are given, name servers that tell
 /// different things, clocks, versions, disks, permissions, topics and groups.
 #[derive(clap::Args)]
@@ -43,6 +46,7 @@ impl Command for Doctor {
                 out.found_problem();
             }
         }
+        out.rule(DASHES)?;
         let brokers: usize = known.broker_addr_table.values().map(|b| b.broker_addrs.len()).sum();
         out.text(&format!(
             "{} name servers, {brokers} brokers: {problems} problems, {notes} notes",
