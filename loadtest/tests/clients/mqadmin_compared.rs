@@ -2,7 +2,7 @@
 //! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
 //!
 //! A further command is a line of [`CASES`]. Words of a case are typed to both tools; `{topic}`, `{group}`, `{broker}`,
-//! `{id}`, `{live}` (a group whose member `{client}` stays) and `{dir}` name what is prepared for it, `{new}` something that each tool has for itself.
+//! `{id}`, `{live}` (a group whose member `{client}` stays, on `{of-live}`) and `{dir}` name what is prepared for it, `{new}` something that each tool has for itself.
 
 use libtest_mimic::Trial;
 use loadtest::harness::{
@@ -70,7 +70,7 @@ const CASES: &[Case] = &[
     ("updateTopic -n {namesrv} -c DefaultCluster -t {new} -p 4 -u true -s true", Lines::All, BOTH),
     ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
     ("cloneGroupOffset -n {namesrv} -s {group} -d {new} -t {topic}", Lines::All, BOTH),
-    ("resetOffsetByTime -n {namesrv} -g {live} -t {topic} -s now", Lines::All, BOTH),
+    ("resetOffsetByTime -n {namesrv} -g {live} -t {of-live} -s now", Lines::All, BOTH),
     (
         "resetOffsetByTime -n {namesrv} -g {group} -t {topic} -s 2026-01-05#09:30:00:000 -f true",
         Lines::All,
@@ -182,7 +182,10 @@ impl Prepared {
         scenario::consume_exactly(program, peer, "consume", (&topic, &group), 8);
         scenario::produce(program, peer, &topic, 8, None);
         let live = unique("compared-live");
-        let member = scenario::start_consumer(program, peer, "consume", (&topic, &live), None);
+        // A topic of its own: who consumes a topic is shown in any order.
+        let of_live = peer.new_topic("compared-of-live", 4);
+        scenario::keep_offsets(peer, &of_live, &live);
+        let member = scenario::start_consumer(program, peer, "consume", (&of_live, &live), None);
         let client = peer.connect_broker().consumer_ids(&live).expect("it is a member").remove(0);
         let dir = tempfile::tempdir().expect("a directory");
         let new = unique("compared-new");
@@ -193,6 +196,7 @@ impl Prepared {
             ("{broker}", peer.broker_addr.to_string()),
             ("{id}", sent[0].message_id.clone()),
             ("{live}", live),
+            ("{of-live}", of_live),
             ("{client}", client),
             ("{dir}", dir.path().display().to_string()),
         ];
