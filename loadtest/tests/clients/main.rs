@@ -6,6 +6,7 @@
 
 mod mqadmin;
 mod mqadmin_compared;
+mod mqadmin_users;
 mod name_servers;
 
 use libtest_mimic::{Arguments, Trial};
@@ -104,7 +105,7 @@ const JAVA_5_ONLY: Stories = &[
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials()];
+    let of_mqadmin = [mqadmin::trials(), mqadmin_compared::trials(), mqadmin_users::trials()];
     let trials = [stories(), own_brokers(), name_servers::trials()].into_iter().chain(of_mqadmin);
     let trials = trials.flatten().collect();
     thread::spawn(ask_ours_again_and_again);
