@@ -58,6 +58,21 @@ impl Output {
         self.text(&"-".repeat(dashes))
     }
 
+    /// Whether people read this on a terminal, where it may be drawn again.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Empties the terminal, so that the next thing said stands at its top.
+    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.write_all(b"\x1b[H\x1b[2J\x1b[3J")?)
+    }
+
+    /// What was said is bad news: exit code 1 at the end, without a line on standard error.
+    pub(crate) fn found_problem(&mut self) {
+        self.problems += 1;
+    }
+
     /// A part failed and the command goes on: a line on standard error, and exit code 1 at the end.
     pub fn problem(&mut self, failure: impl Into<Failure>) {
         self.problems += 1;

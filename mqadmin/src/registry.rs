@@ -7,9 +7,7 @@ use clap::ArgMatches;
 use client::DefaultMqAdminExt;
 
 use crate::commands::{
-    broker, cleaning, cluster, cold_data, consume_queue, controller, group, lists, message,
-    namesrv, print, progress, query, replicas, send_probe, tail, topic, topic_perm, topic_queues,
-    trace,
+    accounts, broker, cleaning, cluster, cold_data, consume_queue, controller, dead_letters, doctor, drain, explain, export, export_metrics, group, group_admin, lag, lists, members, message, monitor, namesrv, offsets, policies, print, progress, query, replicas, running, send_probe, stats, tail, topic, topic_perm, topic_queues, trace, users,
 };
 use crate::{Command, Failure, Output};
 
@@ -33,7 +31,6 @@ impl Entry {
         }
     }
 
-    #[expect(dead_code, reason = "the first command with an alias is deleteAclConfig")]
     const fn or(mut self, alias: &'static str) -> Entry {
         self.alias = Some(alias);
         self
@@ -84,6 +81,8 @@ const STATIC_TOPICS: &str = "static topics, whose queues move between brokers, d
 const CONTAINERS: &str =
     "brokers run in their own processes, not in containers; start one with mqbroker -c FILE";
 const ROCKSDB: &str = "nothing is kept in RocksDB here";
+const POP_RECORDS: &str =
+    "it takes records of pop out of RocksDB before a downgrade; nothing is kept in RocksDB here";
 
 /// All commands, those of a family together.
 pub static COMMANDS: &[Entry] = &[
@@ -322,6 +321,204 @@ pub static COMMANDS: &[Entry] = &[
             "-n 127.0.0.1:9876",
             "-n 127.0.0.1:9876 -g billing",
             "-n 127.0.0.1:9876 -g billing -s true",
+        ],
+    ),
+    served::<group_admin::DeleteSubGroup>(
+        "deleteSubGroup",
+        "Delete subscription group from broker.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -g billing -r true"],
+    ),
+    served::<group_admin::GetConsumerConfig>(
+        "getConsumerConfig",
+        "Get consumer config by subscription group name!",
+        &["-n 127.0.0.1:9876 -g billing"],
+    ),
+    served::<group_admin::SetConsumeMode>(
+        "setConsumeMode",
+        "Set consume message mode. pull/pop etc.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -t orders -g billing -m POP -q 8"],
+    ),
+    served::<members::ConsumerConnections>(
+        "consumerConnection",
+        "Query consumer's socket connection, client version and subscription",
+        &["-n 127.0.0.1:9876 -g billing"],
+    ),
+    served::<members::ProducerConnections>(
+        "producerConnection",
+        "Query producer's socket connection and client version",
+        &["-n 127.0.0.1:9876 -g shop -t orders"],
+    ),
+    served::<members::Producers>(
+        "producer",
+        "Query producer's instances, connection, status, etc.",
+        &["-b 127.0.0.1:10911"],
+    ),
+    served::<running::ConsumerStatus>(
+        "consumerStatus",
+        "Query consumer's internal data structure",
+        &["-n 127.0.0.1:9876 -g billing", "-n 127.0.0.1:9876 -g billing -i 10.0.0.7@4711 -s"],
+    ),
+    served::<offsets::CloneGroupOffset>(
+        "cloneGroupOffset",
+        "Clone offset from other group.",
+        &["-n 127.0.0.1:9876 -s billing -d billing2 -t orders"],
+    ),
+    served::<offsets::ResetOffsetByTime>(
+        "resetOffsetByTime",
+        "Reset consumer offset by timestamp(without client restart).",
+        &[
+            "-n 127.0.0.1:9876 -g billing -t orders -s 2026-01-05#09:30:00:000",
+            "-n 127.0.0.1:9876 -g billing -t orders -s now -b 127.0.0.1:10911 -q 0 -o 1000",
+        ],
+    ),
+    served::<offsets::SkipAccumulatedMessage>(
+        "skipAccumulatedMessage",
+        "Skip all messages that are accumulated (not consumed) currently",
+        &["-n 127.0.0.1:9876 -g billing -t orders"],
+    ),
+    served::<group_admin::BrokerConsumeStats>(
+        "brokerConsumeStats",
+        "Fetch broker consume stats data",
+        &["-b 127.0.0.1:10911", "-b 127.0.0.1:10911 -l 1000"],
+    ),
+    served::<stats::StatsAll>(
+        "statsAll",
+        "Topic and Consumer tps stats",
+        &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 -t orders"],
+    ),
+    served::<monitor::StartMonitoring>(
+        "startMonitoring",
+        "Start Monitoring",
+        &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 --once"],
+    ),
+    // Access control of 4.9, of 5.x, and why it decides as it does.
+    served::<accounts::UpdateAclConfig>(
+        "updateAclConfig",
+        "Update acl config yaml file in broker",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -a shop -s 12345678 -t orders=PUB -g billing=SUB"],
+    ),
+    served::<accounts::DeleteAclConfig>(
+        "deleteAclConfig",
+        "Delete Acl Config Account in broker",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -a shop"],
+    )
+    .or("deleteAccessConfig"),
+    served::<accounts::ClusterAclConfigVersion>(
+        "clusterAclConfigVersion",
+        "List all of acl config version information in cluster",
+        &["-n 127.0.0.1:9876 -c DefaultCluster"],
+    ),
+    served::<accounts::UpdateGlobalWhiteAddr>(
+        "updateGlobalWhiteAddr",
+        "Update global white address for acl Config File in broker",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -g 10.10.103.*,192.168.0.*"],
+    ),
+    served::<users::CreateUser>(
+        "createUser",
+        "Create user to cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -u shop -p secret -t Normal"],
+    ),
+    served::<users::UpdateUser>(
+        "updateUser",
+        "Update user to cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -u shop -s disable"],
+    ),
+    served::<users::DeleteUser>(
+        "deleteUser",
+        "Delete user from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -u shop"],
+    ),
+    served::<users::GetUser>(
+        "getUser",
+        "Get user from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -u shop"],
+    ),
+    served::<users::ListUser>(
+        "listUser",
+        "List user from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster", "-b 127.0.0.1:10911 -f sh"],
+    ),
+    served::<users::CopyUser>(
+        "copyUser",
+        "Copy user to cluster.",
+        &["-f 10.0.0.1:10911 -t 10.0.0.2:10911", "-f 10.0.0.1:10911 -t 10.0.0.2:10911 -u shop"],
+    ),
+    served::<policies::CreateAcl>(
+        "createAcl",
+        "Create acl to cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -s User:shop -r Topic:orders -a Pub -d Allow"],
+    ),
+    served::<policies::UpdateAcl>(
+        "updateAcl",
+        "Update acl to cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -s User:shop -r Topic:orders -a Pub,Sub -d Allow"],
+    ),
+    served::<policies::DeleteAcl>(
+        "deleteAcl",
+        "Delete acl from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -s User:shop -r Topic:orders"],
+    ),
+    served::<policies::GetAcl>(
+        "getAcl",
+        "Get acl from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -s User:shop"],
+    ),
+    served::<policies::ListAcl>(
+        "listAcl",
+        "List acl from cluster.",
+        &["-n 127.0.0.1:9876 -c DefaultCluster", "-b 127.0.0.1:10911 -r orders"],
+    ),
+    served::<policies::CopyAcl>(
+        "copyAcl",
+        "Copy acl to cluster.",
+        &["-f 10.0.0.1:10911 -t 10.0.0.2:10911"],
+    ),
+    served::<drain::Drain>(
+        "drain",
+        "Take a broker out of the routes of producers before it is stopped, and wait for its consumers",
+        &["-b 127.0.0.1:10911", "-b 127.0.0.1:10911 -w 600", "-b 127.0.0.1:10911 --undo"],
+    ),
+    served::<explain::Explain>(
+        "explain",
+        "Say which rule lets an account do something, or does not",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -u shop -t orders -a Pub"],
+    ),
+    // Exports.
+    served::<export::ExportMetadata>(
+        "exportMetadata",
+        "Export metadata",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -f /tmp/export", "-b 127.0.0.1:10911 -t"],
+    ),
+    served::<export::ExportConfigs>(
+        "exportConfigs",
+        "Export configs",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -f /tmp/export"],
+    ),
+    served::<export_metrics::ExportMetrics>(
+        "exportMetrics",
+        "Export metrics",
+        &["-n 127.0.0.1:9876 -c DefaultCluster -f /tmp/export"],
+    ),
+    absent("exportPopRecord", "Export pop consumer record", POP_RECORDS),
+    // What Java's tool does not have.
+    served::<doctor::Doctor>(
+        "doctor",
+        "Say what is wrong with a cluster, and what to do",
+        &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 -s -q"],
+    ),
+    served::<lag::Lag>(
+        "lag",
+        "Show how far groups are behind, in messages and seconds, the worst first",
+        &["-n 127.0.0.1:9876", "-n 127.0.0.1:9876 -g billing -t orders -w 5"],
+    ),
+    served::<dead_letters::DeadLetters>(
+        "dlq",
+        "Count, show and send again the dead letters of a group",
+        &[
+            "list -n 127.0.0.1:9876",
+            "look -n 127.0.0.1:9876 -g billing -b 2h",
+            "resend -n 127.0.0.1:9876 -g billing -k order-1 --dry-run",
+            "resend -n 127.0.0.1:9876 -g billing --yes -r 10",
         ],
     ),
     // Messages.

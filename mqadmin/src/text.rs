@@ -20,6 +20,12 @@ pub(crate) fn millis(ms: i64) -> String {
     format!("{},{:03}", seconds(ms), ms.rem_euclid(1000))
 }
 
+/// `20260105093011042` in local time.
+pub(crate) fn dense(ms: i64) -> String {
+    let time = local(ms).map(|time| time.strftime("%Y%m%d%H%M%S").to_string());
+    time.map_or_else(|| ms.to_string(), |text| format!("{text}{:03}", ms.rem_euclid(1000)))
+}
+
 fn local(ms: i64) -> Option<Zoned> {
     Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(TimeZone::system()))
 }
@@ -61,6 +67,7 @@ mod tests {
         assert_eq!(boolean("TRUE"), Ok(true));
         assert!(boolean("yes").is_err());
         assert!(millis(1_234).ends_with(",234"));
+        assert_eq!(dense(1_234).len(), "19700101000001234".len());
         assert_eq!(seconds(0).len(), "1970-01-01 00:00:00".len());
     }
 }

@@ -22,11 +22,7 @@ const JAVA_5_3_3: &str = "updateTopicList updateSubGroupList setConsumeMode addB
     copyUser createAcl updateAcl deleteAcl getAcl listAcl copyAcl rocksDBConfigToJson checkRocksdbCqWriteProgress";
 
 /// Those that are neither served nor absent on purpose so far.
-const NOT_YET: &str = "deleteSubGroup brokerConsumeStats producerConnection consumerConnection consumerStatus cloneGroupOffset \
-    producer resetOffsetByTime skipAccumulatedMessage startMonitoring statsAll getConsumerConfig \
-    updateAclConfig deleteAclConfig clusterAclConfigVersion updateGlobalWhiteAddr exportMetadata \
-    exportConfigs exportMetrics setConsumeMode exportPopRecord createUser updateUser deleteUser getUser \
-    listUser copyUser createAcl updateAcl deleteAcl getAcl listAcl copyAcl";
+const NOT_YET: &str = "";
 
 #[test]
 fn every_command_of_java_is_accounted_for() {

@@ -26,6 +26,8 @@ fn help_names_commands_options_and_examples() {
     check(&["topicRoute", "-h"], 0, "--topic <TOPIC>", "");
     check(&["help", "addBroker"], 0, "not in containers", "");
     check(&["completions", "bash"], 0, "clusterList", "");
+    check(&["help", "dlq"], 0, "mqadmin dlq look -n", "");
+    check(&["help", "deleteaccessconfig"], 0, "deleteAclConfig", "");
 }
 
 #[test]
@@ -38,6 +40,17 @@ fn what_is_not_understood_is_2() {
     check(&["updateTopic", "-t", "a"], 2, "", "--clusterName");
     check(&["updateTopic", "-t", "a", "-b", "x:1", "-c", "y"], 2, "", "cannot be used with");
     check(&["updateTopic", "-t", "a", "-b", "x:1", "-o", "yes"], 2, "", "neither true nor false");
+    check(&["dlq"], 2, "", "<WHAT>");
+    check(&["dlq", "bury", "-g", "g"], 2, "", "list, look, resend");
+    check(&["dlq", "look"], 2, "", "--groupName");
+    check(&["dlq", "list", "-b", "yesterday"], 2, "", "how long ago");
+    check(&["updateUser", "-b", "x:1", "-u", "u"], 2, "", "--password");
+    check(&["createAcl", "-b", "x:1", "-s", "User:u", "-d", "Allow"], 2, "", "--resources");
+    check(&["resetOffsetByTime", "-g", "g", "-t", "t", "-s", "soon"], 2, "", "ms since the epoch");
+    check(&["resetOffsetByTime", "-g", "g", "-t", "t", "-s", "0", "-b", "x:1"], 2, "", "--queue");
+    check(&["setConsumeMode", "-b", "x:1", "-t", "t", "-g", "g", "-m", "PUSH"], 2, "", "nor POP");
+    check(&["lag", "-w", "0"], 2, "", "--watch");
+    check(&["exportPopRecord", "-b", "x:1"], 2, "", "RocksDB");
     check(&["updateTopic", "-t", "a", "-b", "x:1", "-a", "x"], 2, "", "neither +name=value");
     check(&["topicList", "--access-key", "x"], 2, "", "belong together");
     check(&["completions", "csh"], 2, "", "bash");

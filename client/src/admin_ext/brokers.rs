@@ -93,3 +93,16 @@ pub(super) fn properties(body: &[u8]) -> Result<BTreeMap<String, String>, Client
     })?;
     Ok(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
 }
+
+impl DefaultMqAdminExt {
+    /// DRAIN_BROKER (19102), a request of ours: `start`, `stop` or `status`. The answer is JSON, see the code.
+    pub async fn drain_broker(
+        &self,
+        addr: &str,
+        action: &str,
+    ) -> Result<serde_json::Value, AdminError> {
+        let ext = [("action", action.into())];
+        let request = self.request(request::DRAIN_BROKER, &ext);
+        self.ask_broker(addr, &request).await?.read(|answer| answer.json())
+    }
+}

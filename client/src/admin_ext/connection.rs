@@ -31,6 +31,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) code: i32,
     pub(super) ext: &'a [(&'a str, ExtValue<'a>)],
     pub(super) body: &'a [u8],
+    pub(super) language: Language,
 }
 
 impl Outgoing<'_> {
@@ -163,7 +164,7 @@ impl Connection {
     async fn write(&self, request: &Outgoing<'_>, opaque: i32) -> Result<(), AdminError> {
         let head = RequestHead {
             code: request.code,
-            language: Language::Java,
+            language: request.language,
             version: command::OUR_VERSION,
             opaque,
             oneway: false,

@@ -18,40 +18,50 @@
 //! # }
 //! ```
 
+mod accounts;
 mod brokers;
 mod connection;
 mod controllers;
 mod credentials;
 mod error;
+mod group_admin;
 mod groups;
 mod messages;
 mod name_servers;
 mod producer;
 mod queues;
 mod replication;
+mod progress;
+mod stats;
 mod topics;
 mod trace;
 mod tracks;
 mod transport;
 mod unique_id;
+mod users;
 
+pub use accounts::{ClusterAclVersionInfo, PlainAccessConfig};
 pub use controllers::{BrokersToClean, ControllerMetaData, Election};
 pub use credentials::Credentials;
 pub use error::AdminError;
+pub use group_admin::is_system_group;
 pub use messages::{DirectConsumption, KeyQuery, body_of};
 pub use name_servers::ORDER_TOPIC_CONFIG;
 pub use producer::{OutgoingMessage, SendResult, SendStatus, TopicPublishInfo};
+pub use progress::{OffsetReset, RollbackStats, TO_THE_END};
 pub use queues::QueueAt;
+pub use stats::{GROUP_GET_NUMS, TOPIC_PUT_NUMS, compute_24_hour_sum};
 pub use trace::{TraceKind, TraceView, traces_of};
 pub use tracks::{MessageTrack, TrackType};
 pub use transport::Transport;
+pub use users::{AccessDecision, AccessQuestion};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::body::BodyError;
-use proto::command::ExtValue;
+use proto::command::{ExtValue, Language};
 
 use crate::{Answer, ClientError};
 use connection::{Connection, Outgoing};
@@ -109,6 +119,8 @@ struct Request<'a> {
     ext: &'a [(&'a str, ExtValue<'a>)],
     body: &'a [u8],
     timeout: Duration,
+    /// Whose request it is to look like: brokers hand it on to clients of that language.
+    language: Language,
 }
 
 impl DefaultMqAdminExt {
@@ -124,7 +136,8 @@ impl DefaultMqAdminExt {
 
     /// A request with the usual timeout.
     fn request<'a>(&self, code: i32, ext: &'a [(&'a str, ExtValue<'a>)]) -> Request<'a> {
-        Request { code, ext, body: &[], timeout: self.config.timeout }
+        let timeout = self.config.timeout;
+        Request { code, ext, body: &[], timeout, language: Language::Java }
     }
 
     /// A request that may take three times as long, as Java has it.
@@ -170,14 +183,15 @@ impl DefaultMqAdminExt {
     /// Asks a server, signing the request when there is an account.
     async fn ask(&self, addr: &str, request: &Request<'_>) -> Result<Told, AdminError> {
         let connection = self.connection(addr).await?;
-        let Request { code, ext, body, timeout } = *request;
+        let Request { code, ext, body, timeout, language } = *request;
         let answer = match &self.config.credentials {
-            None => connection.call(&Outgoing { code, ext, body }, timeout).await?,
+            None => connection.call(&Outgoing { code, ext, body, language }, timeout).await?,
             Some(credentials) => {
                 let mut ext = [ext, &credentials.fields()].concat();
                 let signature = credentials.sign(&ext, body);
                 ext.push(("Signature", signature.as_str().into()));
-                connection.call(&Outgoing { code, ext: &ext, body }, timeout).await?
+                let outgoing = Outgoing { code, ext: &ext, body, language };
+                connection.call(&outgoing, timeout).await?
             }
         };
         Ok(Told { addr: addr.to_owned(), request: code, answer })

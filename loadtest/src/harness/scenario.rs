@@ -537,7 +537,7 @@ fn consume(
 
 /// Starts a consuming verb. On a busy machine Java's name server sometimes ends a new connection, and Java's client then gives
 /// up; it is tried again there. Not with ours.
-pub(super) fn start_consumer(
+pub fn start_consumer(
     program: &Program,
     peer: &Peer,
     verb: &str,

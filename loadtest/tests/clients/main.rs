@@ -8,6 +8,7 @@ mod access;
 mod mqadmin;
 mod mqadmin_compared;
 mod mqadmin_ours;
+mod mqadmin_users;
 mod name_servers;
 mod tls;
 
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         mqadmin::trials(),
         mqadmin_compared::trials(),
         mqadmin_ours::trials(),
+        mqadmin_users::trials(),
         access::trials(),
         tls::trials(),
     ];

@@ -2,15 +2,16 @@
 //! lines with the same columns. Numbers, times and ids may differ, because the second one asks later.
 //!
 //! A further command is a line of [`CASES`], or of [`CASES_5`] when only 5.x has it. Words of a case are typed to both tools;
-//! `{topic}`, `{group}`, `{broker}`, `{id}`, `{key}`, `{unique}` name what is prepared for it, `{traces}` a topic with traces
-//! of the message `{traced}`, `{new}` something that each tool has for itself.
+//! `{topic}`, `{group}`, `{broker}`, `{id}`, `{key}`, `{unique}`, `{live}` (a group whose member `{client}` stays, on `{of-live}`)
+//! and `{dir}` name what is prepared for it, `{traces}` a topic with traces of the message `{traced}`, `{new}` something that
+//! each tool has for itself.
 
 use libtest_mimic::Trial;
 use loadtest::harness::{
     Peer, Side,
     mqadmin::Mqadmin,
     our_mqadmin,
-    program::{Library, Program},
+    program::{Library, Program, Running},
     scenario, unique,
 };
 
@@ -25,6 +26,8 @@ const TRACED: &str = "7F0000010A2C18B4AAC21C1FD4D70000";
 enum Lines {
     /// All lines in their order.
     All,
+    /// All lines in any order: what Java keeps in a table without one.
+    AnyOrder,
     /// The first line and those with this in them: other tests change the rest.
     With(&'static str),
     /// What stands before the first `:` or `=` of each line, sorted: values change by themselves.
@@ -73,8 +76,8 @@ const CASES: &[Case] = &[
     ("allocateMQ -n {namesrv} -t {topic} -i 10.0.0.1,10.0.0.2", Lines::All, BOTH),
     ("getNamesrvConfig -n {namesrv}", Lines::Names, BOTH),
     ("updateNamesrvConfig -n {namesrv} -k orderMessageEnable -v false", Lines::All, BOTH),
-    ("updateBrokerConfig -b {broker} -k traceOn -v true", Lines::All, JAVA_4),
-    ("updateBrokerConfig -n {namesrv} -c DefaultCluster -k traceOn -v true", Lines::All, JAVA_4),
+    ("updateBrokerConfig -b {broker} -k traceOn -v true", Lines::All, BOTH),
+    ("updateBrokerConfig -n {namesrv} -c DefaultCluster -k traceOn -v true", Lines::All, BOTH),
     ("cleanExpiredCQ -b {broker}", Lines::All, BOTH),
     ("cleanExpiredCQ -n {namesrv} -c DefaultCluster", Lines::All, BOTH),
     ("cleanUnusedTopic -n {namesrv}", Lines::All, BOTH),
@@ -84,6 +87,16 @@ const CASES: &[Case] = &[
     ("addWritePerm -n {namesrv} -b nobody", Lines::All, BOTH),
     ("sendMsgStatus -n {namesrv} -b broker-a -c 3", Lines::All, BOTH),
     ("checkMsgSendRT -n {namesrv} -t {topic} -a 4 -s 64", Lines::All, BOTH),
+    ("getConsumerConfig -n {namesrv} -g {group}", Lines::All, BOTH),
+    ("consumerConnection -n {namesrv} -g {live}", Lines::AnyOrder, BOTH),
+    ("consumerConnection -n {namesrv} -g {live} -b {broker}", Lines::AnyOrder, BOTH),
+    ("consumerStatus -n {namesrv} -g {live} -i {client}", Lines::Names, BOTH),
+    ("brokerConsumeStats -b {broker}", Lines::With("{group}"), BOTH),
+    ("statsAll -n {namesrv} -t {topic}", Lines::All, BOTH),
+    ("exportMetadata -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
+    ("exportMetadata -n {namesrv} -b {broker} -t -s -f {dir}", Lines::All, BOTH),
+    ("exportConfigs -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
+    ("exportMetrics -n {namesrv} -c DefaultCluster -f {dir}", Lines::All, BOTH),
     (
         "sendMessage -n {namesrv} -t {topic} -p hello -k key -c tag -b broker-a -i 0",
         Lines::All,
@@ -102,6 +115,17 @@ const CASES: &[Case] = &[
     ("updateTopicPerm -n {namesrv} -b {broker} -t {new} -p 6", Lines::All, BOTH),
     ("updateTopicPerm -n {namesrv} -c DefaultCluster -t {new} -p 2", Lines::All, BOTH),
     ("deleteTopic -n {namesrv} -c DefaultCluster -t {new}", Lines::All, BOTH),
+    ("cloneGroupOffset -n {namesrv} -s {group} -d {new} -t {topic}", Lines::All, BOTH),
+    ("resetOffsetByTime -n {namesrv} -g {live} -t {of-live} -s now", Lines::All, BOTH),
+    (
+        "resetOffsetByTime -n {namesrv} -g {group} -t {topic} -s 2026-01-05#09:30:00:000 -f true",
+        Lines::All,
+        BOTH,
+    ),
+    ("skipAccumulatedMessage -n {namesrv} -g {group} -t {topic}", Lines::All, BOTH),
+    ("deleteSubGroup -n {namesrv} -b {broker} -g {new}", Lines::All, BOTH),
+    ("updateSubGroup -n {namesrv} -b {broker} -g {new} -r 3", Lines::All, BOTH),
+    ("deleteSubGroup -n {namesrv} -c DefaultCluster -g {new} -r true", Lines::All, BOTH),
 ];
 
 /// Commands that 5.3.3 has besides, beside its tool.
@@ -208,10 +232,14 @@ struct Prepared {
     names: Vec<(&'static str, String)>,
     /// Of Java's tool and ours; as long as each other, so that columns stay where they are.
     new: [String; 2],
+    /// A member that stays.
+    _live: Running,
+    /// Where files are written.
+    _dir: tempfile::TempDir,
 }
 
 impl Prepared {
-    /// A topic with messages, and a group that has consumed some of them and is gone.
+    /// A topic with messages, a group that has consumed some of them and is gone, and one that is there.
     fn new(program: &Program, peer: &Peer) -> Prepared {
         let (topic, group) = (peer.new_topic("compared", 4), unique("compared-group"));
         let traces = peer.new_topic("compared-traces", 1);
@@ -221,6 +249,18 @@ impl Prepared {
         scenario::consume_exactly(program, peer, "consume", (&topic, &group), 8);
         scenario::produce(program, peer, &topic, 8, None);
         let hits = scenario::query_all(program, peer, &topic, &sent[..1]);
+        let live = unique("compared-live");
+        // A topic of its own: who consumes a topic is shown in any order.
+        let of_live = peer.new_topic("compared-of-live", 4);
+        scenario::keep_offsets(peer, &of_live, &live);
+        // Java's broker resets nothing for a group that has no offset in one of the queues.
+        let mut broker = peer.connect_broker();
+        for queue in 1..if peer.side == Side::Ours { 1 } else { 4 } {
+            broker.commit_offset(&live, &of_live, queue, 0).expect("a commit");
+        }
+        let member = scenario::start_consumer(program, peer, "consume", (&of_live, &live), None);
+        let client = broker.consumer_ids(&live).expect("it is a member").remove(0);
+        let dir = tempfile::tempdir().expect("a directory");
         let new = unique("compared-new");
         let names = vec![
             ("{topic}", topic),
@@ -232,8 +272,12 @@ impl Prepared {
             ("{unique}", hits[0].unique_id.clone()),
             ("{traces}", traces),
             ("{traced}", TRACED.to_owned()),
+            ("{live}", live),
+            ("{of-live}", of_live),
+            ("{client}", client),
+            ("{dir}", dir.path().display().to_string()),
         ];
-        Prepared { names, new: [format!("{new}-1"), format!("{new}-2")] }
+        Prepared { names, new: [format!("{new}-1"), format!("{new}-2")], _live: member, _dir: dir }
     }
 
     fn words(&self, line: &str, tool: usize) -> Vec<String> {
@@ -285,6 +329,7 @@ fn compared(prepared: &Prepared, lines: Lines, text: &str, tool: usize) -> Vec<S
     let mut all: Vec<String> = printed.map(str::to_owned).collect();
     match lines {
         Lines::All => {}
+        Lines::AnyOrder => all.sort(),
         Lines::With(name) => {
             let wanted = &prepared.words(name, tool)[0];
             let mut index = 0;

@@ -6,6 +6,7 @@
 //! The files under `config/` have the same shapes, only pretty-printed, and are read by the same readers.
 //! Always holds: what `write` wrote `read` gives back; a limit is checked before memory is spent on foreign bytes.
 
+mod access;
 mod assignment;
 mod client;
 mod cluster;
@@ -34,6 +35,7 @@ mod topic;
 mod version;
 mod writer;
 
+pub use access::{AclInfo, PolicyEntryInfo, PolicyInfo, UserInfo};
 pub use assignment::{
     GroupRequestMode, MessageRequestMode, QueryAssignmentRequest, QueryAssignmentResponse,
     QueueAssignment, RequestModeTable, SetRequestModeRequest,
