@@ -7,7 +7,10 @@ use clap::ArgMatches;
 use client::DefaultMqAdminExt;
 
 use crate::commands::{
-    accounts, broker, cleaning, cluster, cold_data, consume_queue, controller, dead_letters, doctor, drain, explain, export, export_metrics, group, group_admin, lag, lists, members, message, monitor, namesrv, offsets, policies, print, progress, query, replicas, running, send_probe, stats, tail, topic, topic_perm, topic_queues, trace, users,
+    accounts, broker, cleaning, cluster, cold_data, consume_queue, controller, dead_letters,
+    doctor, drain, explain, export, export_metrics, group, group_admin, lag, lists, members,
+    message, monitor, namesrv, offsets, policies, print, progress, query, replicas, running,
+    send_probe, stats, tail, topic, topic_perm, topic_queues, trace, users,
 };
 use crate::{Command, Failure, Output};
 

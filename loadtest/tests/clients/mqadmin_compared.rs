@@ -39,7 +39,6 @@ type Case = (&'static str, Lines, &'static [Side]);
 
 const BOTH: &[Side] = &[Side::Ours, Side::Java4];
 /// Of requests that our broker refuses.
-const JAVA_4: &[Side] = &[Side::Java4];
 const JAVA_5: &[Side] = &[Side::Java5];
 
 /// Commands that read, then those that change something, in this order.

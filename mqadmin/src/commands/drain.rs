@@ -86,7 +86,9 @@ fn text(addr: &str, left: &Value) -> String {
     let groups = left["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
     let (online, offline): (Vec<&Value>, Vec<&Value>) =
         groups.iter().partition(|group| group["online"] == Value::Bool(true));
-    for (groups, what) in [(online, "behind"), (offline, "behind and without members, not waited for")] {
+    for (groups, what) in
+        [(online, "behind"), (offline, "behind and without members, not waited for")]
+    {
         if groups.is_empty() {
             continue;
         }
