@@ -231,6 +231,7 @@ fn observe(executor: &Executor, context: &BootContext) -> Result<Option<Rc<Obser
         beats: Arc::clone(&context.beats),
         progress: Arc::clone(&context.progress),
         log_root: log_root(&context.config),
+        tls: Arc::clone(&context.tls),
     };
     Observer::start(executor, addrs, sources).map(Some).map_err(Fatal::because(Cause::Port))
 }

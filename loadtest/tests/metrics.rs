@@ -1,4 +1,4 @@
-//! Goal: operators see what a broker does and whether it serves, and nobody who reaches their port disturbs it. Method:
+//! Goal: operators see what a broker does, for whom, and whether it serves, and nobody who reaches their port disturbs it. Method:
 //! brokers as processes, scraped over HTTP with a strict reader while clients work, restarted, and attacked; and every
 //! metric that the dashboard and the alerts in `deploy/` name is in a scrape.
 
@@ -12,12 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{Connection, Message, NewTopic, PullRequest};
+use client::{Answer, Connection, ExtValue, Message, NewTopic, PullRequest};
 use loadtest::harness::{
+    certificates::Authority,
     our_broker::OurBroker,
     scrape::{HttpAnswer, Scrape, get, read_answer},
     wait_until,
 };
+use proto::code::request;
 use serde_json::Value;
 
 const TOPIC: &str = "seen";
@@ -103,6 +105,171 @@ fn a_scrape_counts_what_clients_do() {
             assert!(after.is_some_and(|after| after >= number), "{name} {labels:?} went back");
         }
     }
+}
+
+fn call(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Answer {
+    let ext: Vec<(&str, ExtValue<'_>)> =
+        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
+    connection.call(code, &ext, &[]).unwrap()
+}
+
+/// POP_MESSAGE of one message of a queue; none where it waits for its turn.
+fn pop(connection: &mut Connection, queue: &str) -> Option<Answer> {
+    let now = client::send::now_ms().to_string();
+    let ext = [
+        ("consumerGroup", GROUP),
+        ("topic", TOPIC),
+        ("queueId", queue),
+        ("maxMsgNums", "1"),
+        ("invisibleTime", "60000"),
+        ("pollTime", "0"),
+        ("bornTime", &now),
+        ("initMode", "0"),
+        ("exp", "*"),
+        ("expType", "TAG"),
+        ("order", "false"),
+    ];
+    Some(call(connection, request::POP_MESSAGE, &ext)).filter(|answer| !answer.body.is_empty())
+}
+
+/// ACK_MESSAGE of the one message of a pop.
+fn acknowledge(connection: &mut Connection, popped: &Answer, queue: &str) {
+    let message = client::pull::messages(&popped.body).unwrap().remove(0);
+    let ext = |name| popped.ext(name).unwrap_or_else(|| panic!("{name}: {popped:?}"));
+    let (time, invisible, revive) = (ext("popTime"), ext("invisibleTime"), ext("reviveQid"));
+    let offset = message.queue_offset.to_string();
+    let receipt = format!("{offset} {time} {invisible} {revive} 0 broker {queue} {offset}");
+    let ext = [
+        ("consumerGroup", GROUP),
+        ("topic", TOPIC),
+        ("queueId", queue),
+        ("extraInfo", receipt.as_str()),
+        ("offset", offset.as_str()),
+    ];
+    call(connection, request::ACK_MESSAGE, &ext).success().unwrap();
+}
+
+/// On two shards; each number is there once it was collected from both.
+#[test]
+fn topics_and_groups_have_counters_of_their_own() {
+    let broker = OurBroker::standalone(&[("shards", "2")]);
+    let mut connection = connect(&broker);
+    for topic in [TOPIC, "other"] {
+        connection.create_topic(&NewTopic::new(topic, 4)).unwrap();
+    }
+    connection.create_group(GROUP).unwrap();
+    for number in 0..12 {
+        connection.send(&Message::new(TOPIC, number % 4, b"body")).unwrap();
+    }
+    connection.send(&Message::new("other", 0, b"body")).unwrap();
+    let mut first = None;
+    for queue in 1..4 {
+        let pulled = connection.pull(&PullRequest::new(GROUP, TOPIC, queue, 0)).unwrap();
+        assert_eq!(pulled.messages.len(), 3);
+        first = pulled.messages.first().map(|message| message.physical_offset.to_string());
+    }
+    let mut popped = None;
+    assert!(wait_until(PATIENCE, || {
+        popped = pop(&mut connection, "0");
+        popped.is_some()
+    }));
+    acknowledge(&mut connection, &popped.expect("it has come"), "0");
+    let offset = first.expect("it was pulled");
+    for _ in 0..2 {
+        let ext = [("group", GROUP), ("offset", offset.as_str()), ("delayLevel", "-1")];
+        call(&mut connection, request::CONSUMER_SEND_MSG_BACK, &ext).success().unwrap();
+    }
+    let (topic, pair) = ([("topic", TOPIC)], [("group", GROUP), ("topic", TOPIC)]);
+    let scrape = scraped(&broker, |scrape| {
+        scrape.number("ringmq_topic_put_messages_total", &topic) == Some(12.0)
+            && scrape.number("ringmq_group_got_messages_total", &pair) == Some(10.0)
+            && scrape.number("ringmq_group_acknowledged_messages_total", &pair) == Some(1.0)
+            && scrape.number("ringmq_group_sent_back_messages_total", &pair) == Some(2.0)
+    });
+    let other = [("topic", "other")];
+    assert_eq!(scrape.number("ringmq_topic_put_messages_total", &other), Some(1.0));
+    let dead = format!("%DLQ%{GROUP}");
+    let dead = scrape.number("ringmq_topic_put_messages_total", &[("topic", &dead)]);
+    assert_eq!(dead, Some(2.0));
+    let put = scrape.number("ringmq_topic_put_bytes_total", &topic).expect("it has traffic");
+    let got = scrape.number("ringmq_group_got_bytes_total", &pair).expect("it has traffic");
+    assert_eq!(put / 12.0, got / 10.0, "records of one size");
+    assert_eq!(scrape.sum("ringmq_traffic_left_out_total"), 0.0);
+    let part = [("part", "traffic")];
+    let [used, most] = ["used", "limit"]
+        .map(|what| scrape.number(&format!("ringmq_memory_{what}_bytes"), &part).expect(what));
+    assert!(0.0 < used && used < most, "{used} of {most}");
+    call(&mut connection, request::DELETE_TOPIC_IN_BROKER, &other).success().unwrap();
+    scraped(&broker, |scrape| scrape.number("ringmq_topic_put_bytes_total", &other).is_none());
+}
+
+#[test]
+fn ends_of_certificates_are_shown_and_follow_their_files() {
+    const ENDS_2100: f64 = 4_102_444_800.0;
+    const ENDS_2101: f64 = 4_133_980_800.0;
+    const EXPIRY: &str = "ringmq_tls_certificate_expiry_seconds";
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path(), "ours");
+    let (server, client) = (authority.pair("server", 2100), authority.pair("client", 2101));
+    let broker = OurBroker::standalone(&[
+        ("shards", "1"),
+        ("tls.enable", "true"),
+        ("tls.server.certPath", server.cert()),
+        ("tls.server.keyPath", server.key()),
+        ("tls.client.certPath", client.cert()),
+        ("tls.client.keyPath", client.key()),
+    ]);
+    let shown = |scrape: &Scrape, setting| scrape.number(EXPIRY, &[("certificate", setting)]);
+    let scrape = Scrape::of(broker.metrics_addr());
+    assert_eq!(shown(&scrape, "tls.server.certPath"), Some(ENDS_2100));
+    assert_eq!(shown(&scrape, "tls.client.certPath"), Some(ENDS_2101));
+    assert_eq!(scrape.count(EXPIRY), 2);
+    let next = authority.pair("next", 2101);
+    fs::copy(&next.cert, &server.cert).unwrap();
+    fs::copy(&next.key, &server.key).unwrap();
+    scraped(&broker, |scrape| shown(scrape, "tls.server.certPath") == Some(ENDS_2101));
+    let without = OurBroker::standalone(&[("shards", "1")]);
+    let scrape = Scrape::of(without.metrics_addr());
+    assert!(scrape.families.contains_key(EXPIRY));
+    assert_eq!(scrape.count(EXPIRY), 0, "nobody cares when a throw-away certificate ends");
+}
+
+#[test]
+fn refusals_of_access_control_are_counted_by_reason() {
+    const ACCOUNTS: &str =
+        "accounts:\n  - accessKey: operator\n    secretKey: operators-secret\n    admin: true\n";
+    const REFUSED: &str = "ringmq_acl_refused_requests_total";
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(home.path().join("conf")).unwrap();
+    let file = home.path().join("conf/plain_acl.yml");
+    fs::write(&file, ACCOUNTS).unwrap();
+    let directory = home.path().display().to_string();
+    let keys = [("shards", "1"), ("aclEnable", "true"), ("rocketmqHome", directory.as_str())];
+    let broker = OurBroker::standalone(&keys);
+    let before = Scrape::of(broker.metrics_addr());
+    assert_eq!(
+        before.count(REFUSED),
+        7,
+        "each reason from the start on, that rates have a beginning"
+    );
+    let number = |scrape: &Scrape, reason| scrape.number(REFUSED, &[("reason", reason)]);
+    let of_harness = number(&before, "noCredentials").expect("a number");
+    let mut nobody = connect(&broker);
+    for _ in 0..3 {
+        assert!(nobody.runtime_info().is_err());
+    }
+    let mut forger = connect(&broker);
+    forger.sign_as("operator", "another-secret");
+    assert!(forger.runtime_info().is_err());
+    let after = Scrape::of(broker.metrics_addr());
+    assert_eq!(number(&after, "noCredentials"), Some(of_harness + 3.0));
+    assert_eq!(number(&after, "badSignature"), Some(1.0));
+    assert_eq!(number(&after, "denied"), Some(0.0));
+    fs::write(&file, "accounts: 7\n").unwrap();
+    scraped(&broker, |scrape| scrape.sum("ringmq_acl_failed_reloads_total") == 1.0);
+    let reloads = Scrape::of(broker.metrics_addr()).sum("ringmq_acl_reloads_total");
+    fs::write(&file, format!("# mended\n{ACCOUNTS}")).unwrap();
+    scraped(&broker, |scrape| scrape.sum("ringmq_acl_reloads_total") > reloads);
 }
 
 /// A group that has consumed all is behind by nothing; one that has not is as far behind as its oldest message is old, also
@@ -316,16 +483,26 @@ fn a_metric_with_too_many_label_sets_is_cut_and_says_so() {
     let broker = OurBroker::standalone(&[("shards", "1"), ("metricsOtelCardinalityLimit", "1000")]);
     let mut connection = connect(&broker);
     connection.create_group(GROUP).unwrap();
-    for number in 0..1_010 {
-        let topic = format!("many-{number:04}");
-        connection.create_topic(&NewTopic::new(&topic, 1)).unwrap();
-        connection.commit_offset_oneway(GROUP, &topic, 0, 0).unwrap();
+    let names: Vec<String> = (0..1_010).map(|number| format!("many-{number:04}")).collect();
+    for topic in &names {
+        connection.create_topic(&NewTopic::new(topic, 1)).unwrap();
+        connection.commit_offset_oneway(GROUP, topic, 0, 0).unwrap();
     }
-    let left_out = [("metric", "ringmq_group_lag_messages")];
+    for piece in names.chunks(100) {
+        let tickets: Vec<_> = piece
+            .iter()
+            .map(|topic| connection.start_send(&Message::new(topic, 0, b"body")).unwrap())
+            .collect();
+        tickets.into_iter().for_each(|ticket| drop(connection.finish_send(ticket).unwrap()));
+    }
+    let cut = ["ringmq_group_lag_messages", "ringmq_topic_put_messages_total"];
     let scrape = scraped(&broker, |scrape| {
-        scrape.number("ringmq_metrics_left_out", &left_out).is_some_and(|count| count >= 10.0)
+        cut.iter().all(|metric| {
+            let left_out = scrape.number("ringmq_metrics_left_out", &[("metric", metric)]);
+            left_out.is_some_and(|count| count >= 10.0)
+        })
     });
-    assert_eq!(scrape.count("ringmq_group_lag_messages"), 1_000);
+    cut.iter().for_each(|metric| assert_eq!(scrape.count(metric), 1_000, "{metric}"));
     assert!(broker.log().contains("metricsOtelCardinalityLimit"), "{}", broker.log_tail());
 }
 

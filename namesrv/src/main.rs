@@ -252,14 +252,14 @@ async fn serve(
     });
     tracing::info!("TLS: {}", tls.told());
     drop(executor.spawn(watch_certificates(executor.clone(), Arc::clone(&tls))));
-    let acceptor = TlsAcceptor::new(&executor, tls);
+    let acceptor = TlsAcceptor::new(&executor, Arc::clone(&tls));
     let listeners = Listener::bind_held(&executor, &addrs.client, &acceptor)
         .map_err(Fatal::because(Cause::Port))?;
     for item in state.config().to_properties().lines() {
         tracing::info!("{item}");
     }
     let state = Rc::new(RefCell::new(state));
-    metrics::serve(&executor, &addrs.metrics, &state).map_err(Fatal::because(Cause::Port))?;
+    metrics::serve(&executor, &addrs.metrics, &state, &tls).map_err(Fatal::because(Cause::Port))?;
     if let Some(addr) = addrs.metrics.first() {
         tracing::info!("metrics and health: http://{addr}/metrics, /health, /ready");
     }

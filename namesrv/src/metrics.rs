@@ -7,16 +7,18 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
 };
 
 use proto::code::response;
 use runtime::Executor;
 use serde_json::json;
 use telemetry::{
-    CONTENT_TYPE, Page, families,
+    CONTENT_TYPE, Page, certificates, families,
     http::{self, Answer, Answering},
     process,
 };
+use tls::Tls;
 
 use crate::handle::Namesrv;
 
@@ -107,13 +109,14 @@ pub fn serve(
     executor: &Executor,
     addrs: &[SocketAddr],
     state: &Rc<RefCell<Namesrv>>,
+    tls: &Arc<Tls>,
 ) -> io::Result<()> {
     for addr in addrs {
         let listener = executor.listen(*addr)?;
-        let (executor_of_it, state) = (executor.clone(), Rc::clone(state));
+        let (executor_of_it, state, tls) = (executor.clone(), Rc::clone(state), Arc::clone(tls));
         executor.spawn(async move {
             let answering = executor_of_it.clone();
-            let answerer = Rc::new(move |path: &str| answer(&answering, &state, path));
+            let answerer = Rc::new(move |path: &str| answer(&answering, &state, &tls, path));
             let error = http::serve(executor_of_it, listener, answerer).await;
             tracing::error!(%error, "metrics and health are not shown any more");
         });
@@ -121,13 +124,20 @@ pub fn serve(
     Ok(())
 }
 
-fn answer(executor: &Executor, state: &Rc<RefCell<Namesrv>>, path: &str) -> Answering {
-    let (executor, state) = (executor.clone(), Rc::clone(state));
+fn answer(
+    executor: &Executor,
+    state: &Rc<RefCell<Namesrv>>,
+    tls: &Arc<Tls>,
+    path: &str,
+) -> Answering {
+    let (executor, state, tls) = (executor.clone(), Rc::clone(state), Arc::clone(tls));
     match path {
         "/metrics" => Box::pin(async move {
             let process = executor.blocking(process::Figures::read).await;
             let mut page = Page::new(LABEL_SETS_MAX);
             write(&mut page, &state.borrow());
+            let expiries = tls.expiries();
+            certificates::write(&mut page, expiries.iter().map(|it| (it.setting, it.ms)));
             process.write(&mut page);
             Answer { status: 200, content_type: CONTENT_TYPE, body: page.finish() }
         }),

@@ -99,8 +99,18 @@ fn get(addr: SocketAddr, path: &str) -> (String, String) {
 fn shows_metrics_and_whether_it_serves() {
     let dir = tempfile::tempdir().expect("a directory");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
-    let conf = format!("listenPort=0\nbindAddress=127.0.0.1\nmetricsPort={}\n", free.port());
-    std::fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    params.not_after = rcgen::date_time_ymd(2035, 1, 1);
+    let cert = params.self_signed(&key).expect("a certificate");
+    fs::write(dir.path().join("own.pem"), cert.pem()).expect("a file");
+    fs::write(dir.path().join("own.key"), key.serialize_pem()).expect("a file");
+    let conf = format!(
+        "listenPort=0\nbindAddress=127.0.0.1\nmetricsPort={}\n\
+         tls.server.certPath=own.pem\ntls.server.keyPath=own.key\n",
+        free.port()
+    );
+    fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
     let mut child = mqnamesrv(dir.path(), &["-c", "namesrv.conf"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -117,6 +127,7 @@ fn shows_metrics_and_whether_it_serves() {
     for sample in [
         "ringmq_namesrv_requests_total{code=\"206\",answer=\"0\"} 1\n",
         "ringmq_namesrv_brokers 0\n",
+        "ringmq_tls_certificate_expiry_seconds{certificate=\"tls.server.certPath\"} 2051222400\n",
         "process_open_fds ",
     ] {
         assert!(body.contains(sample), "{sample} in {body}");

@@ -13,18 +13,31 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Name in throw-away certificates.
 const TEST_NAME: &str = "ringmq-test-certificate";
 
-/// When the first certificate of ours ends.
+/// When a certificate of ours ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// Milliseconds since 1970.
     pub ms: i64,
-    /// The setting that names it, and its file.
-    pub which: String,
+    /// The setting that names it.
+    pub setting: &'static str,
+    /// Its file.
+    pub file: PathBuf,
+}
+
+impl fmt::Display for Expiry {
+    /// Names the certificate as a configuration does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.setting, self.file.display())
+    }
 }
 
 /// What new connections use.
@@ -34,8 +47,8 @@ pub struct Contexts {
     pub server: Option<Arc<ServerConfig>>,
     /// Of connections that we make; none: they are plain.
     pub client: Option<Arc<ClientConfig>>,
-    /// The first end of what we show; none: of throw-away certificates nobody cares.
-    pub expiry: Option<Expiry>,
+    /// Ends of what we show, the first one first; none: of throw-away certificates nobody cares.
+    pub expiries: Vec<Expiry>,
     /// The server's certificate is a throw-away one.
     pub throw_away: bool,
 }
@@ -61,8 +74,9 @@ impl Contexts {
         let throw_away = server.is_some() && settings.server.is_none();
         let shown = settings.server.iter().filter(|_| server.is_some());
         let shown = shown.chain(settings.client.iter().filter(|_| client.is_some()));
-        let expiry = shown.filter_map(|pair| build.expiry(pair)).min_by_key(|expiry| expiry.ms);
-        Ok(Contexts { server, client, expiry, throw_away })
+        let mut expiries: Vec<Expiry> = shown.filter_map(|pair| build.expiry(pair)).collect();
+        expiries.sort_by_key(|expiry| expiry.ms);
+        Ok(Contexts { server, client, expiries, throw_away })
     }
 }
 
@@ -171,8 +185,8 @@ impl Build<'_> {
     fn expiry(&self, pair: &Pair) -> Option<Expiry> {
         let chain = pem::certificates(self.material.get(pair.names[0], &pair.cert).ok()?).ok()?;
         let seconds = chain.iter().filter_map(pem::ends_at).min()?;
-        let which = format!("{}={}", pair.names[0], pair.cert.display());
-        Some(Expiry { ms: seconds.saturating_mul(1_000), which })
+        let ms = seconds.saturating_mul(1_000);
+        Some(Expiry { ms, setting: pair.names[0], file: pair.cert.clone() })
     }
 }
 

@@ -52,7 +52,7 @@ impl Tls {
         }
         let (mode, outgoing) = (settings.mode, settings.outgoing);
         let mut seen = Seen { input: Ok((settings, material)), warned_ms: None };
-        seen.warn_of_end(contexts.expiry.as_ref(), now_ms());
+        seen.warn_of_end(contexts.expiries.first(), now_ms());
         let contexts = ArcSwap::from_pointee(contexts);
         Ok(Arc::new(Tls { source, mode, outgoing, contexts, seen: Mutex::new(seen) }))
     }
@@ -79,7 +79,12 @@ impl Tls {
 
     /// When the first certificate that we show ends.
     pub fn expiry(&self) -> Option<Expiry> {
-        self.contexts.load().expiry.clone()
+        self.contexts.load().expiries.first().cloned()
+    }
+
+    /// When each certificate that we show ends, the first one first. Throw-away ones are not among them.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.contexts.load().expiries.clone()
     }
 
     /// One line for people.
@@ -113,7 +118,7 @@ impl Tls {
             };
             match built {
                 Ok(contexts) => {
-                    let ends = contexts.expiry.as_ref().map(|expiry| expiry.ms);
+                    let ends = contexts.expiries.first().map(|expiry| expiry.ms);
                     tracing::info!(
                         ends_ms = ends,
                         "certificates have changed; new connections use the new ones"
@@ -127,28 +132,28 @@ impl Tls {
             }
             seen.input = input;
         }
-        seen.warn_of_end(self.contexts.load().expiry.as_ref(), now_ms);
+        seen.warn_of_end(self.contexts.load().expiries.first(), now_ms);
     }
 }
 
 impl Seen {
     fn warn_of_end(&mut self, expiry: Option<&Expiry>, now_ms: i64) {
-        let Some(Expiry { ms, which }) = expiry else { return };
-        let left_days = (ms - now_ms).div_euclid(DAY_MS);
+        let Some(expiry) = expiry else { return };
+        let left_days = (expiry.ms - now_ms).div_euclid(DAY_MS);
         if left_days >= WARN_BEFORE_DAYS
             || self.warned_ms.is_some_and(|warned| now_ms - warned < DAY_MS)
         {
             return;
         }
         self.warned_ms = Some(now_ms);
-        if *ms <= now_ms {
+        if expiry.ms <= now_ms {
             tracing::warn!(
-                "the certificate {which} HAS EXPIRED: clients that check it are not served"
+                "the certificate {expiry} HAS EXPIRED: clients that check it are not served"
             );
         } else {
             tracing::warn!(
                 left_days,
-                "the certificate {which} expires soon: replace the file, a restart is not needed"
+                "the certificate {expiry} expires soon: replace the file, a restart is not needed"
             );
         }
     }

@@ -135,6 +135,8 @@ fn an_end_is_known_and_warned_of_once_a_day() {
     let tls = Tls::open(source(dir.path(), "a.pem", "a.key", &[])).unwrap();
     let expiry = tls.expiry().unwrap();
     assert_eq!(expiry.ms, 2_051_222_400_000);
+    let named = format!("tls.server.certPath={}", dir.path().join("a.pem").display());
+    assert_eq!(expiry.to_string(), named);
     let warned = || tls.seen.lock().unwrap().warned_ms;
     tls.look_at(expiry.ms - 31 * DAY_MS);
     assert_eq!(warned(), None);
@@ -145,6 +147,6 @@ fn an_end_is_known_and_warned_of_once_a_day() {
     tls.look_at(soon + DAY_MS);
     assert_eq!(warned(), Some(soon + DAY_MS));
     let throw_away = Tls::open(Source::default()).unwrap();
-    assert_eq!(throw_away.expiry(), None);
+    assert_eq!((throw_away.expiry(), throw_away.expiries()), (None, Vec::new()));
     assert!(throw_away.told().contains("THROW-AWAY"), "{}", throw_away.told());
 }

@@ -57,11 +57,21 @@ pub struct Figures {
 impl Figures {
     /// Names behind `ringmq.acl.` and values.
     pub fn rows(&self) -> impl Iterator<Item = (String, u64)> {
+        let refused = self.refused().map(|(reason, count)| (format!("refused.{reason}"), count));
+        let (reloads, failed) = self.reloads();
+        let loads = [("reloads", reloads), ("failedReloads", failed)];
+        refused.chain(loads.map(|(name, count)| (name.to_owned(), count)))
+    }
+
+    /// Requests that were refused, by the name of each reason that there is.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let refused = Reason::REFUSALS.iter().zip(&self.refused);
-        let refused = refused
-            .map(|(reason, count)| (format!("refused.{}", reason.name()), count.load(Relaxed)));
-        let loads = [("reloads", &self.reloads), ("failedReloads", &self.failed_reloads)];
-        refused.chain(loads.map(|(name, count)| (name.to_owned(), count.load(Relaxed))))
+        refused.map(|(reason, count)| (reason.name(), count.load(Relaxed)))
+    }
+
+    /// How often changed files of accounts were taken over, and how often they could not be used.
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.reloads.load(Relaxed), self.failed_reloads.load(Relaxed))
     }
 }
 

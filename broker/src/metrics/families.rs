@@ -2,7 +2,7 @@
 //! the name server in its crate.
 
 use crate::stats::{Metric, ROWS, Row};
-use telemetry::{Family, Kind, families, markdown, process};
+use telemetry::{Family, Kind, certificates, families, markdown, process};
 
 /// The label of numbers that each shard has.
 const SHARD: &[&str] = &["shard"];
@@ -56,6 +56,12 @@ families! {
     CONNECTIONS_MAX: Gauge("ringmq_connections_limit");
     /// Requests that were answered with a refusal, by response code and the reason in it, where it names one.
     REFUSED: Counter("ringmq_refused_requests_total", "code", "reason");
+    /// Requests that access control has refused, by reason; the log names them. The name server inside counts its own in ringmq_namesrv_requests_total.
+    ACL_REFUSED: Counter("ringmq_acl_refused_requests_total", "reason");
+    /// How often changed files of accounts were taken over.
+    ACL_RELOADS: Counter("ringmq_acl_reloads_total");
+    /// How often changed files of accounts could not be used: the former rules stay in force, and the log says why.
+    ACL_FAILED_RELOADS: Counter("ringmq_acl_failed_reloads_total");
     /// Size of the file system of the logs.
     DISK_TOTAL: Gauge("ringmq_disk_total_bytes");
     /// What the broker may still take of it.
@@ -80,6 +86,20 @@ families! {
     LAG_MESSAGES: Gauge("ringmq_group_lag_messages", "group", "topic");
     /// Age of the oldest of them; no number where it lies on the disk and nobody has looked.
     LAG_SECONDS: Gauge("ringmq_group_lag_seconds", "group", "topic");
+    /// Messages that were appended to a topic, the broker's own among them. As the next ones from the first traffic after the start on, until the topic is deleted or has had none for 26 hours; sorted by name where metricsOtelCardinalityLimit cuts.
+    TOPIC_PUT_MESSAGES: Counter("ringmq_topic_put_messages_total", "topic");
+    /// Bytes of their records.
+    TOPIC_PUT_BYTES: Counter("ringmq_topic_put_bytes_total", "topic");
+    /// Messages of a topic that pulls and pops of a group got.
+    GROUP_GOT_MESSAGES: Counter("ringmq_group_got_messages_total", "group", "topic");
+    /// Bytes of their records.
+    GROUP_GOT_BYTES: Counter("ringmq_group_got_bytes_total", "group", "topic");
+    /// Popped messages that a group has acknowledged; who pulls commits offsets instead.
+    GROUP_ACKNOWLEDGED: Counter("ringmq_group_acknowledged_messages_total", "group", "topic");
+    /// Messages that a group has sent back, to get them again or to give them up, by the topic they came from first.
+    GROUP_SENT_BACK: Counter("ringmq_group_sent_back_messages_total", "group", "topic");
+    /// How often traffic was not counted by its topic, group or queue, as the part of the memory for it is full.
+    TRAFFIC_LEFT_OUT: Counter("ringmq_traffic_left_out_total");
     /// Label sets that a metric of this scrape lacks: beyond metricsOtelCardinalityLimit, or not looked up.
     LEFT_OUT: Gauge("ringmq_metrics_left_out", "metric");
     /// Whether all workers have said what they had to; 0 while the start goes on, or when one does not answer.
@@ -103,11 +123,12 @@ pub fn page() -> String {
     let rows: Vec<Family> = ROWS.iter().map(family_of).collect();
     format!(
         "## Of a broker\n\n{}\n## Of each shard of a broker\n\n{}\n## Of a name server, also of the one inside a standalone broker\n\n{}\n\
-         ## Of every process\n\n{}",
+         ## Of every process\n\n{}\n## Of certificates, of brokers and name servers\n\n{}",
         markdown(ALL),
         markdown(&rows),
         markdown(namesrv::metrics::ALL),
         markdown(process::ALL),
+        markdown(certificates::ALL),
     )
 }
 
@@ -122,6 +143,7 @@ mod tests {
             .chain(ALL.iter().copied())
             .chain(namesrv::metrics::ALL.iter().copied())
             .chain(process::ALL.iter().copied())
+            .chain(certificates::ALL.iter().copied())
             .collect();
         for (index, family) in all.iter().enumerate() {
             let Family { name, kind, help, .. } = family;

@@ -2,12 +2,13 @@
 //!
 //! It answers from the beginning of the start on, while stores are being opened, to the end of the process. `families`
 //! declares what `/metrics` shows (`deploy/metrics.md` is made from it), `scrape` writes it, `lags` asks the shards how far groups are
-//! behind, `readiness` is what the other two paths say. Nothing here is on the way of a message.
+//! behind, `traffic` writes what topics took and groups got, `readiness` is what the other two paths say. Nothing here is on the way of a message.
 
 mod families;
 pub(crate) mod lags;
 mod readiness;
 mod scrape;
+mod traffic;
 
 use crate::{
     beats::Beat,
@@ -30,6 +31,7 @@ use std::{
 };
 use store::recovery::progress::Progress;
 use telemetry::http::{self, Answer, Answering};
+use tls::Tls;
 
 /// Scrapes that may wait for the one that is being made.
 const SCRAPES_WAITING_MAX: usize = 4;
@@ -49,6 +51,8 @@ pub struct Sources {
     pub progress: Arc<[Arc<Progress>]>,
     /// Directory of all commit logs.
     pub log_root: PathBuf,
+    /// Certificates.
+    pub tls: Arc<Tls>,
 }
 
 /// Looks at the broker for operators.

@@ -2,12 +2,13 @@
 //! it is there for.
 //!
 //! Numbers of one scrape are of about the same moment, not of one: counters are those of the last second, lags those of when
-//! a shard had its turn. What is counted for each topic and each group goes where lags are.
+//! a shard had its turn.
 
 use super::{
     Observer, Phase,
     families::{self as of, family_of},
     lags::{self, Lag, Lags, Report},
+    traffic,
 };
 use crate::{
     delay_figures,
@@ -16,11 +17,12 @@ use crate::{
     latencies::Latencies,
     refusals::Counts,
     stats::{Metric, ROWS, Sum, Totals, earliest_store_ms},
+    traffic::Traffic,
     worker::Worker,
 };
 use futures_lite::FutureExt;
 use std::{rc::Rc, time::Duration};
-use telemetry::{CONTENT_TYPE, Family, Histogram, Page, http::Answer, process};
+use telemetry::{CONTENT_TYPE, Family, Histogram, Page, certificates, http::Answer, process};
 
 /// How long the workers may take to say what they know.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(8);
@@ -59,9 +61,15 @@ pub(super) async fn scrape(observer: &Observer) -> Answer {
     pause(observer).await;
     if let Some(worker) = &worker {
         write_tables(&mut page, worker);
+        write_access(&mut page, worker);
     }
     write_workers(&mut page, reports.as_deref().unwrap_or_default());
     write_lags(&mut page, observer, lags::merged(reports.as_deref().unwrap_or_default())).await;
+    if let Some(plane) = worker.as_ref().and_then(|worker| worker.control.as_ref()) {
+        traffic::write(&mut page, observer, &plane.traffic).await;
+    }
+    let expiries = observer.sources.tls.expiries();
+    certificates::write(&mut page, expiries.iter().map(|it| (it.setting, it.ms)));
     if let Some(name_server) = &*observer.name_server.borrow() {
         namesrv::metrics::write(&mut page, &name_server.borrow());
     }
@@ -91,18 +99,23 @@ fn tell_left_out(observer: &Observer, left_out: &[(&'static str, u64)]) {
     }
 }
 
-async fn pause(observer: &Observer) {
+pub(super) async fn pause(observer: &Observer) {
     if observer.executor.budget_spent() {
         observer.executor.yield_now().await;
     }
 }
 
-/// What all workers say; `None` where one of them takes nothing, or does not answer.
+/// What all workers say, with traffic collected from them before; `None` where one of them takes nothing, or does not answer.
 async fn reports(observer: &Observer, worker: &Rc<Worker>) -> Option<Vec<Report>> {
     if worker.first_behind().is_some() || observer.phase.get() == Phase::Stopping {
         return None;
     }
-    let asked = async { Some(worker.gather_from_workers(lags::report).await) };
+    let asked = async {
+        if let Some(plane) = &worker.control {
+            plane.traffic.refresh(observer.executor.uptime()).await;
+        }
+        Some(worker.gather_from_workers(lags::report).await)
+    };
     let late = async {
         observer.executor.sleep(WORKERS_PATIENCE).await;
         None
@@ -175,9 +188,11 @@ fn write_memory(page: &mut Page, observer: &Observer, worker: Option<&Worker>, r
     }
     if let Some(plane) = worker.and_then(|worker| worker.control.as_ref()) {
         let control = plane.control.borrow();
-        for (part, (used, most)) in
-            [("members", control.members().memory()), ("tables", control.table_memory().level())]
-        {
+        for (part, (used, most)) in [
+            ("members", control.members().memory()),
+            ("tables", control.table_memory().level()),
+            ("traffic", plane.traffic.look(Traffic::memory_bytes)),
+        ] {
             parts.push((part, used as u64, most as u64));
         }
     }
@@ -251,6 +266,15 @@ fn write_tables(page: &mut Page, worker: &Worker) {
     page.value(&["consumers"], consumers);
     page.value(&["producers"], producers);
     page.single(&of::CLIENTS, clients);
+}
+
+fn write_access(page: &mut Page, worker: &Worker) {
+    let figures = worker.access.figures.borrow();
+    page.family(&of::ACL_REFUSED);
+    figures.refused().for_each(|(reason, count)| page.value(&[reason], count));
+    let (reloads, failed) = figures.reloads();
+    page.single(&of::ACL_RELOADS, reloads);
+    page.single(&of::ACL_FAILED_RELOADS, failed);
 }
 
 fn write_workers(page: &mut Page, reports: &[Report]) {

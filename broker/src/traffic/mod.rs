@@ -3,7 +3,7 @@
 //! Shards count where they touch the queue anyway ([`store::Puts`], [`crate::shard::group_pulls`]).
 //! [`crate::collect_traffic`] takes that from all of them into one [`Traffic`] on the control worker, which answers
 //! VIEW_BROKER_STATS_DATA, rates of GET_CONSUME_STATS and GET_TOPIC_STATS_INFO, and has the totals for an exporter of
-//! metrics ([`Traffic::topics_after`], [`Traffic::groups_of`]). It is in memory alone, as with Java's broker: a start begins at 0.
+//! metrics ([`Traffic::topics_after`], [`Traffic::groups_after`]). It is in memory alone, as with Java's broker: a start begins at 0.
 //!
 //! A topic or a pair of topic and group is here once there was traffic, and leaves when it is deleted, when it had none
 //! for longer than the longest window, or, while memory is short, for an hour.
@@ -23,7 +23,7 @@ use memory::{GROUP_BYTES, Memory, TOPIC_BYTES, Taken, entry_bytes};
 use runtime::Uptime;
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
+    ops::Bound::{Excluded, Included, Unbounded},
 };
 use store::Puts;
 use windows::Windows;
@@ -56,6 +56,8 @@ pub struct TopicTotals<'a> {
 /// What a group has got from a topic since the pair is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTotals<'a> {
+    /// The topic.
+    pub topic: &'a str,
     /// The group.
     pub group: &'a str,
     /// Messages got by pulls and pops.
@@ -74,7 +76,8 @@ pub struct GroupTotals<'a> {
 struct TopicTraffic {
     puts: Option<Box<PutWindows>>,
     queues: AHashMap<u32, Box<PutWindows>>,
-    groups: AHashMap<Box<str>, GroupTraffic>,
+    /// In order, too.
+    groups: BTreeMap<Box<str>, GroupTraffic>,
 }
 
 #[derive(Default)]
@@ -250,18 +253,17 @@ impl Traffic {
         })
     }
 
-    /// What groups have got from a topic, in no particular order.
-    pub fn groups_of(&self, topic: &str) -> impl Iterator<Item = GroupTotals<'_>> {
-        let groups = self.topics.get(topic).into_iter().flat_map(|topic| &topic.groups);
-        groups.map(|(group, traffic)| {
-            let gets = traffic.gets.as_ref().map_or([0; 4], |gets| gets.total());
-            let [messages, bytes, requests, _] = gets;
-            let total = |windows: &Option<Box<CountWindows>>| {
-                windows.as_ref().map_or(0, |windows| windows.total()[0])
-            };
-            let acknowledged = total(&traffic.acknowledged);
-            let sent_back = total(&traffic.sent_back);
-            GroupTotals { group, messages, bytes, requests, acknowledged, sent_back }
+    /// Pairs of topic and group behind this one, in the order of their names, for the same purpose: what the group has got.
+    pub fn groups_after<'a>(
+        &'a self,
+        after: Option<(&'a str, &'a str)>,
+    ) -> impl Iterator<Item = GroupTotals<'a>> {
+        let first = after.map_or(Unbounded, |(topic, _)| Included(topic));
+        self.topics.range::<str, _>((first, Unbounded)).flat_map(move |(topic, traffic)| {
+            let group = after.filter(|(last, _)| **last == **topic).map(|(_, group)| group);
+            let groups = (group.map_or(Unbounded, Excluded), Unbounded);
+            let groups = traffic.groups.range::<str, _>(groups);
+            groups.map(move |(group, traffic)| traffic.totals(topic, group))
         })
     }
 
@@ -356,6 +358,17 @@ impl TopicTraffic {
 }
 
 impl GroupTraffic {
+    fn totals<'a>(&self, topic: &'a str, group: &'a str) -> GroupTotals<'a> {
+        let gets = self.gets.as_ref().map_or([0; 4], |gets| gets.total());
+        let [messages, bytes, requests, _] = gets;
+        let total = |windows: &Option<Box<CountWindows>>| {
+            windows.as_ref().map_or(0, |windows| windows.total()[0])
+        };
+        let acknowledged = total(&self.acknowledged);
+        let sent_back = total(&self.sent_back);
+        GroupTotals { topic, group, messages, bytes, requests, acknowledged, sent_back }
+    }
+
     fn taken(&self, name: &str) -> Taken {
         let queue_bytes = self.queues.len() * entry_bytes::<4>();
         let counts = bytes_of(&self.acknowledged) + bytes_of(&self.sent_back);

@@ -87,8 +87,9 @@ fn totals_are_listed_by_topic_and_by_group() {
     let of_t = TopicTotals { topic: "t", messages: 40, bytes: 4_000, requests: 20 };
     assert_eq!(topics, [of_s, of_t]);
     assert_eq!(traffic.topics_after(Some("s")).map(|it| it.topic).collect::<Vec<_>>(), ["t"]);
-    let groups: Vec<_> = traffic.groups_of("t").collect();
+    let groups: Vec<_> = traffic.groups_after(Some(("s", "g"))).collect();
     let of_g = GroupTotals {
+        topic: "t",
         group: "g",
         messages: 25,
         bytes: 2_500,
@@ -97,7 +98,14 @@ fn totals_are_listed_by_topic_and_by_group() {
         sent_back: 2,
     };
     assert_eq!(groups, [of_g]);
-    assert_eq!(traffic.groups_of("u").count(), 0);
+    let names = |after| {
+        let groups = traffic.groups_after(after);
+        groups.map(|it| format!("{}@{}", it.topic, it.group)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None), ["s@g", "t@g"]);
+    assert_eq!(names(Some(("s", "a"))), ["s@g", "t@g"], "one that is gone");
+    assert_eq!(names(Some(("sa", "z"))), ["t@g"]);
+    assert_eq!(names(Some(("t", "g"))), [""; 0]);
     assert_eq!(traffic.totals_of_clients(), DayTotals { puts: 40, gets: 25 });
 }
 
@@ -129,7 +137,7 @@ fn who_is_idle_is_forgotten_sooner_while_memory_is_short() {
     traffic.memory.bytes_max = traffic.memory.bytes;
     assert_eq!(traffic.forget_idle(NOW + 4_000_000, next.as_deref(), 2), None);
     assert_eq!(names(&traffic), ["s"]);
-    assert_eq!(traffic.groups_of("s").count(), 0);
+    assert_eq!(traffic.groups_after(None).count(), 0);
     assert_eq!(traffic.memory_bytes().0, recounted(&traffic));
     traffic.forget_idle(NOW + 4 * 86_400_000, None, 9);
     assert_eq!(traffic.memory_bytes().0, 0);
