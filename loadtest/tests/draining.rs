@@ -38,6 +38,7 @@ fn producers_are_sent_elsewhere_until_consumers_have_finished() {
     for _ in 0..7 {
         connection.send(&Message::new(TOPIC, 0, b"x")).unwrap();
     }
+    connection.create_group(GROUP).unwrap();
     connection.commit_offset(GROUP, TOPIC, 0, 2).unwrap();
     assert_eq!(permission(&broker), 6);
     let before = drain(&mut connection, "status");

@@ -216,7 +216,7 @@ impl Command for BrokerConsumeStats {
         let topics = groups.flat_map(|(group, topics)| topics.iter().map(move |t| (group, t)));
         for (group, topic) in topics {
             for (queue, progress) in &topic.offset_table {
-                let diff = progress.broker_offset - progress.consumer_offset;
+                let diff = progress.broker_offset.wrapping_sub(progress.consumer_offset);
                 // Java leaves out what was never consumed.
                 if diff < self.level || progress.last_timestamp <= 0 {
                     continue;

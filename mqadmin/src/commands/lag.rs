@@ -70,7 +70,7 @@ struct Row {
 
 impl Row {
     fn lag(&self) -> i64 {
-        (self.broker_offset - self.consumer_offset).max(0)
+        self.broker_offset.saturating_sub(self.consumer_offset).max(0)
     }
 
     /// What is worse is greater.
@@ -136,7 +136,7 @@ async fn of_group(
 }
 
 fn total(rows: &[Row]) -> i64 {
-    rows.iter().map(Row::lag).sum()
+    rows.iter().map(Row::lag).fold(0, i64::saturating_add)
 }
 
 fn table(rows: &[Row], shown: usize) -> String {

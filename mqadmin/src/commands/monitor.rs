@@ -59,11 +59,12 @@ async fn undone(admin: &DefaultMqAdminExt, out: &mut Output, group: &str) -> Res
     admin.examine_consumer_connection_info(group).await?;
     let mut by_topic: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (queue, progress) in &stats.offset_table {
-        let diff = progress.broker_offset - progress.consumer_offset;
+        let diff = progress.broker_offset.wrapping_sub(progress.consumer_offset);
         by_topic.entry(&queue.topic).or_default().push(diff);
     }
     for (topic, diffs) in by_topic {
-        let total: i64 = diffs.iter().filter(|diff| **diff > 0).sum();
+        let behind = diffs.iter().filter(|diff| **diff > 0);
+        let total = behind.fold(0_i64, |sum, diff| sum.saturating_add(*diff));
         let most = diffs.iter().copied().max().unwrap_or(0).max(0);
         let delay = longest_delay(admin, topic, group).await?;
         out.say(

@@ -81,7 +81,8 @@ async fn clients_by_queue(
 }
 
 fn diff_total(stats: &ConsumeStats) -> i64 {
-    stats.offset_table.values().map(|p| p.broker_offset - p.consumer_offset).sum()
+    let diffs = stats.offset_table.values();
+    diffs.map(|p| p.broker_offset.wrapping_sub(p.consumer_offset)).fold(0, i64::wrapping_add)
 }
 
 #[derive(Serialize)]
@@ -121,7 +122,7 @@ impl QueueRow {
             broker_offset: progress.broker_offset,
             consumer_offset: progress.consumer_offset,
             client_ip: clients.and_then(|clients| clients.get(queue)).cloned(),
-            diff: progress.broker_offset - progress.consumer_offset,
+            diff: progress.broker_offset.wrapping_sub(progress.consumer_offset),
             last_timestamp: progress.last_timestamp,
         }
     }

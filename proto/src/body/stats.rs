@@ -60,13 +60,19 @@ body! {
 }
 
 impl ConsumeStats {
-    /// Messages that the group has not consumed, and those of them that it has pulled, as far as that is known.
+    /// Messages that the group has not consumed, and those of them that it has pulled, as far as that is known. Groups may commit
+    /// any offset; what does not fit wraps, as in Java.
     pub fn diffs(&self) -> (i64, i64) {
         let diffs = self.offset_table.values().map(|progress| {
             let pulled = progress.pull_offset.unwrap_or(progress.consumer_offset);
-            (progress.broker_offset - progress.consumer_offset, pulled - progress.consumer_offset)
+            (
+                progress.broker_offset.wrapping_sub(progress.consumer_offset),
+                pulled.wrapping_sub(progress.consumer_offset),
+            )
         });
-        diffs.fold((0, 0), |(diff, inflight), (more, pulled)| (diff + more, inflight + pulled))
+        diffs.fold((0_i64, 0_i64), |(diff, inflight), (more, pulled)| {
+            (diff.wrapping_add(more), inflight.wrapping_add(pulled))
+        })
     }
 }
 
@@ -116,8 +122,8 @@ impl ConsumeStatsWriter {
             }
             stats.write_value(&mut self.out, Dialect::Fastjson);
             let (diff, inflight) = stats.diffs();
-            self.total_diff += diff;
-            self.total_inflight_diff += inflight;
+            self.total_diff = self.total_diff.wrapping_add(diff);
+            self.total_inflight_diff = self.total_inflight_diff.wrapping_add(inflight);
         }
         self.out.extend_from_slice(b"]}");
     }
