@@ -86,7 +86,7 @@ families! {
     LAG_MESSAGES: Gauge("ringmq_group_lag_messages", "group", "topic");
     /// Age of the oldest of them; no number where it lies on the disk and nobody has looked.
     LAG_SECONDS: Gauge("ringmq_group_lag_seconds", "group", "topic");
-    /// Messages that were appended to a topic, the broker's own among them. As the next ones from the first traffic after the start on, until the topic is deleted or has had none for 26 hours; sorted by name where metricsOtelCardinalityLimit cuts.
+    /// Messages that were appended to a topic; topics of the broker's own are among them. Like all counters of topics and groups it is there from the first traffic after a start until the topic or group is deleted, or has had none for 26 hours (one hour while memory for them is short).
     TOPIC_PUT_MESSAGES: Counter("ringmq_topic_put_messages_total", "topic");
     /// Bytes of their records.
     TOPIC_PUT_BYTES: Counter("ringmq_topic_put_bytes_total", "topic");
