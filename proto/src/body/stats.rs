@@ -231,6 +231,14 @@ mod tests {
     }
 
     #[test]
+    fn offsets_of_any_size_are_summed_up() {
+        let mut pieces = ConsumeStatsWriter::new("10.0.0.1:10911");
+        pieces.group("g", &[stats("t", [10, i64::MIN, 0]), stats("u", [10, i64::MAX, 0])]);
+        pieces.group("h", &[stats("t", [i64::MAX, -1, 0])]);
+        assert!(ConsumeStatsList::read(&pieces.finish()).is_ok());
+    }
+
+    #[test]
     fn a_list_written_group_by_group_is_the_body_that_is_written_whole() {
         let groups: [(&str, Vec<ConsumeStats>); 3] = [
             ("g", vec![stats("t", [10, 4, 6]), stats("u", [3, 3, 0])]),
