@@ -7,9 +7,9 @@
 //!    `client/src/admin_ext`; bodies are types of `proto::body`.
 //! 3. In the file of its family below `commands/`: a struct with `#[derive(clap::Args)]`, where each option has Java's letter
 //!    and Java's long name (`long = "clusterName"`), and `impl Command` for it. How Java's parser reads them is taken care
-//!    of ([`posix`]); brokers named by `-b` or `-c` are [`target::Target`].
+//!    of (`posix`); brokers named by `-b` or `-c` are `target::Target`.
 //! 4. What it says is a struct with `Serialize` for `--json` and `Display` for Java's text, given to [`Output::show`], as
-//!    often as there is something to say; for a single line `Output::say` takes text and JSON. Java's formats are in [`text`]: `%-20s` is `{:<20}`.
+//!    often as there is something to say; for a single line `Output::say` takes text and JSON. Java's formats are in `text`: `%-20s` is `{:<20}`.
 //! 5. What fails is a [`Failure`]: returned when it ends the command, or given to [`Output::problem`] when the others go on.
 //! 6. One line in [`registry::COMMANDS`]. Remove its name from `NOT_YET` in `tests/names.rs`, and add cases to
 //!    `loadtest/tests/clients/mqadmin_compared.rs`, which runs Java's tool and ours beside each other.

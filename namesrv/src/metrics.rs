@@ -1,5 +1,5 @@
 //! What a name server shows operators: metrics, and over HTTP also whether it lives and serves. A standalone broker shows the
-//! metrics of the name server inside on its own port, with [`write`].
+//! metrics of the name server inside on its own port, with [`write()`].
 
 use std::{
     cell::{Ref, RefCell},
