@@ -50,7 +50,7 @@ fn refused_with(code: i32, root: &Path, lines: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let first = free_ports(4);
     let conf = format!(
-        "storePathRootDir={}\nlistenPort={}\nstandaloneNamesrvPort={}\n{lines}",
+        "storePathRootDir={}\nlistenPort={}\nstandaloneNamesrvPort={}\nmetricsPort=0\n{lines}",
         root.display(),
         first + 2,
         first + 1

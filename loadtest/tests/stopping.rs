@@ -48,7 +48,7 @@ impl Starting {
         let first = free_ports(4);
         let conf = format!(
             "listenPort={}\nstandaloneNamesrvPort={}\nstorePathRootDir={}\nshards=1\nbrokerIP1=127.0.0.1\n\
-             mappedFileSizeCommitLog=16777216\n",
+             mappedFileSizeCommitLog=16777216\nmetricsPort=0\n",
             first + 2,
             first + 1,
             data.display()
