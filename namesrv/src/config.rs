@@ -131,6 +131,10 @@ const JAVA_KEYS_WITHOUT_EFFECT: &[&str] = &[
 /// Why they have none.
 const WITHOUT_EFFECT: &str = "nothing here is built in the way that this key adjusts";
 
+/// Why the next ones have none.
+const CONNECTS_TO_NOBODY: &str =
+    "a name server connects to nobody; its ports follow tls.server.mode";
+
 /// Keys of connections that a name server would make.
 const KEYS_OF_CONNECTIONS_MADE: &[&str] = &[
     "tls.client.authServer",
@@ -171,7 +175,7 @@ pub fn key_list() -> KeyList {
     };
     let made = WithoutMeaning {
         names: KEYS_OF_CONNECTIONS_MADE.to_vec(),
-        reason: "a name server connects to nobody; its ports follow tls.server.mode",
+        reason: CONNECTS_TO_NOBODY,
         told: Told::Accepted,
     };
     let without_meaning = [accepted, made].into_iter().chain(JAVA_KEYS_REFUSED.iter().map(refused));
@@ -317,8 +321,15 @@ impl Config {
         if JAVA_KEYS_WITHOUT_EFFECT.contains(&name) {
             return Err(format!("{name}={}: has no effect here: {WITHOUT_EFFECT}", told(value)));
         }
+        if KEYS_OF_CONNECTIONS_MADE.contains(&name) {
+            return Err(format!(
+                "{name}={}: has no effect here: {CONNECTS_TO_NOBODY}",
+                told(value)
+            ));
+        }
         let known = KEYS.iter().map(|key| key.name);
-        Err(unknown.tell(name, known.chain(JAVA_KEYS_WITHOUT_EFFECT.iter().copied())))
+        let known = known.chain(JAVA_KEYS_WITHOUT_EFFECT.iter().copied());
+        Err(unknown.tell(name, known.chain(KEYS_OF_CONNECTIONS_MADE.iter().copied())))
     }
 
     /// All settings as properties text, one line per key: what `-p` prints, 319 answers and 318 stores.
