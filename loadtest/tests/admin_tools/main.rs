@@ -41,9 +41,23 @@ fn trial(release: Release, name: &str, run: fn(Release, &str) -> Result<(), Stri
     })
 }
 
-/// Runs the table on both sides, a step after the other, as later ones see what earlier ones did.
+/// What brokers say of a moment, such as samples of statistics and members that are just being asked, may differ once: what
+/// differs is compared again, on new brokers, and fails when it differs again.
 fn commands(release: Release, test: &str) -> Result<(), String> {
-    let Some(program) = Library::Java(release.tools()).program(test) else { return Ok(()) };
+    let first = compare(release, test)?;
+    if first.is_empty() {
+        return Ok(());
+    }
+    let step = |wrong: &String| wrong.lines().next().unwrap_or_default().to_owned();
+    let again: Vec<String> = compare(release, test)?;
+    let stays = |wrong: &&String| first.iter().any(|before| step(before) == step(wrong));
+    let wrong: Vec<String> = again.iter().filter(stays).cloned().collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n")) }
+}
+
+/// Runs the table on both sides, a step after the other, as later ones see what earlier ones did. What differs, by step.
+fn compare(release: Release, test: &str) -> Result<Vec<String>, String> {
+    let Some(program) = Library::Java(release.tools()).program(test) else { return Ok(Vec::new()) };
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let program = program.with_java_option(&format!("-Djava.io.tmpdir={}", dir.path().display()));
     let steps = table::of(release);
@@ -73,7 +87,7 @@ fn commands(release: Release, test: &str) -> Result<(), String> {
     for site in &mut sites {
         site.play(&mut mqadmin, &["verb", "leave", "-", "-"].map(str::to_owned));
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n")) }
+    Ok(wrong)
 }
 
 /// Commands that the tool lists and the table does not run.
