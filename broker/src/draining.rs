@@ -13,7 +13,7 @@ use crate::{
 use proto::code::response;
 use runtime::UserSignal;
 use serde_json::{Value, json};
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 /// How long a signal may go unnoticed.
 const LOOK: Duration = Duration::from_millis(250);
@@ -40,8 +40,8 @@ struct Progress {
 /// A group that has not consumed everything of a topic.
 #[derive(Debug)]
 struct Behind {
-    group: String,
-    topic: String,
+    group: Box<str>,
+    topic: Box<str>,
     messages: u64,
     online: bool,
 }
@@ -82,16 +82,20 @@ async fn set(worker: &Rc<Worker>, draining: bool) -> Result<(), Refusal> {
 }
 
 async fn progress(worker: &Rc<Worker>) -> Progress {
-    let reports = worker.gather_from_workers(lags::report).await;
-    let lags = lags::merged(&reports);
+    let mut lags: BTreeMap<(Box<str>, Box<str>), u64> = BTreeMap::new();
+    for (group, topic, messages) in
+        worker.gather_from_workers(lags::messages).await.into_iter().flatten()
+    {
+        *lags.entry((group, topic)).or_default() += messages;
+    }
     let control = worker.control_plane().control.borrow();
     let since = control.draining_since();
     let groups: Vec<Behind> = lags
         .into_iter()
-        .filter(|(_, lag)| lag.messages > 0)
-        .map(|((group, topic), lag)| {
-            let (messages, online) = (lag.messages, control.is_online(&group));
-            Behind { group: group.to_string(), topic: topic.to_string(), messages, online }
+        .filter(|(_, messages)| *messages > 0)
+        .map(|((group, topic), messages)| {
+            let online = control.is_online(&group);
+            Behind { group, topic, messages, online }
         })
         .collect();
     let Sum { deferred: delayed, half_messages, .. } = Sum::of(&worker.totals);

@@ -1,9 +1,7 @@
 //! `deploy/metrics.md` is generated from the declarations of metrics, of brokers and name servers, and is what they say now.
 
-use std::path::{Path, PathBuf};
+mod pages;
 
-/// Writes the page instead of comparing it.
-const WRITE: &str = "RINGMQ_WRITE_PAGES";
 const COMMAND: &str = "RINGMQ_WRITE_PAGES=1 cargo test -p broker --test metrics_page";
 
 fn page() -> String {
@@ -17,21 +15,7 @@ fn page() -> String {
     )
 }
 
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/metrics.md")
-}
-
 #[test]
 fn the_page_is_the_generated_one() {
-    let page = page();
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(path(), &page).expect("the page can be written");
-    }
-    let written = std::fs::read_to_string(path()).unwrap_or_default();
-    let differs = written.lines().zip(page.lines()).find(|(is, should)| is != should);
-    assert!(
-        written == page,
-        "deploy/metrics.md is not what the declarations say; write it with\n  {COMMAND}\nThe first line that differs is:\n\
-         {differs:?}"
-    );
+    pages::check("metrics.md", &page(), "the declarations", COMMAND);
 }

@@ -19,6 +19,7 @@ pub mod pop;
 pub mod program;
 pub mod raw;
 pub mod reaper;
+pub mod requests;
 pub mod resets;
 pub mod scenario;
 pub mod scrape;

@@ -1,8 +1,11 @@
 //! Goal: users do what policies of 5.x allow and nothing else, and what tools change of users and policies is kept. Method: users of
 //! each kind ask over TCP, signed and not; the broker is killed behind each change.
 
-use client::{Answer, Connection, ExtValue, Message, NewTopic, PullRequest};
-use loadtest::harness::our_broker::OurBroker;
+use client::{Answer, Connection, NewTopic};
+use loadtest::harness::{
+    our_broker::OurBroker,
+    requests::{ask_with as ask, heartbeat_of, lock_of, pull_of, send_to},
+};
 use proto::code::{request, response};
 use serde_json::{Value, json};
 use std::{
@@ -27,38 +30,6 @@ fn connect(broker: &OurBroker, account: Option<(&str, &str)>) -> Connection {
         connection.sign_as(name, secret);
     }
     connection
-}
-
-fn ask(connection: &mut Connection, code: i32, ext: &[(&str, &str)], body: &str) -> Answer {
-    let ext: Vec<(&str, ExtValue<'_>)> =
-        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
-    connection.call(code, &ext, body.as_bytes()).unwrap()
-}
-
-fn pull_of(connection: &mut Connection, group: &str, topic: &str) -> Answer {
-    let ticket = connection.start_pull(&PullRequest::new(group, topic, 0, 0)).unwrap();
-    connection.finish(ticket).unwrap()
-}
-
-fn send_to(connection: &mut Connection, topic: &str) -> Answer {
-    let ticket = connection.start_send(&Message::new(topic, 0, b"body")).unwrap();
-    connection.finish(ticket).unwrap()
-}
-
-fn heartbeat_of(connection: &mut Connection, group: &str, topic: &str) -> Answer {
-    let subscription = json!({ "topic": topic, "subString": "*", "expressionType": "TAG" });
-    let consumer = json!({
-        "groupName": group, "consumeType": "CONSUME_PASSIVELY", "messageModel": "CLUSTERING",
-        "consumeFromWhere": "CONSUME_FROM_LAST_OFFSET", "subscriptionDataSet": [subscription],
-    });
-    let body = json!({ "clientID": "c", "consumerDataSet": [consumer], "producerDataSet": [] });
-    ask(connection, request::HEART_BEAT, &[], &body.to_string())
-}
-
-fn lock_of(connection: &mut Connection, group: &str, topic: &str) -> Answer {
-    let queue = json!({ "topic": topic, "brokerName": "broker-a", "queueId": 0 });
-    let body = json!({ "consumerGroup": group, "clientId": "c", "mqSet": [queue] });
-    ask(connection, request::LOCK_BATCH_MQ, &[], &body.to_string())
 }
 
 const ROOT: (&str, &str) = ("root", "roots-secret");

@@ -3,8 +3,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use client::{Answer, Connection, ExtValue, Heartbeat, Message, NewTopic, Sent, Subscription};
-use loadtest::harness::our_broker::OurBroker;
+use client::{Answer, Connection, Heartbeat, Message, NewTopic, Sent, Subscription};
+use loadtest::harness::{
+    our_broker::OurBroker,
+    requests::{ask, ask_with},
+};
 use proto::{
     code::{request, response},
     message_id,
@@ -31,16 +34,6 @@ fn start() -> (OurBroker, Connection) {
     connection.create_topic(&NewTopic::new("a", QUEUES)).unwrap();
     ["g", "h"].iter().for_each(|group| connection.create_group(group).unwrap());
     (broker, connection)
-}
-
-fn ask_with(connection: &mut Connection, code: i32, ext: &[(&str, &str)], body: &str) -> Answer {
-    let ext: Vec<(&str, ExtValue<'_>)> =
-        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
-    connection.call(code, &ext, body.as_bytes()).unwrap()
-}
-
-fn ask(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Answer {
-    ask_with(connection, code, ext, "")
 }
 
 fn json_of(answer: Answer) -> Value {

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use client::{
-    Answer, ClientError, Connection, ExtValue, Heartbeat, Message, NewTopic, PullRequest,
-    PullStatus, Subscription,
+    ClientError, Connection, Heartbeat, Message, NewTopic, PullRequest, PullStatus, Subscription,
 };
-use loadtest::harness::our_broker::OurBroker;
+use loadtest::harness::{our_broker::OurBroker, requests::ask};
 use proto::code::{request, response};
 use serde_json::Value;
 
@@ -27,12 +26,6 @@ fn start() -> (OurBroker, Connection) {
     }
     ["g", "h"].iter().for_each(|group| connection.create_group(group).unwrap());
     (broker, connection)
-}
-
-fn ask(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Answer {
-    let ext: Vec<(&str, ExtValue<'_>)> =
-        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
-    connection.call(code, &ext, &[]).unwrap()
 }
 
 fn json(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Value {

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use client::{
-    Answer, Connection, ExtValue, Heartbeat, Message, NewTopic, PullRequest, Received, Subscription,
+    Answer, Connection, Heartbeat, Message, NewTopic, PullRequest, Received, Subscription,
 };
-use loadtest::harness::{connect, our_broker::OurBroker, wait_until};
+use loadtest::harness::{connect, our_broker::OurBroker, requests::ask, wait_until};
 use proto::code::{request, response};
 use serde_json::{Value, json};
 
@@ -18,12 +18,6 @@ fn start() -> (OurBroker, Connection) {
     let broker = OurBroker::standalone(&[("shards", "2"), ("messageDelayLevel", "1s 1s 1s")]);
     let connection = connect(broker.broker_addr(), PATIENCE);
     (broker, connection)
-}
-
-fn ask(connection: &mut Connection, code: i32, ext: &[(&str, &str)]) -> Answer {
-    let ext: Vec<(&str, ExtValue<'_>)> =
-        ext.iter().map(|(name, value)| (*name, (*value).into())).collect();
-    connection.call(code, &ext, &[]).unwrap()
 }
 
 fn view(connection: &mut Connection, name: &str, key: &str) -> Answer {

@@ -45,21 +45,26 @@ fn settings_are_checked_before_anything_starts() {
     assert!(err.contains("listenPort=99999") && err.contains("orderMessageEnable=maybe"), "{err}");
 }
 
-/// A port that takes nothing but TLS, and settings that are refused.
-#[test]
-fn tls_is_served_or_refused_as_its_settings_say() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let conf = "listenPort=0\nbindAddress=127.0.0.1\ntls.server.mode=enforcing\n";
-    std::fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
-    let mut child = mqnamesrv(dir.path(), &["-c", "namesrv.conf"])
+/// Starts the program, and waits for its boot line, which ends with its address.
+fn booted(dir: &Path, arguments: &[&str]) -> (Child, String, SocketAddr) {
+    let mut child = mqnamesrv(dir, arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let addr: SocketAddr =
-        line.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect(&line);
+    let addr = line.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect(&line);
+    (child, line, addr)
+}
+
+/// A port that takes nothing but TLS, and settings that are refused.
+#[test]
+fn tls_is_served_or_refused_as_its_settings_say() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conf = "listenPort=0\nbindAddress=127.0.0.1\ntls.server.mode=enforcing\n";
+    std::fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
+    let (mut child, _, addr) = booted(dir.path(), &["-c", "namesrv.conf"]);
     let enable = ("tls.enable".to_owned(), "true".to_owned());
     let tls = tls::Tls::open(tls::Source::new([enable], "")).expect("nothing is needed for it");
     let config = tls.client().expect("it is asked for");
@@ -111,15 +116,7 @@ fn shows_metrics_and_whether_it_serves() {
         free.port()
     );
     fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
-    let mut child = mqnamesrv(dir.path(), &["-c", "namesrv.conf"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let addr: SocketAddr =
-        line.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect(&line);
+    let (mut child, _, addr) = booted(dir.path(), &["-c", "namesrv.conf"]);
     let mut client = client::Connection::connect(addr).expect("connects");
     assert_eq!(client.topic_names().expect("an answer").len(), 0);
     let (status, body) = get(free, "/metrics");
@@ -148,16 +145,8 @@ fn boots_and_ends() {
     let dir = tempfile::tempdir().expect("a directory");
     let conf = "listenPort=0\nbindAddress=127.0.0.1\n";
     std::fs::write(dir.path().join("namesrv.conf"), conf).expect("a file");
-    let mut child = mqnamesrv(dir.path(), &["-c", "namesrv.conf", "-n", "ignored:9876"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let (mut child, line, addr) = booted(dir.path(), &["-c", "namesrv.conf", "-n", "ignored:9876"]);
     assert!(line.starts_with("The Name Server boot success. serializeType=JSON"), "{line}");
-    let addr: SocketAddr =
-        line.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect(&line);
     let mut client = client::Connection::connect(addr).expect("connects");
     assert_eq!(client.topic_names().expect("an answer").len(), 0);
     let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();

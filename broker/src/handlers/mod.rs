@@ -102,13 +102,14 @@ pub fn serve_frame(
         worker.client_calls.borrow_mut().on_response(peer.connection, &header, frame.body);
         return Ok(());
     }
-    let weight = weight_of(header.code, frame.wire_bytes);
+    let line = table::line_of(header.code);
+    let weight = weight_of(line, frame.wire_bytes);
     acquire(weight);
     let responder =
         Responder::new(peer.connection, header.opaque, frame.kind, header.is_oneway(), weight);
     let Moment { wall: now, uptime } = now;
     let request = Request { header, body: frame.body, frame: bytes, peer, now, uptime };
-    let Some(line) = table::line_of(request.header.code) else {
+    let Some(line) = line else {
         worker.respond(responder, refused_codes::refusal(request.header.code).into());
         return Ok(());
     };
@@ -122,9 +123,9 @@ pub fn serve_frame(
 /// Bytes that a request counts for until it is answered. What the control worker does, or a task, takes longer than its
 /// size says: with some in flight the connection is not read, so that a client that sends them back to back makes others
 /// wait for some of them, not for all.
-fn weight_of(code: i32, wire_bytes: usize) -> u32 {
+fn weight_of(line: Option<&Line>, wire_bytes: usize) -> u32 {
     let long = (16 * wire_bytes).max(LONG_REQUEST_BYTES);
-    let weight = match table::line_of(code).map(|line| &line.run) {
+    let weight = match line.map(|line| &line.run) {
         Some(Run::OnControl(_)) => long + DURABILITY_BYTES,
         Some(Run::LargeTask(_)) => long + LARGE_RESPONSE_BYTES,
         Some(Run::Task(_) | Run::Patient(_) | Run::OnWorker(_)) => long,

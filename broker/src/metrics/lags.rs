@@ -6,7 +6,7 @@
 
 use crate::{refusals::Counts, shard::Shard, worker::Worker};
 use remoting::ConnectionId;
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 use store::{StoreState, state::group_offsets::Place};
 
 /// Messages that are looked up on the disk for one scrape, on each worker: consumers of old messages wait for some of
@@ -15,20 +15,20 @@ const DISK_LOOK_UPS_MAX: usize = 256;
 
 /// A group on a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lag {
+pub(super) struct Lag {
     /// Messages that it has not consumed.
-    pub(crate) messages: u64,
+    pub(super) messages: u64,
     /// When the oldest of them was stored, ms.
-    pub(crate) oldest_ms: Option<i64>,
+    pub(super) oldest_ms: Option<i64>,
     /// Of some, nobody has looked.
-    pub(crate) is_unknown: bool,
+    pub(super) is_unknown: bool,
 }
 
 /// By group and topic.
-pub(crate) type Lags = BTreeMap<(Rc<str>, Rc<str>), Lag>;
+pub(super) type Lags = BTreeMap<(Rc<str>, Rc<str>), Lag>;
 
 /// What one worker says of itself.
-pub(crate) struct Report {
+pub(super) struct Report {
     /// Its number.
     pub(super) worker: usize,
     /// Group, topic, lag on the shards there.
@@ -42,7 +42,7 @@ pub(crate) struct Report {
 }
 
 /// Asks one worker, on which this runs.
-pub(crate) async fn report(there: Rc<Worker>) -> Report {
+pub(super) async fn report(there: Rc<Worker>) -> Report {
     let mut lags = Vec::new();
     for shard in there.hosted.clone() {
         lags.extend(lags_of(&there, &shard).await);
@@ -64,8 +64,22 @@ pub(crate) async fn report(there: Rc<Worker>) -> Report {
     }
 }
 
+/// How many messages groups have not consumed on one worker, on which this runs, by group and topic on each of its shards.
+/// When they were stored is not looked up.
+pub(crate) async fn messages(there: Rc<Worker>) -> Vec<(Box<str>, Box<str>, u64)> {
+    let metadata = Arc::clone(&there.metadata.borrow());
+    let mut messages = Vec::new();
+    for shard in there.hosted.clone() {
+        for (topic, _) in metadata.all_topics() {
+            let behind = behind_on(&there, &shard, topic).await.into_iter();
+            messages.extend(behind.map(|it| (it.group, Box::from(topic), it.messages)));
+        }
+    }
+    messages
+}
+
 /// Adds up what the workers say.
-pub(crate) fn merged(reports: &[Report]) -> Lags {
+pub(super) fn merged(reports: &[Report]) -> Lags {
     let mut names: BTreeMap<&str, Rc<str>> = BTreeMap::new();
     let mut lags = Lags::new();
     for (group, topic, lag) in reports.iter().flat_map(|report| &report.lags) {
@@ -142,7 +156,7 @@ impl Behind {
 }
 
 async fn lags_of(there: &Rc<Worker>, shard: &Rc<Shard>) -> Vec<(Box<str>, Box<str>, Lag)> {
-    let metadata = std::sync::Arc::clone(&there.metadata.borrow());
+    let metadata = Arc::clone(&there.metadata.borrow());
     let mut lags = Vec::new();
     let mut wanted = Vec::new();
     for (topic, _) in metadata.all_topics() {

@@ -21,8 +21,7 @@ impl DefaultMqAdminExt {
         &self,
         addr: &str,
     ) -> Result<BTreeMap<String, String>, AdminError> {
-        let told = self.ask(addr, &self.request(request::GET_BROKER_CONFIG, &[])).await?;
-        told.read(|answer| properties(&answer.body))
+        self.config_of(addr, request::GET_BROKER_CONFIG).await
     }
 
     /// UPDATE_BROKER_CONFIG (25): a new value of a key.
@@ -32,10 +31,7 @@ impl DefaultMqAdminExt {
         key: &str,
         value: &str,
     ) -> Result<(), AdminError> {
-        let body = one_property(key, value);
-        let mut request = self.request(request::UPDATE_BROKER_CONFIG, &[]);
-        request.body = body.as_bytes();
-        self.ask_broker(addr, &request).await?.success().map(drop)
+        self.set_property(&self.at_broker(addr), request::UPDATE_BROKER_CONFIG, (key, value)).await
     }
 
     /// CLEAN_EXPIRED_CONSUMEQUEUE (306): files of consume queues whose messages are gone are to go.
@@ -75,26 +71,7 @@ impl DefaultMqAdminExt {
     async fn command_broker(&self, addr: &str, code: i32) -> Result<(), AdminError> {
         self.ask_broker(addr, &self.request(code, &[])).await?.success().map(drop)
     }
-}
 
-/// A change of one key, in Java's properties syntax.
-pub(super) fn one_property(key: &str, value: &str) -> String {
-    let mut text = String::new();
-    properties_file::write_entry(&mut text, key, value);
-    text
-}
-
-/// A body in Java's properties syntax; of a repeated key the last counts.
-pub(super) fn properties(body: &[u8]) -> Result<BTreeMap<String, String>, ClientError> {
-    let text = properties_file::text_of(body);
-    let entries = properties_file::entries(&text).map_err(|bad| {
-        let reason = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        ClientError::Json { reason, text: text.chars().take(400).collect() }
-    })?;
-    Ok(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
-}
-
-impl DefaultMqAdminExt {
     /// DRAIN_BROKER (19102), a request of ours: `start`, `stop` or `status`. The answer is JSON, see the code.
     pub async fn drain_broker(
         &self,
@@ -105,4 +82,43 @@ impl DefaultMqAdminExt {
         let request = self.request(request::DRAIN_BROKER, &ext);
         self.ask_broker(addr, &request).await?.read(|answer| answer.json())
     }
+
+    /// The configuration of a server, which this request asks for, by key.
+    pub(super) async fn config_of(
+        &self,
+        addr: &str,
+        code: i32,
+    ) -> Result<BTreeMap<String, String>, AdminError> {
+        self.ask(addr, &self.request(code, &[])).await?.read(|answer| properties(&answer.body))
+    }
+
+    /// Gives a key a new value by this request.
+    pub(super) async fn set_property(
+        &self,
+        addr: &str,
+        code: i32,
+        (key, value): (&str, &str),
+    ) -> Result<(), AdminError> {
+        let body = one_property(key, value);
+        let mut request = self.request(code, &[]);
+        request.body = body.as_bytes();
+        self.ask(addr, &request).await?.success().map(drop)
+    }
+}
+
+/// A change of one key, in Java's properties syntax.
+fn one_property(key: &str, value: &str) -> String {
+    let mut text = String::new();
+    properties_file::write_entry(&mut text, key, value);
+    text
+}
+
+/// A body in Java's properties syntax; of a repeated key the last counts.
+fn properties(body: &[u8]) -> Result<BTreeMap<String, String>, ClientError> {
+    let text = properties_file::text_of(body);
+    let entries = properties_file::entries(&text).map_err(|bad| {
+        let reason = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        ClientError::Json { reason, text: text.chars().take(400).collect() }
+    })?;
+    Ok(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
 }

@@ -7,7 +7,6 @@ use proto::body::{BrokerMemberGroup, BrokerReplicasInfo};
 use proto::code::{request, response};
 use proto::command::ExtValue;
 
-use super::brokers::{one_property, properties};
 use super::{AdminError, DefaultMqAdminExt};
 use crate::send::now_ms;
 
@@ -86,8 +85,7 @@ impl DefaultMqAdminExt {
         &self,
         addr: &str,
     ) -> Result<BTreeMap<String, String>, AdminError> {
-        let told = self.ask(addr, &self.request(request::GET_CONTROLLER_CONFIG, &[])).await?;
-        told.read(|answer| properties(&answer.body))
+        self.config_of(addr, request::GET_CONTROLLER_CONFIG).await
     }
 
     /// UPDATE_CONTROLLER_CONFIG (1009): a new value of a key.
@@ -97,10 +95,7 @@ impl DefaultMqAdminExt {
         key: &str,
         value: &str,
     ) -> Result<(), AdminError> {
-        let body = one_property(key, value);
-        let mut request = self.request(request::UPDATE_CONTROLLER_CONFIG, &[]);
-        request.body = body.as_bytes();
-        self.ask(addr, &request).await?.success().map(drop)
+        self.set_property(addr, request::UPDATE_CONTROLLER_CONFIG, (key, value)).await
     }
 
     /// CONTROLLER_ELECT_MASTER (1002) at the leader: this broker is to become the master.

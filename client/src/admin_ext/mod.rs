@@ -56,6 +56,7 @@ pub use tracks::{MessageTrack, TrackType};
 pub use transport::Transport;
 pub use users::{AccessDecision, AccessQuestion};
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -174,10 +175,13 @@ impl DefaultMqAdminExt {
 
     /// Asks a broker, at its VIP port if so configured.
     async fn ask_broker(&self, addr: &str, request: &Request<'_>) -> Result<Told, AdminError> {
-        match self.config.vip_channel.then(|| vip_addr(addr)).flatten() {
-            Some(vip) => self.ask(&vip, request).await,
-            None => self.ask(addr, request).await,
-        }
+        self.ask(&self.at_broker(addr), request).await
+    }
+
+    /// Where a broker is asked: at its VIP port if so configured.
+    fn at_broker<'a>(&self, addr: &'a str) -> Cow<'a, str> {
+        let vip = self.config.vip_channel.then(|| vip_addr(addr)).flatten();
+        vip.map_or(Cow::Borrowed(addr), Cow::Owned)
     }
 
     /// Asks a server, signing the request when there is an account.
@@ -189,7 +193,7 @@ impl DefaultMqAdminExt {
             Some(credentials) => {
                 let mut ext = [ext, &credentials.fields()].concat();
                 let signature = credentials.sign(&ext, body);
-                ext.push(("Signature", signature.as_str().into()));
+                ext.push((acl::SIGNATURE, signature.as_str().into()));
                 let outgoing = Outgoing { code, ext: &ext, body, language };
                 connection.call(&outgoing, timeout).await?
             }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::body::{BrokerData, ClusterInfo, RouteData, TopicList};
 use proto::code::{request, response};
 
-use super::brokers::{one_property, properties};
 use super::{AdminError, DefaultMqAdminExt, MASTER_ID};
 
 /// The namespace where the queues of ordered topics are written down.
@@ -110,8 +109,7 @@ impl DefaultMqAdminExt {
         &self,
         addr: &str,
     ) -> Result<BTreeMap<String, String>, AdminError> {
-        let told = self.ask(addr, &self.request(request::GET_NAMESRV_CONFIG, &[])).await?;
-        told.read(|answer| properties(&answer.body))
+        self.config_of(addr, request::GET_NAMESRV_CONFIG).await
     }
 
     /// UPDATE_NAMESRV_CONFIG (318) at a name server: a new value of a key.
@@ -121,10 +119,7 @@ impl DefaultMqAdminExt {
         key: &str,
         value: &str,
     ) -> Result<(), AdminError> {
-        let body = one_property(key, value);
-        let mut request = self.request(request::UPDATE_NAMESRV_CONFIG, &[]);
-        request.body = body.as_bytes();
-        self.ask(addr, &request).await?.success().map(drop)
+        self.set_property(addr, request::UPDATE_NAMESRV_CONFIG, (key, value)).await
     }
 
     /// The clusters whose brokers have a topic.

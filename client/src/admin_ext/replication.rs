@@ -4,7 +4,6 @@
 use proto::body::{EpochCache, HaRuntimeInfo};
 use proto::code::request;
 
-use super::brokers::one_property;
 use super::{AdminError, DefaultMqAdminExt};
 
 impl DefaultMqAdminExt {
@@ -51,10 +50,8 @@ impl DefaultMqAdminExt {
         group: &str,
         threshold: &str,
     ) -> Result<(), AdminError> {
-        let body = one_property(group, threshold);
-        let mut request = self.request(request::UPDATE_COLD_DATA_FLOW_CTR_CONFIG, &[]);
-        request.body = body.as_bytes();
-        self.ask_broker(addr, &request).await?.success().map(drop)
+        let code = request::UPDATE_COLD_DATA_FLOW_CTR_CONFIG;
+        self.set_property(&self.at_broker(addr), code, (group, threshold)).await
     }
 
     /// REMOVE_COLD_DATA_FLOW_CTR_CONFIG (2002): the group has no limit of its own any more.
